@@ -1,0 +1,292 @@
+//! The user's words: options, commands and their help.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::collect::Request;
+use crate::emit::{self, FOLD_LIMIT};
+use crate::error::Error;
+use crate::model::Source;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const ABOUT: &str = "Show the PID namespace hierarchy of a Linux host";
+
+const LONG_ABOUT: &str = "\
+Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
+they nest, which processes are in each, each process's PIDs in every namespace \
+that it is visible in, and what keeps namespaces without processes in being.
+
+Anyone may run it. Without root some of it is inferred or missing; pidns then \
+says so in one line on standard error, and in the document (\"complete\", \
+\"diagnostics\").";
+
+const AFTER_HELP: &str = "\
+Examples:
+  pidns                                    the tree of this host
+  pidns -f dot | dot -Tsvg > pidns.svg     a picture of it
+  pidns -f json | jq -r '.namespaces[] | select(.state == \"dead\") | .id'
+                                           namespaces that nothing can be forked into
+  pidns --search processes                 faster: look at processes alone
+
+Exit status: 0 done, also where the view is incomplete; 1 no such thing; 2 trouble;
+3 incomplete, with --strict.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pidns",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    styles = STYLES,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of showing the hierarchy.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What else pidns does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the JSON Schema of the document that json and yaml hold
+    Schema,
+    /// Print a completion script
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+    /// Print the manual page, for man -l -
+    Man,
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Where to look for namespaces: a list of processes, children (every process's
+    /// pid_for_children), threads (every thread's), fds and mounts; or all
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "processes,children,fds,mounts")]
+    search: Vec<Search>,
+    /// The procfs to read, such as a host's /proc bound into a container
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath)]
+    procfs: PathBuf,
+}
+
+impl Input {
+    /// What to read of the live kernel.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        let mut search = BTreeSet::from([Source::Processes]);
+        for place in &self.search {
+            match place.0 {
+                Some(source) => search.extend([source]),
+                None => search.extend(Source::ALL),
+            }
+        }
+        Request { procfs: self.procfs.clone(), search }
+    }
+}
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Indent JSON even when it does not go to a terminal
+    #[arg(long)]
+    pretty: bool,
+    /// When to colour text; NO_COLOR and CLICOLOR are respected
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Draw text with ASCII characters only
+    #[arg(long)]
+    ascii: bool,
+    /// Exit with status 3 if the view is incomplete
+    #[arg(long)]
+    pub strict: bool,
+    /// No warnings on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl Output {
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> emit::Format {
+        self.format.0
+    }
+
+    /// How it looks, on a terminal or elsewhere, with or without colours there.
+    #[must_use]
+    pub fn look(&self, terminal: bool, color: bool) -> emit::Look {
+        emit::Look { color, ascii: self.ascii, pretty: self.pretty || terminal }
+    }
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Color {
+    /// On a terminal
+    Auto,
+    /// Also elsewhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// A place to look in; `None` for all of them.
+#[derive(Clone, Copy, Debug)]
+struct Search(Option<Source>);
+
+impl ValueEnum for Search {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self(Some(Source::Processes)),
+            Self(Some(Source::Children)),
+            Self(Some(Source::Threads)),
+            Self(Some(Source::Fds)),
+            Self(Some(Source::Mounts)),
+            Self(None),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.map_or("all", Source::name)))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Format(emit::Format);
+
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self(emit::Format::Text),
+            Self(emit::Format::Json),
+            Self(emit::Format::Yaml),
+            Self(emit::Format::Dot),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self.0 {
+            emit::Format::Text => PossibleValue::new("text").alias("tree").help("A tree for people"),
+            emit::Format::Json => {
+                PossibleValue::new("json").help("The document that `pidns schema` describes")
+            }
+            emit::Format::Yaml => PossibleValue::new("yaml").help("The same document as YAML"),
+            emit::Format::Dot => PossibleValue::new("dot").help(format!(
+                "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name share a row"
+            )),
+        })
+    }
+}
+
+/// The shells that completions are made for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+    /// Elvish
+    Elvish,
+    /// Nushell
+    Nushell,
+}
+
+impl Shell {
+    /// The completion script.
+    #[must_use]
+    pub fn completions(self) -> Vec<u8> {
+        use clap_complete::Shell as Kind;
+        let (mut command, mut script) = (Cli::command(), Vec::new());
+        let mut make = |kind: Kind| clap_complete::generate(kind, &mut command, "pidns", &mut script);
+        match self {
+            Self::Bash => make(Kind::Bash),
+            Self::Zsh => make(Kind::Zsh),
+            Self::Fish => make(Kind::Fish),
+            Self::Elvish => make(Kind::Elvish),
+            Self::Nushell => {
+                let kind = clap_complete_nushell::Nushell;
+                clap_complete::generate(kind, &mut command, "pidns", &mut script);
+            }
+        }
+        script
+    }
+}
+
+/// The manual page, in roff.
+#[must_use]
+pub fn man() -> Vec<u8> {
+    let mut page = Vec::new();
+    // Writing to a Vec does not fail.
+    let _ = clap_mangen::Man::new(Cli::command()).render(&mut page);
+    page
+}
+
+/// What came of the arguments.
+#[derive(Debug)]
+pub enum Parsed {
+    /// They ask for something to be done.
+    Run(Box<Cli>),
+    /// They ask for help or the version, which is this.
+    Print(String),
+}
+
+/// Understands the arguments.
+///
+/// # Errors
+/// They make no sense; in one line.
+pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Parsed, Error> {
+    let command = Cli::command().color(ColorChoice::Auto);
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
+        use clap::FromArgMatches as _;
+        Cli::from_arg_matches(&matches)
+    });
+    match parsed {
+        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
+        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
+        Err(error) => Err(Error::Usage(one_line(&error.render().to_string()))),
+    }
+}
+
+/// The first paragraph of clap's message, without what follows on usage.
+fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let lines = message.lines().map(str::trim);
+    let said: Vec<_> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).filter(|line| !line.is_empty()).collect();
+    format!("{}; see 'pidns --help'", said.join(" "))
+}

@@ -1,0 +1,125 @@
+//! The namespaces met so far, one open descriptor each.
+//!
+//! An inode number is free again as soon as its namespace dies, so a
+//! descriptor is held from first sight to the end of the scan: as long as it
+//! is open, whatever else shows this number is this namespace. nsfs is one
+//! file system with one device number, which makes the number in the text of
+//! a link as good as device and inode.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::{Errno, Result};
+
+use super::nsfs::NamespaceFd;
+
+/// What the way a namespace was met says of its life so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    /// Nothing: by an open descriptor or a mount.
+    #[default]
+    Anyhow,
+    /// It has no first process yet: a process has it for its children, and
+    /// the kernel has no link for it.
+    Unborn,
+    /// It had a first process: `ns/pid` leads to it, or `pid_for_children`
+    /// does, which the kernel does not show earlier.
+    Begun,
+}
+
+/// A namespace that was met.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// It, unless it could not be opened.
+    pub fd: Option<NamespaceFd>,
+    /// The most telling way in which it was met.
+    pub seen: Seen,
+}
+
+/// The namespaces met so far, by inode; shared by the threads of a scan.
+#[derive(Debug, Default)]
+pub struct Held {
+    met: Mutex<HashMap<u64, Met>>,
+}
+
+impl Held {
+    /// Makes sure that the namespace with that inode is held, by `open` if it
+    /// was not before. The caller has just read `inode` from a link of
+    /// something that still exists, and will find out later if it does not.
+    ///
+    /// # Errors
+    /// What `open` says; `ESRCH` where it leads to another namespace by now.
+    /// For other reasons than having vanished, the namespace counts as met.
+    pub fn hold(
+        &self,
+        inode: u64,
+        seen: Seen,
+        open: impl FnOnce() -> Result<NamespaceFd>,
+    ) -> Result<()> {
+        if let Some(met) = self.lock().get_mut(&inode)
+            && met.fd.is_some()
+        {
+            met.seen = met.seen.max(seen);
+            return Ok(());
+        }
+        // Outside the lock: two threads may both open it, and one of the
+        // descriptors is dropped.
+        let opened = open().and_then(|fd| if fd.inode() == inode { Ok(fd) } else { Err(Errno::SRCH) });
+        if opened.as_ref().is_err_and(|&errno| super::procfs::is_gone(errno)) {
+            return opened.map(drop);
+        }
+        let mut guard = self.lock();
+        let met = guard.entry(inode).or_default();
+        met.seen = met.seen.max(seen);
+        match opened {
+            Ok(fd) => {
+                met.fd.get_or_insert(fd);
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Everything met, for the climb to the ancestors.
+    pub fn into_met(self) -> HashMap<u64, Met> {
+        self.met.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Met>> {
+        // A thread that panicked leaves the map whole.
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds the ancestors of all that was met, through those without a process as
+/// well, and tells each one's parent.
+///
+/// Returns the parent's inode of every namespace; `Err` with the reason where
+/// the kernel names none.
+pub fn climb(met: &mut HashMap<u64, Met>) -> HashMap<u64, Result<u64>> {
+    let mut parents = HashMap::with_capacity(met.len());
+    let mut todo: Vec<u64> = met.keys().copied().collect();
+    while let Some(inode) = todo.pop() {
+        let Some(fd) = met.get(&inode).and_then(|met| met.fd.as_ref()) else { continue };
+        let parent = fd.parent();
+        parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
+        let Ok(parent) = parent else { continue };
+        // A namespace is made by a member of its parent, so that had one.
+        match met.entry(parent.inode()) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.seen = Seen::Begun;
+                if known.fd.is_none() {
+                    todo.push(parent.inode());
+                    known.fd = Some(parent);
+                }
+            }
+            Entry::Vacant(new) => {
+                todo.push(parent.inode());
+                new.insert(Met { fd: Some(parent), seen: Seen::Begun });
+            }
+        }
+    }
+    parents
+}

@@ -1,0 +1,460 @@
+//! Places processes whose namespace may not be read, and joins namespaces
+//! whose parent the kernel does not name, by what is public: PIDs in every
+//! level, parents, and leaders of sessions and process groups.
+//!
+//! What is known of a namespace is gathered in *groups* of processes that must
+//! share it, joined as rules demand (a union-find, in which joining two groups
+//! joins their parents):
+//!
+//! 1. A process with one PID is in the namespace of the /proc mount.
+//! 2. The namespace of a process's parent is its own or an ancestor, as only a
+//!    process itself or its ancestors can put it in a namespace, and a reaper
+//!    is never deeper: at its parent's level the two agree.
+//! 3. A leader of the same level that has a PID in the process's own namespace
+//!    is in that namespace.
+//! 4. PID 1 is the init, and every namespace has one. A group without init is
+//!    another group's part: joined if only one can be meant, as it has the
+//!    same level, no other parent, and no PID number twice. Else the group is
+//!    ambiguous. This one is sound only where every process was seen.
+//!
+//! Where the kernel did say something, no rule contradicts it: groups that are
+//! known to be two stay two.
+
+use std::collections::{HashMap, HashSet};
+
+use super::diagnose::{Code, Refusals};
+use super::scan::Clue;
+use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
+
+/// What the rules go by beside the processes themselves.
+pub struct Known<'a> {
+    /// The namespace whose numbers the /proc speaks in, where that was read.
+    pub mount: Option<NamespaceId>,
+    /// Leaders of processes whose namespace was not read.
+    pub clues: &'a HashMap<Pid, Clue>,
+    /// Whether every process was seen, so that an init that was not seen does
+    /// not exist.
+    pub all_seen: bool,
+}
+
+/// Fills in `namespace` of processes and `parent` of namespaces where the
+/// kernel left them open, and adds the namespaces that were not read.
+///
+/// Returns the namespace of the /proc mount, named after a process if need be.
+pub fn place(
+    processes: &mut [Process],
+    namespaces: &mut Vec<Namespace>,
+    known: &Known<'_>,
+    refusals: &mut Refusals,
+) -> Option<NamespaceId> {
+    let open_parents = |namespace: &Namespace| {
+        namespace.parent.is_none() && known.mount.is_some_and(|mount| mount != namespace.id)
+    };
+    let members_open = processes.iter().any(|process| process.namespace.is_none());
+    if !members_open && !namespaces.iter().any(open_parents) {
+        return known.mount;
+    }
+    let mut groups = Groups::new(processes, namespaces, known);
+    groups.join_relatives(known.clues);
+    if known.all_seen {
+        groups.join_the_lost();
+    }
+    groups.conclude(known, namespaces, refusals)
+}
+
+/// A namespace, as far as it is known.
+#[derive(Debug, Default)]
+struct Group {
+    /// Where it was joined to another: the group to ask instead.
+    joined: Option<usize>,
+    /// Its level below the namespace of the /proc mount; `None` where no
+    /// process tells.
+    level: Option<usize>,
+    parent: Option<usize>,
+    inode: Option<u64>,
+    init: Option<Pid>,
+    lowest: Option<Pid>,
+    /// A member's parent was not seen: something is missing around it.
+    torn: bool,
+    /// Numbers in use in it, by its members and those of its descendants.
+    numbers: HashSet<Pid>,
+}
+
+struct Groups<'a> {
+    all: Vec<Group>,
+    /// The group of the /proc mount's namespace.
+    mount: usize,
+    processes: &'a mut [Process],
+    /// The group of each process; `None` where its level is unknown.
+    of_process: Vec<Option<usize>>,
+    by_inode: HashMap<u64, usize>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &Known<'_>) -> Self {
+        let mount = Group { level: Some(0), ..Group::default() };
+        let mut groups = Self {
+            all: vec![mount],
+            mount: 0,
+            of_process: Vec::with_capacity(processes.len()),
+            processes,
+            by_inode: HashMap::new(),
+        };
+        if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
+            groups.all[0].inode = Some(inode);
+            groups.by_inode.insert(inode, 0);
+        }
+        for namespace in namespaces {
+            let Some(child) = namespace.id.inode() else { continue };
+            let child = groups.of_inode(child);
+            if let Some(parent) = namespace.parent.and_then(NamespaceId::inode) {
+                groups.all[child].parent = Some(groups.of_inode(parent));
+            }
+        }
+        for index in 0..groups.processes.len() {
+            let process = &groups.processes[index];
+            let (pid, is_init) = (process.pid, process.nspid.last() == Some(&Pid::INIT));
+            let level = process.nspid.len().checked_sub(1);
+            let inode = process.namespace.and_then(NamespaceId::inode);
+            let group = match (level, inode) {
+                (None, _) => None,
+                (Some(0), inode) => {
+                    if let Some(inode) = inode {
+                        groups.all[0].inode.get_or_insert(inode);
+                        groups.by_inode.insert(inode, 0);
+                    }
+                    Some(0)
+                }
+                (Some(_), Some(inode)) => Some(groups.of_inode(inode)),
+                (Some(_), None) => Some(groups.add(Group::default())),
+            };
+            if let Some(group) = group {
+                let group = &mut groups.all[group];
+                group.level = level;
+                group.lowest = Some(group.lowest.map_or(pid, |lowest| lowest.min(pid)));
+                if is_init {
+                    group.init = Some(pid);
+                }
+            }
+            groups.of_process.push(group);
+        }
+        groups
+    }
+
+    fn add(&mut self, group: Group) -> usize {
+        self.all.push(group);
+        self.all.len() - 1
+    }
+
+    fn of_inode(&mut self, inode: u64) -> usize {
+        if let Some(&group) = self.by_inode.get(&inode) {
+            return group;
+        }
+        let group = self.add(Group { inode: Some(inode), ..Group::default() });
+        self.by_inode.insert(inode, group);
+        group
+    }
+
+    /// The group that this one was joined to in the end.
+    fn find(&mut self, group: usize) -> usize {
+        let mut top = group;
+        while let Some(next) = self.all[top].joined {
+            top = next;
+        }
+        // Shorten the way for the next time.
+        let mut step = group;
+        while let Some(next) = self.all[step].joined {
+            self.all[step].joined = Some(top);
+            step = next;
+        }
+        top
+    }
+
+    /// The group of the namespace that this one was made in, even where
+    /// nothing is known of it but its level; `None` at the top.
+    fn parent(&mut self, group: usize) -> Option<usize> {
+        let group = self.find(group);
+        if let Some(parent) = self.all[group].parent {
+            return Some(self.find(parent));
+        }
+        let level = self.all[group].level?.checked_sub(1)?;
+        let parent = match level {
+            0 => self.mount,
+            _ => self.add(Group { level: Some(level), ..Group::default() }),
+        };
+        self.all[group].parent = Some(parent);
+        Some(parent)
+    }
+
+    fn ancestor(&mut self, group: usize, level: usize) -> Option<usize> {
+        let mut group = self.find(group);
+        while self.all[group].level? > level {
+            let below = self.all[group].level?;
+            group = self.parent(group)?;
+            // A namespace without members has no level of its own yet.
+            self.all[group].level.get_or_insert(below - 1);
+        }
+        Some(group)
+    }
+
+    /// Whether two groups can be one namespace, and so their parents.
+    fn agree(&mut self, one: usize, other: usize) -> bool {
+        let (mut one, mut other) = (self.find(one), self.find(other));
+        loop {
+            if one == other {
+                return true;
+            }
+            let (a, b) = (&self.all[one], &self.all[other]);
+            let differ = |a: Option<u64>, b: Option<u64>| a.is_some() && b.is_some() && a != b;
+            if differ(a.inode, b.inode)
+                || differ(a.init.map(pid), b.init.map(pid))
+                || differ(a.level.map(|level| level as u64), b.level.map(|level| level as u64))
+            {
+                return false;
+            }
+            let (Some(a), Some(b)) = (a.parent, b.parent) else { return true };
+            (one, other) = (self.find(a), self.find(b));
+        }
+    }
+
+    /// Makes two groups one, and their parents, unless they are known to differ.
+    fn join(&mut self, one: usize, other: usize) {
+        if !self.agree(one, other) {
+            return;
+        }
+        let (mut one, mut other) = (self.find(one), self.find(other));
+        while one != other {
+            // What is the mount's stays first.
+            let (kept, gone) = if other == self.mount { (other, one) } else { (one, other) };
+            let from = std::mem::take(&mut self.all[gone]);
+            self.all[gone].joined = Some(kept);
+            let into = &mut self.all[kept];
+            into.inode = into.inode.or(from.inode);
+            into.init = into.init.or(from.init);
+            into.level = into.level.or(from.level);
+            into.lowest = [into.lowest, from.lowest].into_iter().flatten().min();
+            into.torn |= from.torn;
+            into.numbers.extend(from.numbers);
+            match (into.parent, from.parent) {
+                (Some(a), Some(b)) => (one, other) = (self.find(a), self.find(b)),
+                (a, b) => {
+                    into.parent = a.or(b);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
+        let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        Some((self.of_process[index]?, self.processes[index].nspid.len()))
+    }
+
+    /// Rules 2 and 3.
+    fn join_relatives(&mut self, clues: &HashMap<Pid, Clue>) {
+        for index in 0..self.processes.len() {
+            let Some(group) = self.of_process[index] else { continue };
+            let process = &self.processes[index];
+            let (pid, levels) = (process.pid, process.nspid.len());
+            if let Some(ppid) = process.ppid {
+                match self.group_of(ppid) {
+                    Some((parent, parent_levels)) if parent_levels <= levels => {
+                        if let Some(ancestor) = self.ancestor(group, parent_levels - 1) {
+                            self.join(ancestor, parent);
+                        }
+                    }
+                    _ => {
+                        let group = self.find(group);
+                        self.all[group].torn = true;
+                    }
+                }
+            }
+            let Some(clue) = clues.get(&pid) else { continue };
+            for leader in [clue.session, clue.group].into_iter().flatten() {
+                if let Some((leader, leader_levels)) = self.group_of(leader)
+                    && leader_levels == levels
+                {
+                    self.join(group, leader);
+                }
+            }
+        }
+    }
+
+    /// Rule 4.
+    fn join_the_lost(&mut self) {
+        self.count_numbers();
+        loop {
+            let mut by_level: HashMap<usize, Vec<usize>> = HashMap::new();
+            let mut by_parent: HashMap<usize, Vec<usize>> = HashMap::new();
+            let mut orphans = Vec::new();
+            for group in 0..self.all.len() {
+                let it = &self.all[group];
+                if it.joined.is_some() || it.level.is_none_or(|level| level == 0) {
+                    continue;
+                }
+                if it.init.is_none() {
+                    orphans.push(group);
+                    continue;
+                }
+                by_level.entry(it.level.unwrap_or_default()).or_default().push(group);
+                if let Some(parent) = it.parent {
+                    let parent = self.find(parent);
+                    by_parent.entry(parent).or_default().push(group);
+                }
+            }
+            let mut changed = false;
+            for orphan in orphans {
+                if self.all[orphan].joined.is_some() || self.all[orphan].torn {
+                    continue;
+                }
+                let Some(level) = self.all[orphan].level else { continue };
+                let candidates = by_level.get(&level).map_or(&[][..], Vec::as_slice);
+                let mut meant = None;
+                let mut several = false;
+                for &candidate in candidates {
+                    if self.agree(orphan, candidate) && self.is_free_of(orphan, candidate) {
+                        several |= meant.is_some();
+                        meant = Some(candidate);
+                    }
+                    if several {
+                        break;
+                    }
+                }
+                if let Some(candidate) = meant.filter(|_| !several) {
+                    self.join(candidate, orphan);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// Notes the numbers in use at every level.
+    fn count_numbers(&mut self) {
+        for index in 0..self.processes.len() {
+            let Some(group) = self.of_process[index] else { continue };
+            let mut group = self.find(group);
+            for level in (1..self.processes[index].nspid.len()).rev() {
+                let number = self.processes[index].nspid[level];
+                self.all[group].numbers.insert(number);
+                let Some(parent) = self.parent(group) else { break };
+                self.all[parent].level.get_or_insert(level - 1);
+                group = parent;
+            }
+        }
+    }
+
+    /// Whether no number is in use in both.
+    fn is_free_of(&self, one: usize, other: usize) -> bool {
+        self.all[one].numbers.is_disjoint(&self.all[other].numbers)
+    }
+
+    /// The name of a group that is known well enough to be a namespace.
+    fn id(&mut self, group: usize, known: &Known<'_>) -> Option<NamespaceId> {
+        let group = self.find(group);
+        let it = &self.all[group];
+        if let Some(inode) = it.inode {
+            return Some(NamespaceId::Inode(inode));
+        }
+        if let Some(init) = it.init {
+            return Some(NamespaceId::Unread(init));
+        }
+        let (level, lowest) = (it.level?, it.lowest?);
+        if group == self.mount {
+            return Some(NamespaceId::Unread(lowest));
+        }
+        // Where every process was seen, its init would have been: it is one of
+        // several others. Where not, it is one of its own if it can be no other.
+        let alone = !known.all_seen
+            && !(0..self.all.len()).any(|other| {
+                other != group
+                    && self.all[other].joined.is_none()
+                    && self.all[other].level == Some(level)
+                    && self.all[other].lowest.is_some()
+                    && self.agree(group, other)
+            });
+        alone.then_some(NamespaceId::Unread(lowest))
+    }
+
+    fn conclude(
+        mut self,
+        known: &Known<'_>,
+        namespaces: &mut Vec<Namespace>,
+        refusals: &mut Refusals,
+    ) -> Option<NamespaceId> {
+        let mut names: HashMap<usize, Option<NamespaceId>> = HashMap::new();
+        let mut name = |groups: &mut Self, group: usize| {
+            let group = groups.find(group);
+            *names.entry(group).or_insert_with(|| groups.id(group, known))
+        };
+        for index in 0..self.processes.len() {
+            let process = &self.processes[index];
+            if process.namespace.is_some() {
+                continue;
+            }
+            let (pid, outermost) = (process.pid, process.nspid.len() == 1);
+            let id = self.of_process[index].and_then(|group| name(&mut self, group));
+            let process = &mut self.processes[index];
+            process.namespace = id;
+            if !outermost {
+                process.evidence = Evidence::Inferred;
+            }
+            if id.is_none() {
+                refusals.note(Code::ProcessesAmbiguous, None, Some(pid));
+            }
+        }
+        let mount = self.mount;
+        let mount = name(&mut self, mount);
+        let mut seen: HashMap<NamespaceId, usize> =
+            namespaces.iter().enumerate().map(|(index, it)| (it.id, index)).collect();
+        for group in 0..self.all.len() {
+            if self.all[group].joined.is_some() {
+                continue;
+            }
+            let Some(id) = name(&mut self, group) else { continue };
+            let index = *seen.entry(id).or_insert_with(|| {
+                namespaces.push(unread(id));
+                namespaces.len() - 1
+            });
+            let namespace = &mut namespaces[index];
+            if namespace.parent.is_some() || Some(id) == mount {
+                continue;
+            }
+            let level = self.all[group].level;
+            let parent = level.and_then(|_| self.parent(group));
+            namespace.parent = parent.and_then(|parent| name(&mut self, parent));
+            if namespace.parent.is_some() {
+                namespace.evidence = Evidence::Inferred;
+                // One that was not read at all is told of elsewhere.
+                if id.inode().is_some() {
+                    refusals.note(Code::ParentsInferred, None, None);
+                }
+            } else if level.is_some() {
+                refusals.note(Code::ParentsUnknown, None, None);
+            }
+        }
+        mount
+    }
+}
+
+fn pid(pid: Pid) -> u64 {
+    pid.as_u32().into()
+}
+
+/// A namespace of which nothing but its existence is known.
+fn unread(id: NamespaceId) -> Namespace {
+    Namespace {
+        id,
+        device: None,
+        ns_id: None,
+        parent: None,
+        state: NamespaceState::Live,
+        init: None,
+        owner: None,
+        holders: Vec::new(),
+        container: None,
+        evidence: Evidence::Inferred,
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads the kernel into a [`Snapshot`]: the only room that opens /proc or
+//! asks the kernel for anything.
+//!
+//! - [`procfs`] the mounted /proc: whose it is, opening and reading
+//! - [`parse`] bytes to fields, pure
+//! - [`scan`] the walk over processes
+//! - [`nsfs`] namespace descriptors and ioctls, [`held`] those met so far
+//! - [`holders`] what else keeps namespaces in being
+//! - [`container`] cgroups to containers
+//! - [`infer`] places what may not be read
+//! - [`state`] live, dead or nascent
+//! - [`diagnose`] what could not be found out
+
+mod container;
+mod diagnose;
+mod held;
+mod holders;
+mod infer;
+mod nsfs;
+mod parse;
+mod procfs;
+mod scan;
+mod state;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use smol_str::SmolStr;
+
+use crate::error::Error;
+use crate::model::{
+    Evidence, Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, Snapshot, Source,
+};
+use diagnose::{Code, Refusals};
+use held::{Held, Met};
+use holders::Searches;
+use procfs::Procfs;
+use scan::{Found, Scan};
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where the procfs is mounted.
+    pub procfs: PathBuf,
+    /// Where to look for namespaces; every process's own is always read.
+    pub search: BTreeSet<Source>,
+}
+
+/// Reads the live kernel.
+///
+/// # Errors
+/// /proc cannot be read at all. Whatever it refuses in part is in the
+/// snapshot's diagnostics.
+pub fn collect(request: &Request) -> Result<Snapshot, Error> {
+    let captured_at = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+    raise_descriptor_limit();
+    let procfs = Procfs::open(&request.procfs)?;
+    let held = Held::default();
+    let own_namespace = procfs.hold_own_namespace(&held);
+    let searches = Searches::of(&request.search);
+    let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, held: &held };
+    let mut found = scan.run()?;
+    holders::mounts(&procfs, &held, &mut found);
+    let Found { mut processes, clues, containers, terminated, holders, mut refusals, vanished, .. } =
+        found;
+    procfs.note_hidden(&mut refusals);
+
+    let mut met = held.into_met();
+    let parents = held::climb(&mut met);
+    let mut namespaces = describe(&met, &parents, &mut refusals);
+    let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
+    let known = infer::Known {
+        mount: own_namespace.or_else(|| lone()?.namespace),
+        clues: &clues,
+        all_seen: !vanished && !refusals.hides_processes(),
+    };
+    let mount = infer::place(&mut processes, &mut namespaces, &known, &mut refusals);
+
+    namespaces.sort_unstable_by_key(|namespace| namespace.id);
+    let index = |id: NamespaceId| namespaces.binary_search_by_key(&id, |it| it.id).ok();
+    let inits: Vec<_> = processes
+        .iter()
+        .filter(|process| process.nspid.last() == Some(&Pid::INIT))
+        .filter_map(|process| Some((index(process.namespace?)?, process.pid)))
+        .collect();
+    let holders: Vec<_> = holders
+        .into_iter()
+        .filter_map(|(inode, holder)| Some((index(NamespaceId::Inode(inode))?, holder)))
+        .collect();
+    for (index, init) in inits {
+        namespaces[index].init = Some(init);
+        namespaces[index].container = containers.get(&init).cloned();
+    }
+    for (index, holder) in holders {
+        namespaces[index].holders.push(holder);
+    }
+    for namespace in &mut namespaces {
+        namespace.holders.sort_unstable();
+    }
+    let evidence = state::Evidence {
+        procfs: &procfs,
+        mount,
+        met: &met,
+        terminated: &terminated,
+        processes: &processes,
+    };
+    state::settle(&mut namespaces, &evidence, &mut refusals);
+    name_users(&mut processes, &mut namespaces);
+
+    Ok(Snapshot {
+        generator: (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        captured_at,
+        host: host(&procfs),
+        procfs: crate::model::Procfs {
+            path: procfs.path.to_string_lossy().into_owned(),
+            own: procfs.own,
+            namespace: mount,
+        },
+        searched: request.search.clone(),
+        complete: refusals.is_complete(),
+        namespaces,
+        processes,
+        diagnostics: refusals.into_diagnostics(advice(&procfs)),
+    })
+}
+
+/// A descriptor is held for every namespace, and a host may have thousands;
+/// the soft limit is often 1024 for the sake of `select(2)`, which is not used here.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without, some namespaces may go without one, and are said to.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What the kernel says of every namespace met.
+fn describe(
+    met: &HashMap<u64, Met>,
+    parents: &HashMap<u64, rustix::io::Result<u64>>,
+    refusals: &mut Refusals,
+) -> Vec<Namespace> {
+    let describe = |(&inode, met): (&u64, &Met)| {
+        let fd = met.fd.as_ref();
+        let parent = match parents.get(&inode) {
+            Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
+            // Topmost, or the parent is out of sight.
+            Some(Err(Errno::PERM)) | None => None,
+            Some(Err(errno)) => {
+                refusals.note(Code::ParentUnreadable, Some(*errno), None);
+                None
+            }
+        };
+        let owner = fd.and_then(|fd| fd.user_namespace().ok()).map(|user| Owner {
+            user_namespace: user.inode(),
+            uid: user.owner_uid().ok(),
+            user: None,
+        });
+        Namespace {
+            id: NamespaceId::Inode(inode),
+            device: fd.map(nsfs::NamespaceFd::device),
+            ns_id: fd.and_then(|fd| fd.ns_id().ok()),
+            parent,
+            state: NamespaceState::Live,
+            init: None,
+            owner,
+            holders: Vec::new(),
+            container: None,
+            evidence: Evidence::Kernel,
+        }
+    };
+    met.iter().map(describe).collect()
+}
+
+/// Looks every user up once.
+fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
+    let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
+    let mut name = |uid: u32| {
+        let look_up = || Some(uzers::get_user_by_uid(uid)?.name().to_string_lossy().into());
+        names.entry(uid).or_insert_with(look_up).clone()
+    };
+    for process in processes {
+        process.user = name(process.uid);
+    }
+    for owner in namespaces.iter_mut().filter_map(|namespace| namespace.owner.as_mut()) {
+        owner.user = owner.uid.and_then(&mut name);
+    }
+}
+
+fn host(procfs: &Procfs) -> Host {
+    let uname = rustix::system::uname();
+    let text = |name: &std::ffi::CStr| Some(name.to_string_lossy().into_owned());
+    let mut buffer = Vec::new();
+    let boot_id = procfs::read(procfs.fd(), c"sys/kernel/random/boot_id", &mut buffer)
+        .ok()
+        .map(|()| String::from_utf8_lossy(&buffer).trim_end().to_owned());
+    Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
+}
+
+/// How to see what was refused.
+fn advice(procfs: &Procfs) -> &'static str {
+    if procfs.viewer_may_trace_all() {
+        "refused even to CAP_SYS_PTRACE, as a security module may do"
+    } else {
+        "run as root of the host, or with CAP_SYS_PTRACE, to see it"
+    }
+}

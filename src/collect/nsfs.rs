@@ -1,0 +1,190 @@
+//! Namespace file descriptors and the ioctls on them (`ioctl_nsfs(2)`): the
+//! one module with `unsafe` code.
+//!
+//! An open descriptor keeps its namespace in being, and so its inode number
+//! from being reused. What is asked of whom, and when, belongs to the callers.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use rustix::fs;
+use rustix::io::{self, Errno};
+use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+
+use crate::model::Pid;
+
+/// File system type of nsfs, `NSFS_MAGIC` of `statfs(2)`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+const NS_GET_USERNS: Opcode = opcode::none(0xb7, 0x1);
+const NS_GET_PARENT: Opcode = opcode::none(0xb7, 0x2);
+const NS_GET_OWNER_UID: Opcode = opcode::none(0xb7, 0x4);
+const NS_GET_TGID_FROM_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x7);
+const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 0xd);
+const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
+
+/// An open namespace. It holds that namespace in being.
+#[derive(Debug)]
+pub struct NamespaceFd {
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
+}
+
+impl NamespaceFd {
+    /// Takes an open descriptor for a namespace.
+    ///
+    /// # Errors
+    /// `ENOTTY` where it is none, as the ioctls would say; what `fstat(2)` says.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        // The type of `f_type` is the architecture's; the magic fits in all.
+        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
+        if fs::fstatfs(&fd)?.f_type as u64 != NSFS_MAGIC {
+            return Err(Errno::NOTTY);
+        }
+        Self::on_nsfs(fd)
+    }
+
+    fn on_nsfs(fd: OwnedFd) -> io::Result<Self> {
+        let stat = fs::fstat(&fd)?;
+        Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
+    }
+
+    /// Device number of nsfs.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Inode number, which tells namespaces apart as long as they live.
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The namespace that this one was made in (since Linux 4.9).
+    ///
+    /// # Errors
+    /// `EPERM` where it has no parent or that lies outside the caller's own
+    /// PID namespace, which can't be told apart; `ENOTTY` on older kernels.
+    pub fn parent(&self) -> io::Result<Self> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_PARENT takes no argument
+        // and returns a new descriptor.
+        Self::on_nsfs(unsafe { ioctl(&self.fd, NewFd::<NS_GET_PARENT>) }?)
+    }
+
+    /// The user namespace that owns this one (since Linux 4.9).
+    ///
+    /// # Errors
+    /// `EPERM` where it is not the caller's or one below; `ENOTTY` on older kernels.
+    pub fn user_namespace(&self) -> io::Result<Self> {
+        // SAFETY: as for `parent`.
+        Self::on_nsfs(unsafe { ioctl(&self.fd, NewFd::<NS_GET_USERNS>) }?)
+    }
+
+    /// Of a user namespace: the user that made it, as the caller's user
+    /// namespace maps it (since Linux 4.11).
+    ///
+    /// # Errors
+    /// `EINVAL` for other kinds of namespaces; `ENOTTY` on older kernels.
+    pub fn owner_uid(&self) -> io::Result<u32> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_OWNER_UID writes a uid_t,
+        // which is u32 on every architecture of Linux.
+        unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
+    }
+
+    /// The kernel's 64-bit number for the namespace, never reused (since Linux 6.18).
+    ///
+    /// # Errors
+    /// `ENOTTY` on older kernels.
+    pub fn ns_id(&self) -> io::Result<u64> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_ID writes a u64.
+        unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
+    }
+
+    /// The caller's number for the process that has the PID `inner` in this
+    /// namespace (since Linux 6.11).
+    ///
+    /// # Errors
+    /// `ESRCH` where there is none, or the caller's namespace does not see
+    /// it; `ENOTTY` on older kernels.
+    pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_TGID_FROM_PIDNS takes a PID
+        // by value and returns one.
+        unsafe { ioctl(&self.fd, Translate::<NS_GET_TGID_FROM_PIDNS>(inner)) }
+    }
+}
+
+impl AsFd for NamespaceFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The namespace that the children of a pidfd's process (or thread) will be
+/// born in, also before the first of them (since Linux 6.11).
+///
+/// # Errors
+/// `ESRCH` where the process is gone or going; `EACCES` without ptrace access;
+/// `ENOTTY` or `EINVAL` on older kernels.
+pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
+    // SAFETY: pidfds know this ioctl or refuse it; it takes no argument and
+    // returns a new descriptor on nsfs.
+    let fd = unsafe { ioctl(pidfd, NewFd::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>) }?;
+    NamespaceFd::on_nsfs(fd)
+}
+
+/// An ioctl without argument whose return value is a new descriptor.
+struct NewFd<const OPCODE: Opcode>;
+
+// SAFETY: no memory is passed, and the kernel made the descriptor that it
+// returns for this call alone, so it may be owned.
+unsafe impl<const OPCODE: Opcode> Ioctl for NewFd<OPCODE> {
+    type Output = OwnedFd;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        OPCODE
+    }
+
+    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
+        ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        fd: IoctlOutput,
+        _: *mut rustix::ffi::c_void,
+    ) -> io::Result<Self::Output> {
+        // SAFETY: the ioctl succeeded, so this is the new descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// An ioctl that takes a PID by value and returns one.
+struct Translate<const OPCODE: Opcode>(Pid);
+
+// SAFETY: the argument is a number in the place of a pointer, which the
+// kernel does not follow.
+unsafe impl<const OPCODE: Opcode> Ioctl for Translate<OPCODE> {
+    type Output = Pid;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        OPCODE
+    }
+
+    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
+        ptr::without_provenance_mut(self.0.as_u32() as usize)
+    }
+
+    unsafe fn output_from_ptr(
+        pid: IoctlOutput,
+        _: *mut rustix::ffi::c_void,
+    ) -> io::Result<Self::Output> {
+        u32::try_from(pid).ok().and_then(Pid::new).ok_or(Errno::SRCH)
+    }
+}

@@ -1,0 +1,177 @@
+//! Whether a namespace is live, dead or nascent, by proof.
+//!
+//! A namespace is dead once its init has terminated: from then on the kernel
+//! gives out no PID in it (`zap_pid_ns_processes`). Three cases look different
+//! from outside:
+//!
+//! - The init is listed, and all of its threads have `PF_EXITING`: it is a
+//!   zombie that nobody has reaped yet, or (not a zombie) still waits for the
+//!   last of its members to be reaped. If that is a zombie itself, its parent
+//!   is outside, where the kernel cannot reap it: that parent is to blame.
+//! - The init is not listed, though everything in the namespace would be, and
+//!   the namespace is known to have had one.
+//! - Nobody says whether it ever had one: a thread of our own, put where its
+//!   children would be born there, is shown a link only if it had.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::os::fd::AsFd as _;
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::diagnose::{Code, Refusals};
+use super::held::{Met, Seen};
+use super::nsfs::NamespaceFd;
+use super::procfs::{Procfs, namespace_link};
+use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process};
+
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
+/// fixed since Linux 3.8): a /proc of it shows every process.
+const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
+
+/// What the proofs go by.
+pub struct Evidence<'a> {
+    /// The /proc that was read.
+    pub procfs: &'a Procfs,
+    /// The namespace that its numbers are of.
+    pub mount: Option<NamespaceId>,
+    /// The namespaces met, by inode.
+    pub met: &'a HashMap<u64, Met>,
+    /// Inits that have terminated.
+    pub terminated: &'a [Pid],
+    /// The processes, by PID.
+    pub processes: &'a [Process],
+}
+
+/// Sets the state of every namespace; their inits are known.
+pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, refusals: &mut Refusals) {
+    let parents: HashMap<_, _> =
+        namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
+    let hides = refusals.hides_processes();
+    let mut live = HashSet::new();
+    for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
+        let init = namespace.init.filter(|init| evidence.terminated.contains(init));
+        if init.is_some() {
+            namespace.state = NamespaceState::Dead;
+        } else {
+            // Whatever it is nested in lives: an init takes all below with it.
+            live.extend(lineage(namespace.id, &parents));
+        }
+    }
+    live.extend(evidence.mount.into_iter().flat_map(|mount| lineage(mount, &parents)));
+    for namespace in namespaces.iter_mut() {
+        if namespace.init.is_some() || live.contains(&namespace.id) {
+            continue;
+        }
+        let met = namespace.id.inode().and_then(|inode| evidence.met.get(&inode));
+        let shown = Some(INITIAL) == evidence.mount
+            || lineage(namespace.id, &parents).any(|above| Some(above) == evidence.mount);
+        match met.map(|met| prove(met, shown, hides, evidence.procfs)) {
+            Some(Some(state)) => namespace.state = state,
+            Some(None) => refusals.note(Code::StateUnproved, None, None),
+            // Not read, and told of as such; it has members.
+            None => {}
+        }
+    }
+    blame(namespaces, &parents, evidence.processes, refusals);
+}
+
+/// A namespace and its ancestors.
+fn lineage(
+    id: NamespaceId,
+    parents: &HashMap<NamespaceId, NamespaceId>,
+) -> impl Iterator<Item = NamespaceId> {
+    std::iter::successors(Some(id), |id| parents.get(id).copied())
+}
+
+/// The state of a namespace whose init is not listed; `None` without a proof.
+fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<NamespaceState> {
+    let asked = met.fd.as_ref().filter(|_| procfs.own).map(|fd| fd.tgid_from_pidns(Pid::INIT));
+    if matches!(asked, Some(Ok(_))) {
+        return Some(NamespaceState::Live);
+    }
+    let absent = shown && (!hides || asked == Some(Err(Errno::SRCH)));
+    if !absent {
+        return None;
+    }
+    match met.seen {
+        Seen::Begun => Some(NamespaceState::Dead),
+        Seen::Unborn => Some(NamespaceState::Nascent),
+        Seen::Anyhow => {
+            let begun = had_init(met.fd.as_ref()?, procfs)?;
+            Some(if begun { NamespaceState::Dead } else { NamespaceState::Nascent })
+        }
+    }
+}
+
+/// Whether a namespace ever had an init. The kernel shows `pid_for_children`
+/// only if it had; so a thread that is about to end enters it, without any
+/// child, and looks. `None` where it may not enter (it takes `CAP_SYS_ADMIN`).
+fn had_init(fd: &NamespaceFd, procfs: &Procfs) -> Option<bool> {
+    let look = || {
+        let kind = Some(LinkNameSpaceType::ProcessID);
+        move_into_link_name_space(fd.as_fd(), kind).ok()?;
+        match namespace_link(procfs.fd(), c"thread-self/ns/pid_for_children", "pid") {
+            Ok(shown) => shown.map(|inode| inode == fd.inode()),
+            Err(Errno::NOENT) => Some(false),
+            Err(_) => None,
+        }
+    };
+    thread::scope(|scope| {
+        let looker = thread::Builder::new().spawn_scoped(scope, look).ok()?;
+        looker.join().ok().flatten()
+    })
+}
+
+/// Names whom a terminated init waits for.
+fn blame(
+    namespaces: &[Namespace],
+    parents: &HashMap<NamespaceId, NamespaceId>,
+    processes: &[Process],
+    refusals: &mut Refusals,
+) {
+    let find = |pid: Pid| {
+        let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        Some(&processes[index])
+    };
+    let dead = namespaces.iter().filter(|it| it.state == NamespaceState::Dead);
+    for (namespace, init) in dead.filter_map(|it| Some((it, find(it.init?)?))) {
+        if init.is_zombie() {
+            continue;
+        }
+        let is_inside = |process: &Process| {
+            process.namespace.is_some_and(|id| lineage(id, parents).any(|id| id == namespace.id))
+        };
+        let mut message = format!(
+            "init {} ({}) of {} has terminated, but waits for ",
+            init.pid, init.comm, namespace.id
+        );
+        let mut to_blame = Vec::new();
+        let rest = processes.iter().filter(|process| process.pid != init.pid && is_inside(process));
+        for (index, process) in rest.enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let (pid, comm) = (process.pid, &process.comm);
+            let outside = process.ppid.and_then(find).filter(|parent| !is_inside(parent));
+            // Writing to a String does not fail.
+            let _ = match outside.filter(|_| process.is_zombie()) {
+                Some(parent) => {
+                    to_blame.push(parent.pid);
+                    let (ppid, parent) = (parent.pid, &parent.comm);
+                    write!(
+                        message,
+                        "{separator}{pid} ({comm}), a zombie that its parent {ppid} ({parent}) does not reap"
+                    )
+                }
+                None => {
+                    to_blame.push(pid);
+                    write!(message, "{separator}{pid} ({comm}), in state {}", process.state)
+                }
+            };
+        }
+        if !to_blame.is_empty() {
+            refusals.note_as(Code::InitBlocked, message, to_blame);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A picture for Graphviz: one table-shaped node a namespace, edges from
+//! parent to child.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::Emitter;
+use super::escape::Html;
+use super::words::{Name, Pids, about, held_by};
+use crate::graph::PidGraph;
+use crate::model::{Evidence, Namespace, NamespaceState, Process};
+
+/// Members of one name in one namespace that get a row each; where there are
+/// more, they share a row that says how many. Keeps the layout of large hosts
+/// to seconds.
+pub const FOLD_LIMIT: usize = 3;
+
+const ARROW: &str = " → ";
+
+/// Graphviz DOT.
+pub struct Dot;
+
+/// How a kind of namespace looks, and what the legend says of it.
+struct Kind {
+    heading: &'static str,
+    border: &'static str,
+    style: &'static str,
+    legend: &'static str,
+}
+
+const LIVE: Kind = Kind { heading: "#d6e6f5", border: "#4a6785", style: "solid", legend: "live" };
+const DEAD: Kind = Kind {
+    heading: "#f6c9c6",
+    border: "#b3261e",
+    style: "solid",
+    legend: "dead: its init has terminated, forks into it fail",
+};
+const NASCENT: Kind = Kind {
+    heading: "#f7e8b2",
+    border: "#8a6d00",
+    style: "dotted",
+    legend: "nascent: no first process yet",
+};
+const INFERRED: Kind = Kind {
+    heading: "#e4e4e4",
+    border: "#6b6b6b",
+    style: "dashed",
+    legend: "inferred: concluded where the kernel would not say",
+};
+
+impl Kind {
+    fn of(namespace: &Namespace) -> &'static Self {
+        match (namespace.state, namespace.evidence) {
+            (NamespaceState::Dead, _) => &DEAD,
+            (NamespaceState::Nascent, _) => &NASCENT,
+            (NamespaceState::Live, Evidence::Inferred) => &INFERRED,
+            (NamespaceState::Live, Evidence::Kernel) => &LIVE,
+        }
+    }
+}
+
+impl Emitter for Dot {
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(
+            b"digraph pidns {\n  \
+              graph [rankdir=LR, nodesep=0.3, ranksep=0.6, fontname=\"Helvetica\", labelloc=t, labeljust=l];\n  \
+              node [shape=plain, fontname=\"Helvetica\", fontsize=11];\n  \
+              edge [color=\"#4a6785\", arrowsize=0.7];\n",
+        )?;
+        title(graph, out)?;
+        for (namespace, _) in graph.tree() {
+            node(graph, namespace, out)?;
+        }
+        for (namespace, _) in graph.tree() {
+            if let Some(parent) = graph.parent(namespace) {
+                let style = match namespace.evidence {
+                    Evidence::Kernel => "",
+                    Evidence::Inferred => " [style=dashed]",
+                };
+                writeln!(out, "  \"{}\" -> \"{}\"{style};", parent.id, namespace.id)?;
+            }
+        }
+        unplaced(graph, out)?;
+        legend(out)?;
+        out.write_all(b"}\n")
+    }
+}
+
+fn title(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+    let snapshot = graph.snapshot();
+    let mut html = Html(out);
+    html.markup("  label=<")?;
+    html.text("PID namespaces")?;
+    if let Some(hostname) = &snapshot.host.hostname {
+        html.text(format_args!(" of {hostname}"))?;
+    }
+    html.text(format_args!(", {}", snapshot.captured_at))?;
+    if !snapshot.complete {
+        html.text(", incomplete")?;
+    }
+    html.markup(">;\n")
+}
+
+fn node(graph: &PidGraph, namespace: &Namespace, out: &mut dyn Write) -> io::Result<()> {
+    let kind = Kind::of(namespace);
+    write!(out, "  \"{}\" [label=<", namespace.id)?;
+    let mut html = Html(out);
+    start_table(kind, &mut html)?;
+    start_heading(kind, &mut html)?;
+    html.markup("<b>")?;
+    html.text(namespace.id)?;
+    html.markup("</b>")?;
+    let said = about(graph, namespace, ARROW).into_iter().map(|(_, said)| said);
+    for line in said.chain(held_by(graph, namespace)) {
+        html.markup("<br align=\"left\"/>")?;
+        html.text(line)?;
+    }
+    html.markup("<br align=\"left\"/></td></tr>")?;
+    rows(&graph.members(namespace), &mut html)?;
+    html.markup("</table>>];\n")
+}
+
+fn start_table(kind: &Kind, html: &mut Html<'_>) -> io::Result<()> {
+    html.markup("<table border=\"1\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\" color=\"")?;
+    html.markup(kind.border)?;
+    html.markup("\" style=\"")?;
+    html.markup(kind.style)?;
+    html.markup("\">")
+}
+
+fn start_heading(kind: &Kind, html: &mut Html<'_>) -> io::Result<()> {
+    html.markup("<tr><td colspan=\"2\" align=\"left\" balign=\"left\" bgcolor=\"")?;
+    html.markup(kind.heading)?;
+    html.markup("\">")
+}
+
+/// A row for each member; one for all of a name that many have.
+fn rows(members: &[&Process], html: &mut Html<'_>) -> io::Result<()> {
+    let mut of_name: BTreeMap<&str, Vec<&Process>> = BTreeMap::new();
+    for member in members {
+        of_name.entry(&member.comm).or_default().push(member);
+    }
+    for member in members {
+        let same = &of_name[member.comm.as_str()];
+        let (first, last) = (same[0], same[same.len() - 1]);
+        if same.len() > FOLD_LIMIT && first.pid != member.pid {
+            continue;
+        }
+        html.markup("<tr><td align=\"right\">")?;
+        html.text(Pids { process: member, arrow: ARROW })?;
+        if same.len() > FOLD_LIMIT {
+            html.text(format_args!(" … {}", Pids { process: last, arrow: ARROW }))?;
+        }
+        html.markup("</td><td align=\"left\">")?;
+        if same.len() > FOLD_LIMIT {
+            html.text(format_args!("{} × ", same.len()))?;
+        }
+        html.text(Name(member))?;
+        html.markup("</td></tr>")?;
+    }
+    Ok(())
+}
+
+fn unplaced(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+    let processes: Vec<_> = graph.unplaced().collect();
+    if processes.is_empty() {
+        return Ok(());
+    }
+    out.write_all(b"  unknown [label=<")?;
+    let mut html = Html(out);
+    start_table(&INFERRED, &mut html)?;
+    start_heading(&INFERRED, &mut html)?;
+    html.markup("<b>unknown</b><br align=\"left\"/>")?;
+    html.text(format_args!("{} whose namespace is ambiguous", processes.len()))?;
+    html.markup("<br align=\"left\"/></td></tr>")?;
+    rows(&processes, &mut html)?;
+    html.markup("</table>>];\n")
+}
+
+/// A small table of its own that shows each kind.
+fn legend(out: &mut dyn Write) -> io::Result<()> {
+    let mut html = Html(out);
+    html.markup(
+        "  legend [fontsize=9, label=<<table border=\"0\" cellborder=\"0\" cellspacing=\"3\" cellpadding=\"2\">",
+    )?;
+    for kind in [&LIVE, &DEAD, &NASCENT, &INFERRED] {
+        html.markup("<tr><td border=\"1\" color=\"")?;
+        html.markup(kind.border)?;
+        html.markup("\" style=\"")?;
+        html.markup(kind.style)?;
+        html.markup("\" bgcolor=\"")?;
+        html.markup(kind.heading)?;
+        html.markup("\">    </td><td align=\"left\">")?;
+        html.text(kind.legend)?;
+        html.markup("</td></tr>")?;
+    }
+    html.markup("<tr><td>7 → 2</td><td align=\"left\">PIDs of a process, outermost namespace first</td></tr>")?;
+    html.markup("</table>>];\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect_file;
+
+    use super::*;
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn dot(graph: &PidGraph) -> String {
+        let mut out = Vec::new();
+        Dot.emit(graph, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_farm_is_drawn_as_in_the_readme() {
+        expect_file!["../../tests/snapshots/farm.dot"].assert_eq(&dot(&PidGraph::new(farm())));
+    }
+
+    #[test]
+    fn many_of_one_name_share_a_row_that_says_how_many() {
+        let mut processes: Vec<_> = (1..=9).map(|pid| process(&[pid], Some(10))).collect();
+        processes[0].comm = "init".into();
+        let few = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], processes[..4].to_vec())));
+        assert_eq!(few.matches("sleep").count(), 3);
+        let many = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], processes)));
+        assert!(many.contains(">2 … 9</td><td align=\"left\">8 × sleep</td>"), "{many}");
+        assert_eq!(many.matches("sleep").count(), 1);
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_cell() {
+        let mut evil = process(&[1], Some(10));
+        evil.comm = "</td>\"&]>;\n".into();
+        let text = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], vec![evil])));
+        assert!(text.contains("&lt;/td&gt;&quot;&amp;]&gt;;\\n</td>"), "{text}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Foreign text made safe for the place where it goes, as it passes through.
+//!
+//! Names of processes, mount points and users are chosen by others; they may
+//! hold anything.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+/// Text for a terminal or a line of a report: what would control a terminal,
+/// break the line or turn the direction of writing is shown as an escape.
+pub struct Harmless<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Harmless<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Filter(f), "{}", self.0)
+    }
+}
+
+struct Filter<W>(W);
+
+impl<W: fmt::Write> fmt::Write for Filter<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_harmful) {
+            let (before, harmful) = rest.split_at(at);
+            self.0.write_str(before)?;
+            let mut after = harmful.chars();
+            if let Some(c) = after.next() {
+                match c {
+                    '\n' => self.0.write_str("\\n")?,
+                    '\t' => self.0.write_str("\\t")?,
+                    '\r' => self.0.write_str("\\r")?,
+                    c if u32::from(c) < 0x100 => write!(self.0, "\\x{:02x}", u32::from(c))?,
+                    c => write!(self.0, "\\u{{{:x}}}", u32::from(c))?,
+                }
+            }
+            rest = after.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+/// Controls (C0, DEL, C1), line and paragraph separators, bidirectional
+/// marks, embeddings, overrides and isolates (Unicode Standard Annex 9), and
+/// what no XML parser takes.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            | '\u{fffe}' | '\u{ffff}' | '\u{feff}')
+}
+
+/// A writer of Graphviz HTML-like labels: text that passes through
+/// [`text`](Self::text) is harmless and escaped, so that no label can forget to.
+pub struct Html<'a>(pub &'a mut dyn io::Write);
+
+impl Html<'_> {
+    /// Markup of our own, as it stands.
+    pub fn markup(&mut self, markup: &str) -> io::Result<()> {
+        self.0.write_all(markup.as_bytes())
+    }
+
+    /// Text from elsewhere.
+    pub fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        let mut entities = Entities { out: self.0, error: Ok(()) };
+        match write!(entities, "{}", Harmless(text)) {
+            Ok(()) => Ok(()),
+            Err(fmt::Error) => Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into())),
+        }
+    }
+}
+
+struct Entities<'a> {
+    out: &'a mut dyn io::Write,
+    error: io::Result<()>,
+}
+
+impl fmt::Write for Entities<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|byte| entity(*byte).is_some()).unwrap_or(rest.len());
+            let (before, special) = rest.split_at(plain);
+            self.put(before)?;
+            let Some((first, after)) = special.split_first() else { break };
+            self.put(entity(*first).unwrap_or_default().as_bytes())?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+impl Entities<'_> {
+    fn put(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.out.write_all(bytes).map_err(|error| {
+            self.error = Err(error);
+            fmt::Error
+        })
+    }
+}
+
+/// What stands for a byte that means something in a label.
+fn entity(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'"' => Some("&quot;"),
+        b'\'' => Some("&#39;"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn html(text: &str) -> String {
+        let mut out = Vec::new();
+        Html(&mut out).text(text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        let name = "a\n\t\x1b[31m\u{202e}\u{9b}\u{2028}é\\";
+        assert_eq!(Harmless(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
+    }
+
+    #[test]
+    fn what_means_something_in_a_label_is_an_entity() {
+        assert_eq!(html("<b>&\"'\n{|}\\"), "&lt;b&gt;&amp;&quot;&#39;\\n{|}\\");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_gets_through_with_anything_harmful(text in "\\PC*|.*") {
+            let shown = Harmless(&text).to_string();
+            prop_assert!(!shown.chars().any(is_harmful));
+            prop_assert!(!html(&text).contains(['<', '>', '"', '\'', '\n', '\x1b']));
+        }
+
+        #[test]
+        fn plain_text_is_left_alone(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
+            prop_assert_eq!(Harmless(&text).to_string(), text);
+        }
+    }
+}

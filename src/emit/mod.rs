@@ -1,0 +1,64 @@
+//! From a graph to bytes: one file a format, streamed into a writer.
+//!
+//! An emitter knows no file, no terminal and no kernel. A new format is a
+//! file here, a [`Format`] and a line in [`Format::emitter`].
+
+mod dot;
+mod escape;
+mod json;
+mod text;
+mod words;
+mod yaml;
+
+use std::io::{self, Write};
+
+pub use dot::FOLD_LIMIT;
+pub use escape::Harmless;
+
+use crate::graph::PidGraph;
+
+/// A way to write a graph.
+pub trait Emitter {
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// The formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A tree for people.
+    Text,
+    /// The document as JSON.
+    Json,
+    /// The document as YAML.
+    Yaml,
+    /// A picture, by Graphviz.
+    Dot,
+}
+
+/// What a user may choose about how things look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Look {
+    /// Text with colours.
+    pub color: bool,
+    /// Text with ASCII characters for lines and arrows.
+    pub ascii: bool,
+    /// JSON with indentation.
+    pub pretty: bool,
+}
+
+impl Format {
+    /// The emitter of a format.
+    #[must_use]
+    pub fn emitter(self, look: Look) -> Box<dyn Emitter> {
+        match self {
+            Self::Text => Box::new(text::Text::new(look)),
+            Self::Json => Box::new(json::Json { pretty: look.pretty }),
+            Self::Yaml => Box::new(yaml::Yaml),
+            Self::Dot => Box::new(dot::Dot),
+        }
+    }
+}

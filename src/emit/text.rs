@@ -1,0 +1,271 @@
+//! A tree for people: a line for each namespace with what is asked first, its
+//! members under it with their PIDs in every level, then nested namespaces.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::words::{Named, Tone, about, held_by};
+use super::{Emitter, Harmless, Look};
+use crate::graph::PidGraph;
+use crate::model::{Namespace, Process};
+
+/// A text tree.
+pub struct Text {
+    lines: Lines,
+    palette: Palette,
+}
+
+/// The pieces that a tree is drawn with.
+struct Lines {
+    inner: &'static str,
+    last: &'static str,
+    bar: &'static str,
+    blank: &'static str,
+    arrow: &'static str,
+}
+
+const UTF8: Lines = Lines { inner: "├─ ", last: "└─ ", bar: "│  ", blank: "   ", arrow: " → " };
+const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|  ", blank: "   ", arrow: " -> " };
+
+/// Of the colours that are legible on dark and light ground alike.
+struct Palette {
+    id: Style,
+    line: Style,
+    dead: Style,
+    nascent: Style,
+    inferred: Style,
+}
+
+const COLORS: Palette = Palette {
+    id: AnsiColor::Cyan.on_default().bold(),
+    line: Style::new().dimmed(),
+    dead: AnsiColor::Red.on_default().bold(),
+    nascent: AnsiColor::Magenta.on_default(),
+    inferred: Style::new().italic(),
+};
+const PLAIN: Palette = Palette {
+    id: Style::new(),
+    line: Style::new(),
+    dead: Style::new(),
+    nascent: Style::new(),
+    inferred: Style::new(),
+};
+
+impl Text {
+    /// A tree of that look.
+    pub fn new(look: Look) -> Self {
+        Self {
+            lines: if look.ascii { ASCII } else { UTF8 },
+            palette: if look.color { COLORS } else { PLAIN },
+        }
+    }
+}
+
+impl Emitter for Text {
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        let mut tree = Tree { text: self, graph, out, prefix: String::new() };
+        for root in graph.roots() {
+            tree.namespace(root)?;
+        }
+        let unplaced: Vec<_> = graph.unplaced().collect();
+        tree.unplaced(&unplaced)
+    }
+}
+
+struct Tree<'a> {
+    text: &'a Text,
+    graph: &'a PidGraph,
+    out: &'a mut dyn Write,
+    /// The lines of the levels above, drawn before every line.
+    prefix: String,
+}
+
+impl Tree<'_> {
+    /// A namespace and all below it, as deep as namespaces nest.
+    fn namespace(&mut self, namespace: &Namespace) -> io::Result<()> {
+        let (lines, palette) = (&self.text.lines, &self.text.palette);
+        let id = palette.id;
+        write!(self.out, "{id}{}{id:#}  ", namespace.id)?;
+        for (index, (tone, said)) in about(self.graph, namespace, lines.arrow).iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let style = match tone {
+                Tone::Plain => Style::new(),
+                Tone::Dead => palette.dead,
+                Tone::Nascent => palette.nascent,
+                Tone::Inferred => palette.inferred,
+            };
+            write!(self.out, "{separator}{style}{}{style:#}", Harmless(said))?;
+        }
+        if let Some(held_by) = held_by(self.graph, namespace) {
+            write!(self.out, "; {}", Harmless(held_by))?;
+        }
+        self.out.write_all(b"\n")?;
+        let children = self.graph.children(namespace);
+        self.members(&self.graph.members(namespace), !children.is_empty())?;
+        for (index, child) in children.iter().enumerate() {
+            let last = index + 1 == children.len();
+            self.branch(last)?;
+            let before = self.prefix.len();
+            self.prefix.push_str(if last { lines.blank } else { lines.bar });
+            self.namespace(child)?;
+            self.prefix.truncate(before);
+        }
+        Ok(())
+    }
+
+    fn members(&mut self, members: &[&Process], more: bool) -> io::Result<()> {
+        let arrow = self.text.lines.arrow;
+        for (index, process) in members.iter().enumerate() {
+            self.branch(!more && index + 1 == members.len())?;
+            writeln!(self.out, "{}", Harmless(Named { process, arrow }))?;
+        }
+        Ok(())
+    }
+
+    /// The start of a line.
+    fn branch(&mut self, last: bool) -> io::Result<()> {
+        let lines = &self.text.lines;
+        let style = self.text.palette.line;
+        let branch = if last { lines.last } else { lines.inner };
+        write!(self.out, "{style}{}{branch}{style:#}", self.prefix)
+    }
+
+    fn unplaced(&mut self, processes: &[&Process]) -> io::Result<()> {
+        let style = self.text.palette.inferred;
+        match processes.len() {
+            0 => return Ok(()),
+            1 => writeln!(self.out, "{style}unknown{style:#}  1 process whose namespace is ambiguous")?,
+            count => writeln!(
+                self.out,
+                "{style}unknown{style:#}  {count} processes whose namespaces are ambiguous"
+            )?,
+        }
+        self.members(processes, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::model::{Container, Evidence, Holder, NamespaceId, NamespaceState, Pid, Snapshot};
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn check(snapshot: Snapshot, look: Look, expected: &Expect) {
+        let mut out = Vec::new();
+        Text::new(look).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        expected.assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn the_tree_of_the_contract() {
+        check(
+            farm(),
+            Look::default(),
+            &expect![[r#"
+                pid:[4026531836]  3 processes, owner root
+                ├─ 1 systemd
+                ├─ 2 [kthreadd]
+                ├─ 4 containerd-shim
+                └─ pid:[4026532179]  2 processes, init 6 → 1 farm, docker 3f2a1b9c04de, owner root
+                   ├─ 6 → 1 farm
+                   ├─ 7 → 2 sleep
+                   └─ pid:[4026532180]  dead: its init is gone, forks into it fail; held by 4 containerd-shim (fd 9)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn ascii_lines_and_arrows() {
+        check(
+            farm(),
+            Look { ascii: true, ..Look::default() },
+            &expect![[r#"
+                pid:[4026531836]  3 processes, owner root
+                |- 1 systemd
+                |- 2 [kthreadd]
+                |- 4 containerd-shim
+                `- pid:[4026532179]  2 processes, init 6 -> 1 farm, docker 3f2a1b9c04de, owner root
+                   |- 6 -> 1 farm
+                   |- 7 -> 2 sleep
+                   `- pid:[4026532180]  dead: its init is gone, forks into it fail; held by 4 containerd-shim (fd 9)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn colours_end_where_they_began() {
+        let mut out = Vec::new();
+        let text = Text::new(Look { color: true, ..Look::default() });
+        text.emit(&PidGraph::new(farm()), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with("\u{1b}[1m\u{1b}[36mpid:[4026531836]\u{1b}[0m  3 processes"), "{out}");
+        assert!(out.contains("\u{1b}[1m\u{1b}[31mdead: its init is gone, forks into it fail\u{1b}[0m;"));
+        let mut plain = Vec::new();
+        let mut strip = anstream::StripStream::new(&mut plain);
+        strip.write_all(out.as_bytes()).unwrap();
+        let mut expected = Vec::new();
+        Text::new(Look::default()).emit(&PidGraph::new(farm()), &mut expected).unwrap();
+        assert_eq!(plain, expected);
+    }
+
+    #[test]
+    fn every_kind_of_trouble_is_told_apart() {
+        let (host, init, zombie) = (10, Pid::new(6), Pid::new(9));
+        let mut namespaces: Vec<_> = [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
+        namespaces.push(namespace(host, None));
+        for dead in &mut namespaces[..2] {
+            dead.state = NamespaceState::Dead;
+        }
+        namespaces[2].state = NamespaceState::Nascent;
+        namespaces[2].owner.as_mut().unwrap().user_namespace = 7;
+        namespaces[2].holders = (3..8)
+            .map(|raw| Holder::PidForChildren { pid: Pid::new(2).unwrap(), tid: Pid::new(raw).unwrap() })
+            .collect();
+        namespaces[3].id = NamespaceId::Unread(Pid::new(12).unwrap());
+        namespaces[3].evidence = Evidence::Inferred;
+        namespaces[3].owner.as_mut().unwrap().user_namespace = 7;
+        namespaces[3].owner.as_mut().unwrap().user = None;
+        namespaces[3].container =
+            Some(Container { runtime: "lxc".into(), id: "web".into(), pod: Some("6ba7".into()) });
+        namespaces[3].holders = vec![
+            Holder::Mount { path: "/run/a\nb".into(), mount_namespace: 99 },
+            Holder::PidForChildren { pid: Pid::INIT, tid: Pid::INIT },
+        ];
+        let mut processes = vec![
+            process(&[2], Some(host)),
+            process(&[6, 1], Some(20)),
+            process(&[8, 1], Some(30)),
+            process(&[9, 4], Some(30)),
+            process(&[12, 1], None),
+            process(&[15, 7], None),
+        ];
+        processes[4].namespace = Some(NamespaceId::Unread(Pid::new(12).unwrap()));
+        processes[1].state = 'Z';
+        processes[1].ppid = Pid::new(2);
+        processes[3].state = 'Z';
+        processes[3].ppid = Pid::new(2);
+        let found = snapshot(namespaces, processes);
+        assert_eq!((found.namespaces[0].init, zombie), (init, Pid::new(9)));
+        check(
+            found,
+            Look::default(),
+            &expect![[r#"
+                pid:[10]  1 process, owner root
+                ├─ 2 sleep
+                ├─ pid:[20]  dead: its init 6 is a zombie that 2 sleep does not reap, forks into it fail, 1 process
+                │  └─ 6 → 1 sleep (zombie)
+                ├─ pid:[30]  dead: its init 8 has terminated but waits for zombie 9, which 2 sleep does not reap, forks into it fail, 2 processes
+                │  ├─ 8 → 1 sleep
+                │  └─ 9 → 4 sleep (zombie)
+                ├─ pid:[40]  nascent: no first process yet; held by 2 sleep (pid_for_children of thread 3), 2 sleep (pid_for_children of thread 4), 2 sleep (pid_for_children of thread 5) and 2 more
+                └─ pid:[?12]  1 process, init 12 → 1 sleep, lxc web of pod 6ba7, owner uid 0 in user:[7], inferred; held by mount /run/a\nb (mnt:[99])
+                   └─ 12 → 1 sleep
+                unknown  1 process whose namespace is ambiguous
+                └─ 15 → 7 sleep
+            "#]],
+        );
+    }
+}

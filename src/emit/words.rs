@@ -1,0 +1,197 @@
+//! What is said of a namespace or a process to people, whatever the format:
+//! unescaped, so that each format makes it safe in its own way.
+
+use std::fmt::{self, Write as _};
+
+use crate::graph::PidGraph;
+use crate::model::{Container, Evidence, Holder, Namespace, NamespaceState, Process};
+
+/// Holders named one by one; the rest are counted.
+const HOLDERS: usize = 3;
+
+/// How much a thing said stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Said in passing.
+    Plain,
+    /// Something is wrong here.
+    Dead,
+    /// Something is unfinished here.
+    Nascent,
+    /// This is concluded, not known.
+    Inferred,
+}
+
+/// What is said of a namespace, the most asked for first.
+pub fn about(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Tone, String)> {
+    let mut said = Vec::new();
+    let mut plain = |text: String| said.push((Tone::Plain, text));
+    match graph.members(namespace).len() {
+        0 if namespace.state != NamespaceState::Live => {}
+        0 => plain("no visible process".to_owned()),
+        1 => plain("1 process".to_owned()),
+        count => plain(format!("{count} processes")),
+    }
+    let init = namespace.init.and_then(|init| graph.process(init));
+    if namespace.state == NamespaceState::Live {
+        // That of a root is its first member.
+        if let Some(init) = init.filter(|init| init.nspid.len() > 1) {
+            plain(format!("init {}", Named { process: init, arrow }));
+        }
+        if let Some(container) = &namespace.container {
+            plain(about_container(container));
+        }
+        if let Some(owner) = &namespace.owner {
+            let mut text = match (&owner.user, owner.uid) {
+                (Some(user), _) => format!("owner {user}"),
+                (None, Some(uid)) => format!("owner uid {uid}"),
+                (None, None) => "owner unknown".to_owned(),
+            };
+            let parent = graph.parent(namespace).and_then(|parent| parent.owner.as_ref());
+            if parent.is_some_and(|parent| parent.user_namespace != owner.user_namespace) {
+                let _ = write!(text, " in user:[{}]", owner.user_namespace);
+            }
+            plain(text);
+        }
+    }
+    let state = match namespace.state {
+        NamespaceState::Live => None,
+        NamespaceState::Dead => Some((Tone::Dead, why_dead(graph, namespace, init))),
+        NamespaceState::Nascent => {
+            Some((Tone::Nascent, "nascent: no first process yet".to_owned()))
+        }
+    };
+    // What is wrong comes before all else.
+    said.splice(0..0, state);
+    if namespace.evidence == Evidence::Inferred {
+        said.push((Tone::Inferred, "inferred".to_owned()));
+    }
+    said
+}
+
+/// Why nothing can be forked into a dead namespace.
+fn why_dead(graph: &PidGraph, namespace: &Namespace, init: Option<&Process>) -> String {
+    let mut text = "dead: its init ".to_owned();
+    let parent = |process: &Process| process.ppid.and_then(|ppid| graph.process(ppid));
+    // Writing to a String does not fail.
+    let _ = match init {
+        None => write!(text, "is gone"),
+        Some(init) if init.is_zombie() => match parent(init) {
+            Some(parent) => {
+                write!(text, "{} is a zombie that {} {} does not reap", init.pid, parent.pid, parent.comm)
+            }
+            None => write!(text, "{} is a zombie", init.pid),
+        },
+        Some(init) => {
+            let members = graph.members(namespace);
+            let unreaped = members.iter().filter(|member| member.is_zombie()).find_map(|member| {
+                let parent = parent(member).filter(|parent| parent.namespace != member.namespace)?;
+                Some((member, parent))
+            });
+            match unreaped {
+                Some((zombie, parent)) => write!(
+                    text,
+                    "{} has terminated but waits for zombie {}, which {} {} does not reap",
+                    init.pid, zombie.pid, parent.pid, parent.comm
+                ),
+                None => write!(text, "{} has terminated but is not gone yet", init.pid),
+            }
+        }
+    };
+    text.push_str(", forks into it fail");
+    text
+}
+
+fn about_container(container: &Container) -> String {
+    // As their own tools shorten it.
+    let hex = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = container.id.get(..12).filter(|_| hex(&container.id)).unwrap_or(&container.id);
+    match &container.pod {
+        Some(pod) => format!("{} {id} of pod {pod}", container.runtime),
+        None => format!("{} {id}", container.runtime),
+    }
+}
+
+/// Who keeps a namespace in being beside its members. Of a live one only what
+/// outlasts its members is worth a word.
+pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
+    let lasts = |holder: &&Holder| {
+        namespace.state != NamespaceState::Live || !matches!(holder, Holder::PidForChildren { .. })
+    };
+    let holders: Vec<_> = namespace.holders.iter().filter(lasts).collect();
+    let mut text = String::new();
+    for (index, holder) in holders.iter().take(HOLDERS).enumerate() {
+        text.push_str(if index == 0 { "held by " } else { ", " });
+        let mut of = |pid| {
+            let comm = graph.process(pid).map_or("", |process| process.comm.as_str());
+            write!(text, "{pid} {comm}")
+        };
+        let _ = match holder {
+            Holder::Fd { pid, fd } => of(*pid).and_then(|()| write!(text, " (fd {fd})")),
+            Holder::Mount { path, mount_namespace } => {
+                write!(text, "mount {path} (mnt:[{mount_namespace}])")
+            }
+            Holder::PidForChildren { pid, tid } if pid == tid => {
+                of(*pid).and_then(|()| write!(text, " (pid_for_children)"))
+            }
+            Holder::PidForChildren { pid, tid } => {
+                of(*pid).and_then(|()| write!(text, " (pid_for_children of thread {tid})"))
+            }
+        };
+    }
+    match holders.len().checked_sub(HOLDERS) {
+        Some(more @ 1..) => text.push_str(&format!(" and {more} more")),
+        Some(0) | None => {}
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// A process's PIDs, outermost first.
+pub struct Pids<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// What stands between two of them.
+    pub arrow: &'a str,
+}
+
+impl fmt::Display for Pids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Empty where the kernel does not tell.
+        self.process.pid.fmt(f)?;
+        for pid in self.process.nspid.iter().skip(1) {
+            write!(f, "{}{pid}", self.arrow)?;
+        }
+        Ok(())
+    }
+}
+
+/// A process's PIDs and name; a kernel thread in brackets, as ps(1) has it.
+pub struct Named<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// What stands between two of its PIDs.
+    pub arrow: &'a str,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, arrow } = *self;
+        write!(f, "{} {}", Pids { process, arrow }, Name(process))
+    }
+}
+
+/// A process's name, and whether it is a zombie.
+pub struct Name<'a>(pub &'a Process);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let process = self.0;
+        if process.kernel_thread {
+            write!(f, "[{}]", process.comm)
+        } else if process.is_zombie() {
+            write!(f, "{} (zombie)", process.comm)
+        } else {
+            f.write_str(&process.comm)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What can go wrong, and the exit status that says so: the one place for both.
+//!
+//! `Display` says what was tried and on what; `source()` says why, and is
+//! never repeated in `Display`.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// How a run ended, as its exit status tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; also where the view is incomplete.
+    Success = 0,
+    /// A plain no: no such process or namespace.
+    No = 1,
+    /// Trouble: wrong arguments, unreadable or invalid input, /proc unusable,
+    /// output that could not be written.
+    Trouble = 2,
+    /// `--strict`, and the view is incomplete.
+    Incomplete = 3,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a run came to nothing.
+#[derive(Debug)]
+pub enum Error {
+    /// The arguments do not make sense, in words.
+    Usage(String),
+    /// A file could not be read.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The directory given is no procfs.
+    NotProcfs(PathBuf),
+    /// The output could not be written.
+    Write(io::Error),
+}
+
+impl Error {
+    /// The exit status that this error asks for.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Read { .. } | Self::NotProcfs(_) | Self::Write(_) => {
+                Exit::Trouble
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message),
+            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::NotProcfs(path) => {
+                write!(f, "cannot read {}: not a procfs mount", path.display())
+            }
+            Self::Write(_) => f.write_str("cannot write the output"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Read { source, .. } | Self::Write(source) => Some(source),
+            Self::Usage(_) | Self::NotProcfs(_) => None,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The PID namespace hierarchy of a Linux host, for people and programs.
+//!
+//! This library exists for the program of the same name, and to be read: it
+//! makes no promise of API stability (semver) of its own. What is promised is
+//! the command line and the document (see the README and `schemas/`).
+//!
+//! Data walks one way:
+//!
+//! | stage | room |
+//! |---|---|
+//! | arguments | [`cli`] |
+//! | snapshot of the kernel | [`collect`] into [`model`] |
+//! | graph | [`graph`] |
+//! | emitter to bytes | [`emit`], its wire types in [`document`] |
+//! | exit status | [`error`] |
+
+pub mod cli;
+pub mod collect;
+pub mod document;
+pub mod emit;
+pub mod error;
+pub mod graph;
+pub mod model;
+#[cfg(test)]
+mod testing;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+
+use cli::{Cli, Command, Parsed};
+use emit::Harmless;
+use error::{Error, Exit};
+use graph::PidGraph;
+
+/// Runs the program: arguments in, output on standard output, warnings on
+/// standard error.
+///
+/// # Errors
+/// Nothing could be shown, or not all of it.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
+    let cli = match cli::parse(arguments)? {
+        Parsed::Run(cli) => cli,
+        Parsed::Print(text) => {
+            return written(anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes()));
+        }
+    };
+    match cli.command {
+        None => show(&cli),
+        Some(Command::Schema) => print(document::SCHEMA.as_bytes()),
+        Some(Command::Completions { shell }) => print(&shell.completions()),
+        Some(Command::Man) => print(&cli::man()),
+    }
+}
+
+/// The hierarchy, from the kernel to standard output.
+fn show(cli: &Cli) -> Result<Exit, Error> {
+    let snapshot = collect::collect(&cli.input.request())?;
+    let graph = PidGraph::new(snapshot);
+    let stdout = io::stdout();
+    let color = match anstream::ColorChoice::from(cli.output.color) {
+        anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
+        choice => choice,
+    };
+    let look =
+        cli.output.look(stdout.is_terminal(), color != anstream::ColorChoice::Never);
+    let emitter = cli.output.format().emitter(look);
+    let done = output(|out| emitter.emit(&graph, out))?;
+    let snapshot = graph.snapshot();
+    if snapshot.complete {
+        return Ok(done);
+    }
+    if !cli.output.quiet {
+        warn_incomplete(snapshot);
+    }
+    Ok(if cli.output.strict { Exit::Incomplete } else { done })
+}
+
+/// One line, whatever the number of reasons.
+fn warn_incomplete(snapshot: &model::Snapshot) {
+    let reasons: Vec<_> = snapshot.diagnostics.iter().map(|it| it.message.as_str()).collect();
+    // Nothing is left to do where standard error is gone.
+    let _ = match reasons.as_slice() {
+        [] => writeln!(io::stderr(), "pidns: the view is incomplete"),
+        [first] => writeln!(io::stderr(), "pidns: the view is incomplete: {}", Harmless(first)),
+        [first, rest @ ..] => writeln!(
+            io::stderr(),
+            "pidns: the view is incomplete: {}; and {} more, see diagnostics in -f json",
+            Harmless(first),
+            rest.len()
+        ),
+    };
+}
+
+fn print(text: &[u8]) -> Result<Exit, Error> {
+    output(|out| out.write_all(text))
+}
+
+/// Standard output through one buffer that is flushed once, not line by line.
+fn output(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit, Error> {
+    written(io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| {
+        let mut out = BufWriter::with_capacity(64 * 1024, File::from(stdout));
+        emit(&mut out)?;
+        out.flush()
+    }))
+}
+
+/// A reader that closed the pipe has seen enough.
+fn written(result: io::Result<()>) -> Result<Exit, Error> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
+        _ => Ok(Exit::Success),
+    }
+}

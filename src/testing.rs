@@ -1,0 +1,106 @@
+//! Small models for unit tests, built literally.
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    Container, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId, NamespaceState, Nspid,
+    Owner, Pid, Process, Procfs, Severity, Snapshot, Source,
+};
+
+/// A live namespace owned by root.
+pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
+    Namespace {
+        id: NamespaceId::Inode(inode),
+        device: Some(4),
+        ns_id: Some(inode + 1000),
+        parent: parent.map(NamespaceId::Inode),
+        state: NamespaceState::Live,
+        init: None,
+        owner: Some(Owner { user_namespace: 4_026_531_837, uid: Some(0), user: Some("root".into()) }),
+        holders: Vec::new(),
+        container: None,
+        evidence: Evidence::Kernel,
+    }
+}
+
+/// A sleeping process with those PIDs.
+pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
+    let nspid: Nspid = nspid.iter().filter_map(|&raw| Pid::new(raw)).collect();
+    Process {
+        pid: nspid[0],
+        ppid: None,
+        namespace: namespace.map(NamespaceId::Inode),
+        nspid,
+        comm: "sleep".into(),
+        state: 'S',
+        uid: 0,
+        user: Some("root".into()),
+        kernel_thread: false,
+        evidence: Evidence::Kernel,
+    }
+}
+
+/// A complete snapshot; the inits are those of the processes.
+pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
+    for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
+        for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
+            namespace.init = Some(init.pid);
+        }
+    }
+    Snapshot {
+        generator: ("pidns".to_owned(), "0.1.0".to_owned()),
+        captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+        host: Host {
+            hostname: Some("ci-7".to_owned()),
+            kernel_release: Some("6.18.44".to_owned()),
+            boot_id: Some("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b".to_owned()),
+        },
+        procfs: Procfs {
+            path: "/proc".to_owned(),
+            own: true,
+            namespace: namespaces.iter().map(|it| it.id).min(),
+        },
+        searched: Source::ALL.into_iter().collect::<BTreeSet<_>>(),
+        complete: true,
+        namespaces,
+        processes,
+        diagnostics: Vec::new(),
+    }
+}
+
+/// The farm of the contract: a host, a container in it and a dead namespace in that.
+pub fn farm() -> Snapshot {
+    const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
+    let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
+    let pid = |raw| Pid::new(raw).unwrap();
+    let mut processes = vec![
+        process(&[1], Some(host)),
+        process(&[2], Some(host)),
+        process(&[4], Some(host)),
+        process(&[6, 1], Some(container)),
+        process(&[7, 2], Some(container)),
+    ];
+    for (process, comm) in processes.iter_mut().zip(["systemd", "kthreadd", "containerd-shim", "farm"]) {
+        process.comm = comm.into();
+    }
+    processes[1].kernel_thread = true;
+    for (child, parent) in [(2, 1), (3, 4), (4, 6)] {
+        processes[child].ppid = Pid::new(parent);
+    }
+    let mut namespaces =
+        vec![namespace(host, None), namespace(container, Some(host)), namespace(dead, Some(container))];
+    namespaces[1].container =
+        Some(Container { runtime: "docker".to_owned(), id: ID.to_owned(), pod: None });
+    namespaces[2].state = NamespaceState::Dead;
+    namespaces[2].holders = vec![Holder::Fd { pid: pid(4), fd: 9 }];
+    let mut farm = snapshot(namespaces, processes);
+    farm.complete = false;
+    farm.diagnostics = vec![Diagnostic {
+        code: "fds-unreadable".to_owned(),
+        severity: Severity::Warning,
+        message: "cannot search the open files of 1 process: Permission denied (os error 13)".to_owned(),
+        errno: Some("EACCES".to_owned()),
+        pids: vec![Pid::INIT],
+    }];
+    farm
+}
