@@ -1,6 +1,7 @@
 //! The user's words: options, commands and their help.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -29,16 +30,35 @@ Anyone may run it. Without root some of it is inferred or missing; pidns then \
 says so in one line on standard error, and in the document (\"complete\", \
 \"diagnostics\").";
 
-const AFTER_HELP: &str = "\
-Examples:
-  pidns                                    the tree of this host
-  pidns -f dot | dot -Tsvg > pidns.svg     a picture of it
-  pidns -f json | jq -r '.namespaces[] | select(.state == \"dead\") | .id'
-                                           namespaces that nothing can be forked into
-  pidns --search processes                 faster: look at processes alone
+/// Commands to learn from, with what they are for.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("the tree of this host", "pidns"),
+    ("a picture of it", "pidns -f dot | dot -Tsvg > pidns.svg"),
+    (
+        "namespaces that nothing can be forked into, and who holds them",
+        "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
+    ),
+    ("faster: look at processes alone", "pidns --search processes"),
+];
 
-Exit status: 0 done, also where the view is incomplete; 1 no such thing; 2 trouble;
-3 incomplete, with --strict.";
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("0", "done; also where the view is incomplete"),
+    ("1", "a plain no: no such process or namespace"),
+    ("2", "trouble: wrong arguments, /proc unusable, output that could not be written"),
+    ("3", "with --strict: the view is incomplete"),
+];
+
+fn after_help() -> String {
+    let mut help = "Examples:\n".to_owned();
+    for (what, command) in EXAMPLES {
+        help.extend(["  # ", what, "\n  ", command, "\n"]);
+    }
+    help.push_str("\nExit status:\n");
+    for (status, meaning) in EXIT_STATUS {
+        help.extend(["  ", status, "  ", meaning, "\n"]);
+    }
+    help
+}
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -47,7 +67,7 @@ Exit status: 0 done, also where the view is incomplete; 1 no such thing; 2 troub
     version,
     about = ABOUT,
     long_about = LONG_ABOUT,
-    after_help = AFTER_HELP,
+    after_help = after_help(),
     styles = STYLES,
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true
@@ -205,7 +225,7 @@ impl ValueEnum for Format {
             }
             emit::Format::Yaml => PossibleValue::new("yaml").help("The same document as YAML"),
             emit::Format::Dot => PossibleValue::new("dot").help(format!(
-                "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name share a row"
+                "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name, or kernel threads, share a row"
             )),
         })
     }
@@ -248,12 +268,32 @@ impl Shell {
 }
 
 /// The manual page, in roff.
-#[must_use]
-pub fn man() -> Vec<u8> {
+///
+/// # Errors
+/// None, as it is written into memory.
+pub fn man() -> io::Result<Vec<u8>> {
+    use clap_mangen::roff::{Roff, bold, roman};
     let mut page = Vec::new();
-    // Writing to a Vec does not fail.
-    let _ = clap_mangen::Man::new(Cli::command()).render(&mut page);
-    page
+    let man = clap_mangen::Man::new(Cli::command().after_help("")).title("PIDNS").section("1");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    man.render_subcommands_section(&mut page)?;
+    let mut more = Roff::new();
+    more.control("SH", ["EXIT STATUS"]);
+    for (status, meaning) in EXIT_STATUS {
+        more.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
+    }
+    more.control("SH", ["EXAMPLES"]);
+    for (what, command) in EXAMPLES {
+        more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
+    }
+    more.control("SH", ["SEE ALSO"]);
+    more.text([roman("lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)")]);
+    more.to_writer(&mut page)?;
+    Ok(page)
 }
 
 /// What came of the arguments.

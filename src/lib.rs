@@ -50,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         None => show(&cli),
         Some(Command::Schema) => print(document::SCHEMA.as_bytes()),
         Some(Command::Completions { shell }) => print(&shell.completions()),
-        Some(Command::Man) => print(&cli::man()),
+        Some(Command::Man) => print(&cli::man().map_err(Error::Write)?),
     }
 }
 

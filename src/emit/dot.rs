@@ -1,8 +1,10 @@
 //! A picture for Graphviz: one table-shaped node a namespace, edges from
 //! parent to child.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, Write};
+
+use smol_str::SmolStr;
 
 use super::Emitter;
 use super::escape::Html;
@@ -10,9 +12,9 @@ use super::words::{Name, Pids, about, held_by};
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceState, Process};
 
-/// Members of one name in one namespace that get a row each; where there are
-/// more, they share a row that says how many. Keeps the layout of large hosts
-/// to seconds.
+/// Members of one name, and kernel threads, in one namespace that get a row
+/// each; where there are more, they share a row that says how many. Keeps the
+/// layout of large hosts to seconds.
 pub const FOLD_LIMIT: usize = 3;
 
 const ARROW: &str = " → ";
@@ -136,26 +138,30 @@ fn start_heading(kind: &Kind, html: &mut Html<'_>) -> io::Result<()> {
 
 /// A row for each member; one for all of a name that many have.
 fn rows(members: &[&Process], html: &mut Html<'_>) -> io::Result<()> {
-    let mut of_name: BTreeMap<&str, Vec<&Process>> = BTreeMap::new();
+    // Kernel threads differ in name and interest nobody by name.
+    let class = |member: &Process| (!member.kernel_thread).then(|| member.comm.clone());
+    let mut of_class: HashMap<Option<SmolStr>, Vec<&Process>> = HashMap::new();
     for member in members {
-        of_name.entry(&member.comm).or_default().push(member);
+        of_class.entry(class(member)).or_default().push(member);
     }
     for member in members {
-        let same = &of_name[member.comm.as_str()];
+        let same = &of_class[&class(member)];
         let (first, last) = (same[0], same[same.len() - 1]);
-        if same.len() > FOLD_LIMIT && first.pid != member.pid {
+        let folded = same.len() > FOLD_LIMIT;
+        if folded && first.pid != member.pid {
             continue;
         }
         html.markup("<tr><td align=\"right\">")?;
         html.text(Pids { process: member, arrow: ARROW })?;
-        if same.len() > FOLD_LIMIT {
+        if folded {
             html.text(format_args!(" … {}", Pids { process: last, arrow: ARROW }))?;
         }
         html.markup("</td><td align=\"left\">")?;
-        if same.len() > FOLD_LIMIT {
-            html.text(format_args!("{} × ", same.len()))?;
+        match (folded, member.kernel_thread) {
+            (false, _) => html.text(Name(member))?,
+            (true, false) => html.text(format_args!("{} × {}", same.len(), member.comm))?,
+            (true, true) => html.text(format_args!("{} kernel threads", same.len()))?,
         }
-        html.text(Name(member))?;
         html.markup("</td></tr>")?;
     }
     Ok(())
@@ -225,6 +231,18 @@ mod tests {
         let many = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], processes)));
         assert!(many.contains(">2 … 9</td><td align=\"left\">8 × sleep</td>"), "{many}");
         assert_eq!(many.matches("sleep").count(), 1);
+    }
+
+    #[test]
+    fn kernel_threads_share_a_row_whatever_their_names() {
+        let mut processes: Vec<_> = (1..=5).map(|pid| process(&[pid], Some(10))).collect();
+        for process in &mut processes[1..] {
+            process.kernel_thread = true;
+            process.comm = format!("kworker/{}", process.pid).into();
+        }
+        let text = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], processes)));
+        assert!(text.contains(">2 … 5</td><td align=\"left\">4 kernel threads</td>"), "{text}");
+        assert!(!text.contains("kworker"));
     }
 
     #[test]

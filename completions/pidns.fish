@@ -1,0 +1,52 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_pidns_global_optspecs
+    string join \n search= procfs= f/format= pretty color= ascii strict q/quiet h/help V/version
+end
+
+function __fish_pidns_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_pidns_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_pidns_using_subcommand
+    set -l cmd (__fish_pidns_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c pidns -n "__fish_pidns_needs_command" -l search -d 'Where to look for namespaces: a list of processes, children (every process\'s pid_for_children), threads (every thread\'s), fds and mounts; or all' -r -f -a "processes\t''
+children\t''
+threads\t''
+fds\t''
+mounts\t''
+all\t''"
+complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
+complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
+json\t'The document that `pidns schema` describes'
+yaml\t'The same document as YAML'
+dot\t'A picture, for Graphviz; more than 3 members of one name, or kernel threads, share a row'"
+complete -c pidns -n "__fish_pidns_needs_command" -l color -d 'When to colour text; NO_COLOR and CLICOLOR are respected' -r -f -a "auto\t'On a terminal'
+always\t'Also elsewhere'
+never\t'Nowhere'"
+complete -c pidns -n "__fish_pidns_needs_command" -l pretty -d 'Indent JSON even when it does not go to a terminal'
+complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text with ASCII characters only'
+complete -c pidns -n "__fish_pidns_needs_command" -l strict -d 'Exit with status 3 if the view is incomplete'
+complete -c pidns -n "__fish_pidns_needs_command" -s q -l quiet -d 'No warnings on standard error'
+complete -c pidns -n "__fish_pidns_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pidns -n "__fish_pidns_needs_command" -s V -l version -d 'Print version'
+complete -c pidns -n "__fish_pidns_needs_command" -f -a "schema" -d 'Print the JSON Schema of the document that json and yaml hold'
+complete -c pidns -n "__fish_pidns_needs_command" -f -a "completions" -d 'Print a completion script'
+complete -c pidns -n "__fish_pidns_needs_command" -f -a "man" -d 'Print the manual page, for man -l -'
+complete -c pidns -n "__fish_pidns_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c pidns -n "__fish_pidns_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pidns -n "__fish_pidns_using_subcommand man" -s h -l help -d 'Print help'

@@ -1,0 +1,169 @@
+//! What a user of the command line meets: help, errors, exit status,
+//! completions and the manual page, to the letter.
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::process::{Command, Stdio};
+
+use common::*;
+use expect_test::{Expect, expect, expect_file};
+
+/// The one line on standard error of a run that must fail with `status` and
+/// print nothing.
+fn fails(arguments: &[&str], status: i32, expected: &Expect) {
+    let output = pidns(arguments);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    expected.assert_eq(&line);
+}
+
+#[test]
+fn help_is_as_reviewed() {
+    let help = |arguments: &[&str]| {
+        let mut command = Command::new(PIDNS);
+        stdout(&run(command.args(arguments).env("COLUMNS", "80")))
+    };
+    expect_file!["snapshots/help.txt"].assert_eq(&help(&["-h"]));
+    expect_file!["snapshots/help-long.txt"].assert_eq(&help(&["--help"]));
+    assert_eq!(help(&["--version"]), concat!("pidns ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_arguments_get_one_line_and_status_2() {
+    fails(&["--frobnicate"], 2, &expect![[r#"
+        pidns: unexpected argument '--frobnicate' found tip: a similar argument exists: '--format'; see 'pidns --help'
+    "#]]);
+    fails(&["-f", "xml"], 2, &expect![[r#"
+        pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, yaml, dot] tip: a similar value exists: 'yaml'; see 'pidns --help'
+    "#]]);
+    fails(&["--search", "fds,sockets"], 2, &expect![[r#"
+        pidns: invalid value 'sockets' for '--search <LIST>' [possible values: processes, children, threads, fds, mounts, all]; see 'pidns --help'
+    "#]]);
+    fails(&["completions"], 2, &expect![[r#"
+        pidns: the following required arguments were not provided: <SHELL>; see 'pidns --help'
+    "#]]);
+    fails(&["--color", "a\nb\u{1b}[31m"], 2, &expect![[r#"
+        pidns: invalid value 'a b' for '--color <WHEN>' [possible values: auto, always, never]; see 'pidns --help'
+    "#]]);
+}
+
+#[test]
+fn a_procfs_that_is_none_gets_one_line_and_status_2() {
+    fails(&["--procfs", "/tmp"], 2, &expect![[r#"
+        pidns: cannot read /tmp: not a procfs mount
+    "#]]);
+    fails(&["--procfs", "/nowhere"], 2, &expect![[r#"
+        pidns: cannot read /nowhere: No such file or directory (os error 2)
+    "#]]);
+    fails(&["--procfs", "/etc/passwd"], 2, &expect![[r#"
+        pidns: cannot read /etc/passwd: Not a directory (os error 20)
+    "#]]);
+}
+
+#[test]
+fn a_closed_pipe_is_no_trouble() {
+    for arguments in [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["man"], &["--help"], &["completions", "zsh"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(PIDNS).args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is() {
+    for arguments in [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["--help"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(PIDNS).args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "pidns: cannot write the output: No space left on device (os error 28)\n",
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_standard_error_that_is_full_changes_nothing() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(PIDNS).args(["-f", "json"]).stderr(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let output = Command::new(PIDNS).arg("--frobnicate").stderr(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn warnings_are_one_line_and_quiet_takes_them_away() {
+    let output = pidns(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).lines().count() <= 1);
+    assert_eq!(pidns(&["-q"]).stderr, b"");
+}
+
+#[test]
+fn few_descriptors_are_no_reason_to_fail() {
+    let script = format!("ulimit -n 4; exec {PIDNS} -f json");
+    let output = run(Command::new("bash").args(["-c", &script]));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    match output.status.code() {
+        Some(0) => assert!(!Document::read(&stdout(&output)).complete || stderr.is_empty()),
+        Some(2) => assert!(output.stdout.is_empty() && stderr.lines().count() == 1, "{stderr}"),
+        other => panic!("{other:?}: {stderr}"),
+    }
+}
+
+/// Compares with a committed file; `UPDATE_EXPECT=1` writes it anew.
+fn is_committed(file: &str, arguments: &[&str]) {
+    expect_file![format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))].assert_eq(&stdout(&pidns(arguments)));
+}
+
+#[test]
+fn committed_completions_are_those_that_the_program_prints() {
+    for (shell, file) in
+        [("bash", "pidns.bash"), ("zsh", "_pidns"), ("fish", "pidns.fish"), ("elvish", "pidns.elv"), ("nushell", "pidns.nu")]
+    {
+        is_committed(&format!("completions/{file}"), &["completions", shell]);
+    }
+}
+
+#[test]
+fn bash_completes_what_the_help_names() {
+    let script = format!(
+        "source {}/completions/pidns.bash; COMP_WORDS=(pidns --f); COMP_CWORD=1; \
+         _pidns pidns --f pidns; echo \"${{COMPREPLY[@]}}\"; \
+         COMP_WORDS=(pidns -f ''); COMP_CWORD=2; _pidns pidns '' -f; echo \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let output = stdout(&run(Command::new("bash").args(["-c", &script])));
+    assert_eq!(output, "--format\ntext json yaml dot\n");
+}
+
+#[test]
+fn the_schema_printed_is_the_schema_published() {
+    is_committed("schemas/pidns-1.schema.json", &["schema"]);
+}
+
+#[test]
+fn the_manual_page_is_one_and_names_every_option() {
+    let page = stdout(&pidns(&["man"]));
+    // Without a word of complaint, as `pipe` sees to.
+    let text = pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
+    for option in ["--format", "--search", "--procfs", "--pretty", "--color", "--ascii", "--strict", "--quiet"] {
+        assert!(text.contains(option), "{option} in {text}");
+    }
+    for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
+        assert!(text.lines().any(|line| line == section), "{section} in {text}");
+    }
+}
+
+#[test]
+fn standard_input_is_not_touched() {
+    let output = Command::new(PIDNS).arg("-q").stdin(File::open("/dev/zero").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -1,0 +1,390 @@
+//! What the tests share: running the program, making real processes and
+//! namespaces, and an independent reading of /proc.
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+/// The program under test.
+pub const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
+
+/// Whether namespaces can be made here. A test that needs them skips
+/// otherwise, which in CI is a failure.
+pub fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        assert!(std::env::var_os("CI").is_none(), "CI runs as root, so nothing is skipped");
+        eprintln!("skipped: needs root to make PID namespaces");
+    }
+    root
+}
+
+/// Runs the program to its end.
+pub fn pidns(arguments: &[&str]) -> Output {
+    run(Command::new(PIDNS).args(arguments))
+}
+
+/// Runs any command to its end.
+pub fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Standard output of a run that must succeed.
+pub fn stdout(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", output.status);
+    String::from_utf8(output.stdout.clone()).expect("output is UTF-8")
+}
+
+/// Feeds `input` to a command and returns what it prints; it must succeed and
+/// say nothing on standard error.
+pub fn pipe(command: &mut Command, input: &[u8]) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().expect("piped");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().expect("waits");
+    writer.join().expect("does not panic").expect("is read to the end");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr, "", "{command:?}");
+    stdout(&output)
+}
+
+/// A process of ours, ended with all that it started in namespaces of its own.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a shell script. It says `ready` when all is in place, after lines
+/// of `NAME PID`, in the numbers of the host, which are returned.
+pub fn start(script: &str) -> (Running, BTreeMap<String, u32>) {
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(script);
+    start_command(&mut command)
+}
+
+pub fn start_command(command: &mut Command) -> (Running, BTreeMap<String, u32>) {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut running = Running(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    let mut names = BTreeMap::new();
+    for line in BufReader::new(running.0.stdout.take().expect("piped")).lines() {
+        let line = line.expect("is text");
+        if line == "ready" {
+            return (running, names);
+        }
+        let (name, pid) = line.split_once(' ').unwrap_or_else(|| panic!("no pair: {line}"));
+        names.insert(name.to_owned(), pid.parse().expect("a PID"));
+    }
+    panic!("not ready: {command:?}");
+}
+
+/// A namespace with an init and `depth - 1` more nested in it, each with an
+/// init and a `sleep`; the host PIDs of the inits, outermost first.
+pub fn nest(depth: usize) -> (Running, Vec<u32>) {
+    // Each level runs the same script, which is in the environment: quoting
+    // it in itself would double it every time.
+    let script = "sleep 600 & if [ $1 -gt 1 ]; \
+                  then unshare -pf --kill-child bash -c \"$SCRIPT\" bash $(($1 - 1)); \
+                  else echo ready; wait; fi";
+    let mut command = Command::new("unshare");
+    command.args(["-pf", "--kill-child", "bash", "-c", script, "bash", &depth.to_string()]);
+    let (running, _) = start_command(command.env("SCRIPT", script));
+    let mut inits = Vec::new();
+    let mut outer = running.pid();
+    while inits.len() < depth {
+        let init = children(outer)
+            .into_iter()
+            .find(|&pid| status(pid, "NSpid").last().map(String::as_str) == Some("1"));
+        if let Some(init) = init {
+            inits.push(init);
+            outer = init;
+        } else {
+            let unshare = children(outer).into_iter().find(|&pid| comm(pid) == "unshare");
+            outer = unshare.expect("the next unshare is there");
+        }
+    }
+    (running, inits)
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "timed out: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A field of `/proc/PID/status`, word by word; empty where the process is gone.
+pub fn status(pid: u32, field: &str) -> Vec<String> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+pub fn nspid(pid: u32) -> Vec<u32> {
+    status(pid, "NSpid").iter().map(|number| number.parse().expect("a PID")).collect()
+}
+
+pub fn comm(pid: u32) -> String {
+    let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned()
+}
+
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    text.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a PID")).collect()
+}
+
+/// Where a link of /proc leads, as text.
+pub fn link(path: impl AsRef<Path>) -> Option<String> {
+    std::fs::read_link(path).ok()?.into_os_string().into_string().ok()
+}
+
+/// The PID namespace of a process, as readlink prints it.
+pub fn namespace_of(pid: u32) -> String {
+    link(format!("/proc/{pid}/ns/pid")).unwrap_or_else(|| panic!("no namespace of {pid}"))
+}
+
+pub fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+    assert!(status.expect("kill runs").success(), "kill -{signal} {pid}");
+}
+
+/// A mirror of the document: what leaves or enters it unnoticed fails here.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    pub schema_version: String,
+    pub generator: Generator,
+    pub captured_at: String,
+    pub host: Host,
+    pub procfs: Procfs,
+    pub searched: Vec<String>,
+    pub complete: bool,
+    pub roots: Vec<String>,
+    pub namespaces: Vec<Namespace>,
+    pub processes: Vec<Process>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    pub hostname: Option<String>,
+    pub kernel_release: Option<String>,
+    pub boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Procfs {
+    pub path: String,
+    pub own: bool,
+    pub namespace: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    pub id: String,
+    pub inode: Option<u64>,
+    pub device: Option<u64>,
+    pub ns_id: Option<u64>,
+    pub level: usize,
+    pub parent: Option<String>,
+    pub children: Vec<String>,
+    pub state: String,
+    pub init: Option<u32>,
+    pub members: Vec<u32>,
+    pub owner: Option<Owner>,
+    pub holders: Vec<Holder>,
+    pub container: Option<Container>,
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    pub user_namespace: u64,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Holder {
+    Fd { pid: u32, fd: u32 },
+    Mount { path: String, mount_namespace: u64 },
+    PidForChildren { pid: u32, tid: u32 },
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    pub runtime: String,
+    pub id: String,
+    pub pod: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    pub pid: u32,
+    pub ppid: Option<u32>,
+    pub namespace: Option<String>,
+    pub nspid: Vec<u32>,
+    pub comm: String,
+    pub state: String,
+    pub uid: u32,
+    pub user: Option<String>,
+    pub kernel_thread: bool,
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnostic {
+    pub code: String,
+    pub severity: String,
+    pub message: String,
+    pub errno: Option<String>,
+    pub pids: Vec<u32>,
+}
+
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(include_str!("../../schemas/pidns-1.schema.json"));
+    jsonschema::validator_for(&schema.expect("is JSON")).expect("is a schema")
+});
+
+/// What the published schema has against a document.
+pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
+    SCHEMA.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+impl Document {
+    /// Reads a document that must hold to the schema, and agree with itself.
+    pub fn read(json: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(json).expect("is JSON");
+        assert_eq!(schema_errors(&value), Vec::<String>::new());
+        let document: Self = serde_json::from_value(value).expect("is as its mirror");
+        document.check();
+        document
+    }
+
+    /// Runs the program for a document; it must exit with 0.
+    pub fn of(arguments: &[&str]) -> Self {
+        let mut all = vec!["-q", "-f", "json"];
+        all.extend(arguments);
+        Self::read(&stdout(&pidns(&all)))
+    }
+
+    /// Every relation holds from both ends.
+    fn check(&self) {
+        let mut before: BTreeMap<&str, &Namespace> = BTreeMap::new();
+        for namespace in &self.namespaces {
+            let id = namespace.id.as_str();
+            match namespace.parent.as_deref() {
+                None => {
+                    assert_eq!(namespace.level, 0, "{id}");
+                    assert!(self.roots.iter().any(|root| root == id), "{id} is a root");
+                }
+                Some(parent) => {
+                    let parent = before.get(parent).expect("a parent comes first");
+                    assert_eq!(namespace.level, parent.level + 1, "{id}");
+                    assert!(parent.children.contains(&namespace.id), "{id}");
+                }
+            }
+            let members: Vec<u32> = self
+                .processes
+                .iter()
+                .filter(|process| process.namespace.as_deref() == Some(id))
+                .map(|process| process.pid)
+                .collect();
+            assert_eq!(namespace.members, members, "{id}");
+            if let Some(init) = namespace.init {
+                assert_eq!(self.process(init).nspid.last(), Some(&1), "{id}");
+            }
+            assert!(before.insert(id, namespace).is_none(), "{id} comes once");
+        }
+        assert!(self.processes.is_sorted_by(|one, other| one.pid < other.pid));
+        for process in &self.processes {
+            assert_eq!(process.nspid[0], process.pid);
+            if let Some(namespace) = &process.namespace {
+                assert!(before.contains_key(namespace.as_str()), "{namespace}");
+            }
+        }
+        let unplaced = self.processes.iter().any(|process| process.namespace.is_none());
+        let inferred = self.processes.iter().any(|process| process.evidence == "inferred")
+            || self.namespaces.iter().any(|namespace| namespace.evidence == "inferred");
+        assert!(!self.complete || !(unplaced || inferred), "complete is not the truth");
+        assert!(self.complete || !self.diagnostics.is_empty(), "why is it incomplete?");
+    }
+
+    pub fn process(&self, pid: u32) -> &Process {
+        self.find_process(pid).unwrap_or_else(|| panic!("no process {pid}"))
+    }
+
+    pub fn find_process(&self, pid: u32) -> Option<&Process> {
+        let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        Some(&self.processes[index])
+    }
+
+    pub fn namespace(&self, id: &str) -> &Namespace {
+        self.find_namespace(id).unwrap_or_else(|| panic!("no namespace {id}"))
+    }
+
+    pub fn find_namespace(&self, id: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.id == id)
+    }
+
+    /// The namespace of a process.
+    pub fn home(&self, pid: u32) -> &Namespace {
+        let process = self.process(pid);
+        self.namespace(process.namespace.as_ref().unwrap_or_else(|| panic!("{pid} is unplaced")))
+    }
+
+    /// A namespace and its ancestors, outermost first.
+    pub fn lineage(&self, id: &str) -> Vec<&str> {
+        let mut lineage = vec![self.namespace(id).id.as_str()];
+        while let Some(parent) = &self.namespace(lineage[lineage.len() - 1]).parent {
+            lineage.push(parent);
+        }
+        lineage.reverse();
+        lineage
+    }
+
+    pub fn diagnostic(&self, code: &str) -> Option<&Diagnostic> {
+        self.diagnostics.iter().find(|diagnostic| diagnostic.code == code)
+    }
+}

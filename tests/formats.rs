@@ -1,0 +1,158 @@
+//! Every format with names as hostile as the kernel lets them be, through the
+//! programs that read it: dot, jq, a YAML parser and a JSON Schema validator.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use common::*;
+
+/// Names of programs, which become names of processes, and as documents have them.
+const NAMES: [(&[u8], &str); 11] = [
+    (b"a\nb", "a\nb"),
+    (b"\x1b[31mred", "\u{1b}[31mred"),
+    (b") S 1 (", ") S 1 ("),
+    (b"\"q'\"", "\"q'\""),
+    (b"back\\slash\\n", "back\\slash\\n"),
+    (b"<b>&amp;<b>", "<b>&amp;<b>"),
+    (b"{a|b}", "{a|b}"),
+    (b"\xff\xfe", "\u{fffd}\u{fffd}"),
+    (b"\xe2\x80\xaeabc", "\u{202e}abc"),
+    (b"- y: [no", "- y: [no"),
+    (b" ", " "),
+];
+
+/// A process of each name.
+fn hostile() -> Vec<Running> {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &[u8]| {
+        let program = dir.path().join(OsStr::from_bytes(name));
+        symlink("/bin/sleep", &program).unwrap();
+        Running(Command::new(program).arg("600").spawn().unwrap())
+    };
+    NAMES.map(|(name, _)| run(name)).into()
+}
+
+#[test]
+fn hostile_names_come_through_in_every_format() {
+    let running = hostile();
+    let pids: Vec<u32> = running.iter().map(Running::pid).collect();
+    let json = stdout(&pidns(&["-q", "-f", "json"]));
+    let document = Document::read(&json);
+    let names: Vec<_> = pids.iter().map(|&pid| document.process(pid).comm.as_str()).collect();
+    assert_eq!(names, NAMES.map(|(_, name)| name));
+
+    let yaml = stdout(&pidns(&["-q", "-f", "yaml"]));
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).expect("is YAML");
+    let read_back = Document::read(&yaml.to_string());
+    let names: Vec<_> = pids.iter().map(|&pid| read_back.process(pid).comm.as_str()).collect();
+    assert_eq!(names, NAMES.map(|(_, name)| name));
+
+    for (&pid, (_, name)) in pids.iter().zip(NAMES) {
+        let filter = format!(".processes[] | select(.pid == {pid}) | .comm");
+        let printed = pipe(Command::new("jq").args(["-j", &filter]), json.as_bytes());
+        assert_eq!(printed, name);
+    }
+
+    let text = stdout(&pidns(&["-q", "--color", "never"]));
+    assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+    for shown in ["a\\nb\n", "\\x1b[31mred\n", "\\u{202e}abc\n", "\u{fffd}\u{fffd}\n", "<b>&amp;<b>\n"] {
+        assert!(text.contains(shown), "{shown} in {text}");
+    }
+
+    let dot = stdout(&pidns(&["-q", "-f", "dot"]));
+    let svg = pipe(Command::new("dot").arg("-Tsvg"), dot.as_bytes());
+    for shown in ["a\\nb", "\\x1b[31mred", "&lt;b&gt;&amp;amp;&lt;b&gt;", "{a|b}", "\\u{202e}abc", "- y: [no"] {
+        assert!(svg.contains(&shown.replace("- y", "&#45; y")) || svg.contains(shown), "{shown} in {svg}");
+    }
+}
+
+#[test]
+fn json_and_yaml_hold_the_same() {
+    // Two runs differ in themselves and the time, so both come from a replay
+    // of nothing but the header here.
+    let json: serde_json::Value = serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let yaml: serde_json::Value = serde_yaml::from_str(&stdout(&pidns(&["-q", "-f", "yaml"]))).unwrap();
+    for part in ["schema_version", "generator", "host", "procfs", "searched", "roots"] {
+        assert_eq!(json[part], yaml[part], "{part}");
+    }
+    let order = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(order(&json), order(&yaml));
+}
+
+#[test]
+fn json_is_compact_in_a_pipe_and_pretty_when_asked() {
+    let compact = stdout(&pidns(&["-q", "-f", "json"]));
+    assert_eq!(compact.matches('\n').count(), 1);
+    let pretty = stdout(&pidns(&["-q", "-f", "json", "--pretty"]));
+    assert!(pretty.starts_with("{\n  \"schema_version\": \"1.0\",\n  \"generator\": {\n"), "{pretty}");
+    Document::read(&pretty);
+}
+
+#[test]
+fn on_a_terminal_text_is_coloured_and_json_indented() {
+    // script(1) gives the program a terminal.
+    let on_terminal = |command: &str, env: &[(&str, &str)]| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("{PIDNS} -q {command}"), "/dev/null"]);
+        script.env("TERM", "xterm").env_remove("NO_COLOR").envs(env.iter().copied());
+        stdout(&run(&mut script))
+    };
+    assert!(on_terminal("", &[]).contains("\u{1b}[1m\u{1b}[36mpid:["));
+    assert!(!on_terminal("", &[("NO_COLOR", "1")]).contains('\u{1b}'));
+    assert!(!on_terminal("--color never", &[]).contains('\u{1b}'));
+    assert!(on_terminal("-f json", &[]).starts_with("{\r\n  \"schema_version\""));
+    let piped = stdout(&pidns(&["-q"]));
+    assert!(!piped.contains('\u{1b}'));
+    assert!(stdout(&pidns(&["-q", "--color", "always"])).contains('\u{1b}'));
+}
+
+#[test]
+fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
+    if !is_root() {
+        return;
+    }
+    let farm = "for i in $(seq 100); do \
+                unshare -pf --kill-child bash -c 'for j in $(seq 48); do sleep 600 & done; wait' & \
+                done; echo ready; wait";
+    let (running, _) = start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", farm]));
+    let init = children(running.pid())[0];
+    until("a forest", || {
+        let inits = children(init).into_iter().flat_map(children);
+        inits.map(|init| children(init).len()).sum::<usize>() == 4800
+    });
+    let dot = stdout(&pidns(&["-q", "-f", "dot"]));
+    assert!(dot.contains("48 × sleep</td>"));
+    let start = std::time::Instant::now();
+    let svg = pipe(Command::new("dot").arg("-Tsvg"), dot.as_bytes());
+    assert!(svg.contains("48 × sleep"));
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_schema_refuses_what_is_not_as_it_says() {
+    let good: serde_json::Value = serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    assert_eq!(schema_errors(&good), Vec::<String>::new());
+    let spoil = |pointer: &str, value: serde_json::Value| {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+        assert_ne!(schema_errors(&bad), Vec::<String>::new(), "{pointer}");
+    };
+    spoil("/schema_version", "2.0".into());
+    spoil("/searched/0", "everywhere".into());
+    spoil("/roots/0", "4026531836".into());
+    spoil("/namespaces/0/state", "undead".into());
+    spoil("/namespaces/0/parent", 5.into());
+    spoil("/processes/0/pid", 0.into());
+    spoil("/processes/0/nspid/0", (-1).into());
+    spoil("/processes/0/evidence", "guessed".into());
+    let mut later = good.clone();
+    later["schema_version"] = "1.7".into();
+    later["namespaces"][0]["colour"] = "green".into();
+    assert_eq!(schema_errors(&later), Vec::<String>::new(), "room for a later 1.x");
+}

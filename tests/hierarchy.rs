@@ -1,0 +1,257 @@
+//! The hierarchy of the real kernel: nesting, viewers elsewhere, vanishing
+//! processes, odd ones; compared with an independent reading of /proc.
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::*;
+
+#[test]
+fn nested_namespaces_are_as_proc_itself_tells() {
+    if !is_root() {
+        return;
+    }
+    let (_running, inits) = nest(4);
+    let document = Document::of(&[]);
+    for (depth, &init) in inits.iter().enumerate() {
+        let namespace = document.home(init);
+        assert_eq!(namespace.id, namespace_of(init));
+        assert_eq!(namespace.level, depth + 1);
+        assert_eq!(namespace.init, Some(init));
+        assert_eq!(namespace.state, "live");
+        assert_eq!(namespace.evidence, "kernel");
+        assert_eq!(namespace.inode.map(|inode| format!("pid:[{inode}]")), Some(namespace_of(init)));
+        assert_eq!(document.process(init).nspid, nspid(init));
+        let owner = namespace.owner.as_ref().expect("is in reach");
+        assert_eq!((owner.uid, owner.user.as_deref()), (Some(0), Some("root")));
+        let user = link(format!("/proc/{init}/ns/user")).expect("is readable");
+        assert_eq!(user, format!("user:[{}]", owner.user_namespace));
+        let mut members: Vec<u32> = vec![init];
+        members.extend(children(init));
+        assert_eq!(namespace.members, members);
+        let parent = if depth == 0 { namespace_of(std::process::id()) } else { namespace_of(inits[depth - 1]) };
+        assert_eq!(namespace.parent, Some(parent));
+    }
+    let own = document.procfs.namespace.clone().expect("is known");
+    assert_eq!(document.roots, [own.clone()]);
+    assert_eq!(own, namespace_of(std::process::id()));
+    assert!(document.procfs.own);
+}
+
+#[test]
+fn every_process_that_stays_is_where_its_own_link_leads() {
+    if !is_root() {
+        return;
+    }
+    let (_running, _) = nest(3);
+    let truth: Vec<_> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok())
+        .filter_map(|pid| Some((pid, link(format!("/proc/{pid}/ns/pid"))?, nspid(pid))))
+        .collect();
+    let document = Document::of(&[]);
+    let mut compared = 0;
+    for (pid, namespace, nspid) in truth {
+        let stays = link(format!("/proc/{pid}/ns/pid")).as_ref() == Some(&namespace);
+        if let Some(process) = document.find_process(pid).filter(|_| stays) {
+            assert_eq!(process.namespace.as_ref(), Some(&namespace), "{pid}");
+            assert_eq!(process.nspid, nspid, "{pid}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 6, "{compared}");
+}
+
+#[test]
+fn without_root_a_user_namespace_of_one_s_own_will_do() {
+    if !is_root() {
+        return;
+    }
+    let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \
+                  unshare --user --map-root-user --pid --fork --mount-proc --kill-child \
+                  bash -c 'echo ready; sleep 600; true'";
+    let (running, _) = start(script);
+    let init = children(running.pid())[0];
+    let document = Document::of(&[]);
+    let owner = document.home(init).owner.clone().expect("is in reach");
+    assert_eq!((owner.uid, owner.user.as_deref()), (Some(65534), Some("nobody")));
+    assert_eq!(Some(owner.user_namespace), document.home(init).owner.as_ref().map(|it| it.user_namespace));
+    assert_ne!(document.namespace(&document.roots[0]).owner.as_ref().map(|it| it.user_namespace), Some(owner.user_namespace));
+}
+
+#[test]
+fn four_levels_deep_four_pids_are_in_all_four_formats() {
+    if !is_root() {
+        return;
+    }
+    let (_running, inits) = nest(3);
+    let sleep = *children(inits[2]).last().unwrap();
+    let numbers = nspid(sleep);
+    assert_eq!(numbers.len(), 4);
+    let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
+    let text = stdout(&pidns(&["-q"]));
+    assert!(text.contains(&format!("─ {} sleep\n", words.join(" → "))), "{text}");
+    let ascii = stdout(&pidns(&["-q", "--ascii"]));
+    assert!(ascii.is_ascii());
+    assert!(ascii.contains(&format!("- {} sleep\n", words.join(" -> "))), "{ascii}");
+    assert_eq!(Document::of(&[]).process(sleep).nspid, numbers);
+    let yaml = stdout(&pidns(&["-q", "-f", "yaml"]));
+    let yaml: serde_json::Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(Document::read(&yaml.to_string()).process(sleep).nspid, numbers);
+    let dot = stdout(&pidns(&["-q", "-f", "dot"]));
+    assert!(dot.contains(&format!(">{}</td>", words.join(" → "))), "{dot}");
+}
+
+#[test]
+fn twenty_nine_levels_are_climbed() {
+    if !is_root() {
+        return;
+    }
+    let (_running, inits) = nest(29);
+    let document = Document::of(&[]);
+    let deepest = document.home(inits[28]);
+    assert_eq!(deepest.level, 29);
+    assert_eq!(document.process(inits[28]).nspid, nspid(inits[28]));
+    let lineage: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
+    assert_eq!(document.lineage(&deepest.id)[1..], lineage);
+}
+
+#[test]
+fn a_refused_process_is_kept_and_told_of() {
+    // PID 1 of this machine refuses its links even to root.
+    let document = Document::of(&[]);
+    let init = document.process(1);
+    assert_eq!(init.namespace, document.procfs.namespace);
+    if link("/proc/1/ns/pid_for_children").is_none() {
+        assert!(!document.complete);
+        let told = document.diagnostic("namespace-unreadable").expect("is told");
+        assert!(told.pids.contains(&1));
+        assert_eq!(told.errno.as_deref(), Some("EACCES"));
+        let output = pidns(&["--strict", "-f", "json"]);
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(Document::read(&String::from_utf8(output.stdout).unwrap()).complete, false);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("pidns: the view is incomplete: "), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1);
+    }
+    // Its namespace is known for its number, so that nothing is missing here.
+    let document = Document::of(&["--search", "processes", "--strict"]);
+    assert!(document.complete);
+    assert_eq!(document.diagnostics, []);
+}
+
+#[test]
+fn a_viewer_in_a_child_namespace_loses_nothing_of_the_ancestor_s_proc() {
+    if !is_root() {
+        return;
+    }
+    let output = run(Command::new("unshare").args(["-pf", PIDNS, "-q", "-f", "json"]));
+    let document = Document::read(&stdout(&output));
+    assert!(!document.procfs.own);
+    let host = namespace_of(std::process::id());
+    assert_eq!(document.procfs.namespace.as_ref(), Some(&host));
+    let viewer = document.processes.iter().find(|it| it.comm == "pidns" && it.nspid.len() == 2);
+    let viewer = viewer.expect("the viewer is seen from outside");
+    let inner = document.home(viewer.pid);
+    assert_eq!(inner.parent.as_ref(), Some(&host), "joined by the rules");
+    assert_eq!(inner.evidence, "inferred");
+    assert!(!document.complete);
+    assert!(document.process(std::process::id()).namespace.as_ref() == Some(&host));
+}
+
+#[test]
+fn a_viewer_with_a_proc_of_its_own_sees_its_namespace_as_the_root() {
+    if !is_root() {
+        return;
+    }
+    let script = format!("sleep 600 & {PIDNS} -f json --strict");
+    let output = run(Command::new("unshare").args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]));
+    let document = Document::read(&stdout(&output));
+    assert!(document.complete && document.procfs.own);
+    assert_eq!(document.namespaces.len(), 1);
+    let pids: Vec<_> = document.processes.iter().map(|it| (it.pid, it.comm.as_str())).collect();
+    assert_eq!(pids[..2], [(1, "bash"), (2, "sleep")]);
+    assert_eq!(document.process(1).ppid, None);
+    assert_eq!(document.process(2).ppid, Some(1));
+}
+
+#[test]
+fn two_runs_on_a_quiet_host_are_alike() {
+    if !is_root() {
+        return;
+    }
+    // A namespace with a /proc of its own is a quiet host.
+    let script = format!(
+        "sleep 600 & unshare -pf --kill-child bash -c 'sleep 600 & sleep 600' & \
+         until [ $(grep -l . /proc/[0-9]*/stat | wc -l) -ge 7 ]; do sleep 0.02; done; \
+         for f in json text yaml dot; do {PIDNS} -f $f; {PIDNS} -f $f; done"
+    );
+    let command = ["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script];
+    let output = stdout(&run(Command::new("unshare").args(command)));
+    let same = |one: &str| {
+        let words = one.split(|c: char| c.is_whitespace() || "\",{}<>".contains(c));
+        // pidns itself has another PID each time.
+        words.filter(|word| !word.starts_with("2026") && !word.contains("captured")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (json, _) = output.split_once("\npid:[").expect("text follows");
+    let runs: Vec<_> = json.lines().map(Document::read).collect();
+    let [one, two] = &runs[..] else { panic!("{json}") };
+    let without_pidns = |document: &Document| {
+        let mut document = document.clone();
+        let own = document.processes.iter().find(|it| it.comm == "pidns").expect("is listed").pid;
+        document.captured_at.clear();
+        document.processes.retain(|it| it.pid != own);
+        document.namespaces[0].members.retain(|&pid| pid != own);
+        document
+    };
+    assert_eq!(without_pidns(one), without_pidns(two));
+    assert_eq!(same(json).len() % 2, 0);
+}
+
+#[test]
+fn a_kernel_thread_and_a_zombie_are_what_they_are() {
+    let (running, _) = start("(echo zombie $BASHPID) & wait -n; sleep 0 & echo zombie $!; echo ready; exec sleep 600");
+    until("a zombie", || children(running.pid()).iter().any(|&pid| status(pid, "State")[0] == "Z"));
+    let zombie = children(running.pid())[0];
+    let document = Document::of(&[]);
+    assert_eq!(document.process(zombie).state, "Z");
+    assert_eq!(document.process(zombie).namespace, document.procfs.namespace);
+    assert_eq!(document.process(zombie).ppid, Some(running.pid()));
+    let text = stdout(&pidns(&["-q"]));
+    assert!(text.contains(&format!("─ {zombie} sleep (zombie)\n")), "{text}");
+    if comm(2) == "kthreadd" {
+        assert!(document.process(2).kernel_thread);
+        assert!(!document.process(running.pid()).kernel_thread);
+        assert!(text.contains("─ 2 [kthreadd]\n"));
+    }
+}
+
+#[test]
+fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(3);
+    let mut stable: Vec<u32> = inits.clone();
+    stable.extend(inits.iter().flat_map(|&init| children(init)));
+    let truth: Vec<_> = stable.iter().map(|&pid| (pid, namespace_of(pid), nspid(pid))).collect();
+    let storm = "while :; do /bin/true & /bin/true & wait; done";
+    let storms: Vec<_> = [storm, storm, "while :; do unshare -pf /bin/true; done", "while :; do unshare -pf unshare -pf /bin/true; done"]
+        .map(|script| Running(Command::new("bash").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap()))
+        .into();
+    for _ in 0..200 {
+        let document = Document::of(&[]);
+        for (pid, namespace, nspid) in &truth {
+            let process = document.process(*pid);
+            assert_eq!(process.namespace.as_ref(), Some(namespace), "{pid}");
+            assert_eq!(&process.nspid, nspid, "{pid}");
+        }
+        // A reused inode would put two inits, or two parents, in one namespace.
+        for namespace in &document.namespaces {
+            let inits = namespace.members.iter().filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
+            assert!(inits.count() <= 1, "{}", namespace.id);
+        }
+    }
+    drop(storms);
+}
