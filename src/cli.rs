@@ -103,7 +103,12 @@ pub enum Command {
 pub struct Input {
     /// Where to look for namespaces: a list of processes, children (every process's
     /// pid_for_children), threads (every thread's), fds and mounts; or all
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "processes,children,fds,mounts")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "processes,children,fds,mounts"
+    )]
     search: Vec<Search>,
     /// The procfs to read, such as a host's /proc bound into a container
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath)]
@@ -252,7 +257,8 @@ impl Shell {
     pub fn completions(self) -> Vec<u8> {
         use clap_complete::Shell as Kind;
         let (mut command, mut script) = (Cli::command(), Vec::new());
-        let mut make = |kind: Kind| clap_complete::generate(kind, &mut command, "pidns", &mut script);
+        let mut make =
+            |kind: Kind| clap_complete::generate(kind, &mut command, "pidns", &mut script);
         match self {
             Self::Bash => make(Kind::Bash),
             Self::Zsh => make(Kind::Zsh),
@@ -291,7 +297,9 @@ pub fn man() -> io::Result<Vec<u8>> {
         more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
     }
     more.control("SH", ["SEE ALSO"]);
-    more.text([roman("lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)")]);
+    more.text([roman(
+        "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)",
+    )]);
     more.to_writer(&mut page)?;
     Ok(page)
 }
@@ -326,7 +334,9 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
 fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines = message.lines().map(str::trim);
-    let said: Vec<_> =
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).filter(|line| !line.is_empty()).collect();
+    let said: Vec<_> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
     format!("{}; see 'pidns --help'", said.join(" "))
 }

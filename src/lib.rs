@@ -63,8 +63,7 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
         choice => choice,
     };
-    let look =
-        cli.output.look(stdout.is_terminal(), color != anstream::ColorChoice::Never);
+    let look = cli.output.look(stdout.is_terminal(), color != anstream::ColorChoice::Never);
     let emitter = cli.output.format().emitter(look);
     let done = output(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();

@@ -364,9 +364,18 @@ mod tests {
 
     #[test]
     fn what_is_no_namespace_id_is_refused() {
-        for text in
-            ["", "pid:[]", "pid:[?]", "pid:[0]", "pid:[+1]", "pid:[01]", "pid:[1", "mnt:[1]", "pid:[?4294967295]", "pid:[99999999999999999999]"]
-        {
+        for text in [
+            "",
+            "pid:[]",
+            "pid:[?]",
+            "pid:[0]",
+            "pid:[+1]",
+            "pid:[01]",
+            "pid:[1",
+            "mnt:[1]",
+            "pid:[?4294967295]",
+            "pid:[99999999999999999999]",
+        ] {
             assert_eq!(text.parse::<NamespaceId>(), Err(ParseNamespaceIdError), "{text}");
         }
     }

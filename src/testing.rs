@@ -16,7 +16,11 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
         parent: parent.map(NamespaceId::Inode),
         state: NamespaceState::Live,
         init: None,
-        owner: Some(Owner { user_namespace: 4_026_531_837, uid: Some(0), user: Some("root".into()) }),
+        owner: Some(Owner {
+            user_namespace: 4_026_531_837,
+            uid: Some(0),
+            user: Some("root".into()),
+        }),
         holders: Vec::new(),
         container: None,
         evidence: Evidence::Kernel,
@@ -80,15 +84,20 @@ pub fn farm() -> Snapshot {
         process(&[6, 1], Some(container)),
         process(&[7, 2], Some(container)),
     ];
-    for (process, comm) in processes.iter_mut().zip(["systemd", "kthreadd", "containerd-shim", "farm"]) {
+    for (process, comm) in
+        processes.iter_mut().zip(["systemd", "kthreadd", "containerd-shim", "farm"])
+    {
         process.comm = comm.into();
     }
     processes[1].kernel_thread = true;
     for (child, parent) in [(2, 1), (3, 4), (4, 6)] {
         processes[child].ppid = Pid::new(parent);
     }
-    let mut namespaces =
-        vec![namespace(host, None), namespace(container, Some(host)), namespace(dead, Some(container))];
+    let mut namespaces = vec![
+        namespace(host, None),
+        namespace(container, Some(host)),
+        namespace(dead, Some(container)),
+    ];
     namespaces[1].container =
         Some(Container { runtime: "docker".to_owned(), id: ID.to_owned(), pod: None });
     namespaces[2].state = NamespaceState::Dead;
@@ -98,7 +107,8 @@ pub fn farm() -> Snapshot {
     farm.diagnostics = vec![Diagnostic {
         code: "fds-unreadable".to_owned(),
         severity: Severity::Warning,
-        message: "cannot search the open files of 1 process: Permission denied (os error 13)".to_owned(),
+        message: "cannot search the open files of 1 process: Permission denied (os error 13)"
+            .to_owned(),
         errno: Some("EACCES".to_owned()),
         pids: vec![Pid::INIT],
     }];

@@ -33,42 +33,88 @@ fn help_is_as_reviewed() {
 
 #[test]
 fn wrong_arguments_get_one_line_and_status_2() {
-    fails(&["--frobnicate"], 2, &expect![[r#"
+    fails(
+        &["--frobnicate"],
+        2,
+        &expect![[r#"
         pidns: unexpected argument '--frobnicate' found tip: a similar argument exists: '--format'; see 'pidns --help'
-    "#]]);
-    fails(&["-f", "xml"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["-f", "xml"],
+        2,
+        &expect![[r#"
         pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, yaml, dot] tip: a similar value exists: 'yaml'; see 'pidns --help'
-    "#]]);
-    fails(&["--search", "fds,sockets"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["--search", "fds,sockets"],
+        2,
+        &expect![[r#"
         pidns: invalid value 'sockets' for '--search <LIST>' [possible values: processes, children, threads, fds, mounts, all]; see 'pidns --help'
-    "#]]);
-    fails(&["completions"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["completions"],
+        2,
+        &expect![[r#"
         pidns: the following required arguments were not provided: <SHELL>; see 'pidns --help'
-    "#]]);
-    fails(&["--color", "a\nb\u{1b}[31m"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["--color", "a\nb\u{1b}[31m"],
+        2,
+        &expect![[r#"
         pidns: invalid value 'a b' for '--color <WHEN>' [possible values: auto, always, never]; see 'pidns --help'
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_procfs_that_is_none_gets_one_line_and_status_2() {
-    fails(&["--procfs", "/tmp"], 2, &expect![[r#"
+    fails(
+        &["--procfs", "/tmp"],
+        2,
+        &expect![[r#"
         pidns: cannot read /tmp: not a procfs mount
-    "#]]);
-    fails(&["--procfs", "/nowhere"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["--procfs", "/nowhere"],
+        2,
+        &expect![[r#"
         pidns: cannot read /nowhere: No such file or directory (os error 2)
-    "#]]);
-    fails(&["--procfs", "/etc/passwd"], 2, &expect![[r#"
+    "#]],
+    );
+    fails(
+        &["--procfs", "/etc/passwd"],
+        2,
+        &expect![[r#"
         pidns: cannot read /etc/passwd: Not a directory (os error 20)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_closed_pipe_is_no_trouble() {
-    for arguments in [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["man"], &["--help"], &["completions", "zsh"]] {
+    for arguments in [
+        &["-q"][..],
+        &["-qf", "json"],
+        &["-qf", "yaml"],
+        &["-qf", "dot"],
+        &["schema"],
+        &["man"],
+        &["--help"],
+        &["completions", "zsh"],
+    ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = Command::new(PIDNS).args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let output = Command::new(PIDNS)
+            .args(arguments)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
     }
@@ -76,7 +122,9 @@ fn a_closed_pipe_is_no_trouble() {
 
 #[test]
 fn a_full_disk_is() {
-    for arguments in [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["--help"]] {
+    for arguments in
+        [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["--help"]]
+    {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(PIDNS).args(arguments).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -120,14 +168,19 @@ fn few_descriptors_are_no_reason_to_fail() {
 
 /// Compares with a committed file; `UPDATE_EXPECT=1` writes it anew.
 fn is_committed(file: &str, arguments: &[&str]) {
-    expect_file![format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))].assert_eq(&stdout(&pidns(arguments)));
+    expect_file![format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))]
+        .assert_eq(&stdout(&pidns(arguments)));
 }
 
 #[test]
 fn committed_completions_are_those_that_the_program_prints() {
-    for (shell, file) in
-        [("bash", "pidns.bash"), ("zsh", "_pidns"), ("fish", "pidns.fish"), ("elvish", "pidns.elv"), ("nushell", "pidns.nu")]
-    {
+    for (shell, file) in [
+        ("bash", "pidns.bash"),
+        ("zsh", "_pidns"),
+        ("fish", "pidns.fish"),
+        ("elvish", "pidns.elv"),
+        ("nushell", "pidns.nu"),
+    ] {
         is_committed(&format!("completions/{file}"), &["completions", shell]);
     }
 }
@@ -153,17 +206,23 @@ fn the_schema_printed_is_the_schema_published() {
 fn the_manual_page_is_one_and_names_every_option() {
     let page = stdout(&pidns(&["man"]));
     // Without a word of complaint, as `pipe` sees to.
-    let text = pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
-    for option in ["--format", "--search", "--procfs", "--pretty", "--color", "--ascii", "--strict", "--quiet"] {
+    let text =
+        pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
+    for option in [
+        "--format", "--search", "--procfs", "--pretty", "--color", "--ascii", "--strict", "--quiet",
+    ] {
         assert!(text.contains(option), "{option} in {text}");
     }
-    for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
+    for section in
+        ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
+    {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");
     }
 }
 
 #[test]
 fn standard_input_is_not_touched() {
-    let output = Command::new(PIDNS).arg("-q").stdin(File::open("/dev/zero").unwrap()).output().unwrap();
+    let output =
+        Command::new(PIDNS).arg("-q").stdin(File::open("/dev/zero").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }

@@ -31,7 +31,7 @@ fn hostile() -> Vec<Running> {
     let run = |name: &[u8]| {
         let program = dir.path().join(OsStr::from_bytes(name));
         symlink("/bin/sleep", &program).unwrap();
-        Running(Command::new(program).arg("600").spawn().unwrap())
+        Running::spawn(Command::new(program).arg("600"))
     };
     NAMES.map(|(name, _)| run(name)).into()
 }
@@ -59,14 +59,26 @@ fn hostile_names_come_through_in_every_format() {
 
     let text = stdout(&pidns(&["-q", "--color", "never"]));
     assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
-    for shown in ["a\\nb\n", "\\x1b[31mred\n", "\\u{202e}abc\n", "\u{fffd}\u{fffd}\n", "<b>&amp;<b>\n"] {
+    for shown in
+        ["a\\nb\n", "\\x1b[31mred\n", "\\u{202e}abc\n", "\u{fffd}\u{fffd}\n", "<b>&amp;<b>\n"]
+    {
         assert!(text.contains(shown), "{shown} in {text}");
     }
 
     let dot = stdout(&pidns(&["-q", "-f", "dot"]));
     let svg = pipe(Command::new("dot").arg("-Tsvg"), dot.as_bytes());
-    for shown in ["a\\nb", "\\x1b[31mred", "&lt;b&gt;&amp;amp;&lt;b&gt;", "{a|b}", "\\u{202e}abc", "- y: [no"] {
-        assert!(svg.contains(&shown.replace("- y", "&#45; y")) || svg.contains(shown), "{shown} in {svg}");
+    for shown in [
+        "a\\nb",
+        "\\x1b[31mred",
+        "&lt;b&gt;&amp;amp;&lt;b&gt;",
+        "{a|b}",
+        "\\u{202e}abc",
+        "- y: [no",
+    ] {
+        assert!(
+            svg.contains(&shown.replace("- y", "&#45; y")) || svg.contains(shown),
+            "{shown} in {svg}"
+        );
     }
 }
 
@@ -74,8 +86,10 @@ fn hostile_names_come_through_in_every_format() {
 fn json_and_yaml_hold_the_same() {
     // Two runs differ in themselves and the time, so both come from a replay
     // of nothing but the header here.
-    let json: serde_json::Value = serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
-    let yaml: serde_json::Value = serde_yaml::from_str(&stdout(&pidns(&["-q", "-f", "yaml"]))).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let yaml: serde_json::Value =
+        serde_yaml::from_str(&stdout(&pidns(&["-q", "-f", "yaml"]))).unwrap();
     for part in ["schema_version", "generator", "host", "procfs", "searched", "roots"] {
         assert_eq!(json[part], yaml[part], "{part}");
     }
@@ -90,7 +104,10 @@ fn json_is_compact_in_a_pipe_and_pretty_when_asked() {
     let compact = stdout(&pidns(&["-q", "-f", "json"]));
     assert_eq!(compact.matches('\n').count(), 1);
     let pretty = stdout(&pidns(&["-q", "-f", "json", "--pretty"]));
-    assert!(pretty.starts_with("{\n  \"schema_version\": \"1.0\",\n  \"generator\": {\n"), "{pretty}");
+    assert!(
+        pretty.starts_with("{\n  \"schema_version\": \"1.0\",\n  \"generator\": {\n"),
+        "{pretty}"
+    );
     Document::read(&pretty);
 }
 
@@ -120,7 +137,8 @@ fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
     let farm = "for i in $(seq 100); do \
                 unshare -pf --kill-child bash -c 'for j in $(seq 48); do sleep 600 & done; wait' & \
                 done; echo ready; wait";
-    let (running, _) = start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", farm]));
+    let (running, _) =
+        start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", farm]));
     let init = children(running.pid())[0];
     until("a forest", || {
         let inits = children(init).into_iter().flat_map(children);
@@ -136,7 +154,8 @@ fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
 
 #[test]
 fn the_schema_refuses_what_is_not_as_it_says() {
-    let good: serde_json::Value = serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let good: serde_json::Value =
+        serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     assert_eq!(schema_errors(&good), Vec::<String>::new());
     let spoil = |pointer: &str, value: serde_json::Value| {
         let mut bad = good.clone();

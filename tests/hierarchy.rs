@@ -30,7 +30,11 @@ fn nested_namespaces_are_as_proc_itself_tells() {
         let mut members: Vec<u32> = vec![init];
         members.extend(children(init));
         assert_eq!(namespace.members, members);
-        let parent = if depth == 0 { namespace_of(std::process::id()) } else { namespace_of(inits[depth - 1]) };
+        let parent = if depth == 0 {
+            namespace_of(std::process::id())
+        } else {
+            namespace_of(inits[depth - 1])
+        };
         assert_eq!(namespace.parent, Some(parent));
     }
     let own = document.procfs.namespace.clone().expect("is known");
@@ -76,8 +80,14 @@ fn without_root_a_user_namespace_of_one_s_own_will_do() {
     let document = Document::of(&[]);
     let owner = document.home(init).owner.clone().expect("is in reach");
     assert_eq!((owner.uid, owner.user.as_deref()), (Some(65534), Some("nobody")));
-    assert_eq!(Some(owner.user_namespace), document.home(init).owner.as_ref().map(|it| it.user_namespace));
-    assert_ne!(document.namespace(&document.roots[0]).owner.as_ref().map(|it| it.user_namespace), Some(owner.user_namespace));
+    assert_eq!(
+        Some(owner.user_namespace),
+        document.home(init).owner.as_ref().map(|it| it.user_namespace)
+    );
+    assert_ne!(
+        document.namespace(&document.roots[0]).owner.as_ref().map(|it| it.user_namespace),
+        Some(owner.user_namespace)
+    );
 }
 
 #[test]
@@ -166,7 +176,14 @@ fn a_viewer_with_a_proc_of_its_own_sees_its_namespace_as_the_root() {
         return;
     }
     let script = format!("sleep 600 & {PIDNS} -f json --strict");
-    let output = run(Command::new("unshare").args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", &script]));
+    let output = run(Command::new("unshare").args([
+        "-pf",
+        "--mount-proc",
+        "--kill-child",
+        "bash",
+        "-c",
+        &script,
+    ]));
     let document = Document::read(&stdout(&output));
     assert!(document.complete && document.procfs.own);
     assert_eq!(document.namespaces.len(), 1);
@@ -192,7 +209,10 @@ fn two_runs_on_a_quiet_host_are_alike() {
     let same = |one: &str| {
         let words = one.split(|c: char| c.is_whitespace() || "\",{}<>".contains(c));
         // pidns itself has another PID each time.
-        words.filter(|word| !word.starts_with("2026") && !word.contains("captured")).map(str::to_owned).collect::<Vec<_>>()
+        words
+            .filter(|word| !word.starts_with("2026") && !word.contains("captured"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let (json, _) = output.split_once("\npid:[").expect("text follows");
     let runs: Vec<_> = json.lines().map(Document::read).collect();
@@ -211,7 +231,9 @@ fn two_runs_on_a_quiet_host_are_alike() {
 
 #[test]
 fn a_kernel_thread_and_a_zombie_are_what_they_are() {
-    let (running, _) = start("(echo zombie $BASHPID) & wait -n; sleep 0 & echo zombie $!; echo ready; exec sleep 600");
+    let (running, _) = start(
+        "(echo zombie $BASHPID) & wait -n; sleep 0 & echo zombie $!; echo ready; exec sleep 600",
+    );
     until("a zombie", || children(running.pid()).iter().any(|&pid| status(pid, "State")[0] == "Z"));
     let zombie = children(running.pid())[0];
     let document = Document::of(&[]);
@@ -237,9 +259,14 @@ fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
     stable.extend(inits.iter().flat_map(|&init| children(init)));
     let truth: Vec<_> = stable.iter().map(|&pid| (pid, namespace_of(pid), nspid(pid))).collect();
     let storm = "while :; do /bin/true & /bin/true & wait; done";
-    let storms: Vec<_> = [storm, storm, "while :; do unshare -pf /bin/true; done", "while :; do unshare -pf unshare -pf /bin/true; done"]
-        .map(|script| Running(Command::new("bash").args(["-c", script]).stdout(Stdio::null()).spawn().unwrap()))
-        .into();
+    let storms: Vec<_> = [
+        storm,
+        storm,
+        "while :; do unshare -pf /bin/true; done",
+        "while :; do unshare -pf unshare -pf /bin/true; done",
+    ]
+    .map(|script| Running::spawn(Command::new("bash").args(["-c", script]).stdout(Stdio::null())))
+    .into();
     for _ in 0..200 {
         let document = Document::of(&[]);
         for (pid, namespace, nspid) in &truth {
@@ -249,7 +276,10 @@ fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
         }
         // A reused inode would put two inits, or two parents, in one namespace.
         for namespace in &document.namespaces {
-            let inits = namespace.members.iter().filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
+            let inits = namespace
+                .members
+                .iter()
+                .filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
             assert!(inits.count() <= 1, "{}", namespace.id);
         }
     }

@@ -78,7 +78,9 @@ fn container(path: &str) -> Option<Container> {
         let (runtime, id) = named(name)
             .or_else(|| below(parent, name))
             .or_else(|| ctr(&segments[..=index]))
-            .or_else(|| is_hex(name).then_some(()).and(pod(parent)).map(|_| ("kubernetes", name)))?;
+            .or_else(|| {
+                is_hex(name).then_some(()).and(pod(parent)).map(|_| ("kubernetes", name))
+            })?;
         // A container may have a node of a cluster inside, with pods: the
         // nearest pod above is its own.
         let pod = segments[..=index].iter().rev().find_map(|segment| pod(segment));
@@ -150,9 +152,9 @@ fn systemd_unit(path: &str) -> Option<Container> {
     let unit = path.rsplit('/').find(|name| {
         // Where systemd itself lives.
         *name != "init.scope"
-            && [".service", ".scope"].iter().any(|kind| {
-                name.strip_suffix(kind).is_some_and(|stem| !stem.is_empty())
-            })
+            && [".service", ".scope"]
+                .iter()
+                .any(|kind| name.strip_suffix(kind).is_some_and(|stem| !stem.is_empty()))
     })?;
     Some(Container { runtime: "systemd".to_owned(), id: unescape(unit), pod: None })
 }
@@ -212,7 +214,10 @@ mod tests {
         for (path, expected) in [
             ("/docker/ID", "docker ID -"),
             ("/system.slice/docker-ID.scope", "docker ID -"),
-            ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope", "docker ID -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope",
+                "docker ID -",
+            ),
             ("/system.slice:docker:ID", "docker ID -"),
             ("/system.slice/docker-ID.scope/init.scope", "docker ID -"),
             ("/default/redis", "containerd redis -"),
@@ -232,7 +237,10 @@ mod tests {
             ("/kubepods.slice/kubepods-podUNIT_UID.slice/crio-ID.scope/container", "cri-o ID UID"),
             ("/kubepods/besteffort/podUID/crio-ID", "cri-o ID UID"),
             ("/machine.slice/libpod-ID.scope/container", "podman ID -"),
-            ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope", "podman ID -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+                "podman ID -",
+            ),
             ("/libpod_parent/libpod-ID", "podman ID -"),
             ("/lxc/web", "lxc web -"),
             ("/lxc.payload/web", "lxc web -"),
@@ -261,12 +269,22 @@ mod tests {
     #[test]
     fn a_host_a_monitor_or_a_virtual_machine_is_no_container() {
         for path in [
-            "/", "", "/init.scope", "/docker", "/docker/web", "/podcast/web", "/lxc", "/kubepods/podUID",
+            "/",
+            "",
+            "/init.scope",
+            "/docker",
+            "/docker/web",
+            "/podcast/web",
+            "/lxc",
+            "/kubepods/podUID",
             "/user.slice/user-0.slice",
         ] {
             assert_eq!(read(path), "none", "{path}");
         }
-        assert_eq!(read("/machine.slice/crio-conmon-ID.scope"), format!("systemd crio-conmon-ID.scope -"));
+        assert_eq!(
+            read("/machine.slice/crio-conmon-ID.scope"),
+            format!("systemd crio-conmon-ID.scope -")
+        );
         assert_eq!(
             read("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"),
             "systemd machine-qemu-1-vm.scope -"
@@ -275,7 +293,8 @@ mod tests {
 
     #[test]
     fn with_version_1_any_hierarchy_may_tell() {
-        let cgroups = format!("12:pids:/docker/{ID}\n1:name=systemd:/system.slice/x.service\n0::/\n");
+        let cgroups =
+            format!("12:pids:/docker/{ID}\n1:name=systemd:/system.slice/x.service\n0::/\n");
         assert_eq!(of_cgroups(cgroups.as_bytes()).unwrap().runtime, "docker");
         assert_eq!(of_cgroups(b"12:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n"), None);
     }

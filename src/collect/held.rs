@@ -65,7 +65,8 @@ impl Held {
         }
         // Outside the lock: two threads may both open it, and one of the
         // descriptors is dropped.
-        let opened = open().and_then(|fd| if fd.inode() == inode { Ok(fd) } else { Err(Errno::SRCH) });
+        let opened =
+            open().and_then(|fd| if fd.inode() == inode { Ok(fd) } else { Err(Errno::SRCH) });
         if opened.as_ref().is_err_and(|&errno| super::procfs::is_gone(errno)) {
             return opened.map(drop);
         }

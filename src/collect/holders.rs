@@ -16,10 +16,8 @@ use rustix::process::PidfdFlags;
 use super::diagnose::Code;
 use super::held::{Held, Seen};
 use super::nsfs::{self, NamespaceFd};
-use super::parse;
-use super::procfs::{
-    Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link,
-};
+use super::parse::{self, NamespaceMount};
+use super::procfs::{Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link};
 use super::scan::{Found, Place};
 use crate::model::{Holder, NamespaceId, Pid, Process, Source};
 
@@ -111,9 +109,9 @@ impl Subject<'_> {
     fn children(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Found) -> Result<()> {
         let name = c"ns/pid_for_children";
         match namespace_link(dir, name, "pid") {
-            Ok(Some(inode)) => self.has_for_children(inode, tid, found, Seen::Begun, || {
-                open_namespace(dir, name)
-            }),
+            Ok(Some(inode)) => {
+                self.has_for_children(inode, tid, found, Seen::Begun, || open_namespace(dir, name))
+            }
             Ok(None) => Ok(()),
             Err(Errno::NOENT) => self.unborn(dir, tid, found),
             Err(errno) => self.refused(Code::NamespaceUnreadable, errno, found),
@@ -131,15 +129,17 @@ impl Subject<'_> {
         if exiting() {
             return self.still_there();
         }
-        let shown = if self.procfs.own { for_children(tid, tid != self.process.pid) } else { Err(Errno::NOTTY) };
+        let shown = if self.procfs.own {
+            for_children(tid, tid != self.process.pid)
+        } else {
+            Err(Errno::NOTTY)
+        };
         // The PID was still this thread's after it was opened by number?
         if exiting() {
             return self.still_there();
         }
         match shown {
-            Ok(fd) => {
-                self.has_for_children(fd.inode(), tid, found, Seen::Unborn, || Ok(fd))
-            }
+            Ok(fd) => self.has_for_children(fd.inode(), tid, found, Seen::Unborn, || Ok(fd)),
             Err(Errno::SRCH) => self.still_there(),
             Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
                 self.refused(Code::NamespaceUnreadable, errno, found)
@@ -352,10 +352,13 @@ fn mounts_of(
                     Mode::empty(),
                 )?),
             };
-            // Another mount may lie on top: then ESTALE says that this is known
-            // to be there but can't be opened.
-            let fd = NamespaceFd::new(open_beneath(root, mount.path)?);
-            fd.ok().filter(|fd| fd.inode() == mount.inode).ok_or(Errno::STALE)
+            let opened = open_beneath(root, &mount.path).and_then(NamespaceFd::new);
+            match opened {
+                Ok(fd) if fd.inode() == mount.inode => Ok(fd),
+                // Gone meanwhile, or there, and another mount lies on top.
+                _ if is_listed(dir, &mount) => Err(Errno::STALE),
+                _ => Err(Errno::NOENT),
+            }
         };
         let holder = Holder::Mount { path, mount_namespace };
         hold(held, mount.inode, Seen::Anyhow, open, holder, pid, found);
@@ -363,10 +366,17 @@ fn mounts_of(
     Ok(())
 }
 
+/// Whether a mount is still in the table.
+fn is_listed(dir: BorrowedFd<'_>, mount: &NamespaceMount) -> bool {
+    let mut table = Vec::new();
+    read(dir, c"mountinfo", &mut table).is_ok()
+        && parse::namespace_mounts(&table).any(|listed| listed == *mount)
+}
+
 /// Opens a path as the process sees it whose root directory is given. A mount
 /// table holds no links, so none is followed: whatever this leads to, it does
 /// not lead out.
-fn open_beneath(root: &OwnedFd, path: Vec<u8>) -> Result<OwnedFd> {
+fn open_beneath(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     fs::openat2(
         root,

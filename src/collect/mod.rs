@@ -64,8 +64,9 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, held: &held };
     let mut found = scan.run()?;
     holders::mounts(&procfs, &held, &mut found);
-    let Found { mut processes, clues, containers, terminated, holders, mut refusals, vanished, .. } =
-        found;
+    let Found {
+        mut processes, clues, containers, terminated, holders, mut refusals, vanished, ..
+    } = found;
     procfs.note_hidden(&mut refusals);
 
     let mut met = held.into_met();

@@ -51,7 +51,8 @@ pub fn status(bytes: &[u8]) -> Status {
             b"Name" if first(0) => status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value)),
             b"State" if first(1) => {
                 let letter = value.trim_ascii_start().first();
-                status.state = letter.filter(|b| b.is_ascii_alphabetic()).map_or('?', |&b| b.into());
+                status.state =
+                    letter.filter(|b| b.is_ascii_alphabetic()).map_or('?', |&b| b.into());
             }
             b"PPid" if first(2) => status.ppid = numbers(value).next().and_then(Pid::new),
             b"Uid" if first(3) => status.uid = numbers(value).next(),
@@ -306,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_kernel_before_4_1_gives_no_nspid() {
-        let status = status(b"Name:\tinit\nState:\tS (sleeping)\nPid:\t1\nPPid:\t0\nUid:\t0\t0\t0\t0\n");
+        let status =
+            status(b"Name:\tinit\nState:\tS (sleeping)\nPid:\t1\nPPid:\t0\nUid:\t0\t0\t0\t0\n");
         assert_eq!((status.nspid.len(), status.kernel_thread), (0, None));
         assert_eq!(status.uid, Some(0));
     }
@@ -377,23 +379,38 @@ mod tests {
 
     #[test]
     fn hidepid_is_read_in_both_spellings() {
-        let table = |options: &str| format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n");
+        let table = |options: &str| {
+            format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
+        };
         let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21);
         assert_eq!(read("rw"), None);
         assert_eq!(read("rw,hidepid=off"), None);
-        assert_eq!(read("rw,gid=4,hidepid=noaccess"), Some(HidePid { unlisted: false, exempt_gid: Some(4) }));
+        assert_eq!(
+            read("rw,gid=4,hidepid=noaccess"),
+            Some(HidePid { unlisted: false, exempt_gid: Some(4) })
+        );
         for word in ["2", "invisible"] {
             let hide = read(&format!("rw,hidepid={word}"));
             assert_eq!(hide, Some(HidePid { unlisted: true, exempt_gid: Some(0) }));
         }
-        assert_eq!(read("rw,hidepid=ptraceable"), Some(HidePid { unlisted: true, exempt_gid: None }));
+        assert_eq!(
+            read("rw,hidepid=ptraceable"),
+            Some(HidePid { unlisted: true, exempt_gid: None })
+        );
         assert_eq!(hidepid(table("rw,hidepid=2").as_bytes(), 0, 22), None);
     }
 
     #[test]
     fn a_link_of_another_kind_is_no_namespace() {
         assert_eq!(namespace_link(b"pid:[4026531836]", "pid"), Some(4_026_531_836));
-        for link in [&b"mnt:[1]"[..], b"pid:[1", b"pid:[]", b"pid:[x]", b"/tmp/pid:[1]", b"pid:[1] (deleted)"] {
+        for link in [
+            &b"mnt:[1]"[..],
+            b"pid:[1",
+            b"pid:[]",
+            b"pid:[x]",
+            b"/tmp/pid:[1]",
+            b"pid:[1] (deleted)",
+        ] {
             assert_eq!(namespace_link(link, "pid"), None);
         }
     }

@@ -22,7 +22,9 @@ use super::diagnose::{Code, Refusals};
 use super::held::{Held, Seen};
 use super::holders::{Searches, Subject, for_each_task};
 use super::parse::{self, Status};
-use super::procfs::{Procfs, is_gone, namespace_link, open, open_dir, open_namespace, read, read_record};
+use super::procfs::{
+    Procfs, is_gone, namespace_link, open, open_dir, open_namespace, read, read_record,
+};
 use crate::error::Error;
 use crate::model::{Container, Evidence, Holder, NamespaceId, Pid, Process};
 
@@ -215,7 +217,8 @@ impl<'a> Place<'a> {
         }
         let mut rest = &mut self.path[..];
         // Cut off at worst, which names no file; names here are short.
-        let _ = write!(rest, "{}/", self.pid).and_then(|()| rest.write_all(file.to_bytes_with_nul()));
+        let _ =
+            write!(rest, "{}/", self.pid).and_then(|()| rest.write_all(file.to_bytes_with_nul()));
         (self.procfs, CStr::from_bytes_until_nul(&self.path).unwrap_or(c""))
     }
 }

@@ -123,7 +123,9 @@ fn node(graph: &PidGraph, namespace: &Namespace, out: &mut dyn Write) -> io::Res
 }
 
 fn start_table(kind: &Kind, html: &mut Html<'_>) -> io::Result<()> {
-    html.markup("<table border=\"1\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\" color=\"")?;
+    html.markup(
+        "<table border=\"1\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\" color=\"",
+    )?;
     html.markup(kind.border)?;
     html.markup("\" style=\"")?;
     html.markup(kind.style)?;

@@ -65,7 +65,9 @@ impl Html<'_> {
         let mut entities = Entities { out: self.0, error: Ok(()) };
         match write!(entities, "{}", Harmless(text)) {
             Ok(()) => Ok(()),
-            Err(fmt::Error) => Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into())),
+            Err(fmt::Error) => {
+                Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into()))
+            }
         }
     }
 }

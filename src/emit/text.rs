@@ -25,7 +25,8 @@ struct Lines {
     arrow: &'static str,
 }
 
-const UTF8: Lines = Lines { inner: "├─ ", last: "└─ ", bar: "│  ", blank: "   ", arrow: " → " };
+const UTF8: Lines =
+    Lines { inner: "├─ ", last: "└─ ", bar: "│  ", blank: "   ", arrow: " → " };
 const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|  ", blank: "   ", arrow: " -> " };
 
 /// Of the colours that are legible on dark and light ground alike.
@@ -135,7 +136,10 @@ impl Tree<'_> {
         let style = self.text.palette.inferred;
         match processes.len() {
             0 => return Ok(()),
-            1 => writeln!(self.out, "{style}unknown{style:#}  1 process whose namespace is ambiguous")?,
+            1 => writeln!(
+                self.out,
+                "{style}unknown{style:#}  1 process whose namespace is ambiguous"
+            )?,
             count => writeln!(
                 self.out,
                 "{style}unknown{style:#}  {count} processes whose namespaces are ambiguous"
@@ -201,8 +205,13 @@ mod tests {
         let text = Text::new(Look { color: true, ..Look::default() });
         text.emit(&PidGraph::new(farm()), &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
-        assert!(out.starts_with("\u{1b}[1m\u{1b}[36mpid:[4026531836]\u{1b}[0m  3 processes"), "{out}");
-        assert!(out.contains("\u{1b}[1m\u{1b}[31mdead: its init is gone, forks into it fail\u{1b}[0m;"));
+        assert!(
+            out.starts_with("\u{1b}[1m\u{1b}[36mpid:[4026531836]\u{1b}[0m  3 processes"),
+            "{out}"
+        );
+        assert!(
+            out.contains("\u{1b}[1m\u{1b}[31mdead: its init is gone, forks into it fail\u{1b}[0m;")
+        );
         let mut plain = Vec::new();
         let mut strip = anstream::StripStream::new(&mut plain);
         strip.write_all(out.as_bytes()).unwrap();
@@ -214,7 +223,8 @@ mod tests {
     #[test]
     fn every_kind_of_trouble_is_told_apart() {
         let (host, init, zombie) = (10, Pid::new(6), Pid::new(9));
-        let mut namespaces: Vec<_> = [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
+        let mut namespaces: Vec<_> =
+            [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
         namespaces.push(namespace(host, None));
         for dead in &mut namespaces[..2] {
             dead.state = NamespaceState::Dead;
@@ -222,7 +232,10 @@ mod tests {
         namespaces[2].state = NamespaceState::Nascent;
         namespaces[2].owner.as_mut().unwrap().user_namespace = 7;
         namespaces[2].holders = (3..8)
-            .map(|raw| Holder::PidForChildren { pid: Pid::new(2).unwrap(), tid: Pid::new(raw).unwrap() })
+            .map(|raw| Holder::PidForChildren {
+                pid: Pid::new(2).unwrap(),
+                tid: Pid::new(raw).unwrap(),
+            })
             .collect();
         namespaces[3].id = NamespaceId::Unread(Pid::new(12).unwrap());
         namespaces[3].evidence = Evidence::Inferred;

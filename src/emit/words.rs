@@ -78,14 +78,19 @@ fn why_dead(graph: &PidGraph, namespace: &Namespace, init: Option<&Process>) -> 
         None => write!(text, "is gone"),
         Some(init) if init.is_zombie() => match parent(init) {
             Some(parent) => {
-                write!(text, "{} is a zombie that {} {} does not reap", init.pid, parent.pid, parent.comm)
+                write!(
+                    text,
+                    "{} is a zombie that {} {} does not reap",
+                    init.pid, parent.pid, parent.comm
+                )
             }
             None => write!(text, "{} is a zombie", init.pid),
         },
         Some(init) => {
             let members = graph.members(namespace);
             let unreaped = members.iter().filter(|member| member.is_zombie()).find_map(|member| {
-                let parent = parent(member).filter(|parent| parent.namespace != member.namespace)?;
+                let parent =
+                    parent(member).filter(|parent| parent.namespace != member.namespace)?;
                 Some((member, parent))
             });
             match unreaped {

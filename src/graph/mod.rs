@@ -44,8 +44,7 @@ impl PidGraph {
         snapshot.namespaces.sort_unstable_by_key(|namespace| namespace.id);
         snapshot.processes.sort_unstable_by_key(|process| process.pid);
         let (namespaces, processes) = (snapshot.namespaces.len(), snapshot.processes.len());
-        let mut graph =
-            DiGraph::with_capacity(namespaces + processes, namespaces + 2 * processes);
+        let mut graph = DiGraph::with_capacity(namespaces + processes, namespaces + 2 * processes);
         for index in 0..namespaces {
             graph.add_node(Node::Namespace(index));
         }
@@ -205,7 +204,12 @@ mod tests {
     #[test]
     fn the_order_of_the_scan_does_not_matter() {
         let mut shuffled = snapshot(
-            vec![namespace(30, Some(10)), namespace(10, None), namespace(20, Some(10)), namespace(40, Some(20))],
+            vec![
+                namespace(30, Some(10)),
+                namespace(10, None),
+                namespace(20, Some(10)),
+                namespace(40, Some(20)),
+            ],
             vec![process(&[9, 2], Some(20)), process(&[1], Some(10)), process(&[8, 1], Some(20))],
         );
         shuffled.processes[0].ppid = Pid::new(8);

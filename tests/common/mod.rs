@@ -2,8 +2,9 @@
 //! namespaces, and an independent reading of /proc.
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
@@ -61,10 +62,16 @@ pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     stdout(&output)
 }
 
-/// A process of ours, ended with all that it started in namespaces of its own.
+/// A process of ours, ended with all that it started: they are one process
+/// group.
 pub struct Running(pub Child);
 
 impl Running {
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::null()).process_group(0).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -72,7 +79,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = rustix::process::kill_process_group(
+            group.expect("is a PID"),
+            rustix::process::Signal::KILL,
+        );
         let _ = self.0.wait();
     }
 }
@@ -86,8 +97,7 @@ pub fn start(script: &str) -> (Running, BTreeMap<String, u32>) {
 }
 
 pub fn start_command(command: &mut Command) -> (Running, BTreeMap<String, u32>) {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut running = Running(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    let mut running = Running::spawn(command.stdout(Stdio::piped()));
     let mut names = BTreeMap::new();
     for line in BufReader::new(running.0.stdout.take().expect("piped")).lines() {
         let line = line.expect("is text");
@@ -289,7 +299,10 @@ static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
 
 /// What the published schema has against a document.
 pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
-    SCHEMA.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect()
+    SCHEMA
+        .iter_errors(document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
 }
 
 impl Document {
@@ -344,6 +357,8 @@ impl Document {
                 assert!(before.contains_key(namespace.as_str()), "{namespace}");
             }
         }
+        let kinds: BTreeSet<_> = self.diagnostics.iter().map(|it| (&it.code, &it.errno)).collect();
+        assert_eq!(kinds.len(), self.diagnostics.len(), "one entry for each code and errno");
         let unplaced = self.processes.iter().any(|process| process.namespace.is_none());
         let inferred = self.processes.iter().any(|process| process.evidence == "inferred")
             || self.namespaces.iter().any(|namespace| namespace.evidence == "inferred");

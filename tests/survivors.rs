@@ -1,0 +1,484 @@
+//! Namespaces that outlive their processes, and who holds them; inits that
+//! cannot die; on the real kernel.
+
+mod common;
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use common::*;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// An open namespace whose init is no more: its ID, and the descriptor.
+fn dead_namespace() -> (String, File) {
+    let (running, inits) = nest(1);
+    let file = File::open(format!("/proc/{}/ns/pid", inits[0])).unwrap();
+    let id = namespace_of(inits[0]);
+    drop(running);
+    until("the init is gone", || status(inits[0], "State").is_empty());
+    (id, file)
+}
+
+/// A path that leads others to an open file of this test's own.
+fn path_of(file: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
+}
+
+/// The one namespace held by a descriptor of this test's own process.
+fn held_by_us(file: &File) -> Holder {
+    Holder::Fd { pid: std::process::id(), fd: u32::try_from(file.as_raw_fd()).unwrap() }
+}
+
+#[test]
+fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
+    if !is_root() {
+        return;
+    }
+    let (running, inits) = nest(2);
+    let file = File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
+    let (outer, inner) = (namespace_of(inits[0]), namespace_of(inits[1]));
+    drop(running);
+    until("the inits are gone", || inits.iter().all(|&init| status(init, "State").is_empty()));
+    let document = Document::of(&[]);
+    let (outer, inner) = (document.namespace(&outer), document.namespace(&inner));
+    assert_eq!(inner.parent.as_ref(), Some(&outer.id));
+    for dead in [outer, inner] {
+        assert_eq!((dead.state.as_str(), dead.init, dead.members.len()), ("dead", None, 0));
+        assert_eq!(dead.evidence, "kernel");
+    }
+    assert!(inner.holders.contains(&held_by_us(&file)));
+    assert_eq!(outer.holders, []);
+    let name = comm(std::process::id());
+    let expected = format!(
+        "─ {}  dead: its init is gone, forks into it fail; held by {} {name} (fd {})\n",
+        inner.id,
+        std::process::id(),
+        file.as_raw_fd()
+    );
+    // Another test's child has all descriptors of ours until it executes.
+    until(&expected, || stdout(&pidns(&["-q"])).contains(&expected));
+    // Processes alone do not show it.
+    assert!(Document::of(&["--search", "processes"]).find_namespace(&inner.id).is_none());
+}
+
+#[test]
+fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (one, two) = (path("one"), path("a b\\c"));
+    let (id, file) = dead_namespace();
+    // Mounts that no other mount namespace sees.
+    let script = "mount --make-rprivate /; touch \"$2\" \"$3\"; \
+         mount -c --bind \"$1\" \"$2\"; mount -c --bind \"$1\" \"$3\"; echo ready; exec sleep 600";
+    let at = path_of(&file);
+    let (running, _) = start_command(
+        Command::new("unshare").args(["-m", "bash", "-c", script, "bash", &at, &one, &two]),
+    );
+    drop(file);
+    let mount_namespace = link(format!("/proc/{}/ns/mnt", running.pid())).unwrap();
+    assert_ne!(Some(&mount_namespace), link("/proc/self/ns/mnt").as_ref());
+    let document = Document::of(&[]);
+    let held = document.namespace(&id);
+    let mut paths: Vec<_> = held
+        .holders
+        .iter()
+        .map(|holder| match holder {
+            Holder::Mount { path, mount_namespace: inode } => {
+                assert_eq!(mount_namespace, format!("mnt:[{inode}]"));
+                path.as_str()
+            }
+            // Another test's child that has not executed yet.
+            _ => "",
+        })
+        .filter(|path| !path.is_empty())
+        .collect();
+    paths.sort_unstable();
+    let mut expected = [one.as_str(), two.as_str()];
+    expected.sort_unstable();
+    assert_eq!(paths, expected);
+    assert_eq!(held.state, "dead");
+    assert_eq!(held.parent, document.procfs.namespace);
+    assert!(stdout(&pidns(&["-q"])).contains(&format!("held by mount {}", paths[0])));
+}
+
+#[test]
+fn a_mount_covered_by_another_still_counts() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (id, file) = dead_namespace();
+    let script = "mount --make-rprivate /; mkdir \"$1/d\"; touch \"$1/d/ns\"; \
+         mount -c --bind \"$2\" \"$1/d/ns\"; \
+         mount -t tmpfs none \"$1/d\"; echo ready; exec sleep 600";
+    let at = dir.path().to_str().unwrap();
+    let file_at = path_of(&file);
+    let (_running, _) = start_command(
+        Command::new("unshare").args(["-m", "bash", "-c", script, "bash", at, &file_at]),
+    );
+    drop(file);
+    let mut document = Document::of(&[]);
+    until("the mount alone is left", || {
+        document = Document::of(&[]);
+        document.namespace(&id).holders.len() == 1
+    });
+    let path = format!("{at}/d/ns");
+    let covered = document.namespaces.iter().find(|it| {
+        it.holders
+            .iter()
+            .any(|holder| matches!(holder, Holder::Mount { path: at, .. } if *at == path))
+    });
+    let covered = covered.expect("is found");
+    assert_eq!((covered.parent.as_ref(), covered.device), (None, None));
+    assert!(!document.complete);
+    assert!(document.diagnostic("namespace-unopened").is_some());
+}
+
+#[test]
+fn a_shell_whose_forks_fail_is_named() {
+    if !is_root() {
+        return;
+    }
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-p",
+        "bash",
+        "-c",
+        "/bin/true; echo ready; exec sleep 600",
+    ]));
+    until("sleep", || comm(running.pid()) == "sleep");
+    let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
+    assert_ne!(id, namespace_of(running.pid()));
+    let document = Document::of(&[]);
+    let dead = document.namespace(&id);
+    assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
+    let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
+    // Another pidns that a test runs at the same time holds all that it sees.
+    assert!(dead.holders.contains(&holder));
+    let said = format!("{} sleep (pid_for_children)", running.pid());
+    until(&said, || stdout(&pidns(&["-q"])).contains(&said));
+}
+
+#[test]
+fn a_namespace_without_a_first_process_is_nascent() {
+    if !is_root() {
+        return;
+    }
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-p",
+        "bash",
+        "-c",
+        "echo ready; exec sleep 600",
+    ]));
+    until("sleep", || comm(running.pid()) == "sleep");
+    assert_eq!(link(format!("/proc/{}/ns/pid_for_children", running.pid())), None);
+    let document = Document::of(&[]);
+    let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
+    let nascent = document.namespaces.iter().find(|namespace| namespace.holders.contains(&holder));
+    let nascent = nascent.expect("is found");
+    assert_eq!((nascent.state.as_str(), nascent.members.len()), ("nascent", 0));
+    assert_eq!(nascent.parent, document.procfs.namespace);
+    let said = format!("{}  nascent: no first process yet; held by ", nascent.id);
+    assert!(stdout(&pidns(&["-q"])).contains(&said));
+    // The kernel shows it only for PIDs that are the viewer's own.
+    let dir = tempfile::tempdir().unwrap();
+    let output = in_child_namespace_with_host_proc(&dir, &["-q", "-f", "json", "--procfs"]);
+    let document = Document::read(&stdout(&output));
+    let told = document.diagnostic("nascent-unreadable").expect("is not missed silently");
+    assert!(told.pids.contains(&running.pid()));
+}
+
+/// Runs pidns in a namespace of its own that has the host's /proc elsewhere.
+fn in_child_namespace_with_host_proc(
+    dir: &tempfile::TempDir,
+    arguments: &[&str],
+) -> std::process::Output {
+    let at = dir.path().to_str().unwrap();
+    let script = "mount --make-rprivate /; mount --rbind /proc \"$0\"; \
+         exec unshare -pf --mount-proc --kill-child \"$@\" \"$0\"";
+    let mut command = Command::new("unshare");
+    run(command.args(["-m", "bash", "-c", script, at, PIDNS]).args(arguments))
+}
+
+#[test]
+fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
+    if !is_root() {
+        return;
+    }
+    let (id, file) = dead_namespace();
+    let (tell, told) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::ProcessID)).unwrap();
+        drop(file);
+        tell.send(rustix::thread::gettid()).unwrap();
+        let _ = ended.recv();
+    });
+    let tid = u32::try_from(told.recv().unwrap().as_raw_nonzero().get()).unwrap();
+    let of_thread = |it: &Holder| matches!(it, Holder::PidForChildren { .. });
+    let without = Document::of(&[]);
+    assert!(!without.find_namespace(&id).is_some_and(|it| it.holders.iter().any(of_thread)));
+    let document = Document::of(&["--search", "threads"]);
+    assert_eq!(document.searched, ["processes", "threads"]);
+    let found = document.namespace(&id);
+    assert!(found.holders.contains(&Holder::PidForChildren { pid: std::process::id(), tid }));
+    assert_eq!(found.state, "dead");
+    let all = Document::of(&["--search", "all"]);
+    assert_eq!(all.searched, ["processes", "children", "threads", "fds", "mounts"]);
+    assert!(
+        all.namespace(&id)
+            .holders
+            .contains(&Holder::PidForChildren { pid: std::process::id(), tid })
+    );
+    drop(end);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_leader_that_has_exited_leaves_its_threads_searched() {
+    if !is_root() {
+        return;
+    }
+    // Python's main thread ends by the system call, the other one goes on.
+    let (id, file) = dead_namespace();
+    let script = "import ctypes, threading, time, os\n\
+         threading.Thread(target=time.sleep, args=(600,)).start()\n\
+         print('ready', flush=True)\n\
+         ctypes.CDLL(None).syscall(60, 0)";
+    let at = file.as_raw_fd();
+    let keep = format!("exec 7</proc/{}/fd/{at}; exec python3 -c \"$0\"", std::process::id());
+    let (running, _) = start_command(Command::new("bash").args(["-c", &keep, script]));
+    drop(file);
+    until("the leader has exited", || status(running.pid(), "State")[0] == "Z");
+    let document = Document::of(&[]);
+    assert!(document.namespace(&id).holders.contains(&Holder::Fd { pid: running.pid(), fd: 7 }));
+}
+
+#[test]
+fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
+    if !is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let (id, file) = dead_namespace();
+    let at = path_of(&file);
+    let mounting = "mount --make-rprivate /; touch \"$2\"; mount -c --bind \"$1\" \"$2\"; sleep 600 9<\"$1\" & exec 9<\"$1\"; echo ready; wait";
+    let (mounter, _) = start_command(Command::new("unshare").args([
+        "-m",
+        "bash",
+        "-c",
+        mounting,
+        "bash",
+        &at,
+        path.to_str().unwrap(),
+    ]));
+    let (other, _) = start_command(Command::new("bash").args([
+        "-c",
+        "exec 8<\"$0\" 7<\"$0\"; echo ready; exec sleep 600",
+        &at,
+    ]));
+    until("sleep", || comm(other.pid()) == "sleep");
+    let document = Document::of(&[]);
+    let found = document.namespace(&id);
+    let sleep = children(mounter.pid())[0];
+    let fd = |pid, fd| Holder::Fd { pid, fd };
+    for holder in [
+        fd(mounter.pid(), 9),
+        fd(sleep, 9),
+        fd(other.pid(), 7),
+        fd(other.pid(), 8),
+        held_by_us(&file),
+    ] {
+        assert!(found.holders.contains(&holder), "{holder:?} in {:?}", found.holders);
+    }
+    let mounts = found.holders.iter().filter(|it| matches!(it, Holder::Mount { .. }));
+    assert_eq!(mounts.count(), 1);
+    assert_eq!(document.namespaces.iter().filter(|it| it.id == id).count(), 1);
+    until("the rest is counted", || stdout(&pidns(&["-q"])).contains(" and 3 more\n"));
+}
+
+#[test]
+fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
+    if !is_root() {
+        return;
+    }
+    let (running, inits) = nest(1);
+    let init = inits[0];
+    // A process injected from outside, whose parent there does not reap it.
+    let mut injector = Running::spawn(
+        Command::new("nsenter")
+            .args(["-t", &init.to_string(), "-p", "sleep", "600"])
+            .stdout(Stdio::null()),
+    );
+    until("it is in", || children(injector.pid()).iter().any(|&pid| comm(pid) == "sleep"));
+    let injected = children(injector.pid())[0];
+    kill(injector.pid(), "STOP");
+    let document = Document::of(&[]);
+    assert_eq!(document.home(injected).init, Some(init), "injected, and rightly placed");
+    kill(init, "KILL");
+    until("the injected one is a zombie", || status(injected, "State")[0] == "Z");
+    until("the rest has gone", || status(init, "VmSize").is_empty());
+    let document = Document::of(&[]);
+    let namespace = document.home(init);
+    assert_eq!((namespace.state.as_str(), namespace.init), ("dead", Some(init)));
+    assert_eq!(namespace.members, [init, injected]);
+    assert_eq!(document.process(init).state, "S");
+    let blamed = document.diagnostic("init-blocked").expect("is a diagnostic of its own");
+    assert_eq!(blamed.pids, [injector.pid()]);
+    assert_eq!(
+        blamed.message,
+        format!(
+            "init {init} (bash) of {} has terminated, but waits for {injected} (sleep), \
+             a zombie that its parent {} (nsenter) does not reap",
+            namespace.id,
+            injector.pid()
+        )
+    );
+    let text = stdout(&pidns(&["-q"]));
+    assert!(
+        text.contains(&format!(
+            "dead: its init {init} has terminated but waits for zombie {injected}, which {} nsenter does not reap",
+            injector.pid()
+        )),
+        "{text}"
+    );
+    kill(injector.pid(), "CONT");
+    let _ = injector.0.wait();
+    drop(running);
+}
+
+#[test]
+fn an_init_that_is_a_zombie_is_told_apart() {
+    if !is_root() {
+        return;
+    }
+    let (running, _) = start("unshare -pf bash -c 'exec sleep 600' & echo ready; wait");
+    let unshare = children(running.pid())[0];
+    until("an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
+    let init = children(unshare)[0];
+    kill(unshare, "STOP");
+    kill(init, "KILL");
+    until("a zombie", || status(init, "State")[0] == "Z");
+    let document = Document::of(&[]);
+    let namespace = document.home(init);
+    assert_eq!((namespace.state.as_str(), namespace.init), ("dead", Some(init)));
+    assert!(document.diagnostic("init-blocked").is_none_or(|it| !it.pids.contains(&unshare)));
+    let text = stdout(&pidns(&["-q"]));
+    assert!(
+        text.contains(&format!(
+            "dead: its init {init} is a zombie that {unshare} unshare does not reap"
+        )),
+        "{text}"
+    );
+    kill(unshare, "KILL");
+}
+
+#[test]
+fn an_init_whose_leader_has_exited_before_its_threads_lives() {
+    if !is_root() {
+        return;
+    }
+    let script = "import ctypes, threading, time\n\
+         threading.Thread(target=time.sleep, args=(600,)).start()\n\
+         print('ready', flush=True)\n\
+         ctypes.CDLL(None).syscall(60, 0)";
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-pf",
+        "--kill-child",
+        "python3",
+        "-c",
+        script,
+    ]));
+    let init = children(running.pid())[0];
+    until("the leader has exited", || status(init, "State")[0] == "Z");
+    assert_eq!(Document::of(&[]).home(init).state, "live");
+}
+
+#[test]
+fn a_nascent_and_a_dead_one_held_by_descriptors_alone_are_told_apart() {
+    if !is_root() {
+        return;
+    }
+    let script = "import ctypes, fcntl, os, time\n\
+         libc = ctypes.CDLL(None)\n\
+         r, w = os.pipe()\n\
+         maker = os.fork()\n\
+         if maker == 0:\n    libc.unshare(0x20000000); os.write(w, b'x'); time.sleep(600)\n\
+         os.read(r, 1)\n\
+         fd = fcntl.ioctl(os.pidfd_open(maker), 0xff06)\n\
+         os.kill(maker, 9); os.wait()\n\
+         print('fd', fd, flush=True); print('ready', flush=True)\n\
+         time.sleep(600)";
+    let (running, names) = start_command(Command::new("python3").args(["-c", script]));
+    let (dead, _file) = dead_namespace();
+    let document = Document::of(&[]);
+    let holder = Holder::Fd { pid: running.pid(), fd: names["fd"] };
+    let nascent =
+        document.namespaces.iter().find(|it| it.holders.contains(&holder)).expect("is found");
+    assert_eq!(nascent.state, "nascent");
+    assert_eq!(document.namespace(&dead).state, "dead");
+}
+
+#[test]
+fn pidns_itself_holds_nothing() {
+    if !is_root() {
+        return;
+    }
+    let (id, file) = dead_namespace();
+    // It inherits the descriptor, and all others that it has are its own.
+    let script = format!(
+        "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search all",
+        std::process::id(),
+        file.as_raw_fd()
+    );
+    let document = Document::read(&stdout(&run(Command::new("bash").args(["-c", &script]))));
+    let itself = document.processes.iter().filter(|it| it.comm == "pidns").map(|it| it.pid);
+    let itself: Vec<_> = itself.collect();
+    assert!(document.namespace(&id).holders.contains(&held_by_us(&file)));
+    for holder in document.namespaces.iter().flat_map(|it| &it.holders) {
+        if let Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } = holder {
+            assert!(!itself.contains(pid), "{holder:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reused_inode_never_joins_the_dead_and_the_living() {
+    if !is_root() {
+        return;
+    }
+    // Namespaces come and go all the time, and the kernel hands out the
+    // numbers of the dead anew; the held one must keep its own to itself.
+    let (held, _file) = dead_namespace();
+    let churn = Running::spawn(
+        Command::new("bash")
+            .args(["-c", "while :; do unshare -pf --kill-child unshare -pf /bin/true; done"])
+            .stderr(Stdio::null()),
+    );
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..60 {
+        let document = Document::of(&[]);
+        let dead = document.namespace(&held);
+        assert_eq!((dead.members.len(), dead.state.as_str(), dead.init), (0, "dead", None));
+        for namespace in &document.namespaces {
+            // The kernel's number tells reuse of an inode between runs.
+            seen.entry(namespace.inode).or_insert_with(Vec::new).push(namespace.ns_id);
+            assert!(
+                namespace
+                    .members
+                    .iter()
+                    .filter(|&&pid| document.process(pid).nspid.last() == Some(&1))
+                    .count()
+                    <= 1
+            );
+        }
+    }
+    drop(churn);
+    let reused = seen.values().any(|ids| ids.iter().any(|id| *id != ids[0]));
+    assert!(reused, "the churn reused no inode, so this proves nothing");
+}
