@@ -114,3 +114,29 @@ pub fn farm() -> Snapshot {
     }];
     farm
 }
+
+/// A snapshot with something in every field of the document.
+pub fn everything() -> Snapshot {
+    let mut snapshot = farm();
+    let pid = |raw| Pid::new(raw).unwrap();
+    snapshot.namespaces[2].holders.extend([
+        Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 4_026_531_832 },
+        Holder::PidForChildren { pid: pid(4), tid: pid(5) },
+    ]);
+    let mut inferred = process(&[9, 3], None);
+    inferred.evidence = Evidence::Inferred;
+    snapshot.processes.push(inferred);
+    snapshot.namespaces.push(Namespace {
+        id: NamespaceId::Unread(pid(9)),
+        device: None,
+        ns_id: None,
+        parent: None,
+        state: NamespaceState::Nascent,
+        init: None,
+        owner: None,
+        holders: Vec::new(),
+        container: None,
+        evidence: Evidence::Inferred,
+    });
+    snapshot
+}

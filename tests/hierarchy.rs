@@ -38,7 +38,7 @@ fn nested_namespaces_are_as_proc_itself_tells() {
         assert_eq!(namespace.parent, Some(parent));
     }
     let own = document.procfs.namespace.clone().expect("is known");
-    assert_eq!(document.roots, [own.clone()]);
+    assert_eq!(document.roots, std::slice::from_ref(&own));
     assert_eq!(own, namespace_of(std::process::id()));
     assert!(document.procfs.own);
 }
@@ -140,7 +140,7 @@ fn a_refused_process_is_kept_and_told_of() {
         assert_eq!(told.errno.as_deref(), Some("EACCES"));
         let output = pidns(&["--strict", "-f", "json"]);
         assert_eq!(output.status.code(), Some(3));
-        assert_eq!(Document::read(&String::from_utf8(output.stdout).unwrap()).complete, false);
+        assert!(!Document::read(&String::from_utf8(output.stdout).unwrap()).complete);
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.starts_with("pidns: the view is incomplete: "), "{stderr}");
         assert_eq!(stderr.lines().count(), 1);

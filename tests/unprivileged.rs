@@ -122,9 +122,9 @@ fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {
         let mut random = Random(seed);
-        let forests: Vec<_> = (0..1 + random.below(3)).map(|_| nest(1 + random.below(4))).collect();
+        let forests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
         let inits: Vec<u32> = forests.iter().flat_map(|(_, inits)| inits.clone()).collect();
-        let injectors: Vec<_> = (0..1 + random.below(5))
+        let injectors: Vec<_> = (0..=random.below(5))
             .map(|_| {
                 let target = inits[random.below(inits.len())];
                 // Some from the host, some from inside another namespace; some
@@ -263,7 +263,7 @@ fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
     assert!(!document.procfs.own);
     let host = namespace_of(std::process::id());
     let container = namespace_of(init);
-    assert_eq!(document.roots, [host.clone()]);
+    assert_eq!(document.roots, std::slice::from_ref(&host));
     assert_eq!(document.procfs.namespace.as_ref(), Some(&container));
     assert_eq!(document.namespace(&container).parent.as_ref(), Some(&host));
     assert_eq!(document.namespace(&host).state, "live");

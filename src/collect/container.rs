@@ -171,15 +171,12 @@ fn unescape(name: &str) -> String {
     while let Some((before, after)) = rest.split_once("\\x") {
         text.push_str(before);
         let code = after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code.filter(u8::is_ascii) {
-            Some(code) => {
-                text.push(code.into());
-                rest = &after[2..];
-            }
-            None => {
-                text.push_str("\\x");
-                rest = after;
-            }
+        if let Some(code) = code.filter(u8::is_ascii) {
+            text.push(code.into());
+            rest = &after[2..];
+        } else {
+            text.push_str("\\x");
+            rest = after;
         }
     }
     text + rest

@@ -110,7 +110,9 @@ impl Subject<'_> {
         let name = c"ns/pid_for_children";
         match namespace_link(dir, name, "pid") {
             Ok(Some(inode)) => {
-                self.has_for_children(inode, tid, found, Seen::Begun, || open_namespace(dir, name))
+                let open = || open_namespace(dir, name);
+                self.has_for_children(inode, tid, found, Seen::Begun, open);
+                Ok(())
             }
             Ok(None) => Ok(()),
             Err(Errno::NOENT) => self.unborn(dir, tid, found),
@@ -139,7 +141,10 @@ impl Subject<'_> {
             return self.still_there();
         }
         match shown {
-            Ok(fd) => self.has_for_children(fd.inode(), tid, found, Seen::Unborn, || Ok(fd)),
+            Ok(fd) => {
+                self.has_for_children(fd.inode(), tid, found, Seen::Unborn, || Ok(fd));
+                Ok(())
+            }
             Err(Errno::SRCH) => self.still_there(),
             Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
                 self.refused(Code::NamespaceUnreadable, errno, found)
@@ -158,12 +163,11 @@ impl Subject<'_> {
         found: &mut Found,
         seen: Seen,
         open: impl FnOnce() -> Result<NamespaceFd>,
-    ) -> Result<()> {
+    ) {
         if self.process.namespace != Some(NamespaceId::Inode(inode)) {
             let holder = Holder::PidForChildren { pid: self.process.pid, tid };
             self.holds(inode, holder, found, seen, open);
         }
-        Ok(())
     }
 
     /// Every thread but the leader.

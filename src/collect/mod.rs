@@ -124,7 +124,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         complete: refusals.is_complete(),
         namespaces,
         processes,
-        diagnostics: refusals.into_diagnostics(advice(&procfs)),
+        diagnostics: refusals.into_diagnostics(advice()),
     })
 }
 
@@ -201,8 +201,8 @@ fn host(procfs: &Procfs) -> Host {
 }
 
 /// How to see what was refused.
-fn advice(procfs: &Procfs) -> &'static str {
-    if procfs.viewer_may_trace_all() {
+fn advice() -> &'static str {
+    if procfs::viewer_may_trace_all() {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
         "run as root of the host, or with CAP_SYS_PTRACE, to see it"

@@ -77,10 +77,7 @@ pub fn status(bytes: &[u8]) -> Status {
 
 /// The leading run of decimal numbers, parted by blanks.
 fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
-    value
-        .split(|byte| byte.is_ascii_whitespace())
-        .filter(|word| !word.is_empty())
-        .map_while(|word| number(word))
+    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map_while(number)
 }
 
 /// A decimal number, nothing else.
@@ -99,7 +96,7 @@ fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
 /// of the truth would pass for the whole.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
-    for word in value.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()) {
+    for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
         match number(word).and_then(Pid::new) {
             Some(pid) if pids.len() <= MAX_LEVEL => pids.push(pid),
             _ => return Nspid::new(),

@@ -98,36 +98,41 @@ impl Procfs {
         }
         let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
         let Some(hide) = parse::hidepid(&table, major, minor) else { return };
-        let in_group = hide.exempt_gid.is_some_and(|gid| self.viewer_is_in_group(gid));
+        let in_group = hide.exempt_gid.is_some_and(viewer_is_in_group);
         // Refused processes that are listed are noted one by one.
-        if hide.unlisted && !in_group && !self.viewer_may_trace_all() {
+        if hide.unlisted && !in_group && !viewer_may_trace_all() {
             refusals.note(Code::ProcessesHidden, None, None);
         }
     }
+}
 
-    fn viewer_is_in_group(&self, gid: u32) -> bool {
-        let effective = rustix::process::getegid().as_raw();
-        effective == gid
-            || rustix::process::getgroups()
-                .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
-    }
+fn viewer_is_in_group(gid: u32) -> bool {
+    let effective = rustix::process::getegid().as_raw();
+    effective == gid
+        || rustix::process::getgroups()
+            .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+}
 
-    /// Whether the viewer has `CAP_SYS_PTRACE` over everyone.
-    pub fn viewer_may_trace_all(&self) -> bool {
-        let mut link = [0; 64];
-        let initial = fs::openat(CWD, c"/proc/self/ns", READ | OFlags::DIRECTORY, Mode::empty())
-            .and_then(|dir| read_link(dir.as_fd(), c"user", &mut link).map(<[u8]>::to_vec))
-            .is_ok_and(|user| user == INITIAL_USER_NAMESPACE);
-        initial
-            && rustix::thread::capabilities(None).is_ok_and(|sets| {
-                sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE)
-            })
-    }
+/// Whether the viewer has `CAP_SYS_PTRACE` over everyone.
+pub fn viewer_may_trace_all() -> bool {
+    let mut link = [0; 64];
+    let initial = fs::openat(CWD, c"/proc/self/ns", READ | OFlags::DIRECTORY, Mode::empty())
+        .and_then(|dir| read_link(dir.as_fd(), c"user", &mut link).map(<[u8]>::to_vec))
+        .is_ok_and(|user| user == INITIAL_USER_NAMESPACE);
+    initial
+        && rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
 }
 
 /// Opens a file of /proc for reading.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     fs::openat(dir, name, READ, Mode::empty())
+}
+
+/// Opens a directory of /proc for names to be relative to: cheaper than for
+/// listing it.
+pub fn open_base(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
+    fs::openat(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Opens a directory of /proc.

@@ -23,7 +23,7 @@ use super::held::{Held, Seen};
 use super::holders::{Searches, Subject, for_each_task};
 use super::parse::{self, Status};
 use super::procfs::{
-    Procfs, is_gone, namespace_link, open, open_dir, open_namespace, read, read_record,
+    Procfs, is_gone, namespace_link, open, open_base, open_namespace, read, read_record,
 };
 use crate::error::Error;
 use crate::model::{Container, Evidence, Holder, NamespaceId, Pid, Process};
@@ -200,7 +200,7 @@ impl<'a> Place<'a> {
     pub fn bound(procfs: BorrowedFd<'a>, pid: Pid) -> SysResult<Self> {
         let mut place = Self::new(procfs, pid);
         let (dir, name) = place.name(c"");
-        let opened = open_dir(dir, name)?;
+        let opened = open_base(dir, name)?;
         place.bound = Some(opened);
         Ok(place)
     }

@@ -155,19 +155,16 @@ fn blame(
             let (pid, comm) = (process.pid, &process.comm);
             let outside = process.ppid.and_then(find).filter(|parent| !is_inside(parent));
             // Writing to a String does not fail.
-            let _ = match outside.filter(|_| process.is_zombie()) {
-                Some(parent) => {
-                    to_blame.push(parent.pid);
-                    let (ppid, parent) = (parent.pid, &parent.comm);
-                    write!(
-                        message,
-                        "{separator}{pid} ({comm}), a zombie that its parent {ppid} ({parent}) does not reap"
-                    )
-                }
-                None => {
-                    to_blame.push(pid);
-                    write!(message, "{separator}{pid} ({comm}), in state {}", process.state)
-                }
+            let _ = if let Some(parent) = outside.filter(|_| process.is_zombie()) {
+                to_blame.push(parent.pid);
+                let (to_reap, name) = (parent.pid, &parent.comm);
+                write!(
+                    message,
+                    "{separator}{pid} ({comm}), a zombie that its parent {to_reap} ({name}) does not reap"
+                )
+            } else {
+                to_blame.push(pid);
+                write!(message, "{separator}{pid} ({comm}), in state {}", process.state)
             };
         }
         if !to_blame.is_empty() {

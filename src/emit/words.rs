@@ -144,9 +144,13 @@ pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
             }
         };
     }
-    match holders.len().checked_sub(HOLDERS) {
-        Some(more @ 1..) => text.push_str(&format!(" and {more} more")),
-        Some(0) | None => {}
+    if let Some(more @ 1..) = holders.len().checked_sub(HOLDERS) {
+        let _ = write!(text, " and {more} more");
+    }
+    // Each namespace keeps the one that it was made in.
+    let below = namespace.state != NamespaceState::Live && !graph.children(namespace).is_empty();
+    if text.is_empty() && below {
+        text.push_str("held by the namespaces below it");
     }
     (!text.is_empty()).then_some(text)
 }
