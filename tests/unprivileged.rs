@@ -3,66 +3,9 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use common::*;
-
-/// Runs pidns as nobody.
-fn as_nobody(arguments: &[&str]) -> Output {
-    let (_dir, program) = public_copy();
-    let mut command = Command::new("setpriv");
-    run(command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", &program])
-        .args(arguments))
-}
-
-/// The program where anyone may execute it; its own directory may be closed.
-fn public_copy() -> (tempfile::TempDir, String) {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = dir.path().join("pidns");
-    std::fs::copy(PIDNS, &program).unwrap();
-    (dir, program.into_os_string().into_string().unwrap())
-}
-
-/// Where every process really is, as root reads it: namespace and level.
-fn truth() -> BTreeMap<u32, (String, usize)> {
-    let pids = std::fs::read_dir("/proc").unwrap();
-    pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, (link(format!("/proc/{pid}/ns/pid"))?, nspid(pid).len() - 1))))
-        .collect()
-}
-
-/// Compares the places of `pids` with the truth; returns how many were placed.
-fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
-    // A namespace that was not read goes by its init: which one is that?
-    let real = |id: &str| match id.strip_prefix("pid:[?") {
-        None => id.to_owned(),
-        Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
-    };
-    let mut placed = 0;
-    for pid in pids {
-        let process = document.process(*pid);
-        let Some(id) = &process.namespace else { continue };
-        placed += 1;
-        let (expected, level) = &truth[pid];
-        assert_eq!(&real(id), expected, "{pid} is in the wrong place");
-        let namespace = document.namespace(id);
-        if namespace.parent.is_some() || *level == 0 {
-            assert_eq!(namespace.level, *level, "{pid}");
-        }
-        if let Some(parent) = &namespace.parent {
-            // Some process of the parent tells whether that is right.
-            let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
-            let (_, (_, above)) = above.expect("a parent with processes");
-            assert_eq!(above + 1, *level, "the parent of {id}");
-        }
-    }
-    placed
-}
 
 #[test]
 fn nobody_sees_every_process_placed_where_nothing_was_injected() {
@@ -101,73 +44,6 @@ fn nobody_sees_every_process_placed_where_nothing_was_injected() {
     );
     assert_eq!(stderr.lines().count(), 1);
     assert_eq!(as_nobody(&["-q", "--strict"]).status.code(), Some(3));
-}
-
-/// Numbers that only look random, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit
-    }
-}
-
-#[test]
-fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
-    if !is_root() {
-        return;
-    }
-    let (mut injected_placed, mut injected_all) = (0, 0);
-    for seed in 0..20 {
-        let mut random = Random(seed);
-        let forests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
-        let inits: Vec<u32> = forests.iter().flat_map(|(_, inits)| inits.clone()).collect();
-        let injectors: Vec<_> = (0..=random.below(5))
-            .map(|_| {
-                let target = inits[random.below(inits.len())];
-                // Some from the host, some from inside another namespace; some
-                // whose parent goes, some that lead a session there.
-                let inner: &[&str] = match random.below(3) {
-                    0 => &["sleep", "600"],
-                    1 => &["setsid", "sleep", "600"],
-                    _ => &["bash", "-c", "sleep 600 & sleep 600"],
-                };
-                let target = target.to_string();
-                let mut command = Command::new("nsenter");
-                Running::spawn(command.args(["-t", &target, "-p"]).args(inner))
-            })
-            .collect();
-        for injector in &injectors {
-            until("it is in", || {
-                children(injector.pid()).iter().any(|&pid| comm(pid) != "nsenter")
-            });
-        }
-        std::thread::sleep(std::time::Duration::from_millis(30));
-        let injected: Vec<u32> = injectors
-            .iter()
-            .flat_map(|it| children(it.pid()))
-            .flat_map(|pid| [vec![pid], children(pid)].concat())
-            .collect();
-        let mut rest = inits.clone();
-        rest.extend(inits.iter().flat_map(|&init| children(init)));
-        rest.extend(injectors.iter().map(Running::pid));
-        let truth = truth();
-        let document = Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])));
-        injected_placed += compare(&document, &truth, &injected);
-        injected_all += injected.len();
-        compare(&document, &truth, &rest);
-        let ambiguous = document.processes.iter().filter(|it| it.namespace.is_none()).count();
-        let told = document.diagnostic("processes-ambiguous").map_or(0, |it| it.pids.len());
-        assert_eq!(ambiguous, told);
-        if ambiguous > 0 {
-            let text = String::from_utf8(as_nobody(&["-q"]).stdout).unwrap();
-            assert!(text.contains("\nunknown  "), "{text}");
-        }
-    }
-    eprintln!("{injected_placed} of {injected_all} injected processes were placed");
-    assert!(injected_placed > 0);
 }
 
 /// A procfs mounted with options in a mount namespace of its own, where nobody runs.

@@ -14,8 +14,8 @@
 //!    is in that namespace.
 //! 4. PID 1 is the init, and every namespace has one. A group without init is
 //!    another group's part: joined if only one can be meant, as it has the
-//!    same level, no other parent, and no PID number twice. Else the group is
-//!    ambiguous. This one is sound only where every process was seen.
+//!    same level, no other parent, no zombie for its init, and no PID number twice. Else it is
+//!    ambiguous. This one is sound only where no process is hidden, and no init vanished.
 //!
 //! Where the kernel did say something, no rule contradicts it: groups that are
 //! known to be two stay two.
@@ -32,9 +32,14 @@ pub struct Known<'a> {
     pub mount: Option<NamespaceId>,
     /// Leaders of processes whose namespace was not read.
     pub clues: &'a HashMap<Pid, Clue>,
-    /// Whether every process was seen, so that an init that was not seen does
-    /// not exist.
+    /// Inits that have terminated.
+    pub terminated: &'a [Pid],
+    /// Whether no process is hidden, so that an init that was not seen has vanished.
     pub all_seen: bool,
+    /// Whether a process is still there, after all were read. The kernel keeps
+    /// an init until all of its namespace is gone, so the init of one that is
+    /// still there did not vanish.
+    pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
 /// Fills in `namespace` of processes and `parent` of namespaces where the
@@ -57,7 +62,7 @@ pub fn place(
     let mut groups = Groups::new(processes, namespaces, known);
     groups.join_relatives(known.clues);
     if known.all_seen {
-        groups.join_the_lost();
+        groups.join_the_lost(known);
     }
     groups.conclude(known, namespaces, refusals)
 }
@@ -74,6 +79,9 @@ struct Group {
     inode: Option<u64>,
     init: Option<Pid>,
     lowest: Option<Pid>,
+    /// Its init is a zombie, which the kernel makes of it last of all: no other
+    /// process is in it.
+    empty: bool,
     /// A member's parent was not seen: something is missing around it.
     torn: bool,
     /// Numbers in use in it, by its members and those of its descendants.
@@ -114,6 +122,7 @@ impl<'a> Groups<'a> {
         for index in 0..groups.processes.len() {
             let process = &groups.processes[index];
             let (pid, is_init) = (process.pid, process.nspid.last() == Some(&Pid::INIT));
+            let is_zombie = process.is_zombie();
             let level = process.nspid.len().checked_sub(1);
             let inode = process.namespace.and_then(NamespaceId::inode);
             let group = match (level, inode) {
@@ -134,6 +143,7 @@ impl<'a> Groups<'a> {
                 group.lowest = Some(group.lowest.map_or(pid, |lowest| lowest.min(pid)));
                 if is_init {
                     group.init = Some(pid);
+                    group.empty = is_zombie && known.terminated.contains(&pid);
                 }
             }
             groups.of_process.push(group);
@@ -234,6 +244,7 @@ impl<'a> Groups<'a> {
             into.level = into.level.or(from.level);
             into.lowest = [into.lowest, from.lowest].into_iter().flatten().min();
             into.torn |= from.torn;
+            into.empty |= from.empty;
             into.numbers.extend(from.numbers);
             match (into.parent, from.parent) {
                 (Some(a), Some(b)) => (one, other) = (self.find(a), self.find(b)),
@@ -281,15 +292,14 @@ impl<'a> Groups<'a> {
     }
 
     /// Rule 4.
-    fn join_the_lost(&mut self) {
+    fn join_the_lost(&mut self, known: &Known<'_>) {
         self.count_numbers();
         loop {
             let mut by_level: HashMap<usize, Vec<usize>> = HashMap::new();
-            let mut by_parent: HashMap<usize, Vec<usize>> = HashMap::new();
             let mut orphans = Vec::new();
             for group in 0..self.all.len() {
                 let it = &self.all[group];
-                if it.joined.is_some() || it.level.is_none_or(|level| level == 0) {
+                if it.joined.is_some() || it.empty || it.level.is_none_or(|level| level == 0) {
                     continue;
                 }
                 if it.init.is_none() {
@@ -297,10 +307,6 @@ impl<'a> Groups<'a> {
                     continue;
                 }
                 by_level.entry(it.level.unwrap_or_default()).or_default().push(group);
-                if let Some(parent) = it.parent {
-                    let parent = self.find(parent);
-                    by_parent.entry(parent).or_default().push(group);
-                }
             }
             let mut changed = false;
             for orphan in orphans {
@@ -320,7 +326,8 @@ impl<'a> Groups<'a> {
                         break;
                     }
                 }
-                if let Some(candidate) = meant.filter(|_| !several) {
+                let meant = meant.filter(|_| !several && self.is_there(orphan, known));
+                if let Some(candidate) = meant {
                     self.join(candidate, orphan);
                     changed = true;
                 }
@@ -329,6 +336,13 @@ impl<'a> Groups<'a> {
                 return;
             }
         }
+    }
+
+    /// Whether a process of a group is still there.
+    fn is_there(&self, group: usize, known: &Known<'_>) -> bool {
+        let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
+        let member = self.all[group].lowest.and_then(index);
+        member.is_some_and(|member| (known.is_there)(&self.processes[member]))
     }
 
     /// Notes the numbers in use at every level.

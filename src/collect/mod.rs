@@ -1,15 +1,15 @@
 //! Reads the kernel into a [`Snapshot`]: the only room that opens /proc or
 //! asks the kernel for anything.
 //!
-//! - [`procfs`] the mounted /proc: whose it is, opening and reading
-//! - [`parse`] bytes to fields, pure
-//! - [`scan`] the walk over processes
-//! - [`nsfs`] namespace descriptors and ioctls, [`held`] those met so far
-//! - [`holders`] what else keeps namespaces in being
-//! - [`container`] cgroups to containers
-//! - [`infer`] places what may not be read
-//! - [`state`] live, dead or nascent
-//! - [`diagnose`] what could not be found out
+//! - `procfs` the mounted /proc: whose it is, opening and reading
+//! - `parse` bytes to fields, pure
+//! - `scan` the walk over processes
+//! - `nsfs` namespace descriptors and ioctls, `held` those met so far
+//! - `holders` what else keeps namespaces in being
+//! - `container` cgroups to containers
+//! - `infer` places what may not be read
+//! - `state` live, dead or nascent
+//! - `diagnose` what could not be found out
 
 mod container;
 mod diagnose;
@@ -76,7 +76,9 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let known = infer::Known {
         mount: own_namespace.or_else(|| lone()?.namespace),
         clues: &clues,
-        all_seen: !vanished && !refusals.hides_processes(),
+        terminated: &terminated,
+        all_seen: !refusals.hides_processes(),
+        is_there: &|process| !vanished || scan::is_there(&procfs, process),
     };
     let mount = infer::place(&mut processes, &mut namespaces, &known, &mut refusals);
 

@@ -348,6 +348,14 @@ fn is_terminated(procfs: &Procfs, pid: Pid) -> bool {
         .is_ok_and(|()| all)
 }
 
+/// Whether a process that was read is still there.
+pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
+    let mut buffer = Vec::new();
+    let mut place = Place::new(procfs.fd(), process.pid);
+    let (dir, name) = place.name(c"status");
+    read(dir, name, &mut buffer).is_ok() && parse::status(&buffer).nspid == process.nspid
+}
+
 /// Where `ns/pid` leads.
 fn link(place: &mut Place<'_>) -> SysResult<Option<NamespaceId>> {
     let (dir, name) = place.name(c"ns/pid");

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "every test program uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -60,6 +62,63 @@ pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(stderr, "", "{command:?}");
     stdout(&output)
+}
+
+/// Runs pidns as nobody.
+pub fn as_nobody(arguments: &[&str]) -> Output {
+    let (_dir, program) = public_copy();
+    let mut command = Command::new("setpriv");
+    run(command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", &program])
+        .args(arguments))
+}
+
+/// The program where anyone may execute it; its own directory may be closed.
+pub fn public_copy() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("pidns");
+    // Copied by another process: with a descriptor open for writing in this one,
+    // a child of another test could keep it busy.
+    let copied = run(Command::new("install").args(["-m755", PIDNS]).arg(&program));
+    assert!(copied.status.success(), "{copied:?}");
+    (dir, program.into_os_string().into_string().unwrap())
+}
+
+/// Where every process really is, as root reads it: namespace and level.
+pub fn truth() -> BTreeMap<u32, (String, usize)> {
+    let pids = std::fs::read_dir("/proc").unwrap();
+    pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, (link(format!("/proc/{pid}/ns/pid"))?, nspid(pid).len() - 1))))
+        .collect()
+}
+
+/// Compares the places of `pids` with the truth; returns how many were placed.
+pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
+    // A namespace that was not read goes by its init: which one is that?
+    let real = |id: &str| match id.strip_prefix("pid:[?") {
+        None => id.to_owned(),
+        Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
+    };
+    let mut placed = 0;
+    for pid in pids {
+        let process = document.process(*pid);
+        let Some(id) = &process.namespace else { continue };
+        placed += 1;
+        let (expected, level) = &truth[pid];
+        assert_eq!(&real(id), expected, "{pid} is in the wrong place");
+        let namespace = document.namespace(id);
+        if namespace.parent.is_some() || *level == 0 {
+            assert_eq!(namespace.level, *level, "{pid}");
+        }
+        if let Some(parent) = &namespace.parent {
+            // Some process of the parent tells whether that is right.
+            let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
+            let (_, (_, above)) = above.expect("a parent with processes");
+            assert_eq!(above + 1, *level, "the parent of {id}");
+        }
+    }
+    placed
 }
 
 /// A process of ours, ended with all that it started: they are one process
