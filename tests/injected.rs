@@ -1,14 +1,16 @@
 //! Processes injected by setns, seen by nobody: placed rightly or not at all.
 //!
-//! A test program of its own, as namespaces of other tests at the same time
-//! would make nearly every injected process ambiguous.
+//! It runs itself in a namespace of its own, with an init that reaps at once:
+//! every namespace that it did not make would be one more to choose from.
 
 mod common;
 
 use std::process::Command;
 
 use common::*;
-use rustix::process::{WaitOptions, getpid, set_child_subreaper, waitpid};
+
+/// Set in the namespace of its own.
+const INSIDE: &str = "PIDNS_TEST_INSIDE";
 
 /// Numbers that only look random, the same in every run.
 struct Random(u64);
@@ -26,15 +28,26 @@ fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
     if !is_root() {
         return;
     }
-    // What loses its parent is this test's to reap.
-    set_child_subreaper(Some(getpid())).unwrap();
+    if std::env::var_os(INSIDE).is_none() {
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new("unshare");
+        command.args([
+            "-pf",
+            "--mount-proc",
+            "--kill-child",
+            "bash",
+            "-c",
+            "\"$0\" --nocapture; exit $?",
+        ]);
+        let output = run(command.arg(program).env(INSIDE, "1"));
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success());
+        return;
+    }
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {
         // What PID 1 has not reaped of the forest before would be one to choose from.
-        until("the last forest is gone", || {
-            while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
-            truth().values().all(|(_, level)| *level == 0)
-        });
+        until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
         let mut random = Random(seed);
         let forests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
         let inits: Vec<u32> = forests.iter().flat_map(|(_, inits)| inits.clone()).collect();

@@ -89,7 +89,9 @@ pub fn public_copy() -> (tempfile::TempDir, String) {
 pub fn truth() -> BTreeMap<u32, (String, usize)> {
     let pids = std::fs::read_dir("/proc").unwrap();
     pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, (link(format!("/proc/{pid}/ns/pid"))?, nspid(pid).len() - 1))))
+        .filter_map(|pid| {
+            Some((pid, (link(format!("/proc/{pid}/ns/pid"))?, nspid(pid).len().checked_sub(1)?)))
+        })
         .collect()
 }
 
