@@ -17,7 +17,7 @@ mod held;
 mod holders;
 mod infer;
 mod nsfs;
-mod parse;
+pub mod parse;
 mod procfs;
 mod scan;
 mod state;

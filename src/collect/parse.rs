@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
@@ -43,52 +44,80 @@ pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
     let mut seen = [false; 8];
     let mut first = |field: usize| !std::mem::replace(&mut seen[field], true);
-    for line in bytes.split(|&byte| byte == b'\n') {
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-        let (key, value) = (&line[..colon], &line[colon + 1..]);
-        match key {
+    let mut start = 0;
+    for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        let line = &bytes[start..end];
+        start = end + 1;
+        match line {
             // One tab follows the colon; all else is the name, spaces and all.
-            b"Name" if first(0) => status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value)),
-            b"State" if first(1) => {
+            [b'N', b'a', b'm', b'e', b':', value @ ..] if first(0) => {
+                status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value));
+            }
+            [b'S', b't', b'a', b't', b'e', b':', value @ ..] if first(1) => {
                 let letter = value.trim_ascii_start().first();
                 status.state =
                     letter.filter(|b| b.is_ascii_alphabetic()).map_or('?', |&b| b.into());
             }
-            b"PPid" if first(2) => status.ppid = numbers(value).next().and_then(Pid::new),
-            b"Uid" if first(3) => status.uid = numbers(value).next(),
-            b"NSpid" if first(4) => status.nspid = nspid(value),
-            b"NSpgid" if first(5) => status.group = shared_leader(value),
-            b"NSsid" if first(6) => status.session = shared_leader(value),
-            b"Kthread" if first(7) => {
+            [b'P', b'P', b'i', b'd', b':', value @ ..] if first(2) => {
+                status.ppid = numbers(value).next().and_then(Pid::new);
+            }
+            [b'U', b'i', b'd', b':', value @ ..] if first(3) => status.uid = numbers(value).next(),
+            [b'N', b'S', b'p', b'i', b'd', b':', value @ ..] if first(4) => {
+                status.nspid = nspid(value);
+            }
+            [b'N', b'S', b'p', b'g', b'i', b'd', b':', value @ ..] if first(5) => {
+                status.group = shared_leader(value);
+            }
+            [b'N', b'S', b's', b'i', b'd', b':', value @ ..] if first(6) => {
+                status.session = shared_leader(value);
+            }
+            [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(7) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
             // The address space comes after all of the above, and what
             // follows is of no use here: half of the file is not looked at.
-            _ if key.starts_with(b"Vm") => {
+            [b'V', b'm', ..] => {
                 status.has_memory = true;
                 break;
             }
-            b"Threads" => break,
+            [b'T', b'h', b'r', b'e', b'a', b'd', b's', b':', ..] => break,
             _ => {}
         }
     }
     status
 }
 
-/// The leading run of decimal numbers, parted by blanks.
+/// The leading run of decimal numbers, parted by blanks; ends at what is none.
 fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
-    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map_while(number)
+    words(value).map_while(number)
+}
+
+/// The words of a value.
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// A decimal number, nothing else.
 fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
-    if word.is_empty() {
+    // 19 digits fit in 64 bits whatever they are; more only by chance.
+    if word.is_empty() || word.len() > 19 {
         return None;
     }
-    let value = word.iter().try_fold(0_u64, |sum, &byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        sum.checked_mul(10)?.checked_add(digit)
-    })?;
+    let mut value = 0_u64;
+    for &byte in word {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
     N::try_from(value).ok()
 }
 
@@ -96,7 +125,7 @@ fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
 /// of the truth would pass for the whole.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
-    for word in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+    for word in words(value) {
         match number(word).and_then(Pid::new) {
             Some(pid) if pids.len() <= MAX_LEVEL => pids.push(pid),
             _ => return Nspid::new(),
@@ -163,8 +192,7 @@ pub fn stat_is_exiting(stat: &[u8]) -> Option<bool> {
     const PF_EXITING: u32 = 0x4;
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     // State, ppid, pgrp, session, tty_nr, tpgid, flags.
-    let mut fields = stat[end + 1..].split(u8::is_ascii_whitespace).filter(|f| !f.is_empty());
-    Some(number::<u32>(fields.nth(6)?)? & PF_EXITING != 0)
+    Some(number::<u32>(words(&stat[end + 1..]).nth(6)?)? & PF_EXITING != 0)
 }
 
 /// A bind mount of a PID namespace.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::io::{self, Write as _};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -142,7 +142,8 @@ impl Scan<'_> {
             }
             Ok(())
         })?;
-        found.processes.sort_unstable_by_key(|process| process.pid);
+        // Each thread met its own in order: the stable sort merges such runs.
+        found.processes.sort_by_key(|process| process.pid);
         Ok(found)
     }
 }
@@ -215,10 +216,14 @@ impl<'a> Place<'a> {
         if let Some(dir) = &self.bound {
             return (dir.as_fd(), file);
         }
-        let mut rest = &mut self.path[..];
-        // Cut off at worst, which names no file; names here are short.
-        let _ =
-            write!(rest, "{}/", self.pid).and_then(|()| rest.write_all(file.to_bytes_with_nul()));
+        let mut number = itoa::Buffer::new();
+        let number = number.format(self.pid.as_u32()).as_bytes();
+        let file = file.to_bytes_with_nul();
+        // The longest name here is far shorter; one that is not names no file.
+        let path = number.iter().chain(b"/").chain(file);
+        for (to, from) in self.path.iter_mut().zip(path) {
+            *to = *from;
+        }
         (self.procfs, CStr::from_bytes_until_nul(&self.path).unwrap_or(c""))
     }
 }

@@ -1,6 +1,6 @@
 //! The document as JSON (RFC 8259), with a newline at the end.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize as _;
 
@@ -16,12 +16,16 @@ pub struct Json {
 
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        // The serialiser writes a few bytes at a time: into a buffer of known
+        // type, which is four times as fast as through `dyn`.
+        let mut out = BufWriter::with_capacity(64 * 1024, out);
         let document = document(graph);
         if self.pretty {
-            document.serialize(&mut serde_json::Serializer::pretty(&mut *out))?;
+            document.serialize(&mut serde_json::Serializer::pretty(&mut out))?;
         } else {
-            document.serialize(&mut serde_json::Serializer::new(&mut *out))?;
+            document.serialize(&mut serde_json::Serializer::new(&mut out))?;
         }
-        out.write_all(b"\n")
+        out.write_all(b"\n")?;
+        out.flush()
     }
 }

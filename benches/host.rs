@@ -1,0 +1,331 @@
+//! Measures whole runs on real forests of PID namespaces, beside `lsns` and
+//! beside a floor: the system calls that no program can do without, made on
+//! as many threads, with nothing done with what they return.
+//!
+//! ```sh
+//! cargo bench --bench host                       # the table of the README
+//! cargo bench --bench host -- 2000 5 10 3 2      # processes, depth, chains, fds, loose
+//! ```
+//!
+//! Needs root, `unshare` and `setpriv` (util-linux) and `dash`. The forest is
+//! taken down at the end, on Ctrl-C, and if this program dies in any way.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio, exit};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fd::{AsFd as _, BorrowedFd};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
+const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+const RUNS: usize = 9;
+
+/// The forest that stands, as its process group, and the limit to restore.
+static FOREST: AtomicI32 = AtomicI32::new(0);
+static PID_MAX_BEFORE: OnceLock<String> = OnceLock::new();
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).filter(|it| it != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["floor", "processes"] => floor(false),
+        ["floor", "default"] => floor(true),
+        ["peak", command @ ..] => peak(command),
+        [] => suite(),
+        shape => match shape.iter().map(|it| it.parse()).collect::<Result<Vec<usize>, _>>() {
+            Ok(numbers) if numbers.len() == 5 => {
+                let [processes, depth, chains, fds, loose] = numbers[..] else { return };
+                prepare();
+                measure(&Shape { processes, depth, chains, fds, loose });
+                take_down();
+            }
+            _ => eprintln!("usage: host [PROCESSES DEPTH CHAINS FDS LOOSE]"),
+        },
+    }
+}
+
+/// The figures that the README shows.
+fn suite() {
+    prepare();
+    println!("\n## This host as it is, {} processes\n", listed());
+    table(&[
+        ("pidns -f json", vec![PIDNS, "-q", "-f", "json"]),
+        ("lsns -t pid --json", vec!["lsns", "-t", "pid", "--json"]),
+    ]);
+    for (processes, chains) in [(1_000, 4), (10_000, 40), (50_000, 200)] {
+        measure(&Shape { processes, depth: 5, chains, fds: 3, loose: 0 });
+    }
+    measure(&Shape { processes: 10_000, depth: 5, chains: 40, fds: 5, loose: 0 });
+    take_down();
+}
+
+/// A forest: `chains` of namespaces, each `depth` deep, in which `processes`
+/// idle, each with `fds` open descriptors; and `loose` ones in none of them.
+struct Shape {
+    processes: usize,
+    depth: usize,
+    chains: usize,
+    fds: usize,
+    loose: usize,
+}
+
+fn measure(shape: &Shape) {
+    let forest = grow(shape);
+    println!(
+        "\n## {} processes in {} namespaces, {} deep, {} open descriptors each\n",
+        listed(),
+        shape.depth * shape.chains,
+        shape.depth,
+        shape.fds
+    );
+    let own = env::current_exe().unwrap_or_default();
+    let own = own.to_str().unwrap_or_default();
+    table(&[
+        ("floor of --search processes", vec![own, "floor", "processes"]),
+        (
+            "pidns -f json --search processes",
+            vec![PIDNS, "-q", "-f", "json", "--search", "processes"],
+        ),
+        ("floor of the default search", vec![own, "floor", "default"]),
+        ("pidns -f json", vec![PIDNS, "-q", "-f", "json"]),
+        ("pidns -f text", vec![PIDNS, "-q", "-f", "text"]),
+        ("pidns -f yaml", vec![PIDNS, "-q", "-f", "yaml"]),
+        ("pidns -f dot", vec![PIDNS, "-q", "-f", "dot"]),
+        ("lsns -t pid --json", vec!["lsns", "-t", "pid", "--json"]),
+    ]);
+    fell(forest);
+}
+
+/// Medians over alternating runs: whatever else the machine does meanwhile
+/// hits all commands alike.
+fn table(commands: &[(&str, Vec<&str>)]) {
+    let mut times = vec![Vec::new(); commands.len()];
+    for run in 0..=RUNS {
+        for (index, (_, command)) in commands.iter().enumerate() {
+            let start = Instant::now();
+            if spawn(command).is_none() {
+                continue;
+            }
+            // The first round warms up.
+            if run > 0 {
+                times[index].push(start.elapsed());
+            }
+        }
+    }
+    let medians: Vec<Option<Duration>> = times
+        .iter_mut()
+        .map(|times| {
+            times.sort_unstable();
+            times.get(times.len() / 2).copied()
+        })
+        .collect();
+    let lsns = medians[commands.len() - 1];
+    let processes = listed();
+    println!("| command | median ms | fastest ms | x floor | x lsns | peak MiB | us per process |");
+    println!("|---|---|---|---|---|---|---|");
+    let mut floor = None;
+    for (index, (name, command)) in commands.iter().enumerate() {
+        let Some(median) = medians[index] else {
+            println!("| {name} | not installed | | | | | |");
+            continue;
+        };
+        if name.starts_with("floor") {
+            floor = Some(median);
+        }
+        let mut row = format!("| {name} | {:.1} | {:.1} |", ms(median), ms(times[index][0]));
+        for other in [floor.filter(|_| !name.starts_with("lsns")), lsns] {
+            let _ = match other {
+                Some(other) => write!(row, " {:.2} |", median.as_secs_f64() / other.as_secs_f64()),
+                None => write!(row, " |"),
+            };
+        }
+        let per_process = median.as_secs_f64() * 1e6 / processes as f64;
+        println!("{row} {:.1} | {per_process:.1} |", peak_of(command));
+    }
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Runs a command to its end with its output thrown away; `None` where it is
+/// not installed.
+fn spawn(command: &[&str]) -> Option<()> {
+    let mut child = Command::new(command.first()?);
+    child.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = child.status().ok()?;
+    assert!(status.success(), "{command:?}: {status}");
+    Some(())
+}
+
+/// Peak memory of a command, in MiB: measured by another process, of which it
+/// is the only child.
+fn peak_of(command: &[&str]) -> f64 {
+    let mut helper = Command::new(env::current_exe().unwrap_or_default());
+    let output = helper.arg("peak").args(command).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.unwrap_or_default().trim().parse::<f64>().unwrap_or(f64::NAN) / 1024.0
+}
+
+fn peak(command: &[&str]) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    spawn(command);
+    match getrusage(UsageWho::RUSAGE_CHILDREN) {
+        Ok(usage) => println!("{}", usage.max_rss()),
+        Err(error) => eprintln!("getrusage: {error}"),
+    }
+}
+
+/// Processes in /proc.
+fn listed() -> usize {
+    fs::read_dir("/proc").map_or(0, |entries| {
+        let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes()[0].is_ascii_digit();
+        entries.flatten().filter(|entry| is_process(&entry.file_name())).count()
+    })
+}
+
+fn prepare() {
+    let handled = ctrlc::set_handler(|| {
+        take_down();
+        exit(130);
+    });
+    if let Err(error) = handled {
+        eprintln!("Ctrl-C will leave pid_max as it is then: {error}");
+    }
+}
+
+/// Makes a forest, and room for it.
+fn grow(shape: &Shape) -> Child {
+    let before = fs::read_to_string(PID_MAX).unwrap_or_default();
+    let room = 2 * shape.processes + 20_000;
+    if before.trim().parse::<usize>().is_ok_and(|max| max < room) {
+        fs::write(PID_MAX, room.to_string()).expect("pid_max can be raised by root");
+        let _ = PID_MAX_BEFORE.set(before);
+    }
+    // Idle processes are forks of a small shell that read from a pipe to which
+    // nobody writes. A level runs the same script, which is in the environment.
+    let script = "if [ $1 -gt 1 ]; then \
+             unshare -pf --kill-child dash -c \"$SCRIPT\" dash $(($1 - 1)) $2 & fi; \
+         i=1; while [ $i -lt $2 ]; do read x <&3 & i=$((i + 1)); done; wait";
+    let mut open = String::new();
+    for fd in 4..=shape.fds {
+        let _ = write!(open, "exec {fd}</dev/null; ");
+    }
+    let per_namespace = shape.processes / (shape.depth * shape.chains);
+    let start = format!(
+        "exec 3<> \"$FIFO\"; {open} i=0; while [ $i -lt {} ]; do \
+             unshare -pf --kill-child dash -c \"$SCRIPT\" dash {} {per_namespace} & i=$((i + 1)); done; \
+         i=0; while [ $i -lt {} ]; do read x <&3 & i=$((i + 1)); done; wait",
+        shape.chains, shape.depth, shape.loose
+    );
+    let fifo = env::temp_dir().join(format!("pidns-bench-{}", std::process::id()));
+    let _ = fs::remove_file(&fifo);
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+    let before = listed();
+    // Should this program die without a word, the forest dies as well.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "-pf", "--kill-child", "dash", "-c", &start]);
+    command.env("SCRIPT", script).env("FIFO", &fifo).stdin(Stdio::null()).process_group(0);
+    let forest = command.spawn().expect("setpriv, unshare and dash are installed");
+    FOREST.store(i32::try_from(forest.id()).unwrap_or(0), Ordering::SeqCst);
+    // An unshare comes with each namespace.
+    let expected = before + shape.processes + shape.loose + shape.depth * shape.chains;
+    let end = Instant::now() + Duration::from_secs(600);
+    while listed() < expected {
+        assert!(Instant::now() < end, "the forest does not grow: {} of {expected}", listed());
+        thread::sleep(Duration::from_millis(200));
+    }
+    let _ = fs::remove_file(fifo);
+    thread::sleep(Duration::from_secs(1));
+    forest
+}
+
+fn fell(mut forest: Child) {
+    take_down();
+    let _ = forest.wait();
+    let end = Instant::now() + Duration::from_secs(60);
+    while fs::metadata(format!("/proc/{}", forest.id())).is_ok() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::sleep(Duration::from_secs(3));
+}
+
+/// Ends the forest, one process group all through, and restores the limit.
+fn take_down() {
+    if let Some(group) = Pid::from_raw(FOREST.swap(0, Ordering::SeqCst)) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    if let Some(before) = PID_MAX_BEFORE.get() {
+        let _ = fs::write(PID_MAX, before);
+    }
+}
+
+/// The unavoidable system calls, and nothing else.
+fn floor(whole: bool) {
+    const BATCH: usize = 64;
+    let proc = openat(CWD, c"/proc", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+    let proc = proc.expect("/proc opens");
+    let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+    let listing = Mutex::new(RawDir::new(&proc, &mut buffer));
+    let next = |batch: &mut Vec<u32>| {
+        batch.clear();
+        let mut listing = listing.lock().expect("no thread panics");
+        while batch.len() < BATCH {
+            let Some(Ok(entry)) = listing.next() else { break };
+            batch.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+        }
+    };
+    let work = || {
+        let mut batch = Vec::with_capacity(BATCH);
+        next(&mut batch);
+        while !batch.is_empty() {
+            for &pid in &batch {
+                read_one(proc.as_fd(), pid, whole);
+            }
+            next(&mut batch);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+}
+
+fn read_one(proc: BorrowedFd<'_>, pid: u32, whole: bool) {
+    let mut link = [0; 32];
+    let mut status = [MaybeUninit::<u8>::uninit(); 4096];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let Ok(file) = openat(proc, format!("{pid}/status"), flags, Mode::empty()) else { return };
+    let _ = readlinkat_raw(proc, format!("{pid}/ns/pid"), &mut link);
+    let _ = rustix::io::read(&file, &mut status);
+    drop(file);
+    if !whole {
+        return;
+    }
+    let _ = readlinkat_raw(proc, format!("{pid}/ns/pid_for_children"), &mut link);
+    let _ = readlinkat_raw(proc, format!("{pid}/ns/mnt"), &mut link);
+    let Ok(table) = openat(proc, format!("{pid}/fd"), flags | OFlags::DIRECTORY, Mode::empty())
+    else {
+        return;
+    };
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&table, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        if entry.file_name().to_bytes()[0] != b'.' {
+            let _ = readlinkat_raw(&table, entry.file_name(), &mut link);
+        }
+    }
+}
