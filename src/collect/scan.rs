@@ -30,7 +30,7 @@ use crate::model::{Container, Evidence, Holder, NamespaceId, Pid, Process};
 
 /// PIDs handed to a thread at a time: large enough that taking them costs
 /// nothing, small enough that one slow batch does not idle the rest.
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 
 /// What one thread found, and in the end what all of them did.
 #[derive(Debug, Default)]
@@ -260,7 +260,7 @@ impl<'a> Worker<'a> {
         };
         let (dir, name) = place.name(c"status");
         let file = open(dir, name)?;
-        let guess = (self.nested || !procfs.own).then(|| link(&mut place));
+        let guess = (self.nested || !procfs.own).then(|| own_link(&mut place));
         read_record(&file, &mut self.buffer)?;
         let mut status = parse::status(&self.buffer);
         self.nested = status.nspid.len() > 1;
@@ -270,7 +270,7 @@ impl<'a> Worker<'a> {
             _ if outermost => Ok(self.scan.namespace),
             Some(link) => link,
             None => {
-                let link = link(&mut place);
+                let link = own_link(&mut place);
                 // Read again, so that the link stands between open and read.
                 read_record(&file, &mut self.buffer)?;
                 status = parse::status(&self.buffer);
@@ -290,12 +290,13 @@ impl<'a> Worker<'a> {
                 None
             }
         };
+        let mut is_held = outermost;
         if let Some(NamespaceId::Inode(inode)) = namespace
             && !outermost
         {
             let (dir, name) = place.name(c"ns/pid");
             match self.scan.held.hold(inode, Seen::Begun, || open_namespace(dir, name)) {
-                Ok(()) => {}
+                Ok(()) => is_held = true,
                 Err(errno) if is_gone(errno) => return Err(errno),
                 Err(errno) => {
                     self.found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid));
@@ -313,8 +314,11 @@ impl<'a> Worker<'a> {
             // A kernel thread apart, only what is on its way out has no memory.
             let suspect = !process.kernel_thread && (process.is_zombie() || !has_memory);
             let terminated = suspect && is_terminated(procfs, pid);
-            // What was read by name is this process's only if it still is.
-            read_record(&file, &mut self.buffer)?;
+            // What was read by name is this process's only if it still is. While
+            // its namespace is held, nothing else can have that PID there.
+            if !is_held || own_link(&mut place) != Ok(namespace) {
+                read_record(&file, &mut self.buffer)?;
+            }
             self.found.containers.extend(container.map(|container| (pid, container)));
             self.found.terminated.extend(terminated.then_some(pid));
         }
@@ -362,7 +366,7 @@ pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
 }
 
 /// Where `ns/pid` leads.
-fn link(place: &mut Place<'_>) -> SysResult<Option<NamespaceId>> {
+fn own_link(place: &mut Place<'_>) -> SysResult<Option<NamespaceId>> {
     let (dir, name) = place.name(c"ns/pid");
     Ok(namespace_link(dir, name, "pid")?.map(NamespaceId::Inode))
 }
