@@ -148,7 +148,8 @@ fn table(commands: &[(&str, Vec<&str>)]) {
                 None => write!(row, " |"),
             };
         }
-        let per_process = median.as_secs_f64() * 1e6 / processes as f64;
+        let count = u32::try_from(processes).map_or(f64::NAN, f64::from);
+        let per_process = median.as_secs_f64() * 1e6 / count;
         println!("{row} {:.1} | {per_process:.1} |", peak_of(command));
     }
 }

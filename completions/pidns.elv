@@ -20,6 +20,8 @@ set edit:completion:arg-completer[pidns] = {|@words|
         &'pidns'= {
             cand --search 'Where to look for namespaces: a list of processes, children (every process''s pid_for_children), threads (every thread''s), fds and mounts; or all'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
+            cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
+            cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand -f 'Output format'
             cand --format 'Output format'
             cand --color 'When to colour text; NO_COLOR and CLICOLOR are respected'

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= procfs= f/format= pretty color= ascii strict q/quiet h/help V/version
+    string join \n search= procfs= i/input= f/format= pretty color= ascii strict q/quiet h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -31,6 +31,7 @@ fds\t''
 mounts\t''
 all\t''"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
+complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
 complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
 json\t'The document that `pidns schema` describes'
 yaml\t'The same document as YAML'

@@ -16,6 +16,7 @@ module completions {
   export extern pidns [
     --search: string@"nu-complete pidns search" # Where to look for namespaces: a list of processes, children (every process's pid_for_children), threads (every thread's), fds and mounts; or all
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
+    --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns color" # When to colour text; NO_COLOR and CLICOLOR are respected

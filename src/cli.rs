@@ -39,12 +39,13 @@ const EXAMPLES: &[(&str, &str)] = &[
         "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
     ),
     ("faster: look at processes alone", "pidns --search processes"),
+    ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 
 const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "done; also where the view is incomplete"),
     ("1", "a plain no: no such process or namespace"),
-    ("2", "trouble: wrong arguments, /proc unusable, output that could not be written"),
+    ("2", "trouble: wrong arguments, invalid input, /proc unusable, output not written"),
     ("3", "with --strict: the view is incomplete"),
 ];
 
@@ -113,6 +114,10 @@ pub struct Input {
     /// The procfs to read, such as a host's /proc bound into a container
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath)]
     procfs: PathBuf,
+    /// Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
+        conflicts_with_all = ["search", "procfs"])]
+    pub file: Option<PathBuf>,
 }
 
 impl Input {

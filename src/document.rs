@@ -5,6 +5,7 @@
 //! fields are added, never renamed, retyped or removed. The types say with
 //! `skip_serializing` nothing: every field is always there, null where unknown.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::ser::Serializer;
@@ -155,7 +156,7 @@ enum Severity {
 }
 
 /// A namespace's ID, on the wire its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Id(model::NamespaceId);
 
 impl Serialize for Id {
@@ -172,7 +173,7 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 /// A process ID, on the wire a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 struct Pid(model::Pid);
 
@@ -335,6 +336,297 @@ impl From<&model::Diagnostic> for Diagnostic {
     }
 }
 
+/// Largest document that is read, in bytes: that of some 400,000 processes.
+pub const MAX_SIZE: u64 = 128 << 20;
+
+/// Lines, brackets and list marks that YAML may have, as its parser takes some
+/// 130 bytes for each, or more: a document of 100,000 processes has two million.
+const MAX_YAML_ITEMS: usize = 4_000_000;
+
+/// Brackets that may be open at once in YAML, and list marks in one line, as
+/// its parser takes quadratic time and much memory for them. Counted without
+/// regard to quotes: names and paths may hold some.
+const MAX_YAML_DEPTH: usize = 20_000;
+
+/// Why a text is no document, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The place, `processes[17].namespace`; empty where it is the whole.
+    place: String,
+    problem: String,
+}
+
+impl Invalid {
+    fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" | "." | "?" => f.write_str(&self.problem),
+            place => write!(f, "{place}: {}", self.problem),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Reads a document, JSON or YAML, told apart by content. It is not trusted:
+/// what comes back is as consistent as a scan of the kernel would be.
+///
+/// # Errors
+/// The text is no document, or one of another major version, or contradicts itself.
+pub fn read(text: &[u8]) -> Result<model::Snapshot, Invalid> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema_version: String,
+    }
+    // Another version may differ in all else, so this comes first.
+    let version = parse::<Version>(text)?.schema_version;
+    if version.split_once('.').is_none_or(|(major, _)| major != "1") {
+        let problem = format!("{version} is not supported, only 1.x is");
+        return Err(Invalid::at("schema_version", problem));
+    }
+    parse::<Document>(text)?.into_snapshot()
+}
+
+/// Takes a text apart, as far as its form goes.
+fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    if text.trim_ascii_start().first() == Some(&b'{') {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| Invalid::at(error.path().to_string(), error.inner().to_string()))?;
+        json.end().map_err(|error| Invalid::at("", error.to_string()))?;
+        return Ok(value);
+    }
+    let text = std::str::from_utf8(text).map_err(|error| Invalid::at("", error.to_string()))?;
+    let (mut items, mut open, mut marks) = (0_usize, 0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'\n' => marks = 0,
+            b'-' | b'?' => marks += 1,
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            b',' => {}
+            _ => continue,
+        }
+        items += 1;
+        if items > MAX_YAML_ITEMS || open.max(marks) > MAX_YAML_DEPTH {
+            return Err(Invalid::at("", "too large or too deep for YAML; JSON may be larger"));
+        }
+    }
+    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
+        .map_err(|error| Invalid::at(error.path().to_string(), error.inner().to_string()))
+}
+
+impl Document {
+    /// The snapshot that the document was made of.
+    fn into_snapshot(self) -> Result<model::Snapshot, Invalid> {
+        let depths = self.check_namespaces()?;
+        self.check_processes(&depths)?;
+        let Self { generator, host, procfs, searched, .. } = self;
+        Ok(model::Snapshot {
+            generator: (generator.name, generator.version),
+            captured_at: self.captured_at,
+            host: model::Host {
+                hostname: host.hostname,
+                kernel_release: host.kernel_release,
+                boot_id: host.boot_id,
+            },
+            procfs: model::Procfs {
+                path: procfs.path,
+                own: procfs.own,
+                namespace: procfs.namespace.map(|id| id.0),
+            },
+            searched: searched.into_iter().map(Into::into).collect(),
+            complete: self.complete,
+            namespaces: self.namespaces.into_iter().map(Into::into).collect(),
+            processes: self.processes.into_iter().map(Into::into).collect(),
+            diagnostics: self.diagnostics.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    /// How deep every namespace is. A parent comes before its children, which
+    /// also rules out cycles.
+    fn check_namespaces(&self) -> Result<HashMap<Id, Depth>, Invalid> {
+        let mut depths: HashMap<Id, Depth> = HashMap::with_capacity(self.namespaces.len());
+        let mut children: HashMap<Id, Vec<Id>> = HashMap::new();
+        let mut roots = Vec::new();
+        for (index, namespace) in self.namespaces.iter().enumerate() {
+            let at = |field: &str| format!("namespaces[{index}].{field}");
+            let mut depth = match namespace.parent.map(|parent| (parent, depths.get(&parent))) {
+                None => Depth { level: 0, below_procfs: None },
+                Some((_, Some(above))) => Depth {
+                    level: above.level + 1,
+                    below_procfs: above.below_procfs.map(|below| below + 1),
+                },
+                Some((parent, None)) => {
+                    let problem = format!("{} is no namespace before this one", parent.0);
+                    return Err(Invalid::at(at("parent"), problem));
+                }
+            };
+            if Some(namespace.id) == self.procfs.namespace {
+                depth.below_procfs = Some(0);
+            }
+            if namespace.level != depth.level || depth.level > model::MAX_LEVEL {
+                let problem =
+                    format!("{} where {} is expected, at most 32", namespace.level, depth.level);
+                return Err(Invalid::at(at("level"), problem));
+            }
+            if namespace.inode != namespace.id.0.inode() {
+                return Err(Invalid::at(at("inode"), "is not that of the id"));
+            }
+            if depths.insert(namespace.id, depth).is_some() {
+                return Err(Invalid::at(at("id"), format!("{} comes twice", namespace.id.0)));
+            }
+            match namespace.parent {
+                None => roots.push(namespace.id),
+                Some(parent) => children.entry(parent).or_default().push(namespace.id),
+            }
+        }
+        if !is_same_set(&self.roots, &roots) {
+            return Err(Invalid::at("roots", "are not the namespaces without parent"));
+        }
+        for (index, namespace) in self.namespaces.iter().enumerate() {
+            let named = children.get(&namespace.id).map_or(&[][..], Vec::as_slice);
+            if !is_same_set(&namespace.children, named) {
+                let place = format!("namespaces[{index}].children");
+                return Err(Invalid::at(place, "are not the namespaces that name it as parent"));
+            }
+        }
+        if let Some(id) = self.procfs.namespace.filter(|id| !depths.contains_key(id)) {
+            return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id.0)));
+        }
+        Ok(depths)
+    }
+
+    /// Every process is in one namespace, with as many PIDs as that is deep.
+    fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
+        let mut members: HashMap<Id, Vec<Pid>> = HashMap::new();
+        let mut seen = HashSet::with_capacity(self.processes.len());
+        for (index, process) in self.processes.iter().enumerate() {
+            let at = |field: &str| format!("processes[{index}].{field}");
+            let pid = process.pid.0;
+            if !seen.insert(process.pid) {
+                return Err(Invalid::at(at("pid"), format!("{pid} comes twice")));
+            }
+            let numbers = process.nspid.0.len();
+            if process.nspid.0.first().is_some_and(|&first| first != pid) {
+                return Err(Invalid::at(at("nspid"), format!("does not begin with {pid}")));
+            }
+            if numbers > model::MAX_LEVEL + 1 {
+                return Err(Invalid::at(at("nspid"), "is longer than namespaces nest"));
+            }
+            let Some(id) = process.namespace else { continue };
+            let Some(depth) = depths.get(&id) else {
+                return Err(Invalid::at(at("namespace"), format!("no namespace {}", id.0)));
+            };
+            // Of parents that are out of sight nobody knows how many there are,
+            // and some kernels do not tell the numbers.
+            let expected = depth.below_procfs.map_or(numbers, |below| below + 1);
+            if numbers != 0 && numbers != expected {
+                let problem = format!("{numbers} PIDs where {expected} are expected");
+                return Err(Invalid::at(at("nspid"), problem));
+            }
+            members.entry(id).or_default().push(process.pid);
+        }
+        for (index, namespace) in self.namespaces.iter().enumerate() {
+            let at = |field: &str| format!("namespaces[{index}].{field}");
+            let named = members.get(&namespace.id).map_or(&[][..], Vec::as_slice);
+            if !is_same_set(&namespace.members, named) {
+                return Err(Invalid::at(at("members"), "are not the processes that name it"));
+            }
+            if namespace.init.is_some_and(|init| !named.contains(&init)) {
+                return Err(Invalid::at(at("init"), "is not a member"));
+            }
+        }
+        Ok(())
+    }
+}
+/// How deep a namespace is: below its root, and below that of the /proc that
+/// was read, where it is.
+struct Depth {
+    level: usize,
+    below_procfs: Option<usize>,
+}
+
+/// Whether two lists name the same, each once, in whatever order.
+fn is_same_set<T: Copy + Ord>(one: &[T], other: &[T]) -> bool {
+    let sorted = |list: &[T]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list
+    };
+    one.len() == other.len() && sorted(one) == sorted(other)
+}
+
+impl From<Namespace> for model::Namespace {
+    fn from(namespace: Namespace) -> Self {
+        Self {
+            id: namespace.id.0,
+            device: namespace.device,
+            ns_id: namespace.ns_id,
+            parent: namespace.parent.map(|id| id.0),
+            state: namespace.state.into(),
+            init: namespace.init.map(|pid| pid.0),
+            owner: namespace.owner.map(|owner| model::Owner {
+                user_namespace: owner.user_namespace,
+                uid: owner.uid,
+                user: owner.user,
+            }),
+            holders: namespace.holders.into_iter().map(Into::into).collect(),
+            container: namespace.container.map(|container| model::Container {
+                runtime: container.runtime,
+                id: container.id,
+                pod: container.pod,
+            }),
+            evidence: namespace.evidence.into(),
+        }
+    }
+}
+
+impl From<Holder> for model::Holder {
+    fn from(holder: Holder) -> Self {
+        match holder {
+            Holder::Fd { pid, fd } => Self::Fd { pid: pid.0, fd },
+            Holder::Mount { path, mount_namespace } => Self::Mount { path, mount_namespace },
+            Holder::PidForChildren { pid, tid } => Self::PidForChildren { pid: pid.0, tid: tid.0 },
+        }
+    }
+}
+
+impl From<Process> for model::Process {
+    fn from(process: Process) -> Self {
+        Self {
+            pid: process.pid.0,
+            ppid: process.ppid.map(|pid| pid.0),
+            namespace: process.namespace.map(|id| id.0),
+            nspid: process.nspid.0,
+            comm: process.comm,
+            state: process.state,
+            uid: process.uid,
+            user: process.user,
+            kernel_thread: process.kernel_thread,
+            evidence: process.evidence.into(),
+        }
+    }
+}
+
+impl From<Diagnostic> for model::Diagnostic {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self {
+            code: diagnostic.code,
+            severity: diagnostic.severity.into(),
+            message: diagnostic.message,
+            errno: diagnostic.errno,
+            pids: diagnostic.pids.into_iter().map(|pid| pid.0).collect(),
+        }
+    }
+}
+
 /// Words that are the same on the wire and in the model, both ways.
 macro_rules! same_words {
     ($wire:ident, $model:path: $($word:ident),+) => {
@@ -454,5 +746,152 @@ mod tests {
         same("/$defs/evidence/enum", [Evidence::Kernel, Evidence::Inferred].map(json).into());
         let severities = [Severity::Info, Severity::Warning];
         same("/$defs/diagnostic/properties/severity/enum", severities.map(json).into());
+    }
+
+    fn written(snapshot: model::Snapshot) -> Value {
+        serde_json::to_value(document(&PidGraph::new(snapshot))).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_reads_back_as_it_was() {
+        for snapshot in [crate::testing::farm(), everything()] {
+            let graph = PidGraph::new(snapshot);
+            let json = serde_json::to_string(&document(&graph)).unwrap();
+            assert_eq!(&read(json.as_bytes()).unwrap(), graph.snapshot());
+            let yaml = serde_yaml::to_string(&document(&graph)).unwrap();
+            assert_eq!(&read(yaml.as_bytes()).unwrap(), graph.snapshot());
+        }
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_and_another_major_one_refused_by_name() {
+        let mut later = written(everything());
+        later["schema_version"] = "1.7".into();
+        later["colour"] = "green".into();
+        later["namespaces"][0]["colour"] = serde_json::json!({"deep": [1, 2]});
+        assert!(read(later.to_string().as_bytes()).is_ok());
+        for version in ["2.0", "0.9", "1", "one", ""] {
+            later["schema_version"] = version.into();
+            let error = read(later.to_string().as_bytes()).unwrap_err();
+            let expected = format!("schema_version: {version} is not supported, only 1.x is");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_place() {
+        let spoil = |pointer: &str, value: Value| {
+            let mut bad = written(everything());
+            *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+            read(bad.to_string().as_bytes()).unwrap_err().to_string()
+        };
+        let dead = "pid:[4026532180]";
+        for (pointer, value, expected) in [
+            ("/roots", serde_json::json!([]), "roots: are not the namespaces without parent"),
+            ("/procfs/namespace", "pid:[5]".into(), "procfs.namespace: no namespace pid:[5]"),
+            (
+                "/namespaces/1/parent",
+                dead.into(),
+                "namespaces[1].parent: pid:[4026532180] is no namespace before this one",
+            ),
+            (
+                "/namespaces/1/parent",
+                "pid:[4026532179]".into(),
+                "namespaces[1].parent: pid:[4026532179] is no namespace before this one",
+            ),
+            (
+                "/namespaces/2/level",
+                7.into(),
+                "namespaces[2].level: 7 where 2 is expected, at most 32",
+            ),
+            ("/namespaces/2/inode", 7.into(), "namespaces[2].inode: is not that of the id"),
+            (
+                "/namespaces/1/children",
+                serde_json::json!([]),
+                "namespaces[1].children: are not the namespaces that name it as parent",
+            ),
+            (
+                "/namespaces/0/members/0",
+                9.into(),
+                "namespaces[0].members: are not the processes that name it",
+            ),
+            ("/namespaces/0/init", 6.into(), "namespaces[0].init: is not a member"),
+            (
+                "/processes/3/namespace",
+                "pid:[5]".into(),
+                "processes[3].namespace: no namespace pid:[5]",
+            ),
+            ("/processes/3/pid", 7.into(), "processes[3].nspid: does not begin with 7"),
+            (
+                "/processes/3/nspid",
+                serde_json::json!([6]),
+                "processes[3].nspid: 1 PIDs where 2 are expected",
+            ),
+            ("/processes/3/pid", 0.into(), "processes[3].pid: 0 is no PID"),
+            (
+                "/processes/3/uid",
+                (-1).into(),
+                "processes[3].uid: invalid value: integer `-1`, expected u32",
+            ),
+            (
+                "/processes/3/state",
+                "SS".into(),
+                "processes[3].state: invalid value: string \"SS\", expected a character",
+            ),
+            (
+                "/processes/3/namespace",
+                "x".into(),
+                "processes[3].namespace: not of the form pid:[INODE] or pid:[?PID]",
+            ),
+            (
+                "/namespaces/2/state",
+                "undead".into(),
+                "namespaces[2].state: unknown variant `undead`, expected one of `live`, `dead`, `nascent`",
+            ),
+        ] {
+            // JSON errors name the line as well.
+            let error = spoil(pointer, value);
+            assert_eq!(error.split(" at line ").next(), Some(expected), "{pointer}");
+        }
+        let mut twice = written(everything());
+        let process = twice["processes"][0].clone();
+        twice["processes"].as_array_mut().unwrap().insert(1, process);
+        assert_eq!(
+            read(twice.to_string().as_bytes()).unwrap_err().to_string(),
+            "processes[1].pid: 1 comes twice"
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_bounded_time() {
+        let deep = "[".repeat(1_000_000);
+        let deep_inside = format!("{{\"schema_version\": \"1.0\", \"x\": {deep}");
+        let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
+             c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n\
+             e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]\n\
+             g: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\nschema_version: *g\n";
+        let start = std::time::Instant::now();
+        for text in
+            ["", " ", "{", "[]", "null", "- a", "\u{0}", "{}x", "a: b", &deep, &deep_inside, bomb]
+        {
+            let error = read(text.as_bytes()).unwrap_err().to_string();
+            assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+        }
+        assert!(read(b"\xff\xfe").is_err());
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_change_of_a_document_is_survived(at in 0_usize..6000, byte: u8) {
+            let mut text = written(everything()).to_string().into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            if let Ok(snapshot) = read(&text) {
+                let graph = PidGraph::new(snapshot);
+                let json = serde_json::to_string(&document(&graph)).unwrap();
+                proptest::prop_assert!(read(json.as_bytes()).is_ok());
+            }
+        }
     }
 }

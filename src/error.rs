@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::document::{Invalid, MAX_SIZE};
+
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -40,6 +42,15 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// A file is no document.
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The place in it, and the cause.
+        source: Invalid,
+    },
+    /// A file is larger than any document.
+    TooLarge(PathBuf),
     /// The directory given is no procfs.
     NotProcfs(PathBuf),
     /// The output could not be written.
@@ -51,9 +62,12 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Read { .. } | Self::NotProcfs(_) | Self::Write(_) => {
-                Exit::Trouble
-            }
+            Self::Usage(_)
+            | Self::Read { .. }
+            | Self::Invalid { .. }
+            | Self::TooLarge(_)
+            | Self::NotProcfs(_)
+            | Self::Write(_) => Exit::Trouble,
         }
     }
 }
@@ -63,6 +77,11 @@ impl fmt::Display for Error {
         match self {
             Self::Usage(message) => f.write_str(message),
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::Invalid { path, .. } => write!(f, "cannot use {}", path.display()),
+            Self::TooLarge(path) => {
+                let limit = MAX_SIZE >> 20;
+                write!(f, "cannot use {}: larger than {limit} MiB", path.display())
+            }
             Self::NotProcfs(path) => {
                 write!(f, "cannot read {}: not a procfs mount", path.display())
             }
@@ -75,7 +94,8 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Read { source, .. } | Self::Write(source) => Some(source),
-            Self::Usage(_) | Self::NotProcfs(_) => None,
+            Self::Invalid { source, .. } => Some(source),
+            Self::Usage(_) | Self::TooLarge(_) | Self::NotProcfs(_) => None,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | stage | room |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | snapshot of the kernel | [`collect`] into [`model`] |
+//! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
 //! | graph | [`graph`] |
 //! | emitter to bytes | [`emit`], its wire types in [`document`] |
 //! | exit status | [`error`] |
@@ -26,13 +26,15 @@ mod testing;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Read, Write};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
 use cli::{Cli, Command, Parsed};
 use emit::Harmless;
 use error::{Error, Exit};
 use graph::PidGraph;
+use model::Snapshot;
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -56,7 +58,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
 
 /// The hierarchy, from the kernel to standard output.
 fn show(cli: &Cli) -> Result<Exit, Error> {
-    let snapshot = collect::collect(&cli.input.request())?;
+    let snapshot = match &cli.input.file {
+        Some(path) => replay(path)?,
+        None => collect::collect(&cli.input.request())?,
+    };
     let graph = PidGraph::new(snapshot);
     let stdout = io::stdout();
     let color = match anstream::ColorChoice::from(cli.output.color) {
@@ -76,8 +81,25 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(if cli.output.strict { Exit::Incomplete } else { done })
 }
 
+/// A saved document, in place of the kernel.
+fn replay(path: &Path) -> Result<Snapshot, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    let mut text = Vec::new();
+    // One byte more tells that there are too many.
+    input.take(document::MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > document::MAX_SIZE {
+        return Err(Error::TooLarge(path.to_owned()));
+    }
+    document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
+}
+
 /// One line, whatever the number of reasons.
-fn warn_incomplete(snapshot: &model::Snapshot) {
+fn warn_incomplete(snapshot: &Snapshot) {
     let reasons: Vec<_> = snapshot.diagnostics.iter().map(|it| it.message.as_str()).collect();
     // Nothing is left to do where standard error is gone.
     let _ = match reasons.as_slice() {

@@ -226,3 +226,86 @@ fn standard_input_is_not_touched() {
         Command::new(PIDNS).arg("-q").stdin(File::open("/dev/zero").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }
+
+/// A file that holds this text.
+fn file(text: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn a_saved_document_gives_what_the_live_run_gave() {
+    let json = stdout(&pidns(&["-q", "-f", "json"]));
+    let saved = file(json.as_bytes());
+    let path = saved.path().to_str().unwrap();
+    assert_eq!(stdout(&pidns(&["-q", "-i", path, "-f", "json"])), json);
+    let yaml = stdout(&pidns(&["-q", "-i", path, "-f", "yaml"]));
+    let from_yaml =
+        pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", "json"]), yaml.as_bytes());
+    assert_eq!(from_yaml, json);
+    for format in ["text", "dot"] {
+        let output = stdout(&pidns(&["-q", "-i", path, "-f", format]));
+        let again =
+            pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", format]), yaml.as_bytes());
+        assert_eq!(output, again, "{format}");
+    }
+    // Whether it was complete then is what counts.
+    let complete = Document::read(&json).complete;
+    assert_eq!(pidns(&["-q", "--strict", "-i", path]).status.success(), complete);
+}
+
+#[test]
+fn input_that_is_no_document_gets_one_line_and_status_2() {
+    let refused = |text: &[u8]| {
+        let saved = file(text);
+        let path = saved.path().to_str().unwrap();
+        let output = pidns(&["-i", path]);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(output.stdout, b"");
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        line.strip_prefix(&format!("pidns: cannot use {path}: ")).expect("says what").to_owned()
+    };
+    assert_eq!(
+        refused(b"{\"schema_version\": \"2.1\"}"),
+        "schema_version: 2.1 is not supported, only 1.x is\n"
+    );
+    assert_eq!(refused(b"{"), "EOF while parsing an object at line 1 column 1\n");
+    assert_eq!(
+        refused(&b"[".repeat(1_000_000)),
+        "too large or too deep for YAML; JSON may be larger\n"
+    );
+    assert!(refused(b"\xff").starts_with("invalid utf-8 sequence"));
+    let document = stdout(&pidns(&["-q", "-f", "json"]));
+    let dangling = document.replacen("\"namespace\":\"pid:[", "\"namespace\":\"pid:[9", 2);
+    assert!(refused(dangling.as_bytes()).contains("amespace: no namespace pid:[9"), "{dangling}");
+    fails(
+        &["-i", "/nowhere"],
+        2,
+        &expect![[r#"
+        pidns: cannot read /nowhere: No such file or directory (os error 2)
+    "#]],
+    );
+    fails(
+        &["-i", "/"],
+        2,
+        &expect![[r#"
+        pidns: cannot read /: Is a directory (os error 21)
+    "#]],
+    );
+    fails(
+        &["-i", "/dev/zero"],
+        2,
+        &expect![[r#"
+        pidns: cannot use /dev/zero: larger than 128 MiB
+    "#]],
+    );
+    fails(
+        &["-i", "x", "--search", "all"],
+        2,
+        &expect![[r#"
+        pidns: the argument '--input <FILE>' cannot be used with '--search <LIST>'; see 'pidns --help'
+    "#]],
+    );
+}
