@@ -18,7 +18,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
     }
     var completions = [
         &'pidns'= {
-            cand --search 'Where to look for namespaces: a list of processes, children (every process''s pid_for_children), threads (every thread''s), fds and mounts; or all'
+            cand --search 'Where to look for namespaces: a list of processes, children (every process''s pid_for_children), threads (every thread''s, and tables of its own), fds and mounts; or all'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
@@ -26,7 +26,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --format 'Output format'
             cand --color 'When to colour text; NO_COLOR and CLICOLOR are respected'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
-            cand --ascii 'Draw text with ASCII characters only'
+            cand --ascii 'Draw text with lines and arrows in ASCII'
             cand --strict 'Exit with status 3 if the view is incomplete'
             cand -q 'No warnings on standard error'
             cand --quiet 'No warnings on standard error'

@@ -24,7 +24,7 @@ function __fish_pidns_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c pidns -n "__fish_pidns_needs_command" -l search -d 'Where to look for namespaces: a list of processes, children (every process\'s pid_for_children), threads (every thread\'s), fds and mounts; or all' -r -f -a "processes\t''
+complete -c pidns -n "__fish_pidns_needs_command" -l search -d 'Where to look for namespaces: a list of processes, children (every process\'s pid_for_children), threads (every thread\'s, and tables of its own), fds and mounts; or all' -r -f -a "processes\t''
 children\t''
 threads\t''
 fds\t''
@@ -40,7 +40,7 @@ complete -c pidns -n "__fish_pidns_needs_command" -l color -d 'When to colour te
 always\t'Also elsewhere'
 never\t'Nowhere'"
 complete -c pidns -n "__fish_pidns_needs_command" -l pretty -d 'Indent JSON even when it does not go to a terminal'
-complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text with ASCII characters only'
+complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text with lines and arrows in ASCII'
 complete -c pidns -n "__fish_pidns_needs_command" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_needs_command" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -71,6 +71,7 @@ fn after_help() -> String {
     after_help = after_help(),
     styles = STYLES,
     disable_help_subcommand = true,
+    args_override_self = true,
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
@@ -103,7 +104,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Input {
     /// Where to look for namespaces: a list of processes, children (every process's
-    /// pid_for_children), threads (every thread's), fds and mounts; or all
+    /// pid_for_children), threads (every thread's, and tables of its own), fds and
+    /// mounts; or all
     #[arg(
         long,
         value_name = "LIST",
@@ -147,7 +149,7 @@ pub struct Output {
     /// When to colour text; NO_COLOR and CLICOLOR are respected
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
-    /// Draw text with ASCII characters only
+    /// Draw text with lines and arrows in ASCII
     #[arg(long)]
     ascii: bool,
     /// Exit with status 3 if the view is incomplete
@@ -168,7 +170,7 @@ impl Output {
     /// How it looks, on a terminal or elsewhere, with or without colours there.
     #[must_use]
     pub fn look(&self, terminal: bool, color: bool) -> emit::Look {
-        emit::Look { color, ascii: self.ascii, pretty: self.pretty || terminal }
+        emit::Look { color, ascii: self.ascii, pretty: self.pretty || terminal, terminal }
     }
 }
 

@@ -45,7 +45,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     let cli = match cli::parse(arguments)? {
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => {
-            return written(anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes()));
+            let help = anstream::AutoStream::auto(io::stdout()).write_all(text.as_bytes());
+            return written(help).map(|_| Exit::Success);
         }
     };
     match cli.command {
@@ -70,15 +71,16 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     };
     let look = cli.output.look(stdout.is_terminal(), color != anstream::ColorChoice::Never);
     let emitter = cli.output.format().emitter(look);
-    let done = output(|out| emitter.emit(&graph, out))?;
+    let read = output(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();
-    if snapshot.complete {
-        return Ok(done);
+    // A reader that closed the pipe has seen enough, and need not be warned.
+    if snapshot.complete || read == Output::Closed {
+        return Ok(Exit::Success);
     }
     if !cli.output.quiet {
         warn_incomplete(snapshot);
     }
-    Ok(if cli.output.strict { Exit::Incomplete } else { done })
+    Ok(if cli.output.strict { Exit::Incomplete } else { Exit::Success })
 }
 
 /// A saved document, in place of the kernel.
@@ -115,11 +117,20 @@ fn warn_incomplete(snapshot: &Snapshot) {
 }
 
 fn print(text: &[u8]) -> Result<Exit, Error> {
-    output(|out| out.write_all(text))
+    output(|out| out.write_all(text)).map(|_| Exit::Success)
+}
+
+/// What became of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// All of it was taken.
+    Taken,
+    /// Its reader closed the pipe.
+    Closed,
 }
 
 /// Standard output through one buffer that is flushed once, not line by line.
-fn output(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit, Error> {
+fn output(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Output, Error> {
     written(io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| {
         let mut out = BufWriter::with_capacity(64 * 1024, File::from(stdout));
         emit(&mut out)?;
@@ -127,10 +138,11 @@ fn output(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit, E
     }))
 }
 
-/// A reader that closed the pipe has seen enough.
-fn written(result: io::Result<()>) -> Result<Exit, Error> {
+/// A closed pipe is no trouble.
+fn written(result: io::Result<()>) -> Result<Output, Error> {
     match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
-        _ => Ok(Exit::Success),
+        Ok(()) => Ok(Output::Taken),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Output::Closed),
+        Err(error) => Err(Error::Write(error)),
     }
 }

@@ -102,6 +102,7 @@ fn a_closed_pipe_is_no_trouble() {
         &["-qf", "json"],
         &["-qf", "yaml"],
         &["-qf", "dot"],
+        &["--strict"],
         &["schema"],
         &["man"],
         &["--help"],

@@ -164,6 +164,50 @@ fn a_shell_whose_forks_fail_is_named() {
 }
 
 #[test]
+fn a_leader_is_a_thread_too() {
+    if !is_root() {
+        return;
+    }
+    let script = "/bin/true; echo ready; exec sleep 600";
+    let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
+    let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
+    let document = Document::of(&["--search", "threads"]);
+    let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
+    assert!(document.namespace(&id).holders.contains(&holder));
+}
+
+#[test]
+fn dead_is_dead_also_in_the_proc_of_a_container() {
+    if !is_root() {
+        return;
+    }
+    // A container whose init holds a namespace that has lost its own.
+    let script = "unshare -pf --kill-child sleep 600 & u=$!; sleep 0.5; \
+         init=$(echo $(cat /proc/$u/task/$u/children)); exec 9</proc/$init/ns/pid; \
+         kill -9 $init; wait; echo ready; exec sleep 600";
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-pf",
+        "--mount-proc",
+        "--kill-child",
+        "bash",
+        "-c",
+        script,
+    ]));
+    let init = children(running.pid())[0];
+    let id = link(format!("/proc/{init}/fd/9")).unwrap();
+    for arguments in [&[][..], &["--procfs", &format!("/proc/{init}/root/proc")]] {
+        let document = Document::of(arguments);
+        let dead = document.namespace(&id);
+        // Without a view of itself in that /proc pidns cannot prove it, and says so.
+        match document.diagnostic("state-unproved") {
+            None => assert_eq!(dead.state, "dead", "{arguments:?}"),
+            Some(_) => assert!(!document.complete && dead.state != "nascent", "{arguments:?}"),
+        }
+    }
+    assert_eq!(Document::of(&[]).namespace(&id).state, "dead");
+}
+
+#[test]
 fn a_namespace_without_a_first_process_is_nascent() {
     if !is_root() {
         return;

@@ -81,6 +81,64 @@ fn behind_hidepid_what_is_hidden_is_said_to_be() {
 }
 
 #[test]
+fn nobody_who_sees_a_bind_mount_sees_one_namespace_not_two() {
+    if !is_root() {
+        return;
+    }
+    let (_running, inits) = nest(1);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let (_copy, program) = public_copy();
+    let script = "mount --make-rprivate /; touch $0/ns; mount --bind /proc/$1/ns/pid $0/ns; \
+         exec setpriv --reuid=65534 --regid=65534 --clear-groups $2 -q -f json";
+    let (at, init) = (dir.path().to_str().unwrap(), inits[0].to_string());
+    let mut command = Command::new("unshare");
+    let output = run(command.args(["-m", "bash", "-c", script, at, &init, &program]));
+    let document = Document::read(&stdout(&output));
+    assert_eq!(document.home(inits[0]).id, namespace_of(inits[0]));
+    assert!(document.find_namespace(&format!("pid:[?{init}]")).is_none());
+    let holders = &document.home(inits[0]).holders;
+    assert!(
+        matches!(&holders[..], [Holder::Mount { path, .. }] if *path == format!("{at}/ns")),
+        "{holders:?}"
+    );
+}
+
+#[test]
+fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
+    if !is_root() {
+        return;
+    }
+    let script = "sleep 600 & echo ready; wait";
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-pf",
+        "--mount-proc",
+        "--kill-child",
+        "bash",
+        "-c",
+        script,
+    ]));
+    let init = children(running.pid())[0];
+    let (_copy, program) = public_copy();
+    let script = "mount --make-rprivate /; mount --bind /proc/$0/root/proc /mnt && \
+         exec setpriv --reuid=65534 --regid=65534 --clear-groups $1 -q -f json --search processes --procfs /mnt";
+    let output = run(Command::new("unshare").args([
+        "-m",
+        "bash",
+        "-c",
+        script,
+        &init.to_string(),
+        &program,
+    ]));
+    let document = Document::read(&stdout(&output));
+    assert!(!document.complete);
+    assert_eq!(document.process(1).namespace.as_deref(), Some("pid:[?1]"));
+    assert_eq!(document.process(1).evidence, "inferred");
+    assert!(document.diagnostic("namespace-unreadable").is_some());
+}
+
+#[test]
 fn root_is_not_hindered_by_hidepid() {
     if !is_root() {
         return;

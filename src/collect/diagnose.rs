@@ -169,11 +169,17 @@ impl Refusals {
         }
     }
 
+    /// Why some process could not be read.
+    pub fn unreadable(&self) -> Option<Errno> {
+        let mut codes = self.entries.keys().filter(|(code, _)| *code == Code::ProcessUnreadable);
+        codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
+    }
+
     /// Whether there may be processes that the scan does not show.
     pub fn hides_processes(&self) -> bool {
-        self.entries
-            .keys()
-            .any(|(code, _)| matches!(code, Code::ProcessesHidden | Code::ProcessUnreadable))
+        // Without their PIDs in inner namespaces, inits are not known as such.
+        let hides = [Code::ProcessesHidden, Code::ProcessUnreadable, Code::NspidUnavailable];
+        self.entries.keys().any(|(code, _)| hides.contains(code))
     }
 
     /// Whether nothing is missing, and all is from the kernel.
@@ -181,18 +187,34 @@ impl Refusals {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
 
-    /// One entry for each code and errno. `advice` ends those about permission.
-    pub fn into_diagnostics(self, advice: &str) -> Vec<Diagnostic> {
+    /// One entry for each code and errno, with how to do better; `permission`
+    /// is that where something was refused.
+    pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((Code, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            let mut message = entry.message.unwrap_or_else(|| code.message(entry.count));
+            // A process may be refused in more than one place.
+            let count = if entry.pids.is_empty() { entry.count } else { entry.pids.len() };
+            let mut message = entry.message.unwrap_or_else(|| code.message(count));
             if let Some(errno) = errno {
                 message.push_str(": ");
                 message.push_str(&io::Error::from_raw_os_error(errno).to_string());
             }
             let denied = [Errno::ACCESS, Errno::PERM].map(Errno::raw_os_error);
-            if errno.is_some_and(|errno| denied.contains(&errno)) || code == Code::ProcessesHidden {
+            let advice = match code {
+                _ if errno.is_some_and(|errno| denied.contains(&errno)) => Some(permission),
+                Code::ProcessesHidden | Code::ProcessesAmbiguous | Code::StateUnproved => {
+                    Some(permission)
+                }
+                Code::ParentsInferred | Code::ParentsUnknown => {
+                    Some("run in the namespace of that /proc, or above, to be told")
+                }
+                Code::NascentUnreadable => {
+                    Some("this takes Linux 6.11 and a /proc of the viewer's own (--procfs)")
+                }
+                _ => None,
+            };
+            if let Some(advice) = advice {
                 message.push_str("; ");
                 message.push_str(advice);
             }
@@ -252,7 +274,7 @@ mod tests {
         assert_eq!(diagnostics.len(), 2);
         assert_eq!(
             diagnostics[0].message,
-            "cannot read the namespace links of 1001 processes: \
+            "cannot read the namespace links of 1000 processes: \
              Permission denied (os error 13); be root"
         );
         assert_eq!(diagnostics[0].errno.as_deref(), Some("EACCES"));

@@ -45,41 +45,43 @@ pub struct Held {
 
 impl Held {
     /// Makes sure that the namespace with that inode is held, by `open` if it
-    /// was not before. The caller has just read `inode` from a link of
-    /// something that still exists, and will find out later if it does not.
+    /// was not before. The caller has just read `inode` from a link; where the
+    /// namespace is held already, `shows` must say that the link still shows
+    /// it: between the two it may have died, and its number been given to the
+    /// one that is held.
     ///
     /// # Errors
-    /// What `open` says; `ESRCH` where it leads to another namespace by now.
-    /// For other reasons than having vanished, the namespace counts as met.
+    /// What `open` says; `ESRCH` where the link leads elsewhere by now. For
+    /// other reasons than having vanished, the namespace counts as met.
     pub fn hold(
         &self,
         inode: u64,
         seen: Seen,
         open: impl FnOnce() -> Result<NamespaceFd>,
+        shows: impl FnOnce() -> bool,
     ) -> Result<()> {
-        if let Some(met) = self.lock().get_mut(&inode)
-            && met.fd.is_some()
-        {
-            met.seen = met.seen.max(seen);
-            return Ok(());
+        let is_held = self.lock().get(&inode).is_some_and(|met| met.fd.is_some());
+        if is_held && !shows() {
+            return Err(Errno::SRCH);
         }
         // Outside the lock: two threads may both open it, and one of the
         // descriptors is dropped.
-        let opened =
-            open().and_then(|fd| if fd.inode() == inode { Ok(fd) } else { Err(Errno::SRCH) });
+        let opened = if is_held {
+            Ok(None)
+        } else {
+            open().and_then(|fd| if fd.inode() == inode { Ok(Some(fd)) } else { Err(Errno::SRCH) })
+        };
         if opened.as_ref().is_err_and(|&errno| super::procfs::is_gone(errno)) {
             return opened.map(drop);
         }
         let mut guard = self.lock();
         let met = guard.entry(inode).or_default();
         met.seen = met.seen.max(seen);
-        match opened {
-            Ok(fd) => {
-                met.fd.get_or_insert(fd);
-                Ok(())
-            }
-            Err(errno) => Err(errno),
+        if let Ok(Some(fd)) = opened {
+            met.fd.get_or_insert(fd);
+            return Ok(());
         }
+        opened.map(drop)
     }
 
     /// Everything met, for the climb to the ancestors.

@@ -4,7 +4,7 @@
 //!
 //! A descriptor, process or mount that goes away meanwhile is no diagnostic.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,14 +31,16 @@ pub struct Searches {
     children: bool,
     threads: bool,
     fds: bool,
-    mounts: bool,
+    /// The mount tables.
+    pub mounts: bool,
 }
 
 impl Searches {
     /// Those of a set of sources.
     pub fn of(sources: &BTreeSet<Source>) -> Self {
         Self {
-            children: sources.contains(&Source::Children),
+            // The leader is a thread, too.
+            children: sources.contains(&Source::Children) || sources.contains(&Source::Threads),
             threads: sources.contains(&Source::Threads),
             fds: sources.contains(&Source::Fds),
             mounts: sources.contains(&Source::Mounts),
@@ -71,36 +73,20 @@ impl Subject<'_> {
     /// # Errors
     /// It has vanished; `found` may then hold a part of what it held.
     pub fn search(&self, searches: Searches, found: &mut Found) -> Result<()> {
-        let thread;
-        let dir = if self.process.is_zombie() {
+        let mut leader = (self.process.pid, None);
+        if self.process.is_zombie() {
             // A leader that has exited before its other threads has nothing
             // left, but they have.
-            let Some(living) = self.living_thread() else { return Ok(()) };
-            thread = living;
-            thread.as_fd()
-        } else {
-            self.dir
-        };
-        if searches.children {
-            self.children(dir, self.process.pid, found)?;
-        }
-        if searches.threads {
-            self.threads(found)?;
-        }
-        if searches.mounts {
-            match namespace_link(dir, c"ns/mnt", "mnt") {
-                Ok(None) => {}
-                Ok(Some(inode)) => {
-                    let readers = found.mount_namespaces.entry(inode).or_default();
-                    if readers.len() < READERS {
-                        readers.push(self.process.pid);
-                    }
-                }
-                Err(errno) => self.refused(Code::MountsUnreadable, errno, found)?,
+            match self.living_thread() {
+                Ok(None) => return Ok(()),
+                Ok(Some((tid, dir))) => leader = (tid, Some(dir)),
+                Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
             }
         }
-        if searches.fds {
-            self.fds(dir, found)?;
+        let (tid, dir) = (leader.0, leader.1.as_ref().map_or(self.dir, AsFd::as_fd));
+        self.thread(dir, tid, searches, found)?;
+        if searches.threads {
+            self.threads(tid, searches, found)?;
         }
         Ok(())
     }
@@ -111,7 +97,8 @@ impl Subject<'_> {
         match namespace_link(dir, name, "pid") {
             Ok(Some(inode)) => {
                 let open = || open_namespace(dir, name);
-                self.has_for_children(inode, tid, found, Seen::Begun, open);
+                let shows = || namespace_link(dir, name, "pid") == Ok(Some(inode));
+                self.has_for_children(inode, tid, found, Seen::Begun, open, shows);
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -123,11 +110,7 @@ impl Subject<'_> {
     /// There is no link: the thread is going, or its first child that would
     /// be the namespace's init is not born yet.
     fn unborn(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Found) -> Result<()> {
-        let exiting = || {
-            let mut stat = Vec::new();
-            let read = read(dir, c"stat", &mut stat);
-            read.is_err() || parse::stat_is_exiting(&stat).unwrap_or(true)
-        };
+        let exiting = || task_is_exiting(dir).unwrap_or(true);
         if exiting() {
             return self.still_there();
         }
@@ -142,7 +125,8 @@ impl Subject<'_> {
         }
         match shown {
             Ok(fd) => {
-                self.has_for_children(fd.inode(), tid, found, Seen::Unborn, || Ok(fd));
+                let inode = fd.inode();
+                self.has_for_children(inode, tid, found, Seen::Unborn, || Ok(fd), || true);
                 Ok(())
             }
             Err(Errno::SRCH) => self.still_there(),
@@ -150,7 +134,7 @@ impl Subject<'_> {
                 self.refused(Code::NamespaceUnreadable, errno, found)
             }
             Err(_) => {
-                found.refusals.note(Code::NascentUnreadable, None, Some(self.process.pid));
+                found.pending.note(Code::NascentUnreadable, None, Some(self.process.pid));
                 Ok(())
             }
         }
@@ -163,25 +147,50 @@ impl Subject<'_> {
         found: &mut Found,
         seen: Seen,
         open: impl FnOnce() -> Result<NamespaceFd>,
+        shows: impl FnOnce() -> bool,
     ) {
         if self.process.namespace != Some(NamespaceId::Inode(inode)) {
             let holder = Holder::PidForChildren { pid: self.process.pid, tid };
-            self.holds(inode, holder, found, seen, open);
+            self.holds(inode, holder, found, seen, open, shows);
         }
     }
 
-    /// Every thread but the leader.
-    fn threads(&self, found: &mut Found) -> Result<()> {
+    /// Every thread but one, which was searched before. A thread may have a
+    /// table of descriptors, and a mount namespace, of its own (`unshare(2)`).
+    fn threads(&self, but: Pid, searches: Searches, found: &mut Found) -> Result<()> {
         let mut searched = Ok(());
         let listed = for_each_task(self.dir, |tid, task| {
-            if tid != self.process.pid && searched.is_ok() {
-                searched = self.children(task.as_fd(), tid, found);
+            if tid != but && searched.is_ok() {
+                searched = self.thread(task.as_fd(), tid, searches, found);
             }
         });
         match listed {
             Ok(()) => searched,
             Err(errno) => self.refused(Code::NamespaceUnreadable, errno, found),
         }
+    }
+
+    /// What one thread holds.
+    fn thread(
+        &self,
+        dir: BorrowedFd<'_>,
+        tid: Pid,
+        searches: Searches,
+        found: &mut Found,
+    ) -> Result<()> {
+        if searches.children {
+            self.children(dir, tid, found)?;
+        }
+        if searches.mounts {
+            match namespace_link(dir, c"ns/mnt", "mnt") {
+                Ok(inode) => found.add_reader(inode, self.process.pid, tid),
+                Err(errno) => self.refused(Code::MountsUnreadable, errno, found)?,
+            }
+        }
+        if searches.fds {
+            self.fds(dir, found)?;
+        }
+        Ok(())
     }
 
     /// Every open descriptor.
@@ -211,12 +220,14 @@ impl Subject<'_> {
             if let (Some(inode), Some(fd)) = (inode, parse::entry(name.to_bytes())) {
                 let holder = Holder::Fd { pid: self.process.pid, fd };
                 let open = || open_namespace(table.as_fd(), name);
-                self.holds(inode, holder, found, Seen::Anyhow, open);
+                let shows = || namespace_link(table.as_fd(), name, "pid") == Ok(Some(inode));
+                self.holds(inode, holder, found, Seen::Anyhow, open, shows);
             }
         }
         Ok(())
     }
 
+    /// Notes a holder, and what it holds as met.
     fn holds(
         &self,
         inode: u64,
@@ -224,22 +235,28 @@ impl Subject<'_> {
         found: &mut Found,
         seen: Seen,
         open: impl FnOnce() -> Result<NamespaceFd>,
+        shows: impl FnOnce() -> bool,
     ) {
-        hold(self.held, inode, seen, open, holder, self.process.pid, found);
+        // What is gone may answer EACCES even to root.
+        let open = || open().map_err(|errno| self.still_there().err().unwrap_or(errno));
+        match self.held.hold(inode, seen, open, shows) {
+            Ok(()) => {}
+            Err(errno) if is_gone(errno) => return,
+            Err(errno) => {
+                found.pending.note(Code::NamespaceUnopened, Some(errno), Some(self.process.pid));
+            }
+        }
+        found.holders.push((inode, holder));
     }
 
     /// A thread that has not exited, of a process whose leader has.
-    fn living_thread(&self) -> Option<OwnedFd> {
-        let mut stat = Vec::new();
-        let mut living = None;
-        for_each_task(self.dir, |_, task| {
-            let is_living = read(task.as_fd(), c"stat", &mut stat).is_ok()
-                && parse::stat_is_exiting(&stat) == Some(false);
-            if is_living && living.is_none() {
-                living = Some(task);
-            }
-        })
-        .ok()?;
+    fn living_thread(&self) -> Result<Option<(Pid, OwnedFd)>> {
+        let mut living = Ok(None);
+        for_each_task(self.dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {
+            (Ok(false), Ok(None)) => living = Ok(Some((tid, task))),
+            (Err(errno), Ok(None)) => living = Err(errno),
+            _ => {}
+        })?;
         living
     }
 
@@ -248,7 +265,7 @@ impl Subject<'_> {
         self.still_there()?;
         // It is there and yet has none: it is on its way out.
         if !is_gone(errno) {
-            found.refusals.note(code, Some(errno), Some(self.process.pid));
+            found.pending.note(code, Some(errno), Some(self.process.pid));
         }
         Ok(())
     }
@@ -271,24 +288,6 @@ fn for_children(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     nsfs::pid_for_children(&pidfd)
 }
 
-/// Notes a holder, and what it holds as met.
-fn hold(
-    held: &Held,
-    inode: u64,
-    seen: Seen,
-    open: impl FnOnce() -> Result<NamespaceFd>,
-    holder: Holder,
-    pid: Pid,
-    found: &mut Found,
-) {
-    match held.hold(inode, seen, open) {
-        Ok(()) => {}
-        Err(errno) if is_gone(errno) => return,
-        Err(errno) => found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid)),
-    }
-    found.holders.push((inode, holder));
-}
-
 /// Calls `visit` with every thread's directory under `/proc/PID/task`.
 ///
 /// # Errors
@@ -300,48 +299,101 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let tid = parse::entry(entry.file_name().to_bytes()).and_then(Pid::new);
-        if let Some(tid) = tid
-            && let Ok(task) = open_dir(tasks.as_fd(), entry.file_name())
-        {
-            visit(tid, task);
+        let Some(tid) = tid else { continue };
+        match open_dir(tasks.as_fd(), entry.file_name()) {
+            Ok(task) => visit(tid, task),
+            Err(errno) if is_gone(errno) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())
 }
 
-/// Reads the mount table of each mount namespace once.
-pub fn mounts(procfs: &Procfs, held: &Held, found: &mut Found) {
-    let mut table = Vec::new();
-    let mut namespaces: Vec<_> = std::mem::take(&mut found.mount_namespaces).into_iter().collect();
-    namespaces.sort_unstable();
-    for (mount_namespace, mut readers) in namespaces {
-        readers.sort_unstable();
-        for pid in readers {
-            match mounts_of(procfs, held, pid, mount_namespace, &mut table, found) {
-                // Gone, or gone elsewhere: the next one may serve.
-                Err(errno) if is_gone(errno) || errno == Errno::INVAL => {}
-                Err(errno) => {
-                    found.refusals.note(Code::MountsUnreadable, Some(errno), Some(pid));
-                }
-                Ok(()) => break,
-            }
+/// Whether a thread, given its directory, is on its way out (`PF_EXITING`),
+/// or gone.
+///
+/// # Errors
+/// That cannot be read, or makes no sense.
+pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
+    let mut stat = Vec::new();
+    match read(task, c"stat", &mut stat) {
+        Ok(()) => parse::stat_is_exiting(&stat).ok_or(Errno::INVAL),
+        Err(errno) if is_gone(errno) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Some processes, each with a thread, that can read the mount table of their
+/// mount namespace; by its inode.
+pub type Readers = HashMap<u64, Vec<(Pid, Pid)>>;
+
+impl Found {
+    /// Notes that a thread of a process is in a mount namespace.
+    pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
+        let Some(inode) = mount_namespace else { return };
+        let readers = self.readers.entry(inode).or_default();
+        if readers.len() < READERS {
+            readers.push((pid, tid));
         }
     }
 }
 
+/// Reads the mount table of each mount namespace once.
+pub fn mounts(procfs: &Procfs, held: &Held, found: &mut Found) {
+    let mut table = Vec::new();
+    let mut namespaces: Vec<_> = std::mem::take(&mut found.readers).into_iter().collect();
+    namespaces.sort_unstable();
+    for (mount_namespace, mut readers) in namespaces {
+        readers.sort_unstable();
+        let mut refused = None;
+        for reader in readers {
+            let before = found.holders.len();
+            match mounts_of(procfs, held, reader, mount_namespace, &mut table, found) {
+                Ok(true) => {
+                    refused = None;
+                    break;
+                }
+                // In a chroot: what lies outside, another may see.
+                Ok(false) => refused = Some((None, reader.0)),
+                Err(errno) => {
+                    found.holders.truncate(before);
+                    // Gone, or gone elsewhere: the next one may serve.
+                    if !is_gone(errno) && errno != Errno::INVAL {
+                        refused = Some((Some(errno), reader.0));
+                    }
+                }
+            }
+        }
+        if let Some((errno, pid)) = refused {
+            found.refusals.note(Code::MountsUnreadable, errno, Some(pid));
+        }
+    }
+}
+
+/// Reads the mount table that one process sees; `false` where that is only
+/// the part below its root directory.
+///
+/// # Errors
+/// It may not be read, or the process has vanished meanwhile or is elsewhere;
+/// `found` may then have a part of it.
 fn mounts_of(
     procfs: &Procfs,
     held: &Held,
-    pid: Pid,
+    (pid, tid): (Pid, Pid),
     mount_namespace: u64,
     table: &mut Vec<u8>,
     found: &mut Found,
-) -> Result<()> {
+) -> Result<bool> {
     let place = Place::bound(procfs.fd(), pid)?;
-    let dir = place.dir();
-    if namespace_link(dir, c"ns/mnt", "mnt")? != Some(mount_namespace) {
-        return Err(Errno::SRCH);
+    let mut thread = None;
+    if tid != pid {
+        for_each_task(place.dir(), |id, task| {
+            if id == tid {
+                thread = Some(task);
+            }
+        })?;
     }
+    let dir = thread.as_ref().map_or(place.dir(), AsFd::as_fd);
     read(dir, c"mountinfo", table)?;
     let mut root = None;
     for mount in parse::namespace_mounts(table) {
@@ -356,18 +408,27 @@ fn mounts_of(
                     Mode::empty(),
                 )?),
             };
-            let opened = open_beneath(root, &mount.path).and_then(NamespaceFd::new);
-            match opened {
+            match open_beneath(root, &mount.path) {
                 Ok(fd) if fd.inode() == mount.inode => Ok(fd),
-                // Gone meanwhile, or there, and another mount lies on top.
+                // Gone meanwhile, or there and out of reach, as where another
+                // mount lies on top.
+                Err(errno) if !is_gone(errno) && errno != Errno::NOTTY => Err(errno),
                 _ if is_listed(dir, &mount) => Err(Errno::STALE),
                 _ => Err(Errno::NOENT),
             }
         };
-        let holder = Holder::Mount { path, mount_namespace };
-        hold(held, mount.inode, Seen::Anyhow, open, holder, pid, found);
+        match held.hold(mount.inode, Seen::Anyhow, open, || is_listed(dir, &mount)) {
+            Ok(()) => {}
+            Err(errno) if is_gone(errno) => continue,
+            Err(errno) => found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid)),
+        }
+        found.holders.push((mount.inode, Holder::Mount { path, mount_namespace }));
     }
-    Ok(())
+    // All of it was this mount namespace's if the process is still in it.
+    if namespace_link(dir, c"ns/mnt", "mnt")? != Some(mount_namespace) {
+        return Err(Errno::SRCH);
+    }
+    Ok(parse::shows_root(table))
 }
 
 /// Whether a mount is still in the table.
@@ -377,16 +438,23 @@ fn is_listed(dir: BorrowedFd<'_>, mount: &NamespaceMount) -> bool {
         && parse::namespace_mounts(&table).any(|listed| listed == *mount)
 }
 
-/// Opens a path as the process sees it whose root directory is given. A mount
-/// table holds no links, so none is followed: whatever this leads to, it does
-/// not lead out.
-fn open_beneath(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
+/// Opens a bind mount as the process sees it whose root directory is given. A
+/// mount table holds no links, so none is followed: whatever this leads to, it
+/// does not lead out.
+///
+/// The path is of others' choosing. So it is walked in the kernel's memory
+/// alone, where mount points are pinned, lest a file system of theirs let us
+/// wait for ever (`RESOLVE_CACHED`, since Linux 5.12); and what is there is
+/// looked at before it is opened, as opening a device may do things.
+fn open_beneath(root: &OwnedFd, path: &[u8]) -> Result<NamespaceFd> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
-    fs::openat2(
-        root,
-        path.as_c_str(),
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
-    )
+    let look = |resolve: ResolveFlags| {
+        let resolve = resolve | ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        fs::openat2(root, path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    };
+    let seen = match look(ResolveFlags::CACHED) {
+        Err(Errno::INVAL) => look(ResolveFlags::empty()),
+        other => other,
+    }?;
+    NamespaceFd::reopen(&seen)
 }

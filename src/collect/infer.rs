@@ -361,7 +361,8 @@ impl<'a> Groups<'a> {
     }
 
     /// Whether no number is in use in both.
-    fn is_free_of(&self, one: usize, other: usize) -> bool {
+    fn is_free_of(&mut self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.find(one), self.find(other));
         self.all[one].numbers.is_disjoint(&self.all[other].numbers)
     }
 
@@ -412,7 +413,7 @@ impl<'a> Groups<'a> {
             let id = self.of_process[index].and_then(|group| name(&mut self, group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            if !outermost {
+            if !outermost || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
             if id.is_none() {

@@ -63,22 +63,26 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let searches = Searches::of(&request.search);
     let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, held: &held };
     let mut found = scan.run()?;
+    if let Some(errno) = found.refusals.unreadable().filter(|_| found.processes.is_empty()) {
+        return Err(Error::Read { path: procfs.path, source: errno.into() });
+    }
     holders::mounts(&procfs, &held, &mut found);
-    let Found {
-        mut processes, clues, containers, terminated, holders, mut refusals, vanished, ..
-    } = found;
+    let Found { mut processes, clues, containers, terminated, holders, mut refusals, .. } = found;
     procfs.note_hidden(&mut refusals);
 
     let mut met = held.into_met();
     let parents = held::climb(&mut met);
     let mut namespaces = describe(&met, &parents, &mut refusals);
+    if procfs.own {
+        ask_for_inits(&met, &mut processes);
+    }
     let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
     let known = infer::Known {
         mount: own_namespace.or_else(|| lone()?.namespace),
         clues: &clues,
         terminated: &terminated,
         all_seen: !refusals.hides_processes(),
-        is_there: &|process| !vanished || scan::is_there(&procfs, process),
+        is_there: &|process| scan::is_there(&procfs, process),
     };
     let mount = infer::place(&mut processes, &mut namespaces, &known, &mut refusals);
 
@@ -102,6 +106,8 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     }
     for namespace in &mut namespaces {
         namespace.holders.sort_unstable();
+        // Threads share descriptors, and a chroot shows some mounts again.
+        namespace.holders.dedup();
     }
     let evidence = state::Evidence {
         procfs: &procfs,
@@ -135,8 +141,26 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Without, some namespaces may go without one, and are said to.
+    // Without, processes that can't be opened any more are left out, and said to be.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Places inits whose links may not be read, but whose namespace is held: by a
+/// descriptor or a mount. The kernel tells a namespace's PID 1 to anyone who
+/// sees it (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+fn ask_for_inits(met: &HashMap<u64, Met>, processes: &mut [Process]) {
+    for (&inode, met) in met {
+        let Some(init) = met.fd.as_ref().and_then(|fd| fd.tgid_from_pidns(Pid::INIT).ok()) else {
+            continue;
+        };
+        let index = processes.binary_search_by_key(&init, |process| process.pid);
+        if let Some(process) = index.ok().map(|index| &mut processes[index])
+            && process.namespace.is_none()
+            && process.nspid.last() == Some(&Pid::INIT)
+        {
+            process.namespace = Some(NamespaceId::Inode(inode));
+        }
+    }
 }
 
 /// What the kernel says of every namespace met.

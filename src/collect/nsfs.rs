@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs;
@@ -39,12 +39,24 @@ impl NamespaceFd {
     /// # Errors
     /// `ENOTTY` where it is none, as the ioctls would say; what `fstat(2)` says.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        // The type of `f_type` is the architecture's; the magic fits in all.
-        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
-        if fs::fstatfs(&fd)?.f_type as u64 != NSFS_MAGIC {
+        if !is_on_nsfs(&fd)? {
             return Err(Errno::NOTTY);
         }
         Self::on_nsfs(fd)
+    }
+
+    /// Opens what a descriptor of a path alone (`O_PATH`) leads to.
+    ///
+    /// # Errors
+    /// `ENOTTY` where that is no namespace, which is then not opened; what
+    /// opening it through /proc says.
+    pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
+        if !is_on_nsfs(path)? {
+            return Err(Errno::NOTTY);
+        }
+        let link = format!("/proc/self/fd/{}", path.as_raw_fd());
+        let flags = fs::OFlags::RDONLY | fs::OFlags::CLOEXEC;
+        Self::on_nsfs(fs::openat(fs::CWD, link, flags, fs::Mode::empty())?)
     }
 
     fn on_nsfs(fd: OwnedFd) -> io::Result<Self> {
@@ -121,6 +133,13 @@ impl AsFd for NamespaceFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether a descriptor, be it of a path alone, is on nsfs.
+fn is_on_nsfs(fd: &OwnedFd) -> io::Result<bool> {
+    // The type of `f_type` is the architecture's; the magic fits in all.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
+    Ok(fs::fstatfs(fd)?.f_type as u64 == NSFS_MAGIC)
 }
 
 /// The namespace that the children of a pidfd's process (or thread) will be

@@ -214,6 +214,13 @@ pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount
     })
 }
 
+/// Whether a mountinfo has a mount at `/`, as all have but those of processes
+/// in a `chroot(2)`.
+#[must_use]
+pub fn shows_root(mountinfo: &[u8]) -> bool {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
+}
+
 /// How a procfs hides processes (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HidePid {
@@ -223,9 +230,10 @@ pub struct HidePid {
     pub exempt_gid: Option<u32>,
 }
 
-/// The `hidepid` of the mount with that device number in a mountinfo.
+/// The `hidepid` of the procfs with that device number in a mountinfo; `None`
+/// where it is not listed, `Some(None)` where it hides nothing.
 #[must_use]
-pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
+pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
     let mut device = [0; 24];
     let mut rest = &mut device[..];
     write!(rest, "{major}:{minor}").ok()?;
@@ -240,15 +248,15 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<HidePid> {
         if let Some(value) = option.strip_prefix(b"hidepid=") {
             mode = Some(value);
         } else if let Some(value) = option.strip_prefix(b"gid=") {
-            gid = number(value)?;
+            gid = number(value).unwrap_or(gid);
         }
     }
-    match mode? {
-        b"0" | b"off" => None,
-        b"1" | b"noaccess" => Some(HidePid { unlisted: false, exempt_gid: Some(gid) }),
-        b"4" | b"ptraceable" => Some(HidePid { unlisted: true, exempt_gid: None }),
-        _ => Some(HidePid { unlisted: true, exempt_gid: Some(gid) }),
-    }
+    Some(match mode {
+        None | Some(b"0" | b"off") => None,
+        Some(b"1" | b"noaccess") => Some(HidePid { unlisted: false, exempt_gid: Some(gid) }),
+        Some(b"4" | b"ptraceable") => Some(HidePid { unlisted: true, exempt_gid: None }),
+        Some(_) => Some(HidePid { unlisted: true, exempt_gid: Some(gid) }),
+    })
 }
 
 /// The fields of one line of mountinfo that anyone here asks for.
@@ -407,7 +415,7 @@ mod tests {
         let table = |options: &str| {
             format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
         };
-        let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21);
+        let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21).expect("is listed");
         assert_eq!(read("rw"), None);
         assert_eq!(read("rw,hidepid=off"), None);
         assert_eq!(

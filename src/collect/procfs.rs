@@ -19,6 +19,9 @@ use crate::model::{NamespaceId, Pid};
 /// File system type of procfs, `PROC_SUPER_MAGIC` of `statfs(2)`.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
+/// Inode of the top directory of a procfs (`PROC_ROOT_INO` of the kernel).
+const PROC_ROOT_INO: u64 = 1;
+
 /// The user namespace that every other descends from (`PROC_USER_INIT_INO` of
 /// the kernel, fixed since Linux 3.8).
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
@@ -52,7 +55,9 @@ impl Procfs {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
         // The type of `f_type` is the architecture's; the magic fits in all.
         #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
-        if fs::fstatfs(&dir).map_err(failed)?.f_type as u64 != PROC_SUPER_MAGIC {
+        let is_procfs = fs::fstatfs(&dir).map_err(failed)?.f_type as u64 == PROC_SUPER_MAGIC;
+        // A directory inside one may well look like it.
+        if !is_procfs || fs::fstat(&dir).map_err(failed)?.st_ino != PROC_ROOT_INO {
             return Err(Error::NotProcfs(path.to_owned()));
         }
         let mut buffer = Vec::new();
@@ -74,7 +79,7 @@ impl Procfs {
     pub fn hold_own_namespace(&self, held: &Held) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
-        held.hold(inode, Seen::Begun, || open_namespace(self.fd(), name)).ok()?;
+        held.hold(inode, Seen::Begun, || open_namespace(self.fd(), name), || true).ok()?;
         Some(NamespaceId::Inode(inode))
     }
 
@@ -93,35 +98,49 @@ impl Procfs {
             let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
             read(dir.as_fd(), c"self/mountinfo", &mut table).ok()
         };
-        if from(Path::new("/proc")).or_else(|| from(&self.path)).is_none() {
+        let _ = from(Path::new("/proc")).or_else(|| from(&self.path));
+        let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
+        let hide = parse::hidepid(&table, major, minor);
+        if viewer_may_trace_all() {
             return;
         }
-        let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
-        let Some(hide) = parse::hidepid(&table, major, minor) else { return };
-        let in_group = hide.exempt_gid.is_some_and(viewer_is_in_group);
-        // Refused processes that are listed are noted one by one.
-        if hide.unlisted && !in_group && !viewer_may_trace_all() {
-            refusals.note(Code::ProcessesHidden, None, None);
+        match hide {
+            // Refused processes that are listed are noted one by one.
+            Some(Some(hide))
+                if hide.unlisted && !hide.exempt_gid.is_some_and(viewer_is_in_group) =>
+            {
+                refusals.note(Code::ProcessesHidden, None, None);
+            }
+            Some(_) => {}
+            // Mounted where this viewer does not see the mount.
+            None => refusals.note_as(
+                Code::ProcessesHidden,
+                "cannot tell whether this /proc hides processes (hidepid)".to_owned(),
+                None,
+            ),
         }
     }
 }
 
 fn viewer_is_in_group(gid: u32) -> bool {
-    let effective = rustix::process::getegid().as_raw();
-    effective == gid
-        || rustix::process::getgroups()
-            .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+    // Elsewhere the same number is another group.
+    viewer_is_in_initial_user_namespace()
+        && (rustix::process::getegid().as_raw() == gid
+            || rustix::process::getgroups()
+                .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid)))
 }
 
 /// Whether the viewer has `CAP_SYS_PTRACE` over everyone.
 pub fn viewer_may_trace_all() -> bool {
-    let mut link = [0; 64];
-    let initial = fs::openat(CWD, c"/proc/self/ns", READ | OFlags::DIRECTORY, Mode::empty())
-        .and_then(|dir| read_link(dir.as_fd(), c"user", &mut link).map(<[u8]>::to_vec))
-        .is_ok_and(|user| user == INITIAL_USER_NAMESPACE);
-    initial
+    viewer_is_in_initial_user_namespace()
         && rustix::thread::capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
+}
+
+fn viewer_is_in_initial_user_namespace() -> bool {
+    let mut link = [0; 64];
+    read_link(CWD, c"/proc/self/ns/user", &mut link)
+        .is_ok_and(|user| user == INITIAL_USER_NAMESPACE)
 }
 
 /// Opens a file of /proc for reading.

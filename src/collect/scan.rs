@@ -20,7 +20,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::container;
 use super::diagnose::{Code, Refusals};
 use super::held::{Held, Seen};
-use super::holders::{Searches, Subject, for_each_task};
+use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
 use super::parse::{self, Status};
 use super::procfs::{
     Procfs, is_gone, namespace_link, open, open_base, open_namespace, read, read_record,
@@ -45,12 +45,13 @@ pub struct Found {
     pub terminated: Vec<Pid>,
     /// Holders, by the inode of what they hold.
     pub holders: Vec<(u64, Holder)>,
-    /// Some readable processes of each mount namespace, by its inode.
-    pub mount_namespaces: HashMap<u64, Vec<Pid>>,
+    /// Who can read the mount table of each mount namespace.
+    pub readers: Readers,
     /// What could not be read.
     pub refusals: Refusals,
-    /// Whether a process vanished while it was read.
-    pub vanished: bool,
+    /// What could not be read of the process that is being read, which may
+    /// yet vanish and be left out.
+    pub pending: Refusals,
 }
 
 /// Leaders with a PID in a process's own namespace.
@@ -69,11 +70,10 @@ impl Found {
         self.containers.extend(other.containers);
         self.terminated.extend(other.terminated);
         self.holders.extend(other.holders);
-        for (inode, pids) in other.mount_namespaces {
-            self.mount_namespaces.entry(inode).or_default().extend(pids);
+        for (inode, readers) in other.readers {
+            self.readers.entry(inode).or_default().extend(readers);
         }
         self.refusals.merge(other.refusals);
-        self.vanished |= other.vanished;
     }
 }
 
@@ -236,10 +236,12 @@ impl<'a> Worker<'a> {
     fn batch(&mut self, pids: &[Pid]) {
         for &pid in pids {
             match self.process(pid) {
-                Ok(()) => {}
-                Err(errno) if is_gone(errno) => self.found.vanished = true,
+                Ok(()) => self.found.refusals.merge(std::mem::take(&mut self.found.pending)),
                 Err(errno) => {
-                    self.found.refusals.note(Code::ProcessUnreadable, Some(errno), Some(pid));
+                    self.found.pending = Refusals::default();
+                    if !is_gone(errno) {
+                        self.found.refusals.note(Code::ProcessUnreadable, Some(errno), Some(pid));
+                    }
                 }
             }
         }
@@ -279,14 +281,11 @@ impl<'a> Worker<'a> {
         };
         let namespace = match link {
             Ok(namespace) => namespace,
-            // Refused, as status shows that it is still there. The namespace
-            // of a lone number is that of the mount all the same.
+            // Refused, as status shows that it is still there.
             Err(errno) => {
-                if status.nspid.len() != 1 {
-                    self.found.refusals.note(Code::NamespaceUnreadable, Some(errno), Some(pid));
-                    let clue = Clue { session: status.session, group: status.group };
-                    self.found.clues.insert(pid, clue);
-                }
+                self.found.pending.note(Code::NamespaceUnreadable, Some(errno), Some(pid));
+                let clue = Clue { session: status.session, group: status.group };
+                self.found.clues.insert(pid, clue);
                 None
             }
         };
@@ -295,16 +294,21 @@ impl<'a> Worker<'a> {
             && !outermost
         {
             let (dir, name) = place.name(c"ns/pid");
-            match self.scan.held.hold(inode, Seen::Begun, || open_namespace(dir, name)) {
+            // What is gone may answer EACCES even to root.
+            let settled = |errno| rustix::io::pread(&file, &mut [0; 1], 0).err().unwrap_or(errno);
+            let open = || open_namespace(dir, name).map_err(settled);
+            // The link cannot lead elsewhere: an open status file keeps the
+            // process's struct pid, and that the namespace.
+            match self.scan.held.hold(inode, Seen::Begun, open, || true) {
                 Ok(()) => is_held = true,
                 Err(errno) if is_gone(errno) => return Err(errno),
                 Err(errno) => {
-                    self.found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid));
+                    self.found.pending.note(Code::NamespaceUnopened, Some(errno), Some(pid));
                 }
             }
         }
         if status.nspid.is_empty() {
-            self.found.refusals.note(Code::NspidUnavailable, None, Some(pid));
+            self.found.pending.note(Code::NspidUnavailable, None, Some(pid));
         }
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
@@ -322,7 +326,14 @@ impl<'a> Worker<'a> {
             self.found.containers.extend(container.map(|container| (pid, container)));
             self.found.terminated.extend(terminated.then_some(pid));
         }
-        if self.scan.searches.any() && Some(pid) != procfs.viewer && !process.kernel_thread {
+        if Some(pid) == procfs.viewer {
+            // pidns holds nothing that counts, but may be alone in its mount
+            // namespace.
+            if self.scan.searches.mounts {
+                let inode = namespace_link(place.dir(), c"ns/mnt", "mnt").ok().flatten();
+                self.found.add_reader(inode, pid, pid);
+            }
+        } else if self.scan.searches.any() && !process.kernel_thread {
             let subject = Subject {
                 process: &process,
                 dir: place.dir(),
@@ -345,13 +356,11 @@ impl<'a> Worker<'a> {
 /// Whether all threads of a process have exited or are exiting: a leader may
 /// do so long before the others, and an init lives as long as any of them.
 fn is_terminated(procfs: &Procfs, pid: Pid) -> bool {
-    let mut stat = Vec::new();
     let mut all = true;
     Place::bound(procfs.fd(), pid)
         .and_then(|place| {
             for_each_task(place.dir(), |_, task| {
-                all &= read(task.as_fd(), c"stat", &mut stat).is_err()
-                    || parse::stat_is_exiting(&stat) == Some(true);
+                all &= task_is_exiting(task.as_fd()).is_ok_and(|exiting| exiting);
             })
         })
         .is_ok_and(|()| all)

@@ -14,7 +14,6 @@
 //!   children would be born there, is shown a link only if it had.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 use std::os::fd::AsFd as _;
 use std::thread;
 
@@ -98,11 +97,12 @@ fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<Namespa
     }
     match met.seen {
         Seen::Begun => Some(NamespaceState::Dead),
-        Seen::Unborn => Some(NamespaceState::Nascent),
-        Seen::Anyhow => {
-            let begun = had_init(met.fd.as_ref()?, procfs)?;
-            Some(if begun { NamespaceState::Dead } else { NamespaceState::Nascent })
-        }
+        // It may have come and gone since.
+        Seen::Unborn | Seen::Anyhow => match had_init(met.fd.as_ref()?, procfs) {
+            Some(true) => Some(NamespaceState::Dead),
+            Some(false) => Some(NamespaceState::Nascent),
+            None => (met.seen == Seen::Unborn).then_some(NamespaceState::Nascent),
+        },
     }
 }
 
@@ -110,6 +110,8 @@ fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<Namespa
 /// only if it had; so a thread that is about to end enters it, without any
 /// child, and looks. `None` where it may not enter (it takes `CAP_SYS_ADMIN`).
 fn had_init(fd: &NamespaceFd, procfs: &Procfs) -> Option<bool> {
+    // The own thread is to be looked at, which this /proc must show.
+    procfs.viewer?;
     let look = || {
         let kind = Some(LinkNameSpaceType::ProcessID);
         move_into_link_name_space(fd.as_fd(), kind).ok()?;
@@ -149,23 +151,30 @@ fn blame(
             init.pid, init.comm, namespace.id
         );
         let mut to_blame = Vec::new();
+        // What was only just killed will be gone in a moment: blocked is what a
+        // parent outside does not reap, or the kernel cannot interrupt.
         let rest = processes.iter().filter(|process| process.pid != init.pid && is_inside(process));
-        for (index, process) in rest.enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            let (pid, comm) = (process.pid, &process.comm);
+        for process in rest {
             let outside = process.ppid.and_then(find).filter(|parent| !is_inside(parent));
-            // Writing to a String does not fail.
-            let _ = if let Some(parent) = outside.filter(|_| process.is_zombie()) {
-                to_blame.push(parent.pid);
-                let (to_reap, name) = (parent.pid, &parent.comm);
-                write!(
-                    message,
-                    "{separator}{pid} ({comm}), a zombie that its parent {to_reap} ({name}) does not reap"
-                )
-            } else {
-                to_blame.push(pid);
-                write!(message, "{separator}{pid} ({comm}), in state {}", process.state)
+            let (pid, comm) = (process.pid, &process.comm);
+            let (culprit, said) = match (outside, process.state) {
+                (Some(parent), 'Z') => {
+                    let (to_reap, name) = (parent.pid, &parent.comm);
+                    let said = format!(
+                        "{pid} ({comm}), a zombie that its parent {to_reap} ({name}) does not reap"
+                    );
+                    (to_reap, said)
+                }
+                (_, 'D') => (pid, format!("{pid} ({comm}), in uninterruptible sleep")),
+                _ => continue,
             };
+            match to_blame.len() {
+                0 => message.push_str(&said),
+                1 | 2 => message.extend([", ", &said]),
+                3 => message.push_str(" and more"),
+                _ => {}
+            }
+            to_blame.push(culprit);
         }
         if !to_blame.is_empty() {
             refusals.note_as(Code::InitBlocked, message, to_blame);

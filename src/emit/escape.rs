@@ -40,14 +40,54 @@ impl<W: fmt::Write> fmt::Write for Filter<W> {
     }
 }
 
-/// Controls (C0, DEL, C1), line and paragraph separators, bidirectional
-/// marks, embeddings, overrides and isolates (Unicode Standard Annex 9), and
-/// what no XML parser takes.
+/// Controls (C0, DEL, C1), line and paragraph separators, format characters
+/// (general category Cf: bidirectional marks and overrides, invisible ones,
+/// tags), and what no XML parser takes.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            | '\u{fffe}' | '\u{ffff}' | '\u{feff}')
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// A writer of JSON that passes everything on but what a terminal might obey,
+/// which becomes an escape that every parser reads as the same character. All
+/// of it stands in strings, as JSON has such characters nowhere else.
+pub struct Json<W>(pub W);
+
+impl<W: io::Write> io::Write for Json<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        const DEL: u8 = 0x7f;
+        if bytes.iter().all(|&byte| byte < DEL) {
+            return self.0.write_all(bytes);
+        }
+        // The serialiser writes whole characters.
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        let mut rest = text;
+        let is_harmful = |c: char| c != '\n' && is_harmful(c);
+        while let Some(at) = rest.find(is_harmful) {
+            let (before, harmful) = rest.split_at(at);
+            self.0.write_all(before.as_bytes())?;
+            let mut after = harmful.chars();
+            let mut units = [0; 2];
+            for unit in after.next().unwrap_or_default().encode_utf16(&mut units) {
+                write!(self.0, "\\u{unit:04x}")?;
+            }
+            rest = after.as_str();
+        }
+        self.0.write_all(rest.as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A writer of Graphviz HTML-like labels: text that passes through
@@ -134,6 +174,16 @@ mod tests {
     #[test]
     fn what_means_something_in_a_label_is_an_entity() {
         assert_eq!(html("<b>&\"'\n{|}\\"), "&lt;b&gt;&amp;&quot;&#39;\\n{|}\\");
+    }
+
+    #[test]
+    fn json_shows_no_harm_and_reads_the_same() {
+        let name = "a\u{7f}\u{9b}31m\u{202e}\u{feff}é\n\u{1f600}\u{e0041}";
+        let mut out = Vec::new();
+        serde_json::to_writer(Json(&mut out), name).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "\"a\\u007f\\u009b31m\\u202e\\ufeffé\\n\u{1f600}\\udb40\\udc41\"");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), name);
     }
 
     proptest! {

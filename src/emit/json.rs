@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize as _;
 
 use super::Emitter;
+use super::escape::Json as Escaping;
 use crate::document::document;
 use crate::graph::PidGraph;
 
@@ -18,7 +19,7 @@ impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
         // The serialiser writes a few bytes at a time: into a buffer of known
         // type, which is four times as fast as through `dyn`.
-        let mut out = BufWriter::with_capacity(64 * 1024, out);
+        let mut out = Escaping(BufWriter::with_capacity(64 * 1024, out));
         let document = document(graph);
         if self.pretty {
             document.serialize(&mut serde_json::Serializer::pretty(&mut out))?;

@@ -48,6 +48,8 @@ pub struct Look {
     pub ascii: bool,
     /// JSON with indentation.
     pub pretty: bool,
+    /// For a terminal, which must not obey anything in it.
+    pub terminal: bool,
 }
 
 impl Format {
@@ -57,7 +59,7 @@ impl Format {
         match self {
             Self::Text => Box::new(text::Text::new(look)),
             Self::Json => Box::new(json::Json { pretty: look.pretty }),
-            Self::Yaml => Box::new(yaml::Yaml),
+            Self::Yaml => Box::new(yaml::Yaml { terminal: look.terminal }),
             Self::Dot => Box::new(dot::Dot),
         }
     }

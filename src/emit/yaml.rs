@@ -2,15 +2,26 @@
 
 use std::io::{self, Write};
 
-use super::Emitter;
+use super::{Emitter, Harmless};
 use crate::document::document;
 use crate::graph::PidGraph;
 
 /// YAML in block style.
-pub struct Yaml;
+pub struct Yaml {
+    /// Whether it goes to a terminal. The library writes bidirectional
+    /// characters as they are, which YAML allows; a terminal gets escapes.
+    pub terminal: bool,
+}
 
 impl Emitter for Yaml {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        if self.terminal {
+            let text = serde_yaml::to_string(&document(graph)).map_err(io::Error::other)?;
+            for line in text.lines() {
+                writeln!(out, "{}", Harmless(line))?;
+            }
+            return Ok(());
+        }
         // The library's error hides that of the writer, which alone is of use.
         let mut writer = Remembering { out, error: None };
         serde_yaml::to_writer(&mut writer, &document(graph))
