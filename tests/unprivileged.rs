@@ -110,27 +110,18 @@ fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
     if !is_root() {
         return;
     }
-    let script = "sleep 600 & echo ready; wait";
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-pf",
-        "--mount-proc",
-        "--kill-child",
-        "bash",
-        "-c",
-        script,
-    ]));
-    let init = children(running.pid())[0];
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     let (_copy, program) = public_copy();
-    let script = "mount --make-rprivate /; mount --bind /proc/$0/root/proc /mnt && \
-         exec setpriv --reuid=65534 --regid=65534 --clear-groups $1 -q -f json --search processes --procfs /mnt";
-    let output = run(Command::new("unshare").args([
-        "-m",
-        "bash",
-        "-c",
-        script,
-        &init.to_string(),
-        &program,
-    ]));
+    // The /proc of an inner namespace, mounted where the outer one sees it.
+    let script = "mount --make-rprivate /; \
+         unshare -pf --kill-child bash -c \"mount -t proc proc $0; exec sleep 600\" & \
+         until grep -qs sleep $0/1/comm; do sleep 0.02; done; \
+         setpriv --reuid=65534 --regid=65534 --clear-groups \
+             $1 -q -f json --search processes --procfs $0; kill -9 $!";
+    let at = dir.path().to_str().unwrap();
+    let output = run(Command::new("unshare").args(["-m", "bash", "-c", script, at, &program]));
     let document = Document::read(&stdout(&output));
     assert!(!document.complete);
     assert_eq!(document.process(1).namespace.as_deref(), Some("pid:[?1]"));

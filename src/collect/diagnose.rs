@@ -149,15 +149,18 @@ impl Refusals {
         entry.pids.extend(pid);
     }
 
-    /// Notes a case in words of its own, which replace the general ones.
+    /// Notes a case in words of its own, which replace the general ones; where
+    /// there are many, the first few.
     pub fn note_as(&mut self, code: Code, message: String, pids: impl IntoIterator<Item = Pid>) {
         let entry = self.entries.entry((code, None)).or_default();
         entry.count += 1;
         entry.pids.extend(pids);
-        entry.message = Some(match entry.message.take() {
-            Some(before) => format!("{before}; {message}"),
-            None => message,
-        });
+        match &mut entry.message {
+            None => entry.message = Some(message),
+            Some(said) if entry.count <= 3 => said.extend(["; ", &message]),
+            Some(said) if entry.count == 4 => said.push_str("; and more"),
+            Some(_) => {}
+        }
     }
 
     /// Takes over what another thread noted.

@@ -158,14 +158,14 @@ impl Subject<'_> {
     /// Every thread but one, which was searched before. A thread may have a
     /// table of descriptors, and a mount namespace, of its own (`unshare(2)`).
     fn threads(&self, but: Pid, searches: Searches, found: &mut Found) -> Result<()> {
-        let mut searched = Ok(());
+        let mut outcome = Ok(());
         let listed = for_each_task(self.dir, |tid, task| {
-            if tid != but && searched.is_ok() {
-                searched = self.thread(task.as_fd(), tid, searches, found);
+            if tid != but && outcome.is_ok() {
+                outcome = self.thread(task.as_fd(), tid, searches, found);
             }
         });
         match listed {
-            Ok(()) => searched,
+            Ok(()) => outcome,
             Err(errno) => self.refused(Code::NamespaceUnreadable, errno, found),
         }
     }

@@ -13,7 +13,7 @@
 //! - Nobody says whether it ever had one: a thread of our own, put where its
 //!   children would be born there, is shown a link only if it had.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd as _;
 use std::thread;
 
@@ -138,22 +138,37 @@ fn blame(
         let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some(&processes[index])
     };
-    let dead = namespaces.iter().filter(|it| it.state == NamespaceState::Dead);
-    for (namespace, init) in dead.filter_map(|it| Some((it, find(it.init?)?))) {
-        if init.is_zombie() {
-            continue;
+    // Those whose init waits, with what is left in and below them: found in one
+    // walk over the processes, as a host that goes down has thousands of both.
+    let mut waiting: BTreeMap<NamespaceId, (&Process, Vec<&Process>)> = namespaces
+        .iter()
+        .filter(|it| it.state == NamespaceState::Dead)
+        .filter_map(|it| Some((it.id, (find(it.init?)?, Vec::new()))))
+        .filter(|(_, (init, _))| !init.is_zombie())
+        .collect();
+    if waiting.is_empty() {
+        return;
+    }
+    for process in processes {
+        for id in process.namespace.into_iter().flat_map(|id| lineage(id, parents)) {
+            if let Some((init, rest)) = waiting.get_mut(&id)
+                && init.pid != process.pid
+            {
+                rest.push(process);
+            }
         }
+    }
+    for (namespace, (init, rest)) in waiting {
         let is_inside = |process: &Process| {
-            process.namespace.is_some_and(|id| lineage(id, parents).any(|id| id == namespace.id))
+            process.namespace.is_some_and(|id| lineage(id, parents).any(|id| id == namespace))
         };
         let mut message = format!(
             "init {} ({}) of {} has terminated, but waits for ",
-            init.pid, init.comm, namespace.id
+            init.pid, init.comm, namespace
         );
         let mut to_blame = Vec::new();
         // What was only just killed will be gone in a moment: blocked is what a
         // parent outside does not reap, or the kernel cannot interrupt.
-        let rest = processes.iter().filter(|process| process.pid != init.pid && is_inside(process));
         for process in rest {
             let outside = process.ppid.and_then(find).filter(|parent| !is_inside(parent));
             let (pid, comm) = (process.pid, &process.comm);
