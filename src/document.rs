@@ -2,8 +2,8 @@
 //! and nothing but them.
 //!
 //! Flat lists joined by IDs, so that `jq` needs no recursion. Within 1.x
-//! fields are added, never renamed, retyped or removed. The types say with
-//! `skip_serializing` nothing: every field is always there, null where unknown.
+//! fields are added, never renamed, retyped or removed. Every field is always
+//! there, null where unknown.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -336,7 +336,7 @@ impl From<&model::Diagnostic> for Diagnostic {
     }
 }
 
-/// Largest document that is read, in bytes: that of some 400,000 processes.
+/// Largest document that is read, in bytes.
 pub const MAX_SIZE: u64 = 128 << 20;
 
 /// Lines, brackets and list marks that YAML may have, as its parser takes some

@@ -23,7 +23,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::diagnose::{Code, Refusals};
-use super::scan::Clue;
+use super::parse::Leaders;
 use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// What the rules go by beside the processes themselves.
@@ -31,7 +31,7 @@ pub struct Known<'a> {
     /// The namespace whose numbers the /proc speaks in, where that was read.
     pub mount: Option<NamespaceId>,
     /// Leaders of processes whose namespace was not read.
-    pub clues: &'a HashMap<Pid, Clue>,
+    pub leaders: &'a HashMap<Pid, Leaders>,
     /// Inits that have terminated.
     pub terminated: &'a [Pid],
     /// Whether no process is hidden, so that an init that was not seen has vanished.
@@ -60,7 +60,7 @@ pub fn place(
         return known.mount;
     }
     let mut groups = Groups::new(processes, namespaces, known);
-    groups.join_relatives(known.clues);
+    groups.join_relatives(known.leaders);
     if known.all_seen {
         groups.join_the_lost(known);
     }
@@ -262,7 +262,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Rules 2 and 3.
-    fn join_relatives(&mut self, clues: &HashMap<Pid, Clue>) {
+    fn join_relatives(&mut self, leaders: &HashMap<Pid, Leaders>) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
             let process = &self.processes[index];
@@ -280,8 +280,8 @@ impl<'a> Groups<'a> {
                     }
                 }
             }
-            let Some(clue) = clues.get(&pid) else { continue };
-            for leader in [clue.session, clue.group].into_iter().flatten() {
+            let Some(known) = leaders.get(&pid) else { continue };
+            for leader in [known.session, known.group].into_iter().flatten() {
                 if let Some((leader, leader_levels)) = self.group_of(leader)
                     && leader_levels == levels
                 {

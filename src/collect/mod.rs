@@ -67,7 +67,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         return Err(Error::Read { path: procfs.path, source: errno.into() });
     }
     holders::mounts(&procfs, &held, &mut found);
-    let Found { mut processes, clues, containers, terminated, holders, mut refusals, .. } = found;
+    let Found { mut processes, leaders, containers, terminated, holders, mut refusals, .. } = found;
     procfs.note_hidden(&mut refusals);
 
     let mut met = held.into_met();
@@ -79,7 +79,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
     let known = infer::Known {
         mount: own_namespace.or_else(|| lone()?.namespace),
-        clues: &clues,
+        leaders: &leaders,
         terminated: &terminated,
         all_seen: !refusals.hides_processes(),
         is_there: &|process| scan::is_there(&procfs, process),

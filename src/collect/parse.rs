@@ -25,11 +25,6 @@ pub struct Status {
     pub uid: Option<u32>,
     /// `NSpid` (since Linux 4.1), else empty.
     pub nspid: Nspid,
-    /// Leader of its session, where that has a PID in this process's own
-    /// namespace (`NSsid`, since Linux 4.1).
-    pub session: Option<Pid>,
-    /// Leader of its process group, likewise (`NSpgid`).
-    pub group: Option<Pid>,
     /// `Kthread` (since Linux 6.8).
     pub kernel_thread: Option<bool>,
     /// Whether it has an address space (`Vm…` lines): kernel threads have
@@ -42,7 +37,7 @@ pub struct Status {
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
-    let mut seen = [false; 8];
+    let mut seen = [false; 6];
     let mut first = |field: usize| !std::mem::replace(&mut seen[field], true);
     let mut start = 0;
     for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
@@ -65,13 +60,7 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'N', b'S', b'p', b'i', b'd', b':', value @ ..] if first(4) => {
                 status.nspid = nspid(value);
             }
-            [b'N', b'S', b'p', b'g', b'i', b'd', b':', value @ ..] if first(5) => {
-                status.group = shared_leader(value);
-            }
-            [b'N', b'S', b's', b'i', b'd', b':', value @ ..] if first(6) => {
-                status.session = shared_leader(value);
-            }
-            [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(7) => {
+            [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
             // The address space comes after all of the above, and what
@@ -132,6 +121,25 @@ fn nspid(value: &[u8]) -> Nspid {
         }
     }
     pids
+}
+
+/// Leaders that have a PID in a process's own namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leaders {
+    /// Of its session (`NSsid` of `/proc/PID/status`, since Linux 4.1).
+    pub session: Option<Pid>,
+    /// Of its process group, likewise (`NSpgid`).
+    pub group: Option<Pid>,
+}
+
+/// Reads the leaders in `/proc/PID/status`, which only few need to know.
+#[must_use]
+pub fn leaders(status: &[u8]) -> Leaders {
+    let field = |name: &[u8]| {
+        let mut lines = status.split(|&byte| byte == b'\n');
+        lines.find_map(|line| line.strip_prefix(name)).and_then(shared_leader)
+    };
+    Leaders { session: field(b"NSsid:"), group: field(b"NSpgid:") }
 }
 
 /// The outermost number of a leader that is not 0 at the innermost level.
@@ -321,8 +329,6 @@ mod tests {
                 ppid: Pid::new(3953),
                 uid: Some(0),
                 nspid: pids(&[3954, 2, 1]),
-                session: None,
-                group: None,
                 kernel_thread: Some(false),
                 has_memory: true,
             }
@@ -382,7 +388,8 @@ mod tests {
 
     #[test]
     fn a_leader_counts_only_where_it_has_a_number_in_the_own_namespace() {
-        let session = |value: &str| status(format!("NSsid:\t{value}").as_bytes()).session;
+        let session =
+            |value: &str| leaders(format!("Name:\tx\nNSsid:\t{value}\n").as_bytes()).session;
         assert_eq!(session("446\t0\t0"), None);
         assert_eq!(session("446\t12\t1"), Pid::new(446));
         assert_eq!(session("446"), Pid::new(446));
@@ -453,7 +460,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
             let parsed = status(&bytes);
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
-            let _ = (stat_is_exiting(&bytes), hidepid(&bytes, 0, 21));
+            let _ = (stat_is_exiting(&bytes), hidepid(&bytes, 0, 21), leaders(&bytes));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
         }
 

@@ -21,7 +21,7 @@ use super::container;
 use super::diagnose::{Code, Refusals};
 use super::held::{Held, Seen};
 use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
-use super::parse::{self, Status};
+use super::parse::{self, Leaders, Status};
 use super::procfs::{
     Procfs, is_gone, namespace_link, open, open_base, open_namespace, read, read_record,
 };
@@ -38,7 +38,7 @@ pub struct Found {
     /// The processes; `namespace` still `None` where its link may not be read.
     pub processes: Vec<Process>,
     /// Of processes whose link may not be read: what else tells where they are.
-    pub clues: HashMap<Pid, Clue>,
+    pub leaders: HashMap<Pid, Leaders>,
     /// The containers of inits.
     pub containers: HashMap<Pid, Container>,
     /// Inits that have terminated: all of their threads have.
@@ -54,19 +54,10 @@ pub struct Found {
     pub pending: Refusals,
 }
 
-/// Leaders with a PID in a process's own namespace.
-#[derive(Clone, Copy, Debug)]
-pub struct Clue {
-    /// Of its session.
-    pub session: Option<Pid>,
-    /// Of its process group.
-    pub group: Option<Pid>,
-}
-
 impl Found {
     fn merge(&mut self, other: Self) {
         self.processes.extend(other.processes);
-        self.clues.extend(other.clues);
+        self.leaders.extend(other.leaders);
         self.containers.extend(other.containers);
         self.terminated.extend(other.terminated);
         self.holders.extend(other.holders);
@@ -284,8 +275,7 @@ impl<'a> Worker<'a> {
             // Refused, as status shows that it is still there.
             Err(errno) => {
                 self.found.pending.note(Code::NamespaceUnreadable, Some(errno), Some(pid));
-                let clue = Clue { session: status.session, group: status.group };
-                self.found.clues.insert(pid, clue);
+                self.found.leaders.insert(pid, parse::leaders(&self.buffer));
                 None
             }
         };
