@@ -21,6 +21,14 @@ fn dead_namespace() -> (String, File) {
     (id, file)
 }
 
+/// A process that has a namespace for its children, after it did `first`.
+fn unshared(first: &str) -> Running {
+    let script = format!("{first} echo ready; exec sleep 600");
+    let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
+    until("sleep", || comm(running.pid()) == "sleep");
+    running
+}
+
 /// A path that leads others to an open file of this test's own.
 fn path_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
@@ -144,13 +152,7 @@ fn a_shell_whose_forks_fail_is_named() {
     if !is_root() {
         return;
     }
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-p",
-        "bash",
-        "-c",
-        "/bin/true; echo ready; exec sleep 600",
-    ]));
-    until("sleep", || comm(running.pid()) == "sleep");
+    let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
     assert_ne!(id, namespace_of(running.pid()));
     let document = Document::of(&[]);
@@ -168,8 +170,7 @@ fn a_leader_is_a_thread_too() {
     if !is_root() {
         return;
     }
-    let script = "/bin/true; echo ready; exec sleep 600";
-    let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
+    let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
     let document = Document::of(&["--search", "threads"]);
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
@@ -212,13 +213,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     if !is_root() {
         return;
     }
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-p",
-        "bash",
-        "-c",
-        "echo ready; exec sleep 600",
-    ]));
-    until("sleep", || comm(running.pid()) == "sleep");
+    let running = unshared("");
     assert_eq!(link(format!("/proc/{}/ns/pid_for_children", running.pid())), None);
     let document = Document::of(&[]);
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };

@@ -293,4 +293,27 @@ mod tests {
         assert!(refusals.is_complete());
         assert_eq!(refusals.into_diagnostics("")[0].message, "init 6 waits");
     }
+
+    #[test]
+    fn the_schema_names_every_code() {
+        for code in [
+            Code::ProcessesHidden,
+            Code::ProcessUnreadable,
+            Code::NspidUnavailable,
+            Code::NamespaceUnreadable,
+            Code::NamespaceUnopened,
+            Code::ParentUnreadable,
+            Code::ParentsInferred,
+            Code::ParentsUnknown,
+            Code::ProcessesAmbiguous,
+            Code::NascentUnreadable,
+            Code::FdsUnreadable,
+            Code::MountsUnreadable,
+            Code::StateUnproved,
+            Code::InitBlocked,
+        ] {
+            let name = code.name();
+            assert!(crate::document::SCHEMA.contains(name), "{name}");
+        }
+    }
 }

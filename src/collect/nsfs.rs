@@ -137,9 +137,7 @@ impl AsFd for NamespaceFd {
 
 /// Whether a descriptor, be it of a path alone, is on nsfs.
 fn is_on_nsfs(fd: &OwnedFd) -> io::Result<bool> {
-    // The type of `f_type` is the architecture's; the magic fits in all.
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
-    Ok(fs::fstatfs(fd)?.f_type as u64 == NSFS_MAGIC)
+    Ok(super::procfs::file_system(fd)? == NSFS_MAGIC)
 }
 
 /// The namespace that the children of a pidfd's process (or thread) will be

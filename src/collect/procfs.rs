@@ -53,9 +53,7 @@ impl Procfs {
         let failed =
             |source: Errno| Error::Read { path: path.to_owned(), source: io::Error::from(source) };
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
-        // The type of `f_type` is the architecture's; the magic fits in all.
-        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
-        let is_procfs = fs::fstatfs(&dir).map_err(failed)?.f_type as u64 == PROC_SUPER_MAGIC;
+        let is_procfs = file_system(&dir).map_err(failed)? == PROC_SUPER_MAGIC;
         // A directory inside one may well look like it.
         if !is_procfs || fs::fstat(&dir).map_err(failed)?.st_ino != PROC_ROOT_INO {
             return Err(Error::NotProcfs(path.to_owned()));
@@ -141,6 +139,13 @@ fn viewer_is_in_initial_user_namespace() -> bool {
     let mut link = [0; 64];
     read_link(CWD, c"/proc/self/ns/user", &mut link)
         .is_ok_and(|user| user == INITIAL_USER_NAMESPACE)
+}
+
+/// The type of the file system that a descriptor, be it of a path alone, is on.
+pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
+    // The type of `f_type` is the architecture's; the magic numbers fit in all.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
+    Ok(fs::fstatfs(fd)?.f_type as u64)
 }
 
 /// Opens a file of /proc for reading.

@@ -18,7 +18,7 @@ pub struct Json {
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
         // The serialiser writes a few bytes at a time: into a buffer of known
-        // type, which is four times as fast as through `dyn`.
+        // type, which spares a dynamic call for each.
         let mut out = Escaping(BufWriter::with_capacity(64 * 1024, out));
         let document = document(graph);
         if self.pretty {
