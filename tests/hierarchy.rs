@@ -278,6 +278,12 @@ fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
                 .iter()
                 .filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
             assert!(inits.count() <= 1, "{}", namespace.id);
+            // Whoever led to it may have vanished since: then it must have, too.
+            let leads = (&namespace.members, &namespace.holders, &namespace.children);
+            assert!(
+                !(leads.0.is_empty() && leads.1.is_empty() && leads.2.is_empty()),
+                "{namespace:?}"
+            );
         }
     }
     drop(storms);

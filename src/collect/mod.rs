@@ -22,7 +22,8 @@ mod procfs;
 mod scan;
 mod state;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::iter::successors;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -109,6 +110,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         // Threads share descriptors, and a chroot shows some mounts again.
         namespace.holders.dedup();
     }
+    leave_out_vanished(&mut namespaces, &processes);
     let evidence = state::Evidence {
         procfs: &procfs,
         mount,
@@ -161,6 +163,29 @@ fn ask_for_inits(met: &HashMap<u64, Met>, processes: &mut [Process]) {
             process.namespace = Some(NamespaceId::Inode(inode));
         }
     }
+}
+
+/// Leaves out namespaces that nothing leads to any more, as whoever did has
+/// vanished since: only pidns itself holds them.
+fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
+    let alone = |it: &&Namespace| it.init.is_none() && it.holders.is_empty();
+    let mut vanished: HashSet<_> = namespaces.iter().filter(alone).map(|it| it.id).collect();
+    if vanished.is_empty() {
+        return;
+    }
+    for id in processes.iter().filter_map(|process| process.namespace) {
+        vanished.remove(&id);
+    }
+    let parents: HashMap<_, _> = namespaces.iter().map(|it| (it.id, it.parent)).collect();
+    for namespace in namespaces.iter() {
+        if vanished.contains(&namespace.id) {
+            continue;
+        }
+        for above in successors(namespace.parent, |id| parents.get(id).copied().flatten()) {
+            vanished.remove(&above);
+        }
+    }
+    namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
 /// What the kernel says of every namespace met.
