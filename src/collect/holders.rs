@@ -181,16 +181,23 @@ impl Subject<'_> {
         if searches.children {
             self.children(dir, tid, found)?;
         }
+        let mut denied = false;
         if searches.mounts {
             match namespace_link(dir, c"ns/mnt", "mnt") {
                 Ok(inode) => found.add_reader(inode, self.process.pid, tid),
-                Err(errno) => self.refused(Code::MountsUnreadable, errno, found)?,
+                Err(errno) => {
+                    denied = errno == Errno::ACCESS;
+                    self.refused(Code::MountsUnreadable, errno, found)?;
+                }
             }
         }
-        if searches.fds {
-            self.fds(dir, found)?;
+        match searches.fds {
+            // Links of namespaces and of descriptors are guarded alike (ptrace
+            // access), so that there is no use in listing the latter.
+            true if denied => self.refused(Code::FdsUnreadable, Errno::ACCESS, found),
+            true => self.fds(dir, found),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Every open descriptor.

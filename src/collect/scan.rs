@@ -92,7 +92,6 @@ impl Scan<'_> {
         };
         let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
         let listing = Mutex::new(Listing(RawDir::new(self.procfs.fd(), &mut buffer)));
-        let mut found = Found::default();
         let mut batch = Vec::with_capacity(BATCH);
         let next = |batch: &mut Vec<Pid>| {
             listing.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch)
@@ -113,7 +112,7 @@ impl Scan<'_> {
             Ok(worker.found)
         };
         let work = &work;
-        thread::scope(|scope| {
+        let mut found = thread::scope(|scope| {
             let helpers: Vec<_> = (1..threads())
                 .filter_map(|_| {
                     let start = move || {
@@ -125,13 +124,13 @@ impl Scan<'_> {
                     thread::Builder::new().spawn_scoped(scope, start).ok()
                 })
                 .collect();
-            found.merge(work(batch).map_err(failed)?);
+            let mut found = work(batch).map_err(failed)?;
             for helper in helpers {
                 // Unreachable: a panic ends the program.
                 let Ok(theirs) = helper.join() else { continue };
                 found.merge(theirs.map_err(failed)?);
             }
-            Ok(())
+            Ok(found)
         })?;
         // Each thread met its own in order: the stable sort merges such runs.
         found.processes.sort_by_key(|process| process.pid);
@@ -171,18 +170,24 @@ struct Worker<'a> {
 
 /// The files of one process.
 pub struct Place<'a> {
-    /// The process.
-    pub pid: Pid,
     /// `/proc/PID`, where it was opened: names are then relative to it, and
     /// what is read through it belongs to this process, whenever it is read.
     pub bound: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
+    /// `PID/`, and room for the name of a file.
     path: [u8; 64],
+    /// Length of `PID/`.
+    base: usize,
 }
 
 impl<'a> Place<'a> {
     fn new(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
-        Self { pid, bound: None, procfs, path: [0; 64] }
+        let mut path = [0; 64];
+        let mut number = itoa::Buffer::new();
+        let number = number.format(pid.as_u32()).as_bytes();
+        path[..number.len()].copy_from_slice(number);
+        path[number.len()] = b'/';
+        Self { bound: None, procfs, path, base: number.len() + 1 }
     }
 
     /// Binds names to the process that has the PID now.
@@ -207,15 +212,14 @@ impl<'a> Place<'a> {
         if let Some(dir) = &self.bound {
             return (dir.as_fd(), file);
         }
-        let mut number = itoa::Buffer::new();
-        let number = number.format(self.pid.as_u32()).as_bytes();
         let file = file.to_bytes_with_nul();
+        let end = self.base + file.len();
         // The longest name here is far shorter; one that is not names no file.
-        let path = number.iter().chain(b"/").chain(file);
-        for (to, from) in self.path.iter_mut().zip(path) {
-            *to = *from;
+        if let Some(room) = self.path.get_mut(self.base..end) {
+            room.copy_from_slice(file);
         }
-        (self.procfs, CStr::from_bytes_until_nul(&self.path).unwrap_or(c""))
+        let path = self.path.get(..end).and_then(|path| CStr::from_bytes_with_nul(path).ok());
+        (self.procfs, path.unwrap_or(c""))
     }
 }
 

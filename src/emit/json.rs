@@ -1,6 +1,6 @@
 //! The document as JSON (RFC 8259), with a newline at the end.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use serde::Serialize as _;
 
@@ -17,9 +17,7 @@ pub struct Json {
 
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        // The serialiser writes a few bytes at a time: into a buffer of known
-        // type, which spares a dynamic call for each.
-        let mut out = Escaping(BufWriter::with_capacity(64 * 1024, out));
+        let mut out = Escaping::new(out);
         let document = document(graph);
         if self.pretty {
             document.serialize(&mut serde_json::Serializer::pretty(&mut out))?;
