@@ -89,6 +89,7 @@ fn measure(shape: &Shape) {
     );
     let own = env::current_exe().unwrap_or_default();
     let own = own.to_str().unwrap_or_default();
+    let nested = format!("@{}", nested().expect("the forest stands"));
     table(&[
         ("floor of --search processes", vec![own, "floor", "processes"]),
         (
@@ -100,6 +101,7 @@ fn measure(shape: &Shape) {
         ("pidns -f text", vec![PIDNS, "-q", "-f", "text"]),
         ("pidns -f yaml", vec![PIDNS, "-q", "-f", "yaml"]),
         ("pidns -f dot", vec![PIDNS, "-q", "-f", "dot"]),
+        ("pidns translate 1 --from @PID", vec![PIDNS, "translate", "1", "--from", &nested]),
         ("lsns -t pid --json", vec!["lsns", "-t", "pid", "--json"]),
     ]);
     fell(forest);
@@ -191,6 +193,15 @@ fn listed() -> usize {
     fs::read_dir("/proc").map_or(0, |entries| {
         let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes()[0].is_ascii_digit();
         entries.flatten().filter(|entry| is_process(&entry.file_name())).count()
+    })
+}
+
+/// A process in a namespace of the forest.
+fn nested() -> Option<String> {
+    let host = fs::read_link("/proc/self/ns/pid").ok()?;
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let namespace = fs::read_link(entry.path().join("ns/pid")).ok()?;
+        (namespace != host).then(|| entry.file_name().into_string().ok())?
     })
 }
 

@@ -4,6 +4,14 @@ module completions {
     [ "processes" "children" "threads" "fds" "mounts" "all" ]
   }
 
+  def "nu-complete pidns members" [] {
+    [ "all" "init" "none" ]
+  }
+
+  def "nu-complete pidns state" [] {
+    [ "live" "dead" "nascent" ]
+  }
+
   def "nu-complete pidns format" [] {
     [ "text" "json" "yaml" "dot" ]
   }
@@ -17,6 +25,13 @@ module completions {
     --search: string@"nu-complete pidns search" # Where to look for namespaces: a list of processes, children (every process's pid_for_children), threads (every thread's, and tables of its own), fds and mounts; or all
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --depth: string           # Only namespaces at most N levels below a root; 0 for the roots alone
+    --members: string@"nu-complete pidns members" # Which members to show of the namespaces
+    --comm: string            # Only processes with such a name, as the kernel cuts it to 15 bytes: * ? and [a-z] are wild
+    --user: string            # Only processes of this user
+    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --state: string@"nu-complete pidns state" # Only namespaces in this state, and who keeps them
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns color" # When to colour text; NO_COLOR and CLICOLOR are respected
@@ -25,11 +40,33 @@ module completions {
     --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
+    ...pids: string           # Only the branches that hold these processes: they, their namespaces and the ancestors of those
   ]
 
-  # Print the JSON Schema of the document that json and yaml hold
+  def "nu-complete pidns translate format" [] {
+    [ "text" "json" ]
+  }
+
+  # Print a process's PID in another PID namespace
+  export extern "pidns translate" [
+    --from: string            # The namespace that PID is in: an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --to: string              # The namespace to translate it to, likewise
+    --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
+    --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    --format(-f): string@"nu-complete pidns translate format" # Output format
+    --pretty                  # Indent JSON even when it does not go to a terminal
+    --help(-h)                # Print help (see more with '--help')
+    pid: string               # The PID to translate
+  ]
+
+  def "nu-complete pidns schema of" [] {
+    [ "document" "translation" ]
+  }
+
+  # Print the JSON Schema of what json (and yaml) hold
   export extern "pidns schema" [
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
+    of?: string@"nu-complete pidns schema of" # Of the document, or of what translate prints
   ]
 
   def "nu-complete pidns completions shell" [] {

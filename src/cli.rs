@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::PossibleValue;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::collect::Request;
+use crate::document;
 use crate::emit::{self, FOLD_LIMIT};
 use crate::error::Error;
-use crate::model::Source;
+use crate::graph::{self, Glob, Selection, User};
+use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, Source};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -38,6 +41,8 @@ const EXAMPLES: &[(&str, &str)] = &[
         "namespaces that nothing can be forked into, and who holds them",
         "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
     ),
+    ("the tree of one container", "pidns --container 3f2a"),
+    ("the host's PID of PID 7 in the namespace of process 4242", "pidns translate 7 --from @4242"),
     ("faster: look at processes alone", "pidns --search processes"),
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
@@ -81,6 +86,9 @@ pub struct Cli {
     /// What to read.
     #[command(flatten)]
     pub input: Input,
+    /// What to show of it.
+    #[command(flatten)]
+    pub select: Select,
     /// How to show it.
     #[command(flatten)]
     pub output: Output,
@@ -89,8 +97,15 @@ pub struct Cli {
 /// What else pidns does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print the JSON Schema of the document that json and yaml hold
-    Schema,
+    /// Print a process's PID in another PID namespace
+    #[command(long_about = TRANSLATE, args_override_self = true)]
+    Translate(Translate),
+    /// Print the JSON Schema of what json (and yaml) hold
+    Schema {
+        /// Of the document, or of what translate prints
+        #[arg(default_value = "document")]
+        of: Schema,
+    },
     /// Print a completion script
     Completions {
         /// The shell to complete for
@@ -100,8 +115,103 @@ pub enum Command {
     Man,
 }
 
+const TRANSLATE: &str = "\
+Print a process's PID in another PID namespace, up or down the hierarchy, such \
+as for kill $(pidns translate 7 --from @4242).
+
+Without --from and --to: from the namespace of /proc to the process's own; \
+without one of them, the namespace of /proc stands for it. Exit status 1 says \
+that there is no such process, or that it is not visible there.";
+
+/// A PID to translate.
+#[derive(Debug, Args)]
+pub struct Translate {
+    /// The PID to translate
+    pub pid: Pid,
+    /// The namespace that PID is in: an inode, pid:[INODE], @PID for that of a
+    /// process, or a path such as /proc/12/ns/pid
+    #[arg(long, value_name = "NS")]
+    pub from: Option<NamespaceArg>,
+    /// The namespace to translate it to, likewise
+    #[arg(long, value_name = "NS")]
+    pub to: Option<NamespaceArg>,
+    /// What to read.
+    #[command(flatten)]
+    pub origin: Origin,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    format: TranslationFormat,
+    /// Indent JSON even when it does not go to a terminal
+    #[arg(long)]
+    pretty: bool,
+}
+
+impl Translate {
+    /// The format.
+    #[must_use]
+    pub fn format(&self) -> emit::TranslationFormat {
+        match self.format {
+            TranslationFormat::Text => emit::TranslationFormat::Text,
+            TranslationFormat::Json => emit::TranslationFormat::Json,
+        }
+    }
+
+    /// How it looks, on a terminal or elsewhere.
+    #[must_use]
+    pub fn look(&self, terminal: bool) -> emit::Look {
+        emit::Look { pretty: self.pretty || terminal, terminal, ..emit::Look::default() }
+    }
+}
+
+/// The formats of a translation.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TranslationFormat {
+    /// The number alone
+    Text,
+    /// With the PIDs in all levels; `pidns schema translation` describes it
+    Json,
+}
+
+/// The published schemas.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Schema {
+    /// What -f json and -f yaml write
+    Document,
+    /// What translate -f json writes
+    Translation,
+}
+
+impl Schema {
+    /// The text of it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Document => document::SCHEMA,
+            Self::Translation => document::TRANSLATION_SCHEMA,
+        }
+    }
+}
+
+/// A namespace as a user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceArg {
+    /// By its ID or a process.
+    Ref(NamespaceRef),
+    /// By a file on nsfs.
+    File(PathBuf),
+}
+
+impl FromStr for NamespaceArg {
+    type Err = ParseNamespaceRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('/') { Ok(Self::File(text.into())) } else { text.parse().map(Self::Ref) }
+    }
+}
+
 /// What to read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
 pub struct Input {
     /// Where to look for namespaces: a list of processes, children (every process's
     /// pid_for_children), threads (every thread's, and tables of its own), fds and
@@ -110,15 +220,24 @@ pub struct Input {
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "processes,children,fds,mounts"
+        default_value = "processes,children,fds,mounts",
+        conflicts_with = "file"
     )]
     search: Vec<Search>,
+    /// Of which host.
+    #[command(flatten)]
+    pub origin: Origin,
+}
+
+/// Where to read from.
+#[derive(Debug, Args)]
+pub struct Origin {
     /// The procfs to read, such as a host's /proc bound into a container
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath)]
-    procfs: PathBuf,
+    pub procfs: PathBuf,
     /// Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
-        conflicts_with_all = ["search", "procfs"])]
+        conflicts_with = "procfs")]
     pub file: Option<PathBuf>,
 }
 
@@ -133,12 +252,93 @@ impl Input {
                 None => search.extend(Source::ALL),
             }
         }
-        Request { procfs: self.procfs.clone(), search }
+        Request { procfs: self.origin.procfs.clone(), search }
     }
+}
+
+/// What to show; all of it must hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Select {
+    /// Only the branches that hold these processes: they, their namespaces and the
+    /// ancestors of those
+    #[arg(value_name = "PID", help_heading = None)]
+    pids: Vec<Pid>,
+    /// Only this namespace and what is below it. NS is an inode, pid:[INODE], @PID for
+    /// that of a process, or a path such as /proc/12/ns/pid
+    #[arg(short, long, value_name = "NS")]
+    pub root: Option<NamespaceArg>,
+    /// Only namespaces at most N levels below a root; 0 for the roots alone
+    #[arg(long, value_name = "N")]
+    depth: Option<usize>,
+    /// Which members to show of the namespaces
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    members: Members,
+    /// Only processes with such a name, as the kernel cuts it to 15 bytes: * ? and [a-z]
+    /// are wild
+    #[arg(long, value_name = "GLOB")]
+    comm: Option<Glob>,
+    /// Only processes of this user
+    #[arg(long, value_name = "NAME|UID")]
+    user: Option<User>,
+    /// Only namespaces of the container whose id begins so, and what is below them
+    #[arg(long, value_name = "PREFIX")]
+    container: Option<String>,
+    /// Only namespaces in this state, and who keeps them
+    #[arg(long, value_name = "STATE")]
+    state: Option<State>,
+}
+
+impl Select {
+    /// What to show, with the root that was found for `--root`.
+    #[must_use]
+    pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
+        Selection {
+            pids: self.pids.clone(),
+            root,
+            depth: self.depth,
+            members: match self.members {
+                Members::All => graph::Members::All,
+                Members::Init => graph::Members::Init,
+                Members::None => graph::Members::None,
+            },
+            comm: self.comm.clone(),
+            user: self.user.clone(),
+            container: self.container.clone(),
+            state: self.state.map(|state| match state {
+                State::Live => NamespaceState::Live,
+                State::Dead => NamespaceState::Dead,
+                State::Nascent => NamespaceState::Nascent,
+            }),
+        }
+    }
+}
+
+/// Which members of a namespace.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Members {
+    /// All that are selected
+    All,
+    /// Its PID 1 alone
+    Init,
+    /// None; only namespaces
+    None,
+}
+
+/// The state of a namespace.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    /// Its init runs
+    Live,
+    /// Its init has terminated: forks into it fail
+    Dead,
+    /// No first process yet
+    Nascent,
 }
 
 /// How to show it.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
 pub struct Output {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]

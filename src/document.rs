@@ -31,6 +31,10 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process>> {
     host: Host,
     procfs: Procfs,
     searched: Vec<Source>,
+    // Not asked for when reading, as it came after the first documents; like
+    // it what is an Option.
+    #[serde(default)]
+    selected: Vec<Criterion>,
     complete: bool,
     roots: Vec<Id>,
     namespaces: N,
@@ -68,6 +72,12 @@ enum Source {
     Mounts,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Criterion {
+    by: String,
+    values: Vec<String>,
+}
+
 /// A PID namespace.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Namespace {
@@ -81,6 +91,7 @@ pub struct Namespace {
     state: State,
     init: Option<Pid>,
     members: Vec<Pid>,
+    member_count: Option<usize>,
     owner: Option<Owner>,
     holders: Vec<Holder>,
     container: Option<Container>,
@@ -255,6 +266,7 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
             namespace: snapshot.procfs.namespace.map(Id),
         },
         searched: snapshot.searched.iter().map(|&source| source.into()).collect(),
+        selected: snapshot.selected.iter().map(Criterion::from).collect(),
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
         namespaces: Lazy(WithGraph { tree: tree.into_iter(), graph }),
@@ -275,6 +287,8 @@ impl Iterator for WithGraph<'_> {
 
     fn next(&mut self) -> Option<Namespace> {
         let (namespace, level) = self.tree.next()?;
+        let members: Vec<_> =
+            self.graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
         Some(Namespace {
             id: Id(namespace.id),
             inode: namespace.id.inode(),
@@ -285,7 +299,8 @@ impl Iterator for WithGraph<'_> {
             children: self.graph.children(namespace).iter().map(|child| Id(child.id)).collect(),
             state: namespace.state.into(),
             init: namespace.init.map(Pid),
-            members: self.graph.members(namespace).iter().map(|member| Pid(member.pid)).collect(),
+            member_count: namespace.member_count.or(Some(members.len())),
+            members,
             owner: namespace.owner.as_ref().map(|owner| Owner {
                 user_namespace: owner.user_namespace,
                 uid: owner.uid,
@@ -333,6 +348,12 @@ impl From<&model::Holder> for Holder {
     }
 }
 
+impl From<&model::Criterion> for Criterion {
+    fn from(criterion: &model::Criterion) -> Self {
+        Self { by: criterion.by.clone(), values: criterion.values.clone() }
+    }
+}
+
 impl From<&model::Diagnostic> for Diagnostic {
     fn from(diagnostic: &model::Diagnostic) -> Self {
         Self {
@@ -341,6 +362,46 @@ impl From<&model::Diagnostic> for Diagnostic {
             message: diagnostic.message.clone(),
             errno: diagnostic.errno.clone(),
             pids: diagnostic.pids.iter().map(|&pid| Pid(pid)).collect(),
+        }
+    }
+}
+
+/// Version of the schema that translations written here follow.
+const TRANSLATION_VERSION: &str = "1.0";
+
+/// The published schema of a translation (JSON Schema 2020-12).
+pub const TRANSLATION_SCHEMA: &str = include_str!("../schemas/pidns-translation-1.schema.json");
+
+/// A translation, to be serialised.
+#[derive(Debug, Serialize)]
+pub struct Translation {
+    schema_version: &'static str,
+    pid: Pid,
+    from: Option<Id>,
+    to: Option<Id>,
+    translated: Pid,
+    levels: Vec<Level>,
+}
+
+#[derive(Debug, Serialize)]
+struct Level {
+    namespace: Option<Id>,
+    pid: Pid,
+}
+
+impl From<&model::Translation> for Translation {
+    fn from(translation: &model::Translation) -> Self {
+        let level = |level: &model::Level| Level {
+            namespace: level.namespace.map(Id),
+            pid: Pid(level.pid),
+        };
+        Self {
+            schema_version: TRANSLATION_VERSION,
+            pid: Pid(translation.pid),
+            from: translation.from.map(Id),
+            to: translation.to.map(Id),
+            translated: Pid(translation.translated),
+            levels: translation.levels.iter().map(level).collect(),
         }
     }
 }
@@ -451,11 +512,17 @@ impl Document {
                 namespace: procfs.namespace.map(|id| id.0),
             },
             searched: searched.into_iter().map(Into::into).collect(),
+            selected: self.selected.into_iter().map(Into::into).collect(),
             complete: self.complete,
             namespaces: self.namespaces.into_iter().map(Into::into).collect(),
             processes: self.processes.into_iter().map(Into::into).collect(),
             diagnostics: self.diagnostics.into_iter().map(Into::into).collect(),
         })
+    }
+
+    /// Whether nothing was cut away, that something else may refer to.
+    fn is_whole(&self) -> bool {
+        self.selected.is_empty()
     }
 
     /// How deep every namespace is. A parent comes before its children, which
@@ -506,7 +573,8 @@ impl Document {
                 return Err(Invalid::at(place, "are not the namespaces that name it as parent"));
             }
         }
-        if let Some(id) = self.procfs.namespace.filter(|id| !depths.contains_key(id)) {
+        let absent = self.procfs.namespace.filter(|id| !depths.contains_key(id));
+        if let Some(id) = absent.filter(|_| self.is_whole()) {
             return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id.0)));
         }
         Ok(depths)
@@ -548,8 +616,13 @@ impl Document {
             if !is_same_set(&namespace.members, named) {
                 return Err(Invalid::at(at("members"), "are not the processes that name it"));
             }
-            if namespace.init.is_some_and(|init| !named.contains(&init)) {
+            if namespace.init.is_some_and(|init| self.is_whole() && !named.contains(&init)) {
                 return Err(Invalid::at(at("init"), "is not a member"));
+            }
+            let count = namespace.member_count.unwrap_or(named.len());
+            if count < named.len() || (count > named.len() && self.is_whole()) {
+                let problem = format!("{count} where {} are listed", named.len());
+                return Err(Invalid::at(at("member_count"), problem));
             }
         }
         Ok(())
@@ -581,6 +654,7 @@ impl From<Namespace> for model::Namespace {
             parent: namespace.parent.map(|id| id.0),
             state: namespace.state.into(),
             init: namespace.init.map(|pid| pid.0),
+            member_count: namespace.member_count.filter(|&count| count != namespace.members.len()),
             owner: namespace.owner.map(|owner| model::Owner {
                 user_namespace: owner.user_namespace,
                 uid: owner.uid,
@@ -621,6 +695,12 @@ impl From<Process> for model::Process {
             kernel_thread: process.kernel_thread,
             evidence: process.evidence.into(),
         }
+    }
+}
+
+impl From<Criterion> for model::Criterion {
+    fn from(criterion: Criterion) -> Self {
+        Self { by: criterion.by, values: criterion.values }
     }
 }
 
@@ -789,8 +869,11 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused_with_the_place() {
+        let mut whole = everything();
+        whole.selected.clear();
+        whole.namespaces[0].member_count = None;
         let spoil = |pointer: &str, value: Value| {
-            let mut bad = written(everything());
+            let mut bad = written(whole.clone());
             *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
             read(bad.to_string().as_bytes()).unwrap_err().to_string()
         };
@@ -825,6 +908,11 @@ mod tests {
                 "namespaces[0].members: are not the processes that name it",
             ),
             ("/namespaces/0/init", 6.into(), "namespaces[0].init: is not a member"),
+            (
+                "/namespaces/0/member_count",
+                4.into(),
+                "namespaces[0].member_count: 4 where 3 are listed",
+            ),
             (
                 "/processes/3/namespace",
                 "pid:[5]".into(),
@@ -868,6 +956,22 @@ mod tests {
         assert_eq!(
             read(twice.to_string().as_bytes()).unwrap_err().to_string(),
             "processes[1].pid: 1 comes twice"
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_added_need_not_be_there() {
+        let mut farm = written(crate::testing::farm());
+        let fields =
+            [("", "selected"), ("/procfs", "namespace"), ("/namespaces/0", "member_count")];
+        for (object, field) in fields {
+            farm.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(field).unwrap();
+        }
+        let mut expected = crate::testing::farm();
+        expected.procfs.namespace = None;
+        assert_eq!(
+            PidGraph::new(read(farm.to_string().as_bytes()).unwrap()).snapshot(),
+            PidGraph::new(expected).snapshot()
         );
     }
 

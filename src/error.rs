@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
+use crate::model::NotFound;
 
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,15 @@ pub enum Error {
     TooLarge(PathBuf),
     /// The directory given is no procfs.
     NotProcfs(PathBuf),
+    /// The file given is no PID namespace.
+    NotNamespace(PathBuf),
+    /// What was looked for is not there.
+    NotFound {
+        /// What that is.
+        no: NotFound,
+        /// Whether it is nowhere, not only nowhere in sight.
+        certain: bool,
+    },
     /// The output could not be written.
     Write(io::Error),
 }
@@ -67,7 +77,9 @@ impl Error {
             | Self::Invalid { .. }
             | Self::TooLarge(_)
             | Self::NotProcfs(_)
+            | Self::NotNamespace(_)
             | Self::Write(_) => Exit::Trouble,
+            Self::NotFound { .. } => Exit::No,
         }
     }
 }
@@ -85,6 +97,13 @@ impl fmt::Display for Error {
             Self::NotProcfs(path) => {
                 write!(f, "cannot read {}: not a procfs mount", path.display())
             }
+            Self::NotNamespace(path) => {
+                write!(f, "cannot use {}: not a PID namespace", path.display())
+            }
+            Self::NotFound { no, certain: true } => no.fmt(f),
+            Self::NotFound { no, certain: false } => {
+                write!(f, "{no} in this view, which is incomplete")
+            }
             Self::Write(_) => f.write_str("cannot write the output"),
         }
     }
@@ -95,7 +114,11 @@ impl StdError for Error {
         match self {
             Self::Read { source, .. } | Self::Write(source) => Some(source),
             Self::Invalid { source, .. } => Some(source),
-            Self::Usage(_) | Self::TooLarge(_) | Self::NotProcfs(_) => None,
+            Self::Usage(_)
+            | Self::TooLarge(_)
+            | Self::NotProcfs(_)
+            | Self::NotNamespace(_)
+            | Self::NotFound { .. } => None,
         }
     }
 }

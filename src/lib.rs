@@ -30,11 +30,12 @@ use std::io::{self, BufWriter, IsTerminal as _, Read, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use cli::{Cli, Command, Parsed};
+use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
+use collect::{Named, Request};
 use emit::Harmless;
 use error::{Error, Exit};
 use graph::PidGraph;
-use model::Snapshot;
+use model::{Diagnostic, NotFound, Snapshot, Source};
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -51,7 +52,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     };
     match cli.command {
         None => show(&cli),
-        Some(Command::Schema) => print(document::SCHEMA.as_bytes()),
+        Some(Command::Translate(ref arguments)) => translate(arguments),
+        Some(Command::Schema { of }) => print(of.text().as_bytes()),
         Some(Command::Completions { shell }) => print(&shell.completions()),
         Some(Command::Man) => print(&cli::man().map_err(Error::Write)?),
     }
@@ -59,11 +61,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
 
 /// The hierarchy, from the kernel to standard output.
 fn show(cli: &Cli) -> Result<Exit, Error> {
-    let snapshot = match &cli.input.file {
-        Some(path) => replay(path)?,
-        None => collect::collect(&cli.input.request())?,
-    };
-    let graph = PidGraph::new(snapshot);
+    let root = name(cli.select.root.as_ref(), &cli.input.origin)?;
+    let snapshot = read(&cli.input.origin, || cli.input.request())?;
+    let seen = Seen::of(&snapshot);
+    let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
+    let graph = PidGraph::new(snapshot).select(&selection);
+    let graph = graph.map_err(|no| seen.error(no))?;
     let stdout = io::stdout();
     let color = match anstream::ColorChoice::from(cli.output.color) {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
@@ -81,6 +84,85 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
         warn_incomplete(snapshot);
     }
     Ok(if cli.output.strict { Exit::Incomplete } else { Exit::Success })
+}
+
+/// A PID in another namespace: by the kernel's word where that is enough,
+/// else by a scan, or a saved one.
+fn translate(arguments: &Translate) -> Result<Exit, Error> {
+    let Translate { pid, from, to, origin, .. } = arguments;
+    let from = name(from.as_ref(), origin)?;
+    let to = name(to.as_ref(), origin)?;
+    let at_once = match &origin.file {
+        Some(_) => None,
+        None => collect::translate(&origin.procfs, *pid, from.as_ref(), to.as_ref())?,
+    };
+    let translation = if let Some(answer) = at_once {
+        answer.map_err(|no| Error::NotFound { no, certain: true })?
+    } else {
+        // Whoever has PIDs is a process.
+        let search = [Source::Processes].into();
+        let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
+        let seen = Seen::of(&snapshot);
+        let namespace = |named: Option<Named>| named.map(|named| named.namespace);
+        PidGraph::new(snapshot)
+            .translate(*pid, namespace(from), namespace(to))
+            .map_err(|no| seen.error(no))?
+    };
+    let look = arguments.look(io::stdout().is_terminal());
+    output(|out| arguments.format().emit(&translation, look, out)).map(|_| Exit::Success)
+}
+
+/// How much of the host a snapshot shows.
+struct Seen {
+    processes: bool,
+    everything: bool,
+}
+
+impl Seen {
+    fn of(snapshot: &Snapshot) -> Self {
+        let hides =
+            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
+        let whole = snapshot.selected.is_empty();
+        Self {
+            processes: whole && !snapshot.diagnostics.iter().any(hides),
+            everything: whole && snapshot.complete,
+        }
+    }
+
+    /// What was not found may be there all the same, and is then said to be so.
+    fn error(&self, no: NotFound) -> Error {
+        let certain = match no {
+            NotFound::Process { namespace: None, .. } => self.processes,
+            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => true,
+            _ => self.everything,
+        };
+        Error::NotFound { no, certain }
+    }
+}
+
+/// A namespace that the user named. A file tells of this host, and is held
+/// open while that is read.
+fn name(namespace: Option<&NamespaceArg>, origin: &Origin) -> Result<Option<Named>, Error> {
+    Ok(match (namespace, &origin.file) {
+        (None, _) => None,
+        (Some(NamespaceArg::Ref(namespace)), _) => Some(Named::by(*namespace)),
+        (Some(NamespaceArg::File(path)), None) => Some(Named::file(path)?),
+        (Some(NamespaceArg::File(path)), Some(document)) => {
+            return Err(Error::Usage(format!(
+                "cannot look for {} in {}: a path names a namespace of this host",
+                path.display(),
+                document.display()
+            )));
+        }
+    })
+}
+
+/// The live kernel, or a saved document in its place.
+fn read(origin: &Origin, request: impl FnOnce() -> Request) -> Result<Snapshot, Error> {
+    match &origin.file {
+        Some(path) => replay(path),
+        None => collect::collect(&request()),
+    }
 }
 
 /// A saved document, in place of the kernel.

@@ -39,6 +39,26 @@ impl Pid {
     }
 }
 
+impl FromStr for Pid {
+    type Err = ParsePidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().and_then(Self::new).ok_or(ParsePidError)
+    }
+}
+
+/// The text is no PID.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParsePidError;
+
+impl fmt::Display for ParsePidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a PID")
+    }
+}
+
+impl std::error::Error for ParsePidError {}
+
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -106,7 +126,7 @@ impl FromStr for NamespaceId {
             return Err(ParseNamespaceIdError);
         }
         if unread {
-            digits.parse().ok().and_then(Pid::new).map(Self::Unread)
+            digits.parse().ok().map(Self::Unread)
         } else {
             digits.parse().ok().map(Self::Inode)
         }
@@ -149,6 +169,9 @@ pub struct Namespace {
     pub state: NamespaceState,
     /// The process with PID 1 in it, where it is visible.
     pub init: Option<Pid>,
+    /// How many members it has where they are not all in the snapshot, as some
+    /// were not selected.
+    pub member_count: Option<usize>,
     /// Who owns it, where that is in reach.
     pub owner: Option<Owner>,
     /// What keeps it in being beside its members.
@@ -328,6 +351,133 @@ pub struct Procfs {
     pub namespace: Option<NamespaceId>,
 }
 
+/// A way to name a PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceRef {
+    /// By its ID: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
+    Id(NamespaceId),
+    /// That of a process: `@PID`.
+    Of(Pid),
+}
+
+impl FromStr for NamespaceRef {
+    type Err = ParseNamespaceRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(pid) = text.strip_prefix('@') {
+            return pid.parse().map(Self::Of).map_err(|_| ParseNamespaceRefError);
+        }
+        let id = text.parse().or_else(|_| format!("pid:[{text}]").parse());
+        id.map(Self::Id).map_err(|_| ParseNamespaceRefError)
+    }
+}
+
+/// The text names no namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ParseNamespaceRefError;
+
+impl fmt::Display for ParseNamespaceRefError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an inode, pid:[INODE], pid:[?PID], @PID, or a path with a slash in it")
+    }
+}
+
+impl std::error::Error for ParseNamespaceRefError {}
+
+/// By what a snapshot was cut down: an option's name and what was given for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Criterion {
+    /// The option, `pid` for processes by number.
+    pub by: String,
+    /// What was given; a namespace as its ID.
+    pub values: Vec<String>,
+}
+
+/// A plain no: what was looked for is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotFound {
+    /// No such process.
+    Process {
+        /// Its PID,
+        pid: Pid,
+        /// in this namespace; `None` for that of the /proc that was read.
+        namespace: Option<NamespaceId>,
+    },
+    /// No such namespace.
+    Namespace(NamespaceId),
+    /// The process is there, but its namespace could not be found out.
+    Ambiguous(Pid),
+    /// The process is there, but not visible in that namespace.
+    NotVisible {
+        /// Its PID in the namespace of the /proc that was read.
+        pid: Pid,
+        /// Where it is not visible.
+        namespace: NamespaceId,
+    },
+    /// The process is visible there, but this /proc does not tell by which PID.
+    NotTold {
+        /// Its PID in the namespace of the /proc that was read.
+        pid: Pid,
+        /// Where it is visible.
+        namespace: NamespaceId,
+    },
+    /// Nothing meets all criteria.
+    Selection(Vec<Criterion>),
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { pid, namespace: None } => write!(f, "no process {pid}"),
+            Self::Process { pid, namespace: Some(id) } => write!(f, "no process {pid} in {id}"),
+            Self::Namespace(id) => write!(f, "no namespace {id}"),
+            Self::Ambiguous(pid) => write!(f, "the namespace of process {pid} is ambiguous"),
+            Self::NotVisible { pid, namespace } => {
+                write!(f, "process {pid} is not visible in {namespace}")
+            }
+            Self::NotTold { pid, namespace } => {
+                write!(f, "this /proc does not tell the PID of process {pid} in {namespace}")
+            }
+            Self::Selection(criteria) => {
+                f.write_str("nothing matches")?;
+                for (index, Criterion { by, values }) in criteria.iter().enumerate() {
+                    let and = if index == 0 { "" } else { " and" };
+                    write!(f, "{and} {by} {}", values.join(" "))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotFound {}
+
+/// What a PID is called in another namespace, and in all that the process is
+/// visible in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The PID that was asked for.
+    pub pid: Pid,
+    /// The namespace that it is meant in; `None` where that is unknown.
+    pub from: Option<NamespaceId>,
+    /// The namespace that it was translated to; `None` where that is unknown.
+    pub to: Option<NamespaceId>,
+    /// The process's PID there.
+    pub translated: Pid,
+    /// Every level, from the namespace of the /proc that was read inward to
+    /// the process's own.
+    pub levels: Vec<Level>,
+}
+
+/// A process's PID in one of the namespaces that it is visible in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// The namespace; `None` where it is unknown.
+    pub namespace: Option<NamespaceId>,
+    /// The PID there.
+    pub pid: Pid,
+}
+
 /// Everything that one scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -341,6 +491,8 @@ pub struct Snapshot {
     pub procfs: Procfs,
     /// Where namespaces were looked for.
     pub searched: BTreeSet<Source>,
+    /// By what it was cut down since; empty where it is whole.
+    pub selected: Vec<Criterion>,
     /// Whether nothing is missing in those places, and all is from the kernel.
     pub complete: bool,
     /// The namespaces.
@@ -377,6 +529,23 @@ mod tests {
             "pid:[99999999999999999999]",
         ] {
             assert_eq!(text.parse::<NamespaceId>(), Err(ParseNamespaceIdError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_named_by_its_id_or_a_process() {
+        let id = NamespaceRef::Id(NamespaceId::Inode(4_026_531_836));
+        let pid = Pid::new(6).unwrap();
+        for (text, expected) in [
+            ("4026531836", id),
+            ("pid:[4026531836]", id),
+            ("pid:[?6]", NamespaceRef::Id(NamespaceId::Unread(pid))),
+            ("@6", NamespaceRef::Of(pid)),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for text in ["", "@", "@0", "@x", "pid:[x]", "mnt:[1]", "-1", "0", "here"] {
+            assert_eq!(text.parse::<NamespaceRef>(), Err(ParseNamespaceRefError), "{text}");
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Container, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId, NamespaceState, Nspid,
-    Owner, Pid, Process, Procfs, Severity, Snapshot, Source,
+    Container, Criterion, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId,
+    NamespaceState, Nspid, Owner, Pid, Process, Procfs, Severity, Snapshot, Source,
 };
 
 /// A live namespace owned by root.
@@ -16,6 +16,7 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
         parent: parent.map(NamespaceId::Inode),
         state: NamespaceState::Live,
         init: None,
+        member_count: None,
         owner: Some(Owner {
             user_namespace: 4_026_531_837,
             uid: Some(0),
@@ -65,6 +66,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
             namespace: namespaces.iter().map(|it| it.id).min(),
         },
         searched: Source::ALL.into_iter().collect::<BTreeSet<_>>(),
+        selected: Vec::new(),
         complete: true,
         namespaces,
         processes,
@@ -123,6 +125,8 @@ pub fn everything() -> Snapshot {
         Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 4_026_531_832 },
         Holder::PidForChildren { pid: pid(4), tid: pid(5) },
     ]);
+    snapshot.selected = vec![Criterion { by: "state".to_owned(), values: vec!["live".to_owned()] }];
+    snapshot.namespaces[0].member_count = Some(63);
     let mut inferred = process(&[9, 3], None);
     inferred.evidence = Evidence::Inferred;
     snapshot.processes.push(inferred);
@@ -133,6 +137,7 @@ pub fn everything() -> Snapshot {
         parent: None,
         state: NamespaceState::Nascent,
         init: None,
+        member_count: None,
         owner: None,
         holders: Vec::new(),
         container: None,

@@ -20,14 +20,16 @@ fn blocks(fence: &str) -> Vec<&'static str> {
     blocks
 }
 
-/// Runs a recipe in an empty directory, with `pidns` on the path.
-fn cook(recipe: &str) -> (String, i32) {
+/// Runs a recipe in an empty directory, with `pidns` on the path and a process
+/// for `$PID`.
+fn cook(recipe: &str, pid: u32) -> (String, i32) {
     let dir = tempfile::tempdir().unwrap();
     let bin = std::path::Path::new(PIDNS).parent().unwrap().to_str().unwrap();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let script = format!("set -o pipefail\n{recipe}");
     let mut command = Command::new("bash");
-    let output = run(command.args(["-c", &script]).env("PATH", path).current_dir(&dir));
+    command.env("PATH", path).env("PID", pid.to_string());
+    let output = run(command.args(["-c", &script]).current_dir(&dir));
     let stderr = String::from_utf8_lossy(&output.stderr);
     // The one warning that the view is incomplete is as it should be.
     assert!(
@@ -37,37 +39,74 @@ fn cook(recipe: &str) -> (String, i32) {
     (String::from_utf8(output.stdout).unwrap(), output.status.code().expect("exits"))
 }
 
+/// A container: its init is the first of what is returned.
+fn container() -> (Running, Cgroup, Vec<u32>) {
+    const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
+    let inner = "sleep 600 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done; \
+                 echo ready; wait";
+    let (running, _) = start_command(Command::new("unshare").args([
+        "-pf",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        "-c",
+        inner,
+    ]));
+    let init = children(running.pid())[0];
+    let cgroup = Cgroup::of("readme", &format!("docker/{ID}"), init);
+    (running, cgroup, vec![init, sleep_of(init)])
+}
+
 #[test]
 fn every_recipe_runs_as_it_stands() {
+    if !is_root() {
+        return;
+    }
+    let (_running, _cgroup, container) = container();
+    // `--state dead` may have nothing to show otherwise.
+    let (_dead, _) = start_command(Command::new("unshare").args(DEAD));
     let recipes = blocks("```sh recipe");
-    assert!(recipes.len() >= 7);
+    assert!(recipes.len() >= 17);
     for recipe in recipes {
-        let (_, status) = cook(recipe);
+        let (_, status) = cook(recipe, container[1]);
         // A recipe may say no.
         assert!(status == 0 || (status == 1 && recipe.contains("jq -e")), "{recipe}: {status}");
     }
 }
+
+/// For `unshare`: a process whose `pid_for_children` is dead.
+const DEAD: [&str; 4] = ["-p", "bash", "-c", "/bin/true; echo ready; exec sleep 600"];
 
 #[test]
 fn recipes_find_what_they_are_for() {
     if !is_root() {
         return;
     }
-    let (_running, inits) = nest(2);
-    let (shell, _) = start_command(Command::new("unshare").args([
-        "-p",
-        "bash",
-        "-c",
-        "/bin/true; echo ready; exec sleep 600",
-    ]));
+    let (_running, _cgroup, members) = container();
+    let (shell, _) = start_command(Command::new("unshare").args(DEAD));
+    let (init, sleep) = (members[0], members[1]);
+    let id = namespace_of(init);
     let find = |part: &str| {
-        let recipe = blocks("```sh recipe").into_iter().find(|recipe| recipe.contains(part));
-        cook(recipe.unwrap_or_else(|| panic!("no recipe with {part}")))
+        let mut recipes = blocks("```sh recipe").into_iter();
+        let recipe = recipes.find(|recipe| recipe.contains(part));
+        cook(recipe.unwrap_or_else(|| panic!("no recipe with {part}")), sleep)
     };
-    let (ids, _) = find("'.namespaces[].id'");
-    assert!(ids.lines().any(|line| line == namespace_of(inits[1])), "{ids}");
-    let (rows, _) = find("@tsv");
-    assert!(rows.contains(&format!("{}\t{}\tbash\n", inits[0], namespace_of(inits[0]))), "{rows}");
+    assert_eq!(find("translate 2").0, format!("{sleep}\n{}\n", nspid(sleep)[1]));
+    assert_eq!(find("nsenter").0, "bash\n");
+    let host = namespace_of(std::process::id());
+    let own = nspid(sleep)[1];
+    assert_eq!(find(".levels").0, format!("{host}\t{sleep}\n{id}\t{own}\n"));
+    let tree = format!(" 2 processes, init {init} → 1 bash, docker 3f2a1b9c04de, owner root");
+    let rows = format!("─ {init} → 1 bash\n");
+    for (part, start) in [("pidns --root \"@$PID\"", ""), ("--container", &*format!("{host}  "))] {
+        let (text, _) = find(part);
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.contains(&tree) && text.contains(&rows), "{text}");
+    }
+    assert_eq!(find("--depth 0").0, format!("{init}\tbash\n{sleep}\tsleep\n"));
+    let (kept, _) = find("{id, state, members");
+    assert!(kept.starts_with(&format!("{{\"id\":\"{id}\",\"state\":\"live\"")), "{kept}");
+    assert!(find("pidns --state dead").0.contains("forks into it fail"));
     let (dead, _) = find("{id, holders}");
     assert!(
         dead.contains(&format!(
@@ -76,12 +115,15 @@ fn recipes_find_what_they_are_for() {
         )),
         "{dead}"
     );
+    assert!(find("> 10").0.starts_with(&format!("{host}\t")));
     let (_, status) = find("jq -e");
     assert_eq!(status, 1, "something was left behind");
-    let (pids, _) = find("\"sleep\"");
-    let sleep = *children(inits[1]).last().unwrap();
-    let expected: Vec<_> = nspid(sleep).iter().map(u32::to_string).collect();
-    assert!(pids.contains(&format!("[{}]\n", expected.join(","))), "{pids}");
+    assert!(find("'.namespaces[].id'").0.lines().any(|line| line == id));
+    let (pids, _) = find(".nspid");
+    assert!(pids.contains(&format!("[{sleep},{own}]\n")), "{pids}");
+    assert!(find("yq").0.lines().any(|line| line == sleep.to_string()));
+    let (later, _) = find("before.json");
+    assert!(later.contains(&format!("{id}  2 processes, init {init}, docker")), "{later}");
     let (complete, _) = find(".complete");
     assert!(complete.starts_with("true") || complete.starts_with("false\ncannot "), "{complete}");
 }

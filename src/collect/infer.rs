@@ -467,6 +467,7 @@ fn unread(id: NamespaceId) -> Namespace {
         parent: None,
         state: NamespaceState::Live,
         init: None,
+        member_count: None,
         owner: None,
         holders: Vec::new(),
         container: None,

@@ -10,6 +10,7 @@
 //! - `infer` places what may not be read
 //! - `state` live, dead or nascent
 //! - `diagnose` what could not be found out
+//! - `translate` PIDs elsewhere, without a scan
 
 mod container;
 mod diagnose;
@@ -21,6 +22,7 @@ pub mod parse;
 mod procfs;
 mod scan;
 mod state;
+mod translate;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter::successors;
@@ -40,6 +42,8 @@ use held::{Held, Met};
 use holders::Searches;
 use procfs::Procfs;
 use scan::{Found, Scan};
+
+pub use translate::{Named, translate};
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -131,6 +135,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
             namespace: mount,
         },
         searched: request.search.clone(),
+        selected: Vec::new(),
         complete: refusals.is_complete(),
         namespaces,
         processes,
@@ -217,6 +222,7 @@ fn describe(
             parent,
             state: NamespaceState::Live,
             init: None,
+            member_count: None,
             owner,
             holders: Vec::new(),
             container: None,

@@ -20,10 +20,15 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 const NS_GET_USERNS: Opcode = opcode::none(0xb7, 0x1);
 const NS_GET_PARENT: Opcode = opcode::none(0xb7, 0x2);
+const NS_GET_NSTYPE: Opcode = opcode::none(0xb7, 0x3);
 const NS_GET_OWNER_UID: Opcode = opcode::none(0xb7, 0x4);
 const NS_GET_TGID_FROM_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x7);
+const NS_GET_TGID_IN_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x9);
 const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 0xd);
 const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
+
+/// What `NS_GET_NSTYPE` says of a PID namespace, `CLONE_NEWPID`.
+const CLONE_NEWPID: i32 = 0x2000_0000;
 
 /// An open namespace. It holds that namespace in being.
 #[derive(Debug)]
@@ -64,6 +69,15 @@ impl NamespaceFd {
         Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
     }
 
+    /// Another descriptor of the same namespace.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let Self { ref fd, device, inode } = *self;
+        Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
+    }
+
     /// Device number of nsfs.
     #[must_use]
     pub fn device(&self) -> u64 {
@@ -74,6 +88,16 @@ impl NamespaceFd {
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
+    }
+
+    /// Whether it is a PID namespace; where the kernel does not say (before
+    /// Linux 4.11), it may well be.
+    #[must_use]
+    pub fn is_pid_namespace(&self) -> bool {
+        // SAFETY: `self` is on nsfs, whose NS_GET_NSTYPE takes no argument
+        // and returns a number.
+        let kind = unsafe { ioctl(&self.fd, Number::<NS_GET_NSTYPE>) };
+        kind.is_ok_and(|kind| kind == CLONE_NEWPID) || kind == Err(Errno::NOTTY)
     }
 
     /// The namespace that this one was made in (since Linux 4.9).
@@ -127,6 +151,19 @@ impl NamespaceFd {
         // by value and returns one.
         unsafe { ioctl(&self.fd, Translate::<NS_GET_TGID_FROM_PIDNS>(inner)) }
     }
+
+    /// This namespace's number for the process that the caller knows as `pid`,
+    /// or that has a thread so known. Takes no permission on the process
+    /// (since Linux 6.11).
+    ///
+    /// # Errors
+    /// `ESRCH` where there is none, or this namespace does not see it;
+    /// `ENOTTY` on older kernels.
+    pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_TGID_IN_PIDNS takes a PID
+        // by value and returns one.
+        unsafe { ioctl(&self.fd, Translate::<NS_GET_TGID_IN_PIDNS>(pid)) }
+    }
 }
 
 impl AsFd for NamespaceFd {
@@ -177,6 +214,31 @@ unsafe impl<const OPCODE: Opcode> Ioctl for NewFd<OPCODE> {
     ) -> io::Result<Self::Output> {
         // SAFETY: the ioctl succeeded, so this is the new descriptor.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// An ioctl without argument whose return value is a number.
+struct Number<const OPCODE: Opcode>;
+
+// SAFETY: no memory is passed.
+unsafe impl<const OPCODE: Opcode> Ioctl for Number<OPCODE> {
+    type Output = i32;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        OPCODE
+    }
+
+    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
+        ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        number: IoctlOutput,
+        _: *mut rustix::ffi::c_void,
+    ) -> io::Result<Self::Output> {
+        Ok(number)
     }
 }
 

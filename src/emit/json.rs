@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize as _;
+use serde::Serialize;
 
 use super::Emitter;
 use super::escape::Json as Escaping;
@@ -17,12 +17,18 @@ pub struct Json {
 
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        self.write(&document(graph), out)
+    }
+}
+
+impl Json {
+    /// Writes one value.
+    pub fn write(&self, value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
         let mut out = Escaping::new(out);
-        let document = document(graph);
         if self.pretty {
-            document.serialize(&mut serde_json::Serializer::pretty(&mut out))?;
+            value.serialize(&mut serde_json::Serializer::pretty(&mut out))?;
         } else {
-            document.serialize(&mut serde_json::Serializer::new(&mut out))?;
+            value.serialize(&mut serde_json::Serializer::new(&mut out))?;
         }
         out.write_all(b"\n")?;
         out.flush()

@@ -15,7 +15,9 @@ use std::io::{self, Write};
 pub use dot::FOLD_LIMIT;
 pub use escape::Harmless;
 
+use crate::document;
 use crate::graph::PidGraph;
+use crate::model::Translation;
 
 /// A way to write a graph.
 pub trait Emitter {
@@ -61,6 +63,36 @@ impl Format {
             Self::Json => Box::new(json::Json { pretty: look.pretty }),
             Self::Yaml => Box::new(yaml::Yaml { terminal: look.terminal }),
             Self::Dot => Box::new(dot::Dot),
+        }
+    }
+}
+
+/// The formats of a translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TranslationFormat {
+    /// The number alone, for `$(…)`.
+    Text,
+    /// Every level, as the published schema has it.
+    Json,
+}
+
+impl TranslationFormat {
+    /// Writes a translation.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn emit(
+        self,
+        translation: &Translation,
+        look: Look,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        match self {
+            Self::Text => writeln!(out, "{}", translation.translated),
+            Self::Json => {
+                let wire = document::Translation::from(translation);
+                json::Json { pretty: look.pretty }.write(&wire, out)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::graph::PidGraph;
-use crate::model::{Container, Evidence, Holder, Namespace, NamespaceState, Process};
+use crate::model::{Container, Evidence, Holder, Namespace, NamespaceState, Pid, Process};
 
 /// Holders named one by one; the rest are counted.
 const HOLDERS: usize = 3;
@@ -26,17 +26,23 @@ pub enum Tone {
 pub fn about(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Tone, String)> {
     let mut said = Vec::new();
     let mut plain = |text: String| said.push((Tone::Plain, text));
-    match graph.members(namespace).len() {
+    let shown = graph.members(namespace).len();
+    match namespace.member_count.unwrap_or(shown) {
         0 if namespace.state != NamespaceState::Live => {}
         0 => plain("no visible process".to_owned()),
         1 => plain("1 process".to_owned()),
-        count => plain(format!("{count} processes")),
+        count if shown == count || shown == 0 => plain(format!("{count} processes")),
+        count => plain(format!("{count} processes ({shown} shown)")),
     }
     let init = namespace.init.and_then(|init| graph.process(init));
     if namespace.state == NamespaceState::Live {
-        // That of a root is its first member.
-        if let Some(init) = init.filter(|init| init.nspid.len() > 1) {
-            plain(format!("init {}", Named { process: init, arrow }));
+        match (namespace.init, init) {
+            // That of a root is its first member.
+            (_, Some(init)) if init.nspid.len() < 2 => {}
+            (_, Some(init)) => plain(format!("init {}", Named { process: init, arrow })),
+            // Not selected.
+            (Some(pid), None) if pid != Pid::INIT => plain(format!("init {pid}")),
+            (_, None) => {}
         }
         if let Some(container) = &namespace.container {
             plain(about_container(container));
@@ -75,7 +81,11 @@ fn why_dead(graph: &PidGraph, namespace: &Namespace, init: Option<&Process>) -> 
     let parent = |process: &Process| process.ppid.and_then(|ppid| graph.process(ppid));
     // Writing to a String does not fail.
     let _ = match init {
-        None => write!(text, "is gone"),
+        None => match namespace.init {
+            None => write!(text, "is gone"),
+            // Not selected.
+            Some(init) => write!(text, "{init} has terminated"),
+        },
         Some(init) if init.is_zombie() => match parent(init) {
             Some(parent) => {
                 write!(
@@ -127,9 +137,10 @@ pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
     let mut text = String::new();
     for (index, holder) in holders.iter().take(HOLDERS).enumerate() {
         text.push_str(if index == 0 { "held by " } else { ", " });
-        let mut of = |pid| {
-            let comm = graph.process(pid).map_or("", |process| process.comm.as_str());
-            write!(text, "{pid} {comm}")
+        // Its name is not known where it was not selected.
+        let mut of = |pid| match graph.process(pid) {
+            Some(process) => write!(text, "{pid} {}", process.comm),
+            None => write!(text, "{pid}"),
         };
         let _ = match holder {
             Holder::Fd { pid, fd } => of(*pid).and_then(|()| write!(text, " (fd {fd})")),

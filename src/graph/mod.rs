@@ -4,10 +4,15 @@
 //! The only room that names petgraph. Whatever leaves it is sorted, as
 //! petgraph gives neighbours newest first, and in the words of the model.
 
+mod select;
+mod translate;
+
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, Snapshot};
+
+pub use select::{Glob, Members, Selection, User};
 
 /// What a node stands for, by its place in the snapshot.
 #[derive(Clone, Copy, Debug)]

@@ -199,6 +199,66 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
     (running, inits)
 }
 
+/// The `sleep` of an init of [`nest`], as soon as it is one.
+pub fn sleep_of(init: u32) -> u32 {
+    let find = || children(init).into_iter().find(|&pid| comm(pid) == "sleep");
+    until("sleep sleeps", || find().is_some());
+    find().expect("it stays")
+}
+
+/// A cgroup hierarchy of our own, as a container runtime names its cgroups.
+pub struct Cgroup {
+    name: String,
+    mount: tempfile::TempDir,
+    path: String,
+}
+
+impl Cgroup {
+    /// The cgroup at `path` of a new hierarchy called `name`, with one process.
+    pub fn of(name: &str, path: &str, pid: u32) -> Self {
+        let mount = tempfile::tempdir().expect("is made");
+        let name = format!("name=pidns-{name}-{}", std::process::id());
+        let cgroup = Self { name, mount, path: path.to_owned() };
+        assert!(cgroup.mount());
+        let dir = cgroup.mount.path().join(path);
+        std::fs::create_dir_all(&dir).expect("is made");
+        std::fs::write(dir.join("cgroup.procs"), pid.to_string()).expect("moves");
+        cgroup
+    }
+
+    fn mount(&self) -> bool {
+        let options = format!("none,{}", self.name);
+        let mut command = Command::new("mount");
+        command.args(["-t", "cgroup", "-o", &options, "none"]).arg(self.mount.path());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let top = self.mount.path();
+        let procs = |dir: &Path| std::fs::read_to_string(dir.join("cgroup.procs"));
+        // Whoever is still in there goes back to the top.
+        for dir in Path::new(&self.path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
+            let dir = top.join(dir);
+            for pid in procs(&dir).unwrap_or_default().lines() {
+                let _ = std::fs::write(top.join("cgroup.procs"), pid);
+            }
+            let _ = std::fs::remove_dir(&dir);
+        }
+        // The hierarchy goes soon after its last mount, unless the kernel was
+        // not done with the cgroups then.
+        for _ in 0..20 {
+            let _ = Command::new("umount").arg(top).status();
+            std::thread::sleep(Duration::from_millis(100));
+            let left = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            if !left.contains(&self.name) || !self.mount() {
+                break;
+            }
+        }
+    }
+}
+
 /// Waits until `condition` holds.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -255,6 +315,7 @@ pub struct Document {
     pub host: Host,
     pub procfs: Procfs,
     pub searched: Vec<String>,
+    pub selected: Vec<Criterion>,
     pub complete: bool,
     pub roots: Vec<String>,
     pub namespaces: Vec<Namespace>,
@@ -287,6 +348,13 @@ pub struct Procfs {
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+pub struct Criterion {
+    pub by: String,
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct Namespace {
     pub id: String,
     pub inode: Option<u64>,
@@ -298,6 +366,7 @@ pub struct Namespace {
     pub state: String,
     pub init: Option<u32>,
     pub members: Vec<u32>,
+    pub member_count: usize,
     pub owner: Option<Owner>,
     pub holders: Vec<Holder>,
     pub container: Option<Container>,
@@ -406,9 +475,15 @@ impl Document {
                 .map(|process| process.pid)
                 .collect();
             assert_eq!(namespace.members, members, "{id}");
-            if let Some(init) = namespace.init {
+            let whole = self.selected.is_empty();
+            if let Some(init) = namespace.init.filter(|&pid| whole || members.contains(&pid)) {
                 assert_eq!(self.process(init).nspid.last(), Some(&1), "{id}");
             }
+            assert!(
+                namespace.member_count == members.len()
+                    || (!whole && namespace.member_count > members.len()),
+                "{id}"
+            );
             assert!(before.insert(id, namespace).is_none(), "{id} comes once");
         }
         assert!(self.processes.is_sorted_by(|one, other| one.pid < other.pid));

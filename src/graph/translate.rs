@@ -1,0 +1,187 @@
+//! From a PID in one namespace to that of the same process in another.
+
+use std::collections::HashMap;
+use std::iter::successors;
+
+use super::PidGraph;
+use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation};
+
+impl PidGraph {
+    /// What the process that has `pid` in `from` is called in `to`. Without
+    /// either: between the namespace of the /proc that was read and the
+    /// process's own; without one of them, that of the /proc stands for it.
+    ///
+    /// # Errors
+    /// There is no such namespace or process, or it is not visible there.
+    pub fn translate(
+        &self,
+        pid: Pid,
+        from: Option<NamespaceRef>,
+        to: Option<NamespaceRef>,
+    ) -> Result<Translation, NotFound> {
+        let home = self.snapshot.procfs.namespace;
+        let inward = from.is_none() && to.is_none();
+        let from = from.map(|from| self.resolve(from)).transpose()?;
+        let to = to.map(|to| self.resolve(to)).transpose()?;
+        let process = match from {
+            Some(from) if Some(from) != home => self.process_in(from, pid),
+            _ => self.process(pid),
+        };
+        let process = process.ok_or(NotFound::Process { pid, namespace: from })?;
+        let levels = self.levels(process);
+        let (to, translated) = if inward {
+            let own = levels.last().map_or(process.pid, |own| own.pid);
+            (process.namespace, own)
+        } else {
+            match to {
+                Some(to) if Some(to) != home => (Some(to), self.number(process, &levels, to)?),
+                _ => (home, process.pid),
+            }
+        };
+        Ok(Translation { pid, from: from.or(home), to, translated, levels })
+    }
+
+    /// A process's PIDs with the namespaces that they are in, outermost first.
+    fn levels(&self, process: &Process) -> Vec<Level> {
+        let mut namespace = process.namespace;
+        let mut levels: Vec<_> = process
+            .nspid
+            .iter()
+            .rev()
+            .map(|&pid| {
+                let level = Level { namespace, pid };
+                namespace = namespace.and_then(|id| self.namespace(id)?.parent);
+                level
+            })
+            .collect();
+        if levels.is_empty() {
+            levels.push(Level { namespace: None, pid: process.pid });
+        }
+        levels.reverse();
+        // Known even where the process's own is not.
+        if let Some(outermost) = levels.first_mut() {
+            outermost.namespace = self.snapshot.procfs.namespace.or(outermost.namespace);
+        }
+        levels
+    }
+
+    /// A process's PID in one of the namespaces that it may be visible in.
+    fn number(
+        &self,
+        process: &Process,
+        levels: &[Level],
+        to: NamespaceId,
+    ) -> Result<Pid, NotFound> {
+        if let Some(level) = levels.iter().find(|level| level.namespace == Some(to)) {
+            return Ok(level.pid);
+        }
+        let (pid, namespace) = (process.pid, to);
+        let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
+        let mut visible = successors(Some(own), |&id| self.namespace(id)?.parent);
+        Err(if visible.any(|id| id == to) {
+            NotFound::NotTold { pid, namespace }
+        } else {
+            NotFound::NotVisible { pid, namespace }
+        })
+    }
+
+    /// The process with that PID in a namespace: a member of it or of one below.
+    fn process_in(&self, namespace: NamespaceId, pid: Pid) -> Option<&Process> {
+        let mut below = HashMap::from([(namespace, 0)]);
+        let mut todo = vec![self.namespace(namespace)?];
+        while let Some(above) = todo.pop() {
+            let depth = below[&above.id] + 1;
+            for child in self.children(above) {
+                below.insert(child.id, depth);
+                todo.push(child);
+            }
+        }
+        self.processes().iter().find(|process| {
+            let depth = process.namespace.and_then(|own| below.get(&own));
+            depth.is_some_and(|depth| process.nspid.iter().rev().nth(*depth) == Some(&pid))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
+    fn id(inode: u64) -> NamespaceRef {
+        NamespaceRef::Id(NamespaceId::Inode(inode))
+    }
+
+    fn translated(
+        graph: &PidGraph,
+        raw: u32,
+        from: impl Into<Option<NamespaceRef>>,
+        to: impl Into<Option<NamespaceRef>>,
+    ) -> Result<u32, String> {
+        let translation = graph.translate(pid(raw), from.into(), to.into());
+        translation.map(|it| it.translated.as_u32()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn up_down_and_inward() {
+        let graph = PidGraph::new(farm());
+        let (host, container) = (id(4_026_531_836), id(4_026_532_179));
+        assert_eq!(translated(&graph, 7, None, None), Ok(2));
+        assert_eq!(translated(&graph, 4, None, None), Ok(4));
+        assert_eq!(translated(&graph, 7, None, container), Ok(2));
+        assert_eq!(translated(&graph, 7, host, container), Ok(2));
+        assert_eq!(translated(&graph, 2, container, None), Ok(7));
+        assert_eq!(translated(&graph, 2, container, container), Ok(2));
+        assert_eq!(translated(&graph, 2, NamespaceRef::Of(pid(6)), host), Ok(7));
+        let levels = graph.translate(pid(7), None, None).unwrap().levels;
+        let levels: Vec<_> = levels
+            .iter()
+            .map(|level| (level.namespace.unwrap().to_string(), level.pid.as_u32()))
+            .collect();
+        assert_eq!(
+            levels,
+            [("pid:[4026531836]".to_owned(), 7), ("pid:[4026532179]".to_owned(), 2)]
+        );
+    }
+
+    #[test]
+    fn a_plain_no_says_which() {
+        let graph = PidGraph::new(farm());
+        let (container, dead) = (id(4_026_532_179), id(4_026_532_180));
+        let process = Some(NamespaceRef::Of(pid(98)));
+        for (raw, from, to, expected) in [
+            (99, None, None, "no process 99"),
+            (99, Some(container), None, "no process 99 in pid:[4026532179]"),
+            (4, None, Some(container), "process 4 is not visible in pid:[4026532179]"),
+            (7, None, Some(dead), "process 7 is not visible in pid:[4026532180]"),
+            (7, Some(id(5)), None, "no namespace pid:[5]"),
+            (7, None, process, "no process 98"),
+        ] {
+            assert_eq!(translated(&graph, raw, from, to).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn what_this_proc_does_not_tell_is_said_to_be_so() {
+        // The viewer reads the /proc of the inner namespace.
+        let mut inner = snapshot(
+            vec![namespace(10, None), namespace(20, Some(10))],
+            vec![process(&[2], Some(20)), process(&[3], None)],
+        );
+        inner.procfs.namespace = Some(NamespaceId::Inode(20));
+        let graph = PidGraph::new(inner);
+        assert_eq!(
+            translated(&graph, 2, None, id(10)),
+            Err("this /proc does not tell the PID of process 2 in pid:[10]".to_owned())
+        );
+        assert_eq!(
+            translated(&graph, 3, None, id(10)),
+            Err("the namespace of process 3 is ambiguous".to_owned())
+        );
+        assert_eq!(translated(&graph, 3, None, None), Ok(3));
+    }
+}

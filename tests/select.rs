@@ -1,0 +1,213 @@
+//! Parts of the hierarchy, live and out of a saved document.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use common::*;
+
+/// What is shown of those namespaces and processes alone: other tests make
+/// and end theirs meanwhile.
+fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
+    let ids: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
+    let ours = document.namespaces.iter().filter(|namespace| ids.contains(&namespace.id));
+    ours.map(|namespace| (namespace.id.clone(), namespace.members.clone())).collect()
+}
+
+#[test]
+fn processes_bring_their_branch_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(3);
+    let sleep = sleep_of(inits[1]);
+    let document = Document::of(&[&sleep.to_string()]);
+    let expected = [(namespace_of(inits[0]), vec![]), (namespace_of(inits[1]), vec![sleep])];
+    assert_eq!(ours(&document, &inits), expected);
+    assert_eq!(document.namespaces.len(), 3, "these and the host's");
+    assert_eq!(document.processes.len(), 1);
+    assert_eq!(document.selected[0].by, "pid");
+    assert_eq!(document.selected[0].values, [sleep.to_string()]);
+    let counts: Vec<_> = document.namespaces[1..].iter().map(|it| it.member_count).collect();
+    assert_eq!(counts, [3, 3], "an init, its sleep and its unshare");
+    let text = stdout(&pidns(&["-q", &sleep.to_string()]));
+    let numbers: Vec<_> = nspid(sleep).iter().map(u32::to_string).collect();
+    assert!(text.ends_with(&format!("      └─ {} sleep\n", numbers.join(" → "))), "{text}");
+    assert!(text.contains("3 processes (1 shown), init "), "{text}");
+}
+
+#[test]
+fn a_root_may_be_named_in_every_way() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(3);
+    let id = namespace_of(inits[1]);
+    let inode = id.trim_start_matches("pid:[").trim_end_matches(']').to_owned();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ns");
+    fs::write(&file, "").unwrap();
+    let proc_file = format!("/proc/{}/ns/pid", inits[1]);
+    let bind = format!(
+        "mount --bind {proc_file} {0}; {PIDNS} -q -f json --root {0}; umount {0}",
+        file.display()
+    );
+    let bound = stdout(&run(Command::new("unshare").args(["-m", "bash", "-c", &bind])));
+    let mut documents = vec![Document::read(&bound)];
+    let of = format!("@{}", sleep_of(inits[1]));
+    for root in [&id, &inode, &of, &proc_file] {
+        documents.push(Document::of(&["--root", root]));
+    }
+    for document in documents {
+        assert_eq!(document.roots, std::slice::from_ref(&id));
+        let expected: Vec<_> = inits[1..]
+            .iter()
+            .map(|&init| (namespace_of(init), [vec![init], children(init)].concat()))
+            .collect();
+        assert_eq!(ours(&document, &inits), expected);
+        assert_eq!(document.namespaces.len(), 2);
+        assert_eq!(document.namespaces[0].level, 0);
+        let selected = &document.selected[0];
+        assert_eq!((selected.by.as_str(), &selected.values), ("root", &vec![id.clone()]));
+    }
+}
+
+#[test]
+fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(3);
+    let sleeps: Vec<_> = inits.iter().map(|&init| sleep_of(init)).collect();
+    let (sleep, outer) = (sleeps[2].to_string(), namespace_of(inits[0]));
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved.json");
+    // Without holders: another test's pidns may be one at times.
+    let search = ["--search", "processes", "-q"];
+    fs::write(&saved, stdout(&pidns(&[&search[..], &["-f", "json"]].concat()))).unwrap();
+    let saved = saved.to_str().unwrap();
+    for selection in [
+        &[sleep.as_str()][..],
+        &["--comm", "sl??p"],
+        &["--depth", "1"],
+        &["--depth", "0", "--members", "none"],
+        &["--members", "init"],
+        &["--user", "root", "--comm", "unshare"],
+        &["--user", "0", "--comm", "[!s]*"],
+        &["--state", "live", "--comm", "bash"],
+    ] {
+        // Below what no other test touches.
+        let arguments = [&["--root", outer.as_str()], selection].concat();
+        let live = [&search[..], arguments.as_slice()].concat();
+        let replayed = [&["-i", saved], arguments.as_slice()].concat();
+        for format in ["text", "dot"] {
+            let run = |arguments: &[&str]| {
+                let text = stdout(&pidns(&[&["-f", format], arguments].concat()));
+                // The title of a picture says when.
+                let lines = text.lines().filter(|line| !line.contains("label=<PID namespaces"));
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(run(&live), run(&replayed), "{arguments:?}");
+        }
+        let run = |arguments: &[&str]| {
+            Document::read(&stdout(&pidns(&[&["-f", "json"], arguments].concat())))
+        };
+        let (live, replayed) = (run(&live), run(&replayed));
+        assert_eq!(live.namespaces, replayed.namespaces, "{arguments:?}");
+        assert_eq!(live.processes, replayed.processes, "{arguments:?}");
+        assert_eq!(live.selected, replayed.selected, "{arguments:?}");
+        // A selected document is read like any other, and selected again.
+        let selected =
+            stdout(&pidns(&[&["-i", saved, "-f", "json"], arguments.as_slice()].concat()));
+        let again =
+            pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", "json"]), selected.as_bytes());
+        assert_eq!(selected, again, "{arguments:?}");
+        let text = stdout(&pidns(&[&["-i", saved], arguments.as_slice()].concat()));
+        let again = pipe(Command::new(PIDNS).args(["-q", "-i", "-"]), selected.as_bytes());
+        assert_eq!(text, again, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_dead_are_shown_with_who_keeps_them() {
+    if !is_root() {
+        return;
+    }
+    let (shell, _) = start_command(Command::new("unshare").args([
+        "-p",
+        "bash",
+        "-c",
+        "/bin/true; echo ready; exec sleep 600",
+    ]));
+    let document = Document::of(&["--state", "dead"]);
+    let holder = document.process(shell.pid());
+    assert_eq!(holder.comm, "sleep");
+    let held = document.namespaces.iter().find(|it| {
+        it.state == "dead" && format!("{:?}", it.holders).contains(&format!("pid: {}", shell.pid()))
+    });
+    assert!(held.is_some(), "{document:?}");
+    let text = stdout(&pidns(&["-q", "--state", "dead"]));
+    assert!(text.contains(&format!("held by {} sleep (pid_for_children)", shell.pid())), "{text}");
+}
+
+#[test]
+fn a_plain_no_is_one_line_and_status_1() {
+    let gone = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
+    let pid = gone.id().to_string();
+    drop(gone.wait_with_output());
+    let of = format!("@{pid}");
+    for (arguments, expected) in [
+        (&[pid.as_str()][..], format!("pidns: no process {pid}\n")),
+        (&["--root", &of], format!("pidns: no process {pid}\n")),
+        (&["--root", "5"], "pidns: no namespace pid:[5]".to_owned()),
+        (&["--comm", "no*one"], "pidns: nothing matches comm no*one".to_owned()),
+        (
+            &["--state", "live", "--container", "?"],
+            "pidns: nothing matches container ? and state live".to_owned(),
+        ),
+    ] {
+        for format in ["text", "json", "yaml", "dot"] {
+            let output = pidns(&[arguments, &["-f", format]].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            assert!(stderr.starts_with(&expected), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_name_of_a_namespace_that_makes_no_sense_gets_one_line_and_status_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let saved = saved.to_str().unwrap();
+    for (arguments, expected) in [
+        (
+            &["--root", "/etc/passwd"][..],
+            "pidns: cannot use /etc/passwd: not a PID namespace\n".to_owned(),
+        ),
+        (
+            &["--root", "/proc/self/ns/mnt"],
+            "pidns: cannot use /proc/self/ns/mnt: not a PID namespace\n".to_owned(),
+        ),
+        (
+            &["--root", "/no/such"],
+            "pidns: cannot read /no/such: No such file or directory (os error 2)\n".to_owned(),
+        ),
+        (
+            &["-i", saved, "--root", "/proc/self/ns/pid"],
+            format!(
+                "pidns: cannot look for /proc/self/ns/pid in {saved}: \
+                 a path names a namespace of this host\n"
+            ),
+        ),
+    ] {
+        let output = pidns(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    }
+}

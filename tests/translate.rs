@@ -1,0 +1,201 @@
+//! PIDs from any level to any other, by the kernel's word and by a scan.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use common::*;
+use pidns::collect::{self, Named, Request};
+use pidns::graph::PidGraph;
+use pidns::model::{NamespaceRef, Pid, Source};
+
+fn pid(raw: u32) -> Pid {
+    Pid::new(raw).expect("is a PID")
+}
+
+/// Whether the kernel, the scan and `NSpid` agree on every process of those
+/// nests, translated from every namespace that it is visible in to every
+/// namespace that there is. Counts the translations.
+fn agree(nests: &[Vec<u32>]) -> usize {
+    let request = Request { procfs: "/proc".into(), search: [Source::Processes].into() };
+    let graph = PidGraph::new(collect::collect(&request).unwrap());
+    let host = std::process::id();
+    let inits = [host].into_iter().chain(nests.iter().flatten().copied());
+    let namespaces: Vec<_> =
+        inits.map(|init| (NamespaceRef::Of(pid(init)), namespace_of(init))).collect();
+    let mut count = 0;
+    for nest in nests {
+        let lineage = std::iter::once(&host).chain(nest).map(|&init| namespace_of(init));
+        let lineage: Vec<_> = lineage.collect();
+        for process in nest.iter().flat_map(|&init| [init, sleep_of(init)]) {
+            let numbers: BTreeMap<_, _> = lineage.iter().zip(nspid(process)).collect();
+            for (from, from_id) in &namespaces {
+                let Some(&number) = numbers.get(from_id) else { continue };
+                for (to, to_id) in &namespaces {
+                    let scanned = graph.translate(pid(number), Some(*from), Some(*to));
+                    let named = [*from, *to].map(Named::by);
+                    let [from, to] = named.each_ref().map(Some);
+                    let asked = collect::translate(Path::new("/proc"), pid(number), from, to);
+                    assert_eq!(asked.unwrap().expect("the ioctls serve"), scanned);
+                    match numbers.get(to_id) {
+                        Some(&there) => {
+                            let translation = scanned.unwrap();
+                            assert_eq!(translation.translated, pid(there));
+                            let levels = translation.levels.iter().map(|it| it.pid.as_u32());
+                            assert_eq!(levels.collect::<Vec<_>>(), nspid(process));
+                        }
+                        None => assert_eq!(
+                            scanned.unwrap_err().to_string(),
+                            format!("process {process} is not visible in {to_id}")
+                        ),
+                    }
+                    count += 1;
+                }
+            }
+        }
+    }
+    count
+}
+
+#[test]
+fn between_any_two_of_33_levels_the_kernel_the_scan_and_status_agree() {
+    if !is_root() {
+        return;
+    }
+    // In a namespace of its own there are as many levels less.
+    let depth = 33 - nspid(std::process::id()).len();
+    let (_nest, inits) = nest(depth);
+    let both = (depth + 1) * (depth + 2) - 2;
+    assert_eq!(agree(&[inits]), both * (depth + 1));
+}
+
+#[test]
+fn in_a_forest_they_agree_on_what_is_not_visible_too() {
+    if !is_root() {
+        return;
+    }
+    let nests = [2, 1, 4, 3].map(nest);
+    let inits: Vec<_> = nests.iter().map(|(_, inits)| inits.clone()).collect();
+    // Levels that two processes each of every namespace are visible in, by 11.
+    assert_eq!(agree(&inits), 2 * (2 + 3 + 2 + 2 + 3 + 4 + 5 + 2 + 3 + 4) * 11);
+}
+
+/// Runs translate; what it printed, or why it did not.
+fn translate(arguments: &[&str]) -> Result<u32, String> {
+    let output = pidns(&[&["translate"], arguments].concat());
+    match output.status.code() {
+        Some(0) => Ok(stdout(&output).trim_end().parse().expect("is a number")),
+        Some(1) => {
+            assert!(output.stdout.is_empty());
+            Err(String::from_utf8(output.stderr).unwrap())
+        }
+        other => panic!("{arguments:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_way_of_asking_has_the_same_answer_live_and_replayed() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(3);
+    let process = sleep_of(inits[2]);
+    let levels = [std::process::id(), inits[0], inits[1], inits[2]];
+    let numbers = nspid(process);
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved.yaml");
+    std::fs::write(&saved, stdout(&pidns(&["-q", "-f", "yaml"]))).unwrap();
+    let saved = saved.to_str().unwrap();
+    let number = |level: usize| numbers[level].to_string();
+    let inode = |level: usize| {
+        let id = namespace_of(levels[level]);
+        id.trim_start_matches("pid:[").trim_end_matches(']').to_owned()
+    };
+    let of = |level: usize| format!("@{}", levels[level]);
+    for (arguments, expected) in [
+        (vec![number(0)], Ok(numbers[3])),
+        (vec![number(2), "--from".into(), of(2)], Ok(numbers[0])),
+        (vec![number(2), "--from".into(), inode(2)], Ok(numbers[0])),
+        (vec![number(2), "--from".into(), namespace_of(inits[1])], Ok(numbers[0])),
+        (vec![number(0), "--to".into(), inode(1)], Ok(numbers[1])),
+        (vec![number(1), "--from".into(), of(1), "--to".into(), of(3)], Ok(numbers[3])),
+        (vec![number(3), "--from".into(), inode(3), "--to".into(), inode(2)], Ok(numbers[2])),
+        (vec![number(0), "--to".into(), "5".into()], Err("pidns: no namespace pid:[5]".to_owned())),
+        (
+            vec!["1".into(), "--to".into(), of(1)],
+            Err(format!("pidns: process 1 is not visible in {}\n", namespace_of(inits[0]))),
+        ),
+        (
+            vec!["4000000".into(), "--from".into(), of(1)],
+            Err(format!("pidns: no process 4000000 in {}", namespace_of(inits[0]))),
+        ),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        for answer in [translate(&arguments), translate(&[&arguments, &["-i", saved][..]].concat())]
+        {
+            match (&answer, &expected) {
+                (Ok(one), Ok(other)) => assert_eq!(one, other, "{arguments:?}"),
+                (Err(one), Err(other)) => assert!(one.starts_with(other), "{one}"),
+                _ => panic!("{arguments:?}: {answer:?}"),
+            }
+        }
+    }
+    let file = format!("/proc/{}/ns/pid", inits[1]);
+    assert_eq!(translate(&[&number(2), "--from", &file]), Ok(numbers[0]));
+}
+
+#[test]
+fn a_thread_is_no_process() {
+    // Its number is one to the kernel, but means no process to a user.
+    let (running, names) = start_command(Command::new("python3").args([
+        "-c",
+        "import threading, time\n\
+         t = threading.Thread(target=time.sleep, args=(600,)); t.start()\n\
+         print('thread', t.native_id); print('ready', flush=True)",
+    ]));
+    let tid = names["thread"].to_string();
+    assert_ne!(names["thread"], running.pid());
+    assert_eq!(translate(&[&tid]), Err(format!("pidns: no process {tid}\n")));
+    assert_eq!(translate(&[&running.pid().to_string()]), Ok(running.pid()));
+}
+
+#[test]
+fn the_json_says_every_level_and_holds_to_its_schema() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(2);
+    let output = pidns(&["translate", &inits[1].to_string(), "-f", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = stdout(&pidns(&["schema", "translation"]));
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let levels = json["levels"].as_array().unwrap();
+    let pids: Vec<_> = levels.iter().map(|level| level["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids, nspid(inits[1]).into_iter().map(u64::from).collect::<Vec<_>>());
+    assert_eq!(json["to"], namespace_of(inits[1]).as_str());
+    assert_eq!(json["from"], namespace_of(std::process::id()).as_str());
+    assert_eq!(json["translated"], 1);
+    // Nothing that is written is missing in the schema.
+    let named: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), named);
+}
+
+#[test]
+fn another_proc_is_asked_by_a_scan() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(2);
+    // The host's /proc, for a viewer in a namespace of its own.
+    let inner = inits[1].to_string();
+    let script = format!(
+        "mount --bind /proc /mnt && exec unshare -pf --mount-proc {PIDNS} translate {inner} --procfs /mnt"
+    );
+    let output = run(Command::new("unshare").args(["-m", "bash", "-c", &script]));
+    assert_eq!(stdout(&output), "1\n");
+}
