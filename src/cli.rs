@@ -493,8 +493,22 @@ pub fn man() -> io::Result<Vec<u8>> {
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
-    man.render_subcommands_section(&mut page)?;
     let mut more = Roff::new();
+    more.control("SH", ["COMMANDS"]);
+    let mut program = Cli::command();
+    program.build();
+    for command in program.get_subcommands_mut() {
+        let usage = command.render_usage().to_string();
+        more.control("SS", [usage.trim_start_matches("Usage: ")]);
+        let about = command.get_long_about().or_else(|| command.get_about());
+        more.text([roman(about.map(ToString::to_string).unwrap_or_default())]);
+        for argument in command.get_arguments().filter(|it| it.get_id() != "help") {
+            let help = argument.get_long_help().or_else(|| argument.get_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let name = argument.to_string();
+            more.control("TP", []).text([bold(name)]).text([roman(help)]);
+        }
+    }
     more.control("SH", ["EXIT STATUS"]);
     for (status, meaning) in EXIT_STATUS {
         more.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);

@@ -210,13 +210,38 @@ fn the_manual_page_is_one_and_names_every_option() {
     let text =
         pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
     for option in [
-        "--format", "--search", "--procfs", "--pretty", "--color", "--ascii", "--strict", "--quiet",
+        "--format",
+        "--search",
+        "--procfs",
+        "--input",
+        "--root",
+        "--depth",
+        "--members",
+        "--comm",
+        "--user",
+        "--container",
+        "--state",
+        "--pretty",
+        "--color",
+        "--ascii",
+        "--strict",
+        "--quiet",
+        "pidns translate",
+        "--from",
+        "--to",
     ] {
         assert!(text.contains(option), "{option} in {text}");
     }
-    for section in
-        ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
-    {
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "COMMANDS",
+        "EXIT STATUS",
+        "EXAMPLES",
+        "SEE ALSO",
+    ] {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");
     }
 }
