@@ -50,7 +50,7 @@ const PARENTS: [(&str, &str, bool); 6] = [
 
 /// Reads the container of a process; `None` where there is none, or its
 /// cgroups may not be read.
-pub fn of_process(place: &mut Place<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
+pub(super) fn of_process(place: &mut Place<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
     let (dir, name) = place.name(c"cgroup");
     read(dir, name, buffer).ok()?;
     of_cgroups(buffer)
@@ -78,9 +78,9 @@ fn container(path: &str) -> Option<Container> {
         let (runtime, id) = named(name)
             .or_else(|| below(parent, name))
             .or_else(|| ctr(&segments[..=index]))
-            .or_else(|| {
-                is_hex(name).then_some(()).and(pod(parent)).map(|_| ("kubernetes", name))
-            })?;
+            .or_else(|| is_hex(name).then_some(()).and(pod(parent)).map(|_| ("kubernetes", name)))
+            // Anyone may call a cgroup `lxc.payload.`, or `machine-.scope`.
+            .filter(|(_, id)| !id.is_empty())?;
         // A container may have a node of a cluster inside, with pods: the
         // nearest pod above is its own.
         let pod = segments[..=index].iter().rev().find_map(|segment| pod(segment));
@@ -109,8 +109,7 @@ fn named(name: &str) -> Option<(&'static str, &str)> {
 fn below<'a>(parent: &str, name: &'a str) -> Option<(&'static str, &'a str)> {
     let rule = PARENTS.iter().find(|(above, ..)| *above == parent)?;
     let &(_, runtime, hex) = rule;
-    let fits = if hex { is_hex(name) } else { !name.is_empty() };
-    fits.then_some((runtime, name))
+    (!hex || is_hex(name)).then_some((runtime, name))
 }
 
 /// `ctr run` in containerd's namespace `default`: at the top, as anyone may
@@ -286,6 +285,16 @@ mod tests {
             read("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"),
             "systemd machine-qemu-1-vm.scope -"
         );
+    }
+
+    #[test]
+    fn what_has_no_name_is_no_container() {
+        for path in ["/lxc.payload.", "/lxc/", "/default/", "/docker/buildkit/", "/machine-.slice"]
+        {
+            assert_eq!(read(path), "none", "{path}");
+        }
+        assert_eq!(read("/machine-.scope"), "systemd machine-.scope -");
+        assert_eq!(read("/lxc.payload.web/lxc.payload."), "lxc web -");
     }
 
     #[test]
