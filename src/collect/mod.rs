@@ -12,7 +12,7 @@
 //! - `diagnose` what could not be found out
 //! - `translate` PIDs elsewhere, without a scan
 
-mod container;
+pub mod container;
 mod diagnose;
 mod held;
 mod holders;

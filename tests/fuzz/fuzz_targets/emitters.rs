@@ -1,0 +1,37 @@
+//! A document with any text in it comes out of every emitter, in every look,
+//! harmless: text for a terminal has no control or format characters, text from
+//! elsewhere cannot break out of a DOT label or out of its line, and JSON and
+//! YAML read back as what was written.
+//!
+//! Bytes that begin with `{` are a document; of others one is built.
+
+#![no_main]
+
+use arbitrary::Unstructured;
+use libfuzzer_sys::{Corpus, fuzz_target};
+use pidns::document;
+use pidns::graph::PidGraph;
+use pidns_fuzz::{builder, defang, emitters};
+use serde_json::Value;
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    let built = !bytes.starts_with(b"{");
+    let parsed = if built {
+        builder::document(&mut Unstructured::new(bytes)).ok()
+    } else {
+        serde_json::from_slice::<Value>(bytes).ok()
+    };
+    let Some(document) = parsed else { return Corpus::Reject };
+    let Some(defanged) = defang::document(&document) else { return Corpus::Reject };
+    let Some(graph) = relate(&document) else {
+        assert!(!built, "{:?}: {document}", document::read(document.to_string().as_bytes()));
+        return Corpus::Reject;
+    };
+    let defanged = relate(&defanged).expect("only text differs");
+    emitters::check(&graph, &defanged);
+    Corpus::Keep
+});
+
+fn relate(document: &Value) -> Option<PidGraph> {
+    document::read(document.to_string().as_bytes()).ok().map(PidGraph::new)
+}

@@ -1,0 +1,35 @@
+//! `/proc/PID/mountinfo`, whatever its bytes, gives what it holds line by line:
+//! a mount written as the kernel writes it comes back, and what one line says
+//! does not depend on the others.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pidns::collect::parse::{NamespaceMount, hidepid, namespace_mounts, shows_root};
+
+fuzz_target!(|bytes: &[u8]| {
+    let lines = || bytes.split(|&byte| byte == b'\n');
+    let mounts: Vec<_> = namespace_mounts(bytes).collect();
+    let by_line: Vec<_> = lines().flat_map(namespace_mounts).collect();
+    assert_eq!(mounts, by_line);
+    assert_eq!(shows_root(bytes), lines().any(shows_root));
+    let device = |line| hidepid(line, 0, 21);
+    assert_eq!(device(bytes), lines().find_map(device));
+    for mount in mounts {
+        let again: Vec<_> = namespace_mounts(&as_the_kernel_writes(&mount)).collect();
+        assert_eq!(again, [mount]);
+    }
+});
+
+fn as_the_kernel_writes(mount: &NamespaceMount) -> Vec<u8> {
+    let mut line = format!("41 27 0:4 pid:[{}] ", mount.inode).into_bytes();
+    for &byte in &mount.path {
+        if b" \t\n\\".contains(&byte) {
+            line.extend(format!("\\{byte:03o}").into_bytes());
+        } else {
+            line.push(byte);
+        }
+    }
+    line.extend(b" rw shared:13 master:2 - nsfs nsfs rw");
+    line
+}

@@ -1,0 +1,47 @@
+//! `/proc/PID/status` and `/proc/PID/stat`, whatever their bytes, give a value:
+//! every PID is one, there are no more than namespaces nest, and name and PIDs
+//! written as the kernel writes them come back.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pidns::collect::parse::{Leaders, Status, leaders, stat_is_exiting, status};
+use pidns::model::{MAX_LEVEL, Pid};
+
+fuzz_target!(|bytes: &[u8]| {
+    let found = status(bytes);
+    assert!(found.nspid.len() <= MAX_LEVEL + 1);
+    assert!(found.nspid.iter().copied().chain(found.ppid).all(is_pid));
+    assert!(found.state == '?' || found.state.is_ascii_alphabetic());
+
+    let Leaders { session, group } = leaders(bytes);
+    assert!(session.into_iter().chain(group).all(is_pid));
+    let is_there = |name: &[u8]| bytes.windows(name.len()).any(|part| part == name);
+    assert!(session.is_none() || is_there(b"NSsid:"));
+    assert!(group.is_none() || is_there(b"NSpgid:"));
+
+    assert!(stat_is_exiting(bytes).is_none() || bytes.contains(&b')'));
+
+    let again = status(as_the_kernel_writes(&found).as_bytes());
+    assert_eq!(again, found);
+});
+
+fn is_pid(pid: Pid) -> bool {
+    i32::try_from(pid.as_u32()).is_ok_and(|pid| pid > 0)
+}
+
+fn as_the_kernel_writes(status: &Status) -> String {
+    let Status { comm, state, ppid, uid, nspid, kernel_thread, has_memory } = status;
+    let name = comm.replace('\\', "\\\\").replace('\n', "\\n");
+    let ppid = ppid.map_or(0, Pid::as_u32);
+    let uid = uid.map_or(String::new(), |uid| format!("Uid:\t{uid}\t0\t0\t0\n"));
+    let nspid: Vec<_> = nspid.iter().map(Pid::to_string).collect();
+    let nspid = nspid.join("\t");
+    let kernel_thread =
+        kernel_thread.map_or("", |is| ["Kthread:\t0\n", "Kthread:\t1\n"][usize::from(is)]);
+    let memory = if *has_memory { "VmPeak:\t    2920 kB\n" } else { "" };
+    format!(
+        "Name:\t{name}\nState:\t{state} (sleeping)\nPPid:\t{ppid}\n{uid}NSpid:\t{nspid}\n\
+         {kernel_thread}{memory}Threads:\t1\n"
+    )
+}

@@ -1,0 +1,299 @@
+//! Documents built out of a fuzzer's bytes: consistent, so that they are read,
+//! and with any text wherever text may be.
+
+use arbitrary::{Result, Unstructured};
+use serde_json::{Value, json};
+
+/// Text that means something somewhere: to a terminal, in a label, in YAML.
+const TOKENS: &[&str] = &[
+    "<",
+    ">",
+    "&",
+    "\"",
+    "'",
+    "</td>",
+    "]>;\n",
+    "<br/>",
+    "&lt;",
+    "&#39;",
+    "{|}",
+    "\\",
+    "\\n",
+    "\n",
+    "\r",
+    "\t",
+    "\0",
+    "\u{1b}[31m",
+    "\u{7f}",
+    "\u{85}",
+    "\u{9b}",
+    "\u{a0}",
+    "\u{ad}",
+    "\u{61c}",
+    "\u{200b}",
+    "\u{200e}",
+    "\u{2028}",
+    "\u{2029}",
+    "\u{202e}",
+    "\u{2066}",
+    "\u{feff}",
+    "\u{fffd}",
+    "\u{ffff}",
+    "\u{e0041}",
+    "\u{1f600}",
+    "e\u{301}",
+    " ",
+    "  ",
+    "- ",
+    ": ",
+    " #",
+    "? ",
+    "--- ",
+    "...",
+    "!x ",
+    "&a ",
+    "*a",
+    "%",
+    "|",
+    "@",
+    "`",
+    "~",
+    "null",
+    "0x1f",
+    "1e3",
+    "yes",
+];
+
+/// Where a namespace is.
+struct Place {
+    id: String,
+    parent: Option<usize>,
+    level: usize,
+    /// How deep below the namespace of the /proc that was read.
+    below: Option<usize>,
+}
+
+/// A document.
+///
+/// # Errors
+/// The bytes are too few.
+pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
+    let places = places(u)?;
+    let selected = several(u, 2, criterion)?;
+    let whole = selected.is_empty();
+    let procfs = places.iter().find(|place| place.below == Some(0)).map(|place| place.id.as_str());
+    // What was cut away may still be named.
+    let procfs = procfs.or((!whole).then_some("pid:[7]"));
+    let processes = processes(u, &places)?;
+    let namespaces = namespaces(u, &places, &processes, whole)?;
+    let roots: Vec<_> = places.iter().filter(|it| it.parent.is_none()).map(|it| &it.id).collect();
+    Ok(json!({
+        "schema_version": "1.0",
+        "generator": {"name": text(u)?, "version": text(u)?},
+        "captured_at": text(u)?,
+        "host": {
+            "hostname": maybe(u, text)?,
+            "kernel_release": maybe(u, text)?,
+            "boot_id": maybe(u, text)?,
+        },
+        "procfs": {
+            "path": text(u)?,
+            "own": u.arbitrary::<bool>()?,
+            "namespace": procfs,
+        },
+        "searched": several(u, 5, |u| {
+            u.choose(&["processes", "children", "threads", "fds", "mounts"]).copied()
+        })?,
+        "complete": u.arbitrary::<bool>()?,
+        "roots": roots,
+        "selected": selected,
+        "namespaces": namespaces,
+        "processes": processes,
+        "diagnostics": several(u, 3, diagnostic)?,
+    }))
+}
+
+/// Namespaces, a parent before its children.
+fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
+    let count = u.int_in_range(0..=6)?;
+    let procfs = u.int_in_range(0..=count)?;
+    let mut places: Vec<Place> = Vec::new();
+    for index in 0..count {
+        let id = if u.ratio(1, 4)? {
+            format!("pid:[?{}]", index + 1)
+        } else {
+            // Each of a number of its own, of at most 20 digits.
+            format!("pid:[{}{}]", u.int_in_range(1..=u64::MAX / 16)?, index)
+        };
+        let parent = maybe(u, |u| u.int_in_range(0..=index))?.filter(|&parent| parent < index);
+        let above = parent.map(|parent| &places[parent]);
+        places.push(Place {
+            id,
+            parent,
+            level: above.map_or(0, |above| above.level + 1),
+            below: if index == procfs {
+                Some(0)
+            } else {
+                above.and_then(|above| above.below).map(|below| below + 1)
+            },
+        });
+    }
+    Ok(places)
+}
+
+fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
+    let count = u.int_in_range(0..=10)?;
+    let mut comm = text(u)?;
+    let mut processes = Vec::new();
+    for index in 0..count {
+        // Each of a number of its own.
+        let number = pid(u)? / 16 * 16 + index + 1;
+        let place = maybe(u, |u| u.choose(places))?;
+        let levels = match place.map(|place| place.below) {
+            Some(Some(below)) => below,
+            Some(None) | None => u.int_in_range(0..=3)?,
+        };
+        let mut nspid = vec![number];
+        for _ in 0..levels {
+            nspid.push(pid(u)?);
+        }
+        if u.ratio(1, 8)? {
+            nspid.clear();
+        }
+        // Many of one name share a row.
+        if u.arbitrary()? {
+            comm = text(u)?;
+        }
+        processes.push(json!({
+            "pid": number,
+            "ppid": maybe(u, pid)?,
+            "namespace": place.map(|place| &place.id),
+            "nspid": nspid,
+            "comm": comm,
+            "state": state(u)?,
+            "uid": u.arbitrary::<u32>()?,
+            "user": maybe(u, text)?,
+            "kernel_thread": u.ratio(1, 4)?,
+            "evidence": evidence(u)?,
+        }));
+    }
+    Ok(processes)
+}
+
+fn namespaces(
+    u: &mut Unstructured<'_>,
+    places: &[Place],
+    processes: &[Value],
+    whole: bool,
+) -> Result<Vec<Value>> {
+    let mut namespaces = Vec::new();
+    for (index, place) in places.iter().enumerate() {
+        let children = places.iter().filter(|child| child.parent == Some(index));
+        let children: Vec<_> = children.map(|child| &child.id).collect();
+        let members = processes.iter().filter(|it| it["namespace"] == place.id.as_str());
+        let members: Vec<_> = members.map(|member| &member["pid"]).collect();
+        let inode = place.id.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
+        let init = match members.as_slice() {
+            _ if !whole => maybe(u, pid)?.map(Value::from),
+            [] => None,
+            members => maybe(u, |u| u.choose(members).map(|&init| init.clone()))?,
+        };
+        let hidden = if whole { 0 } else { u.int_in_range(0..=3)? };
+        namespaces.push(json!({
+            "id": place.id,
+            "inode": inode.and_then(|digits| digits.parse::<u64>().ok()),
+            "device": u.arbitrary::<Option<u64>>()?,
+            "ns_id": u.arbitrary::<Option<u64>>()?,
+            "level": place.level,
+            "parent": place.parent.map(|parent| &places[parent].id),
+            "children": children,
+            "state": u.choose(&["live", "dead", "nascent"])?,
+            "init": init,
+            "members": members,
+            "member_count": members.len() + hidden,
+            "owner": maybe(u, owner)?,
+            "holders": several(u, 5, holder)?,
+            "container": maybe(u, container)?,
+            "evidence": evidence(u)?,
+        }));
+    }
+    Ok(namespaces)
+}
+
+fn owner(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(json!({
+        "user_namespace": u.arbitrary::<u64>()?,
+        "uid": u.arbitrary::<Option<u32>>()?,
+        "user": maybe(u, text)?,
+    }))
+}
+
+fn holder(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(match u.int_in_range(0..=2)? {
+        0 => json!({"kind": "fd", "pid": pid(u)?, "fd": u.arbitrary::<u32>()?}),
+        1 => json!({"kind": "mount", "path": text(u)?, "mount_namespace": u.arbitrary::<u64>()?}),
+        _ => json!({"kind": "pid_for_children", "pid": pid(u)?, "tid": pid(u)?}),
+    })
+}
+
+fn container(u: &mut Unstructured<'_>) -> Result<Value> {
+    let id = if u.arbitrary()? { "3f2a1b9c04de3f2a".repeat(4) } else { text(u)? };
+    Ok(json!({"runtime": text(u)?, "id": id, "pod": maybe(u, text)?}))
+}
+
+fn criterion(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(json!({"by": text(u)?, "values": several(u, 3, text)?}))
+}
+
+fn diagnostic(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(json!({
+        "code": text(u)?,
+        "severity": u.choose(&["info", "warning"])?,
+        "message": text(u)?,
+        "errno": maybe(u, text)?,
+        "pids": several(u, 3, pid)?,
+    }))
+}
+
+fn evidence(u: &mut Unstructured<'_>) -> Result<&'static str> {
+    u.choose(&["kernel", "inferred"]).copied()
+}
+
+/// A letter, as a rule.
+fn state(u: &mut Unstructured<'_>) -> Result<char> {
+    if u.ratio(1, 4)? { u.arbitrary() } else { u.choose(&['S', 'R', 'Z', 'X', '?']).copied() }
+}
+
+/// A low PID, mostly, so that some name each other.
+fn pid(u: &mut Unstructured<'_>) -> Result<u32> {
+    let most = if u.ratio(1, 4)? { 0x7fff_0000 } else { 20 };
+    u.int_in_range(1..=most)
+}
+
+fn text(u: &mut Unstructured<'_>) -> Result<String> {
+    let mut text = String::new();
+    for _ in 0..u.int_in_range(0..=6)? {
+        match u.int_in_range(0..=3)? {
+            0 => text.push(u.arbitrary()?),
+            1 => text.push_str(u.choose(&["sleep", "a", "7", "-", ".", "/"])?),
+            _ => text.push_str(u.choose(TOKENS)?),
+        }
+    }
+    Ok(text)
+}
+
+fn maybe<'a, T>(
+    u: &mut Unstructured<'a>,
+    make: impl FnOnce(&mut Unstructured<'a>) -> Result<T>,
+) -> Result<Option<T>> {
+    if u.arbitrary()? { make(u).map(Some) } else { Ok(None) }
+}
+
+fn several<'a, T>(
+    u: &mut Unstructured<'a>,
+    most: usize,
+    mut make: impl FnMut(&mut Unstructured<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=most)?;
+    (0..count).map(|_| make(u)).collect()
+}
