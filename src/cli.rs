@@ -1,5 +1,8 @@
 //! The user's words: options, commands and their help.
 
+// Help texts speak of pid:[INODE], which is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! A document with any text in it comes out of every emitter, in every look,
 //! harmless: text for a terminal has no control or format characters, text from
 //! elsewhere cannot break out of a DOT label or out of its line, and JSON and
-//! YAML read back as what was written.
+//! YAML read back as what was written, the whole and parts of it.
 //!
 //! Bytes that begin with `{` are a document; of others one is built.
 
@@ -11,7 +11,7 @@ use arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use pidns::document;
 use pidns::graph::PidGraph;
-use pidns_fuzz::{builder, defang, emitters};
+use pidns_fuzz::{builder, defang, emitters, parts_read_back};
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
@@ -29,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     };
     let defanged = relate(&defanged).expect("only text differs");
     emitters::check(&graph, &defanged);
+    parts_read_back(&graph);
     Corpus::Keep
 });
 

@@ -8,7 +8,8 @@ pub mod emitters;
 
 use pidns::document;
 use pidns::emit::{Format, Look};
-use pidns::graph::PidGraph;
+use pidns::graph::{Members, PidGraph, Selection};
+use pidns::model::{NamespaceRef, NamespaceState};
 
 /// Whether the reader takes a text for JSON.
 #[must_use]
@@ -29,6 +30,32 @@ pub fn write(graph: &PidGraph, format: Format, look: Look) -> String {
 pub fn reads_back(graph: &PidGraph) {
     for format in [Format::Json, Format::Yaml] {
         reads_as(&write(graph, format, Look::default()), graph);
+    }
+}
+
+/// Asserts that parts of a graph read back like the whole.
+pub fn parts_read_back(graph: &PidGraph) {
+    let snapshot = graph.snapshot();
+    let all = Selection::default;
+    let root = snapshot.namespaces.last().map(|last| NamespaceRef::Id(last.id));
+    let of = snapshot.processes.last().map(|last| NamespaceRef::Of(last.pid));
+    let pids: Vec<_> = snapshot.processes.iter().take(2).map(|process| process.pid).collect();
+    for selection in [
+        Selection { pids, ..all() },
+        Selection { root, ..all() },
+        Selection { root: of, members: Members::Init, ..all() },
+        Selection { depth: Some(0), ..all() },
+        Selection { members: Members::None, ..all() },
+        Selection { container: Some(String::new()), ..all() },
+        Selection { state: Some(NamespaceState::Dead), ..all() },
+        Selection { comm: "?*".parse().ok(), depth: Some(1), ..all() },
+    ] {
+        let whole = PidGraph::new(snapshot.clone());
+        let Ok(part) = whole.select(&selection) else { continue };
+        reads_back(&part);
+        if let Ok(part) = part.select(&Selection { depth: Some(1), ..all() }) {
+            reads_back(&part);
+        }
     }
 }
 
