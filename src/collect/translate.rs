@@ -6,14 +6,15 @@
 //! left to a scan, which has the same answer.
 
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::fs::{self, CWD, Mode, OFlags, RawDir};
 use rustix::io::{Errno, Result as SysResult};
 
 use super::nsfs::NamespaceFd;
 use super::parse;
-use super::procfs::{Procfs, is_gone, open, open_namespace, read_record};
+use super::procfs::{Procfs, is_gone, namespace_link, open, open_namespace, read_record};
 use crate::error::Error;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
@@ -104,15 +105,10 @@ impl Kernel {
         to: Option<&Named>,
     ) -> Result<Translation, Failure> {
         let inward = from.is_none() && to.is_none();
-        let named = from.map(|from| self.id(from)).transpose()?;
-        let namespace = named.as_ref().map(|(id, _)| *id);
-        let home = match named {
-            None => self.own.try_clone()?,
-            Some((_, file)) => file.ok_or(Failure::Unserved)?,
-        };
-        if !self.sees(home.try_clone()?) {
-            return Err(Failure::Unserved);
-        }
+        // Held to the end, so that their numbers remain theirs.
+        let (from, to) = (self.open(from)?, self.open(to)?);
+        let namespace = from.as_ref().map(id);
+        let home = from.as_ref().unwrap_or(&self.own);
         let missing = || Failure::No(NotFound::Process { pid, namespace });
         let known = match home.tgid_from_pidns(pid) {
             Ok(known) => known,
@@ -121,7 +117,7 @@ impl Kernel {
         };
         // Open from here on, it shows whether all that follows is of one
         // process. A thread's number would be taken as well, but means none.
-        let status = self.process_file(known, "status")?;
+        let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
         if home.tgid_in_pidns(known) != Ok(pid) {
             return Err(missing());
         }
@@ -141,76 +137,84 @@ impl Kernel {
             .zip(nspid)
             .map(|(namespace, pid)| Level { namespace: Some(namespace), pid })
             .collect();
-        let wanted = match to {
+        let wanted = match to.as_ref().map(id) {
             None if inward => levels.last(),
             None => levels.first(),
             Some(to) => {
-                let (id, file) = self.id(to)?;
-                let level = levels.iter().find(|level| level.namespace == Some(id));
-                let is_there = level.is_none() && file.is_some_and(|file| self.sees(file));
-                if is_there {
-                    let no = NotFound::NotVisible { pid: known, namespace: id };
-                    return Err(Failure::No(no));
-                }
-                // Without, whether there is such a namespace takes a scan.
-                level
+                let level = levels.iter().find(|level| level.namespace == Some(to));
+                Some(level.ok_or(Failure::No(NotFound::NotVisible { pid: known, namespace: to }))?)
             }
         };
         let to = *wanted.ok_or(Failure::Unserved)?;
-        let from = namespace.or(Some(NamespaceId::Inode(self.own.inode())));
+        let from = Some(namespace.unwrap_or(id(&self.own)));
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
     /// The namespaces that a process is visible in, from the viewer's own
     /// inward to its own.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
-        let mut fd = NamespaceFd::new(self.process_file(pid, "ns/pid")?)?;
-        let mut lineage = vec![NamespaceId::Inode(fd.inode())];
+        let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
+        let mut lineage = vec![id(&fd)];
         while fd.inode() != self.own.inode() {
             fd = fd.parent()?;
-            lineage.push(NamespaceId::Inode(fd.inode()));
+            lineage.push(id(&fd));
         }
         lineage.reverse();
         Ok(lineage)
     }
 
-    /// The ID of a namespace that was named, and the namespace itself where
-    /// that needs no search; the ID is good as long as that is open.
-    fn id(&self, named: &Named) -> Result<(NamespaceId, Option<NamespaceFd>), Failure> {
-        Ok(match (&named.file, named.namespace) {
-            (Some(file), NamespaceRef::Id(id)) => (id, Some(file.try_clone()?)),
-            (_, NamespaceRef::Of(pid)) => {
-                let fd = self.namespace_of(pid)?;
-                (NamespaceId::Inode(fd.inode()), Some(fd))
-            }
-            (None, NamespaceRef::Id(id)) if id == NamespaceId::Inode(self.own.inode()) => {
-                (id, Some(self.own.try_clone()?))
-            }
-            (None, NamespaceRef::Id(id)) => (id, None),
-        })
+    /// Opens a namespace that was named.
+    fn open(&self, named: Option<&Named>) -> Result<Option<NamespaceFd>, Failure> {
+        let Some(named) = named else { return Ok(None) };
+        let opened = match (&named.file, named.namespace) {
+            (Some(file), _) => file.try_clone()?,
+            (None, NamespaceRef::Of(pid)) => self.namespace_of(pid)?,
+            (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.search(inode)?,
+            (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::Unserved),
+        };
+        // The viewer's own or below it: a scan shows no others.
+        let mut above = opened.try_clone()?;
+        while above.inode() != self.own.inode() {
+            above = above.parent()?;
+        }
+        Ok(Some(opened))
     }
 
-    /// Whether a namespace is the viewer's own or below it: others a scan
-    /// does not show either.
-    fn sees(&self, mut fd: NamespaceFd) -> bool {
-        while fd.inode() != self.own.inode() {
-            match fd.parent() {
-                Ok(parent) => fd = parent,
-                Err(_) => return false,
+    /// Looks for a namespace by its inode: there is no other way to open it.
+    /// Links are read until one leads there, which is a quarter of a scan at worst.
+    fn search(&self, inode: u64) -> Result<NamespaceFd, Failure> {
+        if inode == self.own.inode() {
+            return Ok(self.own.try_clone()?);
+        }
+        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(self.procfs.fd(), &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let pid = parse::entry(entry.file_name().to_bytes()).and_then(Pid::new);
+            let Some(pid) = pid else { continue };
+            let name = process_file(pid, "ns/pid")?;
+            if namespace_link(self.procfs.fd(), &name, "pid") == Ok(Some(inode))
+                && let Ok(found) = open_namespace(self.procfs.fd(), &name)
+                && found.inode() == inode
+            {
+                return Ok(found);
             }
         }
-        true
+        Err(Failure::Unserved)
     }
 
     fn namespace_of(&self, pid: Pid) -> Result<NamespaceFd, Failure> {
         if self.own.tgid_in_pidns(pid)? != pid {
             return Err(Failure::No(NotFound::Process { pid, namespace: None }));
         }
-        Ok(NamespaceFd::new(self.process_file(pid, "ns/pid")?)?)
+        Ok(open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?)
     }
+}
 
-    fn process_file(&self, pid: Pid, file: &str) -> SysResult<std::os::fd::OwnedFd> {
-        let name = CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)?;
-        open(self.procfs.fd(), &name)
-    }
+fn id(namespace: &NamespaceFd) -> NamespaceId {
+    NamespaceId::Inode(namespace.inode())
+}
+
+fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
+    CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }
