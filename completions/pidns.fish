@@ -32,15 +32,15 @@ mounts\t''
 all\t''"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
-complete -c pidns -n "__fish_pidns_needs_command" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
-complete -c pidns -n "__fish_pidns_needs_command" -l depth -d 'Only namespaces at most N levels below a root; 0 for the roots alone' -r
+complete -c pidns -n "__fish_pidns_needs_command" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
+complete -c pidns -n "__fish_pidns_needs_command" -l depth -d 'Only namespaces at most N levels below --root or the topmost; 0 for these alone' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l members -d 'Which members to show of the namespaces' -r -f -a "all\t'All that are selected'
 init\t'Its PID 1 alone'
 none\t'None; only namespaces'"
-complete -c pidns -n "__fish_pidns_needs_command" -l comm -d 'Only processes with such a name, as the kernel cuts it to 15 bytes: * ? and [a-z] are wild' -r
+complete -c pidns -n "__fish_pidns_needs_command" -l comm -d 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l user -d 'Only processes of this user' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
-complete -c pidns -n "__fish_pidns_needs_command" -l state -d 'Only namespaces in this state, and who keeps them' -r -f -a "live\t'Its init runs'
+complete -c pidns -n "__fish_pidns_needs_command" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
 dead\t'Its init has terminated: forks into it fail'
 nascent\t'No first process yet'"
 complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
@@ -60,7 +60,7 @@ complete -c pidns -n "__fish_pidns_needs_command" -a "translate" -d 'Print a pro
 complete -c pidns -n "__fish_pidns_needs_command" -a "schema" -d 'Print the JSON Schema of what json (and yaml) hold'
 complete -c pidns -n "__fish_pidns_needs_command" -a "completions" -d 'Print a completion script'
 complete -c pidns -n "__fish_pidns_needs_command" -a "man" -d 'Print the manual page, for man -l -'
-complete -c pidns -n "__fish_pidns_using_subcommand translate" -l from -d 'The namespace that PID is in: an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -l from -d 'The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l to -d 'The namespace to translate it to, likewise' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F

@@ -25,13 +25,13 @@ module completions {
     --search: string@"nu-complete pidns search" # Where to look for namespaces: a list of processes, children (every process's pid_for_children), threads (every thread's, and tables of its own), fds and mounts; or all
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
-    --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid
-    --depth: string           # Only namespaces at most N levels below a root; 0 for the roots alone
+    --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --depth: string           # Only namespaces at most N levels below --root or the topmost; 0 for these alone
     --members: string@"nu-complete pidns members" # Which members to show of the namespaces
-    --comm: string            # Only processes with such a name, as the kernel cuts it to 15 bytes: * ? and [a-z] are wild
+    --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
     --user: string            # Only processes of this user
     --container: string       # Only namespaces of the container whose id begins so, and what is below them
-    --state: string@"nu-complete pidns state" # Only namespaces in this state, and who keeps them
+    --state: string@"nu-complete pidns state" # Only namespaces in this state; and, among their ancestors, those who keep them
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns color" # When to colour text; NO_COLOR and CLICOLOR are respected
@@ -49,7 +49,7 @@ module completions {
 
   # Print a process's PID in another PID namespace
   export extern "pidns translate" [
-    --from: string            # The namespace that PID is in: an inode, pid:[INODE], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --from: string            # The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     --to: string              # The namespace to translate it to, likewise
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input

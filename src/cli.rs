@@ -120,7 +120,7 @@ pub enum Command {
 
 const TRANSLATE: &str = "\
 Print a process's PID in another PID namespace, up or down the hierarchy, such \
-as for kill $(pidns translate 7 --from @4242).
+as for kill \"$(pidns translate 7 --from @4242)\".
 
 Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
@@ -131,8 +131,8 @@ that there is no such process, or that it is not visible there.";
 pub struct Translate {
     /// The PID to translate
     pub pid: Pid,
-    /// The namespace that PID is in: an inode, pid:[INODE], @PID for that of a
-    /// process, or a path such as /proc/12/ns/pid
+    /// The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that
+    /// of a process, or a path such as /proc/12/ns/pid
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
     /// The namespace to translate it to, likewise
@@ -267,18 +267,18 @@ pub struct Select {
     /// ancestors of those
     #[arg(value_name = "PID", help_heading = None)]
     pids: Vec<Pid>,
-    /// Only this namespace and what is below it. NS is an inode, pid:[INODE], @PID for
-    /// that of a process, or a path such as /proc/12/ns/pid
+    /// Only this namespace and what is below it. NS is an inode, pid:[INODE],
+    /// pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     #[arg(short, long, value_name = "NS")]
     pub root: Option<NamespaceArg>,
-    /// Only namespaces at most N levels below a root; 0 for the roots alone
+    /// Only namespaces at most N levels below --root or the topmost; 0 for these alone
     #[arg(long, value_name = "N")]
     depth: Option<usize>,
     /// Which members to show of the namespaces
     #[arg(long, value_name = "WHICH", default_value = "all")]
     members: Members,
-    /// Only processes with such a name, as the kernel cuts it to 15 bytes: * ? and [a-z]
-    /// are wild
+    /// Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z]
+    /// and [!a-z] are wild
     #[arg(long, value_name = "GLOB")]
     comm: Option<Glob>,
     /// Only processes of this user
@@ -287,7 +287,7 @@ pub struct Select {
     /// Only namespaces of the container whose id begins so, and what is below them
     #[arg(long, value_name = "PREFIX")]
     container: Option<String>,
-    /// Only namespaces in this state, and who keeps them
+    /// Only namespaces in this state; and, among their ancestors, those who keep them
     #[arg(long, value_name = "STATE")]
     state: Option<State>,
 }
@@ -297,7 +297,7 @@ impl Select {
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
-            pids: self.pids.clone(),
+            pids: self.pids.iter().copied().collect(),
             root,
             depth: self.depth,
             members: match self.members {
@@ -508,7 +508,8 @@ pub fn man() -> io::Result<Vec<u8>> {
         for argument in command.get_arguments().filter(|it| it.get_id() != "help") {
             let help = argument.get_long_help().or_else(|| argument.get_help());
             let help = help.map(ToString::to_string).unwrap_or_default();
-            let name = argument.to_string();
+            let short = argument.get_short().map(|short| format!("-{short}, "));
+            let name = format!("{}{argument}", short.unwrap_or_default());
             more.control("TP", []).text([bold(name)]).text([roman(help)]);
         }
     }
@@ -550,8 +551,21 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     match parsed {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
-        Err(error) => Err(Error::Usage(one_line(&error.render().to_string()))),
+        Err(error) => Err(Error::Usage(explain(&error))),
     }
+}
+
+/// What is wrong, in one line.
+fn explain(error: &clap::Error) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && Cli::command().find_subcommand(value).is_some()
+    {
+        return format!(
+            "the command {value} comes first, its options after it; see 'pidns {value} --help'"
+        );
+    }
+    one_line(&error.render().to_string())
 }
 
 /// The first paragraph of clap's message, without what follows on usage.
@@ -560,7 +574,7 @@ fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim);
     let said: Vec<_> = lines
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
         .collect();
     format!("{}; see 'pidns --help'", said.join(" "))
 }

@@ -430,6 +430,22 @@ impl Invalid {
     fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { place: place.into(), problem: problem.into() }
     }
+
+    /// What a parser says, which may quote a whole file that is no document,
+    /// and repeat the place.
+    fn found(place: &serde_path_to_error::Path, error: &dyn fmt::Display) -> Self {
+        const QUOTED: usize = 120;
+        let (place, said) = (place.to_string(), error.to_string());
+        let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
+        let problem = match (said.char_indices().nth(QUOTED), said.rsplit_once(", expected ")) {
+            (None, _) => said.to_owned(),
+            (Some(_), Some((_, expected))) if expected.len() < QUOTED => {
+                format!("is not {expected}")
+            }
+            (Some((end, _)), _) => format!("{}…", &said[..end]),
+        };
+        Self { place, problem }
+    }
 }
 
 impl fmt::Display for Invalid {
@@ -450,8 +466,12 @@ impl std::error::Error for Invalid {}
 /// The text is no document, or one of another major version, or contradicts itself.
 pub fn read(text: &[u8]) -> Result<model::Snapshot, Invalid> {
     #[derive(Deserialize)]
+    #[serde(expecting = "a document of pidns")]
     struct Version {
         schema_version: String,
+    }
+    if text.trim_ascii().is_empty() {
+        return Err(Invalid::at("", "is empty"));
     }
     // Another version may differ in all else, so this comes first.
     let version = parse::<Version>(text)?.schema_version;
@@ -459,7 +479,15 @@ pub fn read(text: &[u8]) -> Result<model::Snapshot, Invalid> {
         let problem = format!("{version} is not supported, only 1.x is");
         return Err(Invalid::at("schema_version", problem));
     }
-    parse::<Document>(text)?.into_snapshot()
+    parse::<Document>(text).and_then(Document::into_snapshot).map_err(|mut error| {
+        // Words that are not known here may well be right there.
+        if version != SCHEMA_VERSION {
+            error.problem.push_str("; the document follows schema version ");
+            error.problem.push_str(&version);
+            error.problem.push_str(", this program 1.0");
+        }
+        error
+    })
 }
 
 /// Takes a text apart, as far as its form goes.
@@ -468,7 +496,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     if text.trim_ascii_start().first() == Some(&b'{') {
         let mut json = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| Invalid::at(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| Invalid::found(error.path(), error.inner()))?;
         json.end().map_err(|error| Invalid::at("", error.to_string()))?;
         return Ok(value);
     }
@@ -489,7 +517,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
         }
     }
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| Invalid::at(error.path().to_string(), error.inner().to_string()))
+        .map_err(|error| Invalid::found(error.path(), error.inner()))
 }
 
 impl Document {
@@ -534,8 +562,9 @@ impl Document {
         for (index, namespace) in self.namespaces.iter().enumerate() {
             let at = |field: &str| format!("namespaces[{index}].{field}");
             let mut depth = match namespace.parent.map(|parent| (parent, depths.get(&parent))) {
-                None => Depth { level: 0, below_procfs: None },
+                None => Depth { root: namespace.id, level: 0, below_procfs: None },
                 Some((_, Some(above))) => Depth {
+                    root: above.root,
                     level: above.level + 1,
                     below_procfs: above.below_procfs.map(|below| below + 1),
                 },
@@ -583,6 +612,8 @@ impl Document {
     /// Every process is in one namespace, with as many PIDs as that is deep.
     fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
         let mut members: HashMap<Id, Vec<Pid>> = HashMap::new();
+        // By root, PIDs that members of it have.
+        let mut above: HashMap<Id, usize> = HashMap::new();
         let mut seen = HashSet::with_capacity(self.processes.len());
         for (index, process) in self.processes.iter().enumerate() {
             let at = |field: &str| format!("processes[{index}].{field}");
@@ -601,9 +632,15 @@ impl Document {
             let Some(depth) = depths.get(&id) else {
                 return Err(Invalid::at(at("namespace"), format!("no namespace {}", id.0)));
             };
-            // Of parents that are out of sight nobody knows how many there are,
-            // and some kernels do not tell the numbers.
-            let expected = depth.below_procfs.map_or(numbers, |below| below + 1);
+            // Some kernels do not tell the numbers. Of parents that are out of
+            // sight nobody knows how many there are, but all below have the same.
+            let expected = match depth.below_procfs {
+                Some(below) => below + 1,
+                None if numbers <= depth.level => depth.level + 1,
+                None => {
+                    depth.level + *above.entry(depth.root).or_insert_with(|| numbers - depth.level)
+                }
+            };
             if numbers != 0 && numbers != expected {
                 let problem = format!("{numbers} PIDs where {expected} are expected");
                 return Err(Invalid::at(at("nspid"), problem));
@@ -616,7 +653,9 @@ impl Document {
             if !is_same_set(&namespace.members, named) {
                 return Err(Invalid::at(at("members"), "are not the processes that name it"));
             }
-            if namespace.init.is_some_and(|init| self.is_whole() && !named.contains(&init)) {
+            // A part may lack it, but not have it elsewhere.
+            let elsewhere = |init| self.is_whole() || seen.contains(&init);
+            if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
                 return Err(Invalid::at(at("init"), "is not a member"));
             }
             let count = namespace.member_count.unwrap_or(named.len());
@@ -631,6 +670,7 @@ impl Document {
 /// How deep a namespace is: below its root, and below that of the /proc that
 /// was read, where it is.
 struct Depth {
+    root: Id,
     level: usize,
     below_procfs: Option<usize>,
 }
@@ -976,6 +1016,49 @@ mod tests {
     }
 
     #[test]
+    fn a_part_may_lack_something_but_not_contradict_itself() {
+        let mut part = written(everything());
+        part["namespaces"][0]["member_count"] = 1.into();
+        assert_eq!(
+            read(part.to_string().as_bytes()).unwrap_err().to_string(),
+            "namespaces[0].member_count: 1 where 3 are listed"
+        );
+        part["namespaces"][0]["member_count"] = 3.into();
+        part["namespaces"][0]["init"] = 6.into();
+        assert_eq!(
+            read(part.to_string().as_bytes()).unwrap_err().to_string(),
+            "namespaces[0].init: is not a member"
+        );
+        part["namespaces"][0]["init"] = 99.into();
+        assert!(read(part.to_string().as_bytes()).is_ok(), "not selected");
+    }
+
+    #[test]
+    fn without_an_anchor_the_pids_of_one_tree_still_agree() {
+        let mut apart = everything();
+        apart.procfs.namespace = None;
+        let mut bad = written(apart);
+        assert!(read(bad.to_string().as_bytes()).is_ok());
+        for (nspid, expected) in [
+            (serde_json::json!([7]), "processes[4].nspid: 1 PIDs where 2 are expected"),
+            (serde_json::json!([7, 5, 2]), "processes[4].nspid: 3 PIDs where 2 are expected"),
+        ] {
+            bad["processes"][4]["nspid"] = nspid;
+            assert_eq!(read(bad.to_string().as_bytes()).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_not_quoted_at_length() {
+        let secret = "secret ".repeat(100);
+        assert_eq!(read(secret.as_bytes()).unwrap_err().to_string(), "is not a document of pidns");
+        assert_eq!(read(b" \n").unwrap_err().to_string(), "is empty");
+        let later = "{\"schema_version\": \"1.7\"}";
+        let error = read(later.as_bytes()).unwrap_err().to_string();
+        assert!(error.ends_with("; the document follows schema version 1.7, this program 1.0"));
+    }
+
+    #[test]
     fn nonsense_is_refused_in_bounded_time() {
         let deep = "[".repeat(1_000_000);
         let deep_inside = format!("{{\"schema_version\": \"1.0\", \"x\": {deep}");
@@ -989,6 +1072,7 @@ mod tests {
         {
             let error = read(text.as_bytes()).unwrap_err().to_string();
             assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+            assert!(error.len() < 500, "{error}");
         }
         assert!(read(b"\xff\xfe").is_err());
         assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
@@ -996,8 +1080,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_change_of_a_document_is_survived(at in 0_usize..6000, byte: u8) {
-            let mut text = written(everything()).to_string().into_bytes();
+        fn any_change_of_a_document_is_survived(at in 0_usize..6000, byte: u8, part: bool) {
+            let mut whole = everything();
+            if !part {
+                whole.selected.clear();
+                whole.namespaces[0].member_count = None;
+            }
+            let mut text = written(whole).to_string().into_bytes();
             let at = at % text.len();
             text[at] = byte;
             if let Ok(snapshot) = read(&text) {

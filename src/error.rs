@@ -31,6 +31,15 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+/// Why what was not found may be there all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Not everything was looked at, or could be.
+    Incomplete,
+    /// The document is a selection.
+    Part,
+}
+
 /// Why a run came to nothing.
 #[derive(Debug)]
 pub enum Error {
@@ -60,8 +69,8 @@ pub enum Error {
     NotFound {
         /// What that is.
         no: NotFound,
-        /// Whether it is nowhere, not only nowhere in sight.
-        certain: bool,
+        /// Why it may be there all the same; `None` where it is not.
+        doubt: Option<Doubt>,
     },
     /// The output could not be written.
     Write(io::Error),
@@ -100,9 +109,12 @@ impl fmt::Display for Error {
             Self::NotNamespace(path) => {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
-            Self::NotFound { no, certain: true } => no.fmt(f),
-            Self::NotFound { no, certain: false } => {
+            Self::NotFound { no, doubt: None } => no.fmt(f),
+            Self::NotFound { no, doubt: Some(Doubt::Incomplete) } => {
                 write!(f, "{no} in this view, which is incomplete")
+            }
+            Self::NotFound { no, doubt: Some(Doubt::Part) } => {
+                write!(f, "{no} in this document, which is a part of a view")
             }
             Self::Write(_) => f.write_str("cannot write the output"),
         }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | arguments | [`cli`] |
 //! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
-//! | graph | [`graph`] |
+//! | graph, and the part of it that is selected | [`graph`] |
 //! | emitter to bytes | [`emit`], its wire types in [`document`] |
 //! | exit status | [`error`] |
 
@@ -33,9 +33,9 @@ use std::path::Path;
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
 use collect::{Named, Request};
 use emit::Harmless;
-use error::{Error, Exit};
+use error::{Doubt, Error, Exit};
 use graph::PidGraph;
-use model::{Diagnostic, NotFound, Snapshot, Source};
+use model::{Diagnostic, NamespaceRef, NotFound, Pid, Snapshot, Source};
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -65,8 +65,10 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     let snapshot = read(&cli.input.origin, || cli.input.request())?;
     let seen = Seen::of(&snapshot);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
-    let graph = PidGraph::new(snapshot).select(&selection);
-    let graph = graph.map_err(|no| seen.error(no))?;
+    let graph = PidGraph::new(snapshot);
+    let missing: Vec<Pid> =
+        selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
+    let graph = graph.select(&selection).map_err(|no| seen.error(no))?;
     let stdout = io::stdout();
     let color = match anstream::ColorChoice::from(cli.output.color) {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
@@ -76,6 +78,9 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     let emitter = cli.output.format().emitter(look);
     let read = output(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();
+    if !missing.is_empty() && !cli.output.quiet {
+        warn_missing(&missing);
+    }
     // A reader that closed the pipe has seen enough, and need not be warned.
     if snapshot.complete || read == Output::Closed {
         return Ok(Exit::Success);
@@ -97,10 +102,15 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
         None => collect::translate(&origin.procfs, *pid, from.as_ref(), to.as_ref())?,
     };
     let translation = if let Some(answer) = at_once {
-        answer.map_err(|no| Error::NotFound { no, certain: true })?
+        answer.map_err(|no| Error::NotFound { no, doubt: None })?
     } else {
-        // Whoever has PIDs is a process.
-        let search = [Source::Processes].into();
+        // Whoever has PIDs is a process; but a namespace may have none.
+        let by_process = |named: &Named| matches!(named.namespace, NamespaceRef::Of(_));
+        let search = if from.iter().chain(&to).all(by_process) {
+            [Source::Processes].into()
+        } else {
+            Source::default_set()
+        };
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
         let seen = Seen::of(&snapshot);
         let namespace = |named: Option<Named>| named.map(|named| named.namespace);
@@ -114,29 +124,34 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
 
 /// How much of the host a snapshot shows.
 struct Seen {
-    processes: bool,
-    everything: bool,
+    /// What may hide processes.
+    processes: Option<Doubt>,
+    /// What may hide anything.
+    all: Option<Doubt>,
 }
 
 impl Seen {
     fn of(snapshot: &Snapshot) -> Self {
         let hides =
             |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
-        let whole = snapshot.selected.is_empty();
+        let part = (!snapshot.selected.is_empty()).then_some(Doubt::Part);
+        let hidden = snapshot.diagnostics.iter().any(hides);
+        let everywhere = Source::default_set().is_subset(&snapshot.searched);
+        let whole = snapshot.complete && everywhere;
         Self {
-            processes: whole && !snapshot.diagnostics.iter().any(hides),
-            everything: whole && snapshot.complete,
+            processes: part.or(hidden.then_some(Doubt::Incomplete)),
+            all: part.or((!whole).then_some(Doubt::Incomplete)),
         }
     }
 
     /// What was not found may be there all the same, and is then said to be so.
     fn error(&self, no: NotFound) -> Error {
-        let certain = match no {
+        let doubt = match no {
             NotFound::Process { namespace: None, .. } => self.processes,
-            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => true,
-            _ => self.everything,
+            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
+            NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
         };
-        Error::NotFound { no, certain }
+        Error::NotFound { no, doubt }
     }
 }
 
@@ -180,6 +195,13 @@ fn replay(path: &Path) -> Result<Snapshot, Error> {
         return Err(Error::TooLarge(path.to_owned()));
     }
     document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
+}
+
+/// Some of the processes that were asked for are not there; others are.
+fn warn_missing(missing: &[Pid]) {
+    let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
+    // Nothing is left to do where standard error is gone.
+    let _ = writeln!(io::stderr(), "pidns: no process {}", missing.join(" "));
 }
 
 /// One line, whatever the number of reasons.

@@ -154,6 +154,18 @@ pub enum NamespaceState {
     Nascent,
 }
 
+impl NamespaceState {
+    /// Its name in the document and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Dead => "dead",
+            Self::Nascent => "nascent",
+        }
+    }
+}
+
 /// A PID namespace (`pid_namespaces(7)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
@@ -414,11 +426,11 @@ pub enum NotFound {
         /// Where it is not visible.
         namespace: NamespaceId,
     },
-    /// The process is visible there, but this /proc does not tell by which PID.
+    /// The process may be visible there, but this /proc does not tell its PID.
     NotTold {
-        /// Its PID in the namespace of the /proc that was read.
+        /// The PID that is known of it, or was asked for.
         pid: Pid,
-        /// Where it is visible.
+        /// Where it may be visible.
         namespace: NamespaceId,
     },
     /// Nothing meets all criteria.
@@ -436,13 +448,18 @@ impl fmt::Display for NotFound {
                 write!(f, "process {pid} is not visible in {namespace}")
             }
             Self::NotTold { pid, namespace } => {
-                write!(f, "this /proc does not tell the PID of process {pid} in {namespace}")
+                write!(f, "this /proc does not tell of process {pid} in {namespace}")
             }
             Self::Selection(criteria) => {
+                const NAMED: usize = 5;
                 f.write_str("nothing matches")?;
                 for (index, Criterion { by, values }) in criteria.iter().enumerate() {
                     let and = if index == 0 { "" } else { " and" };
-                    write!(f, "{and} {by} {}", values.join(" "))?;
+                    let named = &values[..values.len().min(NAMED)];
+                    write!(f, "{and} {by} {}", named.join(" "))?;
+                    if let Some(more @ 1..) = values.len().checked_sub(NAMED) {
+                        write!(f, " and {more} more")?;
+                    }
                 }
                 Ok(())
             }

@@ -115,6 +115,7 @@ fn recipes_find_what_they_are_for() {
         )),
         "{dead}"
     );
+    let (_many, _) = start("for i in {1..10}; do sleep 600 & done; echo ready; wait");
     assert!(find("> 10").0.starts_with(&format!("{host}\t")));
     let (_, status) = find("jq -e");
     assert_eq!(status, 1, "something was left behind");

@@ -140,15 +140,24 @@ fn the_dead_are_shown_with_who_keeps_them() {
         "-c",
         "/bin/true; echo ready; exec sleep 600",
     ]));
+    until("it sleeps", || comm(shell.pid()) == "sleep");
     let document = Document::of(&["--state", "dead"]);
     let holder = document.process(shell.pid());
     assert_eq!(holder.comm, "sleep");
-    let held = document.namespaces.iter().find(|it| {
-        it.state == "dead" && format!("{:?}", it.holders).contains(&format!("pid: {}", shell.pid()))
-    });
-    assert!(held.is_some(), "{document:?}");
+    let by_shell = Holder::PidForChildren { pid: shell.pid(), tid: shell.pid() };
+    let mut dead = document.namespaces.iter().filter(|it| it.state == "dead");
+    assert!(dead.any(|it| it.holders.contains(&by_shell)), "{document:?}");
     let text = stdout(&pidns(&["-q", "--state", "dead"]));
     assert!(text.contains(&format!("held by {} sleep (pid_for_children)", shell.pid())), "{text}");
+}
+
+#[test]
+fn who_is_missing_among_others_is_said() {
+    let output = pidns(&["1", "4000000", "4000001"]);
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("pidns: no process 4000000 4000001\n"), "{stderr}");
+    assert!(pidns(&["-q", "1", "4000000"]).stderr.is_empty());
 }
 
 #[test]

@@ -82,6 +82,40 @@ fn in_a_forest_they_agree_on_what_is_not_visible_too() {
     assert_eq!(agree(&inits), 2 * (2 + 3 + 2 + 2 + 3 + 4 + 5 + 2 + 3 + 4) * 11);
 }
 
+#[test]
+fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
+    if !is_root() {
+        return;
+    }
+    let (_nest, inits) = nest(2);
+    let sleep = sleep_of(inits[1]);
+    let request = Request { procfs: "/proc".into(), search: Source::default_set() };
+    let graph = PidGraph::new(collect::collect(&request).unwrap());
+    let host = std::process::id();
+    let of = |raw| Some(NamespaceRef::Of(pid(raw)));
+    let id = |raw| Some(NamespaceRef::Id(namespace_of(raw).parse().unwrap()));
+    let gone = Some(NamespaceRef::Id("pid:[5]".parse().unwrap()));
+    let namespaces = [None, of(host), id(host), of(inits[0]), id(inits[1]), of(4_000_000), gone];
+    let mut served = 0;
+    for raw in [1, 2, host, inits[1], sleep, 4_000_000] {
+        for from in namespaces {
+            for to in namespaces {
+                let (named_from, named_to) = (from.map(Named::by), to.map(Named::by));
+                let (named_from, named_to) = (named_from.as_ref(), named_to.as_ref());
+                let asked = collect::translate(Path::new("/proc"), pid(raw), named_from, named_to);
+                if let Some(asked) = asked.unwrap() {
+                    let scanned = graph.translate(pid(raw), from, to);
+                    assert_eq!(asked, scanned, "{raw} from {from:?} to {to:?}");
+                    served += 1;
+                } else {
+                    assert!(from == gone || to == gone, "{raw} from {from:?} to {to:?}");
+                }
+            }
+        }
+    }
+    assert!(served > 200, "{served}");
+}
+
 /// Runs translate; what it printed, or why it did not.
 fn translate(arguments: &[&str]) -> Result<u32, String> {
     let output = pidns(&[&["translate"], arguments].concat());

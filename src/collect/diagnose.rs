@@ -206,9 +206,10 @@ impl Refusals {
             let denied = [Errno::ACCESS, Errno::PERM].map(Errno::raw_os_error);
             let advice = match code {
                 _ if errno.is_some_and(|errno| denied.contains(&errno)) => Some(permission),
-                Code::ProcessesHidden | Code::ProcessesAmbiguous | Code::StateUnproved => {
-                    Some(permission)
-                }
+                Code::ProcessesHidden | Code::ProcessesAmbiguous => Some(permission),
+                Code::StateUnproved => Some(
+                    "it is shown as live; run as root of the host, on the host's /proc, to be told",
+                ),
                 Code::ParentsInferred | Code::ParentsUnknown => {
                     Some("run in the namespace of that /proc, or above, to be told")
                 }

@@ -91,13 +91,13 @@ impl NamespaceFd {
     }
 
     /// Whether it is a PID namespace; where the kernel does not say (before
-    /// Linux 4.11), it may well be.
+    /// Linux 4.11, or under a seccomp filter), it may well be.
     #[must_use]
     pub fn is_pid_namespace(&self) -> bool {
         // SAFETY: `self` is on nsfs, whose NS_GET_NSTYPE takes no argument
         // and returns a number.
         let kind = unsafe { ioctl(&self.fd, Number::<NS_GET_NSTYPE>) };
-        kind.is_ok_and(|kind| kind == CLONE_NEWPID) || kind == Err(Errno::NOTTY)
+        kind.map_or(true, |kind| kind == CLONE_NEWPID)
     }
 
     /// The namespace that this one was made in (since Linux 4.9).

@@ -69,7 +69,10 @@ pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, refusals: &
             || lineage(namespace.id, &parents).any(|above| Some(above) == evidence.mount);
         match met.map(|met| prove(met, shown, hides, evidence.procfs)) {
             Some(Some(state)) => namespace.state = state,
-            Some(None) => refusals.note(Code::StateUnproved, None, None),
+            Some(None) => {
+                let said = format!("cannot prove whether the init of {} is gone", namespace.id);
+                refusals.note_as(Code::StateUnproved, said, None);
+            }
             // Not read, and told of as such; it has members.
             None => {}
         }

@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::nsfs::NamespaceFd;
 use super::parse;
-use super::procfs::{Procfs, is_gone, namespace_link, open, open_namespace, read_record};
+use super::procfs::{Procfs, is_gone, namespace_link, open, open_dir, open_namespace, read_record};
 use crate::error::Error;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
@@ -105,8 +105,9 @@ impl Kernel {
         to: Option<&Named>,
     ) -> Result<Translation, Failure> {
         let inward = from.is_none() && to.is_none();
-        // Held to the end, so that their numbers remain theirs.
-        let (from, to) = (self.open(from)?, self.open(to)?);
+        // Held to the end, so that their numbers remain theirs. What is wrong
+        // with `to` matters only if the process is there.
+        let (from, to) = (self.open(from)?, self.open(to));
         let namespace = from.as_ref().map(id);
         let home = from.as_ref().unwrap_or(&self.own);
         let missing = || Failure::No(NotFound::Process { pid, namespace });
@@ -118,10 +119,12 @@ impl Kernel {
         // Open from here on, it shows whether all that follows is of one
         // process. A thread's number would be taken as well, but means none.
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
-        if home.tgid_in_pidns(known) != Ok(pid) {
-            return Err(missing());
+        match home.tgid_in_pidns(known) {
+            Ok(again) if again == pid => {}
+            Ok(_) | Err(Errno::SRCH) => return Err(missing()),
+            Err(errno) => return Err(errno.into()),
         }
-        let namespaces = self.lineage(known)?;
+        let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
         match read_record(&status, &mut text) {
             Ok(()) => {}
@@ -129,6 +132,8 @@ impl Kernel {
             Err(errno) => return Err(errno.into()),
         }
         let nspid = parse::status(&text).nspid;
+        // Among the viewer's own no link is needed, which may be refused.
+        let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::Unserved);
         }
@@ -137,7 +142,7 @@ impl Kernel {
             .zip(nspid)
             .map(|(namespace, pid)| Level { namespace: Some(namespace), pid })
             .collect();
-        let wanted = match to.as_ref().map(id) {
+        let wanted = match to?.as_ref().map(id) {
             None if inward => levels.last(),
             None => levels.first(),
             Some(to) => {
@@ -187,7 +192,8 @@ impl Kernel {
             return Ok(self.own.try_clone()?);
         }
         let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(self.procfs.fd(), &mut buffer);
+        // A descriptor of its own, which reads from the beginning.
+        let mut entries = RawDir::new(open_dir(self.procfs.fd(), c".")?, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let pid = parse::entry(entry.file_name().to_bytes()).and_then(Pid::new);
@@ -204,8 +210,12 @@ impl Kernel {
     }
 
     fn namespace_of(&self, pid: Pid) -> Result<NamespaceFd, Failure> {
-        if self.own.tgid_in_pidns(pid)? != pid {
-            return Err(Failure::No(NotFound::Process { pid, namespace: None }));
+        match self.own.tgid_in_pidns(pid) {
+            Ok(leader) if leader == pid => {}
+            Ok(_) | Err(Errno::SRCH) => {
+                return Err(Failure::No(NotFound::Process { pid, namespace: None }));
+            }
+            Err(errno) => return Err(errno.into()),
         }
         Ok(open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?)
     }

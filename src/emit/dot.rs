@@ -100,6 +100,10 @@ fn title(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     if !snapshot.complete {
         html.text(", incomplete")?;
     }
+    for (index, criterion) in snapshot.selected.iter().enumerate() {
+        let start = if index == 0 { ", a part: by " } else { ", " };
+        html.text(format_args!("{start}{}", criterion.by))?;
+    }
     html.markup(">;\n")
 }
 

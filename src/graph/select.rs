@@ -4,7 +4,7 @@
 //! it. A selected namespace brings its ancestors along, without their members,
 //! as the branch that it hangs on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 
 use super::PidGraph;
@@ -16,7 +16,7 @@ use crate::model::{
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// These processes, any of them.
-    pub pids: Vec<Pid>,
+    pub pids: BTreeSet<Pid>,
     /// This namespace and what is below it, without ancestors.
     pub root: Option<NamespaceRef>,
     /// Namespaces at most so many levels below a root.
@@ -45,15 +45,24 @@ pub enum Members {
     None,
 }
 
-/// A pattern of names as the shell has them (`glob(7)`).
+/// A pattern of names: `*`, `?`, `[a-z]` and `[!a-z]` mean what they mean to
+/// the shell; nothing escapes them but brackets.
 #[derive(Clone, Debug)]
-pub struct Glob(glob::Pattern);
+pub struct Glob {
+    text: String,
+    pattern: glob::Pattern,
+}
 
 impl FromStr for Glob {
     type Err = glob::PatternError;
 
-    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
-        glob::Pattern::new(pattern).map(Self)
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // To the library `**` is of paths, and `^` is a character.
+        let mut pattern = text.replace("[^", "[!");
+        while pattern.contains("**") {
+            pattern = pattern.replace("**", "*");
+        }
+        Ok(Self { text: text.to_owned(), pattern: glob::Pattern::new(&pattern)? })
     }
 }
 
@@ -89,11 +98,6 @@ impl Selection {
             Members::Init => Some("init"),
             Members::None => Some("none"),
         };
-        let state = self.state.map(|state| match state {
-            NamespaceState::Live => "live",
-            NamespaceState::Dead => "dead",
-            NamespaceState::Nascent => "nascent",
-        });
         let user = self.user.as_ref().map(|user| match user {
             User::Name(name) => name.clone(),
             User::Uid(uid) => uid.to_string(),
@@ -103,10 +107,10 @@ impl Selection {
             ("pid", self.pids.iter().map(Pid::to_string).collect()),
             ("root", one(root)),
             ("depth", one(self.depth.map(|depth| depth.to_string()))),
-            ("comm", one(self.comm.as_ref().map(|glob| glob.0.as_str().to_owned()))),
+            ("comm", one(self.comm.as_ref().map(|glob| glob.text.clone()))),
             ("user", one(user)),
             ("container", one(self.container.clone())),
-            ("state", one(state.map(str::to_owned))),
+            ("state", one(self.state.map(|state| state.name().to_owned()))),
             ("members", one(members.map(str::to_owned))),
         ]
         .into_iter()
@@ -120,7 +124,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Whether a process whose namespace is unknown may be meant.
+    /// Whether a namespace decides, so that a process whose namespace is
+    /// unknown can't be meant.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some()
             || self.depth.is_some()
@@ -134,7 +139,7 @@ impl Selection {
             User::Uid(uid) => process.uid == *uid,
         };
         (self.pids.is_empty() || self.pids.contains(&process.pid))
-            && self.comm.as_ref().is_none_or(|glob| glob.0.matches(&process.comm))
+            && self.comm.as_ref().is_none_or(|glob| glob.pattern.matches(&process.comm))
             && self.user.as_ref().is_none_or(user)
     }
 
@@ -201,12 +206,16 @@ impl PidGraph {
             self.snapshot.namespaces.iter().map(|it| it.id).filter(|&id| chosen(id)).collect()
         };
         if processes.is_empty() && namespaces.is_empty() {
-            return Err(match selection.pids[..] {
-                [pid] if self.process(pid).is_none() => NotFound::Process { pid, namespace: None },
+            let one = selection.pids.first().filter(|_| selection.pids.len() == 1);
+            return Err(match one {
+                Some(&pid) if self.process(pid).is_none() => {
+                    NotFound::Process { pid, namespace: None }
+                }
                 _ => NotFound::Selection(selection.criteria(root)),
             });
         }
-        if !selection.is_by_process() {
+        // Whoever asks for a state asks who is to blame for it.
+        if selection.state.is_some() && !selection.is_by_process() {
             let named = namespaces.iter().filter_map(|&id| self.namespace(id));
             processes.extend(named.flat_map(|namespace| self.keepers(namespace)));
         }
@@ -278,7 +287,13 @@ impl PidGraph {
                 && processes.contains(&process.pid)
                 && process.namespace.is_none_or(|id| namespaces.contains(&id))
         };
-        let mut cut = self.snapshot.clone();
+        let count = |namespace: &Namespace| {
+            let count = namespace.member_count.unwrap_or_else(|| self.members(namespace).len());
+            (namespace.id, count)
+        };
+        let counts: HashMap<NamespaceId, usize> =
+            self.snapshot.namespaces.iter().map(count).collect();
+        let mut cut = self.snapshot;
         cut.selected.extend(selection.criteria(root));
         cut.processes.retain(is_shown);
         cut.namespaces.retain(|namespace| namespaces.contains(&namespace.id));
@@ -287,9 +302,8 @@ impl PidGraph {
             *shown.entry(id).or_default() += 1;
         }
         for namespace in &mut cut.namespaces {
-            let count = namespace.member_count.unwrap_or_else(|| self.members(namespace).len());
             let shown = shown.get(&namespace.id).copied().unwrap_or_default();
-            namespace.member_count = Some(count).filter(|&count| count != shown);
+            namespace.member_count = counts.get(&namespace.id).copied().filter(|&it| it != shown);
             if Some(namespace.id) == root {
                 namespace.parent = None;
             }
@@ -320,7 +334,7 @@ mod tests {
         PidGraph::new(farm()).select(selection).unwrap_err().to_string()
     }
 
-    fn pids(raw: &[u32]) -> Vec<Pid> {
+    fn pids(raw: &[u32]) -> BTreeSet<Pid> {
         raw.iter().filter_map(|&raw| Pid::new(raw)).collect()
     }
 
@@ -352,8 +366,24 @@ mod tests {
         let container = Some("3f2a".to_owned());
         assert_eq!(
             left(&Selection { container, ..all() }),
-            [(836, vec![4]), (179, vec![6, 7]), (180, vec![])]
+            [(836, vec![]), (179, vec![6, 7]), (180, vec![])]
         );
+    }
+
+    #[test]
+    fn a_pattern_is_as_in_the_shell() {
+        let matches = |pattern: &str, name| pattern.parse::<Glob>().unwrap().pattern.matches(name);
+        for (pattern, name) in [
+            ("sl*p", "sleep"),
+            ("s**", "sleep"),
+            ("[^t]*", "sleep"),
+            ("[!t]*", "sleep"),
+            ("kworker/*", "kworker/0:1"),
+        ] {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        assert!(!matches("[^s]*", "sleep") && !matches("slee", "sleep") && !matches("S*", "sleep"));
+        assert!("[".parse::<Glob>().is_err());
     }
 
     #[test]

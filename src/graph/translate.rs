@@ -21,24 +21,52 @@ impl PidGraph {
     ) -> Result<Translation, NotFound> {
         let home = self.snapshot.procfs.namespace;
         let inward = from.is_none() && to.is_none();
-        let from = from.map(|from| self.resolve(from)).transpose()?;
-        let to = to.map(|to| self.resolve(to)).transpose()?;
+        let from = from.map(|from| self.place(from)).transpose()?;
         let process = match from {
-            Some(from) if Some(from) != home => self.process_in(from, pid),
+            Some(from) if Some(from) != home => {
+                // Its numbers are not among those that a /proc further in tells.
+                let mut above = home.and_then(|home| self.namespace(home)?.parent);
+                while let Some(namespace) = above {
+                    if namespace == from {
+                        return Err(NotFound::NotTold { pid, namespace });
+                    }
+                    above = self.namespace(namespace).and_then(|it| it.parent);
+                }
+                self.process_in(from, pid)
+            }
             _ => self.process(pid),
         };
         let process = process.ok_or(NotFound::Process { pid, namespace: from })?;
+        let to = to.map(|to| self.place(to)).transpose()?;
         let levels = self.levels(process);
-        let (to, translated) = if inward {
-            let own = levels.last().map_or(process.pid, |own| own.pid);
-            (process.namespace, own)
-        } else {
-            match to {
-                Some(to) if Some(to) != home => (Some(to), self.number(process, &levels, to)?),
-                _ => (home, process.pid),
-            }
+        let (to, translated) = match to {
+            None if inward => (process.namespace, self.innermost(process)?),
+            Some(to) if Some(to) != home => (Some(to), self.number(process, &levels, to)?),
+            _ => (home, process.pid),
         };
         Ok(Translation { pid, from: from.or(home), to, translated, levels })
+    }
+
+    /// The namespace that is meant, which may be that of the /proc although a
+    /// selection cut it away.
+    fn place(&self, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
+        match (namespace, self.snapshot.procfs.namespace) {
+            (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
+            _ => self.resolve(namespace),
+        }
+    }
+
+    /// A process's PID in its own namespace.
+    fn innermost(&self, process: &Process) -> Result<Pid, NotFound> {
+        let pid = process.pid;
+        match (process.nspid.last(), process.namespace) {
+            (Some(&own), _) => Ok(own),
+            // The kernel does not tell, and it is elsewhere.
+            (None, Some(namespace)) if self.snapshot.procfs.namespace != Some(namespace) => {
+                Err(NotFound::NotTold { pid, namespace })
+            }
+            (None, _) => Ok(pid),
+        }
     }
 
     /// A process's PIDs with the namespaces that they are in, outermost first.
@@ -78,7 +106,9 @@ impl PidGraph {
         let (pid, namespace) = (process.pid, to);
         let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
         let mut visible = successors(Some(own), |&id| self.namespace(id)?.parent);
-        Err(if visible.any(|id| id == to) {
+        // A level that is not known may be the one.
+        let unknown = levels.iter().any(|level| level.namespace.is_none());
+        Err(if unknown || visible.any(|id| id == to) {
             NotFound::NotTold { pid, namespace }
         } else {
             NotFound::NotVisible { pid, namespace }
@@ -176,12 +206,44 @@ mod tests {
         let graph = PidGraph::new(inner);
         assert_eq!(
             translated(&graph, 2, None, id(10)),
-            Err("this /proc does not tell the PID of process 2 in pid:[10]".to_owned())
+            Err("this /proc does not tell of process 2 in pid:[10]".to_owned())
+        );
+        assert_eq!(
+            translated(&graph, 2, id(10), None),
+            Err("this /proc does not tell of process 2 in pid:[10]".to_owned())
         );
         assert_eq!(
             translated(&graph, 3, None, id(10)),
             Err("the namespace of process 3 is ambiguous".to_owned())
         );
         assert_eq!(translated(&graph, 3, None, None), Ok(3));
+        // A kernel before 4.1.
+        let mut old = farm();
+        old.processes[4].nspid.clear();
+        let graph = PidGraph::new(old);
+        assert_eq!(
+            translated(&graph, 7, None, None),
+            Err("this /proc does not tell of process 7 in pid:[4026532179]".to_owned())
+        );
+        // One of the roots may be the level in between.
+        let mut apart = snapshot(
+            vec![namespace(10, None), namespace(20, None), namespace(30, None)],
+            vec![process(&[1], Some(10)), process(&[5, 3, 1], Some(30))],
+        );
+        apart.procfs.namespace = Some(NamespaceId::Inode(10));
+        assert_eq!(
+            translated(&PidGraph::new(apart), 5, None, id(20)),
+            Err("this /proc does not tell of process 5 in pid:[20]".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_namespace_of_proc_is_known_even_where_it_was_cut_away() {
+        let root = Some(id(4_026_532_179));
+        let part = crate::graph::Selection { root, ..Default::default() };
+        let graph = PidGraph::new(farm()).select(&part).unwrap();
+        let host = id(4_026_531_836);
+        assert_eq!(translated(&graph, 7, host, None), Ok(7));
+        assert_eq!(translated(&graph, 2, id(4_026_532_179), host), Ok(7));
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -213,11 +214,15 @@ pub struct Cgroup {
     path: String,
 }
 
+/// How many were made: each has a hierarchy of its own.
+static CGROUPS: AtomicU32 = AtomicU32::new(0);
+
 impl Cgroup {
     /// The cgroup at `path` of a new hierarchy called `name`, with one process.
     pub fn of(name: &str, path: &str, pid: u32) -> Self {
         let mount = tempfile::tempdir().expect("is made");
-        let name = format!("name=pidns-{name}-{}", std::process::id());
+        let count = CGROUPS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("name=pidns-{name}-{}-{count}", std::process::id());
         let cgroup = Self { name, mount, path: path.to_owned() };
         assert!(cgroup.mount());
         let dir = cgroup.mount.path().join(path);
