@@ -25,12 +25,8 @@ impl PidGraph {
         let process = match from {
             Some(from) if Some(from) != home => {
                 // Its numbers are not among those that a /proc further in tells.
-                let mut above = home.and_then(|home| self.namespace(home)?.parent);
-                while let Some(namespace) = above {
-                    if namespace == from {
-                        return Err(NotFound::NotTold { pid, namespace });
-                    }
-                    above = self.namespace(namespace).and_then(|it| it.parent);
+                if home.is_some_and(|home| self.lineage(home).skip(1).any(|above| above == from)) {
+                    return Err(NotFound::NotTold { pid, namespace: from });
                 }
                 self.process_in(from, pid)
             }
@@ -61,27 +57,24 @@ impl PidGraph {
         let pid = process.pid;
         match (process.nspid.last(), process.namespace) {
             (Some(&own), _) => Ok(own),
-            // The kernel does not tell, and it is elsewhere.
-            (None, Some(namespace)) if self.snapshot.procfs.namespace != Some(namespace) => {
-                Err(NotFound::NotTold { pid, namespace })
-            }
-            (None, _) => Ok(pid),
+            // The kernel does not tell.
+            (None, Some(home)) if self.snapshot.procfs.namespace == Some(home) => Ok(pid),
+            (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
+            (None, None) => Err(NotFound::Ambiguous(pid)),
         }
+    }
+
+    /// A namespace and its ancestors.
+    fn lineage(&self, id: NamespaceId) -> impl Iterator<Item = NamespaceId> {
+        successors(Some(id), |&id| self.namespace(id)?.parent)
     }
 
     /// A process's PIDs with the namespaces that they are in, outermost first.
     fn levels(&self, process: &Process) -> Vec<Level> {
-        let mut namespace = process.namespace;
-        let mut levels: Vec<_> = process
-            .nspid
-            .iter()
-            .rev()
-            .map(|&pid| {
-                let level = Level { namespace, pid };
-                namespace = namespace.and_then(|id| self.namespace(id)?.parent);
-                level
-            })
-            .collect();
+        let mut namespaces = process.namespace.into_iter().flat_map(|own| self.lineage(own));
+        let inward = process.nspid.iter().rev();
+        let mut levels: Vec<_> =
+            inward.map(|&pid| Level { namespace: namespaces.next(), pid }).collect();
         if levels.is_empty() {
             levels.push(Level { namespace: None, pid: process.pid });
         }
@@ -105,10 +98,9 @@ impl PidGraph {
         }
         let (pid, namespace) = (process.pid, to);
         let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-        let mut visible = successors(Some(own), |&id| self.namespace(id)?.parent);
         // A level that is not known may be the one.
         let unknown = levels.iter().any(|level| level.namespace.is_none());
-        Err(if unknown || visible.any(|id| id == to) {
+        Err(if unknown || self.lineage(own).any(|id| id == to) {
             NotFound::NotTold { pid, namespace }
         } else {
             NotFound::NotVisible { pid, namespace }
