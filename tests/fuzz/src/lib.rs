@@ -39,7 +39,7 @@ pub fn parts_read_back(graph: &PidGraph) {
     let all = Selection::default;
     let root = snapshot.namespaces.last().map(|last| NamespaceRef::Id(last.id));
     let of = snapshot.processes.last().map(|last| NamespaceRef::Of(last.pid));
-    let pids: Vec<_> = snapshot.processes.iter().take(2).map(|process| process.pid).collect();
+    let pids = snapshot.processes.iter().take(2).map(|process| process.pid).collect();
     for selection in [
         Selection { pids, ..all() },
         Selection { root, ..all() },
