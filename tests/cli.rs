@@ -68,6 +68,27 @@ fn wrong_arguments_get_one_line_and_status_2() {
         pidns: invalid value 'a b' for '--color <WHEN>' [possible values: auto, always, never]; see 'pidns --help'
     "#]],
     );
+    fails(
+        &["-q", "translate", "5"],
+        2,
+        &expect![[r#"
+            pidns: the command translate comes first, its options after it; see 'pidns translate --help'
+        "#]],
+    );
+    fails(
+        &["--roto"],
+        2,
+        &expect![[r#"
+            pidns: unexpected argument '--roto' found; see 'pidns --help'
+        "#]],
+    );
+    fails(
+        &["transalte"],
+        2,
+        &expect![[r#"
+            pidns: invalid value 'transalte' for '[PID]...': not a PID; see 'pidns --help'
+        "#]],
+    );
 }
 
 #[test]
