@@ -35,7 +35,7 @@ use collect::{Named, Request};
 use emit::Harmless;
 use error::{Doubt, Error, Exit};
 use graph::PidGraph;
-use model::{Diagnostic, NamespaceRef, NotFound, Pid, Snapshot, Source};
+use model::{Diagnostic, NotFound, Pid, Snapshot, Source};
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -104,13 +104,9 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let translation = if let Some(answer) = at_once {
         answer.map_err(|no| Error::NotFound { no, doubt: None })?
     } else {
-        // Whoever has PIDs is a process; but a namespace may have none.
-        let by_process = |named: &Named| matches!(named.namespace, NamespaceRef::Of(_));
-        let search = if from.iter().chain(&to).all(by_process) {
-            [Source::Processes].into()
-        } else {
-            Source::default_set()
-        };
+        // As the hierarchy is shown: a namespace may have no process, or be
+        // known by a descriptor alone.
+        let search = Source::default_set();
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
         let seen = Seen::of(&snapshot);
         let namespace = |named: Option<Named>| named.map(|named| named.namespace);
