@@ -144,14 +144,16 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
 fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=10)?;
     let mut comm = text(u)?;
+    // Levels above the roots that are not that of the /proc.
+    let above = u.int_in_range(0..=3)?;
     let mut processes = Vec::new();
     for index in 0..count {
         // Each of a number of its own.
         let number = pid(u)? / 16 * 16 + index + 1;
         let place = maybe(u, |u| u.choose(places))?;
-        let levels = match place.map(|place| place.below) {
-            Some(Some(below)) => below,
-            Some(None) | None => u.int_in_range(0..=3)?,
+        let levels = match place {
+            Some(place) => place.below.unwrap_or(above + place.level),
+            None => u.int_in_range(0..=3)?,
         };
         let mut nspid = vec![number];
         for _ in 0..levels {
