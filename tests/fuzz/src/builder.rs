@@ -196,7 +196,10 @@ fn namespaces(
         let members: Vec<_> = members.map(|member| &member["pid"]).collect();
         let inode = place.id.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let init = match members.as_slice() {
-            _ if !whole => maybe(u, pid)?.map(Value::from),
+            // It may be left out, but not be elsewhere.
+            members if !whole => maybe(u, pid)?.map(Value::from).filter(|init| {
+                members.contains(&init) || processes.iter().all(|it| it["pid"] != *init)
+            }),
             [] => None,
             members => maybe(u, |u| u.choose(members).map(|&init| init.clone()))?,
         };
