@@ -96,7 +96,7 @@ impl NamespaceFd {
     pub fn is_pid_namespace(&self) -> bool {
         // SAFETY: `self` is on nsfs, whose NS_GET_NSTYPE takes no argument
         // and returns a number.
-        let kind = unsafe { ioctl(&self.fd, Number::<NS_GET_NSTYPE>) };
+        let kind = unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) };
         kind.map_or(true, |kind| kind == CLONE_NEWPID)
     }
 
@@ -108,7 +108,7 @@ impl NamespaceFd {
     pub fn parent(&self) -> io::Result<Self> {
         // SAFETY: `self` is on nsfs, whose NS_GET_PARENT takes no argument
         // and returns a new descriptor.
-        Self::on_nsfs(unsafe { ioctl(&self.fd, NewFd::<NS_GET_PARENT>) }?)
+        unsafe { open_by::<NS_GET_PARENT>(&self.fd) }
     }
 
     /// The user namespace that owns this one (since Linux 4.9).
@@ -117,7 +117,7 @@ impl NamespaceFd {
     /// `EPERM` where it is not the caller's or one below; `ENOTTY` on older kernels.
     pub fn user_namespace(&self) -> io::Result<Self> {
         // SAFETY: as for `parent`.
-        Self::on_nsfs(unsafe { ioctl(&self.fd, NewFd::<NS_GET_USERNS>) }?)
+        unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
     /// Of a user namespace: the user that made it, as the caller's user
@@ -149,7 +149,7 @@ impl NamespaceFd {
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
         // SAFETY: `self` is on nsfs, whose NS_GET_TGID_FROM_PIDNS takes a PID
         // by value and returns one.
-        unsafe { ioctl(&self.fd, Translate::<NS_GET_TGID_FROM_PIDNS>(inner)) }
+        unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
     /// This namespace's number for the process that the caller knows as `pid`,
@@ -162,7 +162,7 @@ impl NamespaceFd {
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
         // SAFETY: `self` is on nsfs, whose NS_GET_TGID_IN_PIDNS takes a PID
         // by value and returns one.
-        unsafe { ioctl(&self.fd, Translate::<NS_GET_TGID_IN_PIDNS>(pid)) }
+        unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 }
 
@@ -186,17 +186,16 @@ fn is_on_nsfs(fd: &OwnedFd) -> io::Result<bool> {
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
     // SAFETY: pidfds know this ioctl or refuse it; it takes no argument and
     // returns a new descriptor on nsfs.
-    let fd = unsafe { ioctl(pidfd, NewFd::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>) }?;
-    NamespaceFd::on_nsfs(fd)
+    unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// An ioctl without argument whose return value is a new descriptor.
-struct NewFd<const OPCODE: Opcode>;
+/// An ioctl that takes a number by value, or nothing, and returns a number.
+struct Call<const OPCODE: Opcode>(u32);
 
-// SAFETY: no memory is passed, and the kernel made the descriptor that it
-// returns for this call alone, so it may be owned.
-unsafe impl<const OPCODE: Opcode> Ioctl for NewFd<OPCODE> {
-    type Output = OwnedFd;
+// SAFETY: no memory is passed: the argument is a number in the place of a
+// pointer, which the kernel does not follow.
+unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
+    type Output = IoctlOutput;
 
     const IS_MUTATING: bool = false;
 
@@ -205,33 +204,7 @@ unsafe impl<const OPCODE: Opcode> Ioctl for NewFd<OPCODE> {
     }
 
     fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
-        ptr::null_mut()
-    }
-
-    unsafe fn output_from_ptr(
-        fd: IoctlOutput,
-        _: *mut rustix::ffi::c_void,
-    ) -> io::Result<Self::Output> {
-        // SAFETY: the ioctl succeeded, so this is the new descriptor.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    }
-}
-
-/// An ioctl without argument whose return value is a number.
-struct Number<const OPCODE: Opcode>;
-
-// SAFETY: no memory is passed.
-unsafe impl<const OPCODE: Opcode> Ioctl for Number<OPCODE> {
-    type Output = i32;
-
-    const IS_MUTATING: bool = false;
-
-    fn opcode(&self) -> Opcode {
-        OPCODE
-    }
-
-    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
-        ptr::null_mut()
+        ptr::without_provenance_mut(self.0 as usize)
     }
 
     unsafe fn output_from_ptr(
@@ -242,28 +215,24 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Number<OPCODE> {
     }
 }
 
-/// An ioctl that takes a PID by value and returns one.
-struct Translate<const OPCODE: Opcode>(Pid);
+/// Calls an ioctl that opens a namespace.
+///
+/// # Safety
+/// The descriptor must know the ioctl or refuse it, and what that returns be
+/// a descriptor which the kernel made for this call alone.
+unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
+    // SAFETY: as the caller says; it takes no argument.
+    let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
+    // SAFETY: the ioctl succeeded, so this is the new descriptor.
+    NamespaceFd::on_nsfs(unsafe { OwnedFd::from_raw_fd(raw) })
+}
 
-// SAFETY: the argument is a number in the place of a pointer, which the
-// kernel does not follow.
-unsafe impl<const OPCODE: Opcode> Ioctl for Translate<OPCODE> {
-    type Output = Pid;
-
-    const IS_MUTATING: bool = false;
-
-    fn opcode(&self) -> Opcode {
-        OPCODE
-    }
-
-    fn as_ptr(&mut self) -> *mut rustix::ffi::c_void {
-        ptr::without_provenance_mut(self.0.as_u32() as usize)
-    }
-
-    unsafe fn output_from_ptr(
-        pid: IoctlOutput,
-        _: *mut rustix::ffi::c_void,
-    ) -> io::Result<Self::Output> {
-        u32::try_from(pid).ok().and_then(Pid::new).ok_or(Errno::SRCH)
-    }
+/// Calls an ioctl that takes a PID and returns one.
+///
+/// # Safety
+/// The descriptor must know the ioctl or refuse it, and that return a PID.
+unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
+    // SAFETY: as the caller says.
+    let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
+    u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
