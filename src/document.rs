@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, SmolStrBuilder};
+use smol_str::SmolStr;
 
 use crate::graph::PidGraph;
 use crate::model;
@@ -172,16 +172,7 @@ struct Id(model::NamespaceId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // One for every process: without `fmt`, and without an allocation.
-        let (prefix, number) = match self.0 {
-            model::NamespaceId::Inode(inode) => ("pid:[", inode),
-            model::NamespaceId::Unread(pid) => ("pid:[?", pid.as_u32().into()),
-        };
-        let mut text = SmolStrBuilder::new();
-        text.push_str(prefix);
-        text.push_str(itoa::Buffer::new().format(number));
-        text.push(']');
-        serializer.serialize_str(&text.finish())
+        serializer.serialize_str(&self.0.text())
     }
 }
 

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use smallvec::SmallVec;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 /// Levels of nesting below the initial PID namespace (`MAX_PID_NS_LEVEL` of
 /// the kernel): a process has at most `MAX_LEVEL + 1` PIDs.
@@ -90,14 +90,25 @@ impl NamespaceId {
             Self::Unread(_) => None,
         }
     }
+
+    /// Its text, without the cost of `fmt`: every process in a document has one.
+    #[must_use]
+    pub fn text(self) -> SmolStr {
+        let (prefix, number) = match self {
+            Self::Inode(inode) => ("pid:[", inode),
+            Self::Unread(pid) => ("pid:[?", pid.as_u32().into()),
+        };
+        let mut text = SmolStrBuilder::new();
+        text.push_str(prefix);
+        text.push_str(itoa::Buffer::new().format(number));
+        text.push(']');
+        text.finish()
+    }
 }
 
 impl fmt::Display for NamespaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inode(inode) => write!(f, "pid:[{inode}]"),
-            Self::Unread(pid) => write!(f, "pid:[?{pid}]"),
-        }
+        f.write_str(&self.text())
     }
 }
 
