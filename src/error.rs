@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
-use crate::model::NotFound;
+use crate::model::{Diagnostic, NotFound, Snapshot, Source};
 
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,43 @@ pub enum Doubt {
     Incomplete,
     /// The document is a selection.
     Part,
+}
+
+/// How much of the host a snapshot shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What may hide processes.
+    processes: Option<Doubt>,
+    /// What may hide anything.
+    all: Option<Doubt>,
+}
+
+impl Seen {
+    /// What a snapshot says of itself.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let hides =
+            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
+        let part = (!snapshot.selected.is_empty()).then_some(Doubt::Part);
+        let hidden = snapshot.diagnostics.iter().any(hides);
+        let everywhere = Source::default_set().is_subset(&snapshot.searched);
+        let whole = snapshot.complete && everywhere;
+        Self {
+            processes: part.or(hidden.then_some(Doubt::Incomplete)),
+            all: part.or((!whole).then_some(Doubt::Incomplete)),
+        }
+    }
+
+    /// What was not found may be there all the same, and is then said to be so.
+    #[must_use]
+    pub fn error(&self, no: NotFound) -> Error {
+        let doubt = match no {
+            NotFound::Process { namespace: None, .. } => self.processes,
+            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
+            NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
+        };
+        Error::NotFound { no, doubt }
+    }
 }
 
 /// Why a run came to nothing.

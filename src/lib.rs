@@ -33,9 +33,9 @@ use std::path::Path;
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
 use collect::{Named, Request};
 use emit::Harmless;
-use error::{Doubt, Error, Exit};
+use error::{Error, Exit, Seen};
 use graph::PidGraph;
-use model::{Diagnostic, NotFound, Pid, Snapshot, Source};
+use model::{Pid, Snapshot, Source};
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -116,39 +116,6 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
     };
     let look = arguments.look(io::stdout().is_terminal());
     output(|out| arguments.format().emit(&translation, look, out)).map(|_| Exit::Success)
-}
-
-/// How much of the host a snapshot shows.
-struct Seen {
-    /// What may hide processes.
-    processes: Option<Doubt>,
-    /// What may hide anything.
-    all: Option<Doubt>,
-}
-
-impl Seen {
-    fn of(snapshot: &Snapshot) -> Self {
-        let hides =
-            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
-        let part = (!snapshot.selected.is_empty()).then_some(Doubt::Part);
-        let hidden = snapshot.diagnostics.iter().any(hides);
-        let everywhere = Source::default_set().is_subset(&snapshot.searched);
-        let whole = snapshot.complete && everywhere;
-        Self {
-            processes: part.or(hidden.then_some(Doubt::Incomplete)),
-            all: part.or((!whole).then_some(Doubt::Incomplete)),
-        }
-    }
-
-    /// What was not found may be there all the same, and is then said to be so.
-    fn error(&self, no: NotFound) -> Error {
-        let doubt = match no {
-            NotFound::Process { namespace: None, .. } => self.processes,
-            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
-            NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
-        };
-        Error::NotFound { no, doubt }
-    }
 }
 
 /// A namespace that the user named. A file tells of this host, and is held
