@@ -12,7 +12,8 @@ use pidns::collect::parse;
 use pidns::emit::{Format, Look};
 use pidns::graph::PidGraph;
 use pidns::model::{
-    Evidence, Host, Namespace, NamespaceId, NamespaceState, Pid, Process, Procfs, Snapshot, Source,
+    Evidence, Host, Namespace, NamespaceId, NamespaceState, Pid, Process, Procfs, SearchScope,
+    Snapshot,
 };
 
 const PROCESSES: u32 = 100_000;
@@ -63,7 +64,7 @@ fn snapshot() -> Snapshot {
         captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
         host: Host::default(),
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(id(0)) },
-        searched: BTreeSet::from([Source::Processes]),
+        searched: BTreeSet::from([SearchScope::Processes]),
         selected: Vec::new(),
         complete: true,
         namespaces: (0..NAMESPACES).map(namespace).collect(),

@@ -17,7 +17,7 @@ use crate::document;
 use crate::emit::{self, FOLD_LIMIT};
 use crate::error::Error;
 use crate::graph::{self, Glob, Selection, User};
-use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, Source};
+use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -248,11 +248,11 @@ impl Input {
     /// What to read of the live kernel.
     #[must_use]
     pub fn request(&self) -> Request {
-        let mut search = BTreeSet::from([Source::Processes]);
+        let mut search = BTreeSet::from([SearchScope::Processes]);
         for place in &self.search {
             match place.0 {
                 Some(source) => search.extend([source]),
-                None => search.extend(Source::ALL),
+                None => search.extend(SearchScope::ALL),
             }
         }
         Request { procfs: self.origin.procfs.clone(), search }
@@ -400,22 +400,22 @@ impl From<Color> for anstream::ColorChoice {
 
 /// A place to look in; `None` for all of them.
 #[derive(Clone, Copy, Debug)]
-struct Search(Option<Source>);
+struct Search(Option<SearchScope>);
 
 impl ValueEnum for Search {
     fn value_variants<'a>() -> &'a [Self] {
         &[
-            Self(Some(Source::Processes)),
-            Self(Some(Source::Children)),
-            Self(Some(Source::Threads)),
-            Self(Some(Source::Fds)),
-            Self(Some(Source::Mounts)),
+            Self(Some(SearchScope::Processes)),
+            Self(Some(SearchScope::Children)),
+            Self(Some(SearchScope::Threads)),
+            Self(Some(SearchScope::Fds)),
+            Self(Some(SearchScope::Mounts)),
             Self(None),
         ]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.map_or("all", Source::name)))
+        Some(PossibleValue::new(self.0.map_or("all", SearchScope::name)))
     }
 }
 

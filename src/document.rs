@@ -30,7 +30,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process>> {
     captured_at: String,
     host: Host,
     procfs: Procfs,
-    searched: Vec<Source>,
+    searched: Vec<SearchScope>,
     // Not asked for when reading, as it came after the first documents; like
     // it what is an Option.
     #[serde(default)]
@@ -64,7 +64,7 @@ struct Procfs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Source {
+enum SearchScope {
     Processes,
     Children,
     Threads,
@@ -768,7 +768,7 @@ macro_rules! same_words {
     };
 }
 
-same_words!(Source, model::Source: Processes, Children, Threads, Fds, Mounts);
+same_words!(SearchScope, model::SearchScope: Processes, Children, Threads, Fds, Mounts);
 same_words!(State, model::NamespaceState: Live, Dead, Nascent);
 same_words!(Evidence, model::Evidence: Kernel, Inferred);
 same_words!(Severity, model::Severity: Info, Warning);
@@ -859,7 +859,7 @@ mod tests {
         };
         same(
             "/properties/searched/items/enum",
-            model::Source::ALL.map(|it| json(Source::from(it))).into(),
+            model::SearchScope::ALL.map(|it| json(SearchScope::from(it))).into(),
         );
         let states = [State::Live, State::Dead, State::Nascent];
         same("/$defs/namespace/properties/state/enum", states.map(json).into());

@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
-use crate::model::{Diagnostic, NotFound, Snapshot, Source};
+use crate::model::{Diagnostic, NotFound, SearchScope, Snapshot};
 
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Seen {
             |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
         let part = (!snapshot.selected.is_empty()).then_some(Doubt::Part);
         let hidden = snapshot.diagnostics.iter().any(hides);
-        let everywhere = Source::default_set().is_subset(&snapshot.searched);
+        let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);
         let whole = snapshot.complete && everywhere;
         Self {
             processes: part.or(hidden.then_some(Doubt::Incomplete)),

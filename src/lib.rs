@@ -35,7 +35,7 @@ use collect::{Named, Request};
 use emit::Harmless;
 use error::{Error, Exit, Seen};
 use graph::PidGraph;
-use model::{Pid, Snapshot, Source};
+use model::{Pid, SearchScope, Snapshot};
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -106,7 +106,7 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
     } else {
         // As the hierarchy is shown: a namespace may have no process, or be
         // known by a descriptor alone.
-        let search = Source::default_set();
+        let search = SearchScope::default_set();
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
         let seen = Seen::of(&snapshot);
         let namespace = |named: Option<Named>| named.map(|named| named.namespace);

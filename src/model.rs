@@ -291,7 +291,7 @@ impl Process {
 
 /// A place to look for namespaces in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub enum SearchScope {
     /// Every process's own namespace.
     Processes,
     /// Every process's `pid_for_children`.
@@ -304,7 +304,7 @@ pub enum Source {
     Mounts,
 }
 
-impl Source {
+impl SearchScope {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
@@ -518,7 +518,7 @@ pub struct Snapshot {
     /// The /proc that was read.
     pub procfs: Procfs,
     /// Where namespaces were looked for.
-    pub searched: BTreeSet<Source>,
+    pub searched: BTreeSet<SearchScope>,
     /// By what it was cut down since; empty where it is whole.
     pub selected: Vec<Criterion>,
     /// Whether nothing is missing in those places, and all is from the kernel.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Container, Criterion, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId,
-    NamespaceState, Nspid, Owner, Pid, Process, Procfs, Severity, Snapshot, Source,
+    NamespaceState, Nspid, Owner, Pid, Process, Procfs, SearchScope, Severity, Snapshot,
 };
 
 /// A live namespace owned by root.
@@ -65,7 +65,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
             own: true,
             namespace: namespaces.iter().map(|it| it.id).min(),
         },
-        searched: Source::ALL.into_iter().collect::<BTreeSet<_>>(),
+        searched: SearchScope::ALL.into_iter().collect::<BTreeSet<_>>(),
         selected: Vec::new(),
         complete: true,
         namespaces,

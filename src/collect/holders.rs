@@ -19,7 +19,7 @@ use super::nsfs::{self, NamespaceFd};
 use super::parse::{self, NamespaceMount};
 use super::procfs::{Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link};
 use super::scan::{Found, Place};
-use crate::model::{Holder, NamespaceId, Pid, Process, Source};
+use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
 /// Processes remembered for each mount namespace: enough that one is left
 /// when its mount table is read, few enough to cost nothing.
@@ -37,13 +37,14 @@ pub struct Searches {
 
 impl Searches {
     /// Those of a set of sources.
-    pub fn of(sources: &BTreeSet<Source>) -> Self {
+    pub fn of(sources: &BTreeSet<SearchScope>) -> Self {
         Self {
             // The leader is a thread, too.
-            children: sources.contains(&Source::Children) || sources.contains(&Source::Threads),
-            threads: sources.contains(&Source::Threads),
-            fds: sources.contains(&Source::Fds),
-            mounts: sources.contains(&Source::Mounts),
+            children: sources.contains(&SearchScope::Children)
+                || sources.contains(&SearchScope::Threads),
+            threads: sources.contains(&SearchScope::Threads),
+            fds: sources.contains(&SearchScope::Fds),
+            mounts: sources.contains(&SearchScope::Mounts),
         }
     }
 

@@ -35,7 +35,8 @@ use smol_str::SmolStr;
 
 use crate::error::Error;
 use crate::model::{
-    Evidence, Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, Snapshot, Source,
+    Evidence, Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, SearchScope,
+    Snapshot,
 };
 use diagnose::{Code, Refusals};
 use held::{Held, Met};
@@ -51,7 +52,7 @@ pub struct Request {
     /// Where the procfs is mounted.
     pub procfs: PathBuf,
     /// Where to look for namespaces; every process's own is always read.
-    pub search: BTreeSet<Source>,
+    pub search: BTreeSet<SearchScope>,
 }
 
 /// Reads the live kernel.
