@@ -42,14 +42,14 @@ pub enum Doubt {
 
 /// How much of the host a snapshot shows.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct Coverage {
     /// What may hide processes.
     processes: Option<Doubt>,
     /// What may hide anything.
     all: Option<Doubt>,
 }
 
-impl Seen {
+impl Coverage {
     /// What a snapshot says of itself.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {

@@ -33,7 +33,7 @@ use std::path::Path;
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
 use collect::{Named, Request};
 use emit::Harmless;
-use error::{Error, Exit, Seen};
+use error::{Coverage, Error, Exit};
 use graph::PidGraph;
 use model::{Pid, SearchScope, Snapshot};
 
@@ -63,12 +63,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
 fn show(cli: &Cli) -> Result<Exit, Error> {
     let root = name(cli.select.root.as_ref(), &cli.input.origin)?;
     let snapshot = read(&cli.input.origin, || cli.input.request())?;
-    let seen = Seen::of(&snapshot);
+    let coverage = Coverage::of(&snapshot);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
-    let graph = graph.select(&selection).map_err(|no| seen.error(no))?;
+    let graph = graph.select(&selection).map_err(|no| coverage.error(no))?;
     let stdout = io::stdout();
     let color = match anstream::ColorChoice::from(cli.output.color) {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
@@ -81,7 +81,7 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     if !missing.is_empty() && !cli.output.quiet {
         warn_missing(&missing);
     }
-    // A reader that closed the pipe has seen enough, and need not be warned.
+    // A reader that closed the pipe has coverage enough, and need not be warned.
     if snapshot.complete || read == Output::Closed {
         return Ok(Exit::Success);
     }
@@ -108,11 +108,11 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
         // known by a descriptor alone.
         let search = SearchScope::default_set();
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
-        let seen = Seen::of(&snapshot);
+        let coverage = Coverage::of(&snapshot);
         let namespace = |named: Option<Named>| named.map(|named| named.namespace);
         PidGraph::new(snapshot)
             .translate(*pid, namespace(from), namespace(to))
-            .map_err(|no| seen.error(no))?
+            .map_err(|no| coverage.error(no))?
     };
     let look = arguments.look(io::stdout().is_terminal());
     output(|out| arguments.format().emit(&translation, look, out)).map(|_| Exit::Success)
