@@ -33,7 +33,7 @@ impl From<Exit> for std::process::ExitCode {
 
 /// Why what was not found may be there all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Caveat {
     /// Not everything was looked at, or could be.
     Incomplete,
     /// The document is a selection.
@@ -44,9 +44,9 @@ pub enum Doubt {
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
     /// What may hide processes.
-    processes: Option<Doubt>,
+    processes: Option<Caveat>,
     /// What may hide anything.
-    all: Option<Doubt>,
+    all: Option<Caveat>,
 }
 
 impl Coverage {
@@ -55,25 +55,25 @@ impl Coverage {
     pub fn of(snapshot: &Snapshot) -> Self {
         let hides =
             |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
-        let part = (!snapshot.selected.is_empty()).then_some(Doubt::Part);
+        let part = (!snapshot.selected.is_empty()).then_some(Caveat::Part);
         let hidden = snapshot.diagnostics.iter().any(hides);
         let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);
         let whole = snapshot.complete && everywhere;
         Self {
-            processes: part.or(hidden.then_some(Doubt::Incomplete)),
-            all: part.or((!whole).then_some(Doubt::Incomplete)),
+            processes: part.or(hidden.then_some(Caveat::Incomplete)),
+            all: part.or((!whole).then_some(Caveat::Incomplete)),
         }
     }
 
     /// What was not found may be there all the same, and is then said to be so.
     #[must_use]
     pub fn error(&self, no: NotFound) -> Error {
-        let doubt = match no {
+        let caveat = match no {
             NotFound::Process { namespace: None, .. } => self.processes,
             NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
             NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
         };
-        Error::NotFound { no, doubt }
+        Error::NotFound { no, caveat }
     }
 }
 
@@ -107,7 +107,7 @@ pub enum Error {
         /// What that is.
         no: NotFound,
         /// Why it may be there all the same; `None` where it is not.
-        doubt: Option<Doubt>,
+        caveat: Option<Caveat>,
     },
     /// The output could not be written.
     Write(io::Error),
@@ -146,11 +146,11 @@ impl fmt::Display for Error {
             Self::NotNamespace(path) => {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
-            Self::NotFound { no, doubt: None } => no.fmt(f),
-            Self::NotFound { no, doubt: Some(Doubt::Incomplete) } => {
+            Self::NotFound { no, caveat: None } => no.fmt(f),
+            Self::NotFound { no, caveat: Some(Caveat::Incomplete) } => {
                 write!(f, "{no} in this view, which is incomplete")
             }
-            Self::NotFound { no, doubt: Some(Doubt::Part) } => {
+            Self::NotFound { no, caveat: Some(Caveat::Part) } => {
                 write!(f, "{no} in this document, which is a part of a view")
             }
             Self::Write(_) => f.write_str("cannot write the output"),

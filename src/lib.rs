@@ -102,7 +102,7 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
         None => collect::translate(&origin.procfs, *pid, from.as_ref(), to.as_ref())?,
     };
     let translation = if let Some(answer) = at_once {
-        answer.map_err(|no| Error::NotFound { no, doubt: None })?
+        answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
         // As the hierarchy is shown: a namespace may have no process, or be
         // known by a descriptor alone.
