@@ -16,16 +16,16 @@ use super::nsfs::NamespaceFd;
 
 /// What the way a namespace was met says of its life so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seen {
+pub enum InitHistory {
     /// Nothing: by an open descriptor or a mount.
     #[default]
-    Anyhow,
+    Unknown,
     /// It has no first process yet: a process has it for its children, and
     /// the kernel has no link for it.
-    Unborn,
+    NoneYet,
     /// It had a first process: `ns/pid` leads to it, or `pid_for_children`
     /// does, which the kernel does not show earlier.
-    Begun,
+    Existed,
 }
 
 /// A namespace that was met.
@@ -34,7 +34,7 @@ pub struct Met {
     /// It, unless it could not be opened.
     pub fd: Option<NamespaceFd>,
     /// The most telling way in which it was met.
-    pub seen: Seen,
+    pub init_history: InitHistory,
 }
 
 /// The namespaces met so far, by inode; shared by the threads of a scan.
@@ -56,7 +56,7 @@ impl Held {
     pub fn hold(
         &self,
         inode: u64,
-        seen: Seen,
+        init: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
     ) -> Result<()> {
@@ -76,7 +76,7 @@ impl Held {
         }
         let mut guard = self.lock();
         let met = guard.entry(inode).or_default();
-        met.seen = met.seen.max(seen);
+        met.init_history = met.init_history.max(init);
         if let Ok(Some(fd)) = opened {
             met.fd.get_or_insert(fd);
             return Ok(());
@@ -112,7 +112,7 @@ pub fn climb(met: &mut HashMap<u64, Met>) -> HashMap<u64, Result<u64>> {
         match met.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
-                known.seen = Seen::Begun;
+                known.init_history = InitHistory::Existed;
                 if known.fd.is_none() {
                     todo.push(parent.inode());
                     known.fd = Some(parent);
@@ -120,7 +120,7 @@ pub fn climb(met: &mut HashMap<u64, Met>) -> HashMap<u64, Result<u64>> {
             }
             Entry::Vacant(new) => {
                 todo.push(parent.inode());
-                new.insert(Met { fd: Some(parent), seen: Seen::Begun });
+                new.insert(Met { fd: Some(parent), init_history: InitHistory::Existed });
             }
         }
     }

@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result};
 use rustix::process::PidfdFlags;
 
 use super::diagnose::Code;
-use super::held::{Held, Seen};
+use super::held::{Held, InitHistory};
 use super::nsfs::{self, NamespaceFd};
 use super::parse::{self, NamespaceMount};
 use super::procfs::{Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link};
@@ -99,7 +99,7 @@ impl Subject<'_> {
             Ok(Some(inode)) => {
                 let open = || open_namespace(dir, name);
                 let shows = || namespace_link(dir, name, "pid") == Ok(Some(inode));
-                self.has_for_children(inode, tid, found, Seen::Begun, open, shows);
+                self.has_for_children(inode, tid, found, InitHistory::Existed, open, shows);
                 Ok(())
             }
             Ok(None) => Ok(()),
@@ -127,7 +127,7 @@ impl Subject<'_> {
         match shown {
             Ok(fd) => {
                 let inode = fd.inode();
-                self.has_for_children(inode, tid, found, Seen::Unborn, || Ok(fd), || true);
+                self.has_for_children(inode, tid, found, InitHistory::NoneYet, || Ok(fd), || true);
                 Ok(())
             }
             Err(Errno::SRCH) => self.still_there(),
@@ -146,13 +146,13 @@ impl Subject<'_> {
         inode: u64,
         tid: Pid,
         found: &mut Found,
-        seen: Seen,
+        history: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
     ) {
         if self.process.namespace != Some(NamespaceId::Inode(inode)) {
             let holder = Holder::PidForChildren { pid: self.process.pid, tid };
-            self.holds(inode, holder, found, seen, open, shows);
+            self.holds(inode, holder, found, history, open, shows);
         }
     }
 
@@ -229,7 +229,7 @@ impl Subject<'_> {
                 let holder = Holder::Fd { pid: self.process.pid, fd };
                 let open = || open_namespace(table.as_fd(), name);
                 let shows = || namespace_link(table.as_fd(), name, "pid") == Ok(Some(inode));
-                self.holds(inode, holder, found, Seen::Anyhow, open, shows);
+                self.holds(inode, holder, found, InitHistory::Unknown, open, shows);
             }
         }
         Ok(())
@@ -241,13 +241,13 @@ impl Subject<'_> {
         inode: u64,
         holder: Holder,
         found: &mut Found,
-        seen: Seen,
+        history: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
     ) {
         // What is gone may answer EACCES even to root.
         let open = || open().map_err(|errno| self.still_there().err().unwrap_or(errno));
-        match self.held.hold(inode, seen, open, shows) {
+        match self.held.hold(inode, history, open, shows) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => return,
             Err(errno) => {
@@ -425,7 +425,7 @@ fn mounts_of(
                 _ => Err(Errno::NOENT),
             }
         };
-        match held.hold(mount.inode, Seen::Anyhow, open, || is_listed(dir, &mount)) {
+        match held.hold(mount.inode, InitHistory::Unknown, open, || is_listed(dir, &mount)) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => continue,
             Err(errno) => found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid)),

@@ -10,7 +10,7 @@ use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use super::diagnose::{Code, Refusals};
-use super::held::{Held, Seen};
+use super::held::{Held, InitHistory};
 use super::nsfs::NamespaceFd;
 use super::parse;
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl Procfs {
     pub fn hold_own_namespace(&self, held: &Held) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
-        held.hold(inode, Seen::Begun, || open_namespace(self.fd(), name), || true).ok()?;
+        held.hold(inode, InitHistory::Existed, || open_namespace(self.fd(), name), || true).ok()?;
         Some(NamespaceId::Inode(inode))
     }
 

@@ -19,7 +19,7 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::container;
 use super::diagnose::{Code, Refusals};
-use super::held::{Held, Seen};
+use super::held::{Held, InitHistory};
 use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
 use super::parse::{self, Leaders, Status};
 use super::procfs::{
@@ -293,7 +293,7 @@ impl<'a> Worker<'a> {
             let open = || open_namespace(dir, name).map_err(settled);
             // The link cannot lead elsewhere: an open status file keeps the
             // process's struct pid, and that the namespace.
-            match self.scan.held.hold(inode, Seen::Begun, open, || true) {
+            match self.scan.held.hold(inode, InitHistory::Existed, open, || true) {
                 Ok(()) => is_held = true,
                 Err(errno) if is_gone(errno) => return Err(errno),
                 Err(errno) => {

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::diagnose::{Code, Refusals};
-use super::held::{Met, Seen};
+use super::held::{InitHistory, Met};
 use super::nsfs::NamespaceFd;
 use super::procfs::{Procfs, namespace_link};
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process};
@@ -98,13 +98,13 @@ fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<Namespa
     if !absent {
         return None;
     }
-    match met.seen {
-        Seen::Begun => Some(NamespaceState::Dead),
+    match met.init_history {
+        InitHistory::Existed => Some(NamespaceState::Dead),
         // It may have come and gone since.
-        Seen::Unborn | Seen::Anyhow => match had_init(met.fd.as_ref()?, procfs) {
+        InitHistory::NoneYet | InitHistory::Unknown => match had_init(met.fd.as_ref()?, procfs) {
             Some(true) => Some(NamespaceState::Dead),
             Some(false) => Some(NamespaceState::Nascent),
-            None => (met.seen == Seen::Unborn).then_some(NamespaceState::Nascent),
+            None => (met.init_history == InitHistory::NoneYet).then_some(NamespaceState::Nascent),
         },
     }
 }
