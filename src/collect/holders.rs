@@ -14,10 +14,10 @@ use rustix::io::{Errno, Result};
 use rustix::process::PidfdFlags;
 
 use super::diagnose::Code;
-use super::held::{Held, InitHistory};
 use super::nsfs::{self, NamespaceFd};
 use super::parse::{self, NamespaceMount};
 use super::procfs::{Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link};
+use super::registry::{InitHistory, NamespaceRegistry};
 use super::scan::{Found, Place};
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
@@ -65,7 +65,7 @@ pub struct Subject<'a> {
     /// The /proc that this is in.
     pub procfs: &'a Procfs,
     /// The namespaces met.
-    pub held: &'a Held,
+    pub registry: &'a NamespaceRegistry,
 }
 
 impl Subject<'_> {
@@ -247,7 +247,7 @@ impl Subject<'_> {
     ) {
         // What is gone may answer EACCES even to root.
         let open = || open().map_err(|errno| self.still_there().err().unwrap_or(errno));
-        match self.held.hold(inode, history, open, shows) {
+        match self.registry.pin(inode, history, open, shows) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => return,
             Err(errno) => {
@@ -347,7 +347,7 @@ impl Found {
 }
 
 /// Reads the mount table of each mount namespace once.
-pub fn mounts(procfs: &Procfs, held: &Held, found: &mut Found) {
+pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Found) {
     let mut table = Vec::new();
     let mut namespaces: Vec<_> = std::mem::take(&mut found.readers).into_iter().collect();
     namespaces.sort_unstable();
@@ -356,7 +356,7 @@ pub fn mounts(procfs: &Procfs, held: &Held, found: &mut Found) {
         let mut refused = None;
         for reader in readers {
             let before = found.holders.len();
-            match mounts_of(procfs, held, reader, mount_namespace, &mut table, found) {
+            match mounts_of(procfs, registry, reader, mount_namespace, &mut table, found) {
                 Ok(true) => {
                     refused = None;
                     break;
@@ -386,7 +386,7 @@ pub fn mounts(procfs: &Procfs, held: &Held, found: &mut Found) {
 /// `found` may then have a part of it.
 fn mounts_of(
     procfs: &Procfs,
-    held: &Held,
+    registry: &NamespaceRegistry,
     (pid, tid): (Pid, Pid),
     mount_namespace: u64,
     table: &mut Vec<u8>,
@@ -425,7 +425,7 @@ fn mounts_of(
                 _ => Err(Errno::NOENT),
             }
         };
-        match held.hold(mount.inode, InitHistory::Unknown, open, || is_listed(dir, &mount)) {
+        match registry.pin(mount.inode, InitHistory::Unknown, open, || is_listed(dir, &mount)) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => continue,
             Err(errno) => found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid)),

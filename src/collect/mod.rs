@@ -14,12 +14,12 @@
 
 pub mod container;
 mod diagnose;
-mod held;
 mod holders;
 mod infer;
 mod nsfs;
 pub mod parse;
 mod procfs;
+mod registry;
 mod scan;
 mod state;
 mod translate;
@@ -39,9 +39,9 @@ use crate::model::{
     Snapshot,
 };
 use diagnose::{Code, Refusals};
-use held::{Held, Met};
 use holders::Searches;
 use procfs::Procfs;
+use registry::{NamespaceRegistry, Registered};
 use scan::{Found, Scan};
 
 pub use translate::{Named, translate};
@@ -64,23 +64,23 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let captured_at = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
     raise_descriptor_limit();
     let procfs = Procfs::open(&request.procfs)?;
-    let held = Held::default();
-    let own_namespace = procfs.hold_own_namespace(&held);
+    let registry = NamespaceRegistry::default();
+    let own_namespace = procfs.pin_own_namespace(&registry);
     let searches = Searches::of(&request.search);
-    let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, held: &held };
+    let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, registry: &registry };
     let mut found = scan.run()?;
     if let Some(errno) = found.refusals.unreadable().filter(|_| found.processes.is_empty()) {
         return Err(Error::Read { path: procfs.path, source: errno.into() });
     }
-    holders::mounts(&procfs, &held, &mut found);
+    holders::mounts(&procfs, &registry, &mut found);
     let Found { mut processes, leaders, containers, terminated, holders, mut refusals, .. } = found;
     procfs.note_hidden(&mut refusals);
 
-    let mut met = held.into_met();
-    let parents = held::climb(&mut met);
-    let mut namespaces = describe(&met, &parents, &mut refusals);
+    let mut registered = registry.into_registered();
+    let parents = registry::climb(&mut registered);
+    let mut namespaces = describe(&registered, &parents, &mut refusals);
     if procfs.own {
-        ask_for_inits(&met, &mut processes);
+        ask_for_inits(&registered, &mut processes);
     }
     let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
     let known = infer::Known {
@@ -119,7 +119,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let evidence = state::Evidence {
         procfs: &procfs,
         mount,
-        met: &met,
+        registered: &registered,
         terminated: &terminated,
         processes: &processes,
     };
@@ -156,9 +156,10 @@ fn raise_descriptor_limit() {
 /// Places inits whose links may not be read, but whose namespace is held: by a
 /// descriptor or a mount. The kernel tells a namespace's PID 1 to anyone who
 /// sees it (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
-fn ask_for_inits(met: &HashMap<u64, Met>, processes: &mut [Process]) {
-    for (&inode, met) in met {
-        let Some(init) = met.fd.as_ref().and_then(|fd| fd.tgid_from_pidns(Pid::INIT).ok()) else {
+fn ask_for_inits(registered: &HashMap<u64, Registered>, processes: &mut [Process]) {
+    for (&inode, registered) in registered {
+        let Some(init) = registered.fd.as_ref().and_then(|fd| fd.tgid_from_pidns(Pid::INIT).ok())
+        else {
             continue;
         };
         let index = processes.binary_search_by_key(&init, |process| process.pid);
@@ -196,12 +197,12 @@ fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
 
 /// What the kernel says of every namespace met.
 fn describe(
-    met: &HashMap<u64, Met>,
+    registered: &HashMap<u64, Registered>,
     parents: &HashMap<u64, rustix::io::Result<u64>>,
     refusals: &mut Refusals,
 ) -> Vec<Namespace> {
-    let describe = |(&inode, met): (&u64, &Met)| {
-        let fd = met.fd.as_ref();
+    let describe = |(&inode, registered): (&u64, &Registered)| {
+        let fd = registered.fd.as_ref();
         let parent = match parents.get(&inode) {
             Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
             // Topmost, or the parent is out of sight.
@@ -230,7 +231,7 @@ fn describe(
             evidence: Evidence::Kernel,
         }
     };
-    met.iter().map(describe).collect()
+    registered.iter().map(describe).collect()
 }
 
 /// Looks every user up once.

@@ -10,9 +10,9 @@ use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use super::diagnose::{Code, Refusals};
-use super::held::{Held, InitHistory};
 use super::nsfs::NamespaceFd;
 use super::parse;
+use super::registry::{InitHistory, NamespaceRegistry};
 use crate::error::Error;
 use crate::model::{NamespaceId, Pid};
 
@@ -74,10 +74,12 @@ impl Procfs {
 
     /// Holds the namespace of the viewer, which is that of the mount where
     /// that is its own; `None` for another one, or where it cannot be read.
-    pub fn hold_own_namespace(&self, held: &Held) -> Option<NamespaceId> {
+    pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
-        held.hold(inode, InitHistory::Existed, || open_namespace(self.fd(), name), || true).ok()?;
+        registry
+            .pin(inode, InitHistory::Existed, || open_namespace(self.fd(), name), || true)
+            .ok()?;
         Some(NamespaceId::Inode(inode))
     }
 

@@ -19,12 +19,12 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::container;
 use super::diagnose::{Code, Refusals};
-use super::held::{Held, InitHistory};
 use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
 use super::parse::{self, Leaders, Status};
 use super::procfs::{
     Procfs, is_gone, namespace_link, open, open_base, open_namespace, read, read_record,
 };
+use super::registry::{InitHistory, NamespaceRegistry};
 use crate::error::Error;
 use crate::model::{Container, Evidence, Holder, NamespaceId, Pid, Process};
 
@@ -77,7 +77,7 @@ pub struct Scan<'a> {
     /// Where else than in `ns/pid` to look.
     pub searches: Searches,
     /// The namespaces met.
-    pub held: &'a Held,
+    pub registry: &'a NamespaceRegistry,
 }
 
 impl Scan<'_> {
@@ -283,7 +283,7 @@ impl<'a> Worker<'a> {
                 None
             }
         };
-        let mut is_held = outermost;
+        let mut is_pinned = outermost;
         if let Some(NamespaceId::Inode(inode)) = namespace
             && !outermost
         {
@@ -293,8 +293,8 @@ impl<'a> Worker<'a> {
             let open = || open_namespace(dir, name).map_err(settled);
             // The link cannot lead elsewhere: an open status file keeps the
             // process's struct pid, and that the namespace.
-            match self.scan.held.hold(inode, InitHistory::Existed, open, || true) {
-                Ok(()) => is_held = true,
+            match self.scan.registry.pin(inode, InitHistory::Existed, open, || true) {
+                Ok(()) => is_pinned = true,
                 Err(errno) if is_gone(errno) => return Err(errno),
                 Err(errno) => {
                     self.found.pending.note(Code::NamespaceUnopened, Some(errno), Some(pid));
@@ -314,7 +314,7 @@ impl<'a> Worker<'a> {
             let terminated = suspect && is_terminated(procfs, pid);
             // What was read by name is this process's only if it still is. While
             // its namespace is held, nothing else can have that PID there.
-            if !is_held || own_link(&mut place) != Ok(namespace) {
+            if !is_pinned || own_link(&mut place) != Ok(namespace) {
                 read_record(&file, &mut self.buffer)?;
             }
             self.found.containers.extend(container.map(|container| (pid, container)));
@@ -333,7 +333,7 @@ impl<'a> Worker<'a> {
                 dir: place.dir(),
                 status: &file,
                 procfs,
-                held: self.scan.held,
+                registry: self.scan.registry,
             };
             let before = self.found.holders.len();
             let searched = subject.search(self.scan.searches, &mut self.found);

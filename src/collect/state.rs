@@ -21,9 +21,9 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::diagnose::{Code, Refusals};
-use super::held::{InitHistory, Met};
 use super::nsfs::NamespaceFd;
 use super::procfs::{Procfs, namespace_link};
+use super::registry::{InitHistory, Registered};
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
@@ -37,7 +37,7 @@ pub struct Evidence<'a> {
     /// The namespace that its numbers are of.
     pub mount: Option<NamespaceId>,
     /// The namespaces met, by inode.
-    pub met: &'a HashMap<u64, Met>,
+    pub registered: &'a HashMap<u64, Registered>,
     /// Inits that have terminated.
     pub terminated: &'a [Pid],
     /// The processes, by PID.
@@ -64,10 +64,10 @@ pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, refusals: &
         if namespace.init.is_some() || live.contains(&namespace.id) {
             continue;
         }
-        let met = namespace.id.inode().and_then(|inode| evidence.met.get(&inode));
+        let registered = namespace.id.inode().and_then(|inode| evidence.registered.get(&inode));
         let shown = Some(INITIAL) == evidence.mount
             || lineage(namespace.id, &parents).any(|above| Some(above) == evidence.mount);
-        match met.map(|met| prove(met, shown, hides, evidence.procfs)) {
+        match registered.map(|registered| prove(registered, shown, hides, evidence.procfs)) {
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
@@ -89,8 +89,14 @@ fn lineage(
 }
 
 /// The state of a namespace whose init is not listed; `None` without a proof.
-fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<NamespaceState> {
-    let asked = met.fd.as_ref().filter(|_| procfs.own).map(|fd| fd.tgid_from_pidns(Pid::INIT));
+fn prove(
+    registered: &Registered,
+    shown: bool,
+    hides: bool,
+    procfs: &Procfs,
+) -> Option<NamespaceState> {
+    let asked =
+        registered.fd.as_ref().filter(|_| procfs.own).map(|fd| fd.tgid_from_pidns(Pid::INIT));
     if matches!(asked, Some(Ok(_))) {
         return Some(NamespaceState::Live);
     }
@@ -98,14 +104,17 @@ fn prove(met: &Met, shown: bool, hides: bool, procfs: &Procfs) -> Option<Namespa
     if !absent {
         return None;
     }
-    match met.init_history {
+    match registered.init_history {
         InitHistory::Existed => Some(NamespaceState::Dead),
         // It may have come and gone since.
-        InitHistory::NoneYet | InitHistory::Unknown => match had_init(met.fd.as_ref()?, procfs) {
-            Some(true) => Some(NamespaceState::Dead),
-            Some(false) => Some(NamespaceState::Nascent),
-            None => (met.init_history == InitHistory::NoneYet).then_some(NamespaceState::Nascent),
-        },
+        InitHistory::NoneYet | InitHistory::Unknown => {
+            match had_init(registered.fd.as_ref()?, procfs) {
+                Some(true) => Some(NamespaceState::Dead),
+                Some(false) => Some(NamespaceState::Nascent),
+                None => (registered.init_history == InitHistory::NoneYet)
+                    .then_some(NamespaceState::Nascent),
+            }
+        }
     }
 }
 

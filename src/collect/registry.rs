@@ -30,7 +30,7 @@ pub enum InitHistory {
 
 /// A namespace that was met.
 #[derive(Debug, Default)]
-pub struct Met {
+pub struct Registered {
     /// It, unless it could not be opened.
     pub fd: Option<NamespaceFd>,
     /// The most telling way in which it was met.
@@ -39,11 +39,11 @@ pub struct Met {
 
 /// The namespaces met so far, by inode; shared by the threads of a scan.
 #[derive(Debug, Default)]
-pub struct Held {
-    met: Mutex<HashMap<u64, Met>>,
+pub struct NamespaceRegistry {
+    registered: Mutex<HashMap<u64, Registered>>,
 }
 
-impl Held {
+impl NamespaceRegistry {
     /// Makes sure that the namespace with that inode is held, by `open` if it
     /// was not before. The caller has just read `inode` from a link; where the
     /// namespace is held already, `shows` must say that the link still shows
@@ -53,20 +53,20 @@ impl Held {
     /// # Errors
     /// What `open` says; `ESRCH` where the link leads elsewhere by now. For
     /// other reasons than having vanished, the namespace counts as met.
-    pub fn hold(
+    pub fn pin(
         &self,
         inode: u64,
         init: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
     ) -> Result<()> {
-        let is_held = self.lock().get(&inode).is_some_and(|met| met.fd.is_some());
-        if is_held && !shows() {
+        let is_pinned = self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some());
+        if is_pinned && !shows() {
             return Err(Errno::SRCH);
         }
         // Outside the lock: two threads may both open it, and one of the
         // descriptors is dropped.
-        let opened = if is_held {
+        let opened = if is_pinned {
             Ok(None)
         } else {
             open().and_then(|fd| if fd.inode() == inode { Ok(Some(fd)) } else { Err(Errno::SRCH) })
@@ -75,23 +75,23 @@ impl Held {
             return opened.map(drop);
         }
         let mut guard = self.lock();
-        let met = guard.entry(inode).or_default();
-        met.init_history = met.init_history.max(init);
+        let registered = guard.entry(inode).or_default();
+        registered.init_history = registered.init_history.max(init);
         if let Ok(Some(fd)) = opened {
-            met.fd.get_or_insert(fd);
+            registered.fd.get_or_insert(fd);
             return Ok(());
         }
         opened.map(drop)
     }
 
     /// Everything met, for the climb to the ancestors.
-    pub fn into_met(self) -> HashMap<u64, Met> {
-        self.met.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub fn into_registered(self) -> HashMap<u64, Registered> {
+        self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Met>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Registered>> {
         // A thread that panicked leaves the map whole.
-        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,16 +100,18 @@ impl Held {
 ///
 /// Returns the parent's inode of every namespace; `Err` with the reason where
 /// the kernel names none.
-pub fn climb(met: &mut HashMap<u64, Met>) -> HashMap<u64, Result<u64>> {
-    let mut parents = HashMap::with_capacity(met.len());
-    let mut todo: Vec<u64> = met.keys().copied().collect();
+pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
+    let mut parents = HashMap::with_capacity(registered.len());
+    let mut todo: Vec<u64> = registered.keys().copied().collect();
     while let Some(inode) = todo.pop() {
-        let Some(fd) = met.get(&inode).and_then(|met| met.fd.as_ref()) else { continue };
+        let Some(fd) = registered.get(&inode).and_then(|registered| registered.fd.as_ref()) else {
+            continue;
+        };
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
         // A namespace is made by a member of its parent, so that had one.
-        match met.entry(parent.inode()) {
+        match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.init_history = InitHistory::Existed;
@@ -120,7 +122,7 @@ pub fn climb(met: &mut HashMap<u64, Met>) -> HashMap<u64, Result<u64>> {
             }
             Entry::Vacant(new) => {
                 todo.push(parent.inode());
-                new.insert(Met { fd: Some(parent), init_history: InitHistory::Existed });
+                new.insert(Registered { fd: Some(parent), init_history: InitHistory::Existed });
             }
         }
     }
