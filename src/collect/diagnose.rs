@@ -137,11 +137,11 @@ struct Entry {
 
 /// What a scan has to say so far.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub struct DiagnosticLog {
     entries: BTreeMap<(Code, Option<i32>), Entry>,
 }
 
-impl Refusals {
+impl DiagnosticLog {
     /// Notes one more case, of a process where one is concerned.
     pub fn note(&mut self, code: Code, errno: Option<Errno>, pid: Option<Pid>) {
         let entry = self.entries.entry((code, errno.map(Errno::raw_os_error))).or_default();
@@ -265,16 +265,16 @@ mod tests {
 
     #[test]
     fn one_entry_for_each_code_and_errno_whatever_the_number_of_processes() {
-        let mut refusals = Refusals::default();
+        let mut log = DiagnosticLog::default();
         for raw in (1..=1000).rev() {
-            refusals.note(Code::NamespaceUnreadable, Some(Errno::ACCESS), Pid::new(raw));
+            log.note(Code::NamespaceUnreadable, Some(Errno::ACCESS), Pid::new(raw));
         }
-        let mut other = Refusals::default();
+        let mut other = DiagnosticLog::default();
         other.note(Code::NamespaceUnreadable, Some(Errno::MFILE), Pid::new(7));
         other.note(Code::NamespaceUnreadable, Some(Errno::ACCESS), Pid::new(7));
-        refusals.merge(other);
-        assert!(!refusals.is_complete());
-        let diagnostics = refusals.into_diagnostics("be root");
+        log.merge(other);
+        assert!(!log.is_complete());
+        let diagnostics = log.into_diagnostics("be root");
         assert_eq!(diagnostics.len(), 2);
         assert_eq!(
             diagnostics[0].message,
@@ -289,10 +289,10 @@ mod tests {
 
     #[test]
     fn a_blocked_init_is_worth_a_warning_but_leaves_the_view_complete() {
-        let mut refusals = Refusals::default();
-        refusals.note_as(Code::InitBlocked, "init 6 waits".to_owned(), Pid::new(9));
-        assert!(refusals.is_complete());
-        assert_eq!(refusals.into_diagnostics("")[0].message, "init 6 waits");
+        let mut log = DiagnosticLog::default();
+        log.note_as(Code::InitBlocked, "init 6 waits".to_owned(), Pid::new(9));
+        assert!(log.is_complete());
+        assert_eq!(log.into_diagnostics("")[0].message, "init 6 waits");
     }
 
     #[test]

@@ -373,7 +373,7 @@ pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Found) 
             }
         }
         if let Some((errno, pid)) = refused {
-            found.refusals.note(Code::MountsUnreadable, errno, Some(pid));
+            found.log.note(Code::MountsUnreadable, errno, Some(pid));
         }
     }
 }
@@ -428,7 +428,7 @@ fn mounts_of(
         match registry.pin(mount.inode, InitHistory::Unknown, open, || is_listed(dir, &mount)) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => continue,
-            Err(errno) => found.refusals.note(Code::NamespaceUnopened, Some(errno), Some(pid)),
+            Err(errno) => found.log.note(Code::NamespaceUnopened, Some(errno), Some(pid)),
         }
         found.holders.push((mount.inode, Holder::Mount { path, mount_namespace }));
     }

@@ -22,7 +22,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::diagnose::{Code, Refusals};
+use super::diagnose::{Code, DiagnosticLog};
 use super::parse::Leaders;
 use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
@@ -50,7 +50,7 @@ pub fn place(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
     known: &Known<'_>,
-    refusals: &mut Refusals,
+    log: &mut DiagnosticLog,
 ) -> Option<NamespaceId> {
     let open_parents = |namespace: &Namespace| {
         namespace.parent.is_none() && known.mount.is_some_and(|mount| mount != namespace.id)
@@ -64,7 +64,7 @@ pub fn place(
     if known.all_seen {
         groups.join_the_lost(known);
     }
-    groups.conclude(known, namespaces, refusals)
+    groups.conclude(known, namespaces, log)
 }
 
 /// A namespace, as far as it is known.
@@ -397,7 +397,7 @@ impl<'a> Groups<'a> {
         mut self,
         known: &Known<'_>,
         namespaces: &mut Vec<Namespace>,
-        refusals: &mut Refusals,
+        log: &mut DiagnosticLog,
     ) -> Option<NamespaceId> {
         let mut names: HashMap<usize, Option<NamespaceId>> = HashMap::new();
         let mut name = |groups: &mut Self, group: usize| {
@@ -417,7 +417,7 @@ impl<'a> Groups<'a> {
                 process.evidence = Evidence::Inferred;
             }
             if id.is_none() {
-                refusals.note(Code::ProcessesAmbiguous, None, Some(pid));
+                log.note(Code::ProcessesAmbiguous, None, Some(pid));
             }
         }
         let mount = self.mount;
@@ -444,10 +444,10 @@ impl<'a> Groups<'a> {
                 namespace.evidence = Evidence::Inferred;
                 // One that was not read at all is told of elsewhere.
                 if id.inode().is_some() {
-                    refusals.note(Code::ParentsInferred, None, None);
+                    log.note(Code::ParentsInferred, None, None);
                 }
             } else if level.is_some() {
-                refusals.note(Code::ParentsUnknown, None, None);
+                log.note(Code::ParentsUnknown, None, None);
             }
         }
         mount

@@ -38,7 +38,7 @@ use crate::model::{
     Evidence, Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, SearchScope,
     Snapshot,
 };
-use diagnose::{Code, Refusals};
+use diagnose::{Code, DiagnosticLog};
 use holders::Searches;
 use procfs::Procfs;
 use registry::{NamespaceRegistry, Registered};
@@ -69,16 +69,16 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let searches = Searches::of(&request.search);
     let scan = Scan { procfs: &procfs, namespace: own_namespace, searches, registry: &registry };
     let mut found = scan.run()?;
-    if let Some(errno) = found.refusals.unreadable().filter(|_| found.processes.is_empty()) {
+    if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
         return Err(Error::Read { path: procfs.path, source: errno.into() });
     }
     holders::mounts(&procfs, &registry, &mut found);
-    let Found { mut processes, leaders, containers, terminated, holders, mut refusals, .. } = found;
-    procfs.note_hidden(&mut refusals);
+    let Found { mut processes, leaders, containers, terminated, holders, mut log, .. } = found;
+    procfs.note_hidden(&mut log);
 
     let mut registered = registry.into_registered();
     let parents = registry::climb(&mut registered);
-    let mut namespaces = describe(&registered, &parents, &mut refusals);
+    let mut namespaces = describe(&registered, &parents, &mut log);
     if procfs.own {
         ask_for_inits(&registered, &mut processes);
     }
@@ -87,10 +87,10 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         mount: own_namespace.or_else(|| lone()?.namespace),
         leaders: &leaders,
         terminated: &terminated,
-        all_seen: !refusals.hides_processes(),
+        all_seen: !log.hides_processes(),
         is_there: &|process| scan::is_there(&procfs, process),
     };
-    let mount = infer::place(&mut processes, &mut namespaces, &known, &mut refusals);
+    let mount = infer::place(&mut processes, &mut namespaces, &known, &mut log);
 
     namespaces.sort_unstable_by_key(|namespace| namespace.id);
     let index = |id: NamespaceId| namespaces.binary_search_by_key(&id, |it| it.id).ok();
@@ -123,7 +123,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         terminated: &terminated,
         processes: &processes,
     };
-    state::settle(&mut namespaces, &evidence, &mut refusals);
+    state::settle(&mut namespaces, &evidence, &mut log);
     name_users(&mut processes, &mut namespaces);
 
     Ok(Snapshot {
@@ -137,10 +137,10 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         },
         searched: request.search.clone(),
         selected: Vec::new(),
-        complete: refusals.is_complete(),
+        complete: log.is_complete(),
         namespaces,
         processes,
-        diagnostics: refusals.into_diagnostics(advice()),
+        diagnostics: log.into_diagnostics(advice()),
     })
 }
 
@@ -199,7 +199,7 @@ fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
 fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &HashMap<u64, rustix::io::Result<u64>>,
-    refusals: &mut Refusals,
+    log: &mut DiagnosticLog,
 ) -> Vec<Namespace> {
     let describe = |(&inode, registered): (&u64, &Registered)| {
         let fd = registered.fd.as_ref();
@@ -208,7 +208,7 @@ fn describe(
             // Topmost, or the parent is out of sight.
             Some(Err(Errno::PERM)) | None => None,
             Some(Err(errno)) => {
-                refusals.note(Code::ParentUnreadable, Some(*errno), None);
+                log.note(Code::ParentUnreadable, Some(*errno), None);
                 None
             }
         };

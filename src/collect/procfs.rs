@@ -9,7 +9,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
-use super::diagnose::{Code, Refusals};
+use super::diagnose::{Code, DiagnosticLog};
 use super::nsfs::NamespaceFd;
 use super::parse;
 use super::registry::{InitHistory, NamespaceRegistry};
@@ -89,7 +89,7 @@ impl Procfs {
     }
 
     /// Notes what the mount hides from this viewer (`hidepid=`, `proc(5)`).
-    pub fn note_hidden(&self, refusals: &mut Refusals) {
+    pub fn note_hidden(&self, log: &mut DiagnosticLog) {
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
         // The mount is in the viewer's own mount namespace, of which any
@@ -109,11 +109,11 @@ impl Procfs {
             Some(Some(hide))
                 if hide.unlisted && !hide.exempt_gid.is_some_and(viewer_is_in_group) =>
             {
-                refusals.note(Code::ProcessesHidden, None, None);
+                log.note(Code::ProcessesHidden, None, None);
             }
             Some(_) => {}
             // Mounted where this viewer does not see the mount.
-            None => refusals.note_as(
+            None => log.note_as(
                 Code::ProcessesHidden,
                 "cannot tell whether this /proc hides processes (hidepid)".to_owned(),
                 None,

@@ -18,7 +18,7 @@ use rustix::fs::RawDir;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::container;
-use super::diagnose::{Code, Refusals};
+use super::diagnose::{Code, DiagnosticLog};
 use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
 use super::parse::{self, Leaders, Status};
 use super::procfs::{
@@ -48,10 +48,10 @@ pub struct Found {
     /// Who can read the mount table of each mount namespace.
     pub readers: Readers,
     /// What could not be read.
-    pub refusals: Refusals,
+    pub log: DiagnosticLog,
     /// What could not be read of the process that is being read, which may
     /// yet vanish and be left out.
-    pub pending: Refusals,
+    pub pending: DiagnosticLog,
 }
 
 impl Found {
@@ -64,7 +64,7 @@ impl Found {
         for (inode, readers) in other.readers {
             self.readers.entry(inode).or_default().extend(readers);
         }
-        self.refusals.merge(other.refusals);
+        self.log.merge(other.log);
     }
 }
 
@@ -231,11 +231,11 @@ impl<'a> Worker<'a> {
     fn batch(&mut self, pids: &[Pid]) {
         for &pid in pids {
             match self.process(pid) {
-                Ok(()) => self.found.refusals.merge(std::mem::take(&mut self.found.pending)),
+                Ok(()) => self.found.log.merge(std::mem::take(&mut self.found.pending)),
                 Err(errno) => {
-                    self.found.pending = Refusals::default();
+                    self.found.pending = DiagnosticLog::default();
                     if !is_gone(errno) {
-                        self.found.refusals.note(Code::ProcessUnreadable, Some(errno), Some(pid));
+                        self.found.log.note(Code::ProcessUnreadable, Some(errno), Some(pid));
                     }
                 }
             }

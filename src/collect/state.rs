@@ -20,7 +20,7 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::diagnose::{Code, Refusals};
+use super::diagnose::{Code, DiagnosticLog};
 use super::nsfs::NamespaceFd;
 use super::procfs::{Procfs, namespace_link};
 use super::registry::{InitHistory, Registered};
@@ -45,10 +45,10 @@ pub struct Evidence<'a> {
 }
 
 /// Sets the state of every namespace; their inits are known.
-pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, refusals: &mut Refusals) {
+pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, log: &mut DiagnosticLog) {
     let parents: HashMap<_, _> =
         namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
-    let hides = refusals.hides_processes();
+    let hides = log.hides_processes();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
         let init = namespace.init.filter(|init| evidence.terminated.contains(init));
@@ -71,13 +71,13 @@ pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, refusals: &
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
-                refusals.note_as(Code::StateUnproved, said, None);
+                log.note_as(Code::StateUnproved, said, None);
             }
             // Not read, and told of as such; it has members.
             None => {}
         }
     }
-    blame(namespaces, &parents, evidence.processes, refusals);
+    blame(namespaces, &parents, evidence.processes, log);
 }
 
 /// A namespace and its ancestors.
@@ -144,7 +144,7 @@ fn blame(
     namespaces: &[Namespace],
     parents: &HashMap<NamespaceId, NamespaceId>,
     processes: &[Process],
-    refusals: &mut Refusals,
+    log: &mut DiagnosticLog,
 ) {
     let find = |pid: Pid| {
         let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -204,7 +204,7 @@ fn blame(
             to_blame.push(culprit);
         }
         if !to_blame.is_empty() {
-            refusals.note_as(Code::InitBlocked, message, to_blame);
+            log.note_as(Code::InitBlocked, message, to_blame);
         }
     }
 }
