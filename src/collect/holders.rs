@@ -18,7 +18,7 @@ use super::nsfs::{self, NamespaceFd};
 use super::parse::{self, NamespaceMount};
 use super::procfs::{Procfs, is_gone, namespace_link, open_dir, open_namespace, read, read_link};
 use super::registry::{InitHistory, NamespaceRegistry};
-use super::scan::{Found, Place};
+use super::scan::{Discovery, ProcessDir};
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
 /// Processes remembered for each mount namespace: enough that one is left
@@ -55,7 +55,7 @@ impl Searches {
 }
 
 /// The search of one process, which is open.
-pub struct Subject<'a> {
+pub struct HolderSearch<'a> {
     /// The process.
     pub process: &'a Process,
     /// `/proc/PID`.
@@ -68,12 +68,12 @@ pub struct Subject<'a> {
     pub registry: &'a NamespaceRegistry,
 }
 
-impl Subject<'_> {
+impl HolderSearch<'_> {
     /// Finds what the process holds.
     ///
     /// # Errors
     /// It has vanished; `found` may then hold a part of what it held.
-    pub fn search(&self, searches: Searches, found: &mut Found) -> Result<()> {
+    pub fn search(&self, searches: Searches, found: &mut Discovery) -> Result<()> {
         let mut leader = (self.process.pid, None);
         if self.process.is_zombie() {
             // A leader that has exited before its other threads has nothing
@@ -93,7 +93,7 @@ impl Subject<'_> {
     }
 
     /// The namespace that a thread's children are born in.
-    fn children(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Found) -> Result<()> {
+    fn children(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Discovery) -> Result<()> {
         let name = c"ns/pid_for_children";
         match namespace_link(dir, name, "pid") {
             Ok(Some(inode)) => {
@@ -110,7 +110,7 @@ impl Subject<'_> {
 
     /// There is no link: the thread is going, or its first child that would
     /// be the namespace's init is not born yet.
-    fn unborn(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Found) -> Result<()> {
+    fn unborn(&self, dir: BorrowedFd<'_>, tid: Pid, found: &mut Discovery) -> Result<()> {
         let exiting = || task_is_exiting(dir).unwrap_or(true);
         if exiting() {
             return self.still_there();
@@ -145,7 +145,7 @@ impl Subject<'_> {
         &self,
         inode: u64,
         tid: Pid,
-        found: &mut Found,
+        found: &mut Discovery,
         history: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
@@ -158,7 +158,7 @@ impl Subject<'_> {
 
     /// Every thread but one, which was searched before. A thread may have a
     /// table of descriptors, and a mount namespace, of its own (`unshare(2)`).
-    fn threads(&self, but: Pid, searches: Searches, found: &mut Found) -> Result<()> {
+    fn threads(&self, but: Pid, searches: Searches, found: &mut Discovery) -> Result<()> {
         let mut outcome = Ok(());
         let listed = for_each_task(self.dir, |tid, task| {
             if tid != but && outcome.is_ok() {
@@ -177,7 +177,7 @@ impl Subject<'_> {
         dir: BorrowedFd<'_>,
         tid: Pid,
         searches: Searches,
-        found: &mut Found,
+        found: &mut Discovery,
     ) -> Result<()> {
         if searches.children {
             self.children(dir, tid, found)?;
@@ -202,7 +202,7 @@ impl Subject<'_> {
     }
 
     /// Every open descriptor.
-    fn fds(&self, dir: BorrowedFd<'_>, found: &mut Found) -> Result<()> {
+    fn fds(&self, dir: BorrowedFd<'_>, found: &mut Discovery) -> Result<()> {
         let table = match open_dir(dir, c"fd") {
             Ok(table) => table,
             Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
@@ -240,7 +240,7 @@ impl Subject<'_> {
         &self,
         inode: u64,
         holder: Holder,
-        found: &mut Found,
+        found: &mut Discovery,
         history: InitHistory,
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
@@ -269,7 +269,7 @@ impl Subject<'_> {
     }
 
     /// Something was refused, unless that only says that the process is gone.
-    fn refused(&self, code: Code, errno: Errno, found: &mut Found) -> Result<()> {
+    fn refused(&self, code: Code, errno: Errno, found: &mut Discovery) -> Result<()> {
         self.still_there()?;
         // It is there and yet has none: it is on its way out.
         if !is_gone(errno) {
@@ -333,9 +333,9 @@ pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
 
 /// Some processes, each with a thread, that can read the mount table of their
 /// mount namespace; by its inode.
-pub type Readers = HashMap<u64, Vec<(Pid, Pid)>>;
+pub type MountTableReaders = HashMap<u64, Vec<(Pid, Pid)>>;
 
-impl Found {
+impl Discovery {
     /// Notes that a thread of a process is in a mount namespace.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
@@ -347,7 +347,7 @@ impl Found {
 }
 
 /// Reads the mount table of each mount namespace once.
-pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Found) {
+pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Discovery) {
     let mut table = Vec::new();
     let mut namespaces: Vec<_> = std::mem::take(&mut found.readers).into_iter().collect();
     namespaces.sort_unstable();
@@ -390,9 +390,9 @@ fn mounts_of(
     (pid, tid): (Pid, Pid),
     mount_namespace: u64,
     table: &mut Vec<u8>,
-    found: &mut Found,
+    found: &mut Discovery,
 ) -> Result<bool> {
-    let place = Place::bound(procfs.fd(), pid)?;
+    let place = ProcessDir::bound(procfs.fd(), pid)?;
     let mut thread = None;
     if tid != pid {
         for_each_task(place.dir(), |id, task| {

@@ -42,7 +42,7 @@ use diagnose::{Code, DiagnosticLog};
 use holders::Searches;
 use procfs::Procfs;
 use registry::{NamespaceRegistry, Registered};
-use scan::{Found, Scan};
+use scan::{Discovery, Scan};
 
 pub use translate::{Named, translate};
 
@@ -73,7 +73,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         return Err(Error::Read { path: procfs.path, source: errno.into() });
     }
     holders::mounts(&procfs, &registry, &mut found);
-    let Found { mut processes, leaders, containers, terminated, holders, mut log, .. } = found;
+    let Discovery { mut processes, leaders, containers, terminated, holders, mut log, .. } = found;
     procfs.note_hidden(&mut log);
 
     let mut registered = registry.into_registered();

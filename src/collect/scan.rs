@@ -19,7 +19,7 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::container;
 use super::diagnose::{Code, DiagnosticLog};
-use super::holders::{Readers, Searches, Subject, for_each_task, task_is_exiting};
+use super::holders::{HolderSearch, MountTableReaders, Searches, for_each_task, task_is_exiting};
 use super::parse::{self, Leaders, Status};
 use super::procfs::{
     Procfs, is_gone, namespace_link, open, open_base, open_namespace, read, read_record,
@@ -34,7 +34,7 @@ const BATCH: usize = 128;
 
 /// What one thread found, and in the end what all of them did.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Discovery {
     /// The processes; `namespace` still `None` where its link may not be read.
     pub processes: Vec<Process>,
     /// Of processes whose link may not be read: what else tells where they are.
@@ -46,7 +46,7 @@ pub struct Found {
     /// Holders, by the inode of what they hold.
     pub holders: Vec<(u64, Holder)>,
     /// Who can read the mount table of each mount namespace.
-    pub readers: Readers,
+    pub readers: MountTableReaders,
     /// What could not be read.
     pub log: DiagnosticLog,
     /// What could not be read of the process that is being read, which may
@@ -54,7 +54,7 @@ pub struct Found {
     pub pending: DiagnosticLog,
 }
 
-impl Found {
+impl Discovery {
     fn merge(&mut self, other: Self) {
         self.processes.extend(other.processes);
         self.leaders.extend(other.leaders);
@@ -85,7 +85,7 @@ impl Scan<'_> {
     ///
     /// # Errors
     /// /proc cannot be listed.
-    pub fn run(&self) -> Result<Found, Error> {
+    pub fn run(&self) -> Result<Discovery, Error> {
         let failed = |source: Errno| Error::Read {
             path: self.procfs.path.clone(),
             source: io::Error::from(source),
@@ -162,14 +162,14 @@ impl Listing<'_> {
 /// One thread of a scan, with its buffers.
 struct Worker<'a> {
     scan: &'a Scan<'a>,
-    found: Found,
+    found: Discovery,
     buffer: Vec<u8>,
     /// Whether the last process was nested, as the next one then often is.
     nested: bool,
 }
 
 /// The files of one process.
-pub struct Place<'a> {
+pub struct ProcessDir<'a> {
     /// `/proc/PID`, where it was opened: names are then relative to it, and
     /// what is read through it belongs to this process, whenever it is read.
     pub bound: Option<OwnedFd>,
@@ -180,7 +180,7 @@ pub struct Place<'a> {
     base: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ProcessDir<'a> {
     fn new(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -225,7 +225,7 @@ impl<'a> Place<'a> {
 
 impl<'a> Worker<'a> {
     fn new(scan: &'a Scan<'a>) -> Self {
-        Self { scan, found: Found::default(), buffer: Vec::with_capacity(4096), nested: false }
+        Self { scan, found: Discovery::default(), buffer: Vec::with_capacity(4096), nested: false }
     }
 
     fn batch(&mut self, pids: &[Pid]) {
@@ -251,9 +251,9 @@ impl<'a> Worker<'a> {
         // With much to read a directory descriptor keeps it together; with
         // little, the open status file does.
         let mut place = if self.scan.searches.any() {
-            Place::bound(procfs.fd(), pid)?
+            ProcessDir::bound(procfs.fd(), pid)?
         } else {
-            Place::new(procfs.fd(), pid)
+            ProcessDir::new(procfs.fd(), pid)
         };
         let (dir, name) = place.name(c"status");
         let file = open(dir, name)?;
@@ -328,7 +328,7 @@ impl<'a> Worker<'a> {
                 self.found.add_reader(inode, pid, pid);
             }
         } else if self.scan.searches.any() && !process.kernel_thread {
-            let subject = Subject {
+            let subject = HolderSearch {
                 process: &process,
                 dir: place.dir(),
                 status: &file,
@@ -351,7 +351,7 @@ impl<'a> Worker<'a> {
 /// do so long before the others, and an init lives as long as any of them.
 fn is_terminated(procfs: &Procfs, pid: Pid) -> bool {
     let mut all = true;
-    Place::bound(procfs.fd(), pid)
+    ProcessDir::bound(procfs.fd(), pid)
         .and_then(|place| {
             for_each_task(place.dir(), |_, task| {
                 all &= task_is_exiting(task.as_fd()).is_ok_and(|exiting| exiting);
@@ -363,13 +363,13 @@ fn is_terminated(procfs: &Procfs, pid: Pid) -> bool {
 /// Whether a process that was read is still there.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     let mut buffer = Vec::new();
-    let mut place = Place::new(procfs.fd(), process.pid);
+    let mut place = ProcessDir::new(procfs.fd(), process.pid);
     let (dir, name) = place.name(c"status");
     read(dir, name, &mut buffer).is_ok() && parse::status(&buffer).nspid == process.nspid
 }
 
 /// Where `ns/pid` leads.
-fn own_link(place: &mut Place<'_>) -> SysResult<Option<NamespaceId>> {
+fn own_link(place: &mut ProcessDir<'_>) -> SysResult<Option<NamespaceId>> {
     let (dir, name) = place.name(c"ns/pid");
     Ok(namespace_link(dir, name, "pid")?.map(NamespaceId::Inode))
 }
