@@ -116,14 +116,14 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         namespace.holders.dedup();
     }
     leave_out_vanished(&mut namespaces, &processes);
-    let evidence = state::Evidence {
+    let inputs = state::StateInputs {
         procfs: &procfs,
         mount,
         registered: &registered,
         terminated: &terminated,
         processes: &processes,
     };
-    state::settle(&mut namespaces, &evidence, &mut log);
+    state::determine_states(&mut namespaces, &inputs, &mut log);
     name_users(&mut processes, &mut namespaces);
 
     Ok(Snapshot {

@@ -31,7 +31,7 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process};
 const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 
 /// What the proofs go by.
-pub struct Evidence<'a> {
+pub struct StateInputs<'a> {
     /// The /proc that was read.
     pub procfs: &'a Procfs,
     /// The namespace that its numbers are of.
@@ -45,13 +45,17 @@ pub struct Evidence<'a> {
 }
 
 /// Sets the state of every namespace; their inits are known.
-pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, log: &mut DiagnosticLog) {
+pub fn determine_states(
+    namespaces: &mut [Namespace],
+    inputs: &StateInputs<'_>,
+    log: &mut DiagnosticLog,
+) {
     let parents: HashMap<_, _> =
         namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
     let hides = log.hides_processes();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
-        let init = namespace.init.filter(|init| evidence.terminated.contains(init));
+        let init = namespace.init.filter(|init| inputs.terminated.contains(init));
         if init.is_some() {
             namespace.state = NamespaceState::Dead;
         } else {
@@ -59,15 +63,15 @@ pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, log: &mut D
             live.extend(lineage(namespace.id, &parents));
         }
     }
-    live.extend(evidence.mount.into_iter().flat_map(|mount| lineage(mount, &parents)));
+    live.extend(inputs.mount.into_iter().flat_map(|mount| lineage(mount, &parents)));
     for namespace in namespaces.iter_mut() {
         if namespace.init.is_some() || live.contains(&namespace.id) {
             continue;
         }
-        let registered = namespace.id.inode().and_then(|inode| evidence.registered.get(&inode));
-        let shown = Some(INITIAL) == evidence.mount
-            || lineage(namespace.id, &parents).any(|above| Some(above) == evidence.mount);
-        match registered.map(|registered| prove(registered, shown, hides, evidence.procfs)) {
+        let registered = namespace.id.inode().and_then(|inode| inputs.registered.get(&inode));
+        let shown = Some(INITIAL) == inputs.mount
+            || lineage(namespace.id, &parents).any(|above| Some(above) == inputs.mount);
+        match registered.map(|registered| prove(registered, shown, hides, inputs.procfs)) {
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
@@ -77,7 +81,7 @@ pub fn settle(namespaces: &mut [Namespace], evidence: &Evidence<'_>, log: &mut D
             None => {}
         }
     }
-    blame(namespaces, &parents, evidence.processes, log);
+    blockers(namespaces, &parents, inputs.processes, log);
 }
 
 /// A namespace and its ancestors.
@@ -140,7 +144,7 @@ fn had_init(fd: &NamespaceFd, procfs: &Procfs) -> Option<bool> {
 }
 
 /// Names whom a terminated init waits for.
-fn blame(
+fn blockers(
     namespaces: &[Namespace],
     parents: &HashMap<NamespaceId, NamespaceId>,
     processes: &[Process],
