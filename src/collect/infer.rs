@@ -46,7 +46,7 @@ pub struct Known<'a> {
 /// kernel left them open, and adds the namespaces that were not read.
 ///
 /// Returns the namespace of the /proc mount, named after a process if need be.
-pub fn place(
+pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
     known: &Known<'_>,
@@ -62,7 +62,7 @@ pub fn place(
     let mut groups = Groups::new(processes, namespaces, known);
     groups.join_relatives(known.leaders);
     if known.all_seen {
-        groups.join_the_lost(known);
+        groups.join_groups_without_init(known);
     }
     groups.conclude(known, namespaces, log)
 }
@@ -83,7 +83,7 @@ struct Group {
     /// process is in it.
     empty: bool,
     /// A member's parent was not seen: something is missing around it.
-    torn: bool,
+    has_unseen_parent: bool,
     /// Numbers in use in it, by its members and those of its descendants.
     numbers: HashSet<Pid>,
 }
@@ -243,7 +243,7 @@ impl<'a> Groups<'a> {
             into.init = into.init.or(from.init);
             into.level = into.level.or(from.level);
             into.lowest = [into.lowest, from.lowest].into_iter().flatten().min();
-            into.torn |= from.torn;
+            into.has_unseen_parent |= from.has_unseen_parent;
             into.empty |= from.empty;
             into.numbers.extend(from.numbers);
             match (into.parent, from.parent) {
@@ -276,7 +276,7 @@ impl<'a> Groups<'a> {
                     }
                     _ => {
                         let group = self.find(group);
-                        self.all[group].torn = true;
+                        self.all[group].has_unseen_parent = true;
                     }
                 }
             }
@@ -292,7 +292,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Rule 4.
-    fn join_the_lost(&mut self, known: &Known<'_>) {
+    fn join_groups_without_init(&mut self, known: &Known<'_>) {
         self.count_numbers();
         loop {
             let mut by_level: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -310,7 +310,7 @@ impl<'a> Groups<'a> {
             }
             let mut changed = false;
             for orphan in orphans {
-                if self.all[orphan].joined.is_some() || self.all[orphan].torn {
+                if self.all[orphan].joined.is_some() || self.all[orphan].has_unseen_parent {
                     continue;
                 }
                 let Some(level) = self.all[orphan].level else { continue };

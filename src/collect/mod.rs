@@ -90,7 +90,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         all_seen: !log.hides_processes(),
         is_there: &|process| scan::is_there(&procfs, process),
     };
-    let mount = infer::place(&mut processes, &mut namespaces, &known, &mut log);
+    let mount = infer::infer(&mut processes, &mut namespaces, &known, &mut log);
 
     namespaces.sort_unstable_by_key(|namespace| namespace.id);
     let index = |id: NamespaceId| namespaces.binary_search_by_key(&id, |it| it.id).ok();
