@@ -31,7 +31,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
-use collect::{Named, Request};
+use collect::{NamespaceHandle, Request};
 use emit::Harmless;
 use error::{Coverage, Error, Exit};
 use graph::PidGraph;
@@ -61,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
 
 /// The hierarchy, from the kernel to standard output.
 fn show(cli: &Cli) -> Result<Exit, Error> {
-    let root = name(cli.select.root.as_ref(), &cli.input.origin)?;
+    let root = handle(cli.select.root.as_ref(), &cli.input.origin)?;
     let snapshot = read(&cli.input.origin, || cli.input.request())?;
     let coverage = Coverage::of(&snapshot);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
@@ -95,8 +95,8 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
 /// else by a scan, or a saved one.
 fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pid, from, to, origin, .. } = arguments;
-    let from = name(from.as_ref(), origin)?;
-    let to = name(to.as_ref(), origin)?;
+    let from = handle(from.as_ref(), origin)?;
+    let to = handle(to.as_ref(), origin)?;
     let at_once = match &origin.file {
         Some(_) => None,
         None => collect::translate(&origin.procfs, *pid, from.as_ref(), to.as_ref())?,
@@ -109,7 +109,7 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
         let search = SearchScope::default_set();
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
         let coverage = Coverage::of(&snapshot);
-        let namespace = |named: Option<Named>| named.map(|named| named.namespace);
+        let namespace = |handle: Option<NamespaceHandle>| handle.map(|handle| handle.namespace);
         PidGraph::new(snapshot)
             .translate(*pid, namespace(from), namespace(to))
             .map_err(|no| coverage.error(no))?
@@ -120,11 +120,14 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
 
 /// A namespace that the user named. A file tells of this host, and is held
 /// open while that is read.
-fn name(namespace: Option<&NamespaceArg>, origin: &Origin) -> Result<Option<Named>, Error> {
+fn handle(
+    namespace: Option<&NamespaceArg>,
+    origin: &Origin,
+) -> Result<Option<NamespaceHandle>, Error> {
     Ok(match (namespace, &origin.file) {
         (None, _) => None,
-        (Some(NamespaceArg::Ref(namespace)), _) => Some(Named::by(*namespace)),
-        (Some(NamespaceArg::File(path)), None) => Some(Named::file(path)?),
+        (Some(NamespaceArg::Ref(namespace)), _) => Some(NamespaceHandle::by(*namespace)),
+        (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
         (Some(NamespaceArg::File(path)), Some(document)) => {
             return Err(Error::Usage(format!(
                 "cannot look for {} in {}: a path names a namespace of this host",

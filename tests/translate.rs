@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::*;
-use pidns::collect::{self, Named, Request};
+use pidns::collect::{self, NamespaceHandle, Request};
 use pidns::graph::PidGraph;
 use pidns::model::{NamespaceRef, Pid, SearchScope};
 
@@ -35,7 +35,7 @@ fn agree(nests: &[Vec<u32>]) -> usize {
                 let Some(&number) = numbers.get(from_id) else { continue };
                 for (to, to_id) in &namespaces {
                     let scanned = graph.translate(pid(number), Some(*from), Some(*to));
-                    let named = [*from, *to].map(Named::by);
+                    let named = [*from, *to].map(NamespaceHandle::by);
                     let [from, to] = named.each_ref().map(Some);
                     let asked = collect::translate(Path::new("/proc"), pid(number), from, to);
                     assert_eq!(asked.unwrap().expect("the ioctls serve"), scanned);
@@ -100,7 +100,8 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
     for raw in [1, 2, host, inits[1], sleep, 4_000_000] {
         for from in namespaces {
             for to in namespaces {
-                let (named_from, named_to) = (from.map(Named::by), to.map(Named::by));
+                let (named_from, named_to) =
+                    (from.map(NamespaceHandle::by), to.map(NamespaceHandle::by));
                 let (named_from, named_to) = (named_from.as_ref(), named_to.as_ref());
                 let asked = collect::translate(Path::new("/proc"), pid(raw), named_from, named_to);
                 if let Some(asked) = asked.unwrap() {

@@ -44,7 +44,7 @@ use procfs::Procfs;
 use registry::{NamespaceRegistry, Registered};
 use scan::{Discovery, Scan};
 
-pub use translate::{Named, translate};
+pub use translate::{NamespaceHandle, translate};
 
 /// What to read.
 #[derive(Clone, Debug)]

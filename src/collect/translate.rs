@@ -21,13 +21,13 @@ use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation}
 /// A namespace that the user named. Where that was by a file, it is held open:
 /// its inode cannot come to mean another one.
 #[derive(Debug)]
-pub struct Named {
+pub struct NamespaceHandle {
     /// Which it is.
     pub namespace: NamespaceRef,
     file: Option<NamespaceFd>,
 }
 
-impl Named {
+impl NamespaceHandle {
     /// By its ID or a process.
     #[must_use]
     pub fn by(namespace: NamespaceRef) -> Self {
@@ -63,8 +63,8 @@ impl Named {
 pub fn translate(
     procfs: &Path,
     pid: Pid,
-    from: Option<&Named>,
-    to: Option<&Named>,
+    from: Option<&NamespaceHandle>,
+    to: Option<&NamespaceHandle>,
 ) -> Result<Option<Result<Translation, NotFound>>, Error> {
     let procfs = Procfs::open(procfs)?;
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
@@ -101,8 +101,8 @@ impl Kernel {
     fn translate(
         &self,
         pid: Pid,
-        from: Option<&Named>,
-        to: Option<&Named>,
+        from: Option<&NamespaceHandle>,
+        to: Option<&NamespaceHandle>,
     ) -> Result<Translation, Failure> {
         let inward = from.is_none() && to.is_none();
         // Held to the end, so that their numbers remain theirs. What is wrong
@@ -169,9 +169,9 @@ impl Kernel {
     }
 
     /// Opens a namespace that was named.
-    fn open(&self, named: Option<&Named>) -> Result<Option<NamespaceFd>, Failure> {
-        let Some(named) = named else { return Ok(None) };
-        let opened = match (&named.file, named.namespace) {
+    fn open(&self, handle: Option<&NamespaceHandle>) -> Result<Option<NamespaceFd>, Failure> {
+        let Some(handle) = handle else { return Ok(None) };
+        let opened = match (&handle.file, handle.namespace) {
             (Some(file), _) => file.try_clone()?,
             (None, NamespaceRef::Of(pid)) => self.namespace_of(pid)?,
             (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.search(inode)?,
