@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use smol_str::SmolStr;
 
 use super::Emitter;
+use super::describe::{Pids, ProcessName, held_by, summary};
 use super::escape::Html;
-use super::words::{Name, Pids, about, held_by};
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceState, Process};
 
@@ -116,7 +116,7 @@ fn node(graph: &PidGraph, namespace: &Namespace, out: &mut dyn Write) -> io::Res
     html.markup("<b>")?;
     html.text(namespace.id)?;
     html.markup("</b>")?;
-    let said = about(graph, namespace, ARROW).into_iter().map(|(_, said)| said);
+    let said = summary(graph, namespace, ARROW).into_iter().map(|(_, said)| said);
     for line in said.chain(held_by(graph, namespace)) {
         html.markup("<br align=\"left\"/>")?;
         html.text(line)?;
@@ -164,7 +164,7 @@ fn rows(members: &[&Process], html: &mut Html<'_>) -> io::Result<()> {
         }
         html.markup("</td><td align=\"left\">")?;
         match (folded, member.kernel_thread) {
-            (false, _) => html.text(Name(member))?,
+            (false, _) => html.text(ProcessName(member))?,
             (true, false) => html.text(format_args!("{} × {}", same.len(), member.comm))?,
             (true, true) => html.text(format_args!("{} kernel threads", same.len()))?,
         }

@@ -3,11 +3,11 @@
 //! An emitter knows no file, no terminal and no kernel. A new format is a
 //! file here, a [`Format`] and a line in [`Format::emitter`].
 
+mod describe;
 mod dot;
 mod escape;
 mod json;
 mod text;
-mod words;
 mod yaml;
 
 use std::io::{self, Write};
@@ -41,7 +41,7 @@ pub enum Format {
     Dot,
 }
 
-/// What a user may choose about how things look.
+/// What a user may choose summary how things look.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
     /// Text with colours.

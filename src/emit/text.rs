@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::words::{Named, Tone, about, held_by};
+use super::describe::{Emphasis, ProcessLabel, held_by, summary};
 use super::{Emitter, Harmless, Look};
 use crate::graph::PidGraph;
 use crate::model::{Namespace, Process};
@@ -88,13 +88,15 @@ impl Tree<'_> {
         let (lines, palette) = (&self.text.lines, &self.text.palette);
         let id = palette.id;
         write!(self.out, "{id}{}{id:#}  ", namespace.id)?;
-        for (index, (tone, said)) in about(self.graph, namespace, lines.arrow).iter().enumerate() {
+        for (index, (emphasis, said)) in
+            summary(self.graph, namespace, lines.arrow).iter().enumerate()
+        {
             let separator = if index == 0 { "" } else { ", " };
-            let style = match tone {
-                Tone::Plain => Style::new(),
-                Tone::Dead => palette.dead,
-                Tone::Nascent => palette.nascent,
-                Tone::Inferred => palette.inferred,
+            let style = match emphasis {
+                Emphasis::Plain => Style::new(),
+                Emphasis::Dead => palette.dead,
+                Emphasis::Nascent => palette.nascent,
+                Emphasis::Inferred => palette.inferred,
             };
             write!(self.out, "{separator}{style}{}{style:#}", Harmless(said))?;
         }
@@ -119,7 +121,7 @@ impl Tree<'_> {
         let arrow = self.text.lines.arrow;
         for (index, process) in members.iter().enumerate() {
             self.branch(!more && index + 1 == members.len())?;
-            writeln!(self.out, "{}", Harmless(Named { process, arrow }))?;
+            writeln!(self.out, "{}", Harmless(ProcessLabel { process, arrow }))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ const HOLDERS: usize = 3;
 
 /// How much a thing said stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum Emphasis {
     /// Said in passing.
     Plain,
     /// Something is wrong here.
@@ -23,9 +23,9 @@ pub enum Tone {
 }
 
 /// What is said of a namespace, the most asked for first.
-pub fn about(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Tone, String)> {
+pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emphasis, String)> {
     let mut said = Vec::new();
-    let mut plain = |text: String| said.push((Tone::Plain, text));
+    let mut plain = |text: String| said.push((Emphasis::Plain, text));
     let shown = graph.members(namespace).len();
     match namespace.member_count.unwrap_or(shown) {
         0 if namespace.state != NamespaceState::Live => {}
@@ -39,13 +39,13 @@ pub fn about(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Tone,
         match (namespace.init, init) {
             // That of a root is its first member.
             (_, Some(init)) if init.nspid.len() < 2 => {}
-            (_, Some(init)) => plain(format!("init {}", Named { process: init, arrow })),
+            (_, Some(init)) => plain(format!("init {}", ProcessLabel { process: init, arrow })),
             // Not selected.
             (Some(pid), None) if pid != Pid::INIT => plain(format!("init {pid}")),
             (_, None) => {}
         }
         if let Some(container) = &namespace.container {
-            plain(about_container(container));
+            plain(container_text(container));
         }
         if let Some(owner) = &namespace.owner {
             let mut text = match (&owner.user, owner.uid) {
@@ -62,15 +62,15 @@ pub fn about(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Tone,
     }
     let state = match namespace.state {
         NamespaceState::Live => None,
-        NamespaceState::Dead => Some((Tone::Dead, why_dead(graph, namespace, init))),
+        NamespaceState::Dead => Some((Emphasis::Dead, why_dead(graph, namespace, init))),
         NamespaceState::Nascent => {
-            Some((Tone::Nascent, "nascent: no first process yet".to_owned()))
+            Some((Emphasis::Nascent, "nascent: no first process yet".to_owned()))
         }
     };
     // What is wrong comes before all else.
     said.splice(0..0, state);
     if namespace.evidence == Evidence::Inferred {
-        said.push((Tone::Inferred, "inferred".to_owned()));
+        said.push((Emphasis::Inferred, "inferred".to_owned()));
     }
     said
 }
@@ -117,7 +117,7 @@ fn why_dead(graph: &PidGraph, namespace: &Namespace, init: Option<&Process>) -> 
     text
 }
 
-fn about_container(container: &Container) -> String {
+fn container_text(container: &Container) -> String {
     // As their own tools shorten it.
     let hex = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let id = container.id.get(..12).filter(|_| hex(&container.id)).unwrap_or(&container.id);
@@ -186,24 +186,24 @@ impl fmt::Display for Pids<'_> {
 }
 
 /// A process's PIDs and name; a kernel thread in brackets, as ps(1) has it.
-pub struct Named<'a> {
+pub struct ProcessLabel<'a> {
     /// The process.
     pub process: &'a Process,
     /// What stands between two of its PIDs.
     pub arrow: &'a str,
 }
 
-impl fmt::Display for Named<'_> {
+impl fmt::Display for ProcessLabel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, arrow } = *self;
-        write!(f, "{} {}", Pids { process, arrow }, Name(process))
+        write!(f, "{} {}", Pids { process, arrow }, ProcessName(process))
     }
 }
 
 /// A process's name, and whether it is a zombie.
-pub struct Name<'a>(pub &'a Process);
+pub struct ProcessName<'a>(pub &'a Process);
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for ProcessName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let process = self.0;
         if process.kernel_thread {
