@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 
 use pidns::collect::parse;
-use pidns::emit::{Format, Look};
+use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
 use pidns::model::{
     Evidence, Host, Namespace, NamespaceId, NamespaceState, Pid, Process, Procfs, SearchScope,
@@ -87,7 +87,7 @@ fn build_graph(bencher: divan::Bencher) {
 #[divan::bench(args = [Format::Text, Format::Json, Format::Yaml, Format::Dot])]
 fn emit(bencher: divan::Bencher, format: Format) {
     let graph = PidGraph::new(snapshot());
-    let emitter = format.emitter(Look::default());
+    let emitter = format.emitter(Style::default());
     bencher.bench_local(|| {
         let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::sink());
         emitter.emit(&graph, &mut out)

@@ -32,7 +32,7 @@ use std::path::Path;
 
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
 use collect::{NamespaceHandle, Request};
-use emit::Harmless;
+use emit::Sanitized;
 use error::{Coverage, Error, Exit};
 use graph::PidGraph;
 use model::{Pid, SearchScope, Snapshot};
@@ -74,8 +74,8 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
         choice => choice,
     };
-    let look = cli.output.look(stdout.is_terminal(), color != anstream::ColorChoice::Never);
-    let emitter = cli.output.format().emitter(look);
+    let style = cli.output.style(stdout.is_terminal(), color != anstream::ColorChoice::Never);
+    let emitter = cli.output.format().emitter(style);
     let read = output(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();
     if !missing.is_empty() && !cli.output.quiet {
@@ -114,8 +114,8 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
             .translate(*pid, namespace(from), namespace(to))
             .map_err(|no| coverage.error(no))?
     };
-    let look = arguments.look(io::stdout().is_terminal());
-    output(|out| arguments.format().emit(&translation, look, out)).map(|_| Exit::Success)
+    let style = arguments.style(io::stdout().is_terminal());
+    output(|out| arguments.format().emit(&translation, style, out)).map(|_| Exit::Success)
 }
 
 /// A namespace that the user named. A file tells of this host, and is held
@@ -130,7 +130,7 @@ fn handle(
         (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
         (Some(NamespaceArg::File(path)), Some(document)) => {
             return Err(Error::Usage(format!(
-                "cannot look for {} in {}: a path names a namespace of this host",
+                "cannot style for {} in {}: a path names a namespace of this host",
                 path.display(),
                 document.display()
             )));
@@ -176,11 +176,11 @@ fn warn_incomplete(snapshot: &Snapshot) {
     // Nothing is left to do where standard error is gone.
     let _ = match reasons.as_slice() {
         [] => writeln!(io::stderr(), "pidns: the view is incomplete"),
-        [first] => writeln!(io::stderr(), "pidns: the view is incomplete: {}", Harmless(first)),
+        [first] => writeln!(io::stderr(), "pidns: the view is incomplete: {}", Sanitized(first)),
         [first, rest @ ..] => writeln!(
             io::stderr(),
             "pidns: the view is incomplete: {}; and {} more, see diagnostics in -f json",
-            Harmless(first),
+            Sanitized(first),
             rest.len()
         ),
     };

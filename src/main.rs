@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use pidns::emit::Harmless;
+use pidns::emit::Sanitized;
 
 fn main() -> ExitCode {
     let error = match pidns::run(std::env::args_os()) {
@@ -19,6 +19,6 @@ fn main() -> ExitCode {
         cause = source.source();
     }
     // Nothing is left to do where standard error is gone.
-    let _ = writeln!(std::io::stderr(), "pidns: {}", Harmless(line));
+    let _ = writeln!(std::io::stderr(), "pidns: {}", Sanitized(line));
     error.exit().into()
 }

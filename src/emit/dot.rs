@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::Emitter;
 use super::describe::{Pids, ProcessName, held_by, summary};
-use super::escape::Html;
+use super::sanitize::Html;
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceState, Process};
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Emitter;
-use super::escape::Json as Escaping;
+use super::sanitize::Json as Escaping;
 use crate::document::document;
 use crate::graph::PidGraph;
 

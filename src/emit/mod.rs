@@ -5,15 +5,15 @@
 
 mod describe;
 mod dot;
-mod escape;
 mod json;
+mod sanitize;
 mod text;
 mod yaml;
 
 use std::io::{self, Write};
 
 pub use dot::FOLD_LIMIT;
-pub use escape::Harmless;
+pub use sanitize::Sanitized;
 
 use crate::document;
 use crate::graph::PidGraph;
@@ -41,9 +41,9 @@ pub enum Format {
     Dot,
 }
 
-/// What a user may choose summary how things look.
+/// What a user may choose summary how things style.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub struct Style {
     /// Text with colours.
     pub color: bool,
     /// Text with ASCII characters for lines and arrows.
@@ -57,11 +57,11 @@ pub struct Look {
 impl Format {
     /// The emitter of a format.
     #[must_use]
-    pub fn emitter(self, look: Look) -> Box<dyn Emitter> {
+    pub fn emitter(self, style: Style) -> Box<dyn Emitter> {
         match self {
-            Self::Text => Box::new(text::Text::new(look)),
-            Self::Json => Box::new(json::Json { pretty: look.pretty }),
-            Self::Yaml => Box::new(yaml::Yaml { terminal: look.terminal }),
+            Self::Text => Box::new(text::Text::new(style)),
+            Self::Json => Box::new(json::Json { pretty: style.pretty }),
+            Self::Yaml => Box::new(yaml::Yaml { terminal: style.terminal }),
             Self::Dot => Box::new(dot::Dot),
         }
     }
@@ -84,14 +84,14 @@ impl TranslationFormat {
     pub fn emit(
         self,
         translation: &Translation,
-        look: Look,
+        style: Style,
         out: &mut dyn Write,
     ) -> io::Result<()> {
         match self {
             Self::Text => writeln!(out, "{}", translation.translated),
             Self::Json => {
                 let wire = document::Translation::from(translation);
-                json::Json { pretty: look.pretty }.write(&wire, out)
+                json::Json { pretty: style.pretty }.write(&wire, out)
             }
         }
     }

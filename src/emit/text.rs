@@ -3,10 +3,10 @@
 
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 
 use super::describe::{Emphasis, ProcessLabel, held_by, summary};
-use super::{Emitter, Harmless, Look};
+use super::{Emitter, Sanitized, Style};
 use crate::graph::PidGraph;
 use crate::model::{Namespace, Process};
 
@@ -31,34 +31,34 @@ const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|  ", blank: "   "
 
 /// Of the colours that are legible on dark and light ground alike.
 struct Palette {
-    id: Style,
-    line: Style,
-    dead: Style,
-    nascent: Style,
-    inferred: Style,
+    id: anstyle::Style,
+    line: anstyle::Style,
+    dead: anstyle::Style,
+    nascent: anstyle::Style,
+    inferred: anstyle::Style,
 }
 
 const COLORS: Palette = Palette {
     id: AnsiColor::Cyan.on_default().bold(),
-    line: Style::new().dimmed(),
+    line: anstyle::Style::new().dimmed(),
     dead: AnsiColor::Red.on_default().bold(),
     nascent: AnsiColor::Magenta.on_default(),
-    inferred: Style::new().italic(),
+    inferred: anstyle::Style::new().italic(),
 };
 const PLAIN: Palette = Palette {
-    id: Style::new(),
-    line: Style::new(),
-    dead: Style::new(),
-    nascent: Style::new(),
-    inferred: Style::new(),
+    id: anstyle::Style::new(),
+    line: anstyle::Style::new(),
+    dead: anstyle::Style::new(),
+    nascent: anstyle::Style::new(),
+    inferred: anstyle::Style::new(),
 };
 
 impl Text {
-    /// A tree of that look.
-    pub fn new(look: Look) -> Self {
+    /// A tree of that style.
+    pub fn new(style: Style) -> Self {
         Self {
-            lines: if look.ascii { ASCII } else { UTF8 },
-            palette: if look.color { COLORS } else { PLAIN },
+            lines: if style.ascii { ASCII } else { UTF8 },
+            palette: if style.color { COLORS } else { PLAIN },
         }
     }
 }
@@ -93,15 +93,15 @@ impl Tree<'_> {
         {
             let separator = if index == 0 { "" } else { ", " };
             let style = match emphasis {
-                Emphasis::Plain => Style::new(),
+                Emphasis::Plain => anstyle::Style::new(),
                 Emphasis::Dead => palette.dead,
                 Emphasis::Nascent => palette.nascent,
                 Emphasis::Inferred => palette.inferred,
             };
-            write!(self.out, "{separator}{style}{}{style:#}", Harmless(said))?;
+            write!(self.out, "{separator}{style}{}{style:#}", Sanitized(said))?;
         }
         if let Some(held_by) = held_by(self.graph, namespace) {
-            write!(self.out, "; {}", Harmless(held_by))?;
+            write!(self.out, "; {}", Sanitized(held_by))?;
         }
         self.out.write_all(b"\n")?;
         let children = self.graph.children(namespace);
@@ -121,7 +121,7 @@ impl Tree<'_> {
         let arrow = self.text.lines.arrow;
         for (index, process) in members.iter().enumerate() {
             self.branch(!more && index + 1 == members.len())?;
-            writeln!(self.out, "{}", Harmless(ProcessLabel { process, arrow }))?;
+            writeln!(self.out, "{}", Sanitized(ProcessLabel { process, arrow }))?;
         }
         Ok(())
     }
@@ -159,9 +159,9 @@ mod tests {
     use crate::model::{Container, Evidence, Holder, NamespaceId, NamespaceState, Pid, Snapshot};
     use crate::testing::{farm, namespace, process, snapshot};
 
-    fn check(snapshot: Snapshot, look: Look, expected: &Expect) {
+    fn check(snapshot: Snapshot, style: Style, expected: &Expect) {
         let mut out = Vec::new();
-        Text::new(look).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        Text::new(style).emit(&PidGraph::new(snapshot), &mut out).unwrap();
         expected.assert_eq(&String::from_utf8(out).unwrap());
     }
 
@@ -169,7 +169,7 @@ mod tests {
     fn the_tree_of_the_contract() {
         check(
             farm(),
-            Look::default(),
+            Style::default(),
             &expect![[r#"
                 pid:[4026531836]  3 processes, owner root
                 ├─ 1 systemd
@@ -187,7 +187,7 @@ mod tests {
     fn ascii_lines_and_arrows() {
         check(
             farm(),
-            Look { ascii: true, ..Look::default() },
+            Style { ascii: true, ..Style::default() },
             &expect![[r#"
                 pid:[4026531836]  3 processes, owner root
                 |- 1 systemd
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn colours_end_where_they_began() {
         let mut out = Vec::new();
-        let text = Text::new(Look { color: true, ..Look::default() });
+        let text = Text::new(Style { color: true, ..Style::default() });
         text.emit(&PidGraph::new(farm()), &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(
@@ -218,7 +218,7 @@ mod tests {
         let mut strip = anstream::StripStream::new(&mut plain);
         strip.write_all(out.as_bytes()).unwrap();
         let mut expected = Vec::new();
-        Text::new(Look::default()).emit(&PidGraph::new(farm()), &mut expected).unwrap();
+        Text::new(Style::default()).emit(&PidGraph::new(farm()), &mut expected).unwrap();
         assert_eq!(plain, expected);
     }
 
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!((found.namespaces[0].init, zombie), (init, Pid::new(9)));
         check(
             found,
-            Look::default(),
+            Style::default(),
             &expect![[r#"
                 pid:[10]  1 process, owner root
                 ├─ 2 sleep

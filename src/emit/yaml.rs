@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Emitter, Harmless};
+use super::{Emitter, Sanitized};
 use crate::document::document;
 use crate::graph::PidGraph;
 
@@ -18,7 +18,7 @@ impl Emitter for Yaml {
         if self.terminal {
             let text = serde_yaml::to_string(&document(graph)).map_err(io::Error::other)?;
             for line in text.lines() {
-                writeln!(out, "{}", Harmless(line))?;
+                writeln!(out, "{}", Sanitized(line))?;
             }
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! A document with any text in it comes out of every emitter, in every look,
+//! A document with any text in it comes out of every emitter, in every style,
 //! harmless: text for a terminal has no control or format characters, text from
 //! elsewhere cannot break out of a DOT label or out of its line, and JSON and
 //! YAML read back as what was written, the whole and parts of it.

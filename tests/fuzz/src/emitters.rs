@@ -1,29 +1,29 @@
 //! What must hold of every format.
 
-use pidns::emit::{Format, Look};
+use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
 
 use crate::defang::{Place, expected, is_harmful};
 use crate::{dot, reads_as, write};
 
-const PLAIN: Look = Look { color: false, ascii: false, pretty: false, terminal: false };
-const RICH: Look = Look { color: true, ascii: true, pretty: true, terminal: true };
+const PLAIN: Style = Style { color: false, ascii: false, pretty: false, terminal: false };
+const RICH: Style = Style { color: true, ascii: true, pretty: true, terminal: true };
 
 /// Asserts it of a graph, given one that differs in having harmless text.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
-    for look in [PLAIN, RICH] {
-        text(graph, harmless, look);
-        picture(graph, harmless, look);
-        json(graph, look);
-        yaml(graph, look);
+    for style in [PLAIN, RICH] {
+        text(graph, harmless, style);
+        picture(graph, harmless, style);
+        json(graph, style);
+        yaml(graph, style);
     }
 }
 
-fn text(graph: &PidGraph, harmless: &PidGraph, look: Look) {
-    let text = write(graph, Format::Text, look);
-    let harmless = write(harmless, Format::Text, look);
+fn text(graph: &PidGraph, harmless: &PidGraph, style: Style) {
+    let text = write(graph, Format::Text, style);
+    let harmless = write(harmless, Format::Text, style);
     assert_eq!(text, expected(&harmless, Place::Line));
-    let shown = if look.color { without_colors(&text) } else { text };
+    let shown = if style.color { without_colors(&text) } else { text };
     assert!(!shown.chars().any(|c| c != '\n' && is_harmful(c)), "{shown:?}");
 }
 
@@ -39,9 +39,9 @@ fn without_colors(text: &str) -> String {
     plain
 }
 
-fn picture(graph: &PidGraph, harmless: &PidGraph, look: Look) {
-    let picture = write(graph, Format::Dot, look);
-    let harmless = write(harmless, Format::Dot, look);
+fn picture(graph: &PidGraph, harmless: &PidGraph, style: Style) {
+    let picture = write(graph, Format::Dot, style);
+    let harmless = write(harmless, Format::Dot, style);
     assert_eq!(picture, expected(&harmless, Place::Label));
     assert!(!picture.chars().any(|c| c != '\n' && is_harmful(c)), "{picture:?}");
     let shape = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
@@ -50,17 +50,17 @@ fn picture(graph: &PidGraph, harmless: &PidGraph, look: Look) {
     assert_eq!(shape, dot::Shape { nodes: namespaces.len(), edges: below.count() });
 }
 
-fn json(graph: &PidGraph, look: Look) {
-    let text = write(graph, Format::Json, look);
+fn json(graph: &PidGraph, style: Style) {
+    let text = write(graph, Format::Json, style);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
-    assert!(look.pretty || text.lines().count() == 1, "{text:?}");
+    assert!(style.pretty || text.lines().count() == 1, "{text:?}");
     reads_as(&text, graph);
 }
 
-fn yaml(graph: &PidGraph, look: Look) {
-    let text = write(graph, Format::Yaml, look);
+fn yaml(graph: &PidGraph, style: Style) {
+    let text = write(graph, Format::Yaml, style);
     assert!(!text.chars().any(|c| c != '\n' && c.is_control()), "{text:?}");
-    if look.terminal {
+    if style.terminal {
         // For the eye alone: escapes in a plain scalar are read as they stand.
         assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
     } else {

@@ -7,7 +7,7 @@ pub mod dot;
 pub mod emitters;
 
 use pidns::document;
-use pidns::emit::{Format, Look};
+use pidns::emit::{Format, Style};
 use pidns::graph::{Members, PidGraph, Selection};
 use pidns::model::{NamespaceRef, NamespaceState};
 
@@ -20,16 +20,16 @@ pub fn is_json(text: &[u8]) -> bool {
 
 /// Writes a graph; a writer that takes everything leaves no reason to fail.
 #[must_use]
-pub fn write(graph: &PidGraph, format: Format, look: Look) -> String {
+pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     let mut out = Vec::new();
-    format.emitter(look).emit(graph, &mut out).expect("a Vec takes everything");
+    format.emitter(style).emit(graph, &mut out).expect("a Vec takes everything");
     String::from_utf8(out).expect("all formats are text")
 }
 
 /// Asserts that JSON and YAML read back as what was written.
 pub fn reads_back(graph: &PidGraph) {
     for format in [Format::Json, Format::Yaml] {
-        reads_as(&write(graph, format, Look::default()), graph);
+        reads_as(&write(graph, format, Style::default()), graph);
     }
 }
 

@@ -8,9 +8,9 @@ use std::io;
 
 /// Text for a terminal or a line of a report: what would control a terminal,
 /// break the line or turn the direction of writing is shown as an escape.
-pub struct Harmless<T>(pub T);
+pub struct Sanitized<T>(pub T);
 
-impl<T: fmt::Display> fmt::Display for Harmless<T> {
+impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Filter(f), "{}", self.0)
     }
@@ -134,7 +134,7 @@ impl Html<'_> {
     /// Text from elsewhere.
     pub fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
         let mut entities = Entities { out: self.0, error: Ok(()) };
-        match write!(entities, "{}", Harmless(text)) {
+        match write!(entities, "{}", Sanitized(text)) {
             Ok(()) => Ok(()),
             Err(fmt::Error) => {
                 Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into()))
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {
         let name = "a\n\t\x1b[31m\u{202e}\u{9b}\u{2028}é\\";
-        assert_eq!(Harmless(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
+        assert_eq!(Sanitized(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
     }
 
     #[test]
@@ -222,14 +222,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_gets_through_with_anything_harmful(text in "\\PC*|.*") {
-            let shown = Harmless(&text).to_string();
+            let shown = Sanitized(&text).to_string();
             prop_assert!(!shown.chars().any(is_harmful));
             prop_assert!(!html(&text).contains(['<', '>', '"', '\'', '\n', '\x1b']));
         }
 
         #[test]
         fn plain_text_is_left_alone(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
-            prop_assert_eq!(Harmless(&text).to_string(), text);
+            prop_assert_eq!(Sanitized(&text).to_string(), text);
         }
     }
 }
