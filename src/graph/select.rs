@@ -152,7 +152,7 @@ impl Selection {
 }
 
 /// Where a namespace stands with regard to a selection.
-struct Standing {
+struct Position {
     /// Levels below the root; `None` outside.
     depth: Option<usize>,
     /// It or an ancestor is of the container.
@@ -188,8 +188,8 @@ impl PidGraph {
             return Ok(self);
         }
         let root = selection.root.map(|root| self.resolve(root)).transpose()?;
-        let standings = self.standings(selection, root);
-        let chosen = |id| standings.get(&id).is_some_and(|standing| standing.chosen);
+        let positions = self.positions(selection, root);
+        let chosen = |id| positions.get(&id).is_some_and(|position| position.chosen);
         let mut processes: HashSet<Pid> = self
             .processes()
             .iter()
@@ -223,23 +223,23 @@ impl PidGraph {
         for (namespace, _) in self.tree().into_iter().rev() {
             if let Some(parent) = namespace.parent
                 && namespaces.contains(&namespace.id)
-                && standings.get(&parent).is_some_and(|standing| standing.depth.is_some())
+                && positions.get(&parent).is_some_and(|position| position.depth.is_some())
             {
                 namespaces.insert(parent);
             }
         }
-        Ok(self.cut(selection, root, &namespaces, &processes))
+        Ok(self.retain(selection, root, &namespaces, &processes))
     }
 
     /// Where every namespace stands.
-    fn standings(
+    fn positions(
         &self,
         selection: &Selection,
         root: Option<NamespaceId>,
-    ) -> HashMap<NamespaceId, Standing> {
-        let mut standings: HashMap<NamespaceId, Standing> = HashMap::new();
+    ) -> HashMap<NamespaceId, Position> {
+        let mut positions: HashMap<NamespaceId, Position> = HashMap::new();
         for (namespace, level) in self.tree() {
-            let above = namespace.parent.and_then(|parent| standings.get(&parent));
+            let above = namespace.parent.and_then(|parent| positions.get(&parent));
             let depth = match root {
                 None => Some(level),
                 Some(root) if root == namespace.id => Some(0),
@@ -250,9 +250,9 @@ impl PidGraph {
             let chosen = contained
                 && depth.is_some_and(|depth| selection.depth.is_none_or(|most| depth <= most))
                 && selection.state.is_none_or(|state| state == namespace.state);
-            standings.insert(namespace.id, Standing { depth, contained, chosen });
+            positions.insert(namespace.id, Position { depth, contained, chosen });
         }
-        standings
+        positions
     }
 
     /// The processes to blame for a namespace: the holders that outlast its
@@ -270,7 +270,7 @@ impl PidGraph {
     }
 
     /// These namespaces and, as far as they are in them, these processes.
-    fn cut(
+    fn retain(
         self,
         selection: &Selection,
         root: Option<NamespaceId>,
@@ -293,22 +293,22 @@ impl PidGraph {
         };
         let counts: HashMap<NamespaceId, usize> =
             self.snapshot.namespaces.iter().map(count).collect();
-        let mut cut = self.snapshot;
-        cut.selected.extend(selection.criteria(root));
-        cut.processes.retain(is_shown);
-        cut.namespaces.retain(|namespace| namespaces.contains(&namespace.id));
+        let mut part = self.snapshot;
+        part.selected.extend(selection.criteria(root));
+        part.processes.retain(is_shown);
+        part.namespaces.retain(|namespace| namespaces.contains(&namespace.id));
         let mut shown: HashMap<NamespaceId, usize> = HashMap::new();
-        for id in cut.processes.iter().filter_map(|process| process.namespace) {
+        for id in part.processes.iter().filter_map(|process| process.namespace) {
             *shown.entry(id).or_default() += 1;
         }
-        for namespace in &mut cut.namespaces {
+        for namespace in &mut part.namespaces {
             let shown = shown.get(&namespace.id).copied().unwrap_or_default();
             namespace.member_count = counts.get(&namespace.id).copied().filter(|&it| it != shown);
             if Some(namespace.id) == root {
                 namespace.parent = None;
             }
         }
-        Self::new(cut)
+        Self::new(part)
     }
 }
 

@@ -21,7 +21,7 @@ impl PidGraph {
     ) -> Result<Translation, NotFound> {
         let home = self.snapshot.procfs.namespace;
         let inward = from.is_none() && to.is_none();
-        let from = from.map(|from| self.place(from)).transpose()?;
+        let from = from.map(|from| self.resolve_or_home(from)).transpose()?;
         let process = match from {
             Some(from) if Some(from) != home => {
                 // Its numbers are not among those that a /proc further in tells.
@@ -33,7 +33,7 @@ impl PidGraph {
             _ => self.process(pid),
         };
         let process = process.ok_or(NotFound::Process { pid, namespace: from })?;
-        let to = to.map(|to| self.place(to)).transpose()?;
+        let to = to.map(|to| self.resolve_or_home(to)).transpose()?;
         let levels = self.levels(process);
         let (to, translated) = match to {
             None if inward => (process.namespace, self.innermost(process)?),
@@ -45,7 +45,7 @@ impl PidGraph {
 
     /// The namespace that is meant, which may be that of the /proc although a
     /// selection cut it away.
-    fn place(&self, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
+    fn resolve_or_home(&self, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
         match (namespace, self.snapshot.procfs.namespace) {
             (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
             _ => self.resolve(namespace),
