@@ -1,0 +1,24 @@
+//! The words of the field as plain values: what a scan of the kernel found.
+//!
+//! Nothing here reads, prints or serialises; a test may build any of it
+//! literally. Collections of a [`Snapshot`] are unordered on entry and sorted
+//! by whoever shows them.
+
+mod diagnostic;
+mod id;
+mod namespace;
+mod not_found;
+mod process;
+mod snapshot;
+mod translation;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use id::{
+    MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
+    ParsePidError, Pid,
+};
+pub use namespace::{Container, Evidence, Holder, Namespace, NamespaceState, Owner};
+pub use not_found::NotFound;
+pub use process::Process;
+pub use snapshot::{Criterion, Host, Procfs, SearchScope, Snapshot};
+pub use translation::{Level, Translation};

@@ -1,0 +1,115 @@
+//! A PID namespace, and what is known of it.
+
+use smol_str::SmolStr;
+
+use super::{NamespaceId, Pid};
+
+/// A PID namespace (`pid_namespaces(7)`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its identity within a snapshot.
+    pub id: NamespaceId,
+    /// Device number of nsfs, where the namespace could be opened.
+    pub device: Option<u64>,
+    /// The kernel's 64-bit number, never reused (`NS_GET_ID`, since Linux 6.18).
+    pub ns_id: Option<u64>,
+    /// The namespace it was made in; `None` for a topmost visible one.
+    pub parent: Option<NamespaceId>,
+    /// Live, dead or nascent.
+    pub state: NamespaceState,
+    /// The process with PID 1 in it, where it is visible.
+    pub init: Option<Pid>,
+    /// How many members it has where they are not all in the snapshot, as some
+    /// were not selected.
+    pub member_count: Option<usize>,
+    /// Who owns it, where that is in reach.
+    pub owner: Option<Owner>,
+    /// What keeps it in being beside its members.
+    pub holders: Vec<Holder>,
+    /// The container that its init's cgroup belongs to.
+    pub container: Option<Container>,
+    /// How it and its place in the hierarchy are known.
+    pub evidence: Evidence,
+}
+
+/// The life of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NamespaceState {
+    /// Its init runs.
+    Live,
+    /// Its init has terminated: every fork into it fails (`ENOMEM`).
+    Dead,
+    /// Made, but without a first process yet.
+    Nascent,
+}
+
+impl NamespaceState {
+    /// Its name in the document and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Dead => "dead",
+            Self::Nascent => "nascent",
+        }
+    }
+}
+
+/// Whether the kernel said so or the rules for placing processes gave one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Evidence {
+    /// Said by the kernel.
+    Kernel,
+    /// Concluded where the kernel would not say.
+    Inferred,
+}
+
+/// The user namespace that owns a PID namespace (`NS_GET_USERNS`, since Linux 4.9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Inode of the user namespace.
+    pub user_namespace: u64,
+    /// UID that made the user namespace, as the reader's user namespace maps
+    /// it (`NS_GET_OWNER_UID`, since Linux 4.11).
+    pub uid: Option<u32>,
+    /// That user's name, where the host has one.
+    pub user: Option<SmolStr>,
+}
+
+/// What keeps a namespace in being beside its members.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// An open file descriptor.
+    Fd {
+        /// The process that has it open.
+        pid: Pid,
+        /// Its number there.
+        fd: u32,
+    },
+    /// A bind mount of the namespace's nsfs file.
+    Mount {
+        /// The mount point, as its mount namespace sees it.
+        path: String,
+        /// Inode of that mount namespace.
+        mount_namespace: u64,
+    },
+    /// A thread whose children are born in it (`/proc/PID/ns/pid_for_children`,
+    /// since Linux 4.12).
+    PidForChildren {
+        /// The process.
+        pid: Pid,
+        /// The thread; equal to `pid` for the leader.
+        tid: Pid,
+    },
+}
+
+/// The container, or service, that a cgroup path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// What made it: `docker`, `containerd`, `podman` and so on.
+    pub runtime: String,
+    /// Its ID there.
+    pub id: String,
+    /// UID of its Kubernetes pod.
+    pub pod: Option<String>,
+}

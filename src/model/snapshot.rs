@@ -1,0 +1,100 @@
+//! Everything that one scan found, and how, when and where it was taken.
+
+use std::collections::BTreeSet;
+
+use super::{Diagnostic, Namespace, NamespaceId, Process};
+
+/// Everything that one scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Name and version of the program that made it.
+    pub generator: (String, String),
+    /// When the scan began: RFC 3339, UTC.
+    pub captured_at: String,
+    /// Where it was taken.
+    pub host: Host,
+    /// The /proc that was read.
+    pub procfs: Procfs,
+    /// Where namespaces were looked for.
+    pub searched: BTreeSet<SearchScope>,
+    /// By what it was cut down since; empty where it is whole.
+    pub selected: Vec<Criterion>,
+    /// Whether nothing is missing in those places, and all is from the kernel.
+    pub complete: bool,
+    /// The namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// The processes.
+    pub processes: Vec<Process>,
+    /// What a reader must know.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The host that a snapshot was taken on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Node name (`uname(2)`).
+    pub hostname: Option<String>,
+    /// Release of the kernel (`uname(2)`).
+    pub kernel_release: Option<String>,
+    /// Random ID of this boot (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: Option<String>,
+}
+
+/// The /proc that a snapshot was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Procfs {
+    /// Where it was mounted.
+    pub path: String,
+    /// Whether it shows the viewer's own PID namespace.
+    pub own: bool,
+    /// The PID namespace whose numbers it speaks in, where that is known.
+    pub namespace: Option<NamespaceId>,
+}
+
+/// A place to look for namespaces in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SearchScope {
+    /// Every process's own namespace.
+    Processes,
+    /// Every process's `pid_for_children`.
+    Children,
+    /// Every thread's `pid_for_children`.
+    Threads,
+    /// Every file descriptor table.
+    Fds,
+    /// The mount table of every mount namespace in reach.
+    Mounts,
+}
+
+impl SearchScope {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 5] =
+        [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
+
+    /// All but the threads, which cost most and tell least.
+    #[must_use]
+    pub fn default_set() -> BTreeSet<Self> {
+        Self::ALL.into_iter().filter(|&source| source != Self::Threads).collect()
+    }
+
+    /// Its name in the document and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "processes",
+            Self::Children => "children",
+            Self::Threads => "threads",
+            Self::Fds => "fds",
+            Self::Mounts => "mounts",
+        }
+    }
+}
+
+/// By what a snapshot was cut down: an option's name and what was given for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Criterion {
+    /// The option, `pid` for processes by number.
+    pub by: String,
+    /// What was given; a namespace as its ID.
+    pub values: Vec<String>,
+}
