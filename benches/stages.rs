@@ -40,6 +40,7 @@ fn snapshot() -> Snapshot {
         member_count: None,
         owner: None,
         holders: Vec::new(),
+        blocked_by: Vec::new(),
         container: None,
         evidence: Evidence::Kernel,
     };
@@ -55,8 +56,11 @@ fn snapshot() -> Snapshot {
             state: 'S',
             uid: 0,
             user: Some("root".into()),
+            threads: None,
+            start_time: None,
             kernel_thread: false,
             evidence: Evidence::Kernel,
+            details: None,
         }
     };
     Snapshot {
@@ -65,6 +69,7 @@ fn snapshot() -> Snapshot {
         host: Host::default(),
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(id(0)) },
         searched: BTreeSet::from([SearchScope::Processes]),
+        details: BTreeSet::new(),
         selected: Vec::new(),
         complete: true,
         namespaces: (0..NAMESPACES).map(namespace).collect(),

@@ -5,7 +5,7 @@
 //! fields are added, never renamed, retyped or removed. Every field is always
 //! there, null where unknown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use serde::ser::Serializer;
@@ -104,6 +104,7 @@ enum State {
     Live,
     Dead,
     Nascent,
+    Unknown,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -328,11 +329,11 @@ impl From<&model::Process> for Process {
 impl From<&model::Holder> for Holder {
     fn from(holder: &model::Holder) -> Self {
         match holder {
-            model::Holder::Fd { pid, fd } => Self::Fd { pid: Pid(*pid), fd: *fd },
+            model::Holder::Fd { pid, fd, .. } => Self::Fd { pid: Pid(*pid), fd: *fd },
             model::Holder::Mount { path, mount_namespace } => {
                 Self::Mount { path: path.clone(), mount_namespace: *mount_namespace }
             }
-            model::Holder::PidForChildren { pid, tid } => {
+            model::Holder::PidForChildren { pid, tid, .. } => {
                 Self::PidForChildren { pid: Pid(*pid), tid: Pid(*tid) }
             }
         }
@@ -531,6 +532,7 @@ impl Document {
                 namespace: procfs.namespace.map(|id| id.0),
             },
             searched: searched.into_iter().map(Into::into).collect(),
+            details: BTreeSet::new(),
             selected: self.selected.into_iter().map(Into::into).collect(),
             complete: self.complete,
             namespaces: self.namespaces.into_iter().map(Into::into).collect(),
@@ -692,6 +694,7 @@ impl From<Namespace> for model::Namespace {
                 user: owner.user,
             }),
             holders: namespace.holders.into_iter().map(Into::into).collect(),
+            blocked_by: Vec::new(),
             container: namespace.container.map(|container| model::Container {
                 runtime: container.runtime,
                 id: container.id,
@@ -705,9 +708,11 @@ impl From<Namespace> for model::Namespace {
 impl From<Holder> for model::Holder {
     fn from(holder: Holder) -> Self {
         match holder {
-            Holder::Fd { pid, fd } => Self::Fd { pid: pid.0, fd },
+            Holder::Fd { pid, fd } => Self::Fd { pid: pid.0, comm: None, fd },
             Holder::Mount { path, mount_namespace } => Self::Mount { path, mount_namespace },
-            Holder::PidForChildren { pid, tid } => Self::PidForChildren { pid: pid.0, tid: tid.0 },
+            Holder::PidForChildren { pid, tid } => {
+                Self::PidForChildren { pid: pid.0, comm: None, tid: tid.0 }
+            }
         }
     }
 }
@@ -723,8 +728,11 @@ impl From<Process> for model::Process {
             state: process.state,
             uid: process.uid,
             user: process.user,
+            threads: None,
+            start_time: None,
             kernel_thread: process.kernel_thread,
             evidence: process.evidence.into(),
+            details: None,
         }
     }
 }
@@ -769,7 +777,7 @@ macro_rules! same_words {
 }
 
 same_words!(SearchScope, model::SearchScope: Processes, Children, Threads, Fds, Mounts);
-same_words!(State, model::NamespaceState: Live, Dead, Nascent);
+same_words!(State, model::NamespaceState: Live, Dead, Nascent, Unknown);
 same_words!(Evidence, model::Evidence: Kernel, Inferred);
 same_words!(Severity, model::Severity: Info, Warning);
 
@@ -974,7 +982,7 @@ mod tests {
             (
                 "/namespaces/2/state",
                 "undead".into(),
-                "namespaces[2].state: unknown variant `undead`, expected one of `live`, `dead`, `nascent`",
+                "namespaces[2].state: unknown variant `undead`, expected one of `live`, `dead`, `nascent`, `unknown`",
             ),
         ] {
             // JSON errors name the line as well.

@@ -23,6 +23,7 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
             user: Some("root".into()),
         }),
         holders: Vec::new(),
+        blocked_by: Vec::new(),
         container: None,
         evidence: Evidence::Kernel,
     }
@@ -40,8 +41,11 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
         state: 'S',
         uid: 0,
         user: Some("root".into()),
+        threads: None,
+        start_time: None,
         kernel_thread: false,
         evidence: Evidence::Kernel,
+        details: None,
     }
 }
 
@@ -66,6 +70,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
             namespace: namespaces.iter().map(|it| it.id).min(),
         },
         searched: SearchScope::ALL.into_iter().collect::<BTreeSet<_>>(),
+        details: BTreeSet::new(),
         selected: Vec::new(),
         complete: true,
         namespaces,
@@ -103,7 +108,7 @@ pub fn farm() -> Snapshot {
     namespaces[1].container =
         Some(Container { runtime: "docker".to_owned(), id: ID.to_owned(), pod: None });
     namespaces[2].state = NamespaceState::Dead;
-    namespaces[2].holders = vec![Holder::Fd { pid: pid(4), fd: 9 }];
+    namespaces[2].holders = vec![Holder::Fd { pid: pid(4), comm: None, fd: 9 }];
     let mut farm = snapshot(namespaces, processes);
     farm.complete = false;
     farm.diagnostics = vec![Diagnostic {
@@ -123,7 +128,7 @@ pub fn everything() -> Snapshot {
     let pid = |raw| Pid::new(raw).unwrap();
     snapshot.namespaces[2].holders.extend([
         Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 4_026_531_832 },
-        Holder::PidForChildren { pid: pid(4), tid: pid(5) },
+        Holder::PidForChildren { pid: pid(4), comm: None, tid: pid(5) },
     ]);
     snapshot.selected = vec![Criterion { by: "state".to_owned(), values: vec!["live".to_owned()] }];
     snapshot.namespaces[0].member_count = Some(63);
@@ -140,6 +145,7 @@ pub fn everything() -> Snapshot {
         member_count: None,
         owner: None,
         holders: Vec::new(),
+        blocked_by: Vec::new(),
         container: None,
         evidence: Evidence::Inferred,
     });

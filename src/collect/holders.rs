@@ -151,7 +151,11 @@ impl HolderSearch<'_> {
         shows: impl FnOnce() -> bool,
     ) {
         if self.process.namespace != Some(NamespaceId::Inode(inode)) {
-            let holder = Holder::PidForChildren { pid: self.process.pid, tid };
+            let holder = Holder::PidForChildren {
+                pid: self.process.pid,
+                comm: Some(self.process.comm.clone()),
+                tid,
+            };
             self.holds(inode, holder, found, history, open, shows);
         }
     }
@@ -226,7 +230,8 @@ impl HolderSearch<'_> {
                 Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
             };
             if let (Some(inode), Some(fd)) = (inode, parse::entry(name.to_bytes())) {
-                let holder = Holder::Fd { pid: self.process.pid, fd };
+                let holder =
+                    Holder::Fd { pid: self.process.pid, comm: Some(self.process.comm.clone()), fd };
                 let open = || open_namespace(table.as_fd(), name);
                 let shows = || namespace_link(table.as_fd(), name, "pid") == Ok(Some(inode));
                 self.holds(inode, holder, found, InitHistory::Unknown, open, shows);

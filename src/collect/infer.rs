@@ -470,6 +470,7 @@ fn unread(id: NamespaceId) -> Namespace {
         member_count: None,
         owner: None,
         holders: Vec::new(),
+        blocked_by: Vec::new(),
         container: None,
         evidence: Evidence::Inferred,
     }

@@ -25,7 +25,6 @@ mod state;
 mod translate;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::iter::successors;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -35,8 +34,8 @@ use smol_str::SmolStr;
 
 use crate::error::Error;
 use crate::model::{
-    Evidence, Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, SearchScope,
-    Snapshot,
+    Evidence, Host, Lineage, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
+    SearchScope, Snapshot,
 };
 use diagnose::{Code, DiagnosticLog};
 use holders::Searches;
@@ -136,6 +135,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
             namespace: mount,
         },
         searched: request.search.clone(),
+        details: BTreeSet::new(),
         selected: Vec::new(),
         complete: log.is_complete(),
         namespaces,
@@ -183,12 +183,12 @@ fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
     for id in processes.iter().filter_map(|process| process.namespace) {
         vanished.remove(&id);
     }
-    let parents: HashMap<_, _> = namespaces.iter().map(|it| (it.id, it.parent)).collect();
+    let lineage = Lineage::new(namespaces);
     for namespace in namespaces.iter() {
         if vanished.contains(&namespace.id) {
             continue;
         }
-        for above in successors(namespace.parent, |id| parents.get(id).copied().flatten()) {
+        for above in lineage.climb(namespace.id) {
             vanished.remove(&above);
         }
     }
@@ -227,6 +227,7 @@ fn describe(
             member_count: None,
             owner,
             holders: Vec::new(),
+            blocked_by: Vec::new(),
             container: None,
             evidence: Evidence::Kernel,
         }

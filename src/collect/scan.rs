@@ -392,7 +392,10 @@ fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process 
         // Every kernel shows it; nobody's is the honest word for an unknown one.
         uid: status.uid.unwrap_or(65534),
         user: None,
+        threads: None,
+        start_time: None,
         kernel_thread,
         evidence: Evidence::Kernel,
+        details: None,
     }
 }

@@ -24,7 +24,7 @@ use super::diagnose::{Code, DiagnosticLog};
 use super::nsfs::NamespaceFd;
 use super::procfs::{Procfs, namespace_link};
 use super::registry::{InitHistory, Registered};
-use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
 /// fixed since Linux 3.8): a /proc of it shows every process.
@@ -50,8 +50,7 @@ pub fn determine_states(
     inputs: &StateInputs<'_>,
     log: &mut DiagnosticLog,
 ) {
-    let parents: HashMap<_, _> =
-        namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
+    let lineage = Lineage::new(namespaces);
     let hides = log.hides_processes();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
@@ -60,17 +59,17 @@ pub fn determine_states(
             namespace.state = NamespaceState::Dead;
         } else {
             // Whatever it is nested in lives: an init takes all below with it.
-            live.extend(lineage(namespace.id, &parents));
+            live.extend(lineage.climb(namespace.id));
         }
     }
-    live.extend(inputs.mount.into_iter().flat_map(|mount| lineage(mount, &parents)));
+    live.extend(inputs.mount.into_iter().flat_map(|mount| lineage.climb(mount)));
     for namespace in namespaces.iter_mut() {
         if namespace.init.is_some() || live.contains(&namespace.id) {
             continue;
         }
         let registered = namespace.id.inode().and_then(|inode| inputs.registered.get(&inode));
         let shown = Some(INITIAL) == inputs.mount
-            || lineage(namespace.id, &parents).any(|above| Some(above) == inputs.mount);
+            || inputs.mount.is_some_and(|mount| lineage.is_within(namespace.id, mount));
         match registered.map(|registered| prove(registered, shown, hides, inputs.procfs)) {
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
@@ -81,15 +80,7 @@ pub fn determine_states(
             None => {}
         }
     }
-    blockers(namespaces, &parents, inputs.processes, log);
-}
-
-/// A namespace and its ancestors.
-fn lineage(
-    id: NamespaceId,
-    parents: &HashMap<NamespaceId, NamespaceId>,
-) -> impl Iterator<Item = NamespaceId> {
-    std::iter::successors(Some(id), |id| parents.get(id).copied())
+    blockers(namespaces, &lineage, inputs.processes, log);
 }
 
 /// The state of a namespace whose init is not listed; `None` without a proof.
@@ -146,7 +137,7 @@ fn had_init(fd: &NamespaceFd, procfs: &Procfs) -> Option<bool> {
 /// Names whom a terminated init waits for.
 fn blockers(
     namespaces: &[Namespace],
-    parents: &HashMap<NamespaceId, NamespaceId>,
+    lineage: &Lineage,
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
@@ -166,7 +157,7 @@ fn blockers(
         return;
     }
     for process in processes {
-        for id in process.namespace.into_iter().flat_map(|id| lineage(id, parents)) {
+        for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             if let Some((init, rest)) = waiting.get_mut(&id)
                 && init.pid != process.pid
             {
@@ -176,7 +167,7 @@ fn blockers(
     }
     for (namespace, (init, rest)) in waiting {
         let is_inside = |process: &Process| {
-            process.namespace.is_some_and(|id| lineage(id, parents).any(|id| id == namespace))
+            process.namespace.is_some_and(|id| lineage.is_within(id, namespace))
         };
         let mut message = format!(
             "init {} ({}) of {} has terminated, but waits for ",

@@ -62,6 +62,7 @@ pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emp
     }
     let state = match namespace.state {
         NamespaceState::Live => None,
+        NamespaceState::Unknown => Some((Emphasis::Nascent, "state unknown".to_owned())),
         NamespaceState::Dead => Some((Emphasis::Dead, why_dead(graph, namespace, init))),
         NamespaceState::Nascent => {
             Some((Emphasis::Nascent, "nascent: no first process yet".to_owned()))
@@ -143,14 +144,14 @@ pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
             None => write!(text, "{pid}"),
         };
         let _ = match holder {
-            Holder::Fd { pid, fd } => of(*pid).and_then(|()| write!(text, " (fd {fd})")),
+            Holder::Fd { pid, fd, .. } => of(*pid).and_then(|()| write!(text, " (fd {fd})")),
             Holder::Mount { path, mount_namespace } => {
                 write!(text, "mount {path} (mnt:[{mount_namespace}])")
             }
-            Holder::PidForChildren { pid, tid } if pid == tid => {
+            Holder::PidForChildren { pid, tid, .. } if pid == tid => {
                 of(*pid).and_then(|()| write!(text, " (pid_for_children)"))
             }
-            Holder::PidForChildren { pid, tid } => {
+            Holder::PidForChildren { pid, tid, .. } => {
                 of(*pid).and_then(|()| write!(text, " (pid_for_children of thread {tid})"))
             }
         };

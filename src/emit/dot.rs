@@ -54,7 +54,7 @@ impl Kind {
     fn of(namespace: &Namespace) -> &'static Self {
         match (namespace.state, namespace.evidence) {
             (NamespaceState::Dead, _) => &DEAD,
-            (NamespaceState::Nascent, _) => &NASCENT,
+            (NamespaceState::Nascent | NamespaceState::Unknown, _) => &NASCENT,
             (NamespaceState::Live, Evidence::Inferred) => &INFERRED,
             (NamespaceState::Live, Evidence::Kernel) => &LIVE,
         }

@@ -236,6 +236,7 @@ mod tests {
         namespaces[2].holders = (3..8)
             .map(|raw| Holder::PidForChildren {
                 pid: Pid::new(2).unwrap(),
+                comm: None,
                 tid: Pid::new(raw).unwrap(),
             })
             .collect();
@@ -247,7 +248,7 @@ mod tests {
             Some(Container { runtime: "lxc".into(), id: "web".into(), pod: Some("6ba7".into()) });
         namespaces[3].holders = vec![
             Holder::Mount { path: "/run/a\nb".into(), mount_namespace: 99 },
-            Holder::PidForChildren { pid: Pid::INIT, tid: Pid::INIT },
+            Holder::PidForChildren { pid: Pid::INIT, comm: None, tid: Pid::INIT },
         ];
         let mut processes = vec![
             process(&[2], Some(host)),

@@ -6,6 +6,7 @@
 
 mod diagnostic;
 mod id;
+mod lineage;
 mod namespace;
 mod not_found;
 mod process;
@@ -17,8 +18,11 @@ pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
     ParsePidError, Pid,
 };
-pub use namespace::{Container, Evidence, Holder, Namespace, NamespaceState, Owner};
+pub use lineage::Lineage;
+pub use namespace::{
+    BlockReason, Blocker, Container, Evidence, Holder, Namespace, NamespaceState, Owner,
+};
 pub use not_found::NotFound;
-pub use process::Process;
+pub use process::{Detail, Process, ProcessDetails};
 pub use snapshot::{Criterion, Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};

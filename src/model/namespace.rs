@@ -15,7 +15,7 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The namespace it was made in; `None` for a topmost visible one.
     pub parent: Option<NamespaceId>,
-    /// Live, dead or nascent.
+    /// Live, dead, nascent, or unknown where none of these is proved.
     pub state: NamespaceState,
     /// The process with PID 1 in it, where it is visible.
     pub init: Option<Pid>,
@@ -26,6 +26,8 @@ pub struct Namespace {
     pub owner: Option<Owner>,
     /// What keeps it in being beside its members.
     pub holders: Vec<Holder>,
+    /// Why its terminated init cannot go; empty where nothing keeps it.
+    pub blocked_by: Vec<Blocker>,
     /// The container that its init's cgroup belongs to.
     pub container: Option<Container>,
     /// How it and its place in the hierarchy are known.
@@ -41,6 +43,8 @@ pub enum NamespaceState {
     Dead,
     /// Made, but without a first process yet.
     Nascent,
+    /// None of these could be proved.
+    Unknown,
 }
 
 impl NamespaceState {
@@ -51,6 +55,7 @@ impl NamespaceState {
             Self::Live => "live",
             Self::Dead => "dead",
             Self::Nascent => "nascent",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -83,6 +88,8 @@ pub enum Holder {
     Fd {
         /// The process that has it open.
         pid: Pid,
+        /// That process's name.
+        comm: Option<SmolStr>,
         /// Its number there.
         fd: u32,
     },
@@ -98,6 +105,8 @@ pub enum Holder {
     PidForChildren {
         /// The process.
         pid: Pid,
+        /// That process's name.
+        comm: Option<SmolStr>,
         /// The thread; equal to `pid` for the leader.
         tid: Pid,
     },
@@ -112,4 +121,28 @@ pub struct Container {
     pub id: String,
     /// UID of its Kubernetes pod.
     pub pod: Option<String>,
+}
+
+/// A process that keeps a terminated init from going: the kernel ends a
+/// namespace only once all of its processes are reaped (`zap_pid_ns_processes`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// The process that the init waits for, or the init itself where it is a
+    /// zombie that nobody reaps.
+    pub pid: Pid,
+    /// Its name.
+    pub comm: SmolStr,
+    /// Why it does not go.
+    pub reason: BlockReason,
+    /// The process outside the namespace that does not reap it, where it is a zombie.
+    pub reaper: Option<Pid>,
+}
+
+/// Why a process that was killed does not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockReason {
+    /// It has terminated, and its parent does not reap it.
+    Zombie,
+    /// It is in uninterruptible sleep (`D`), in which no signal reaches it.
+    Uninterruptible,
 }

@@ -1,5 +1,8 @@
 //! A process: a thread group, known by the PID of its leader.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
 use smol_str::SmolStr;
 
 use super::{Evidence, NamespaceId, Nspid, Pid};
@@ -24,10 +27,57 @@ pub struct Process {
     pub uid: u32,
     /// That user's name, where the host has one.
     pub user: Option<SmolStr>,
+    /// How many threads it has (`Threads` of `/proc/PID/status`).
+    pub threads: Option<NonZeroU32>,
+    /// When it started, in clock ticks (1/100 s) after boot: field 22 of
+    /// `/proc/PID/stat`. With the boot ID and the PID it is one process for ever.
+    pub start_time: Option<u64>,
     /// Whether it is a thread of the kernel's own.
     pub kernel_thread: bool,
     /// How its namespace is known.
     pub evidence: Evidence,
+    /// What was asked for beside all this; boxed, as most runs ask for nothing.
+    pub details: Option<Box<ProcessDetails>>,
+}
+
+/// What is read of a process only where it is asked for. Each is `None` where
+/// it was not, or may not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessDetails {
+    /// Its command line, one string an argument (`/proc/PID/cmdline`); bytes
+    /// that are not UTF-8 are U+FFFD.
+    pub args: Option<Vec<String>>,
+    /// Inodes of its other namespaces by the name of their link in
+    /// `/proc/PID/ns`: `mnt`, `net` and so on.
+    pub namespaces: Option<BTreeMap<SmolStr, u64>>,
+    /// Path of its cgroup: that of version 2, or the deepest of version 1.
+    pub cgroup: Option<String>,
+}
+
+/// A part of [`ProcessDetails`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detail {
+    /// Command lines, which may hold secrets.
+    Args,
+    /// The namespaces of other types.
+    Namespaces,
+    /// Cgroups.
+    Cgroup,
+}
+
+impl Detail {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
+
+    /// Its name in the document and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Args => "args",
+            Self::Namespaces => "namespaces",
+            Self::Cgroup => "cgroup",
+        }
+    }
 }
 
 impl Process {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Diagnostic, Namespace, NamespaceId, Process};
+use super::{Detail, Diagnostic, Namespace, NamespaceId, Process};
 
 /// Everything that one scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub procfs: Procfs,
     /// Where namespaces were looked for.
     pub searched: BTreeSet<SearchScope>,
+    /// What was read of processes beside what always is.
+    pub details: BTreeSet<Detail>,
     /// By what it was cut down since; empty where it is whole.
     pub selected: Vec<Criterion>,
     /// Whether nothing is missing in those places, and all is from the kernel.
