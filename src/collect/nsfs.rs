@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -174,7 +175,7 @@ impl AsFd for NamespaceFd {
 
 /// Whether a descriptor, be it of a path alone, is on nsfs.
 fn is_on_nsfs(fd: &OwnedFd) -> io::Result<bool> {
-    Ok(super::procfs::file_system(fd)? == NSFS_MAGIC)
+    Ok(super::sys::file_system(fd)? == NSFS_MAGIC)
 }
 
 /// The namespace that the children of a pidfd's process (or thread) will be
@@ -187,6 +188,11 @@ pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
     // SAFETY: pidfds know this ioctl or refuse it; it takes no argument and
     // returns a new descriptor on nsfs.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
+}
+
+/// Opens the namespace that a link leads to.
+pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
+    NamespaceFd::new(super::sys::open(dir, name)?)
 }
 
 /// An ioctl that takes a number by value, or nothing, and returns a number.

@@ -71,7 +71,7 @@ impl NamespaceRegistry {
         } else {
             open().and_then(|fd| if fd.inode() == inode { Ok(Some(fd)) } else { Err(Errno::SRCH) })
         };
-        if opened.as_ref().is_err_and(|&errno| super::procfs::is_gone(errno)) {
+        if opened.as_ref().is_err_and(|&errno| super::sys::is_gone(errno)) {
             return opened.map(drop);
         }
         let mut guard = self.lock();

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::collect::container::of_cgroups;
+use pidns::collect::containers::of_cgroups;
 
 const RUNTIMES: [&str; 10] = [
     "docker",

@@ -22,8 +22,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::diagnose::{Code, DiagnosticLog};
-use super::parse::Leaders;
+use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::parse::Leaders;
 use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// What the rules go by beside the processes themselves.

@@ -22,8 +22,8 @@
 //! - buildkit: `/buildkit/ID`, below docker `/docker/buildkit/ID`,
 //!   <https://github.com/moby/buildkit> (`--oci-cgroup-parent`).
 
-use super::procfs::read;
-use super::scan::ProcessDir;
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::sys::read;
 use crate::model::Container;
 
 /// `PREFIX-ID.scope`, `SLICE:PREFIX:ID` or `PREFIX-ID` with an ID of 64
@@ -50,7 +50,7 @@ const PARENTS: [(&str, &str, bool); 6] = [
 
 /// Reads the container of a process; `None` where there is none, or its
 /// cgroups may not be read.
-pub(super) fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
+pub fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
     let (dir, name) = place.name(c"cgroup");
     read(dir, name, buffer).ok()?;
     of_cgroups(buffer)

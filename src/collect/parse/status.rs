@@ -1,15 +1,12 @@
-//! Bytes of /proc to fields: pure functions that survive anything, and
-//! allocate nothing that they do not return.
-//!
-//! Opening and reading belong to the callers.
+//! `/proc/PID/status` (`proc_pid_status(5)`).
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use memchr::memchr_iter;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+use super::{number, numbers, words};
 use crate::model::{MAX_LEVEL, Nspid, Pid};
 
 /// What pidns wants of `/proc/PID/status` (`proc_pid_status(5)`).
@@ -74,40 +71,6 @@ pub fn status(bytes: &[u8]) -> Status {
         }
     }
     status
-}
-
-/// The leading run of decimal numbers, parted by blanks; ends at what is none.
-fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
-    words(value).map_while(number)
-}
-
-/// The words of a value.
-fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = value;
-    std::iter::from_fn(move || {
-        rest = rest.trim_ascii_start();
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        rest = after;
-        (!word.is_empty()).then_some(word)
-    })
-}
-
-/// A decimal number, nothing else.
-fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
-    // 19 digits fit in 64 bits whatever they are; more only by chance.
-    if word.is_empty() || word.len() > 19 {
-        return None;
-    }
-    let mut value = 0_u64;
-    for &byte in word {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
-    }
-    N::try_from(value).ok()
 }
 
 /// The PIDs of every level, or none at all where any of them is no PID: half
@@ -179,141 +142,14 @@ fn text(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// A directory entry of /proc, /proc/PID/task or /proc/PID/fd that is a number.
-#[must_use]
-pub fn entry<N: TryFrom<u64>>(name: &[u8]) -> Option<N> {
-    number(name)
-}
-
-/// The inode in a namespace link, `pid:[4026531836]` with the kind `pid`.
-#[must_use]
-pub fn namespace_link(link: &[u8], kind: &str) -> Option<u64> {
-    let inner = link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;
-    number(inner)
-}
-
-/// Whether `flags` of `/proc/PID/stat` has `PF_EXITING` (`proc_pid_stat(5)`);
-/// `None` where the line makes no sense. The name escapes nothing and may
-/// hold `)`: it ends at the last one.
-#[must_use]
-pub fn stat_is_exiting(stat: &[u8]) -> Option<bool> {
-    const PF_EXITING: u32 = 0x4;
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    // State, ppid, pgrp, session, tty_nr, tpgid, flags.
-    Some(number::<u32>(words(&stat[end + 1..]).nth(6)?)? & PF_EXITING != 0)
-}
-
-/// A bind mount of a PID namespace.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NamespaceMount {
-    /// Inode of the namespace.
-    pub inode: u64,
-    /// Mount point, unescaped.
-    pub path: Vec<u8>,
-}
-
-/// The bind mounts of PID namespaces in `/proc/PID/mountinfo`
-/// (`proc_pid_mountinfo(5)`); lines that make no sense are passed over.
-pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
-    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mount = Mount::parse(line)?;
-        let inode = namespace_link(mount.root, "pid").filter(|_| mount.kind == b"nsfs")?;
-        Some(NamespaceMount { inode, path: unescape_octal(mount.point) })
-    })
-}
-
-/// Whether a mountinfo has a mount at `/`, as all have but those of processes
-/// in a `chroot(2)`.
-#[must_use]
-pub fn shows_root(mountinfo: &[u8]) -> bool {
-    mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
-}
-
-/// How a procfs hides processes (`hidepid=` and `gid=` of `proc(5)`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HidePid {
-    /// Whether processes are left out of the listing, not only closed.
-    pub unlisted: bool,
-    /// The group that sees all nevertheless; `None` where no group does.
-    pub exempt_gid: Option<u32>,
-}
-
-/// The `hidepid` of the procfs with that device number in a mountinfo; `None`
-/// where it is not listed, `Some(None)` where it hides nothing.
-#[must_use]
-pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
-    let mut device = [0; 24];
-    let mut rest = &mut device[..];
-    write!(rest, "{major}:{minor}").ok()?;
-    let length = 24 - rest.len();
-    let mount = mountinfo
-        .split(|&byte| byte == b'\n')
-        .filter_map(Mount::parse)
-        .find(|mount| mount.device == &device[..length] && mount.kind == b"proc")?;
-    let mut mode = None;
-    let mut gid = 0;
-    for option in mount.super_options.split(|&byte| byte == b',') {
-        if let Some(value) = option.strip_prefix(b"hidepid=") {
-            mode = Some(value);
-        } else if let Some(value) = option.strip_prefix(b"gid=") {
-            gid = number(value).unwrap_or(gid);
-        }
-    }
-    Some(match mode {
-        None | Some(b"0" | b"off") => None,
-        Some(b"1" | b"noaccess") => Some(HidePid { unlisted: false, exempt_gid: Some(gid) }),
-        Some(b"4" | b"ptraceable") => Some(HidePid { unlisted: true, exempt_gid: None }),
-        Some(_) => Some(HidePid { unlisted: true, exempt_gid: Some(gid) }),
-    })
-}
-
-/// The fields of one line of mountinfo that anyone here asks for.
-struct Mount<'a> {
-    device: &'a [u8],
-    root: &'a [u8],
-    point: &'a [u8],
-    kind: &'a [u8],
-    super_options: &'a [u8],
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a [u8]) -> Option<Self> {
-        let mut fields = line.split(|&byte| byte == b' ');
-        let device = fields.nth(2)?;
-        let root = fields.next()?;
-        let point = fields.next()?;
-        // Options and any number of optional fields, ended by a hyphen.
-        fields.find(|field| *field == b"-")?;
-        let kind = fields.next()?;
-        let super_options = fields.nth(1).unwrap_or_default();
-        Some(Self { device, root, point, kind, super_options })
-    }
-}
-
-/// Space, tab, newline and backslash are `\040` and the like in mountinfo.
-fn unescape_octal(field: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [byte, tail @ ..] = rest {
-        if let [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] = rest {
-            path.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-            rest = tail;
-        } else {
-            path.push(*byte);
-            rest = tail;
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    const SLEEP: &[u8] = include_bytes!("../../tests/fixtures/status-nested");
-    const KTHREADD: &[u8] = include_bytes!("../../tests/fixtures/status-kthread");
+    const SLEEP: &[u8] = include_bytes!("../../../tests/fixtures/status-nested");
+    const KTHREADD: &[u8] = include_bytes!("../../../tests/fixtures/status-kthread");
 
     fn pids(numbers: &[u32]) -> Nspid {
         numbers.iter().filter_map(|&number| Pid::new(number)).collect()
@@ -396,74 +232,7 @@ mod tests {
         assert_eq!(session("0\t5"), None);
     }
 
-    #[test]
-    fn exiting_is_read_behind_the_last_parenthesis() {
-        assert_eq!(stat_is_exiting(b"7 (a) 9 9 9) S 1 1 1 0 -1 4194564 0"), Some(true));
-        assert_eq!(stat_is_exiting(b"7 (a) S 1 1 1 0 -1 4194560 0"), Some(false));
-        assert_eq!(stat_is_exiting(b"7 (a) S 1 1"), None);
-        assert_eq!(stat_is_exiting(b""), None);
-    }
-
-    #[test]
-    fn namespace_mounts_are_found_under_any_path() {
-        let table = include_bytes!("../../tests/fixtures/mountinfo-nsfs");
-        let mounts: Vec<_> = namespace_mounts(table).collect();
-        assert_eq!(
-            mounts,
-            [
-                NamespaceMount { inode: 4_026_532_177, path: b"/run/pidns/a b\\c".to_vec() },
-                NamespaceMount { inode: 4_026_532_180, path: b"/run/pidns/second".to_vec() },
-            ]
-        );
-    }
-
-    #[test]
-    fn hidepid_is_read_in_both_spellings() {
-        let table = |options: &str| {
-            format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
-        };
-        let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21).expect("is listed");
-        assert_eq!(read("rw"), None);
-        assert_eq!(read("rw,hidepid=off"), None);
-        assert_eq!(
-            read("rw,gid=4,hidepid=noaccess"),
-            Some(HidePid { unlisted: false, exempt_gid: Some(4) })
-        );
-        for word in ["2", "invisible"] {
-            let hide = read(&format!("rw,hidepid={word}"));
-            assert_eq!(hide, Some(HidePid { unlisted: true, exempt_gid: Some(0) }));
-        }
-        assert_eq!(
-            read("rw,hidepid=ptraceable"),
-            Some(HidePid { unlisted: true, exempt_gid: None })
-        );
-        assert_eq!(hidepid(table("rw,hidepid=2").as_bytes(), 0, 22), None);
-    }
-
-    #[test]
-    fn a_link_of_another_kind_is_no_namespace() {
-        assert_eq!(namespace_link(b"pid:[4026531836]", "pid"), Some(4_026_531_836));
-        for link in [
-            &b"mnt:[1]"[..],
-            b"pid:[1",
-            b"pid:[]",
-            b"pid:[x]",
-            b"/tmp/pid:[1]",
-            b"pid:[1] (deleted)",
-        ] {
-            assert_eq!(namespace_link(link, "pid"), None);
-        }
-    }
-
     proptest! {
-        #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
-            let parsed = status(&bytes);
-            prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
-            let _ = (stat_is_exiting(&bytes), hidepid(&bytes, 0, 21), leaders(&bytes));
-            prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
-        }
-
         #[test]
         fn every_name_the_kernel_escapes_comes_back(name in "[^\0]{1,15}") {
             let escaped = name.replace('\\', "\\\\").replace('\n', "\\n");

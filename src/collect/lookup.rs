@@ -12,9 +12,10 @@ use std::path::Path;
 use rustix::fs::{self, CWD, Mode, OFlags, RawDir};
 use rustix::io::{Errno, Result as SysResult};
 
-use super::nsfs::NamespaceFd;
+use super::nsfs::{NamespaceFd, open_namespace};
 use super::parse;
-use super::procfs::{Procfs, is_gone, namespace_link, open, open_dir, open_namespace, read_record};
+use super::proc::mount::Procfs;
+use super::sys::{is_gone, namespace_link, open, open_dir, read_record};
 use crate::error::Error;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 

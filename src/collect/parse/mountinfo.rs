@@ -1,0 +1,149 @@
+//! `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
+
+use std::io::Write as _;
+
+use super::{namespace_link, number};
+
+/// A bind mount of a PID namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamespaceMount {
+    /// Inode of the namespace.
+    pub inode: u64,
+    /// Mount point, unescaped.
+    pub path: Vec<u8>,
+}
+
+/// The bind mounts of PID namespaces in `/proc/PID/mountinfo`
+/// (`proc_pid_mountinfo(5)`); lines that make no sense are passed over.
+pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mount = Mount::parse(line)?;
+        let inode = namespace_link(mount.root, "pid").filter(|_| mount.kind == b"nsfs")?;
+        Some(NamespaceMount { inode, path: unescape_octal(mount.point) })
+    })
+}
+
+/// Whether a mountinfo has a mount at `/`, as all have but those of processes
+/// in a `chroot(2)`.
+#[must_use]
+pub fn shows_root(mountinfo: &[u8]) -> bool {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
+}
+
+/// How a procfs hides processes (`hidepid=` and `gid=` of `proc(5)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HidePid {
+    /// Whether processes are left out of the listing, not only closed.
+    pub unlisted: bool,
+    /// The group that sees all nevertheless; `None` where no group does.
+    pub exempt_gid: Option<u32>,
+}
+
+/// The `hidepid` of the procfs with that device number in a mountinfo; `None`
+/// where it is not listed, `Some(None)` where it hides nothing.
+#[must_use]
+pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
+    let mut device = [0; 24];
+    let mut rest = &mut device[..];
+    write!(rest, "{major}:{minor}").ok()?;
+    let length = 24 - rest.len();
+    let mount = mountinfo
+        .split(|&byte| byte == b'\n')
+        .filter_map(Mount::parse)
+        .find(|mount| mount.device == &device[..length] && mount.kind == b"proc")?;
+    let mut mode = None;
+    let mut gid = 0;
+    for option in mount.super_options.split(|&byte| byte == b',') {
+        if let Some(value) = option.strip_prefix(b"hidepid=") {
+            mode = Some(value);
+        } else if let Some(value) = option.strip_prefix(b"gid=") {
+            gid = number(value).unwrap_or(gid);
+        }
+    }
+    Some(match mode {
+        None | Some(b"0" | b"off") => None,
+        Some(b"1" | b"noaccess") => Some(HidePid { unlisted: false, exempt_gid: Some(gid) }),
+        Some(b"4" | b"ptraceable") => Some(HidePid { unlisted: true, exempt_gid: None }),
+        Some(_) => Some(HidePid { unlisted: true, exempt_gid: Some(gid) }),
+    })
+}
+
+/// The fields of one line of mountinfo that anyone here asks for.
+struct Mount<'a> {
+    device: &'a [u8],
+    root: &'a [u8],
+    point: &'a [u8],
+    kind: &'a [u8],
+    super_options: &'a [u8],
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let device = fields.nth(2)?;
+        let root = fields.next()?;
+        let point = fields.next()?;
+        // Options and any number of optional fields, ended by a hyphen.
+        fields.find(|field| *field == b"-")?;
+        let kind = fields.next()?;
+        let super_options = fields.nth(1).unwrap_or_default();
+        Some(Self { device, root, point, kind, super_options })
+    }
+}
+
+/// Space, tab, newline and backslash are `\040` and the like in mountinfo.
+fn unescape_octal(field: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [byte, tail @ ..] = rest {
+        if let [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] = rest {
+            path.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+            rest = tail;
+        } else {
+            path.push(*byte);
+            rest = tail;
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_mounts_are_found_under_any_path() {
+        let table = include_bytes!("../../../tests/fixtures/mountinfo-nsfs");
+        let mounts: Vec<_> = namespace_mounts(table).collect();
+        assert_eq!(
+            mounts,
+            [
+                NamespaceMount { inode: 4_026_532_177, path: b"/run/pidns/a b\\c".to_vec() },
+                NamespaceMount { inode: 4_026_532_180, path: b"/run/pidns/second".to_vec() },
+            ]
+        );
+    }
+
+    #[test]
+    fn hidepid_is_read_in_both_spellings() {
+        let table = |options: &str| {
+            format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
+        };
+        let read = |options: &str| hidepid(table(options).as_bytes(), 0, 21).expect("is listed");
+        assert_eq!(read("rw"), None);
+        assert_eq!(read("rw,hidepid=off"), None);
+        assert_eq!(
+            read("rw,gid=4,hidepid=noaccess"),
+            Some(HidePid { unlisted: false, exempt_gid: Some(4) })
+        );
+        for word in ["2", "invisible"] {
+            let hide = read(&format!("rw,hidepid={word}"));
+            assert_eq!(hide, Some(HidePid { unlisted: true, exempt_gid: Some(0) }));
+        }
+        assert_eq!(
+            read("rw,hidepid=ptraceable"),
+            Some(HidePid { unlisted: true, exempt_gid: None })
+        );
+        assert_eq!(hidepid(table("rw,hidepid=2").as_bytes(), 0, 22), None);
+    }
+}

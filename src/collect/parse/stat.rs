@@ -1,0 +1,27 @@
+//! `/proc/PID/stat` (`proc_pid_stat(5)`).
+
+use super::{number, words};
+
+/// Whether `flags` of `/proc/PID/stat` has `PF_EXITING` (`proc_pid_stat(5)`);
+/// `None` where the line makes no sense. The name escapes nothing and may
+/// hold `)`: it ends at the last one.
+#[must_use]
+pub fn stat_is_exiting(stat: &[u8]) -> Option<bool> {
+    const PF_EXITING: u32 = 0x4;
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    // State, ppid, pgrp, session, tty_nr, tpgid, flags.
+    Some(number::<u32>(words(&stat[end + 1..]).nth(6)?)? & PF_EXITING != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exiting_is_read_behind_the_last_parenthesis() {
+        assert_eq!(stat_is_exiting(b"7 (a) 9 9 9) S 1 1 1 0 -1 4194564 0"), Some(true));
+        assert_eq!(stat_is_exiting(b"7 (a) S 1 1 1 0 -1 4194560 0"), Some(false));
+        assert_eq!(stat_is_exiting(b"7 (a) S 1 1"), None);
+        assert_eq!(stat_is_exiting(b""), None);
+    }
+}
