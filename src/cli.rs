@@ -46,8 +46,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("the tree of one container", "pidns --container 3f2a"),
     ("the host's PID of PID 7 in the namespace of process 4242", "pidns translate 7 --from @4242"),
-    ("faster: style at processes alone", "pidns --search processes"),
-    ("save now, style later", "pidns -f json > before.json; pidns -i before.json"),
+    ("faster: look at processes alone", "pidns --search processes"),
+    ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 
 const EXIT_STATUS: &[(&str, &str)] = &[
@@ -216,7 +216,7 @@ impl FromStr for NamespaceArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub struct Input {
-    /// Where to style for namespaces: a list of processes, children (every process's
+    /// Where to look for namespaces: a list of processes, children (every process's
     /// pid_for_children), threads (every thread's, and tables of its own), fds and
     /// mounts; or all
     #[arg(
@@ -398,7 +398,7 @@ impl From<Color> for anstream::ColorChoice {
     }
 }
 
-/// A place to style in; `None` for all of them.
+/// A place to look in; `None` for all of them.
 #[derive(Clone, Copy, Debug)]
 struct Search(Option<SearchScope>);
 

@@ -81,7 +81,7 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     if !missing.is_empty() && !cli.output.quiet {
         warn_missing(&missing);
     }
-    // A reader that closed the pipe has coverage enough, and need not be warned.
+    // A reader that closed the pipe has seen enough, and need not be warned.
     if snapshot.complete || read == Output::Closed {
         return Ok(Exit::Success);
     }
@@ -130,7 +130,7 @@ fn handle(
         (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
         (Some(NamespaceArg::File(path)), Some(document)) => {
             return Err(Error::Usage(format!(
-                "cannot style for {} in {}: a path names a namespace of this host",
+                "cannot look for {} in {}: a path names a namespace of this host",
                 path.display(),
                 document.display()
             )));

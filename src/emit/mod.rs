@@ -41,7 +41,7 @@ pub enum Format {
     Dot,
 }
 
-/// What a user may choose summary how things style.
+/// What a user may choose about how the output looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
     /// Text with colours.
