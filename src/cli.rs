@@ -16,8 +16,8 @@ use crate::collect::Request;
 use crate::document;
 use crate::emit::{self, FOLD_LIMIT};
 use crate::error::Error;
-use crate::graph::{self, Glob, Selection, User};
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
+use crate::query::{self, Glob, Selection, User};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -301,9 +301,9 @@ impl Select {
             root,
             depth: self.depth,
             members: match self.members {
-                Members::All => graph::Members::All,
-                Members::Init => graph::Members::Init,
-                Members::None => graph::Members::None,
+                Members::All => query::Members::All,
+                Members::Init => query::Members::Init,
+                Members::None => query::Members::None,
             },
             comm: self.comm.clone(),
             user: self.user.clone(),

@@ -9,7 +9,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
-use crate::model::{Diagnostic, NotFound, SearchScope, Snapshot};
+use crate::model::NotFound;
+use crate::query::{Caveat, Coverage};
 
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,52 +29,6 @@ pub enum Exit {
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
-    }
-}
-
-/// Why what was not found may be there all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caveat {
-    /// Not everything was looked at, or could be.
-    Incomplete,
-    /// The document is a selection.
-    Part,
-}
-
-/// How much of the host a snapshot shows.
-#[derive(Clone, Copy, Debug)]
-pub struct Coverage {
-    /// What may hide processes.
-    processes: Option<Caveat>,
-    /// What may hide anything.
-    all: Option<Caveat>,
-}
-
-impl Coverage {
-    /// What a snapshot says of itself.
-    #[must_use]
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let hides =
-            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
-        let part = (!snapshot.selected.is_empty()).then_some(Caveat::Part);
-        let hidden = snapshot.diagnostics.iter().any(hides);
-        let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);
-        let whole = snapshot.complete && everywhere;
-        Self {
-            processes: part.or(hidden.then_some(Caveat::Incomplete)),
-            all: part.or((!whole).then_some(Caveat::Incomplete)),
-        }
-    }
-
-    /// What was not found may be there all the same, and is then said to be so.
-    #[must_use]
-    pub fn error(&self, no: NotFound) -> Error {
-        let caveat = match no {
-            NotFound::Process { namespace: None, .. } => self.processes,
-            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
-            NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
-        };
-        Error::NotFound { no, caveat }
     }
 }
 
@@ -114,6 +69,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// What was not found, and whether it may be there all the same.
+    #[must_use]
+    pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
+        let caveat = coverage.caveat(&no);
+        Self::NotFound { no, caveat }
+    }
+
     /// The exit status that this error asks for.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -10,7 +10,8 @@
 //! |---|---|
 //! | arguments | [`cli`] |
 //! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
-//! | graph, and the part of it that is selected | [`graph`] |
+//! | graph | [`graph`] |
+//! | the part of it that is selected | [`query`] |
 //! | emitter to bytes | [`emit`], its wire types in [`document`] |
 //! | exit status | [`error`] |
 
@@ -21,6 +22,7 @@ pub mod emit;
 pub mod error;
 pub mod graph;
 pub mod model;
+pub mod query;
 #[cfg(test)]
 mod testing;
 
@@ -33,9 +35,10 @@ use std::path::Path;
 use cli::{Cli, Command, NamespaceArg, Origin, Parsed, Translate};
 use collect::{NamespaceHandle, Request};
 use emit::Sanitized;
-use error::{Coverage, Error, Exit};
+use error::{Error, Exit};
 use graph::PidGraph;
 use model::{Pid, SearchScope, Snapshot};
+use query::Coverage;
 
 /// Runs the program: arguments in, output on standard output, warnings on
 /// standard error.
@@ -68,7 +71,7 @@ fn show(cli: &Cli) -> Result<Exit, Error> {
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
-    let graph = graph.select(&selection).map_err(|no| coverage.error(no))?;
+    let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
     let stdout = io::stdout();
     let color = match anstream::ColorChoice::from(cli.output.color) {
         anstream::ColorChoice::Auto => anstream::AutoStream::choice(&stdout),
@@ -110,9 +113,8 @@ fn translate(arguments: &Translate) -> Result<Exit, Error> {
         let snapshot = read(origin, || Request { procfs: origin.procfs.clone(), search })?;
         let coverage = Coverage::of(&snapshot);
         let namespace = |handle: Option<NamespaceHandle>| handle.map(|handle| handle.namespace);
-        PidGraph::new(snapshot)
-            .translate(*pid, namespace(from), namespace(to))
-            .map_err(|no| coverage.error(no))?
+        query::translate(&PidGraph::new(snapshot), *pid, namespace(from), namespace(to))
+            .map_err(|no| Error::not_found(no, &coverage))?
     };
     let style = arguments.style(io::stdout().is_terminal());
     output(|out| arguments.format().emit(&translation, style, out)).map(|_| Exit::Success)

@@ -10,6 +10,7 @@ use common::*;
 use pidns::collect::{self, NamespaceHandle, Request};
 use pidns::graph::PidGraph;
 use pidns::model::{NamespaceRef, Pid, SearchScope};
+use pidns::query;
 
 fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
@@ -34,7 +35,7 @@ fn agree(nests: &[Vec<u32>]) -> usize {
             for (from, from_id) in &namespaces {
                 let Some(&number) = numbers.get(from_id) else { continue };
                 for (to, to_id) in &namespaces {
-                    let scanned = graph.translate(pid(number), Some(*from), Some(*to));
+                    let scanned = query::translate(&graph, pid(number), Some(*from), Some(*to));
                     let named = [*from, *to].map(NamespaceHandle::by);
                     let [from, to] = named.each_ref().map(Some);
                     let asked = collect::translate(Path::new("/proc"), pid(number), from, to);
@@ -105,7 +106,7 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
                 let (named_from, named_to) = (named_from.as_ref(), named_to.as_ref());
                 let asked = collect::translate(Path::new("/proc"), pid(raw), named_from, named_to);
                 if let Some(asked) = asked.unwrap() {
-                    let scanned = graph.translate(pid(raw), from, to);
+                    let scanned = query::translate(&graph, pid(raw), from, to);
                     assert_eq!(asked, scanned, "{raw} from {from:?} to {to:?}");
                     served += 1;
                 } else {

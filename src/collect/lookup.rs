@@ -55,9 +55,8 @@ impl NamespaceHandle {
     }
 }
 
-/// What the process that has `pid` in `from` is called in `to`, as
-/// [`PidGraph::translate`](crate::graph::PidGraph::translate) has it; `None`
-/// where only a scan can tell.
+/// What the process that has `pid` in `from` is called in `to`, the same answer
+/// as a scan gives; `None` where only a scan can tell.
 ///
 /// # Errors
 /// /proc cannot be read.

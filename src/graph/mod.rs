@@ -1,18 +1,15 @@
-//! The hierarchy as a graph: namespaces and processes are nodes; a namespace
-//! points to its children and members, a process to its child processes.
+//! The hierarchy as a graph, and nothing that is asked of it: the only room
+//! that names petgraph, whose indices do not leave it.
 //!
-//! The only room that names petgraph. Whatever leaves it is sorted, as
-//! petgraph gives neighbours newest first, and in the words of the model.
-
-mod select;
-mod translate;
+//! Namespaces and processes are nodes. An edge leads from a namespace to each
+//! namespace that was made in it and to each of its members, and from a process
+//! to each of its child processes. Whatever leaves this room is sorted, as
+//! petgraph gives neighbours newest first, and is of the model's types.
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, Snapshot};
-
-pub use select::{Glob, Members, Selection, User};
 
 /// What a node stands for, by its place in the snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -21,24 +18,14 @@ enum Node {
     Process(usize),
 }
 
-/// How one node leads to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Edge {
-    /// From a namespace to one that was made in it.
-    Child,
-    /// From a namespace to a process in it.
-    Member,
-    /// From a process to its child process.
-    ParentProcess,
-}
-
 /// A snapshot with its relations.
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
     /// The namespaces' nodes come first, then the processes', both in the
-    /// order of the snapshot.
-    graph: DiGraph<Node, Edge>,
+    /// order of the snapshot. What an edge means follows from the nodes that
+    /// it joins, so it carries nothing.
+    graph: DiGraph<Node, ()>,
 }
 
 impl PidGraph {
@@ -60,7 +47,7 @@ impl PidGraph {
         for index in 0..namespaces {
             let parent = this.snapshot.namespaces[index].parent;
             if let Some(parent) = parent.and_then(|id| this.namespace_node(id)) {
-                this.graph.add_edge(parent, NodeIndex::new(index), Edge::Child);
+                this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
         for index in 0..processes {
@@ -68,10 +55,10 @@ impl PidGraph {
             let (namespace, ppid) = (process.namespace, process.ppid);
             let node = NodeIndex::new(namespaces + index);
             if let Some(namespace) = namespace.and_then(|id| this.namespace_node(id)) {
-                this.graph.add_edge(namespace, node, Edge::Member);
+                this.graph.add_edge(namespace, node, ());
             }
             if let Some(parent) = ppid.and_then(|pid| this.process_node(pid)) {
-                this.graph.add_edge(parent, node, Edge::ParentProcess);
+                this.graph.add_edge(parent, node, ());
             }
         }
         this
@@ -82,6 +69,12 @@ impl PidGraph {
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The snapshot that the graph was made of, its lists sorted by ID.
+    #[must_use]
+    pub fn into_snapshot(self) -> Snapshot {
+        self.snapshot
     }
 
     /// Every process, by PID.

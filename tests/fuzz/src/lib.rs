@@ -8,8 +8,9 @@ pub mod emitters;
 
 use pidns::document;
 use pidns::emit::{Format, Style};
-use pidns::graph::{Members, PidGraph, Selection};
+use pidns::graph::PidGraph;
 use pidns::model::{NamespaceRef, NamespaceState};
+use pidns::query::{Members, Selection, select};
 
 /// Whether the reader takes a text for JSON.
 #[must_use]
@@ -51,9 +52,9 @@ pub fn parts_read_back(graph: &PidGraph) {
         Selection { comm: "?*".parse().ok(), depth: Some(1), ..all() },
     ] {
         let whole = PidGraph::new(snapshot.clone());
-        let Ok(part) = whole.select(&selection) else { continue };
+        let Ok(part) = select(whole, &selection) else { continue };
         reads_back(&part);
-        if let Ok(part) = part.select(&Selection { depth: Some(1), ..all() }) {
+        if let Ok(part) = select(part, &Selection { depth: Some(1), ..all() }) {
             reads_back(&part);
         }
     }

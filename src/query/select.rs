@@ -1,0 +1,365 @@
+//! From a graph to the part of it that was asked for.
+//!
+//! What comes out is a graph like any other, so that every emitter honours
+//! it. A selected namespace brings its ancestors along, without their members,
+//! as the branch that it hangs on.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{Glob, User, resolve};
+use crate::graph::PidGraph;
+use crate::model::{
+    Criterion, Holder, Namespace, NamespaceId, NamespaceRef, NamespaceState, NotFound, Pid, Process,
+};
+
+/// What to show; all of it must hold of what is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// These processes, any of them.
+    pub pids: BTreeSet<Pid>,
+    /// This namespace and what is below it, without ancestors.
+    pub root: Option<NamespaceRef>,
+    /// Namespaces at most so many levels below a root.
+    pub depth: Option<usize>,
+    /// Which members are shown of the namespaces that are.
+    pub members: Members,
+    /// Processes with such a name.
+    pub comm: Option<Glob>,
+    /// Processes of this user.
+    pub user: Option<User>,
+    /// Namespaces of the container whose ID begins so, and what is below.
+    pub container: Option<String>,
+    /// Namespaces in this state.
+    pub state: Option<NamespaceState>,
+}
+
+/// Which members of a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Members {
+    /// Those that are selected otherwise.
+    #[default]
+    All,
+    /// Of those its init.
+    Init,
+    /// None.
+    None,
+}
+
+impl Selection {
+    /// Whether everything is selected.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.root.is_none() && self.criteria(None).is_empty()
+    }
+
+    /// What it says of itself; `root` is the namespace that was named.
+    fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
+        let root = root.map(|id| id.to_string());
+        let members = match self.members {
+            Members::All => None,
+            Members::Init => Some("init"),
+            Members::None => Some("none"),
+        };
+        let one = |value: Option<String>| value.into_iter().collect();
+        [
+            ("pid", self.pids.iter().map(Pid::to_string).collect()),
+            ("root", one(root)),
+            ("depth", one(self.depth.map(|depth| depth.to_string()))),
+            ("comm", one(self.comm.as_ref().map(Glob::to_string))),
+            ("user", one(self.user.as_ref().map(User::to_string))),
+            ("container", one(self.container.clone())),
+            ("state", one(self.state.map(|state| state.name().to_owned()))),
+            ("members", one(members.map(str::to_owned))),
+        ]
+        .into_iter()
+        .filter(|(_, values): &(&str, Vec<String>)| !values.is_empty())
+        .map(|(by, values)| Criterion { by: by.to_owned(), values })
+        .collect()
+    }
+
+    /// Whether a process decides for itself, not its namespace alone.
+    fn is_by_process(&self) -> bool {
+        !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
+    }
+
+    /// Whether a namespace decides, so that a process whose namespace is
+    /// unknown can't be meant.
+    fn is_by_namespace(&self) -> bool {
+        self.root.is_some()
+            || self.depth.is_some()
+            || self.container.is_some()
+            || self.state.is_some()
+    }
+
+    fn takes_process(&self, process: &Process) -> bool {
+        (self.pids.is_empty() || self.pids.contains(&process.pid))
+            && self.comm.as_ref().is_none_or(|glob| glob.matches(&process.comm))
+            && self.user.as_ref().is_none_or(|user| user.owns(process))
+    }
+
+    fn takes_container(&self, namespace: &Namespace) -> bool {
+        let begins = |prefix: &String| {
+            namespace.container.as_ref().is_some_and(|container| container.id.starts_with(prefix))
+        };
+        self.container.as_ref().is_none_or(begins)
+    }
+}
+
+/// Where a namespace stands with regard to a selection.
+struct Position {
+    /// Levels below the root; `None` outside.
+    depth: Option<usize>,
+    /// It or an ancestor is of the container.
+    contained: bool,
+    /// It meets what is asked of namespaces.
+    chosen: bool,
+}
+
+/// The part of the graph that was asked for.
+///
+/// # Errors
+/// There is nothing of the kind.
+pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFound> {
+    if selection.is_everything() {
+        return Ok(graph);
+    }
+    let root = selection.root.map(|root| resolve(&graph, root)).transpose()?;
+    let positions = positions(&graph, selection, root);
+    let chosen = |id| positions.get(&id).is_some_and(|position| position.chosen);
+    let mut processes: HashSet<Pid> = graph
+        .processes()
+        .iter()
+        .filter(|process| {
+            process.namespace.map_or(!selection.is_by_namespace(), chosen)
+                && selection.takes_process(process)
+        })
+        .map(|process| process.pid)
+        .collect();
+    let mut namespaces: HashSet<NamespaceId> = if selection.is_by_process() {
+        let members = processes.iter().filter_map(|&pid| graph.process(pid)?.namespace);
+        members.collect()
+    } else {
+        graph.snapshot().namespaces.iter().map(|it| it.id).filter(|&id| chosen(id)).collect()
+    };
+    if processes.is_empty() && namespaces.is_empty() {
+        let one = selection.pids.first().filter(|_| selection.pids.len() == 1);
+        return Err(match one {
+            Some(&pid) if graph.process(pid).is_none() => {
+                NotFound::Process { pid, namespace: None }
+            }
+            _ => NotFound::Selection(selection.criteria(root)),
+        });
+    }
+    // Whoever asks for a state asks who is to blame for it.
+    if selection.state.is_some() && !selection.is_by_process() {
+        let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
+        processes.extend(named.flat_map(|namespace| keepers(&graph, namespace)));
+    }
+    // Ancestors, as far up as the root.
+    for (namespace, _) in graph.tree().into_iter().rev() {
+        if let Some(parent) = namespace.parent
+            && namespaces.contains(&namespace.id)
+            && positions.get(&parent).is_some_and(|position| position.depth.is_some())
+        {
+            namespaces.insert(parent);
+        }
+    }
+    Ok(retain(graph, selection, root, &namespaces, &processes))
+}
+
+/// Where every namespace stands.
+fn positions(
+    graph: &PidGraph,
+    selection: &Selection,
+    root: Option<NamespaceId>,
+) -> HashMap<NamespaceId, Position> {
+    let mut positions: HashMap<NamespaceId, Position> = HashMap::new();
+    for (namespace, level) in graph.tree() {
+        let above = namespace.parent.and_then(|parent| positions.get(&parent));
+        let depth = match root {
+            None => Some(level),
+            Some(root) if root == namespace.id => Some(0),
+            Some(_) => above.and_then(|above| above.depth).map(|depth| depth + 1),
+        };
+        let contained =
+            selection.takes_container(namespace) || above.is_some_and(|above| above.contained);
+        let chosen = contained
+            && depth.is_some_and(|depth| selection.depth.is_none_or(|most| depth <= most))
+            && selection.state.is_none_or(|state| state == namespace.state);
+        positions.insert(namespace.id, Position { depth, contained, chosen });
+    }
+    positions
+}
+
+/// The processes to blame for a namespace: the holders that outlast its
+/// members, and the parents of its zombies.
+fn keepers(graph: &PidGraph, namespace: &Namespace) -> Vec<Pid> {
+    let live = namespace.state == NamespaceState::Live;
+    let holders = namespace.holders.iter().filter_map(|holder| match holder {
+        Holder::Fd { pid, .. } => Some(*pid),
+        Holder::PidForChildren { pid, .. } => (!live).then_some(*pid),
+        Holder::Mount { .. } => None,
+    });
+    let members = graph.members(namespace);
+    let zombies = members.iter().filter(|member| member.is_zombie());
+    holders.chain(zombies.filter_map(|zombie| zombie.ppid)).collect()
+}
+
+/// These namespaces and, as far as they are in them, these processes.
+fn retain(
+    graph: PidGraph,
+    selection: &Selection,
+    root: Option<NamespaceId>,
+    namespaces: &HashSet<NamespaceId>,
+    processes: &HashSet<Pid>,
+) -> PidGraph {
+    let is_shown = |process: &Process| {
+        let member = match selection.members {
+            Members::All => true,
+            Members::Init => process.nspid.last() == Some(&Pid::INIT),
+            Members::None => false,
+        };
+        member
+            && processes.contains(&process.pid)
+            && process.namespace.is_none_or(|id| namespaces.contains(&id))
+    };
+    let count = |namespace: &Namespace| {
+        let count = namespace.member_count.unwrap_or_else(|| graph.members(namespace).len());
+        (namespace.id, count)
+    };
+    let counts: HashMap<NamespaceId, usize> =
+        graph.snapshot().namespaces.iter().map(count).collect();
+    let mut part = graph.into_snapshot();
+    part.selected.extend(selection.criteria(root));
+    part.processes.retain(is_shown);
+    part.namespaces.retain(|namespace| namespaces.contains(&namespace.id));
+    let mut shown: HashMap<NamespaceId, usize> = HashMap::new();
+    for id in part.processes.iter().filter_map(|process| process.namespace) {
+        *shown.entry(id).or_default() += 1;
+    }
+    for namespace in &mut part.namespaces {
+        let shown = shown.get(&namespace.id).copied().unwrap_or_default();
+        namespace.member_count = counts.get(&namespace.id).copied().filter(|&it| it != shown);
+        if Some(namespace.id) == root {
+            namespace.parent = None;
+        }
+    }
+    PidGraph::new(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::farm;
+
+    const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
+
+    /// What is left of the farm: PIDs by namespace, outermost first.
+    fn left(selection: &Selection) -> Vec<(u64, Vec<u32>)> {
+        let graph = select(PidGraph::new(farm()), selection).unwrap();
+        let tree = graph.tree();
+        let row = |(namespace, _): &(&Namespace, usize)| {
+            let pids = graph.members(namespace).iter().map(|it| it.pid.as_u32()).collect();
+            (namespace.id.inode().unwrap() % 1000, pids)
+        };
+        tree.iter().map(row).collect()
+    }
+
+    fn refusal(selection: &Selection) -> String {
+        select(PidGraph::new(farm()), selection).unwrap_err().to_string()
+    }
+
+    fn pids(raw: &[u32]) -> BTreeSet<Pid> {
+        raw.iter().filter_map(|&raw| Pid::new(raw)).collect()
+    }
+
+    fn all() -> Selection {
+        Selection::default()
+    }
+
+    #[test]
+    fn processes_bring_their_namespaces_and_the_ancestors_alone() {
+        assert_eq!(left(&Selection { pids: pids(&[7]), ..all() }), [(836, vec![]), (179, vec![7])]);
+        assert_eq!(
+            left(&Selection { pids: pids(&[7, 1, 99]), ..all() }),
+            [(836, vec![1]), (179, vec![7])]
+        );
+        let comm = "[fs]?*".parse().ok();
+        let named = [(836, vec![1]), (179, vec![6, 7])];
+        assert_eq!(left(&Selection { comm, ..all() }), named);
+        let user = Some(User::Name("root".to_owned()));
+        assert_eq!(left(&Selection { user, pids: pids(&[4]), ..all() }), [(836, vec![4])]);
+    }
+
+    #[test]
+    fn a_namespace_brings_its_ancestors_and_those_who_keep_it() {
+        let state = Some(NamespaceState::Dead);
+        assert_eq!(
+            left(&Selection { state, ..all() }),
+            [(836, vec![4]), (179, vec![]), (180, vec![])]
+        );
+        let container = Some("3f2a".to_owned());
+        assert_eq!(
+            left(&Selection { container, ..all() }),
+            [(836, vec![]), (179, vec![6, 7]), (180, vec![])]
+        );
+    }
+
+    #[test]
+    fn a_root_has_nothing_above_it_and_depth_counts_from_there() {
+        let root = Some(NamespaceRef::Of(Pid::new(7).unwrap()));
+        assert_eq!(left(&Selection { root, ..all() }), [(179, vec![6, 7]), (180, vec![])]);
+        assert_eq!(left(&Selection { root, depth: Some(0), ..all() }), [(179, vec![6, 7])]);
+        assert_eq!(
+            left(&Selection { depth: Some(1), members: Members::Init, ..all() }),
+            [(836, vec![1]), (179, vec![6])]
+        );
+    }
+
+    #[test]
+    fn a_selection_says_what_it_is_and_how_many_members_there_were() {
+        let root = Some(NamespaceRef::Id(CONTAINER));
+        let selection = Selection { root, members: Members::None, ..all() };
+        let graph = select(PidGraph::new(farm()), &selection).unwrap();
+        let said: Vec<_> =
+            graph.snapshot().selected.iter().map(|it| (&it.by[..], it.values.join(","))).collect();
+        assert_eq!(said, [("root", "pid:[4026532179]".to_owned()), ("members", "none".to_owned())]);
+        let counts: Vec<_> = graph.tree().iter().map(|(it, _)| it.member_count).collect();
+        assert_eq!(counts, [Some(2), None]);
+        let again = select(graph, &Selection { depth: Some(0), ..all() }).unwrap();
+        assert_eq!(again.snapshot().selected.len(), 3);
+        assert_eq!(again.namespace(CONTAINER).unwrap().member_count, Some(2));
+    }
+
+    #[test]
+    fn a_plain_no_says_what_was_looked_for() {
+        assert_eq!(refusal(&Selection { pids: pids(&[99]), ..all() }), "no process 99");
+        assert_eq!(
+            refusal(&Selection { pids: pids(&[98, 99]), ..all() }),
+            "nothing matches pid 98 99"
+        );
+        let root = Some(NamespaceRef::Id(NamespaceId::Inode(5)));
+        assert_eq!(refusal(&Selection { root, ..all() }), "no namespace pid:[5]");
+        let root = Some(NamespaceRef::Of(Pid::new(99).unwrap()));
+        assert_eq!(refusal(&Selection { root, ..all() }), "no process 99");
+        let selection =
+            Selection { comm: "sl*".parse().ok(), state: Some(NamespaceState::Dead), ..all() };
+        assert_eq!(refusal(&selection), "nothing matches comm sl* and state dead");
+    }
+
+    #[test]
+    fn what_was_selected_reads_back_as_it_was() {
+        let root = Some(NamespaceRef::Id(CONTAINER));
+        for selection in [
+            Selection { root, ..all() },
+            Selection { depth: Some(0), ..all() },
+            Selection { members: Members::None, ..all() },
+            Selection { pids: pids(&[7]), ..all() },
+        ] {
+            let graph = select(PidGraph::new(farm()), &selection).unwrap();
+            let json = serde_json::to_string(&crate::document::document(&graph)).unwrap();
+            let read = crate::document::read(json.as_bytes());
+            assert_eq!(read.as_ref(), Ok(graph.snapshot()), "{selection:?}");
+        }
+    }
+}
