@@ -1,4 +1,5 @@
-//! What can go wrong, and the exit status that says so: the one place for both.
+//! What can go wrong in any room, and the exit status that says so. No other
+//! words are found for what a room's own error says.
 //!
 //! `Display` says what was tried and on what; `source()` says why, and is
 //! never repeated in `Display`.
@@ -9,28 +10,9 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
+use crate::exit::Exit;
 use crate::model::NotFound;
 use crate::query::{Caveat, Coverage};
-
-/// How a run ended, as its exit status tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done; also where the view is incomplete.
-    Success = 0,
-    /// A plain no: no such process or namespace.
-    No = 1,
-    /// Trouble: wrong arguments, unreadable or invalid input, /proc unusable,
-    /// output that could not be written.
-    Trouble = 2,
-    /// `--strict`, and the view is incomplete.
-    Incomplete = 3,
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// Why a run came to nothing.
 #[derive(Debug)]

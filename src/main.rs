@@ -1,10 +1,8 @@
-//! The program: standard error and the exit status; all else is in the library.
+//! The program: the one line about an error, and the exit status. All else is
+//! in the library.
 
 use std::error::Error as _;
-use std::io::Write as _;
 use std::process::ExitCode;
-
-use pidns::emit::Sanitized;
 
 fn main() -> ExitCode {
     let error = match pidns::run(std::env::args_os()) {
@@ -18,7 +16,6 @@ fn main() -> ExitCode {
         line.push_str(&source.to_string());
         cause = source.source();
     }
-    // Nothing is left to do where standard error is gone.
-    let _ = writeln!(std::io::stderr(), "pidns: {}", Sanitized(line));
+    pidns::output::warn(line);
     error.exit().into()
 }

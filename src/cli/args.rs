@@ -1,130 +1,16 @@
-//! The user's words: options, commands and their help.
-
-// Help texts speak of pid:[INODE], which is no link.
-#![allow(rustdoc::broken_intra_doc_links)]
+//! Options, in the groups that the help shows them in, and what they amount to.
+//! Nothing here acts on them.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::PossibleValue;
-use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use crate::collect::Request;
-use crate::document;
 use crate::emit::{self, FOLD_LIMIT};
-use crate::error::Error;
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
 use crate::query::{self, Glob, Selection, User};
-
-const STYLES: Styles = Styles::styled()
-    .header(AnsiColor::Green.on_default().bold())
-    .usage(AnsiColor::Green.on_default().bold())
-    .literal(AnsiColor::Cyan.on_default().bold())
-    .placeholder(AnsiColor::Cyan.on_default());
-
-const ABOUT: &str = "Show the PID namespace hierarchy of a Linux host";
-
-const LONG_ABOUT: &str = "\
-Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
-they nest, which processes are in each, each process's PIDs in every namespace \
-that it is visible in, and what keeps namespaces without processes in being.
-
-Anyone may run it. Without root some of it is inferred or missing; pidns then \
-says so in one line on standard error, and in the document (\"complete\", \
-\"diagnostics\").";
-
-/// Commands to learn from, with what they are for.
-const EXAMPLES: &[(&str, &str)] = &[
-    ("the tree of this host", "pidns"),
-    ("a picture of it", "pidns -f dot | dot -Tsvg > pidns.svg"),
-    (
-        "namespaces that nothing can be forked into, and who holds them",
-        "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
-    ),
-    ("the tree of one container", "pidns --container 3f2a"),
-    ("the host's PID of PID 7 in the namespace of process 4242", "pidns translate 7 --from @4242"),
-    ("faster: look at processes alone", "pidns --search processes"),
-    ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
-];
-
-const EXIT_STATUS: &[(&str, &str)] = &[
-    ("0", "done; also where the view is incomplete"),
-    ("1", "a plain no: no such process or namespace"),
-    ("2", "trouble: wrong arguments, invalid input, /proc unusable, output not written"),
-    ("3", "with --strict: the view is incomplete"),
-];
-
-fn after_help() -> String {
-    let mut help = "Examples:\n".to_owned();
-    for (what, command) in EXAMPLES {
-        help.extend(["  # ", what, "\n  ", command, "\n"]);
-    }
-    help.push_str("\nExit status:\n");
-    for (status, meaning) in EXIT_STATUS {
-        help.extend(["  ", status, "  ", meaning, "\n"]);
-    }
-    help
-}
-
-/// The command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "pidns",
-    version,
-    about = ABOUT,
-    long_about = LONG_ABOUT,
-    after_help = after_help(),
-    styles = STYLES,
-    disable_help_subcommand = true,
-    args_override_self = true,
-    args_conflicts_with_subcommands = true
-)]
-pub struct Cli {
-    /// What to do instead of showing the hierarchy.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// What to read.
-    #[command(flatten)]
-    pub input: Input,
-    /// What to show of it.
-    #[command(flatten)]
-    pub select: Select,
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-}
-
-/// What else pidns does.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Print a process's PID in another PID namespace
-    #[command(long_about = TRANSLATE, args_override_self = true)]
-    Translate(Translate),
-    /// Print the JSON Schema of what json (and yaml) hold
-    Schema {
-        /// Of the document, or of what translate prints
-        #[arg(default_value = "document")]
-        of: Schema,
-    },
-    /// Print a completion script
-    Completions {
-        /// The shell to complete for
-        shell: Shell,
-    },
-    /// Print the manual page, for man -l -
-    Man,
-}
-
-const TRANSLATE: &str = "\
-Print a process's PID in another PID namespace, up or down the hierarchy, such \
-as for kill \"$(pidns translate 7 --from @4242)\".
-
-Without --from and --to: from the namespace of /proc to the process's own; \
-without one of them, the namespace of /proc stands for it. Exit status 1 says \
-that there is no such process, or that it is not visible there.";
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -184,17 +70,6 @@ pub enum Schema {
     Translation,
 }
 
-impl Schema {
-    /// The text of it.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Document => document::SCHEMA,
-            Self::Translation => document::TRANSLATION_SCHEMA,
-        }
-    }
-}
-
 /// A namespace as a user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceArg {
@@ -245,9 +120,9 @@ pub struct Origin {
 }
 
 impl Input {
-    /// What to read of the live kernel.
+    /// Where to look for namespaces; every process's own is always read.
     #[must_use]
-    pub fn request(&self) -> Request {
+    pub fn search(&self) -> BTreeSet<SearchScope> {
         let mut search = BTreeSet::from([SearchScope::Processes]);
         for place in &self.search {
             match place.0 {
@@ -255,7 +130,7 @@ impl Input {
                 None => search.extend(SearchScope::ALL),
             }
         }
-        Request { procfs: self.origin.procfs.clone(), search }
+        search
     }
 }
 
@@ -444,137 +319,4 @@ impl ValueEnum for Format {
             )),
         })
     }
-}
-
-/// The shells that completions are made for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Shell {
-    /// GNU Bash
-    Bash,
-    /// Z shell
-    Zsh,
-    /// fish
-    Fish,
-    /// Elvish
-    Elvish,
-    /// Nushell
-    Nushell,
-}
-
-impl Shell {
-    /// The completion script.
-    #[must_use]
-    pub fn completions(self) -> Vec<u8> {
-        use clap_complete::Shell as Kind;
-        let (mut command, mut script) = (Cli::command(), Vec::new());
-        let mut make =
-            |kind: Kind| clap_complete::generate(kind, &mut command, "pidns", &mut script);
-        match self {
-            Self::Bash => make(Kind::Bash),
-            Self::Zsh => make(Kind::Zsh),
-            Self::Fish => make(Kind::Fish),
-            Self::Elvish => make(Kind::Elvish),
-            Self::Nushell => {
-                let kind = clap_complete_nushell::Nushell;
-                clap_complete::generate(kind, &mut command, "pidns", &mut script);
-            }
-        }
-        script
-    }
-}
-
-/// The manual page, in roff.
-///
-/// # Errors
-/// None, as it is written into memory.
-pub fn man() -> io::Result<Vec<u8>> {
-    use clap_mangen::roff::{Roff, bold, roman};
-    let mut page = Vec::new();
-    let man = clap_mangen::Man::new(Cli::command().after_help("")).title("PIDNS").section("1");
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    let mut more = Roff::new();
-    more.control("SH", ["COMMANDS"]);
-    let mut program = Cli::command();
-    program.build();
-    for command in program.get_subcommands_mut() {
-        let usage = command.render_usage().to_string();
-        more.control("SS", [usage.trim_start_matches("Usage: ")]);
-        let about = command.get_long_about().or_else(|| command.get_about());
-        more.text([roman(about.map(ToString::to_string).unwrap_or_default())]);
-        for argument in command.get_arguments().filter(|it| it.get_id() != "help") {
-            let help = argument.get_long_help().or_else(|| argument.get_help());
-            let help = help.map(ToString::to_string).unwrap_or_default();
-            let short = argument.get_short().map(|short| format!("-{short}, "));
-            let name = format!("{}{argument}", short.unwrap_or_default());
-            more.control("TP", []).text([bold(name)]).text([roman(help)]);
-        }
-    }
-    more.control("SH", ["EXIT STATUS"]);
-    for (status, meaning) in EXIT_STATUS {
-        more.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
-    }
-    more.control("SH", ["EXAMPLES"]);
-    for (what, command) in EXAMPLES {
-        more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
-    }
-    more.control("SH", ["SEE ALSO"]);
-    more.text([roman(
-        "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)",
-    )]);
-    more.to_writer(&mut page)?;
-    Ok(page)
-}
-
-/// What came of the arguments.
-#[derive(Debug)]
-pub enum Parsed {
-    /// They ask for something to be done.
-    Run(Box<Cli>),
-    /// They ask for help or the version, which is this.
-    Print(String),
-}
-
-/// Understands the arguments.
-///
-/// # Errors
-/// They make no sense; in one line.
-pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Parsed, Error> {
-    let command = Cli::command().color(ColorChoice::Auto);
-    let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
-        use clap::FromArgMatches as _;
-        Cli::from_arg_matches(&matches)
-    });
-    match parsed {
-        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
-        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
-        Err(error) => Err(Error::Usage(explain(&error))),
-    }
-}
-
-/// What is wrong, in one line.
-fn explain(error: &clap::Error) -> String {
-    use clap::error::{ContextKind, ContextValue};
-    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-        && Cli::command().find_subcommand(value).is_some()
-    {
-        return format!(
-            "the command {value} comes first, its options after it; see 'pidns {value} --help'"
-        );
-    }
-    one_line(&error.render().to_string())
-}
-
-/// The first paragraph of clap's message, without what follows on usage.
-fn one_line(message: &str) -> String {
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    let lines = message.lines().map(str::trim);
-    let said: Vec<_> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
-        .collect();
-    format!("{}; see 'pidns --help'", said.join(" "))
 }

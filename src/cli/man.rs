@@ -1,0 +1,54 @@
+//! The manual page, made from the command line and its help, and nothing else.
+
+use std::io;
+
+use clap::CommandFactory as _;
+
+use super::Cli;
+use super::help::{EXAMPLES, EXIT_STATUS};
+
+/// The manual page, in roff.
+///
+/// # Errors
+/// None, as it is written into memory.
+pub fn man() -> io::Result<Vec<u8>> {
+    use clap_mangen::roff::{Roff, bold, roman};
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(Cli::command().after_help("")).title("PIDNS").section("1");
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    let mut more = Roff::new();
+    more.control("SH", ["COMMANDS"]);
+    let mut program = Cli::command();
+    program.build();
+    for command in program.get_subcommands_mut() {
+        let usage = command.render_usage().to_string();
+        more.control("SS", [usage.trim_start_matches("Usage: ")]);
+        let about = command.get_long_about().or_else(|| command.get_about());
+        more.text([roman(about.map(ToString::to_string).unwrap_or_default())]);
+        for argument in command.get_arguments().filter(|it| it.get_id() != "help") {
+            let help = argument.get_long_help().or_else(|| argument.get_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let short = argument.get_short().map(|short| format!("-{short}, "));
+            let name = format!("{}{argument}", short.unwrap_or_default());
+            more.control("TP", []).text([bold(name)]).text([roman(help)]);
+        }
+    }
+    more.control("SH", ["EXIT STATUS"]);
+    for (status, meaning) in EXIT_STATUS {
+        more.control("TP", []).text([bold(*status)]).text([roman(*meaning)]);
+    }
+    more.control("SH", ["EXAMPLES"]);
+    for (what, command) in EXAMPLES {
+        more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
+    }
+    more.control("SH", ["SEE ALSO"]);
+    more.text([roman(
+        "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)",
+    )]);
+    more.to_writer(&mut page)?;
+    Ok(page)
+}

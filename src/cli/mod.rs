@@ -1,0 +1,95 @@
+//! The command line: what a user may ask for, in which words. Nothing here reads
+//! the kernel or a file, or writes output.
+
+// Help texts speak of pid:[INODE], which is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
+mod args;
+mod completions;
+mod explain;
+mod help;
+mod man;
+
+use std::ffi::OsString;
+
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::error::Error;
+use help::{ABOUT, LONG_ABOUT, STYLES, TRANSLATE, after_help};
+
+pub use args::{Color, Input, NamespaceArg, Origin, Output, Schema, Select, Translate};
+pub use completions::Shell;
+pub use man::man;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pidns",
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = after_help(),
+    styles = STYLES,
+    disable_help_subcommand = true,
+    args_override_self = true,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of showing the hierarchy.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// What to show of it.
+    #[command(flatten)]
+    pub select: Select,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What else pidns does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a process's PID in another PID namespace
+    #[command(long_about = TRANSLATE, args_override_self = true)]
+    Translate(Translate),
+    /// Print the JSON Schema of what json (and yaml) hold
+    Schema {
+        /// Of the document, or of what translate prints
+        #[arg(default_value = "document")]
+        of: Schema,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell to complete for
+        shell: Shell,
+    },
+    /// Print the manual page, for man -l -
+    Man,
+}
+
+/// What came of the arguments.
+#[derive(Debug)]
+pub enum Parsed {
+    /// They ask for something to be done.
+    Run(Box<Cli>),
+    /// They ask for help or the version, which is this.
+    Print(String),
+}
+
+/// Understands the arguments.
+///
+/// # Errors
+/// They make no sense; in one line.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
+    let command = Cli::command().color(ColorChoice::Auto);
+    let parsed =
+        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
+        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
+        Err(error) => Err(Error::Usage(explain::explain(&error))),
+    }
+}

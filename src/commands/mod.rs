@@ -1,0 +1,67 @@
+//! One file a command, and what they share: how a snapshot is had, live or
+//! saved, and how a namespace is found that the user named. No command knows
+//! another, and none decides what a snapshot holds or how it is shown.
+
+mod schema;
+mod show;
+mod translate;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::cli::{NamespaceArg, Origin};
+use crate::collect::{self, NamespaceHandle, Request};
+use crate::document;
+use crate::error::Error;
+use crate::model::{SearchScope, Snapshot};
+
+pub use schema::schema;
+pub use show::show;
+pub use translate::translate;
+
+/// The live kernel, searched in these places, or a saved document in its stead.
+fn load(origin: &Origin, search: BTreeSet<SearchScope>) -> Result<Snapshot, Error> {
+    match &origin.file {
+        Some(path) => replay(path),
+        None => collect::collect(&Request { procfs: origin.procfs.clone(), search }),
+    }
+}
+
+/// A saved document.
+fn replay(path: &Path) -> Result<Snapshot, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let input: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    let mut text = Vec::new();
+    // One byte more tells that there are too many.
+    input.take(document::MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
+    if text.len() as u64 > document::MAX_SIZE {
+        return Err(Error::TooLarge(path.to_owned()));
+    }
+    document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
+}
+
+/// A namespace that the user named. A file names one of this host, and is held
+/// open while the kernel is read.
+fn handle(
+    namespace: Option<&NamespaceArg>,
+    origin: &Origin,
+) -> Result<Option<NamespaceHandle>, Error> {
+    Ok(match (namespace, &origin.file) {
+        (None, _) => None,
+        (Some(NamespaceArg::Ref(namespace)), _) => Some(NamespaceHandle::by(*namespace)),
+        (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
+        (Some(NamespaceArg::File(path)), Some(document)) => {
+            return Err(Error::Usage(format!(
+                "cannot look for {} in {}: a path names a namespace of this host",
+                path.display(),
+                document.display()
+            )));
+        }
+    })
+}

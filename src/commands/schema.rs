@@ -1,0 +1,19 @@
+//! The published schemas, as they stand in the program.
+
+use crate::cli::Schema;
+use crate::document;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::output;
+
+/// Prints a schema.
+///
+/// # Errors
+/// The output could not be written.
+pub fn schema(of: Schema) -> Result<Exit, Error> {
+    let text = match of {
+        Schema::Document => document::SCHEMA,
+        Schema::Translation => document::TRANSLATION_SCHEMA,
+    };
+    output::print(text.as_bytes())
+}
