@@ -2,13 +2,13 @@
 //! parent to child.
 
 use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use smol_str::SmolStr;
 
-use super::Emitter;
 use super::describe::{Pids, ProcessName, held_by, summary};
-use super::sanitize::Html;
+use super::{Emitter, Sanitized};
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceState, Process};
 
@@ -210,9 +210,73 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     html.markup("</table>>];\n")
 }
 
+/// A writer of Graphviz HTML-like labels: text that passes through
+/// [`text`](Self::text) is harmless and escaped, so that no label can forget to.
+struct Html<'a>(&'a mut dyn Write);
+
+impl Html<'_> {
+    /// Markup of our own, as it stands.
+    fn markup(&mut self, markup: &str) -> io::Result<()> {
+        self.0.write_all(markup.as_bytes())
+    }
+
+    /// Text from elsewhere.
+    fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        let mut entities = Entities { out: self.0, error: Ok(()) };
+        match write!(entities, "{}", Sanitized(text)) {
+            Ok(()) => Ok(()),
+            Err(fmt::Error) => {
+                Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into()))
+            }
+        }
+    }
+}
+
+struct Entities<'a> {
+    out: &'a mut dyn Write,
+    error: io::Result<()>,
+}
+
+impl fmt::Write for Entities<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|byte| entity(*byte).is_some()).unwrap_or(rest.len());
+            let (before, special) = rest.split_at(plain);
+            self.put(before)?;
+            let Some((first, after)) = special.split_first() else { break };
+            self.put(entity(*first).unwrap_or_default().as_bytes())?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+impl Entities<'_> {
+    fn put(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.out.write_all(bytes).map_err(|error| {
+            self.error = Err(error);
+            fmt::Error
+        })
+    }
+}
+
+/// What stands for a byte that means something in a label.
+fn entity(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'"' => Some("&quot;"),
+        b'\'' => Some("&#39;"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::expect_file;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::testing::{farm, namespace, process, snapshot};
@@ -257,5 +321,23 @@ mod tests {
         evil.comm = "</td>\"&]>;\n".into();
         let text = dot(&PidGraph::new(snapshot(vec![namespace(10, None)], vec![evil])));
         assert!(text.contains("&lt;/td&gt;&quot;&amp;]&gt;;\\n</td>"), "{text}");
+    }
+
+    fn html(text: &str) -> String {
+        let mut out = Vec::new();
+        Html(&mut out).text(text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_means_something_in_a_label_is_an_entity() {
+        assert_eq!(html("<b>&\"'\n{|}\\"), "&lt;b&gt;&amp;&quot;&#39;\\n{|}\\");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_gets_out_of_its_label(text in "\\PC*|.*") {
+            prop_assert!(!html(&text).contains(['<', '>', '"', '\'', '\n', '\x1b']));
+        }
     }
 }
