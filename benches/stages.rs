@@ -89,7 +89,7 @@ fn build_graph(bencher: divan::Bencher) {
     bencher.with_inputs(snapshot).bench_values(PidGraph::new);
 }
 
-#[divan::bench(args = [Format::Text, Format::Json, Format::Yaml, Format::Dot])]
+#[divan::bench(args = Format::ALL)]
 fn emit(bencher: divan::Bencher, format: Format) {
     let graph = PidGraph::new(snapshot());
     let emitter = format.emitter(Style::default());

@@ -111,7 +111,7 @@ _pidns() {
                     return 0
                     ;;
                 --state)
-                    COMPREPLY=($(compgen -W "live dead nascent" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "live dead nascent unknown" -- "${cur}"))
                     return 0
                     ;;
                 --format)

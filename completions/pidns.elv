@@ -18,7 +18,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
     }
     var completions = [
         &'pidns'= {
-            cand --search 'Where to look for namespaces: a list of processes, children (every process''s pid_for_children), threads (every thread''s, and tables of its own), fds and mounts; or all'
+            cand --search 'Where to look for namespaces, beside every process''s own: a list with commas'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'

@@ -24,12 +24,12 @@ function __fish_pidns_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c pidns -n "__fish_pidns_needs_command" -l search -d 'Where to look for namespaces: a list of processes, children (every process\'s pid_for_children), threads (every thread\'s, and tables of its own), fds and mounts; or all' -r -f -a "processes\t''
-children\t''
-threads\t''
-fds\t''
-mounts\t''
-all\t''"
+complete -c pidns -n "__fish_pidns_needs_command" -l search -d 'Where to look for namespaces, beside every process\'s own: a list with commas' -r -f -a "processes\t'Every process\'s own namespace'
+children\t'Every process\'s pid_for_children'
+threads\t'Every thread\'s pid_for_children, and descriptors and mounts of its own'
+fds\t'Every file descriptor table'
+mounts\t'The mount table of every mount namespace in reach'
+all\t'All of these'"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
 complete -c pidns -n "__fish_pidns_needs_command" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
@@ -41,8 +41,9 @@ complete -c pidns -n "__fish_pidns_needs_command" -l comm -d 'Only processes wit
 complete -c pidns -n "__fish_pidns_needs_command" -l user -d 'Only processes of this user' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
-dead\t'Its init has terminated: forks into it fail'
-nascent\t'No first process yet'"
+dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
+nascent\t'Made, but without a first process yet'
+unknown\t'None of these could be proved'"
 complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
 json\t'The document that `pidns schema` describes'
 yaml\t'The same document as YAML'

@@ -9,7 +9,7 @@ module completions {
   }
 
   def "nu-complete pidns state" [] {
-    [ "live" "dead" "nascent" ]
+    [ "live" "dead" "nascent" "unknown" ]
   }
 
   def "nu-complete pidns format" [] {
@@ -22,7 +22,7 @@ module completions {
 
   # Show the PID namespace hierarchy of a Linux host
   export extern pidns [
-    --search: string@"nu-complete pidns search" # Where to look for namespaces: a list of processes, children (every process's pid_for_children), threads (every thread's, and tables of its own), fds and mounts; or all
+    --search: string@"nu-complete pidns search" # Where to look for namespaces, beside every process's own: a list with commas
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid

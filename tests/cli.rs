@@ -6,8 +6,24 @@ mod common;
 use std::fs::{File, OpenOptions};
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum as _;
 use common::*;
 use expect_test::{Expect, expect, expect_file};
+use pidns::emit::Format;
+
+/// The names of all formats.
+fn formats() -> impl Iterator<Item = String> {
+    Format::ALL.iter().filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()))
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|&argument| argument.to_owned()).collect()
+}
+
+/// Arguments that ask for each of the formats.
+fn in_every_format(arguments: &[&str]) -> impl Iterator<Item = Vec<String>> {
+    formats().map(move |format| [owned(arguments), vec!["-f".to_owned(), format]].concat())
+}
 
 /// The one line on standard error of a run that must fail with `status` and
 /// print nothing.
@@ -118,21 +134,20 @@ fn a_procfs_that_is_none_gets_one_line_and_status_2() {
 
 #[test]
 fn a_closed_pipe_is_no_trouble() {
-    for arguments in [
+    let others = [
         &["-q"][..],
-        &["-qf", "json"],
-        &["-qf", "yaml"],
-        &["-qf", "dot"],
         &["--strict"],
         &["schema"],
         &["man"],
         &["--help"],
         &["completions", "zsh"],
-    ] {
+        &["translate", "1"],
+    ];
+    for arguments in in_every_format(&["-q"]).chain(others.map(owned)) {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = Command::new(PIDNS)
-            .args(arguments)
+            .args(&arguments)
             .stdout(writer)
             .stderr(Stdio::piped())
             .output()
@@ -144,11 +159,10 @@ fn a_closed_pipe_is_no_trouble() {
 
 #[test]
 fn a_full_disk_is() {
-    for arguments in
-        [&["-q"][..], &["-qf", "json"], &["-qf", "yaml"], &["-qf", "dot"], &["schema"], &["--help"]]
-    {
+    let others = [&["-q"][..], &["schema"], &["--help"], &["translate", "1"]];
+    for arguments in in_every_format(&["-q"]).chain(others.map(owned)) {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let output = Command::new(PIDNS).args(arguments).stdout(full).output().unwrap();
+        let output = Command::new(PIDNS).args(&arguments).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),
@@ -216,7 +230,8 @@ fn bash_completes_what_the_help_names() {
         env!("CARGO_MANIFEST_DIR")
     );
     let output = stdout(&run(Command::new("bash").args(["-c", &script])));
-    assert_eq!(output, "--format\ntext json yaml dot\n");
+    let formats: Vec<_> = formats().collect();
+    assert_eq!(output, format!("--format\n{}\n", formats.join(" ")));
 }
 
 #[test]
@@ -291,10 +306,10 @@ fn a_saved_document_gives_what_the_live_run_gave() {
     let from_yaml =
         pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", "json"]), yaml.as_bytes());
     assert_eq!(from_yaml, json);
-    for format in ["text", "dot"] {
-        let output = stdout(&pidns(&["-q", "-i", path, "-f", format]));
+    for format in formats() {
+        let output = stdout(&pidns(&["-q", "-i", path, "-f", &format]));
         let again =
-            pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", format]), yaml.as_bytes());
+            pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", &format]), yaml.as_bytes());
         assert_eq!(output, again, "{format}");
     }
     // Whether it was complete then is what counts.

@@ -5,7 +5,9 @@ mod common;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum as _;
 use common::*;
+use pidns::emit::Format;
 
 /// What is shown of those namespaces and processes alone: other tests make
 /// and end theirs meanwhile.
@@ -176,8 +178,8 @@ fn a_plain_no_is_one_line_and_status_1() {
             "pidns: nothing matches container ? and state live".to_owned(),
         ),
     ] {
-        for format in ["text", "json", "yaml", "dot"] {
-            let output = pidns(&[arguments, &["-f", format]].concat());
+        for format in Format::ALL.iter().filter_map(Format::to_possible_value) {
+            let output = pidns(&[arguments, &["-f", format.get_name()]].concat());
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{arguments:?}");
             assert!(output.stdout.is_empty(), "{arguments:?}");

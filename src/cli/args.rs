@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::emit::{self, FOLD_LIMIT};
+use crate::emit::{Format, Style, TranslationFormat};
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
-use crate::query::{self, Glob, Selection, User};
+use crate::query::{Glob, Members, Selection, User};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -29,36 +29,18 @@ pub struct Translate {
     pub origin: Origin,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    format: TranslationFormat,
+    pub format: TranslationFormat,
     /// Indent JSON even when it does not go to a terminal
     #[arg(long)]
     pretty: bool,
 }
 
 impl Translate {
-    /// The format.
-    #[must_use]
-    pub fn format(&self) -> emit::TranslationFormat {
-        match self.format {
-            TranslationFormat::Text => emit::TranslationFormat::Text,
-            TranslationFormat::Json => emit::TranslationFormat::Json,
-        }
-    }
-
     /// How it looks, on a terminal or elsewhere.
     #[must_use]
-    pub fn style(&self, terminal: bool) -> emit::Style {
-        emit::Style { pretty: self.pretty || terminal, terminal, ..emit::Style::default() }
+    pub fn style(&self, terminal: bool) -> Style {
+        Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
     }
-}
-
-/// The formats of a translation.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TranslationFormat {
-    /// The number alone
-    Text,
-    /// With the PIDs in all levels; `pidns schema translation` describes it
-    Json,
 }
 
 /// The published schemas.
@@ -91,20 +73,32 @@ impl FromStr for NamespaceArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub struct Input {
-    /// Where to look for namespaces: a list of processes, children (every process's
-    /// pid_for_children), threads (every thread's, and tables of its own), fds and
-    /// mounts; or all
+    /// Where to look for namespaces, beside every process's own: a list with commas
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "processes,children,fds,mounts",
+        value_parser = search_scopes(),
         conflicts_with = "file"
     )]
-    search: Vec<Search>,
+    search: Vec<SearchScopes>,
     /// Of which host.
     #[command(flatten)]
     pub origin: Origin,
+}
+
+/// What one word of a list of places names: a place, or all of them.
+#[derive(Clone, Debug)]
+struct SearchScopes(Vec<SearchScope>);
+
+fn search_scopes() -> impl TypedValueParser<Value = SearchScopes> {
+    let all = PossibleValue::new("all").help("All of these");
+    let words = SearchScope::ALL.iter().filter_map(SearchScope::to_possible_value).chain([all]);
+    PossibleValuesParser::new(words).map(|word| {
+        let one = SearchScope::from_str(&word, false);
+        SearchScopes(one.map_or(SearchScope::ALL.to_vec(), |scope| vec![scope]))
+    })
 }
 
 /// Where to read from.
@@ -123,14 +117,8 @@ impl Input {
     /// Where to look for namespaces; every process's own is always read.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
-        let mut search = BTreeSet::from([SearchScope::Processes]);
-        for place in &self.search {
-            match place.0 {
-                Some(source) => search.extend([source]),
-                None => search.extend(SearchScope::ALL),
-            }
-        }
-        search
+        let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
+        asked.chain([SearchScope::Processes]).collect()
     }
 }
 
@@ -164,7 +152,7 @@ pub struct Select {
     container: Option<String>,
     /// Only namespaces in this state; and, among their ancestors, those who keep them
     #[arg(long, value_name = "STATE")]
-    state: Option<State>,
+    state: Option<NamespaceState>,
 }
 
 impl Select {
@@ -175,43 +163,13 @@ impl Select {
             pids: self.pids.iter().copied().collect(),
             root,
             depth: self.depth,
-            members: match self.members {
-                Members::All => query::Members::All,
-                Members::Init => query::Members::Init,
-                Members::None => query::Members::None,
-            },
+            members: self.members,
             comm: self.comm.clone(),
             user: self.user.clone(),
             container: self.container.clone(),
-            state: self.state.map(|state| match state {
-                State::Live => NamespaceState::Live,
-                State::Dead => NamespaceState::Dead,
-                State::Nascent => NamespaceState::Nascent,
-            }),
+            state: self.state,
         }
     }
-}
-
-/// Which members of a namespace.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Members {
-    /// All that are selected
-    All,
-    /// Its PID 1 alone
-    Init,
-    /// None; only namespaces
-    None,
-}
-
-/// The state of a namespace.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
-    /// Its init runs
-    Live,
-    /// Its init has terminated: forks into it fail
-    Dead,
-    /// No first process yet
-    Nascent,
 }
 
 /// How to show it.
@@ -220,7 +178,7 @@ enum State {
 pub struct Output {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
+    pub format: Format,
     /// Indent JSON even when it does not go to a terminal
     #[arg(long)]
     pretty: bool,
@@ -239,16 +197,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// The format.
-    #[must_use]
-    pub fn format(&self) -> emit::Format {
-        self.format.0
-    }
-
     /// How it looks, on a terminal or elsewhere, with or without colours there.
     #[must_use]
-    pub fn style(&self, terminal: bool, color: bool) -> emit::Style {
-        emit::Style { color, ascii: self.ascii, pretty: self.pretty || terminal, terminal }
+    pub fn style(&self, terminal: bool, color: bool) -> Style {
+        Style { color, ascii: self.ascii, pretty: self.pretty || terminal, terminal }
     }
 }
 
@@ -273,50 +225,38 @@ impl From<Color> for anstream::ColorChoice {
     }
 }
 
-/// A place to look in; `None` for all of them.
-#[derive(Clone, Copy, Debug)]
-struct Search(Option<SearchScope>);
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
 
-impl ValueEnum for Search {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self(Some(SearchScope::Processes)),
-            Self(Some(SearchScope::Children)),
-            Self(Some(SearchScope::Threads)),
-            Self(Some(SearchScope::Fds)),
-            Self(Some(SearchScope::Mounts)),
-            Self(None),
-        ]
+    use super::*;
+    use crate::cli::{self, Parsed};
+    use crate::model::Detail;
+
+    /// The list that tests walk over is the one that the command line offers,
+    /// in the same order and by the same names.
+    fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
+        assert_eq!(all, T::value_variants());
+        for value in all {
+            let offered = value.to_possible_value().expect("is not hidden");
+            assert!(offered.get_help().is_some(), "{value:?}");
+            assert!(name(value).is_none_or(|name| name == offered.get_name()), "{value:?}");
+        }
     }
 
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.map_or("all", SearchScope::name)))
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Format(emit::Format);
-
-impl ValueEnum for Format {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[
-            Self(emit::Format::Text),
-            Self(emit::Format::Json),
-            Self(emit::Format::Yaml),
-            Self(emit::Format::Dot),
-        ]
+    #[test]
+    fn places_searched_by_default_are_those_of_the_model() {
+        let Ok(Parsed::Run(cli)) = cli::parse(["pidns".into()]) else { panic!("asks for help") };
+        assert_eq!(cli.input.search(), SearchScope::default_set());
     }
 
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self.0 {
-            emit::Format::Text => PossibleValue::new("text").alias("tree").help("A tree for people"),
-            emit::Format::Json => {
-                PossibleValue::new("json").help("The document that `pidns schema` describes")
-            }
-            emit::Format::Yaml => PossibleValue::new("yaml").help("The same document as YAML"),
-            emit::Format::Dot => PossibleValue::new("dot").help(format!(
-                "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name, or kernel threads, share a row"
-            )),
-        })
+    #[test]
+    fn every_list_of_values_is_kept_in_one_place() {
+        is_one_list(&Format::ALL, |_| None);
+        is_one_list(&TranslationFormat::ALL, |_| None);
+        is_one_list(&Members::ALL, |it| Some(it.name()));
+        is_one_list(&NamespaceState::ALL, |it| Some(it.name()));
+        is_one_list(&SearchScope::ALL, |it| Some(it.name()));
+        is_one_list(&Detail::ALL, |it| Some(it.name()));
     }
 }

@@ -25,7 +25,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
     let color = output::is_colored(cli.output.color.into());
     let style = cli.output.style(output::is_terminal(), color);
-    let emitter = cli.output.format().emitter(style);
+    let emitter = cli.output.format.emitter(style);
     let outcome = output::write(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();
     if !missing.is_empty() && !cli.output.quiet {

@@ -36,5 +36,5 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
             .map_err(|no| Error::not_found(no, &coverage))?
     };
     let style = arguments.style(output::is_terminal());
-    output::write(|out| arguments.format().emit(&translation, style, out)).map(|_| Exit::Success)
+    output::write(|out| arguments.format.emit(&translation, style, out)).map(|_| Exit::Success)
 }

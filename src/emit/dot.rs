@@ -15,7 +15,7 @@ use crate::model::{Evidence, Namespace, NamespaceState, Process};
 /// Members of one name, and kernel threads, in one namespace that get a row
 /// each; where there are more, they share a row that says how many. Keeps the
 /// layout of large hosts to seconds.
-pub const FOLD_LIMIT: usize = 3;
+pub(super) const FOLD_LIMIT: usize = 3;
 
 const ARROW: &str = " → ";
 

@@ -1,7 +1,8 @@
 //! From a graph to bytes: one file a format, streamed into a writer.
 //!
 //! An emitter knows no file, no terminal and no kernel. A new format is a
-//! file here, a [`Format`] and a line in [`Format::emitter`].
+//! file here, a [`Format`] and a line in [`Format::emitter`]; the command line,
+//! its help and the tests take the formats from [`Format`].
 
 mod describe;
 mod dot;
@@ -12,8 +13,10 @@ mod yaml;
 
 use std::io::{self, Write};
 
-pub use dot::FOLD_LIMIT;
 pub use sanitize::Sanitized;
+
+use clap::ValueEnum;
+use dot::FOLD_LIMIT;
 
 use crate::document;
 use crate::graph::PidGraph;
@@ -29,15 +32,19 @@ pub trait Emitter {
 }
 
 /// The formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A tree for people.
+    #[value(alias = "tree")]
     Text,
-    /// The document as JSON.
+    /// The document that `pidns schema` describes.
     Json,
-    /// The document as YAML.
+    /// The same document as YAML.
     Yaml,
-    /// A picture, by Graphviz.
+    /// A picture, for Graphviz.
+    #[value(help = format!(
+        "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name, or kernel threads, share a row"
+    ))]
     Dot,
 }
 
@@ -55,6 +62,9 @@ pub struct Style {
 }
 
 impl Format {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Yaml, Self::Dot];
+
     /// The emitter of a format.
     #[must_use]
     pub fn emitter(self, style: Style) -> Box<dyn Emitter> {
@@ -68,15 +78,18 @@ impl Format {
 }
 
 /// The formats of a translation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TranslationFormat {
-    /// The number alone, for `$(…)`.
+    /// The number alone.
     Text,
-    /// Every level, as the published schema has it.
+    /// With the PIDs in all levels; `pidns schema translation` describes it.
     Json,
 }
 
 impl TranslationFormat {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
     /// Writes a translation.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A PID namespace, and what is known of it.
 
+use clap::ValueEnum;
 use smol_str::SmolStr;
 
 use super::{NamespaceId, Pid};
@@ -35,11 +36,11 @@ pub struct Namespace {
 }
 
 /// The life of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum NamespaceState {
     /// Its init runs.
     Live,
-    /// Its init has terminated: every fork into it fails (`ENOMEM`).
+    /// Its init has terminated: every fork into it fails (ENOMEM).
     Dead,
     /// Made, but without a first process yet.
     Nascent,
@@ -48,6 +49,9 @@ pub enum NamespaceState {
 }
 
 impl NamespaceState {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Dead, Self::Nascent, Self::Unknown];
+
     /// Its name in the document and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use clap::ValueEnum;
 use smol_str::SmolStr;
 
 use super::{Evidence, NamespaceId, Nspid, Pid};
@@ -55,7 +56,7 @@ pub struct ProcessDetails {
 }
 
 /// A part of [`ProcessDetails`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Detail {
     /// Command lines, which may hold secrets.
     Args,

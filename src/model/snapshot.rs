@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use clap::ValueEnum;
+
 use super::{Detail, Diagnostic, Namespace, NamespaceId, Process};
 
 /// Everything that one scan found.
@@ -54,13 +56,13 @@ pub struct Procfs {
 }
 
 /// A place to look for namespaces in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum SearchScope {
     /// Every process's own namespace.
     Processes,
-    /// Every process's `pid_for_children`.
+    /// Every process's pid_for_children.
     Children,
-    /// Every thread's `pid_for_children`.
+    /// Every thread's pid_for_children, and descriptors and mounts of its own.
     Threads,
     /// Every file descriptor table.
     Fds,

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use clap::ValueEnum;
+
 use super::{Glob, User, resolve};
 use crate::graph::PidGraph;
 use crate::model::{
@@ -34,15 +36,30 @@ pub struct Selection {
 }
 
 /// Which members of a namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
-    /// Those that are selected otherwise.
+    /// All that are selected.
     #[default]
     All,
-    /// Of those its init.
+    /// Its PID 1 alone.
     Init,
-    /// None.
+    /// None; only namespaces.
     None,
+}
+
+impl Members {
+    /// All of these choices, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::All, Self::Init, Self::None];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Init => "init",
+            Self::None => "none",
+        }
+    }
 }
 
 impl Selection {
@@ -55,11 +72,7 @@ impl Selection {
     /// What it says of itself; `root` is the namespace that was named.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
-        let members = match self.members {
-            Members::All => None,
-            Members::Init => Some("init"),
-            Members::None => Some("none"),
-        };
+        let members = (self.members != Members::All).then(|| self.members.name().to_owned());
         let one = |value: Option<String>| value.into_iter().collect();
         [
             ("pid", self.pids.iter().map(Pid::to_string).collect()),
@@ -69,7 +82,7 @@ impl Selection {
             ("user", one(self.user.as_ref().map(User::to_string))),
             ("container", one(self.container.clone())),
             ("state", one(self.state.map(|state| state.name().to_owned()))),
-            ("members", one(members.map(str::to_owned))),
+            ("members", one(members)),
         ]
         .into_iter()
         .filter(|(_, values): &(&str, Vec<String>)| !values.is_empty())

@@ -12,10 +12,14 @@ const RICH: Style = Style { color: true, ascii: true, pretty: true, terminal: tr
 /// Asserts it of a graph, given one that differs in having harmless text.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
     for style in [PLAIN, RICH] {
-        text(graph, harmless, style);
-        picture(graph, harmless, style);
-        json(graph, style);
-        yaml(graph, style);
+        for format in Format::ALL {
+            match format {
+                Format::Text => text(graph, harmless, style),
+                Format::Json => json(graph, style),
+                Format::Yaml => yaml(graph, style),
+                Format::Dot => picture(graph, harmless, style),
+            }
+        }
     }
 }
 

@@ -41,16 +41,18 @@ pub fn parts_read_back(graph: &PidGraph) {
     let root = snapshot.namespaces.last().map(|last| NamespaceRef::Id(last.id));
     let of = snapshot.processes.last().map(|last| NamespaceRef::Of(last.pid));
     let pids = snapshot.processes.iter().take(2).map(|process| process.pid).collect();
-    for selection in [
+    let mut selections = vec![
         Selection { pids, ..all() },
         Selection { root, ..all() },
         Selection { root: of, members: Members::Init, ..all() },
         Selection { depth: Some(0), ..all() },
-        Selection { members: Members::None, ..all() },
         Selection { container: Some(String::new()), ..all() },
-        Selection { state: Some(NamespaceState::Dead), ..all() },
         Selection { comm: "?*".parse().ok(), depth: Some(1), ..all() },
-    ] {
+    ];
+    selections.extend(Members::ALL.map(|members| Selection { members, ..all() }));
+    let states = NamespaceState::ALL.map(|state| Selection { state: Some(state), ..all() });
+    selections.extend(states);
+    for selection in selections {
         let whole = PidGraph::new(snapshot.clone());
         let Ok(part) = select(whole, &selection) else { continue };
         reads_back(&part);
