@@ -3,8 +3,12 @@
 
 use std::fmt::{self, Write as _};
 
+use smol_str::SmolStr;
+
 use crate::graph::PidGraph;
-use crate::model::{Container, Evidence, Holder, Namespace, NamespaceState, Pid, Process};
+use crate::model::{
+    BlockReason, Blocker, Container, Evidence, Holder, Namespace, NamespaceState, Pid, Process,
+};
 
 /// Holders named one by one; the rest are counted.
 const HOLDERS: usize = 3;
@@ -18,6 +22,8 @@ pub enum Emphasis {
     Dead,
     /// Something is unfinished here.
     Nascent,
+    /// This could not be found out.
+    Unknown,
     /// This is concluded, not known.
     Inferred,
 }
@@ -62,8 +68,11 @@ pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emp
     }
     let state = match namespace.state {
         NamespaceState::Live => None,
-        NamespaceState::Unknown => Some((Emphasis::Nascent, "state unknown".to_owned())),
-        NamespaceState::Dead => Some((Emphasis::Dead, why_dead(graph, namespace, init))),
+        NamespaceState::Unknown => Some((
+            Emphasis::Unknown,
+            "state unknown: whether it has an init, or had one, cannot be proved".to_owned(),
+        )),
+        NamespaceState::Dead => Some((Emphasis::Dead, why_dead(graph, namespace))),
         NamespaceState::Nascent => {
             Some((Emphasis::Nascent, "nascent: no first process yet".to_owned()))
         }
@@ -76,46 +85,57 @@ pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emp
     said
 }
 
-/// Why nothing can be forked into a dead namespace.
-fn why_dead(graph: &PidGraph, namespace: &Namespace, init: Option<&Process>) -> String {
+/// Why nothing can be forked into a dead namespace, and what its init waits for.
+fn why_dead(graph: &PidGraph, namespace: &Namespace) -> String {
     let mut text = "dead: its init ".to_owned();
-    let parent = |process: &Process| process.ppid.and_then(|ppid| graph.process(ppid));
     // Writing to a String does not fail.
-    let _ = match init {
-        None => match namespace.init {
-            None => write!(text, "is gone"),
-            // Not selected.
-            Some(init) => write!(text, "{init} has terminated"),
-        },
-        Some(init) if init.is_zombie() => match parent(init) {
-            Some(parent) => {
-                write!(
-                    text,
-                    "{} is a zombie that {} {} does not reap",
-                    init.pid, parent.pid, parent.comm
-                )
-            }
-            None => write!(text, "{} is a zombie", init.pid),
-        },
-        Some(init) => {
-            let members = graph.members(namespace);
-            let unreaped = members.iter().filter(|member| member.is_zombie()).find_map(|member| {
-                let parent =
-                    parent(member).filter(|parent| parent.namespace != member.namespace)?;
-                Some((member, parent))
-            });
-            match unreaped {
-                Some((zombie, parent)) => write!(
-                    text,
-                    "{} has terminated but waits for zombie {}, which {} {} does not reap",
-                    init.pid, zombie.pid, parent.pid, parent.comm
-                ),
-                None => write!(text, "{} has terminated but is not gone yet", init.pid),
-            }
-        }
+    let _ = match (namespace.init, namespace.blocked_by.first()) {
+        (None, _) => write!(text, "is gone"),
+        (Some(init), None) => write!(text, "{init} has terminated but is not gone yet"),
+        (Some(init), Some(blocker)) => write!(text, "{init} {}", what_blocks(graph, init, blocker)),
     };
     text.push_str(", forks into it fail");
     text
+}
+
+/// What a terminated init waits for, after its PID.
+fn what_blocks(graph: &PidGraph, init: Pid, blocker: &Blocker) -> String {
+    let Blocker { pid, comm, reason, reaper } = blocker;
+    let reaper = reaper.map(|pid| NamedPid { pid, comm: comm_of(graph, pid) });
+    match (reason, reaper) {
+        (BlockReason::Zombie, Some(reaper)) if *pid == init => {
+            format!("is a zombie that {reaper} does not reap")
+        }
+        (BlockReason::Zombie, None) if *pid == init => "is a zombie".to_owned(),
+        (BlockReason::Uninterruptible, _) if *pid == init => {
+            "has terminated but is in uninterruptible sleep".to_owned()
+        }
+        (BlockReason::Zombie, Some(reaper)) => {
+            format!("has terminated but waits for zombie {pid}, which {reaper} does not reap")
+        }
+        (BlockReason::Zombie, None) => format!("has terminated but waits for zombie {pid}"),
+        (BlockReason::Uninterruptible, _) => {
+            format!("has terminated but waits for {pid} {comm}, which is in uninterruptible sleep")
+        }
+    }
+}
+
+/// A process's name, where the process is in the graph.
+fn comm_of(graph: &PidGraph, pid: Pid) -> Option<&str> {
+    graph.process(pid).map(|process| process.comm.as_str())
+}
+
+/// A PID, and the name of the process where that is known.
+struct NamedPid<'a> {
+    pid: Pid,
+    comm: Option<&'a str>,
+}
+
+impl fmt::Display for NamedPid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pid.fmt(f)?;
+        self.comm.map_or(Ok(()), |comm| write!(f, " {comm}"))
+    }
 }
 
 fn container_text(container: &Container) -> String {
@@ -130,7 +150,7 @@ fn container_text(container: &Container) -> String {
 
 /// Who keeps a namespace in being beside its members. Of a live one only what
 /// outlasts its members is worth a word.
-pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
+pub fn held_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Option<String> {
     let lasts = |holder: &&Holder| {
         namespace.state != NamespaceState::Live || !matches!(holder, Holder::PidForChildren { .. })
     };
@@ -138,21 +158,22 @@ pub fn held_by(graph: &PidGraph, namespace: &Namespace) -> Option<String> {
     let mut text = String::new();
     for (index, holder) in holders.iter().take(HOLDERS).enumerate() {
         text.push_str(if index == 0 { "held by " } else { ", " });
-        // Its name is not known where it was not selected.
-        let mut of = |pid| match graph.process(pid) {
-            Some(process) => write!(text, "{pid} {}", process.comm),
-            None => write!(text, "{pid}"),
+        // The holder carries the name, as its process need not be selected.
+        let holding = |pid: Pid, comm: &'a Option<SmolStr>| NamedPid {
+            pid,
+            comm: comm.as_deref().or_else(|| comm_of(graph, pid)),
         };
+        // Writing to a String does not fail.
         let _ = match holder {
-            Holder::Fd { pid, fd, .. } => of(*pid).and_then(|()| write!(text, " (fd {fd})")),
+            Holder::Fd { pid, comm, fd } => write!(text, "{} (fd {fd})", holding(*pid, comm)),
             Holder::Mount { path, mount_namespace } => {
                 write!(text, "mount {path} (mnt:[{mount_namespace}])")
             }
-            Holder::PidForChildren { pid, tid, .. } if pid == tid => {
-                of(*pid).and_then(|()| write!(text, " (pid_for_children)"))
+            Holder::PidForChildren { pid, comm, tid } if pid == tid => {
+                write!(text, "{} (pid_for_children)", holding(*pid, comm))
             }
-            Holder::PidForChildren { pid, tid, .. } => {
-                of(*pid).and_then(|()| write!(text, " (pid_for_children of thread {tid})"))
+            Holder::PidForChildren { pid, comm, tid } => {
+                write!(text, "{} (pid_for_children of thread {tid})", holding(*pid, comm))
             }
         };
     }

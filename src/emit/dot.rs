@@ -43,6 +43,12 @@ const NASCENT: Kind = Kind {
     style: "dotted",
     legend: "nascent: no first process yet",
 };
+const UNKNOWN: Kind = Kind {
+    heading: "#e6dcf2",
+    border: "#6a4a8f",
+    style: "dotted",
+    legend: "unknown: neither live, dead nor nascent could be proved",
+};
 const INFERRED: Kind = Kind {
     heading: "#e4e4e4",
     border: "#6b6b6b",
@@ -54,7 +60,8 @@ impl Kind {
     fn of(namespace: &Namespace) -> &'static Self {
         match (namespace.state, namespace.evidence) {
             (NamespaceState::Dead, _) => &DEAD,
-            (NamespaceState::Nascent | NamespaceState::Unknown, _) => &NASCENT,
+            (NamespaceState::Nascent, _) => &NASCENT,
+            (NamespaceState::Unknown, _) => &UNKNOWN,
             (NamespaceState::Live, Evidence::Inferred) => &INFERRED,
             (NamespaceState::Live, Evidence::Kernel) => &LIVE,
         }
@@ -195,7 +202,7 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     html.markup(
         "  legend [fontsize=9, label=<<table border=\"0\" cellborder=\"0\" cellspacing=\"3\" cellpadding=\"2\">",
     )?;
-    for kind in [&LIVE, &DEAD, &NASCENT, &INFERRED] {
+    for kind in [&LIVE, &DEAD, &NASCENT, &UNKNOWN, &INFERRED] {
         html.markup("<tr><td border=\"1\" color=\"")?;
         html.markup(kind.border)?;
         html.markup("\" style=\"")?;
@@ -290,6 +297,20 @@ mod tests {
     #[test]
     fn the_farm_is_drawn_as_in_the_readme() {
         expect_file!["../../tests/snapshots/farm.dot"].assert_eq(&dot(&PidGraph::new(farm())));
+    }
+
+    #[test]
+    fn every_state_has_a_look_of_its_own_that_the_legend_shows() {
+        let states = NamespaceState::ALL.map(|state| {
+            let mut namespace = namespace(10, None);
+            namespace.state = state;
+            Kind::of(&namespace)
+        });
+        let text = dot(&PidGraph::new(farm()));
+        for (index, kind) in states.iter().enumerate() {
+            assert!(text.contains(kind.legend), "{}", kind.legend);
+            assert!(states[..index].iter().all(|other| other.heading != kind.heading));
+        }
     }
 
     #[test]

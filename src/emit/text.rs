@@ -35,6 +35,7 @@ struct Palette {
     line: anstyle::Style,
     dead: anstyle::Style,
     nascent: anstyle::Style,
+    unknown: anstyle::Style,
     inferred: anstyle::Style,
 }
 
@@ -43,6 +44,7 @@ const COLORS: Palette = Palette {
     line: anstyle::Style::new().dimmed(),
     dead: AnsiColor::Red.on_default().bold(),
     nascent: AnsiColor::Magenta.on_default(),
+    unknown: AnsiColor::Magenta.on_default(),
     inferred: anstyle::Style::new().italic(),
 };
 const PLAIN: Palette = Palette {
@@ -50,6 +52,7 @@ const PLAIN: Palette = Palette {
     line: anstyle::Style::new(),
     dead: anstyle::Style::new(),
     nascent: anstyle::Style::new(),
+    unknown: anstyle::Style::new(),
     inferred: anstyle::Style::new(),
 };
 
@@ -96,6 +99,7 @@ impl Tree<'_> {
                 Emphasis::Plain => anstyle::Style::new(),
                 Emphasis::Dead => palette.dead,
                 Emphasis::Nascent => palette.nascent,
+                Emphasis::Unknown => palette.unknown,
                 Emphasis::Inferred => palette.inferred,
             };
             write!(self.out, "{separator}{style}{}{style:#}", Sanitized(said))?;
@@ -156,7 +160,10 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::model::{Container, Evidence, Holder, NamespaceId, NamespaceState, Pid, Snapshot};
+    use crate::model::{
+        BlockReason, Blocker, Container, Evidence, Holder, NamespaceId, NamespaceState, Pid,
+        Snapshot,
+    };
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn check(snapshot: Snapshot, style: Style, expected: &Expect) {
@@ -222,9 +229,75 @@ mod tests {
         assert_eq!(plain, expected);
     }
 
+    fn blocker(pid: Pid, reason: BlockReason, reaper: Option<Pid>) -> Blocker {
+        Blocker { pid, comm: "sleep".into(), reason, reaper }
+    }
+
+    /// What is said of the dead namespace of the farm, which has no member,
+    /// where that is what its init 6 waits for.
+    fn said_of_the_dead(blocked_by: Vec<Blocker>) -> String {
+        let mut snapshot = farm();
+        snapshot.namespaces[2].init = Pid::new(6);
+        snapshot.namespaces[2].blocked_by = blocked_by;
+        snapshot.namespaces[2].holders.clear();
+        let mut out = Vec::new();
+        Text::new(Style::default()).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let line = text.lines().last().unwrap();
+        line.rsplit_once("dead: its init 6 ").expect("is dead").1.to_owned()
+    }
+
+    #[test]
+    fn what_a_terminated_init_waits_for_is_read_and_not_concluded_anew() {
+        let (init, other, reaper) = (Pid::new(6).unwrap(), Pid::new(9).unwrap(), Pid::new(4));
+        let gone = Pid::new(77);
+        for (pid, reason, reaper, expected) in [
+            (init, BlockReason::Zombie, reaper, "is a zombie that 4 containerd-shim does not reap"),
+            (init, BlockReason::Zombie, gone, "is a zombie that 77 does not reap"),
+            (init, BlockReason::Zombie, None, "is a zombie"),
+            (
+                other,
+                BlockReason::Zombie,
+                reaper,
+                "has terminated but waits for zombie 9, which 4 containerd-shim does not reap",
+            ),
+            (other, BlockReason::Zombie, None, "has terminated but waits for zombie 9"),
+            (
+                other,
+                BlockReason::Uninterruptible,
+                None,
+                "has terminated but waits for 9 sleep, which is in uninterruptible sleep",
+            ),
+        ] {
+            let said = said_of_the_dead(vec![blocker(pid, reason, reaper)]);
+            assert_eq!(said, format!("{expected}, forks into it fail"));
+        }
+        let said = said_of_the_dead(Vec::new());
+        assert_eq!(said, "has terminated but is not gone yet, forks into it fail");
+    }
+
+    #[test]
+    fn a_holder_keeps_its_name_where_its_process_is_not_shown() {
+        let mut snapshot = farm();
+        snapshot.processes.retain(|process| process.pid != Pid::new(4).unwrap());
+        snapshot.namespaces[2].holders =
+            vec![Holder::Fd { pid: Pid::new(4).unwrap(), comm: Some("runc".into()), fd: 9 }];
+        snapshot.namespaces[2].state = NamespaceState::Unknown;
+        let mut out = Vec::new();
+        Text::new(Style::default()).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.ends_with(
+                "state unknown: whether it has an init, or had one, cannot be proved; \
+                 held by 4 runc (fd 9)\n"
+            ),
+            "{text}"
+        );
+    }
+
     #[test]
     fn every_kind_of_trouble_is_told_apart() {
-        let (host, init, zombie) = (10, Pid::new(6), Pid::new(9));
+        let (host, init, zombie) = (10, Pid::new(6).unwrap(), Pid::new(9).unwrap());
         let mut namespaces: Vec<_> =
             [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
         namespaces.push(namespace(host, None));
@@ -240,6 +313,9 @@ mod tests {
                 tid: Pid::new(raw).unwrap(),
             })
             .collect();
+        for (namespace, zombie) in namespaces.iter_mut().zip([init, zombie]) {
+            namespace.blocked_by = vec![blocker(zombie, BlockReason::Zombie, Pid::new(2))];
+        }
         namespaces[3].id = NamespaceId::Unread(Pid::new(12).unwrap());
         namespaces[3].evidence = Evidence::Inferred;
         namespaces[3].owner.as_mut().unwrap().user_namespace = 7;
@@ -264,7 +340,7 @@ mod tests {
         processes[3].state = 'Z';
         processes[3].ppid = Pid::new(2);
         let found = snapshot(namespaces, processes);
-        assert_eq!((found.namespaces[0].init, zombie), (init, Pid::new(9)));
+        assert_eq!(found.namespaces[0].init, Some(init));
         check(
             found,
             Style::default(),

@@ -166,7 +166,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     // Whoever asks for a state asks who is to blame for it.
     if selection.state.is_some() && !selection.is_by_process() {
         let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
-        processes.extend(named.flat_map(|namespace| keepers(&graph, namespace)));
+        processes.extend(named.flat_map(keepers));
     }
     // Ancestors, as far up as the root.
     for (namespace, _) in graph.tree().into_iter().rev() {
@@ -205,17 +205,17 @@ fn positions(
 }
 
 /// The processes to blame for a namespace: the holders that outlast its
-/// members, and the parents of its zombies.
-fn keepers(graph: &PidGraph, namespace: &Namespace) -> Vec<Pid> {
+/// members, and what its terminated init waits for.
+fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
-    let holders = namespace.holders.iter().filter_map(|holder| match holder {
+    let holders = namespace.holders.iter().filter_map(move |holder| match holder {
         Holder::Fd { pid, .. } => Some(*pid),
         Holder::PidForChildren { pid, .. } => (!live).then_some(*pid),
         Holder::Mount { .. } => None,
     });
-    let members = graph.members(namespace);
-    let zombies = members.iter().filter(|member| member.is_zombie());
-    holders.chain(zombies.filter_map(|zombie| zombie.ppid)).collect()
+    let blockers = namespace.blocked_by.iter();
+    let blockers = blockers.flat_map(|blocker| blocker.reaper.into_iter().chain([blocker.pid]));
+    holders.chain(blockers)
 }
 
 /// These namespaces and, as far as they are in them, these processes.
@@ -263,6 +263,7 @@ fn retain(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{BlockReason, Blocker};
     use crate::testing::farm;
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
@@ -316,6 +317,38 @@ mod tests {
             left(&Selection { container, ..all() }),
             [(836, vec![]), (179, vec![6, 7]), (180, vec![])]
         );
+    }
+
+    #[test]
+    fn whoever_does_not_reap_what_an_init_waits_for_keeps_its_namespace() {
+        let mut snapshot = farm();
+        let dead = snapshot.namespaces.iter_mut().find(|it| it.state == NamespaceState::Dead);
+        let dead = dead.unwrap();
+        dead.holders.clear();
+        let reaper = Pid::new(7);
+        let blocker = Blocker {
+            pid: Pid::new(9).unwrap(),
+            comm: "x".into(),
+            reason: BlockReason::Zombie,
+            reaper,
+        };
+        dead.blocked_by.push(blocker);
+        let selection = Selection { state: Some(NamespaceState::Dead), ..all() };
+        let part = select(PidGraph::new(snapshot), &selection).unwrap();
+        let shown: Vec<_> = part.processes().iter().map(|it| it.pid).collect();
+        assert_eq!(shown, [reaper.unwrap()], "the zombie itself is not in this view");
+    }
+
+    #[test]
+    fn an_unknown_state_is_selected_like_any_other() {
+        let mut unproved = farm();
+        unproved.namespaces[2].state = NamespaceState::Unknown;
+        let state = Some(NamespaceState::Unknown);
+        let part = select(PidGraph::new(unproved), &Selection { state, ..all() }).unwrap();
+        let ids: Vec<_> =
+            part.snapshot().namespaces.iter().map(|it| it.id.inode().unwrap() % 1000).collect();
+        assert_eq!(ids, [836, 179, 180]);
+        assert_eq!(part.snapshot().selected[0].values, ["unknown"]);
     }
 
     #[test]
