@@ -1,5 +1,5 @@
-//! What can go wrong in any room, and the exit status that says so. No other
-//! words are found for what a room's own error says.
+//! What can go wrong in any room, in words, and with which exit status; nothing
+//! here decides whether something is wrong.
 //!
 //! `Display` says what was tried and on what; `source()` says why, and is
 //! never repeated in `Display`.

@@ -51,6 +51,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Translate(arguments)) => commands::translate(arguments),
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(&shell.completions()),
-        Some(Command::Man) => output::print(&cli::man().map_err(Error::Write)?),
+        Some(Command::Man) => output::write(|out| cli::man(out)).map(|_| Exit::Success),
     }
 }

@@ -38,7 +38,7 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
 /// Writes a text that is ready to standard output.
 ///
 /// # Errors
-/// As of [`write`].
+/// Standard output does not take it, as with [`write()`].
 pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
@@ -47,7 +47,7 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
 /// is no terminal, or none are wanted.
 ///
 /// # Errors
-/// As of [`write`].
+/// Standard output does not take it, as with [`write()`].
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     outcome(AutoStream::auto(io::stdout()).write_all(text.as_bytes())).map(|_| Exit::Success)
 }

@@ -20,7 +20,8 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// The completion script.
+    /// The completion script. It is made in memory, as the library panics where
+    /// a writer fails.
     #[must_use]
     pub fn completions(self) -> Vec<u8> {
         use clap_complete::Shell as Kind;

@@ -1,5 +1,5 @@
-//! What is wrong with the arguments, in one line: clap's words, and no others
-//! where they will do.
+//! What is wrong with the arguments, in one line, and nothing that parses them.
+//! The words are clap's where they serve.
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue};

@@ -14,7 +14,7 @@ pub(super) const ABOUT: &str = "Show the PID namespace hierarchy of a Linux host
 pub(super) const LONG_ABOUT: &str = "\
 Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
 they nest, which processes are in each, each process's PIDs in every namespace \
-that it is visible in, and what keeps namespaces without processes in being.
+that it is visible in, and what keeps namespaces without processes alive.
 
 Anyone may run it. Without root some of it is inferred or missing; pidns then \
 says so in one line on standard error, and in the document (\"complete\", \

@@ -1,25 +1,24 @@
 //! The manual page, made from the command line and its help, and nothing else.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::CommandFactory as _;
 
 use super::Cli;
 use super::help::{EXAMPLES, EXIT_STATUS};
 
-/// The manual page, in roff.
+/// Writes the manual page, in roff.
 ///
 /// # Errors
-/// None, as it is written into memory.
-pub fn man() -> io::Result<Vec<u8>> {
+/// What the writer says.
+pub fn man(page: &mut dyn Write) -> io::Result<()> {
     use clap_mangen::roff::{Roff, bold, roman};
-    let mut page = Vec::new();
     let man = clap_mangen::Man::new(Cli::command().after_help("")).title("PIDNS").section("1");
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
     let mut more = Roff::new();
     more.control("SH", ["COMMANDS"]);
     let mut program = Cli::command();
@@ -49,6 +48,5 @@ pub fn man() -> io::Result<Vec<u8>> {
     more.text([roman(
         "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)",
     )]);
-    more.to_writer(&mut page)?;
-    Ok(page)
+    more.to_writer(page)
 }

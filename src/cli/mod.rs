@@ -1,5 +1,6 @@
-//! The command line: what a user may ask for, in which words. Nothing here reads
-//! the kernel or a file, or writes output.
+//! The command line, and nothing that reads the kernel or a file, or writes
+//! output: what a user may ask for, and in which words. The only room that
+//! parses arguments.
 
 // Help texts speak of pid:[INODE], which is no link.
 #![allow(rustdoc::broken_intra_doc_links)]
@@ -82,7 +83,7 @@ pub enum Parsed {
 /// Understands the arguments.
 ///
 /// # Errors
-/// They make no sense; in one line.
+/// They make no sense; the error says why in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let command = Cli::command().color(ColorChoice::Auto);
     let parsed =

@@ -1,6 +1,6 @@
-//! One file a command, and what they share: how a snapshot is had, live or
-//! saved, and how a namespace is found that the user named. No command knows
-//! another, and none decides what a snapshot holds or how it is shown.
+//! One file a command, and nothing that decides what a snapshot holds or how it
+//! is shown. What they share is here: loading a snapshot, live or saved, and
+//! opening a namespace that the user named.
 
 mod schema;
 mod show;
@@ -21,7 +21,7 @@ pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
 
-/// The live kernel, searched in these places, or a saved document in its stead.
+/// The live kernel, searched in these places, or a saved document instead.
 fn load(origin: &Origin, search: BTreeSet<SearchScope>) -> Result<Snapshot, Error> {
     match &origin.file {
         Some(path) => replay(path),
@@ -29,7 +29,7 @@ fn load(origin: &Origin, search: BTreeSet<SearchScope>) -> Result<Snapshot, Erro
     }
 }
 
-/// A saved document.
+/// A saved document, from a file or standard input.
 fn replay(path: &Path) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn Read> = if path == Path::new("-") {

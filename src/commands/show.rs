@@ -12,8 +12,8 @@ use crate::query::{self, Coverage};
 /// Shows the hierarchy.
 ///
 /// # Errors
-/// There is no snapshot to be had, nothing that was asked for in it, or the
-/// output could not be written.
+/// There is no snapshot, nothing in it that was asked for, or the output could
+/// not be written.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let root = handle(cli.select.root.as_ref(), &cli.input.origin)?;
     let snapshot = load(&cli.input.origin, cli.input.search())?;
@@ -41,13 +41,13 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(if cli.output.strict { Exit::Incomplete } else { Exit::Success })
 }
 
-/// Some of the processes that were asked for are not there; others are.
+/// Says which of the processes that were asked for are not there, where others are.
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// One line, whatever the number of reasons.
+/// Says that the view is incomplete, in one line however many reasons there are.
 fn warn_incomplete(snapshot: &Snapshot) {
     let reasons: Vec<_> = snapshot.diagnostics.iter().map(|it| it.message.as_str()).collect();
     match reasons.as_slice() {

@@ -14,8 +14,8 @@ use crate::query::{self, Coverage};
 /// else a scan or a saved document has the answer.
 ///
 /// # Errors
-/// There is no such process or namespace, no snapshot to be had, or the output
-/// could not be written.
+/// There is no such process or namespace, or no snapshot, or the output could
+/// not be written.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pid, from, to, origin, .. } = arguments;
     let from = handle(from.as_ref(), origin)?;
@@ -27,8 +27,8 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let translation = if let Some(answer) = at_once {
         answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
-        // As the hierarchy is shown: a namespace may have no process, or be
-        // known by a descriptor alone.
+        // The places that are searched by default, as the namespace that was named
+        // may have no process, and be known by a descriptor alone.
         let snapshot = load(origin, SearchScope::default_set())?;
         let coverage = Coverage::of(&snapshot);
         let namespace = |handle: Option<NamespaceHandle>| handle.map(|handle| handle.namespace);

@@ -1,5 +1,6 @@
-//! What is said of a namespace or a process to people, whatever the format:
-//! unescaped, so that each format makes it safe in its own way.
+//! What is said of a namespace or a process to people, the same in every format.
+//! Nothing is concluded here that the snapshot does not say, and nothing is
+//! escaped: each format makes text safe in its own way.
 
 use std::fmt::{self, Write as _};
 
@@ -13,18 +14,18 @@ use crate::model::{
 /// Holders named one by one; the rest are counted.
 const HOLDERS: usize = 3;
 
-/// How much a thing said stands out.
+/// How much something that is said stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emphasis {
-    /// Said in passing.
+    /// Not at all.
     Plain,
     /// Something is wrong here.
     Dead,
     /// Something is unfinished here.
     Nascent,
-    /// This could not be found out.
+    /// What is asked for here could not be found out.
     Unknown,
-    /// This is concluded, not known.
+    /// This was concluded, and not said by the kernel.
     Inferred,
 }
 
@@ -41,12 +42,12 @@ pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emp
         count => plain(format!("{count} processes ({shown} shown)")),
     }
     let init = namespace.init.and_then(|init| graph.process(init));
-    if namespace.state == NamespaceState::Live {
+    if matches!(namespace.state, NamespaceState::Live | NamespaceState::Unknown) {
         match (namespace.init, init) {
-            // That of a root is its first member.
+            // The init of a root is listed first among its members.
             (_, Some(init)) if init.nspid.len() < 2 => {}
             (_, Some(init)) => plain(format!("init {}", ProcessLabel { process: init, arrow })),
-            // Not selected.
+            // It was not selected, so that no more is known of it here.
             (Some(pid), None) if pid != Pid::INIT => plain(format!("init {pid}")),
             (_, None) => {}
         }
@@ -77,7 +78,7 @@ pub fn summary(graph: &PidGraph, namespace: &Namespace, arrow: &str) -> Vec<(Emp
             Some((Emphasis::Nascent, "nascent: no first process yet".to_owned()))
         }
     };
-    // What is wrong comes before all else.
+    // The state comes first where something is wrong with it.
     said.splice(0..0, state);
     if namespace.evidence == Evidence::Inferred {
         said.push((Emphasis::Inferred, "inferred".to_owned()));
@@ -148,8 +149,8 @@ fn container_text(container: &Container) -> String {
     }
 }
 
-/// Who keeps a namespace in being beside its members. Of a live one only what
-/// outlasts its members is worth a word.
+/// Who keeps a namespace alive beside its members. Of a live one only those
+/// holders are named that outlast its members.
 pub fn held_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Option<String> {
     let lasts = |holder: &&Holder| {
         namespace.state != NamespaceState::Live || !matches!(holder, Holder::PidForChildren { .. })
@@ -198,7 +199,7 @@ pub struct Pids<'a> {
 
 impl fmt::Display for Pids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Empty where the kernel does not tell.
+        // nspid is empty where the kernel does not tell (before Linux 4.1).
         self.process.pid.fmt(f)?;
         for pid in self.process.nspid.iter().skip(1) {
             write!(f, "{}{pid}", self.arrow)?;

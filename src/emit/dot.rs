@@ -151,7 +151,7 @@ fn start_heading(kind: &Kind, html: &mut Html<'_>) -> io::Result<()> {
 
 /// A row for each member; one for all of a name that many have.
 fn rows(members: &[&Process], html: &mut Html<'_>) -> io::Result<()> {
-    // Kernel threads differ in name and interest nobody by name.
+    // Kernel threads all have names of their own, by which nobody looks for them.
     let class = |member: &Process| (!member.kernel_thread).then(|| member.comm.clone());
     let mut of_class: HashMap<Option<SmolStr>, Vec<&Process>> = HashMap::new();
     for member in members {
@@ -217,12 +217,13 @@ fn legend(out: &mut dyn Write) -> io::Result<()> {
     html.markup("</table>>];\n")
 }
 
-/// A writer of Graphviz HTML-like labels: text that passes through
-/// [`text`](Self::text) is harmless and escaped, so that no label can forget to.
+/// A writer of Graphviz HTML-like labels. Text from elsewhere goes through
+/// [`text`](Self::text), which makes it safe and escapes it, so that no label
+/// can forget to.
 struct Html<'a>(&'a mut dyn Write);
 
 impl Html<'_> {
-    /// Markup of our own, as it stands.
+    /// Markup of this program, as it stands.
     fn markup(&mut self, markup: &str) -> io::Result<()> {
         self.0.write_all(markup.as_bytes())
     }

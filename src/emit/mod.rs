@@ -1,6 +1,7 @@
-//! From a graph to bytes: one file a format, streamed into a writer.
+//! From a graph to bytes, one file a format, and nothing that knows a file, a
+//! terminal or the kernel.
 //!
-//! An emitter knows no file, no terminal and no kernel. A new format is a
+//! An emitter streams into a writer that is handed to it. A new format is a
 //! file here, a [`Format`] and a line in [`Format::emitter`]; the command line,
 //! its help and the tests take the formats from [`Format`].
 

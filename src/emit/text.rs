@@ -29,7 +29,7 @@ const UTF8: Lines =
     Lines { inner: "├─ ", last: "└─ ", bar: "│  ", blank: "   ", arrow: " → " };
 const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|  ", blank: "   ", arrow: " -> " };
 
-/// Of the colours that are legible on dark and light ground alike.
+/// Colours that are legible on a dark and on a light background.
 struct Palette {
     id: anstyle::Style,
     line: anstyle::Style,
@@ -261,6 +261,12 @@ mod tests {
                 reaper,
                 "has terminated but waits for zombie 9, which 4 containerd-shim does not reap",
             ),
+            (
+                init,
+                BlockReason::Uninterruptible,
+                None,
+                "has terminated but is in uninterruptible sleep",
+            ),
             (other, BlockReason::Zombie, None, "has terminated but waits for zombie 9"),
             (
                 other,
@@ -288,8 +294,8 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.ends_with(
-                "state unknown: whether it has an init, or had one, cannot be proved; \
-                 held by 4 runc (fd 9)\n"
+                "state unknown: whether it has an init, or had one, cannot be proved, \
+                 owner root; held by 4 runc (fd 9)\n"
             ),
             "{text}"
         );

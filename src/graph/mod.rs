@@ -11,7 +11,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, Snapshot};
 
-/// What a node stands for, by its place in the snapshot.
+/// What a node stands for, by its index in a list of the snapshot.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     Namespace(usize),
@@ -64,8 +64,8 @@ impl PidGraph {
         this
     }
 
-    /// What is not a node: when, where and how the snapshot was taken. Its
-    /// lists are sorted by ID.
+    /// The snapshot that the graph was made of, its lists sorted by ID. It also
+    /// says when, where and how it was taken.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

@@ -1,7 +1,7 @@
-//! The words of the field as plain values: what a scan of the kernel found.
+//! Plain values for what a scan of the kernel found, and nothing that reads,
+//! prints or serialises.
 //!
-//! Nothing here reads, prints or serialises; a test may build any of it
-//! literally. Collections of a [`Snapshot`] are unordered on entry and sorted
+//! A test may build any of it literally. Collections of a [`Snapshot`] are unordered on entry and sorted
 //! by whoever shows them.
 
 mod diagnostic;

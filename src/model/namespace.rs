@@ -25,7 +25,7 @@ pub struct Namespace {
     pub member_count: Option<usize>,
     /// Who owns it, where that is in reach.
     pub owner: Option<Owner>,
-    /// What keeps it in being beside its members.
+    /// What keeps it alive beside its members.
     pub holders: Vec<Holder>,
     /// Why its terminated init cannot go; empty where nothing keeps it.
     pub blocked_by: Vec<Blocker>,
@@ -85,7 +85,7 @@ pub struct Owner {
     pub user: Option<SmolStr>,
 }
 
-/// What keeps a namespace in being beside its members.
+/// What keeps a namespace alive beside its members.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
     /// An open file descriptor.

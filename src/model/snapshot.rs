@@ -78,7 +78,7 @@ impl SearchScope {
     /// All but the threads, which cost most and tell least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
-        Self::ALL.into_iter().filter(|&source| source != Self::Threads).collect()
+        Self::ALL.into_iter().filter(|&scope| scope != Self::Threads).collect()
     }
 
     /// Its name in the document and on the command line.

@@ -8,13 +8,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use clap::ValueEnum;
 
-use super::{Glob, User, resolve};
+use super::pattern::{Glob, User};
+use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
     Criterion, Holder, Namespace, NamespaceId, NamespaceRef, NamespaceState, NotFound, Pid, Process,
 };
 
-/// What to show; all of it must hold of what is shown.
+/// What to show: whatever is shown meets all of these.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// These processes, any of them.
@@ -90,13 +91,14 @@ impl Selection {
         .collect()
     }
 
-    /// Whether a process decides for itself, not its namespace alone.
+    /// Whether processes are selected by what they are, not only by the namespace
+    /// that they are in.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Whether a namespace decides, so that a process whose namespace is
-    /// unknown can't be meant.
+    /// Whether namespaces are selected by what they are. A process whose namespace
+    /// is unknown is then never meant.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some()
             || self.depth.is_some()
@@ -118,20 +120,20 @@ impl Selection {
     }
 }
 
-/// Where a namespace stands with regard to a selection.
+/// What a selection makes of a namespace.
 struct Position {
-    /// Levels below the root; `None` outside.
+    /// Levels below the root that was asked for; `None` outside of it.
     depth: Option<usize>,
-    /// It or an ancestor is of the container.
+    /// Whether it or an ancestor is of the container that was asked for.
     contained: bool,
-    /// It meets what is asked of namespaces.
+    /// Whether it meets everything that is asked of namespaces.
     chosen: bool,
 }
 
 /// The part of the graph that was asked for.
 ///
 /// # Errors
-/// There is nothing of the kind.
+/// Nothing in the graph meets the selection, or its root is not there.
 pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFound> {
     if selection.is_everything() {
         return Ok(graph);
@@ -163,7 +165,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
             _ => NotFound::Selection(selection.criteria(root)),
         });
     }
-    // Whoever asks for a state asks who is to blame for it.
+    // Whoever asks for a state also asks who keeps the namespaces in it.
     if selection.state.is_some() && !selection.is_by_process() {
         let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(named.flat_map(keepers));
@@ -180,7 +182,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
-/// Where every namespace stands.
+/// The position of every namespace. A parent comes before its children in the
+/// tree, so that its position is known when theirs is determined.
 fn positions(
     graph: &PidGraph,
     selection: &Selection,
@@ -204,8 +207,8 @@ fn positions(
     positions
 }
 
-/// The processes to blame for a namespace: the holders that outlast its
-/// members, and what its terminated init waits for.
+/// The processes that keep a namespace in its state: the holders that outlast
+/// its members, what its terminated init waits for, and who should reap that.
 fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -218,7 +221,8 @@ fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     holders.chain(blockers)
 }
 
-/// These namespaces and, as far as they are in them, these processes.
+/// The graph of these namespaces alone and of those of these processes that are
+/// in them, or whose namespace is unknown.
 fn retain(
     graph: PidGraph,
     selection: &Selection,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::resolve;
+use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
@@ -26,7 +26,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // Its numbers are not among those that a /proc further in tells.
+            // A /proc shows PIDs of its own namespace and of those below it, not of
+            // those above.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -59,7 +60,7 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // The kernel does not tell.
+        // A kernel before Linux 4.1 has no NSpid.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
@@ -76,7 +77,7 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // Known even where the process's own is not.
+    // The outermost is the namespace of /proc, even where the process's own is unknown.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }
@@ -95,7 +96,7 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // A level that is not known may be the one.
+    // A level whose namespace is not known may be of the one that is asked for.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }
