@@ -1,30 +1,40 @@
 //! `/proc/PID/cgroup`, whatever its bytes, names a container or none: one with
 //! a name, of a known runtime, and a pod's UID where there is one; hierarchies
-//! that name none change nothing.
+//! that name none change nothing, and that the process has terminated takes
+//! away a unit alone.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::collect::containers::of_cgroups;
+use pidns::collect::containers::{cgroup_path, of_cgroups};
 
-const RUNTIMES: [&str; 10] = [
+const RUNTIMES: [&str; 13] = [
     "docker",
     "containerd",
     "cri-o",
     "podman",
     "buildkit",
     "runc",
+    "crun",
+    "garden",
     "lxc",
     "systemd-nspawn",
     "kubernetes",
     "systemd",
+    "unknown",
 ];
 
 fuzz_target!(|bytes: &[u8]| {
-    let found = of_cgroups(bytes);
+    let found = of_cgroups(bytes, || false);
     let more = [b"12:cpu,cpuacct:/\nno line\n", bytes, b"\n0::/\n"].concat();
-    assert_eq!(of_cgroups(&more), found);
-    let Some(container) = found else { return };
+    assert_eq!(of_cgroups(&more, || false), found);
+    let terminated = of_cgroups(bytes, || true);
+    assert!(cgroup_path(bytes).is_none_or(|path| path.len() <= 3 * bytes.len()));
+    let Some(container) = found else { return assert_eq!(terminated, None) };
+    assert!(
+        terminated.as_ref() == Some(&container)
+            || (terminated.is_none() && container.runtime == "systemd")
+    );
     assert!(RUNTIMES.contains(&container.runtime.as_str()), "{container:?}");
     assert!(!container.id.is_empty(), "{container:?}");
     if let Some(pod) = container.pod {
