@@ -62,9 +62,9 @@ use crate::model::Container;
 enum Place {
     /// `PREFIX-ID.scope`, made by systemd, or `SLICE:PREFIX:ID`, where a path
     /// meant for systemd met a runtime that makes its cgroups itself. With an
-    /// ID of 64 digits `PREFIX-ID` will do.
+    /// ID of 64 digits `PREFIX-ID` alone is enough.
     Prefix(&'static str),
-    /// `PREFIXID`, just so.
+    /// `STARTID`, without anything between the two.
     Start(&'static str),
     /// `PARENT/ID`; `*` is a parent of any name.
     Below(&'static [&'static str]),
@@ -127,7 +127,9 @@ const NO_NAMESPACES: [&str; 9] = [
 pub fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
     let (dir, name) = place.name(c"cgroup");
     read(dir, name, buffer).ok()?;
-    // Asked after its cgroups were read: had it terminated before, it still has.
+    // Asked after its cgroups were read, so that it cannot terminate between the
+    // two unnoticed. The kernel, too, goes by the leader alone (`PF_EXITING`),
+    // even if other threads live on.
     of_cgroups(buffer, || {
         let (dir, name) = place.name(c"stat");
         let mut stat = Vec::new();
@@ -143,6 +145,8 @@ pub fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Co
 /// terminated at the top, wherever it was; only that of version 2 still says
 /// where. A unit in that one is then no answer: it may as well be the service
 /// that made the container. So `has_terminated` is asked before a unit is given.
+/// A container in version 2 is given all the same, and can be the one around its
+/// own where the runtime inside used version 1 only.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
     innermost(cgroups, container)
@@ -238,11 +242,11 @@ fn container(path: &[u8]) -> Option<Found<'_>> {
                 })
             })
             .or_else(|| {
-                // Some runtime's, which does not say so.
-                let in_pod =
-                    segments(path).rev().nth(1).is_some_and(|parent| pod(parent).is_some());
-                let runtime = if in_pod { "kubernetes" } else { "unknown" };
-                Id::Hex.fits(name).then_some((runtime, name.into()))
+                // A container for sure, but nothing says of which runtime.
+                Id::Hex.fits(name).then(|| {
+                    let in_pod = segments(path).rev().nth(1).and_then(pod).is_some();
+                    (if in_pod { "kubernetes" } else { "unknown" }, name.into())
+                })
             })?;
         Some(Found::new(runtime, id, path))
     })
