@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum as _;
+use common::Need::*;
 use common::*;
 use expect_test::{Expect, expect, expect_file};
 use pidns::emit::Format;
@@ -241,6 +242,7 @@ fn the_schema_printed_is_the_schema_published() {
 
 #[test]
 fn the_manual_page_is_one_and_names_every_option() {
+    needs!(Program("groff"));
     let page = stdout(&pidns(&["man"]));
     // Without a word of complaint, as `pipe` sees to.
     let text =

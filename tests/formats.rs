@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
+use common::Need::*;
 use common::*;
 
 /// Names of programs, which become names of processes, and as documents have them.
@@ -38,6 +39,7 @@ fn hostile() -> Vec<Running> {
 
 #[test]
 fn hostile_names_come_through_in_every_format() {
+    needs!(Program("jq"), Program("dot"));
     let running = hostile();
     let pids: Vec<u32> = running.iter().map(Running::pid).collect();
     let json = stdout(&pidns(&["-q", "-f", "json"]));
@@ -110,6 +112,7 @@ fn json_is_compact_in_a_pipe_and_pretty_when_asked() {
 
 #[test]
 fn on_a_terminal_text_is_coloured_and_json_indented() {
+    needs!(Program("script"));
     // script(1) gives the program a terminal.
     let on_terminal = |command: &str, env: &[(&str, &str)]| {
         let mut script = Command::new("script");
@@ -128,19 +131,8 @@ fn on_a_terminal_text_is_coloured_and_json_indented() {
 
 #[test]
 fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
-    if !is_root() {
-        return;
-    }
-    let farm = "for i in $(seq 100); do \
-                unshare -pf --kill-child bash -c 'for j in $(seq 48); do sleep 600 & done; wait' & \
-                done; echo ready; wait";
-    let (running, _) =
-        start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", farm]));
-    let init = children(running.pid())[0];
-    until("a forest", || {
-        let inits = children(init).into_iter().flat_map(children);
-        inits.map(|init| children(init).len()).sum::<usize>() == 4800
-    });
+    needs!(Namespaces, Program("dot"));
+    let _farm = farm(100, 48);
     let dot = stdout(&pidns(&["-q", "-f", "dot"]));
     assert!(dot.contains("48 × sleep</td>"));
     let start = std::time::Instant::now();

@@ -1,16 +1,12 @@
 //! Processes injected by setns, seen by nobody: placed rightly or not at all.
 //!
-//! It runs itself in a namespace of its own, with an init that reaps at once:
-//! every namespace that it did not make would be one more to choose from.
+//! Every namespace that the test did not make would be one more to choose from,
+//! so it runs in one where there are no others.
 
 mod common;
 
-use std::process::Command;
-
+use common::Need::*;
 use common::*;
-
-/// Set in the namespace of its own.
-const INSIDE: &str = "PIDNS_TEST_INSIDE";
 
 /// Numbers that only look random, the same in every run.
 struct Random(u64);
@@ -25,25 +21,7 @@ impl Random {
 
 #[test]
 fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
-    if !is_root() {
-        return;
-    }
-    if std::env::var_os(INSIDE).is_none() {
-        let program = std::env::current_exe().unwrap();
-        let mut command = Command::new("unshare");
-        command.args([
-            "-pf",
-            "--mount-proc",
-            "--kill-child",
-            "bash",
-            "-c",
-            "\"$0\" --nocapture; exit $?",
-        ]);
-        let output = run(command.arg(program).env(INSIDE, "1"));
-        eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success());
-        return;
-    }
+    needs!(NamespaceOfItsOwn);
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {
         // What PID 1 has not reaped of the forest before would be one to choose from.
@@ -56,27 +34,15 @@ fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
                 let target = inits[random.below(inits.len())];
                 // Some from the host, some from inside another namespace; some
                 // whose parent goes, some that lead a session there.
-                let inner: &[&str] = match random.below(3) {
-                    0 => &["sleep", "600"],
-                    1 => &["setsid", "sleep", "600"],
-                    _ => &["bash", "-c", "sleep 600 & sleep 600"],
+                let (command, sleeps): (&[&str], _) = match random.below(3) {
+                    0 => (&["sleep", "600"], 1),
+                    1 => (&["setsid", "sleep", "600"], 1),
+                    _ => (&["bash", "-c", "sleep 600 & sleep 600"], 2),
                 };
-                let target = target.to_string();
-                let mut command = Command::new("nsenter");
-                Running::spawn(command.args(["-t", &target, "-p"]).args(inner))
+                inject(target, command, sleeps)
             })
             .collect();
-        for injector in &injectors {
-            until("it is in", || {
-                children(injector.pid()).iter().any(|&pid| comm(pid) != "nsenter")
-            });
-        }
-        std::thread::sleep(std::time::Duration::from_millis(30));
-        let injected: Vec<u32> = injectors
-            .iter()
-            .flat_map(|it| children(it.pid()))
-            .flat_map(|pid| [vec![pid], children(pid)].concat())
-            .collect();
+        let injected: Vec<u32> = injectors.iter().flat_map(injected_by).collect();
         let mut rest = inits.clone();
         rest.extend(inits.iter().flat_map(|&init| children(init)));
         rest.extend(injectors.iter().map(Running::pid));

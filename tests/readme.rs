@@ -4,6 +4,7 @@ mod common;
 
 use std::process::Command;
 
+use common::Need::*;
 use common::*;
 
 const README: &str = include_str!("../README.md");
@@ -40,31 +41,19 @@ fn cook(recipe: &str, pid: u32) -> (String, i32) {
 }
 
 /// A container: its init is the first of what is returned.
-fn container() -> (Running, Cgroup, Vec<u32>) {
+fn docker_container() -> (Running, Cgroup, Vec<u32>) {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
-    let inner = "sleep 600 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done; \
-                 echo ready; wait";
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-pf",
-        "--kill-child",
-        "--mount-proc",
-        "bash",
-        "-c",
-        inner,
-    ]));
-    let init = children(running.pid())[0];
+    let (running, init) = container(&format!("{SLEEP} echo ready; wait"));
     let cgroup = Cgroup::of("readme", &format!("docker/{ID}"), init);
     (running, cgroup, vec![init, sleep_of(init)])
 }
 
 #[test]
 fn every_recipe_runs_as_it_stands() {
-    if !is_root() {
-        return;
-    }
-    let (_running, _cgroup, container) = container();
+    needs!(HostRoot, Program("dot"), Program("jq"), Program("yq"));
+    let (_running, _cgroup, container) = docker_container();
     // `--state dead` may have nothing to show otherwise.
-    let (_dead, _) = start_command(Command::new("unshare").args(DEAD));
+    let _dead = unshared("/bin/true;");
     let recipes = blocks("```sh recipe");
     assert!(recipes.len() >= 17);
     for recipe in recipes {
@@ -74,16 +63,11 @@ fn every_recipe_runs_as_it_stands() {
     }
 }
 
-/// For `unshare`: a process whose `pid_for_children` is dead.
-const DEAD: [&str; 4] = ["-p", "bash", "-c", "/bin/true; echo ready; exec sleep 600"];
-
 #[test]
 fn recipes_find_what_they_are_for() {
-    if !is_root() {
-        return;
-    }
-    let (_running, _cgroup, members) = container();
-    let (shell, _) = start_command(Command::new("unshare").args(DEAD));
+    needs!(HostRoot, NoChroot, Program("dot"), Program("jq"), Program("yq"));
+    let (_running, _cgroup, members) = docker_container();
+    let shell = unshared("/bin/true;");
     let (init, sleep) = (members[0], members[1]);
     let id = namespace_of(init);
     let find = |part: &str| {
@@ -131,6 +115,7 @@ fn recipes_find_what_they_are_for() {
 
 #[test]
 fn the_tree_shown_is_the_one_drawn() {
+    needs!(Program("dot"));
     let tree = blocks("```text")[0];
     let dot = include_str!("snapshots/farm.dot");
     let names = tree.lines().filter_map(|line| line.rsplit_once(' ')).map(|(_, name)| name);
@@ -156,5 +141,49 @@ fn exit_statuses_and_commands_are_those_of_the_help() {
         let meaning = row.rsplit('|').nth(1).unwrap().trim().replace('`', "");
         assert!(help.contains(&meaning), "{meaning}");
     }
-    assert_eq!(blocks("```sh"), ["cargo run --release", "cargo test --locked"]);
+    assert_eq!(blocks("```sh"), ["cargo run --release", "tests/run"]);
+}
+
+#[test]
+fn the_issue_form_for_bugs_says_how_to_blank_names() {
+    const FORM: &str = ".github/ISSUE_TEMPLATE/bug.yml";
+    needs!(Program("jq"), Repository(FORM));
+    let form = std::fs::read_to_string(FORM).unwrap();
+    let command = form.lines().map(str::trim).find(|line| line.starts_with("pidns -f json | jq"));
+    let (blanked, status) = cook(command.expect("is there"), std::process::id());
+    assert_eq!(status, 0);
+    let before = Document::of(&[]);
+    let after = Document::read(&blanked);
+    let own = std::process::id();
+    let (named, blank) = (before.process(own), after.process(own));
+    assert_ne!((named.comm.as_str(), named.user.as_deref()), ("x", Some("x")));
+    assert_eq!((blank.comm.as_str(), blank.user.as_deref()), ("x", Some("x")));
+    assert_eq!(blank.nspid, named.nspid);
+    assert!(after.processes.iter().all(|it| it.comm == "x"));
+    assert_eq!(after.host.hostname.as_deref(), Some("x"));
+    // It is read like any other.
+    pipe(Command::new(PIDNS).args(["-q", "-i", "-"]), blanked.as_bytes());
+}
+
+#[test]
+fn a_test_whose_program_is_missing_is_skipped_aloud_and_fails_in_ci() {
+    let without_programs = |ci: bool| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "the_tree_shown_is_the_one_drawn"]).env("PATH", "/nowhere");
+        run(if ci { command.env("CI", "true") } else { command.env_remove("CI") })
+    };
+    let reason =
+        "the_tree_shown_is_the_one_drawn: needs dot, which is in the Debian package graphviz";
+    let output = without_programs(false);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        stderr.starts_with(&format!("skipped: {reason}\nskipped in all by readme")),
+        "{stderr}"
+    );
+    assert!(stderr.ends_with(": 1\n"), "{stderr}");
+    let output = without_programs(true);
+    assert!(!output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains(&format!("in CI nothing is skipped: {reason}")), "{said}");
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum as _;
+use common::Need::*;
 use common::*;
 use pidns::emit::Format;
 
@@ -19,9 +20,7 @@ fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
 
 #[test]
 fn processes_bring_their_branch_and_nothing_else() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let sleep = sleep_of(inits[1]);
     let document = Document::of(&[&sleep.to_string()]);
@@ -41,9 +40,7 @@ fn processes_bring_their_branch_and_nothing_else() {
 
 #[test]
 fn a_root_may_be_named_in_every_way() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let id = namespace_of(inits[1]);
     let inode = id.trim_start_matches("pid:[").trim_end_matches(']').to_owned();
@@ -51,11 +48,9 @@ fn a_root_may_be_named_in_every_way() {
     let file = dir.path().join("ns");
     fs::write(&file, "").unwrap();
     let proc_file = format!("/proc/{}/ns/pid", inits[1]);
-    let bind = format!(
-        "mount --bind {proc_file} {0}; {PIDNS} -q -f json --root {0}; umount {0}",
-        file.display()
-    );
-    let bound = stdout(&run(Command::new("unshare").args(["-m", "bash", "-c", &bind])));
+    let bind = "mount --bind $1 $2; $3 -q -f json --root $2; umount $2";
+    let arguments = [proc_file.as_str(), file.to_str().unwrap(), PIDNS];
+    let bound = stdout(&run(&mut in_mount_namespace(bind, &arguments)));
     let mut documents = vec![Document::read(&bound)];
     let of = format!("@{}", sleep_of(inits[1]));
     for root in [&id, &inode, &of, &proc_file] {
@@ -77,9 +72,7 @@ fn a_root_may_be_named_in_every_way() {
 
 #[test]
 fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let sleeps: Vec<_> = inits.iter().map(|&init| sleep_of(init)).collect();
     let (sleep, outer) = (sleeps[2].to_string(), namespace_of(inits[0]));
@@ -133,16 +126,8 @@ fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid()
 
 #[test]
 fn the_dead_are_shown_with_who_keeps_them() {
-    if !is_root() {
-        return;
-    }
-    let (shell, _) = start_command(Command::new("unshare").args([
-        "-p",
-        "bash",
-        "-c",
-        "/bin/true; echo ready; exec sleep 600",
-    ]));
-    until("it sleeps", || comm(shell.pid()) == "sleep");
+    needs!(Namespaces);
+    let shell = unshared("/bin/true;");
     let document = Document::of(&["--state", "dead"]);
     let holder = document.process(shell.pid());
     assert_eq!(holder.comm, "sleep");

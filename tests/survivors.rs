@@ -8,7 +8,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
+use common::Need::*;
 use common::*;
+use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// An open namespace whose init is no more: its ID, and the descriptor.
@@ -19,14 +21,6 @@ fn dead_namespace() -> (String, File) {
     drop(running);
     until("the init is gone", || status(inits[0], "State").is_empty());
     (id, file)
-}
-
-/// A process that has a namespace for its children, after it did `first`.
-fn unshared(first: &str) -> Running {
-    let script = format!("{first} echo ready; exec sleep 600");
-    let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
-    until("sleep", || comm(running.pid()) == "sleep");
-    running
 }
 
 /// A path that leads others to an open file of this test's own.
@@ -41,15 +35,18 @@ fn held_by_us(file: &File) -> Holder {
 
 #[test]
 fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (running, inits) = nest(2);
     let file = File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     let (outer, inner) = (namespace_of(inits[0]), namespace_of(inits[1]));
     drop(running);
     until("the inits are gone", || inits.iter().all(|&init| status(init, "State").is_empty()));
-    let document = Document::of(&[]);
+    let mut document = Document::of(&[]);
+    // Another pidns, or another test's child before it executes, may hold it for a moment.
+    until("nobody holds the outer one", || {
+        document = Document::of(&[]);
+        document.namespace(&outer).holders.is_empty()
+    });
     let (outer, inner) = (document.namespace(&outer), document.namespace(&inner));
     assert_eq!(inner.parent.as_ref(), Some(&outer.id));
     for dead in [outer, inner] {
@@ -73,20 +70,15 @@ fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
 
 #[test]
 fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (one, two) = (path("one"), path("a b\\c"));
     let (id, file) = dead_namespace();
     // Mounts that no other mount namespace sees.
-    let script = "mount --make-rprivate /; touch \"$2\" \"$3\"; \
-         mount -c --bind \"$1\" \"$2\"; mount -c --bind \"$1\" \"$3\"; echo ready; exec sleep 600";
+    let script = "touch \"$2\" \"$3\"; mount -c --bind \"$1\" \"$2\"; mount -c --bind \"$1\" \"$3\"; echo ready; exec sleep 600";
     let at = path_of(&file);
-    let (running, _) = start_command(
-        Command::new("unshare").args(["-m", "bash", "-c", script, "bash", &at, &one, &two]),
-    );
+    let (running, _) = start_command(&mut in_mount_namespace(script, &[&at, &one, &two]));
     drop(file);
     let mount_namespace = link(format!("/proc/{}/ns/mnt", running.pid())).unwrap();
     assert_ne!(Some(&mount_namespace), link("/proc/self/ns/mnt").as_ref());
@@ -116,19 +108,15 @@ fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
 
 #[test]
 fn a_mount_covered_by_another_still_counts() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let (id, file) = dead_namespace();
-    let script = "mount --make-rprivate /; mkdir \"$1/d\"; touch \"$1/d/ns\"; \
+    let script = "mkdir \"$1/d\"; touch \"$1/d/ns\"; \
          mount -c --bind \"$2\" \"$1/d/ns\"; \
          mount -t tmpfs none \"$1/d\"; echo ready; exec sleep 600";
     let at = dir.path().to_str().unwrap();
     let file_at = path_of(&file);
-    let (_running, _) = start_command(
-        Command::new("unshare").args(["-m", "bash", "-c", script, "bash", at, &file_at]),
-    );
+    let (_running, _) = start_command(&mut in_mount_namespace(script, &[at, &file_at]));
     drop(file);
     let mut document = Document::of(&[]);
     until("the mount alone is left", || {
@@ -149,9 +137,7 @@ fn a_mount_covered_by_another_still_counts() {
 
 #[test]
 fn a_shell_whose_forks_fail_is_named() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
     assert_ne!(id, namespace_of(running.pid()));
@@ -167,9 +153,7 @@ fn a_shell_whose_forks_fail_is_named() {
 
 #[test]
 fn a_leader_is_a_thread_too() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
     let document = Document::of(&["--search", "threads"]);
@@ -179,22 +163,12 @@ fn a_leader_is_a_thread_too() {
 
 #[test]
 fn dead_is_dead_also_in_the_proc_of_a_container() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     // A container whose init holds a namespace that has lost its own.
-    let script = "unshare -pf --kill-child sleep 600 & u=$!; sleep 0.5; \
-         init=$(echo $(cat /proc/$u/task/$u/children)); exec 9</proc/$init/ns/pid; \
+    let script = "unshare -pf --kill-child sleep 600 & u=$!; \
+         until read -rd ' ' init </proc/$u/task/$u/children; do :; done; exec 9</proc/$init/ns/pid; \
          kill -9 $init; wait; echo ready; exec sleep 600";
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-pf",
-        "--mount-proc",
-        "--kill-child",
-        "bash",
-        "-c",
-        script,
-    ]));
-    let init = children(running.pid())[0];
+    let (_running, init) = container(script);
     let id = link(format!("/proc/{init}/fd/9")).unwrap();
     for arguments in [&[][..], &["--procfs", &format!("/proc/{init}/root/proc")]] {
         let document = Document::of(arguments);
@@ -210,9 +184,7 @@ fn dead_is_dead_also_in_the_proc_of_a_container() {
 
 #[test]
 fn a_namespace_without_a_first_process_is_nascent() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let running = unshared("");
     assert_eq!(link(format!("/proc/{}/ns/pid_for_children", running.pid())), None);
     let document = Document::of(&[]);
@@ -237,17 +209,14 @@ fn in_child_namespace_with_host_proc(
     arguments: &[&str],
 ) -> std::process::Output {
     let at = dir.path().to_str().unwrap();
-    let script = "mount --make-rprivate /; mount --rbind /proc \"$0\"; \
-         exec unshare -pf --mount-proc --kill-child \"$@\" \"$0\"";
-    let mut command = Command::new("unshare");
-    run(command.args(["-m", "bash", "-c", script, at, PIDNS]).args(arguments))
+    let script = "at=$1; shift; mount --rbind /proc $at; \
+         exec unshare -pf --mount-proc --kill-child \"$@\" $at";
+    run(&mut in_mount_namespace(script, &[&[at, PIDNS], arguments].concat()))
 }
 
 #[test]
 fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (id, file) = dead_namespace();
     let (tell, told) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
@@ -277,20 +246,20 @@ fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
     thread.join().unwrap();
 }
 
+/// A program of Python whose main thread ends by the system call of that name
+/// for threads, exit, while another one goes on.
+const LEADER_EXITS: &str = "import ctypes, threading, time\n\
+     threading.Thread(target=time.sleep, args=(600,)).start()\n\
+     print('ready', flush=True)\n\
+     ctypes.CDLL(None).syscall(60, 0)";
+
 #[test]
 fn a_leader_that_has_exited_leaves_its_threads_searched() {
-    if !is_root() {
-        return;
-    }
-    // Python's main thread ends by the system call, the other one goes on.
+    needs!(Namespaces, Program("python3"));
     let (id, file) = dead_namespace();
-    let script = "import ctypes, threading, time, os\n\
-         threading.Thread(target=time.sleep, args=(600,)).start()\n\
-         print('ready', flush=True)\n\
-         ctypes.CDLL(None).syscall(60, 0)";
     let at = file.as_raw_fd();
     let keep = format!("exec 7</proc/{}/fd/{at}; exec python3 -c \"$0\"", std::process::id());
-    let (running, _) = start_command(Command::new("bash").args(["-c", &keep, script]));
+    let (running, _) = start_command(Command::new("bash").args(["-c", &keep, LEADER_EXITS]));
     drop(file);
     until("the leader has exited", || status(running.pid(), "State")[0] == "Z");
     let document = Document::of(&[]);
@@ -299,32 +268,24 @@ fn a_leader_that_has_exited_leaves_its_threads_searched() {
 
 #[test]
 fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");
     let (id, file) = dead_namespace();
     let at = path_of(&file);
-    let mounting = "mount --make-rprivate /; touch \"$2\"; mount -c --bind \"$1\" \"$2\"; sleep 600 9<\"$1\" & exec 9<\"$1\"; echo ready; wait";
-    let (mounter, _) = start_command(Command::new("unshare").args([
-        "-m",
-        "bash",
-        "-c",
-        mounting,
-        "bash",
-        &at,
-        path.to_str().unwrap(),
-    ]));
+    let mounting = "touch \"$2\"; mount -c --bind \"$1\" \"$2\"; \
+         sleep 600 9<\"$1\" & exec 9<\"$1\"; echo ready; wait";
+    let arguments = [&*at, path.to_str().unwrap()];
+    let (mounter, _) = start_command(&mut in_mount_namespace(mounting, &arguments));
     let (other, _) = start_command(Command::new("bash").args([
         "-c",
         "exec 8<\"$0\" 7<\"$0\"; echo ready; exec sleep 600",
         &at,
     ]));
-    until("sleep", || comm(other.pid()) == "sleep");
+    let sleep = children(mounter.pid())[0];
+    until("both sleep", || [other.pid(), sleep].into_iter().all(|pid| comm(pid) == "sleep"));
     let document = Document::of(&[]);
     let found = document.namespace(&id);
-    let sleep = children(mounter.pid())[0];
     let fd = |pid, fd| Holder::Fd { pid, fd };
     for holder in [
         fd(mounter.pid(), 9),
@@ -343,23 +304,16 @@ fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
 
 #[test]
 fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (running, inits) = nest(1);
     let init = inits[0];
     // A process injected from outside, whose parent there does not reap it.
-    let mut injector = Running::spawn(
-        Command::new("nsenter")
-            .args(["-t", &init.to_string(), "-p", "sleep", "600"])
-            .stdout(Stdio::null()),
-    );
-    until("it is in", || children(injector.pid()).iter().any(|&pid| comm(pid) == "sleep"));
+    let mut injector = inject(init, &["sleep", "600"], 1);
     let injected = children(injector.pid())[0];
-    kill(injector.pid(), "STOP");
+    kill(injector.pid(), Signal::STOP);
     let document = Document::of(&[]);
     assert_eq!(document.home(injected).init, Some(init), "injected, and rightly placed");
-    kill(init, "KILL");
+    kill(init, Signal::KILL);
     until("the injected one is a zombie", || status(injected, "State")[0] == "Z");
     until("the rest has gone", || status(init, "VmSize").is_empty());
     let document = Document::of(&[]);
@@ -386,22 +340,20 @@ fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
         )),
         "{text}"
     );
-    kill(injector.pid(), "CONT");
+    kill(injector.pid(), Signal::CONT);
     let _ = injector.0.wait();
     drop(running);
 }
 
 #[test]
 fn an_init_that_is_a_zombie_is_told_apart() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (running, _) = start("unshare -pf bash -c 'exec sleep 600' & echo ready; wait");
     let unshare = children(running.pid())[0];
     until("an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
     let init = children(unshare)[0];
-    kill(unshare, "STOP");
-    kill(init, "KILL");
+    kill(unshare, Signal::STOP);
+    kill(init, Signal::KILL);
     until("a zombie", || status(init, "State")[0] == "Z");
     let document = Document::of(&[]);
     let namespace = document.home(init);
@@ -414,24 +366,18 @@ fn an_init_that_is_a_zombie_is_told_apart() {
         )),
         "{text}"
     );
-    kill(unshare, "KILL");
+    kill(unshare, Signal::KILL);
 }
 
 #[test]
 fn an_init_whose_leader_has_exited_before_its_threads_lives() {
-    if !is_root() {
-        return;
-    }
-    let script = "import ctypes, threading, time\n\
-         threading.Thread(target=time.sleep, args=(600,)).start()\n\
-         print('ready', flush=True)\n\
-         ctypes.CDLL(None).syscall(60, 0)";
+    needs!(Namespaces, Program("python3"));
     let (running, _) = start_command(Command::new("unshare").args([
         "-pf",
         "--kill-child",
         "python3",
         "-c",
-        script,
+        LEADER_EXITS,
     ]));
     let init = children(running.pid())[0];
     until("the leader has exited", || status(init, "State")[0] == "Z");
@@ -440,9 +386,7 @@ fn an_init_whose_leader_has_exited_before_its_threads_lives() {
 
 #[test]
 fn a_nascent_and_a_dead_one_held_by_descriptors_alone_are_told_apart() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces, Program("python3"));
     let script = "import ctypes, fcntl, os, time\n\
          libc = ctypes.CDLL(None)\n\
          r, w = os.pipe()\n\
@@ -465,9 +409,8 @@ fn a_nascent_and_a_dead_one_held_by_descriptors_alone_are_told_apart() {
 
 #[test]
 fn pidns_itself_holds_nothing() {
-    if !is_root() {
-        return;
-    }
+    // Where no other pidns runs, which would hold what it looks at.
+    needs!(NamespaceOfItsOwn);
     let (id, file) = dead_namespace();
     // It inherits the descriptor, and all others that it has are its own.
     let script = format!(
@@ -488,9 +431,7 @@ fn pidns_itself_holds_nothing() {
 
 #[test]
 fn a_reused_inode_never_joins_the_dead_and_the_living() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     // Namespaces come and go all the time, and the kernel hands out the
     // numbers of the dead anew; the held one must keep its own to itself.
     let (held, _file) = dead_namespace();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use common::Need::*;
 use common::*;
 use pidns::collect::{self, NamespaceHandle, Request};
 use pidns::graph::PidGraph;
@@ -62,11 +63,9 @@ fn agree(nests: &[Vec<u32>]) -> usize {
 
 #[test]
 fn between_any_two_of_33_levels_the_kernel_the_scan_and_status_agree() {
-    if !is_root() {
-        return;
-    }
-    // In a namespace of its own there are as many levels less.
-    let depth = 33 - nspid(std::process::id()).len();
+    needs!(Namespaces);
+    // In a container there are fewer left.
+    let depth = levels_left();
     let (_nest, inits) = nest(depth);
     let both = (depth + 1) * (depth + 2) - 2;
     assert_eq!(agree(&[inits]), both * (depth + 1));
@@ -74,9 +73,7 @@ fn between_any_two_of_33_levels_the_kernel_the_scan_and_status_agree() {
 
 #[test]
 fn in_a_forest_they_agree_on_what_is_not_visible_too() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let nests = [2, 1, 4, 3].map(nest);
     let inits: Vec<_> = nests.iter().map(|(_, inits)| inits.clone()).collect();
     // Levels that two processes each of every namespace are visible in, by 11.
@@ -85,9 +82,7 @@ fn in_a_forest_they_agree_on_what_is_not_visible_too() {
 
 #[test]
 fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let sleep = sleep_of(inits[1]);
     let request = Request { procfs: "/proc".into(), search: SearchScope::default_set() };
@@ -133,9 +128,7 @@ fn translate(arguments: &[&str]) -> Result<u32, String> {
 
 #[test]
 fn every_way_of_asking_has_the_same_answer_live_and_replayed() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let process = sleep_of(inits[2]);
     let levels = [std::process::id(), inits[0], inits[1], inits[2]];
@@ -184,6 +177,7 @@ fn every_way_of_asking_has_the_same_answer_live_and_replayed() {
 
 #[test]
 fn a_thread_is_no_process() {
+    needs!(Program("python3"));
     // Its number is one to the kernel, but means no process to a user.
     let (running, names) = start_command(Command::new("python3").args([
         "-c",
@@ -199,9 +193,7 @@ fn a_thread_is_no_process() {
 
 #[test]
 fn the_json_says_every_level_and_holds_to_its_schema() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let output = pidns(&["translate", &inits[1].to_string(), "-f", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -223,15 +215,12 @@ fn the_json_says_every_level_and_holds_to_its_schema() {
 
 #[test]
 fn another_proc_is_asked_by_a_scan() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_nest, inits) = nest(2);
     // The host's /proc, for a viewer in a namespace of its own.
     let inner = inits[1].to_string();
-    let script = format!(
-        "mount --bind /proc /mnt && exec unshare -pf --mount-proc {PIDNS} translate {inner} --procfs /mnt"
-    );
-    let output = run(Command::new("unshare").args(["-m", "bash", "-c", &script]));
+    let script = "mount --bind /proc /mnt && \
+         exec unshare -pf --mount-proc $1 translate $2 --procfs /mnt";
+    let output = run(&mut in_mount_namespace(script, &[PIDNS, &inner]));
     assert_eq!(stdout(&output), "1\n");
 }

@@ -5,13 +5,12 @@ mod common;
 
 use std::process::{Command, Output};
 
+use common::Need::*;
 use common::*;
 
 #[test]
 fn nobody_sees_every_process_placed_where_nothing_was_injected() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let forests: Vec<_> = (1..=4).map(nest).collect();
     let truth = truth();
     let output = as_nobody(&["-f", "json"]);
@@ -51,17 +50,14 @@ fn with_hidepid(option: &str, arguments: &str) -> Output {
     let (dir, program) = public_copy();
     let at = dir.path().join("proc");
     std::fs::create_dir(&at).unwrap();
-    let script = "mount --make-rprivate /; mount -t proc -o $0 proc $1 && \
-         exec setpriv --reuid=65534 --regid=65534 --clear-groups $2 --procfs $1 $3";
+    let script = "mount -t proc -o $1 proc $2 && exec $5 $3 --procfs $2 $4";
     let at = at.to_str().unwrap();
-    run(Command::new("unshare").args(["-m", "bash", "-c", script, option, at, &program, arguments]))
+    run(&mut in_mount_namespace(script, &[option, at, &program, arguments, nobody()]))
 }
 
 #[test]
 fn behind_hidepid_what_is_hidden_is_said_to_be() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_running, inits) = nest(2);
     let document = Document::read(&stdout(&with_hidepid("hidepid=1", "-q -f json")));
     assert!(!document.complete);
@@ -82,19 +78,13 @@ fn behind_hidepid_what_is_hidden_is_said_to_be() {
 
 #[test]
 fn nobody_who_sees_a_bind_mount_sees_one_namespace_not_two() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let (_running, inits) = nest(1);
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
+    let dir = public_dir();
     let (_copy, program) = public_copy();
-    let script = "mount --make-rprivate /; touch $0/ns; mount --bind /proc/$1/ns/pid $0/ns; \
-         exec setpriv --reuid=65534 --regid=65534 --clear-groups $2 -q -f json";
+    let script = "touch $1/ns; mount --bind /proc/$2/ns/pid $1/ns; exec $4 $3 -q -f json";
     let (at, init) = (dir.path().to_str().unwrap(), inits[0].to_string());
-    let mut command = Command::new("unshare");
-    let output = run(command.args(["-m", "bash", "-c", script, at, &init, &program]));
+    let output = run(&mut in_mount_namespace(script, &[at, &init, &program, nobody()]));
     let document = Document::read(&stdout(&output));
     assert_eq!(document.home(inits[0]).id, namespace_of(inits[0]));
     assert!(document.find_namespace(&format!("pid:[?{init}]")).is_none());
@@ -107,21 +97,15 @@ fn nobody_who_sees_a_bind_mount_sees_one_namespace_not_two() {
 
 #[test]
 fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
-    if !is_root() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
+    needs!(Namespaces);
+    let dir = public_dir();
     let (_copy, program) = public_copy();
     // The /proc of an inner namespace, mounted where the outer one sees it.
-    let script = "mount --make-rprivate /; \
-         unshare -pf --kill-child bash -c \"mount -t proc proc $0; exec sleep 600\" & \
-         until grep -qs sleep $0/1/comm; do sleep 0.02; done; \
-         setpriv --reuid=65534 --regid=65534 --clear-groups \
-             $1 -q -f json --search processes --procfs $0; kill -9 $!";
+    let script = "unshare -pf --kill-child bash -c \"mount -t proc proc $1; exec sleep 600\" & \
+         until grep -qs sleep $1/1/comm; do sleep 0.02; done; \
+         $3 $2 -q -f json --search processes --procfs $1; kill -9 $!";
     let at = dir.path().to_str().unwrap();
-    let output = run(Command::new("unshare").args(["-m", "bash", "-c", script, at, &program]));
+    let output = run(&mut in_mount_namespace(script, &[at, &program, nobody()]));
     let document = Document::read(&stdout(&output));
     assert!(!document.complete);
     assert_eq!(document.process(1).namespace.as_deref(), Some("pid:[?1]"));
@@ -131,28 +115,26 @@ fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
 
 #[test]
 fn root_is_not_hindered_by_hidepid() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    let script = "mount --make-rprivate /; mount -t proc -o hidepid=2 proc $0 && exec $1 --search processes --strict -f json --procfs $0";
-    let output = run(Command::new("unshare").args(["-m", "bash", "-c", script, at, PIDNS]));
+    let script = "mount -t proc -o hidepid=2 proc $1 && \
+         exec $2 --search processes --strict -f json --procfs $1";
+    let output = run(&mut in_mount_namespace(script, &[at, PIDNS]));
     assert!(Document::read(&stdout(&output)).complete);
 }
 
 #[test]
 fn a_container_with_the_host_s_proc_sees_one_tree() {
-    if !is_root() {
-        return;
-    }
+    // Among others, one that just dies is a tree of its own in such a view.
+    needs!(NamespaceOfItsOwn);
     let (_running, inits) = nest(3);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
     // Its own /proc in place, the host's elsewhere.
-    let script = "mount --make-rprivate /; mount --rbind /proc \"$0\"; \
-         exec unshare -pf --mount-proc --kill-child $1 -q -f json --procfs \"$0\"";
-    let output = run(Command::new("unshare").args(["-m", "bash", "-c", script, at, PIDNS]));
+    let script = "mount --rbind /proc $1; \
+         exec unshare -pf --mount-proc --kill-child $2 -q -f json --procfs $1";
+    let output = run(&mut in_mount_namespace(script, &[at, PIDNS]));
     let document = Document::read(&stdout(&output));
     assert!(!document.procfs.own && !document.complete);
     assert_eq!(document.procfs.path, at);
@@ -170,19 +152,9 @@ fn a_container_with_the_host_s_proc_sees_one_tree() {
 
 #[test]
 fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let script = "sleep 600 & unshare -pf --kill-child sleep 600 & echo ready; wait";
-    let (running, _) = start_command(Command::new("unshare").args([
-        "-pf",
-        "--mount-proc",
-        "--kill-child",
-        "bash",
-        "-c",
-        script,
-    ]));
-    let init = children(running.pid())[0];
+    let (_running, init) = container(script);
     until("three levels", || children(init).iter().any(|&pid| !children(pid).is_empty()));
     let document = Document::of(&["--procfs", &format!("/proc/{init}/root/proc")]);
     assert!(!document.procfs.own);
@@ -203,9 +175,7 @@ fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
 
 #[test]
 fn root_of_an_unprivileged_user_namespace_gets_the_truth_on_the_host_s_proc() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot, UserNamespaces);
     let (_running, inits) = nest(2);
     let (_dir, program) = public_copy();
     let mut command = Command::new("setpriv");
@@ -232,14 +202,17 @@ fn root_of_an_unprivileged_user_namespace_gets_the_truth_on_the_host_s_proc() {
 
 #[test]
 fn thirty_two_levels_are_all_that_the_kernel_has_and_all_are_placed() {
-    if !is_root() {
-        return;
+    needs!(Namespaces);
+    let levels = levels_left();
+    let host = namespace_of(std::process::id());
+    if host == "pid:[4026531836]" {
+        assert_eq!(levels, 32, "below the first of all namespaces");
     }
-    let (_running, inits) = nest(32);
+    let (_running, inits) = nest(levels);
     for document in [Document::of(&[]), Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])))]
     {
-        let deepest = document.process(inits[31]);
-        assert_eq!(deepest.nspid.len(), 33);
-        assert_eq!(document.home(inits[31]).level, 32);
+        let deepest = document.process(inits[levels - 1]);
+        assert_eq!(deepest.nspid.len(), levels + 1);
+        assert_eq!(document.home(inits[levels - 1]).level, levels);
     }
 }

@@ -1,0 +1,272 @@
+//! A mirror of the document, what must hold in each, and in comparison with
+//! the truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::{pidns, stdout};
+
+/// A mirror of the document: what leaves or enters it unnoticed fails here.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    pub schema_version: String,
+    pub generator: Generator,
+    pub captured_at: String,
+    pub host: Host,
+    pub procfs: Procfs,
+    pub searched: Vec<String>,
+    pub selected: Vec<Criterion>,
+    pub complete: bool,
+    pub roots: Vec<String>,
+    pub namespaces: Vec<Namespace>,
+    pub processes: Vec<Process>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    pub hostname: Option<String>,
+    pub kernel_release: Option<String>,
+    pub boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Procfs {
+    pub path: String,
+    pub own: bool,
+    pub namespace: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Criterion {
+    pub by: String,
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    pub id: String,
+    pub inode: Option<u64>,
+    pub device: Option<u64>,
+    pub ns_id: Option<u64>,
+    pub level: usize,
+    pub parent: Option<String>,
+    pub children: Vec<String>,
+    pub state: String,
+    pub init: Option<u32>,
+    pub members: Vec<u32>,
+    pub member_count: usize,
+    pub owner: Option<Owner>,
+    pub holders: Vec<Holder>,
+    pub container: Option<Container>,
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    pub user_namespace: u64,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Holder {
+    Fd { pid: u32, fd: u32 },
+    Mount { path: String, mount_namespace: u64 },
+    PidForChildren { pid: u32, tid: u32 },
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    pub runtime: String,
+    pub id: String,
+    pub pod: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    pub pid: u32,
+    pub ppid: Option<u32>,
+    pub namespace: Option<String>,
+    pub nspid: Vec<u32>,
+    pub comm: String,
+    pub state: String,
+    pub uid: u32,
+    pub user: Option<String>,
+    pub kernel_thread: bool,
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnostic {
+    pub code: String,
+    pub severity: String,
+    pub message: String,
+    pub errno: Option<String>,
+    pub pids: Vec<u32>,
+}
+
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let schema = serde_json::from_str(include_str!("../../schemas/pidns-1.schema.json"));
+    jsonschema::validator_for(&schema.expect("is JSON")).expect("is a schema")
+});
+
+/// What the published schema has against a document.
+pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
+    SCHEMA
+        .iter_errors(document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+impl Document {
+    /// Reads a document that must hold to the schema, and agree with itself.
+    pub fn read(json: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(json).expect("is JSON");
+        assert_eq!(schema_errors(&value), Vec::<String>::new());
+        let document: Self = serde_json::from_value(value).expect("is as its mirror");
+        document.check();
+        document
+    }
+
+    /// Runs the program for a document; it must exit with 0.
+    pub fn of(arguments: &[&str]) -> Self {
+        let mut all = vec!["-q", "-f", "json"];
+        all.extend(arguments);
+        Self::read(&stdout(&pidns(&all)))
+    }
+
+    /// Every relation holds from both ends.
+    fn check(&self) {
+        let mut before: BTreeMap<&str, &Namespace> = BTreeMap::new();
+        for namespace in &self.namespaces {
+            let id = namespace.id.as_str();
+            match namespace.parent.as_deref() {
+                None => {
+                    assert_eq!(namespace.level, 0, "{id}");
+                    assert!(self.roots.iter().any(|root| root == id), "{id} is a root");
+                }
+                Some(parent) => {
+                    let parent = before.get(parent).expect("a parent comes first");
+                    assert_eq!(namespace.level, parent.level + 1, "{id}");
+                    assert!(parent.children.contains(&namespace.id), "{id}");
+                }
+            }
+            let members: Vec<u32> = self
+                .processes
+                .iter()
+                .filter(|process| process.namespace.as_deref() == Some(id))
+                .map(|process| process.pid)
+                .collect();
+            assert_eq!(namespace.members, members, "{id}");
+            let whole = self.selected.is_empty();
+            if let Some(init) = namespace.init.filter(|&pid| whole || members.contains(&pid)) {
+                assert_eq!(self.process(init).nspid.last(), Some(&1), "{id}");
+            }
+            assert!(
+                namespace.member_count == members.len()
+                    || (!whole && namespace.member_count > members.len()),
+                "{id}"
+            );
+            assert!(before.insert(id, namespace).is_none(), "{id} comes once");
+        }
+        assert!(self.processes.is_sorted_by(|one, other| one.pid < other.pid));
+        for process in &self.processes {
+            assert_eq!(process.nspid[0], process.pid);
+            if let Some(namespace) = &process.namespace {
+                assert!(before.contains_key(namespace.as_str()), "{namespace}");
+            }
+        }
+        let kinds: BTreeSet<_> = self.diagnostics.iter().map(|it| (&it.code, &it.errno)).collect();
+        assert_eq!(kinds.len(), self.diagnostics.len(), "one entry for each code and errno");
+        let unplaced = self.processes.iter().any(|process| process.namespace.is_none());
+        let inferred = self.processes.iter().any(|process| process.evidence == "inferred")
+            || self.namespaces.iter().any(|namespace| namespace.evidence == "inferred");
+        assert!(!self.complete || !(unplaced || inferred), "complete is not the truth");
+        assert!(self.complete || !self.diagnostics.is_empty(), "why is it incomplete?");
+    }
+
+    pub fn process(&self, pid: u32) -> &Process {
+        self.find_process(pid).unwrap_or_else(|| panic!("no process {pid}"))
+    }
+
+    pub fn find_process(&self, pid: u32) -> Option<&Process> {
+        let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        Some(&self.processes[index])
+    }
+
+    pub fn namespace(&self, id: &str) -> &Namespace {
+        self.find_namespace(id).unwrap_or_else(|| panic!("no namespace {id}"))
+    }
+
+    pub fn find_namespace(&self, id: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.id == id)
+    }
+
+    /// The namespace of a process.
+    pub fn home(&self, pid: u32) -> &Namespace {
+        let process = self.process(pid);
+        self.namespace(process.namespace.as_ref().unwrap_or_else(|| panic!("{pid} is unplaced")))
+    }
+
+    /// A namespace and its ancestors, outermost first.
+    pub fn lineage(&self, id: &str) -> Vec<&str> {
+        let mut lineage = vec![self.namespace(id).id.as_str()];
+        while let Some(parent) = &self.namespace(lineage[lineage.len() - 1]).parent {
+            lineage.push(parent);
+        }
+        lineage.reverse();
+        lineage
+    }
+
+    pub fn diagnostic(&self, code: &str) -> Option<&Diagnostic> {
+        self.diagnostics.iter().find(|diagnostic| diagnostic.code == code)
+    }
+}
+
+/// Compares the places of `pids` with the truth; returns how many were placed.
+pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
+    // A namespace that was not read goes by its init: which one is that?
+    let real = |id: &str| match id.strip_prefix("pid:[?") {
+        None => id.to_owned(),
+        Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
+    };
+    let mut placed = 0;
+    for pid in pids {
+        let process = document.process(*pid);
+        let Some(id) = &process.namespace else { continue };
+        placed += 1;
+        let (expected, level) = &truth[pid];
+        assert_eq!(&real(id), expected, "{pid} is in the wrong place");
+        let namespace = document.namespace(id);
+        if namespace.parent.is_some() || *level == 0 {
+            assert_eq!(namespace.level, *level, "{pid}");
+        }
+        if let Some(parent) = &namespace.parent {
+            // Some process of the parent tells whether that is right.
+            let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
+            let (_, (_, above)) = above.expect("a parent with processes");
+            assert_eq!(above + 1, *level, "the parent of {id}");
+        }
+    }
+    placed
+}

@@ -1,0 +1,46 @@
+//! An independent reading of /proc: what pidns says is compared with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A field of `/proc/PID/status`, word by word; empty where the process is gone.
+pub fn status(pid: u32, field: &str) -> Vec<String> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+pub fn nspid(pid: u32) -> Vec<u32> {
+    status(pid, "NSpid").iter().map(|number| number.parse().expect("a PID")).collect()
+}
+
+pub fn comm(pid: u32) -> String {
+    let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&comm).trim_end_matches('\n').to_owned()
+}
+
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    text.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a PID")).collect()
+}
+
+/// Where a link of /proc leads, as text.
+pub fn link(path: impl AsRef<Path>) -> Option<String> {
+    std::fs::read_link(path).ok()?.into_os_string().into_string().ok()
+}
+
+/// The PID namespace of a process, as readlink prints it.
+pub fn namespace_of(pid: u32) -> String {
+    link(format!("/proc/{pid}/ns/pid")).unwrap_or_else(|| panic!("no namespace of {pid}"))
+}
+
+/// Where every process really is, as root reads it: namespace and level.
+pub fn truth() -> BTreeMap<u32, (String, usize)> {
+    let pids = std::fs::read_dir("/proc").unwrap();
+    pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter_map(|pid| {
+            Some((pid, (link(format!("/proc/{pid}/ns/pid"))?, nspid(pid).len().checked_sub(1)?)))
+        })
+        .collect()
+}
