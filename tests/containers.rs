@@ -9,9 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{
-    Cgroup, Document, PIDNS, Running, children, is_root, kill, run, status, stdout, until,
-};
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
 
 const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
 const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
@@ -88,8 +88,8 @@ fn namespace() -> (Running, u32) {
 
 /// Lets the init die and nobody reap it.
 fn make_zombie(parent: &Running, init: u32) {
-    kill(parent.pid(), "STOP");
-    kill(init, "KILL");
+    kill(parent.pid(), Signal::STOP);
+    kill(init, Signal::KILL);
     until("it is a zombie", || status(init, "State").first().is_some_and(|state| state == "Z"));
 }
 
@@ -103,9 +103,7 @@ fn container(document: &Document, init: u32) -> String {
 
 #[test]
 fn the_paths_of_real_cgroups_name_the_containers() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot);
     let cases: [(&[u8], &str); 17] = [
         (b"docker/ID", "docker ID -"),
         (b"system.slice/docker-ID.scope/init.scope", "docker ID -"),
@@ -160,9 +158,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 #[test]
 fn of_several_hierarchies_the_deepest_tells() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot);
     let outer = "docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
     let top = Top::new();
     let (_kind, kind) = namespace();
@@ -186,9 +182,7 @@ fn of_several_hierarchies_the_deepest_tells() {
 
 #[test]
 fn a_terminated_init_keeps_its_container_but_is_in_no_unit() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot);
     let top = Top::new();
     let (docker, docker_init) = namespace();
     let scope = top.place(format!("system.slice/docker-{ID}.scope").as_bytes(), docker_init);
