@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::document::{Invalid, MAX_SIZE};
-use crate::model::{Diagnostic, NotFound, SearchScope, Snapshot};
+use crate::model::{Diagnostic, DiagnosticCode, Hides, NotFound, SearchScope, Snapshot};
 
 /// How a run ended, as its exit status tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,9 @@ impl Coverage {
     /// What a snapshot says of itself.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let hides =
-            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
+        let hides = |it: &Diagnostic| {
+            DiagnosticCode::from_name(&it.code).is_some_and(|code| code.hides() == Hides::Processes)
+        };
         let part = (!snapshot.selected.is_empty()).then_some(Caveat::Part);
         let hidden = snapshot.diagnostics.iter().any(hides);
         let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);

@@ -82,7 +82,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
         mount: own_namespace.or_else(|| lone()?.namespace),
         leaders: &leaders,
         terminated: &terminated,
-        all_seen: !log.hides_processes(),
+        all_seen: !log.hides_inits(),
         is_there: &|process| process::is_there(&procfs, process),
     };
     let mount = infer::infer(&mut processes, &mut namespaces, &known, &mut log);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::collect::log::{Code, DiagnosticLog};
-use crate::model::{Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::collect::log::DiagnosticLog;
+use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// Names whom a terminated init waits for.
 pub fn blockers(
@@ -70,7 +70,7 @@ pub fn blockers(
             to_blame.push(culprit);
         }
         if !to_blame.is_empty() {
-            log.note_as(Code::InitBlocked, message, to_blame);
+            log.note_as(DiagnosticCode::InitBlocked, message, to_blame);
         }
     }
 }

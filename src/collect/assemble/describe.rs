@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use rustix::io::Errno;
 
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs;
 use crate::collect::registry::Registered;
-use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process};
+use crate::model::{
+    DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
+};
 
 /// What the kernel says of every namespace met.
 pub fn describe(
@@ -22,7 +24,7 @@ pub fn describe(
             // Topmost, or the parent is out of sight.
             Some(Err(Errno::PERM)) | None => None,
             Some(Err(errno)) => {
-                log.note(Code::ParentUnreadable, Some(*errno), None);
+                log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
                 None
             }
         };

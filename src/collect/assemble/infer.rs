@@ -22,9 +22,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
-use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{
+    DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process,
+};
 
 /// What the rules go by beside the processes themselves.
 pub struct Known<'a> {
@@ -417,7 +419,7 @@ impl<'a> Groups<'a> {
                 process.evidence = Evidence::Inferred;
             }
             if id.is_none() {
-                log.note(Code::ProcessesAmbiguous, None, Some(pid));
+                log.note(DiagnosticCode::ProcessesAmbiguous, None, Some(pid));
             }
         }
         let mount = self.mount;
@@ -444,10 +446,10 @@ impl<'a> Groups<'a> {
                 namespace.evidence = Evidence::Inferred;
                 // One that was not read at all is told of elsewhere.
                 if id.inode().is_some() {
-                    log.note(Code::ParentsInferred, None, None);
+                    log.note(DiagnosticCode::ParentsInferred, None, None);
                 }
             } else if level.is_some() {
-                log.note(Code::ParentsUnknown, None, None);
+                log.note(DiagnosticCode::ParentsUnknown, None, None);
             }
         }
         mount

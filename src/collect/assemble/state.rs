@@ -18,11 +18,11 @@ use std::collections::{HashMap, HashSet};
 use rustix::io::Errno;
 
 use super::blockers::blockers;
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::proc::had_init;
 use crate::collect::proc::mount::Procfs;
 use crate::collect::registry::{InitHistory, Registered};
-use crate::model::{Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
 /// fixed since Linux 3.8): a /proc of it shows every process.
@@ -49,7 +49,7 @@ pub fn determine_states(
     log: &mut DiagnosticLog,
 ) {
     let lineage = Lineage::new(namespaces);
-    let hides = log.hides_processes();
+    let hides = log.hides_inits();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
         let init = namespace.init.filter(|init| inputs.terminated.contains(init));
@@ -72,7 +72,7 @@ pub fn determine_states(
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
-                log.note_as(Code::StateUnproved, said, None);
+                log.note_as(DiagnosticCode::StateUnproved, said, None);
             }
             // Not read, and told of as such; it has members.
             None => {}

@@ -14,12 +14,11 @@ use rustix::process::PidfdFlags;
 use super::mount::Procfs;
 use super::process_dir::{for_each_task, task_is_exiting};
 use crate::collect::discovery::Discovery;
-use crate::collect::log::Code;
 use crate::collect::nsfs::{self, NamespaceFd, open_namespace};
 use crate::collect::parse;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, open_dir, read_link};
-use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
+use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process, SearchScope};
 
 /// Where a search of one process looks, beside its own namespace.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +76,7 @@ impl HolderSearch<'_> {
             match self.living_thread() {
                 Ok(None) => return Ok(()),
                 Ok(Some((tid, dir))) => leader = (tid, Some(dir)),
-                Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
+                Err(errno) => return self.refused(DiagnosticCode::FdsUnreadable, errno, found),
             }
         }
         let (tid, dir) = (leader.0, leader.1.as_ref().map_or(self.dir, AsFd::as_fd));
@@ -100,7 +99,7 @@ impl HolderSearch<'_> {
             }
             Ok(None) => Ok(()),
             Err(Errno::NOENT) => self.unborn(dir, tid, found),
-            Err(errno) => self.refused(Code::NamespaceUnreadable, errno, found),
+            Err(errno) => self.refused(DiagnosticCode::NamespaceUnreadable, errno, found),
         }
     }
 
@@ -128,10 +127,10 @@ impl HolderSearch<'_> {
             }
             Err(Errno::SRCH) => self.still_there(),
             Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
-                self.refused(Code::NamespaceUnreadable, errno, found)
+                self.refused(DiagnosticCode::NamespaceUnreadable, errno, found)
             }
             Err(_) => {
-                found.pending.note(Code::NascentUnreadable, None, Some(self.process.pid));
+                found.pending.note(DiagnosticCode::NascentUnreadable, None, Some(self.process.pid));
                 Ok(())
             }
         }
@@ -167,7 +166,7 @@ impl HolderSearch<'_> {
         });
         match listed {
             Ok(()) => outcome,
-            Err(errno) => self.refused(Code::NamespaceUnreadable, errno, found),
+            Err(errno) => self.refused(DiagnosticCode::NamespaceUnreadable, errno, found),
         }
     }
 
@@ -188,14 +187,14 @@ impl HolderSearch<'_> {
                 Ok(inode) => found.add_reader(inode, self.process.pid, tid),
                 Err(errno) => {
                     denied = errno == Errno::ACCESS;
-                    self.refused(Code::MountsUnreadable, errno, found)?;
+                    self.refused(DiagnosticCode::MountsUnreadable, errno, found)?;
                 }
             }
         }
         match searches.fds {
             // Links of namespaces and of descriptors are guarded alike (ptrace
             // access), so that there is no use in listing the latter.
-            true if denied => self.refused(Code::FdsUnreadable, Errno::ACCESS, found),
+            true if denied => self.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, found),
             true => self.fds(dir, found),
             false => Ok(()),
         }
@@ -205,14 +204,14 @@ impl HolderSearch<'_> {
     fn fds(&self, dir: BorrowedFd<'_>, found: &mut Discovery) -> Result<()> {
         let table = match open_dir(dir, c"fd") {
             Ok(table) => table,
-            Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
+            Err(errno) => return self.refused(DiagnosticCode::FdsUnreadable, errno, found),
         };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(&table, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
+                Err(errno) => return self.refused(DiagnosticCode::FdsUnreadable, errno, found),
             };
             let name = entry.file_name();
             if name.to_bytes().first() == Some(&b'.') {
@@ -223,7 +222,7 @@ impl HolderSearch<'_> {
             let inode = match read_link(table.as_fd(), name, &mut link) {
                 Ok(link) => parse::namespace_link(link, "pid"),
                 Err(errno) if is_gone(errno) => None,
-                Err(errno) => return self.refused(Code::FdsUnreadable, errno, found),
+                Err(errno) => return self.refused(DiagnosticCode::FdsUnreadable, errno, found),
             };
             if let (Some(inode), Some(fd)) = (inode, parse::entry(name.to_bytes())) {
                 let holder =
@@ -252,7 +251,11 @@ impl HolderSearch<'_> {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => return,
             Err(errno) => {
-                found.pending.note(Code::NamespaceUnopened, Some(errno), Some(self.process.pid));
+                found.pending.note(
+                    DiagnosticCode::NamespaceUnopened,
+                    Some(errno),
+                    Some(self.process.pid),
+                );
             }
         }
         found.holders.push((inode, holder));
@@ -270,7 +273,7 @@ impl HolderSearch<'_> {
     }
 
     /// Something was refused, unless that only says that the process is gone.
-    fn refused(&self, code: Code, errno: Errno, found: &mut Discovery) -> Result<()> {
+    fn refused(&self, code: DiagnosticCode, errno: Errno, found: &mut Discovery) -> Result<()> {
         self.still_there()?;
         // It is there and yet has none: it is on its way out.
         if !is_gone(errno) {

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{READ, file_system, namespace_link, read, read_link};
 use crate::error::Error;
-use crate::model::{NamespaceId, Pid};
+use crate::model::{DiagnosticCode, NamespaceId, Pid};
 
 /// File system type of procfs, `PROC_SUPER_MAGIC` of `statfs(2)`.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
@@ -103,12 +103,12 @@ impl Procfs {
             Some(Some(hide))
                 if hide.unlisted && !hide.exempt_gid.is_some_and(viewer_is_in_group) =>
             {
-                log.note(Code::ProcessesHidden, None, None);
+                log.note(DiagnosticCode::ProcessesHidden, None, None);
             }
             Some(_) => {}
             // Mounted where this viewer does not see the mount.
             None => log.note_as(
-                Code::ProcessesHidden,
+                DiagnosticCode::ProcessesHidden,
                 "cannot tell whether this /proc hides processes (hidepid)".to_owned(),
                 None,
             ),

@@ -12,12 +12,11 @@ use rustix::io::{Errno, Result};
 use super::mount::Procfs;
 use super::process_dir::{ProcessDir, for_each_task};
 use crate::collect::discovery::Discovery;
-use crate::collect::log::Code;
 use crate::collect::nsfs::NamespaceFd;
 use crate::collect::parse::{self, NamespaceMount};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, read};
-use crate::model::{Holder, Pid};
+use crate::model::{DiagnosticCode, Holder, Pid};
 
 /// Reads the mount table of each mount namespace once.
 pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Discovery) {
@@ -46,7 +45,7 @@ pub fn mounts(procfs: &Procfs, registry: &NamespaceRegistry, found: &mut Discove
             }
         }
         if let Some((errno, pid)) = refused {
-            found.log.note(Code::MountsUnreadable, errno, Some(pid));
+            found.log.note(DiagnosticCode::MountsUnreadable, errno, Some(pid));
         }
     }
 }
@@ -101,7 +100,7 @@ fn mounts_of(
         match registry.pin(mount.inode, InitHistory::Unknown, open, || is_listed(dir, &mount)) {
             Ok(()) => {}
             Err(errno) if is_gone(errno) => continue,
-            Err(errno) => found.log.note(Code::NamespaceUnopened, Some(errno), Some(pid)),
+            Err(errno) => found.log.note(DiagnosticCode::NamespaceUnopened, Some(errno), Some(pid)),
         }
         found.holders.push((mount.inode, Holder::Mount { path, mount_namespace }));
     }

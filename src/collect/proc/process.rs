@@ -16,12 +16,12 @@ use super::process_dir::{ProcessDir, for_each_task, own_link, task_is_exiting};
 use super::walk::Scan;
 use crate::collect::assemble::containers;
 use crate::collect::discovery::Discovery;
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::InitHistory;
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
-use crate::model::{Evidence, NamespaceId, Pid, Process};
+use crate::model::{DiagnosticCode, Evidence, NamespaceId, Pid, Process};
 
 /// One thread of a scan, with its buffers.
 pub struct Worker<'a> {
@@ -47,7 +47,11 @@ impl<'a> Worker<'a> {
                 Err(errno) => {
                     self.found.pending = DiagnosticLog::default();
                     if !is_gone(errno) {
-                        self.found.log.note(Code::ProcessUnreadable, Some(errno), Some(pid));
+                        self.found.log.note(
+                            DiagnosticCode::ProcessUnreadable,
+                            Some(errno),
+                            Some(pid),
+                        );
                     }
                 }
             }
@@ -90,7 +94,11 @@ impl<'a> Worker<'a> {
             Ok(namespace) => namespace,
             // Refused, as status shows that it is still there.
             Err(errno) => {
-                self.found.pending.note(Code::NamespaceUnreadable, Some(errno), Some(pid));
+                self.found.pending.note(
+                    DiagnosticCode::NamespaceUnreadable,
+                    Some(errno),
+                    Some(pid),
+                );
                 self.found.leaders.insert(pid, parse::leaders(&self.buffer));
                 None
             }
@@ -109,12 +117,16 @@ impl<'a> Worker<'a> {
                 Ok(()) => is_pinned = true,
                 Err(errno) if is_gone(errno) => return Err(errno),
                 Err(errno) => {
-                    self.found.pending.note(Code::NamespaceUnopened, Some(errno), Some(pid));
+                    self.found.pending.note(
+                        DiagnosticCode::NamespaceUnopened,
+                        Some(errno),
+                        Some(pid),
+                    );
                 }
             }
         }
         if status.nspid.is_empty() {
-            self.found.pending.note(Code::NspidUnavailable, None, Some(pid));
+            self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
         }
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
