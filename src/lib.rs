@@ -142,7 +142,7 @@ fn handle(
 fn read(origin: &Origin, request: impl FnOnce() -> Request) -> Result<Snapshot, Error> {
     match &origin.file {
         Some(path) => replay(path),
-        None => collect::collect(&request()),
+        None => Ok(collect::collect(&request())?),
     }
 }
 

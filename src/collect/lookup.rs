@@ -12,11 +12,11 @@ use std::path::Path;
 use rustix::fs::{self, CWD, Mode, OFlags, RawDir};
 use rustix::io::{Errno, Result as SysResult};
 
+use super::error::Error;
 use super::nsfs::{NamespaceFd, open_namespace};
 use super::parse;
 use super::proc::mount::Procfs;
 use super::sys::{is_gone, namespace_link, open, open_dir, read_record};
-use crate::error::Error;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
 /// A namespace that the user named. Where that was by a file, it is held open:
@@ -40,7 +40,7 @@ impl NamespaceHandle {
     /// # Errors
     /// It cannot be opened, or is no PID namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
-        let failed = |source: Errno| Error::Read { path: path.to_owned(), source: source.into() };
+        let failed = |errno: Errno| Error::read(path, errno);
         // A path alone, so that nothing else (a device, a FIFO) is opened.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;

@@ -22,8 +22,6 @@
 //! - buildkit: `/buildkit/ID`, below docker `/docker/buildkit/ID`,
 //!   <https://github.com/moby/buildkit> (`--oci-cgroup-parent`).
 
-use crate::collect::proc::process_dir::ProcessDir;
-use crate::collect::sys::read;
 use crate::model::Container;
 
 /// `PREFIX-ID.scope`, `SLICE:PREFIX:ID` or `PREFIX-ID` with an ID of 64
@@ -47,14 +45,6 @@ const PARENTS: [(&str, &str, bool); 6] = [
     ("lxc", "lxc", false),
     ("lxc.payload", "lxc", false),
 ];
-
-/// Reads the container of a process; `None` where there is none, or its
-/// cgroups may not be read.
-pub fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
-    let (dir, name) = place.name(c"cgroup");
-    read(dir, name, buffer).ok()?;
-    of_cgroups(buffer)
-}
 
 /// The container that `/proc/PID/cgroup` names (`cgroups(7)`), of version 1, 2
 /// or both: the innermost of the first hierarchy that names any.

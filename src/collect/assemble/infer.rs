@@ -35,7 +35,7 @@ pub struct Known<'a> {
     /// Leaders of processes whose namespace was not read.
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// Inits that have terminated.
-    pub terminated: &'a [Pid],
+    pub terminated: &'a HashSet<Pid>,
     /// Whether no process is hidden, so that an init that was not seen has vanished.
     pub all_seen: bool,
     /// Whether a process is still there, after all were read. The kernel keeps

@@ -17,12 +17,10 @@ use std::collections::{HashMap, HashSet};
 
 use rustix::io::Errno;
 
-use super::blockers::blockers;
+use crate::collect::discovery::Source;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::proc::had_init;
-use crate::collect::proc::mount::Procfs;
 use crate::collect::registry::{InitHistory, Registered};
-use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
 /// fixed since Linux 3.8): a /proc of it shows every process.
@@ -30,16 +28,14 @@ const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 
 /// What the proofs go by.
 pub struct StateInputs<'a> {
-    /// The /proc that was read.
-    pub procfs: &'a Procfs,
-    /// The namespace that its numbers are of.
+    /// Whom to ask for a proof.
+    pub source: &'a dyn Source,
+    /// The namespace of the /proc whose numbers the processes are in.
     pub mount: Option<NamespaceId>,
     /// The namespaces met, by inode.
     pub registered: &'a HashMap<u64, Registered>,
     /// Inits that have terminated.
-    pub terminated: &'a [Pid],
-    /// The processes, by PID.
-    pub processes: &'a [Process],
+    pub terminated: &'a HashSet<Pid>,
 }
 
 /// Sets the state of every namespace; their inits are known.
@@ -49,7 +45,7 @@ pub fn determine_states(
     log: &mut DiagnosticLog,
 ) {
     let lineage = Lineage::new(namespaces);
-    let hides = log.hides_inits();
+    let hides_inits = log.hides_inits();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
         let init = namespace.init.filter(|init| inputs.terminated.contains(init));
@@ -68,7 +64,7 @@ pub fn determine_states(
         let registered = namespace.id.inode().and_then(|inode| inputs.registered.get(&inode));
         let shown = Some(INITIAL) == inputs.mount
             || inputs.mount.is_some_and(|mount| lineage.is_within(namespace.id, mount));
-        match registered.map(|registered| prove(registered, shown, hides, inputs.procfs)) {
+        match registered.map(|registered| prove(registered, shown, hides_inits, inputs.source)) {
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
@@ -78,22 +74,20 @@ pub fn determine_states(
             None => {}
         }
     }
-    blockers(namespaces, &lineage, inputs.processes, log);
 }
 
 /// The state of a namespace whose init is not listed; `None` without a proof.
 fn prove(
     registered: &Registered,
     shown: bool,
-    hides: bool,
-    procfs: &Procfs,
+    hides_inits: bool,
+    source: &dyn Source,
 ) -> Option<NamespaceState> {
-    let asked =
-        registered.fd.as_ref().filter(|_| procfs.own).map(|fd| fd.tgid_from_pidns(Pid::INIT));
-    if matches!(asked, Some(Ok(_))) {
+    let init = registered.fd.as_ref().map(|fd| source.init_of(fd));
+    if matches!(init, Some(Ok(_))) {
         return Some(NamespaceState::Live);
     }
-    let absent = shown && (!hides || asked == Some(Err(Errno::SRCH)));
+    let absent = shown && (!hides_inits || init == Some(Err(Errno::SRCH)));
     if !absent {
         return None;
     }
@@ -101,7 +95,7 @@ fn prove(
         InitHistory::Existed => Some(NamespaceState::Dead),
         // It may have come and gone since.
         InitHistory::NoneYet | InitHistory::Unknown => {
-            match had_init(registered.fd.as_ref()?, procfs) {
+            match source.had_init(registered.fd.as_ref()?) {
                 Some(true) => Some(NamespaceState::Dead),
                 Some(false) => Some(NamespaceState::Nascent),
                 None => (registered.init_history == InitHistory::NoneYet)
