@@ -299,7 +299,7 @@ fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process 
         // kernel itself shows in place of one that it cannot name.
         uid: status.uid.unwrap_or(65534),
         user: None,
-        threads: None,
+        threads: status.threads,
         start_time: None,
         kernel_thread,
         evidence: Evidence::Kernel,
