@@ -129,29 +129,12 @@ impl DiagnosticLog {
     }
 }
 
-/// The name of an error (`errno(3)`) that reading /proc or an ioctl on nsfs
-/// may give, or its number.
+/// The name of an error (`errno(3)`), or its number where it has none.
 fn errno_name(raw: i32) -> String {
-    let name = match Errno::from_raw_os_error(raw) {
-        Errno::ACCESS => "EACCES",
-        Errno::BADF => "EBADF",
-        Errno::INVAL => "EINVAL",
-        Errno::IO => "EIO",
-        Errno::LOOP => "ELOOP",
-        Errno::MFILE => "EMFILE",
-        Errno::NFILE => "ENFILE",
-        Errno::NOENT => "ENOENT",
-        Errno::NOMEM => "ENOMEM",
-        Errno::NOSYS => "ENOSYS",
-        Errno::NOTDIR => "ENOTDIR",
-        Errno::NOTTY => "ENOTTY",
-        Errno::PERM => "EPERM",
-        Errno::SRCH => "ESRCH",
-        Errno::STALE => "ESTALE",
-        Errno::XDEV => "EXDEV",
-        _ => return raw.to_string(),
-    };
-    name.to_owned()
+    match nix::errno::Errno::from_raw(raw) {
+        nix::errno::Errno::UnknownErrno => raw.to_string(),
+        errno => format!("{errno:?}"),
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +171,13 @@ mod tests {
         log.note_as(DiagnosticCode::InitBlocked, "init 6 waits".to_owned(), Pid::new(9));
         assert!(log.is_complete());
         assert_eq!(log.into_diagnostics("")[0].message, "init 6 waits");
+    }
+
+    #[test]
+    fn an_error_has_its_name_or_else_its_number() {
+        assert_eq!(errno_name(Errno::SRCH.raw_os_error()), "ESRCH");
+        assert_eq!(errno_name(Errno::TIMEDOUT.raw_os_error()), "ETIMEDOUT");
+        assert_eq!(errno_name(4000), "4000");
     }
 
     #[test]
