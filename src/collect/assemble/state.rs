@@ -1,17 +1,17 @@
-//! Whether a namespace is live, dead or nascent, by proof.
+//! Whether a namespace is live, dead or nascent, by proof. Why a dead one does
+//! not go is not decided here.
 //!
 //! A namespace is dead once its init has terminated: from then on the kernel
 //! gives out no PID in it (`zap_pid_ns_processes`). Three cases look different
 //! from outside:
 //!
 //! - The init is listed, and all of its threads have `PF_EXITING`: it is a
-//!   zombie that nobody has reaped yet, or (not a zombie) still waits for the
-//!   last of its members to be reaped. If that is a zombie itself, its parent
-//!   is outside, where the kernel cannot reap it: that parent is to blame.
-//! - The init is not listed, though everything in the namespace would be, and
-//!   the namespace is known to have had one.
-//! - Nobody says whether it ever had one: a thread of our own, put where its
-//!   children would be born there, is shown a link only if it had.
+//!   zombie that has not been reaped yet, or (not a zombie) it still waits for
+//!   the last members of the namespace to be reaped.
+//! - The init is not listed, though this /proc shows every process of the
+//!   namespace, and the namespace is known to have had an init.
+//! - The init is not listed, and nothing says whether the namespace ever had
+//!   one. The source may be able to find that out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,9 +26,9 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 /// fixed since Linux 3.8): a /proc of it shows every process.
 const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 
-/// What the proofs go by.
+/// What the proofs are made from.
 pub struct StateInputs<'a> {
-    /// Whom to ask for a proof.
+    /// The source, which is asked where the discovery does not tell.
     pub source: &'a dyn Source,
     /// The namespace of the /proc whose numbers the processes are in.
     pub mount: Option<NamespaceId>,
@@ -52,7 +52,8 @@ pub fn determine_states(
         if init.is_some() {
             namespace.state = NamespaceState::Dead;
         } else {
-            // Whatever it is nested in lives: an init takes all below with it.
+            // Every ancestor lives, too: when an init terminates, the kernel
+            // kills all processes in the namespaces below.
             live.extend(lineage.climb(namespace.id));
         }
     }
@@ -70,7 +71,7 @@ pub fn determine_states(
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
                 log.note_as(DiagnosticCode::StateUnproved, said, None);
             }
-            // Not read, and told of as such; it has members.
+            // It was inferred, so it has members, and diagnostics tell of it.
             None => {}
         }
     }
@@ -93,7 +94,7 @@ fn prove(
     }
     match registered.init_history {
         InitHistory::Existed => Some(NamespaceState::Dead),
-        // It may have come and gone since.
+        // An init may have come and gone since it was met.
         InitHistory::NoneYet | InitHistory::Unknown => {
             match source.had_init(registered.fd.as_ref()?) {
                 Some(true) => Some(NamespaceState::Dead),
