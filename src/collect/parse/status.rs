@@ -1,4 +1,4 @@
-//! `/proc/PID/status` (`proc_pid_status(5)`).
+//! `/proc/PID/status` (`proc_pid_status(5)`). Other files do not enter.
 //!
 //! This is the hottest loop of pidns in user space: every line that is not
 //! looked at is time saved.
@@ -10,7 +10,7 @@ use memchr::memchr_iter;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::{number, numbers, words};
+use super::number::{number, numbers, words};
 use crate::model::{MAX_LEVEL, Nspid, Pid};
 
 /// What pidns wants of `/proc/PID/status` (`proc_pid_status(5)`).
@@ -35,8 +35,8 @@ pub struct Status {
     pub threads: Option<NonZeroU32>,
 }
 
-/// Reads `/proc/PID/status`. Of a field that comes twice the first counts; a
-/// number that is none, or too large, is absent.
+/// Reads `/proc/PID/status`. If a field comes twice, the first one counts. A
+/// number that is malformed or too large counts as absent.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -47,7 +47,7 @@ pub fn status(bytes: &[u8]) -> Status {
         let line = &bytes[start..end];
         start = end + 1;
         match line {
-            // One tab follows the colon; all else is the name, spaces and all.
+            // One tab follows the colon; all that follows is the name, with any spaces.
             [b'N', b'a', b'm', b'e', b':', value @ ..] if first(0) => {
                 status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value));
             }
@@ -97,8 +97,8 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// The PIDs of every level, or none at all where any of them is no PID: half
-/// of the truth would pass for the whole.
+/// The PIDs of every level, or none at all if any of them is no PID: those that
+/// are left would look like all there are.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -119,7 +119,8 @@ pub struct Leaders {
     pub group: Option<Pid>,
 }
 
-/// Reads the leaders in `/proc/PID/status`, which only few need to know.
+/// Reads the leaders in `/proc/PID/status`. They are needed only of processes
+/// whose namespace link may not be read, so [`status`] passes over them.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let field = |name: &[u8]| {
@@ -129,7 +130,8 @@ pub fn leaders(status: &[u8]) -> Leaders {
     Leaders { session: field(b"NSsid:"), group: field(b"NSpgid:") }
 }
 
-/// The outermost number of a leader that is not 0 at the innermost level.
+/// The outermost PID of a leader whose innermost number is not 0, which stands
+/// for a leader without a PID in the process's own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
@@ -138,7 +140,7 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
 }
 
 /// A name as status shows it: newline and backslash are escaped, nothing else
-/// is, and all bytes but those and NUL may occur.
+/// is, and every byte other than these and NUL may occur.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
         return text(escaped);
