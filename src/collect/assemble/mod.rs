@@ -115,3 +115,80 @@ fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
         namespace.holders.dedup();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rustix::io::{Errno, Result as SysResult};
+
+    use super::*;
+    use crate::collect::error::Error;
+    use crate::collect::log::DiagnosticLog;
+    use crate::collect::nsfs::NamespaceFd;
+    use crate::model::{Evidence, Host, NamespaceState, SearchScope};
+    use crate::testing::process;
+
+    /// A source that can tell nothing beyond what it has handed over.
+    struct Silent;
+
+    impl Source for Silent {
+        fn discover(
+            &self,
+            _: &BTreeSet<SearchScope>,
+            _: &NamespaceRegistry,
+        ) -> Result<Discovery, Error> {
+            Err(Error::NotProcfs("/nowhere".into()))
+        }
+
+        fn is_there(&self, _: &Process) -> bool {
+            true
+        }
+
+        fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
+            Err(Errno::NOTTY)
+        }
+
+        fn had_init(&self, _: &NamespaceFd) -> Option<bool> {
+            None
+        }
+    }
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
+    #[test]
+    fn a_discovery_is_enough_to_assemble_a_snapshot() {
+        let mut processes =
+            vec![process(&[1], None), process(&[6, 1], None), process(&[7, 2], None)];
+        for (child, parent) in [(1, 1), (2, 6)] {
+            processes[child].ppid = Pid::new(parent);
+        }
+        let discovery = Discovery {
+            procfs: Procfs { path: "/elsewhere".to_owned(), own: false, namespace: None },
+            searched: BTreeSet::from([SearchScope::Processes]),
+            host: Host::default(),
+            viewer_may_trace_all: false,
+            processes,
+            leaders: HashMap::new(),
+            cgroups: HashMap::from([(pid(6), b"0::/lxc.payload.web\n".to_vec())]),
+            terminated: HashSet::from([pid(6)]),
+            holders: vec![(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 })],
+            log: DiagnosticLog::default(),
+        };
+        let registry = NamespaceRegistry::default();
+        let snapshot = assemble(&Silent, registry, discovery, "now".to_owned());
+        let [outer, inner] = snapshot.namespaces.as_slice() else {
+            panic!("{:?}", snapshot.namespaces)
+        };
+        assert_eq!(snapshot.procfs.namespace, Some(outer.id));
+        assert_eq!(outer.id, NamespaceId::Unread(pid(1)));
+        assert_eq!((inner.id, inner.parent), (NamespaceId::Unread(pid(6)), Some(outer.id)));
+        assert_eq!((inner.init, inner.state), (Some(pid(6)), NamespaceState::Dead));
+        assert_eq!(inner.container.as_ref().map(|it| it.id.as_str()), Some("web"));
+        assert_eq!((inner.evidence, inner.holders.len()), (Evidence::Inferred, 0));
+        let placed: Vec<_> = snapshot.processes.iter().filter_map(|it| it.namespace).collect();
+        assert_eq!(placed, [outer.id, inner.id, inner.id]);
+    }
+}
