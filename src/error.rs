@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::collect;
 use crate::document::{Invalid, MAX_SIZE};
 use crate::exit::Exit;
 use crate::model::NotFound;
@@ -35,10 +36,8 @@ pub enum Error {
     },
     /// A file is larger than any document.
     TooLarge(PathBuf),
-    /// The directory given is no procfs.
-    NotProcfs(PathBuf),
-    /// The file given is no PID namespace.
-    NotNamespace(PathBuf),
+    /// The live kernel could not be read.
+    Collect(collect::Error),
     /// What was looked for is not there.
     NotFound {
         /// What that is.
@@ -66,11 +65,16 @@ impl Error {
             | Self::Read { .. }
             | Self::Invalid { .. }
             | Self::TooLarge(_)
-            | Self::NotProcfs(_)
-            | Self::NotNamespace(_)
+            | Self::Collect(_)
             | Self::Write(_) => Exit::Trouble,
             Self::NotFound { .. } => Exit::No,
         }
+    }
+}
+
+impl From<collect::Error> for Error {
+    fn from(error: collect::Error) -> Self {
+        Self::Collect(error)
     }
 }
 
@@ -84,12 +88,7 @@ impl fmt::Display for Error {
                 let limit = MAX_SIZE >> 20;
                 write!(f, "cannot use {}: larger than {limit} MiB", path.display())
             }
-            Self::NotProcfs(path) => {
-                write!(f, "cannot read {}: not a procfs mount", path.display())
-            }
-            Self::NotNamespace(path) => {
-                write!(f, "cannot use {}: not a PID namespace", path.display())
-            }
+            Self::Collect(error) => error.fmt(f),
             Self::NotFound { no, caveat: None } => no.fmt(f),
             Self::NotFound { no, caveat: Some(Caveat::Incomplete) } => {
                 write!(f, "{no} in this view, which is incomplete")
@@ -107,11 +106,8 @@ impl StdError for Error {
         match self {
             Self::Read { source, .. } | Self::Write(source) => Some(source),
             Self::Invalid { source, .. } => Some(source),
-            Self::Usage(_)
-            | Self::TooLarge(_)
-            | Self::NotProcfs(_)
-            | Self::NotNamespace(_)
-            | Self::NotFound { .. } => None,
+            Self::Collect(error) => error.source(),
+            Self::Usage(_) | Self::TooLarge(_) | Self::NotFound { .. } => None,
         }
     }
 }

@@ -164,3 +164,11 @@ fn the_schema_refuses_what_is_not_as_it_says() {
     later["namespaces"][0]["colour"] = "green".into();
     assert_eq!(schema_errors(&later), Vec::<String>::new(), "room for a later 1.x");
 }
+
+#[test]
+fn the_schema_names_every_code_of_a_diagnostic() {
+    let schema = stdout(&pidns(&["schema"]));
+    for code in pidns::model::DiagnosticCode::ALL {
+        assert!(schema.contains(code.name()), "{}", code.name());
+    }
+}

@@ -1,9 +1,9 @@
-//! Asks the kernel what a PID is called elsewhere, without a scan: a few
-//! system calls, however many processes there are.
+//! Asks the kernel for a process's PID in another namespace, without a scan: a
+//! few system calls, however many processes there are.
 //!
-//! The kernel speaks of the caller's numbers, so this takes a /proc of the
-//! viewer's own, and the ioctls of Linux 6.11. Whatever it does not serve is
-//! left to a scan, which has the same answer.
+//! The kernel takes and gives numbers of the caller's namespace, so this needs
+//! a /proc of the viewer's own, and the ioctls of Linux 6.11. Whatever the
+//! kernel does not answer so is left to a scan, which gives the same answer.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
@@ -12,15 +12,15 @@ use std::path::Path;
 use rustix::fs::{self, CWD, Mode, OFlags, RawDir};
 use rustix::io::{Errno, Result as SysResult};
 
+use super::error::Error;
 use super::nsfs::{NamespaceFd, open_namespace};
 use super::parse;
 use super::proc::mount::Procfs;
 use super::sys::{is_gone, namespace_link, open, open_dir, read_record};
-use crate::error::Error;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
-/// A namespace that the user named. Where that was by a file, it is held open:
-/// its inode cannot come to mean another one.
+/// A namespace that the user named. Where that was by a file, it is kept open,
+/// so that its inode number cannot be given to another namespace.
 #[derive(Debug)]
 pub struct NamespaceHandle {
     /// Which it is.
@@ -40,8 +40,8 @@ impl NamespaceHandle {
     /// # Errors
     /// It cannot be opened, or is no PID namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
-        let failed = |source: Errno| Error::Read { path: path.to_owned(), source: source.into() };
-        // A path alone, so that nothing else (a device, a FIFO) is opened.
+        let failed = |errno: Errno| Error::read(path, errno);
+        // As a path alone: if the file is a device or a FIFO, it is not opened.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         match NamespaceFd::reopen(&opened) {
@@ -72,22 +72,22 @@ pub fn translate(
     let kernel = Kernel { procfs, own };
     Ok(match kernel.translate(pid, from, to) {
         Ok(translation) => Some(Ok(translation)),
-        Err(Failure::No(no)) => Some(Err(no)),
-        Err(Failure::Unserved) => None,
+        Err(Failure::NotFound(no)) => Some(Err(no)),
+        Err(Failure::NeedsScan) => None,
     })
 }
 
-/// Why the kernel did not give an answer at once.
+/// Why there is no translation.
 enum Failure {
-    /// That is the answer.
-    No(NotFound),
-    /// It takes a scan.
-    Unserved,
+    /// There is no such process or namespace, or it is not visible there.
+    NotFound(NotFound),
+    /// The kernel does not tell; a scan may.
+    NeedsScan,
 }
 
 impl From<Errno> for Failure {
     fn from(_: Errno) -> Self {
-        Self::Unserved
+        Self::NeedsScan
     }
 }
 
@@ -105,19 +105,20 @@ impl Kernel {
         to: Option<&NamespaceHandle>,
     ) -> Result<Translation, Failure> {
         let inward = from.is_none() && to.is_none();
-        // Held to the end, so that their numbers remain theirs. What is wrong
-        // with `to` matters only if the process is there.
+        // Both stay open to the end, so that their inode numbers remain theirs.
+        // An error of `to` is kept back: that there is no such process counts more.
         let (from, to) = (self.open(from)?, self.open(to));
         let namespace = from.as_ref().map(id);
         let home = from.as_ref().unwrap_or(&self.own);
-        let missing = || Failure::No(NotFound::Process { pid, namespace });
+        let missing = || Failure::NotFound(NotFound::Process { pid, namespace });
         let known = match home.tgid_from_pidns(pid) {
             Ok(known) => known,
             Err(Errno::SRCH) => return Err(missing()),
             Err(errno) => return Err(errno.into()),
         };
-        // Open from here on, it shows whether all that follows is of one
-        // process. A thread's number would be taken as well, but means none.
+        // If this file can still be read at the end, all that was asked in
+        // between was of one process. The ioctls take a thread's number as
+        // well, but such a number stands for no process.
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
         match home.tgid_in_pidns(known) {
             Ok(again) if again == pid => {}
@@ -132,25 +133,30 @@ impl Kernel {
             Err(errno) => return Err(errno.into()),
         }
         let nspid = parse::status(&text).nspid;
-        // Among the viewer's own no link is needed, which may be refused.
+        // A member of the viewer's own namespace is placed without its link,
+        // which may be refused.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
-            return Err(Failure::Unserved);
+            return Err(Failure::NeedsScan);
         }
         let levels: Vec<_> = namespaces
             .into_iter()
             .zip(nspid)
             .map(|(namespace, pid)| Level { namespace: Some(namespace), pid })
             .collect();
-        let wanted = match to?.as_ref().map(id) {
-            None if inward => levels.last(),
-            None => levels.first(),
-            Some(to) => {
-                let level = levels.iter().find(|level| level.namespace == Some(to));
-                Some(level.ok_or(Failure::No(NotFound::NotVisible { pid: known, namespace: to }))?)
-            }
-        };
-        let to = *wanted.ok_or(Failure::Unserved)?;
+        let wanted =
+            match to?.as_ref().map(id) {
+                None if inward => levels.last(),
+                None => levels.first(),
+                Some(to) => {
+                    let level = levels.iter().find(|level| level.namespace == Some(to));
+                    Some(level.ok_or(Failure::NotFound(NotFound::NotVisible {
+                        pid: known,
+                        namespace: to,
+                    }))?)
+                }
+            };
+        let to = *wanted.ok_or(Failure::NeedsScan)?;
         let from = Some(namespace.unwrap_or(id(&self.own)));
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
@@ -175,9 +181,9 @@ impl Kernel {
             (Some(file), _) => file.try_clone()?,
             (None, NamespaceRef::Of(pid)) => self.namespace_of(pid)?,
             (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.search(inode)?,
-            (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::Unserved),
+            (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::NeedsScan),
         };
-        // The viewer's own or below it: a scan shows no others.
+        // It must be the viewer's own or below it, as a scan shows no others.
         let mut above = opened.try_clone()?;
         while above.inode() != self.own.inode() {
             above = above.parent()?;
@@ -185,14 +191,15 @@ impl Kernel {
         Ok(Some(opened))
     }
 
-    /// Looks for a namespace by its inode: there is no other way to open it.
-    /// Links are read until one leads there, which is a quarter of a scan at worst.
+    /// Opens a namespace by its inode. There is no other way than to read the
+    /// links of processes until one leads there, which costs at worst a quarter
+    /// of a scan.
     fn search(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
         }
         let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        // A descriptor of its own, which reads from the beginning.
+        // A descriptor of its own, as it has a position of its own.
         let mut entries = RawDir::new(open_dir(self.procfs.fd(), c".")?, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -206,14 +213,14 @@ impl Kernel {
                 return Ok(found);
             }
         }
-        Err(Failure::Unserved)
+        Err(Failure::NeedsScan)
     }
 
     fn namespace_of(&self, pid: Pid) -> Result<NamespaceFd, Failure> {
         match self.own.tgid_in_pidns(pid) {
             Ok(leader) if leader == pid => {}
             Ok(_) | Err(Errno::SRCH) => {
-                return Err(Failure::No(NotFound::Process { pid, namespace: None }));
+                return Err(Failure::NotFound(NotFound::Process { pid, namespace: None }));
             }
             Err(errno) => return Err(errno.into()),
         }

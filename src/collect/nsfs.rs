@@ -1,8 +1,9 @@
 //! Namespace file descriptors and the ioctls on them (`ioctl_nsfs(2)`): the
-//! one module with `unsafe` code.
+//! one module with `unsafe` code. Which namespace is asked what, and when, is
+//! for the callers.
 //!
-//! An open descriptor keeps its namespace in being, and so its inode number
-//! from being reused. What is asked of whom, and when, belongs to the callers.
+//! An open descriptor keeps its namespace alive, and its inode number from
+//! being given to another one.
 
 #![allow(unsafe_code)]
 
@@ -31,7 +32,7 @@ const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
 /// What `NS_GET_NSTYPE` says of a PID namespace, `CLONE_NEWPID`.
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-/// An open namespace. It holds that namespace in being.
+/// An open namespace, which stays alive as long as it is open.
 #[derive(Debug)]
 pub struct NamespaceFd {
     fd: OwnedFd,

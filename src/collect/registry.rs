@@ -1,10 +1,12 @@
-//! The namespaces met so far, one open descriptor each.
+//! The namespaces met so far, one open descriptor each. Where they are met is
+//! up to the source; what they are like is asked elsewhere.
 //!
-//! An inode number is free again as soon as its namespace dies, so a
-//! descriptor is held from first sight to the end of the scan: as long as it
-//! is open, whatever else shows this number is this namespace. nsfs is one
-//! file system with one device number, which makes the number in the text of
-//! a link as good as device and inode.
+//! An inode number may be given to another namespace as soon as its own has
+//! gone. So each namespace is pinned: its descriptor is kept open from first
+//! sight until the snapshot is done, and until then whatever shows that
+//! number shows that namespace. nsfs is one file system with one device
+//! number, so the inode number in the text of a link identifies a namespace
+//! as well as device and inode do.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,26 +16,26 @@ use rustix::io::{Errno, Result};
 
 use super::nsfs::NamespaceFd;
 
-/// What the way a namespace was met says of its life so far.
+/// Whether a namespace has had an init, as far as the way it was met tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Nothing: by an open descriptor or a mount.
+    /// Unknown: it was met by an open descriptor or a mount.
     #[default]
     Unknown,
-    /// It has no first process yet: a process has it for its children, and
-    /// the kernel has no link for it.
+    /// It has had none yet: a process has it for its children, and the kernel
+    /// shows no link to it.
     NoneYet,
-    /// It had a first process: `ns/pid` leads to it, or `pid_for_children`
-    /// does, which the kernel does not show earlier.
+    /// It has had one: `ns/pid` leads to it, or `pid_for_children` does, which
+    /// the kernel does not show before there is an init.
     Existed,
 }
 
 /// A namespace that was met.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// It, unless it could not be opened.
+    /// Its descriptor, unless it could not be opened.
     pub fd: Option<NamespaceFd>,
-    /// The most telling way in which it was met.
+    /// The most that any way in which it was met told.
     pub init_history: InitHistory,
 }
 
@@ -44,15 +46,15 @@ pub struct NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Makes sure that the namespace with that inode is held, by `open` if it
-    /// was not before. The caller has just read `inode` from a link; where the
-    /// namespace is held already, `shows` must say that the link still shows
-    /// it: between the two it may have died, and its number been given to the
-    /// one that is held.
+    /// Pins the namespace with that inode, with a descriptor from `open` if it
+    /// is not pinned yet. The caller has just read `inode` from a link. If a
+    /// namespace of that number is pinned already, `shows` must say whether the
+    /// link still shows the number: the link's own namespace may have died
+    /// before, and its number have been given to the one that is pinned.
     ///
     /// # Errors
-    /// What `open` says; `ESRCH` where the link leads elsewhere by now. For
-    /// other reasons than having vanished, the namespace counts as met.
+    /// What `open` says; `ESRCH` where the link leads elsewhere by now. Unless
+    /// the error says that it has vanished, the namespace counts as met.
     pub fn pin(
         &self,
         inode: u64,
@@ -64,8 +66,8 @@ impl NamespaceRegistry {
         if is_pinned && !shows() {
             return Err(Errno::SRCH);
         }
-        // Outside the lock: two threads may both open it, and one of the
-        // descriptors is dropped.
+        // Opened outside the lock. Two threads may both open it; one of the
+        // descriptors is then dropped.
         let opened = if is_pinned {
             Ok(None)
         } else {
@@ -84,7 +86,7 @@ impl NamespaceRegistry {
         opened.map(drop)
     }
 
-    /// Everything met, for the climb to the ancestors.
+    /// All namespaces that were met, by inode.
     pub fn into_registered(self) -> HashMap<u64, Registered> {
         self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,10 +97,10 @@ impl NamespaceRegistry {
     }
 }
 
-/// Adds the ancestors of all that was met, through those without a process as
-/// well, and tells each one's parent.
+/// Adds the ancestors of all namespaces that were met, those without a process
+/// included.
 ///
-/// Returns the parent's inode of every namespace; `Err` with the reason where
+/// Returns the inode of every namespace's parent; `Err` with the reason where
 /// the kernel names none.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
@@ -110,7 +112,8 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // A namespace is made by a member of its parent, so that had one.
+        // A namespace is made by a member of its parent, so the parent has had
+        // an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

@@ -1,5 +1,5 @@
-//! Opening and reading below an open directory: a leaf that knows nothing of
-//! what the files mean.
+//! Opening and reading below an open directory. A leaf: what the files mean,
+//! and what to do about an error, is for the callers.
 
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -10,8 +10,8 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::parse;
 
-/// Flags for opening whatever /proc leads to: never to block on it, never to
-/// get a terminal by it.
+/// Flags for opening whatever a link in /proc leads to: the call must not wait
+/// for a FIFO's other end, and a terminal must not become the controlling one.
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
@@ -27,8 +27,8 @@ pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     fs::openat(dir, name, READ, Mode::empty())
 }
 
-/// Opens a directory of /proc for names to be relative to: cheaper than for
-/// listing it.
+/// Opens a directory of /proc as a path alone (`O_PATH`): names can be relative
+/// to it, but it cannot be listed. That is cheaper than opening it for listing.
 pub fn open_base(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     fs::openat(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -50,8 +50,9 @@ pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult
     }
 }
 
-/// Reads a file that the kernel writes in one piece, as `/proc/PID/status`:
-/// what is shorter than the buffer is whole, and saves a second call.
+/// Reads a file that the kernel makes in one piece, such as `/proc/PID/status`,
+/// from its beginning. What is shorter than the buffer is the whole file, so
+/// that no second call is needed to see its end.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -63,7 +64,7 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     }
 }
 
-/// Reads a link; what does not fit is cut off.
+/// Reads a symbolic link; what does not fit into the buffer is cut off.
 pub fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,

@@ -25,7 +25,7 @@ pub use translate::translate;
 fn load(origin: &Origin, search: BTreeSet<SearchScope>) -> Result<Snapshot, Error> {
     match &origin.file {
         Some(path) => replay(path),
-        None => collect::collect(&Request { procfs: origin.procfs.clone(), search }),
+        None => Ok(collect::collect(&Request { procfs: origin.procfs.clone(), search })?),
     }
 }
 

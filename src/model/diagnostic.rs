@@ -1,11 +1,14 @@
-//! What a reader of a snapshot must know beside what it shows.
+//! What a reader of a snapshot must know beside what it shows, and the table
+//! of everything that can be said so. Who finds such a thing, and when, is no
+//! business of this file.
 
 use super::Pid;
 
 /// Something that a reader of the snapshot must know, one for each code and errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What it is, for programs: lower case and hyphens.
+    /// What it is, for programs: lower case and hyphens. A document of a later
+    /// version may hold codes that [`DiagnosticCode`] does not know.
     pub code: String,
     /// How much it matters.
     pub severity: Severity,
@@ -20,8 +23,308 @@ pub struct Diagnostic {
 /// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Worth knowing; nothing is missing.
+    /// Worth knowing; nothing is missing. pidns itself makes none of these.
     Info,
     /// Something may be missing or wrong.
     Warning,
+}
+
+/// Which processes a diagnostic of some code says may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hides {
+    /// None.
+    Nothing,
+    /// Every process is shown, but an init may not be known as one.
+    Inits,
+    /// Any process may be missing.
+    Processes,
+}
+
+/// What a diagnostic of some code tells the user to do about it. A refusal
+/// (`EACCES` or `EPERM`) is always followed by what would permit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Nothing.
+    None,
+    /// What would permit the viewer to see more.
+    Permission,
+    /// This.
+    Text(&'static str),
+}
+
+/// What the number in a message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Processes,
+    Namespaces,
+    TerminatedInits,
+}
+
+impl Counted {
+    fn text(self, count: usize) -> String {
+        let (one, many) = match self {
+            Self::Processes => ("process", "processes"),
+            Self::Namespaces => ("namespace", "namespaces"),
+            Self::TerminatedInits => ("terminated init", "terminated inits"),
+        };
+        format!("{count} {}", if count == 1 { one } else { many })
+    }
+}
+
+/// A row of the table: all that is the same for every diagnostic of one code.
+struct Row {
+    name: &'static str,
+    severity: Severity,
+    is_gap: bool,
+    hides: Hides,
+    counted: Counted,
+    /// The message; `{}` stands for how many of `counted` it concerns.
+    message: &'static str,
+    advice: Advice,
+}
+
+/// The table of codes. A new code is one more entry here; the enum, its list
+/// and all look-ups come from it. The order is the one in which diagnostics
+/// are shown.
+macro_rules! diagnostic_codes {
+    ($($(#[$doc:meta])+ $code:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
+        /// What a scan may have to say beside what it shows.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum DiagnosticCode {
+            $($(#[$doc])+ $code,)+
+        }
+
+        impl DiagnosticCode {
+            /// All of them, in the order in which they are shown.
+            pub const ALL: &[Self] = &[$(Self::$code),+];
+
+            fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$code => const { &Row { $($field: $value),+ } },)+
+                }
+            }
+        }
+    };
+}
+
+diagnostic_codes! {
+    /// A /proc that leaves processes out.
+    ProcessesHidden {
+        name: "processes-hidden",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Processes,
+        counted: Counted::Processes,
+        message: "this /proc hides processes of other users (hidepid)",
+        advice: Advice::Permission,
+    }
+    /// Processes that are listed, but closed.
+    ProcessUnreadable {
+        name: "process-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Processes,
+        counted: Counted::Processes,
+        message: "cannot read {}, left out",
+        advice: Advice::None,
+    }
+    /// A kernel that does not tell the PIDs in inner namespaces.
+    NspidUnavailable {
+        name: "nspid-unavailable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Inits,
+        counted: Counted::Processes,
+        message: "the kernel does not tell the PIDs of {} in inner namespaces (NSpid, Linux 4.1)",
+        advice: Advice::None,
+    }
+    /// `ns/pid` or `ns/pid_for_children` that may not be read.
+    NamespaceUnreadable {
+        name: "namespace-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the namespace links of {}",
+        advice: Advice::None,
+    }
+    /// A namespace that is known by its inode and could not be opened.
+    NamespaceUnopened {
+        name: "namespace-unopened",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot open a namespace that {} told of, so its parent and owner are unknown",
+        advice: Advice::None,
+    }
+    /// A parent that the kernel did not name, for another reason than being
+    /// out of sight.
+    ParentUnreadable {
+        name: "parent-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "cannot ask for the parents of {}",
+        advice: Advice::None,
+    }
+    /// Parents that were concluded.
+    ParentsInferred {
+        name: "parents-inferred",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "the parents of {} are inferred, as the kernel names none outside the viewer's own",
+        advice: Advice::Text("run in the namespace of that /proc, or above, to be told"),
+    }
+    /// Parents that could not even be concluded.
+    ParentsUnknown {
+        name: "parents-unknown",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "the parents of {} are out of sight",
+        advice: Advice::Text("run in the namespace of that /proc, or above, to be told"),
+    }
+    /// Processes whose namespace could not be concluded.
+    ProcessesAmbiguous {
+        name: "processes-ambiguous",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "the namespaces of {} are ambiguous",
+        advice: Advice::Permission,
+    }
+    /// A namespace that a process may have made for its children and that
+    /// this kernel, or this /proc, does not show.
+    NascentUnreadable {
+        name: "nascent-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot tell whether {} made a namespace without a first process yet",
+        advice: Advice::Text("this takes Linux 6.11 and a /proc of the viewer's own (--procfs)"),
+    }
+    /// File descriptor tables that may not be read.
+    FdsUnreadable {
+        name: "fds-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot search the open files of {}",
+        advice: Advice::None,
+    }
+    /// Mount tables that may not be read.
+    MountsUnreadable {
+        name: "mounts-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot search the mounts of {}",
+        advice: Advice::None,
+    }
+    /// A namespace of which it could not be proved whether its init is gone.
+    StateUnproved {
+        name: "state-unproved",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "cannot prove whether the inits of {} are gone",
+        advice: Advice::Text(
+            "it is shown as live; run as root of the host, on the host's /proc, to be told",
+        ),
+    }
+    /// An init that has terminated and cannot go, as a process in its
+    /// namespace is not reaped by its parent outside or sleeps uninterruptibly.
+    InitBlocked {
+        name: "init-blocked",
+        severity: Severity::Warning,
+        is_gap: false,
+        hides: Hides::Nothing,
+        counted: Counted::TerminatedInits,
+        message: "{} cannot end",
+        advice: Advice::None,
+    }
+}
+
+impl DiagnosticCode {
+    /// Its name in the document.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The code with that name in the document.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+
+    /// How much it matters.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        self.row().severity
+    }
+
+    /// Whether it makes the view incomplete, or not all from the kernel.
+    #[must_use]
+    pub fn is_gap(self) -> bool {
+        self.row().is_gap
+    }
+
+    /// Which processes may be missing.
+    #[must_use]
+    pub fn hides(self) -> Hides {
+        self.row().hides
+    }
+
+    /// What it is, for people; `count` is the number of what it concerns.
+    #[must_use]
+    pub fn message(self, count: usize) -> String {
+        let row = self.row();
+        row.message.replacen("{}", &row.counted.text(count), 1)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(self) -> Advice {
+        self.row().advice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_found_by_its_name_and_no_other_is() {
+        for &code in DiagnosticCode::ALL {
+            assert_eq!(DiagnosticCode::from_name(code.name()), Some(code));
+            assert!(code.name().bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase()));
+        }
+        assert_eq!(DiagnosticCode::from_name("no-such-code"), None);
+    }
+
+    #[test]
+    fn a_message_counts_in_words() {
+        let code = DiagnosticCode::ProcessUnreadable;
+        assert_eq!(code.message(1), "cannot read 1 process, left out");
+        assert_eq!(code.message(2), "cannot read 2 processes, left out");
+        assert_eq!(DiagnosticCode::InitBlocked.message(2), "2 terminated inits cannot end");
+    }
+
+    #[test]
+    fn what_hides_a_process_leaves_a_gap() {
+        for &code in DiagnosticCode::ALL {
+            assert!(code.is_gap() || code.hides() == Hides::Nothing, "{}", code.name());
+        }
+    }
 }

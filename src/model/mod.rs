@@ -13,7 +13,7 @@ mod process;
 mod snapshot;
 mod translation;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
 pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
     ParsePidError, Pid,

@@ -1,6 +1,6 @@
 //! How far a "no" can be trusted: what a view may miss.
 
-use crate::model::{Diagnostic, NotFound, SearchScope, Snapshot};
+use crate::model::{Diagnostic, DiagnosticCode, Hides, NotFound, SearchScope, Snapshot};
 
 /// Why what was not found may be there all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,9 @@ impl Coverage {
     /// What a snapshot says of itself.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let hides =
-            |it: &Diagnostic| ["processes-hidden", "process-unreadable"].contains(&&*it.code);
+        let hides = |it: &Diagnostic| {
+            DiagnosticCode::from_name(&it.code).is_some_and(|code| code.hides() == Hides::Processes)
+        };
         let part = (!snapshot.selected.is_empty()).then_some(Caveat::Part);
         let hidden = snapshot.diagnostics.iter().any(hides);
         let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);

@@ -53,9 +53,6 @@
 
 use std::borrow::Cow;
 
-use crate::collect::parse;
-use crate::collect::proc::process_dir::ProcessDir;
-use crate::collect::sys::read;
 use crate::model::Container;
 
 /// How a runtime names the cgroup of a container.
@@ -121,21 +118,6 @@ const NO_NAMESPACES: [&str; 9] = [
     "lxc.monitor",
     "lxc.payload",
 ];
-
-/// Reads the container of a process; `None` where there is none, or its
-/// cgroups may not be read.
-pub fn of_process(place: &mut ProcessDir<'_>, buffer: &mut Vec<u8>) -> Option<Container> {
-    let (dir, name) = place.name(c"cgroup");
-    read(dir, name, buffer).ok()?;
-    // Asked after its cgroups were read, so that it cannot terminate between the
-    // two unnoticed. The kernel, too, goes by the leader alone (`PF_EXITING`),
-    // even if other threads live on.
-    of_cgroups(buffer, || {
-        let (dir, name) = place.name(c"stat");
-        let mut stat = Vec::new();
-        read(dir, name, &mut stat).is_err() || parse::stat_is_exiting(&stat) == Some(true)
-    })
-}
 
 /// The container that `/proc/PID/cgroup` names (`cgroups(7)`), of version 1, 2
 /// or both: the innermost, in whichever hierarchy that is. Where there is none,

@@ -1,15 +1,19 @@
-//! What the kernel says of every namespace met.
+//! What the kernel says of every namespace met, by its open descriptor. What
+//! it does not say is not concluded here.
 
 use std::collections::HashMap;
 
 use rustix::io::Errno;
 
-use crate::collect::log::{Code, DiagnosticLog};
-use crate::collect::nsfs;
+use crate::collect::discovery::Source;
+use crate::collect::log::DiagnosticLog;
+use crate::collect::nsfs::NamespaceFd;
 use crate::collect::registry::Registered;
-use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process};
+use crate::model::{
+    DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
+};
 
-/// What the kernel says of every namespace met.
+/// Every namespace met, as the kernel describes it.
 pub fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &HashMap<u64, rustix::io::Result<u64>>,
@@ -19,10 +23,11 @@ pub fn describe(
         let fd = registered.fd.as_ref();
         let parent = match parents.get(&inode) {
             Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-            // Topmost, or the parent is out of sight.
+            // It is a topmost visible one: the kernel does not tell whether it
+            // has no parent, or one that is out of sight.
             Some(Err(Errno::PERM)) | None => None,
             Some(Err(errno)) => {
-                log.note(Code::ParentUnreadable, Some(*errno), None);
+                log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
                 None
             }
         };
@@ -33,7 +38,7 @@ pub fn describe(
         });
         Namespace {
             id: NamespaceId::Inode(inode),
-            device: fd.map(nsfs::NamespaceFd::device),
+            device: fd.map(NamespaceFd::device),
             ns_id: fd.and_then(|fd| fd.ns_id().ok()),
             parent,
             state: NamespaceState::Live,
@@ -49,13 +54,16 @@ pub fn describe(
     registered.iter().map(describe).collect()
 }
 
-/// Places inits whose links may not be read, but whose namespace is held: by a
-/// descriptor or a mount. The kernel tells a namespace's PID 1 to anyone who
-/// sees it (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
-pub fn ask_for_inits(registered: &HashMap<u64, Registered>, processes: &mut [Process]) {
+/// Places inits whose links may not be read, but whose namespace is pinned, as
+/// a descriptor or a mount led to it. The kernel names a namespace's PID 1 to
+/// anyone who can open the namespace (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+pub fn place_inits(
+    source: &dyn Source,
+    registered: &HashMap<u64, Registered>,
+    processes: &mut [Process],
+) {
     for (&inode, registered) in registered {
-        let Some(init) = registered.fd.as_ref().and_then(|fd| fd.tgid_from_pidns(Pid::INIT).ok())
-        else {
+        let Some(init) = registered.fd.as_ref().and_then(|fd| source.init_of(fd).ok()) else {
             continue;
         };
         let index = processes.binary_search_by_key(&init, |process| process.pid);

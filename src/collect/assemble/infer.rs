@@ -1,44 +1,52 @@
-//! Places processes whose namespace may not be read, and joins namespaces
-//! whose parent the kernel does not name, by what is public: PIDs in every
-//! level, parents, and leaders of sessions and process groups.
+//! Places processes whose namespace link may not be read, and finds the parents
+//! of namespaces whose parent the kernel does not name. It uses only what every
+//! viewer may read: PIDs in every level, parents, and the leaders of sessions
+//! and process groups. Nothing is read or asked here, but whether a process is
+//! still there.
 //!
-//! What is known of a namespace is gathered in *groups* of processes that must
-//! share it, joined as rules demand (a union-find, in which joining two groups
-//! joins their parents):
+//! Processes that must share a namespace are gathered in *groups*. The rules
+//! join groups that must be the same namespace (a union-find, in which joining
+//! two groups joins their parents as well):
 //!
 //! 1. A process with one PID is in the namespace of the /proc mount.
-//! 2. The namespace of a process's parent is its own or an ancestor, as only a
-//!    process itself or its ancestors can put it in a namespace, and a reaper
-//!    is never deeper: at its parent's level the two agree.
-//! 3. A leader of the same level that has a PID in the process's own namespace
-//!    is in that namespace.
-//! 4. PID 1 is the init, and every namespace has one. A group without init is
-//!    another group's part: joined if only one can be meant, as it has the
-//!    same level, no other parent, no zombie for its init, and no PID number twice. Else it is
-//!    ambiguous. This one is sound only where no process is hidden, and no init vanished.
+//! 2. The namespace of a process's parent is the process's own or an ancestor
+//!    of it: only the process itself or its ancestors can have put it there,
+//!    and whoever adopts it when its parent exits is never deeper. So its
+//!    namespace, or the ancestor at the parent's level, is the parent's namespace.
+//! 3. A leader of a process's session or process group that is of the same
+//!    level, and has a PID in the process's own namespace, is in that namespace.
+//! 4. Every namespace has an init, which has PID 1 in it. So a group without
+//!    an init is a part of another group: one of the same level whose parents
+//!    agree, whose init is not a zombie (which the kernel makes of an init only
+//!    when all others have gone), and that uses none of the same PIDs. If there
+//!    is just one such group, the two are joined. If there are several, the
+//!    processes are ambiguous. This rule holds only if no process is hidden
+//!    and no init has vanished during the scan.
 //!
-//! Where the kernel did say something, no rule contradicts it: groups that are
-//! known to be two stay two.
+//! No rule contradicts what the kernel did say: two groups that are known to be
+//! different namespaces are never joined.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::collect::log::{Code, DiagnosticLog};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
-use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{
+    DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process,
+};
 
-/// What the rules go by beside the processes themselves.
+/// What the rules use beside the processes and namespaces themselves.
 pub struct Known<'a> {
     /// The namespace whose numbers the /proc speaks in, where that was read.
     pub mount: Option<NamespaceId>,
     /// Leaders of processes whose namespace was not read.
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// Inits that have terminated.
-    pub terminated: &'a [Pid],
+    pub terminated: &'a HashSet<Pid>,
     /// Whether no process is hidden, so that an init that was not seen has vanished.
     pub all_seen: bool,
     /// Whether a process is still there, after all were read. The kernel keeps
-    /// an init until all of its namespace is gone, so the init of one that is
-    /// still there did not vanish.
+    /// an init until every other process of its namespace has gone. So if a
+    /// member is still there, its init did not vanish during the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
@@ -79,12 +87,12 @@ struct Group {
     inode: Option<u64>,
     init: Option<Pid>,
     lowest: Option<Pid>,
-    /// Its init is a zombie, which the kernel makes of it last of all: no other
-    /// process is in it.
-    empty: bool,
-    /// A member's parent was not seen: something is missing around it.
+    /// Its init is a zombie, so no other process is left in it.
+    has_zombie_init: bool,
+    /// The parent of a member was not seen, so a process that rule 4 would have
+    /// to know of may be missing.
     has_unseen_parent: bool,
-    /// Numbers in use in it, by its members and those of its descendants.
+    /// PIDs in use in it, by its members and those of its descendants.
     numbers: HashSet<Pid>,
 }
 
@@ -143,7 +151,7 @@ impl<'a> Groups<'a> {
                 group.lowest = Some(group.lowest.map_or(pid, |lowest| lowest.min(pid)));
                 if is_init {
                     group.init = Some(pid);
-                    group.empty = is_zombie && known.terminated.contains(&pid);
+                    group.has_zombie_init = is_zombie && known.terminated.contains(&pid);
                 }
             }
             groups.of_process.push(group);
@@ -171,7 +179,7 @@ impl<'a> Groups<'a> {
         while let Some(next) = self.all[top].joined {
             top = next;
         }
-        // Shorten the way for the next time.
+        // Shortens the way for the next time.
         let mut step = group;
         while let Some(next) = self.all[step].joined {
             self.all[step].joined = Some(top);
@@ -234,7 +242,7 @@ impl<'a> Groups<'a> {
         }
         let (mut one, mut other) = (self.find(one), self.find(other));
         while one != other {
-            // What is the mount's stays first.
+            // The group of the mount keeps its index.
             let (kept, gone) = if other == self.mount { (other, one) } else { (one, other) };
             let from = std::mem::take(&mut self.all[gone]);
             self.all[gone].joined = Some(kept);
@@ -244,7 +252,7 @@ impl<'a> Groups<'a> {
             into.level = into.level.or(from.level);
             into.lowest = [into.lowest, from.lowest].into_iter().flatten().min();
             into.has_unseen_parent |= from.has_unseen_parent;
-            into.empty |= from.empty;
+            into.has_zombie_init |= from.has_zombie_init;
             into.numbers.extend(from.numbers);
             match (into.parent, from.parent) {
                 (Some(a), Some(b)) => (one, other) = (self.find(a), self.find(b)),
@@ -299,7 +307,10 @@ impl<'a> Groups<'a> {
             let mut orphans = Vec::new();
             for group in 0..self.all.len() {
                 let it = &self.all[group];
-                if it.joined.is_some() || it.empty || it.level.is_none_or(|level| level == 0) {
+                if it.joined.is_some()
+                    || it.has_zombie_init
+                    || it.level.is_none_or(|level| level == 0)
+                {
                     continue;
                 }
                 if it.init.is_none() {
@@ -380,8 +391,9 @@ impl<'a> Groups<'a> {
         if group == self.mount {
             return Some(NamespaceId::Unread(lowest));
         }
-        // Where every process was seen, its init would have been: it is one of
-        // several others. Where not, it is one of its own if it can be no other.
+        // The group has no init. If every process was seen, it is therefore a
+        // part of one of several other groups, and ambiguous. If some are hidden,
+        // it is a namespace of its own, provided that it can be no other group.
         let alone = !known.all_seen
             && !(0..self.all.len()).any(|other| {
                 other != group
@@ -417,7 +429,7 @@ impl<'a> Groups<'a> {
                 process.evidence = Evidence::Inferred;
             }
             if id.is_none() {
-                log.note(Code::ProcessesAmbiguous, None, Some(pid));
+                log.note(DiagnosticCode::ProcessesAmbiguous, None, Some(pid));
             }
         }
         let mount = self.mount;
@@ -442,12 +454,12 @@ impl<'a> Groups<'a> {
             namespace.parent = parent.and_then(|parent| name(&mut self, parent));
             if namespace.parent.is_some() {
                 namespace.evidence = Evidence::Inferred;
-                // One that was not read at all is told of elsewhere.
+                // Another diagnostic tells of one that was not read at all.
                 if id.inode().is_some() {
-                    log.note(Code::ParentsInferred, None, None);
+                    log.note(DiagnosticCode::ParentsInferred, None, None);
                 }
             } else if level.is_some() {
-                log.note(Code::ParentsUnknown, None, None);
+                log.note(DiagnosticCode::ParentsUnknown, None, None);
             }
         }
         mount
@@ -458,7 +470,7 @@ fn pid(pid: Pid) -> u64 {
     pid.as_u32().into()
 }
 
-/// A namespace of which nothing but its existence is known.
+/// A namespace of which only its existence is known.
 fn unread(id: NamespaceId) -> Namespace {
     Namespace {
         id,

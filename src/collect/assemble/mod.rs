@@ -1,17 +1,198 @@
-//! From what a source handed over to a snapshot.
+//! From a discovery to a snapshot. Nothing here reads a file: what a
+//! discovery, the pinned namespaces and the questions of [`Source`] do not
+//! tell is unknown here.
 //!
-//! - `containers` cgroups to containers
 //! - `describe` what the kernel says of each namespace
 //! - `infer` places what may not be read
+//! - `containers` cgroups to containers
+//! - `vanished` leaves out what went away meanwhile
 //! - `state` live, dead or nascent
-//! - `blockers` whom a terminated init waits for
-//! - `vanished` what went away meanwhile
+//! - `blockers` what keeps a terminated init from going
 //! - `users` names of users
 
-pub mod blockers;
+mod blockers;
 pub mod containers;
-pub mod describe;
-pub mod infer;
-pub mod state;
-pub mod users;
-pub mod vanished;
+mod describe;
+mod infer;
+mod state;
+mod users;
+mod vanished;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::discovery::{Discovery, Source};
+use super::registry::{self, NamespaceRegistry};
+use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot};
+
+/// Makes a snapshot of what a source has discovered, beginning at `captured_at`.
+pub fn assemble(
+    source: &dyn Source,
+    registry: NamespaceRegistry,
+    discovery: Discovery,
+    captured_at: String,
+) -> Snapshot {
+    let Discovery { mut processes, mut log, .. } = discovery;
+    let mut registered = registry.into_registered();
+    let parents = registry::climb(&mut registered);
+    let mut namespaces = describe::describe(&registered, &parents, &mut log);
+    describe::place_inits(source, &registered, &mut processes);
+
+    let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
+    let known = infer::Known {
+        mount: discovery.procfs.namespace.or_else(|| lone()?.namespace),
+        leaders: &discovery.leaders,
+        terminated: &discovery.terminated,
+        all_seen: !log.hides_inits(),
+        is_there: &|process| source.is_there(process),
+    };
+    let mount = infer::infer(&mut processes, &mut namespaces, &known, &mut log);
+
+    namespaces.sort_unstable_by_key(|namespace| namespace.id);
+    attach_inits(&mut namespaces, &processes, &discovery.cgroups, &discovery.terminated);
+    attach_holders(&mut namespaces, discovery.holders);
+    vanished::leave_out_vanished(&mut namespaces, &processes);
+    let inputs = state::StateInputs {
+        source,
+        mount,
+        registered: &registered,
+        terminated: &discovery.terminated,
+    };
+    state::determine_states(&mut namespaces, &inputs, &mut log);
+    blockers::find_blockers(&mut namespaces, &processes);
+    blockers::note_blocked_inits(&namespaces, &processes, &mut log);
+    users::name_users(&mut processes, &mut namespaces);
+
+    // How to see what was refused.
+    let permission = if discovery.viewer_may_trace_all {
+        "refused even to CAP_SYS_PTRACE, as a security module may do"
+    } else {
+        "run as root of the host, or with CAP_SYS_PTRACE, to see it"
+    };
+    Snapshot {
+        generator: (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        captured_at,
+        host: discovery.host,
+        procfs: Procfs { namespace: mount, ..discovery.procfs },
+        searched: discovery.searched,
+        details: BTreeSet::new(),
+        selected: Vec::new(),
+        complete: log.is_complete(),
+        namespaces,
+        processes,
+        diagnostics: log.into_diagnostics(permission),
+    }
+}
+
+/// The place of a namespace among those sorted by ID.
+fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
+    namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
+}
+
+/// Tells every namespace its init, and the container that the init is in.
+fn attach_inits(
+    namespaces: &mut [Namespace],
+    processes: &[Process],
+    cgroups: &HashMap<Pid, Vec<u8>>,
+    terminated: &HashSet<Pid>,
+) {
+    for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
+        let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
+        let cgroup = cgroups.get(&init.pid);
+        namespaces[index].init = Some(init.pid);
+        // A leader that has exited is shown elsewhere even while other threads live on.
+        let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
+        namespaces[index].container =
+            cgroup.and_then(|bytes| containers::of_cgroups(bytes, has_terminated));
+    }
+}
+
+/// Tells every namespace its holders, sorted and each once: threads share
+/// descriptors, and a chroot shows some mounts again.
+fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
+    for (inode, holder) in holders {
+        if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
+            namespaces[index].holders.push(holder);
+        }
+    }
+    for namespace in namespaces {
+        namespace.holders.sort_unstable();
+        namespace.holders.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rustix::io::{Errno, Result as SysResult};
+
+    use super::*;
+    use crate::collect::error::Error;
+    use crate::collect::log::DiagnosticLog;
+    use crate::collect::nsfs::NamespaceFd;
+    use crate::model::{Evidence, Host, NamespaceState, SearchScope};
+    use crate::testing::process;
+
+    /// A source that can tell nothing beyond what it has handed over.
+    struct Silent;
+
+    impl Source for Silent {
+        fn discover(
+            &self,
+            _: &BTreeSet<SearchScope>,
+            _: &NamespaceRegistry,
+        ) -> Result<Discovery, Error> {
+            Err(Error::NotProcfs("/nowhere".into()))
+        }
+
+        fn is_there(&self, _: &Process) -> bool {
+            true
+        }
+
+        fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
+            Err(Errno::NOTTY)
+        }
+
+        fn had_init(&self, _: &NamespaceFd) -> Option<bool> {
+            None
+        }
+    }
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).unwrap()
+    }
+
+    #[test]
+    fn a_discovery_is_enough_to_assemble_a_snapshot() {
+        let mut processes =
+            vec![process(&[1], None), process(&[6, 1], None), process(&[7, 2], None)];
+        for (child, parent) in [(1, 1), (2, 6)] {
+            processes[child].ppid = Pid::new(parent);
+        }
+        let discovery = Discovery {
+            procfs: Procfs { path: "/elsewhere".to_owned(), own: false, namespace: None },
+            searched: BTreeSet::from([SearchScope::Processes]),
+            host: Host::default(),
+            viewer_may_trace_all: false,
+            processes,
+            leaders: HashMap::new(),
+            cgroups: HashMap::from([(pid(6), b"0::/lxc.payload.web\n".to_vec())]),
+            terminated: HashSet::from([pid(6)]),
+            holders: vec![(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 })],
+            log: DiagnosticLog::default(),
+        };
+        let registry = NamespaceRegistry::default();
+        let snapshot = assemble(&Silent, registry, discovery, "now".to_owned());
+        let [outer, inner] = snapshot.namespaces.as_slice() else {
+            panic!("{:?}", snapshot.namespaces)
+        };
+        assert_eq!(snapshot.procfs.namespace, Some(outer.id));
+        assert_eq!(outer.id, NamespaceId::Unread(pid(1)));
+        assert_eq!((inner.id, inner.parent), (NamespaceId::Unread(pid(6)), Some(outer.id)));
+        assert_eq!((inner.init, inner.state), (Some(pid(6)), NamespaceState::Dead));
+        assert_eq!(inner.container.as_ref().map(|it| it.id.as_str()), Some("web"));
+        assert_eq!((inner.evidence, inner.holders.len()), (Evidence::Inferred, 0));
+        let placed: Vec<_> = snapshot.processes.iter().filter_map(|it| it.namespace).collect();
+        assert_eq!(placed, [outer.id, inner.id, inner.id]);
+    }
+}

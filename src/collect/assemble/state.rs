@@ -1,45 +1,41 @@
-//! Whether a namespace is live, dead or nascent, by proof.
+//! Whether a namespace is live, dead or nascent, by proof. Why a dead one does
+//! not go is not decided here.
 //!
 //! A namespace is dead once its init has terminated: from then on the kernel
 //! gives out no PID in it (`zap_pid_ns_processes`). Three cases look different
 //! from outside:
 //!
 //! - The init is listed, and all of its threads have `PF_EXITING`: it is a
-//!   zombie that nobody has reaped yet, or (not a zombie) still waits for the
-//!   last of its members to be reaped. If that is a zombie itself, its parent
-//!   is outside, where the kernel cannot reap it: that parent is to blame.
-//! - The init is not listed, though everything in the namespace would be, and
-//!   the namespace is known to have had one.
-//! - Nobody says whether it ever had one: a thread of our own, put where its
-//!   children would be born there, is shown a link only if it had.
+//!   zombie that has not been reaped yet, or (not a zombie) it still waits for
+//!   the last members of the namespace to be reaped.
+//! - The init is not listed, though this /proc shows every process of the
+//!   namespace, and the namespace is known to have had an init.
+//! - The init is not listed, and nothing says whether the namespace ever had
+//!   one. The source may be able to find that out.
 
 use std::collections::{HashMap, HashSet};
 
 use rustix::io::Errno;
 
-use super::blockers::blockers;
-use crate::collect::log::{Code, DiagnosticLog};
-use crate::collect::proc::had_init;
-use crate::collect::proc::mount::Procfs;
+use crate::collect::discovery::Source;
+use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::{InitHistory, Registered};
-use crate::model::{Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
 /// fixed since Linux 3.8): a /proc of it shows every process.
 const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
 
-/// What the proofs go by.
+/// What the proofs are made from.
 pub struct StateInputs<'a> {
-    /// The /proc that was read.
-    pub procfs: &'a Procfs,
-    /// The namespace that its numbers are of.
+    /// The source, which is asked where the discovery does not tell.
+    pub source: &'a dyn Source,
+    /// The namespace of the /proc whose numbers the processes are in.
     pub mount: Option<NamespaceId>,
     /// The namespaces met, by inode.
     pub registered: &'a HashMap<u64, Registered>,
     /// Inits that have terminated.
-    pub terminated: &'a [Pid],
-    /// The processes, by PID.
-    pub processes: &'a [Process],
+    pub terminated: &'a HashSet<Pid>,
 }
 
 /// Sets the state of every namespace; their inits are known.
@@ -49,14 +45,15 @@ pub fn determine_states(
     log: &mut DiagnosticLog,
 ) {
     let lineage = Lineage::new(namespaces);
-    let hides = log.hides_processes();
+    let hides_inits = log.hides_inits();
     let mut live = HashSet::new();
     for namespace in namespaces.iter_mut().filter(|it| it.init.is_some()) {
         let init = namespace.init.filter(|init| inputs.terminated.contains(init));
         if init.is_some() {
             namespace.state = NamespaceState::Dead;
         } else {
-            // Whatever it is nested in lives: an init takes all below with it.
+            // Every ancestor lives, too: when an init terminates, the kernel
+            // kills all processes in the namespaces below.
             live.extend(lineage.climb(namespace.id));
         }
     }
@@ -68,40 +65,38 @@ pub fn determine_states(
         let registered = namespace.id.inode().and_then(|inode| inputs.registered.get(&inode));
         let shown = Some(INITIAL) == inputs.mount
             || inputs.mount.is_some_and(|mount| lineage.is_within(namespace.id, mount));
-        match registered.map(|registered| prove(registered, shown, hides, inputs.procfs)) {
+        match registered.map(|registered| prove(registered, shown, hides_inits, inputs.source)) {
             Some(Some(state)) => namespace.state = state,
             Some(None) => {
                 let said = format!("cannot prove whether the init of {} is gone", namespace.id);
-                log.note_as(Code::StateUnproved, said, None);
+                log.note_as(DiagnosticCode::StateUnproved, said, None);
             }
-            // Not read, and told of as such; it has members.
+            // It was inferred, so it has members, and diagnostics tell of it.
             None => {}
         }
     }
-    blockers(namespaces, &lineage, inputs.processes, log);
 }
 
 /// The state of a namespace whose init is not listed; `None` without a proof.
 fn prove(
     registered: &Registered,
     shown: bool,
-    hides: bool,
-    procfs: &Procfs,
+    hides_inits: bool,
+    source: &dyn Source,
 ) -> Option<NamespaceState> {
-    let asked =
-        registered.fd.as_ref().filter(|_| procfs.own).map(|fd| fd.tgid_from_pidns(Pid::INIT));
-    if matches!(asked, Some(Ok(_))) {
+    let init = registered.fd.as_ref().map(|fd| source.init_of(fd));
+    if matches!(init, Some(Ok(_))) {
         return Some(NamespaceState::Live);
     }
-    let absent = shown && (!hides || asked == Some(Err(Errno::SRCH)));
+    let absent = shown && (!hides_inits || init == Some(Err(Errno::SRCH)));
     if !absent {
         return None;
     }
     match registered.init_history {
         InitHistory::Existed => Some(NamespaceState::Dead),
-        // It may have come and gone since.
+        // An init may have come and gone since it was met.
         InitHistory::NoneYet | InitHistory::Unknown => {
-            match had_init(registered.fd.as_ref()?, procfs) {
+            match source.had_init(registered.fd.as_ref()?) {
                 Some(true) => Some(NamespaceState::Dead),
                 Some(false) => Some(NamespaceState::Nascent),
                 None => (registered.init_history == InitHistory::NoneYet)

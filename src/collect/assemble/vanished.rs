@@ -1,14 +1,16 @@
-//! Namespaces that went away while they were looked at.
+//! Leaves out namespaces that went away during the scan. What is left of them
+//! is known before; nothing is asked here.
 
 use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, Process};
 
-/// Leaves out namespaces that nothing leads to any more, as whoever did has
-/// vanished since: only pidns itself holds them.
+/// Leaves out namespaces without a member, a holder, or a namespace below that
+/// has one. Whatever led to them has vanished during the scan, and only
+/// pidns's own descriptor still keeps them alive.
 pub fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
-    let alone = |it: &&Namespace| it.init.is_none() && it.holders.is_empty();
-    let mut vanished: HashSet<_> = namespaces.iter().filter(alone).map(|it| it.id).collect();
+    let is_unheld = |it: &&Namespace| it.init.is_none() && it.holders.is_empty();
+    let mut vanished: HashSet<_> = namespaces.iter().filter(is_unheld).map(|it| it.id).collect();
     if vanished.is_empty() {
         return;
     }

@@ -1,6 +1,6 @@
-//! Names of directory entries and texts of links.
+//! Names of directory entries and texts of links in /proc; no contents of files.
 
-use super::number;
+use super::number::number;
 
 /// A directory entry of /proc, /proc/PID/task or /proc/PID/fd that is a number.
 #[must_use]

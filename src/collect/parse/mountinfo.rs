@@ -1,8 +1,9 @@
-//! `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
+//! `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`). Other files do not enter.
 
 use std::io::Write as _;
 
-use super::{namespace_link, number};
+use super::link::namespace_link;
+use super::number::number;
 
 /// A bind mount of a PID namespace.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct NamespaceMount {
 }
 
 /// The bind mounts of PID namespaces in `/proc/PID/mountinfo`
-/// (`proc_pid_mountinfo(5)`); lines that make no sense are passed over.
+/// (`proc_pid_mountinfo(5)`). Lines that make no sense are passed over.
 pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mount = Mount::parse(line)?;
@@ -68,7 +69,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
     })
 }
 
-/// The fields of one line of mountinfo that anyone here asks for.
+/// The fields of one line of mountinfo that are used here.
 struct Mount<'a> {
     device: &'a [u8],
     root: &'a [u8],

@@ -1,10 +1,10 @@
-//! `/proc/PID/stat` (`proc_pid_stat(5)`).
+//! `/proc/PID/stat` (`proc_pid_stat(5)`). Other files do not enter.
 
-use super::{number, words};
+use super::number::{number, words};
 
 /// Whether `flags` of `/proc/PID/stat` has `PF_EXITING` (`proc_pid_stat(5)`);
-/// `None` where the line makes no sense. The name escapes nothing and may
-/// hold `)`: it ends at the last one.
+/// `None` where the line makes no sense. In this file nothing in the name is
+/// escaped, and it may contain `)`: it ends at the last one.
 #[must_use]
 pub fn stat_is_exiting(stat: &[u8]) -> Option<bool> {
     const PF_EXITING: u32 = 0x4;

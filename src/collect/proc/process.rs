@@ -1,33 +1,54 @@
 //! One process, read wholly or not at all.
 //!
 //! A process may vanish, and its PID be given to another, between any two
-//! system calls. Two things keep what is read together: a descriptor of
+//! system calls. Two things keep together what is read: a descriptor of
 //! `/proc/PID/status` or of `/proc/PID` is bound to the process that it was
-//! opened for and answers `ESRCH` or `ENOENT` when that is gone; so whatever was read by
-//! path between opening and reading such a descriptor belongs to that process.
+//! opened for, and answers `ESRCH` or `ENOENT` once that is gone. So whatever
+//! is read by path between opening such a descriptor and reading from it
+//! belongs to that process, provided that the read succeeds.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::Result as SysResult;
 
+use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::mount::Procfs;
-use super::process_dir::{ProcessDir, for_each_task, own_link, task_is_exiting};
-use super::walk::Scan;
-use crate::collect::assemble::containers;
-use crate::collect::discovery::Discovery;
-use crate::collect::log::{Code, DiagnosticLog};
+use super::process_dir::{ProcessDir, for_each_task, still_there, task_is_exiting};
+use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
-use crate::collect::registry::InitHistory;
+use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
-use crate::model::{Evidence, NamespaceId, Pid, Process};
+use crate::model::{DiagnosticCode, Evidence, NamespaceId, Pid, Process, SearchScope};
 
-/// One thread of a scan, with its buffers.
+/// What the threads of a walk share.
+#[derive(Clone, Copy)]
+pub struct Scan<'a> {
+    /// The /proc to read.
+    pub procfs: &'a Procfs,
+    /// The namespace whose numbers it speaks in, pinned, where that is known beforehand.
+    pub namespace: Option<NamespaceId>,
+    /// Where to look for namespaces; every process's own is always read.
+    pub search: &'a BTreeSet<SearchScope>,
+    /// The namespaces met.
+    pub registry: &'a NamespaceRegistry,
+}
+
+impl Scan<'_> {
+    /// Whether anything but a process's own namespace is searched.
+    fn searches_holders(&self) -> bool {
+        self.search.iter().any(|&scope| scope != SearchScope::Processes)
+    }
+}
+
+/// One thread of a walk, with its buffers.
 pub struct Worker<'a> {
-    scan: &'a Scan<'a>,
+    scan: Scan<'a>,
+    searches_holders: bool,
     /// What it found.
-    pub found: Discovery,
+    pub found: Findings,
     buffer: Vec<u8>,
     /// Whether the last process was nested, as the next one then often is.
     nested: bool,
@@ -35,11 +56,13 @@ pub struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// One that has found nothing yet.
-    pub fn new(scan: &'a Scan<'a>) -> Self {
-        Self { scan, found: Discovery::default(), buffer: Vec::with_capacity(4096), nested: false }
+    pub fn new(scan: Scan<'a>) -> Self {
+        let searches_holders = scan.searches_holders();
+        let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
+        Self { scan, searches_holders, found, buffer, nested: false }
     }
 
-    /// Reads some processes.
+    /// Reads some processes. One that vanishes meanwhile is left out.
     pub fn batch(&mut self, pids: &[Pid]) {
         for &pid in pids {
             match self.process(pid) {
@@ -47,7 +70,8 @@ impl<'a> Worker<'a> {
                 Err(errno) => {
                     self.found.pending = DiagnosticLog::default();
                     if !is_gone(errno) {
-                        self.found.log.note(Code::ProcessUnreadable, Some(errno), Some(pid));
+                        let code = DiagnosticCode::ProcessUnreadable;
+                        self.found.log.note(code, Some(errno), Some(pid));
                     }
                 }
             }
@@ -59,130 +83,206 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// It has vanished, or may not be read.
     fn process(&mut self, pid: Pid) -> SysResult<()> {
-        let procfs = self.scan.procfs;
-        // With much to read a directory descriptor keeps it together; with
-        // little, the open status file does.
-        let mut place = if self.scan.searches.any() {
-            ProcessDir::bound(procfs.fd(), pid)?
+        let procfs = self.scan.procfs.fd();
+        // Where much is read, an open directory keeps it together and makes
+        // each path shorter. Where little is, it would cost more than that.
+        let mut dir = if self.searches_holders {
+            ProcessDir::open(procfs, pid)?
         } else {
-            ProcessDir::new(procfs.fd(), pid)
+            ProcessDir::by_path(procfs, pid)
         };
-        let (dir, name) = place.name(c"status");
-        let file = open(dir, name)?;
-        let guess = (self.nested || !procfs.own).then(|| own_link(&mut place));
-        read_record(&file, &mut self.buffer)?;
-        let mut status = parse::status(&self.buffer);
-        self.nested = status.nspid.len() > 1;
-        // One number in the viewer's own /proc: it is a member there.
-        let outermost = status.nspid.len() == 1 && self.scan.namespace.is_some();
-        let link = match guess {
-            _ if outermost => Ok(self.scan.namespace),
-            Some(link) => link,
-            None => {
-                let link = own_link(&mut place);
-                // Read again, so that the link stands between open and read.
-                read_record(&file, &mut self.buffer)?;
-                status = parse::status(&self.buffer);
-                link
-            }
-        };
+        // First, as all that follows is known to be of one process because
+        // this descriptor can still be read afterwards.
+        let (base, name) = dir.file(c"status");
+        let status_file = open(base, name)?;
+        let (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        if status.nspid.is_empty() {
+            self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
+        }
         let namespace = match link {
             Ok(namespace) => namespace,
-            // Refused, as status shows that it is still there.
+            // Status could be read after it, so the process is there, and
+            // this is a refusal. Here, as the buffer still holds the status.
             Err(errno) => {
-                self.found.pending.note(Code::NamespaceUnreadable, Some(errno), Some(pid));
+                let code = DiagnosticCode::NamespaceUnreadable;
+                self.found.pending.note(code, Some(errno), Some(pid));
                 self.found.leaders.insert(pid, parse::leaders(&self.buffer));
                 None
             }
         };
-        let mut is_pinned = outermost;
-        if let Some(NamespaceId::Inode(inode)) = namespace
-            && !outermost
-        {
-            let (dir, name) = place.name(c"ns/pid");
-            // What is gone may answer EACCES even to root.
-            let settled = |errno| rustix::io::pread(&file, &mut [0; 1], 0).err().unwrap_or(errno);
-            let open = || open_namespace(dir, name).map_err(settled);
-            // The link cannot lead elsewhere: an open status file keeps the
-            // process's struct pid, and that the namespace.
-            match self.scan.registry.pin(inode, InitHistory::Existed, open, || true) {
-                Ok(()) => is_pinned = true,
-                Err(errno) if is_gone(errno) => return Err(errno),
-                Err(errno) => {
-                    self.found.pending.note(Code::NamespaceUnopened, Some(errno), Some(pid));
-                }
-            }
-        }
-        if status.nspid.is_empty() {
-            self.found.pending.note(Code::NspidUnavailable, None, Some(pid));
-        }
+        // Before anything that takes time: once pinned, the namespace can no
+        // longer die and leave its inode number to another.
+        let is_pinned = self.pin(pid, namespace, &status_file, &mut dir)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
         let process = process(pid, status, namespace);
         if is_init {
-            let container = containers::of_process(&mut place, &mut self.buffer);
-            // A kernel thread apart, only what is on its way out has no memory.
-            let suspect = !process.kernel_thread && (process.is_zombie() || !has_memory);
-            let terminated = suspect && is_terminated(procfs, pid);
-            // What was read by name is this process's only if it still is. While
-            // its namespace is held, nothing else can have that PID there.
-            if !is_pinned || own_link(&mut place) != Ok(namespace) {
-                read_record(&file, &mut self.buffer)?;
-            }
-            self.found.containers.extend(container.map(|container| (pid, container)));
-            self.found.terminated.extend(terminated.then_some(pid));
+            // After pinning, which often spares the check at the end of it.
+            self.init(&process, has_memory, is_pinned, &status_file, &mut dir)?;
         }
-        if Some(pid) == procfs.viewer {
-            // pidns holds nothing that counts, but may be alone in its mount
-            // namespace.
-            if self.scan.searches.mounts {
-                let inode = namespace_link(place.dir(), c"ns/mnt", "mnt").ok().flatten();
-                self.found.add_reader(inode, pid, pid);
-            }
-        } else if self.scan.searches.any() && !process.kernel_thread {
-            let subject = HolderSearch {
-                process: &process,
-                dir: place.dir(),
-                status: &file,
-                procfs,
-                registry: self.scan.registry,
-            };
-            let before = self.found.holders.len();
-            let searched = subject.search(self.scan.searches, &mut self.found);
-            if searched.is_err() {
-                self.found.holders.truncate(before);
-            }
-            searched?;
-        }
+        // Last, as it takes longest, and compares what it finds with the
+        // process's own namespace.
+        self.holders(&process, &status_file, &dir)?;
         self.found.processes.push(process);
         Ok(())
+    }
+
+    /// Reads the status, and where `ns/pid` leads, of the process that the
+    /// status file was opened for. The link is read by path after opening the
+    /// file and before the last reading of it, which succeeds only if the PID
+    /// was that process's all the while. It may be refused by itself.
+    ///
+    /// # Errors
+    /// As of reading the status.
+    fn status_and_link(
+        &mut self,
+        status_file: &OwnedFd,
+        dir: &mut ProcessDir<'_>,
+    ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
+        // The link of a process that is a member of the viewer's own namespace
+        // need not be read, but that is known from its status. So the link is
+        // read beforehand only where the process is likely to be nested.
+        let early = (self.nested || !self.scan.procfs.own).then(|| dir.pid_namespace());
+        read_record(status_file, &mut self.buffer)?;
+        let status = parse::status(&self.buffer);
+        self.nested = status.nspid.len() > 1;
+        // One number in the viewer's own /proc: it is a member there.
+        if status.nspid.len() == 1 && self.scan.namespace.is_some() {
+            return Ok((status, Ok(self.scan.namespace)));
+        }
+        if let Some(link) = early {
+            return Ok((status, link));
+        }
+        let link = dir.pid_namespace();
+        read_record(status_file, &mut self.buffer)?;
+        Ok((parse::status(&self.buffer), link))
+    }
+
+    /// Pins the namespace of a process; `false` where there is none to pin, or
+    /// it cannot be opened.
+    ///
+    /// # Errors
+    /// The process has vanished.
+    fn pin(
+        &mut self,
+        pid: Pid,
+        namespace: Option<NamespaceId>,
+        status_file: &OwnedFd,
+        dir: &mut ProcessDir<'_>,
+    ) -> SysResult<bool> {
+        let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
+        if namespace == self.scan.namespace {
+            // Pinned before the walk.
+            return Ok(true);
+        }
+        let (base, name) = dir.file(c"ns/pid");
+        // A process that is gone may answer EACCES even to root; its status
+        // then says that it is gone.
+        let open = || {
+            open_namespace(base, name)
+                .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
+        };
+        // The link cannot lead elsewhere by now: an open status file keeps the
+        // process's struct pid, and that keeps the namespace.
+        match self.scan.registry.pin(inode, InitHistory::Existed, open, || true) {
+            Ok(()) => Ok(true),
+            Err(errno) if is_gone(errno) => Err(errno),
+            Err(errno) => {
+                let code = DiagnosticCode::NamespaceUnopened;
+                self.found.pending.note(code, Some(errno), Some(pid));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reads what matters only of an init: its cgroup, and whether it has terminated.
+    ///
+    /// # Errors
+    /// The process has vanished.
+    fn init(
+        &mut self,
+        init: &Process,
+        has_memory: bool,
+        is_pinned: bool,
+        status_file: &OwnedFd,
+        dir: &mut ProcessDir<'_>,
+    ) -> SysResult<()> {
+        let (base, name) = dir.file(c"cgroup");
+        let cgroup = read(base, name, &mut self.buffer).ok().map(|()| self.buffer.clone());
+        // The threads need a look only where the process may be on its way
+        // out: nothing else has no memory, but for kernel threads.
+        let may_be_exiting = !init.kernel_thread && (init.is_zombie() || !has_memory);
+        let is_terminated = may_be_exiting && all_threads_are_exiting(self.scan.procfs, init.pid);
+        // Both were read by path, and are this process's only if the PID still
+        // is. While its namespace is pinned, a link that leads there proves
+        // it: no other process can have become the init of that namespace.
+        if !is_pinned || dir.pid_namespace() != Ok(init.namespace) {
+            still_there(status_file)?;
+        }
+        self.found.cgroups.extend(cgroup.map(|cgroup| (init.pid, cgroup)));
+        self.found.terminated.extend(is_terminated.then_some(init.pid));
+        Ok(())
+    }
+
+    /// Searches what a process holds, where that was asked for.
+    ///
+    /// # Errors
+    /// The process has vanished; nothing that it held is kept then.
+    fn holders(
+        &mut self,
+        process: &Process,
+        status_file: &OwnedFd,
+        dir: &ProcessDir<'_>,
+    ) -> SysResult<()> {
+        let Scan { procfs, search, registry, .. } = self.scan;
+        if Some(process.pid) == procfs.viewer {
+            // What pidns itself holds open does not count, but pidns may be the
+            // only process in its mount namespace.
+            if search.contains(&SearchScope::Mounts) {
+                let inode = namespace_link(dir.as_fd(), c"ns/mnt", "mnt").ok().flatten();
+                self.found.add_reader(inode, process.pid, process.pid);
+            }
+            return Ok(());
+        }
+        // Kernel threads have no descriptors and share the kernel's namespaces.
+        if !self.searches_holders || process.kernel_thread {
+            return Ok(());
+        }
+        let before = self.found.holders.len();
+        let dir = dir.as_fd();
+        let searched = HolderSearch { process, dir, status_file, search, procfs, registry }
+            .search(&mut self.found);
+        if searched.is_err() {
+            self.found.holders.truncate(before);
+        }
+        searched
     }
 }
 
 /// Whether all threads of a process have exited or are exiting: a leader may
 /// do so long before the others, and an init lives as long as any of them.
-fn is_terminated(procfs: &Procfs, pid: Pid) -> bool {
+fn all_threads_are_exiting(procfs: &Procfs, pid: Pid) -> bool {
     let mut all = true;
-    ProcessDir::bound(procfs.fd(), pid)
-        .and_then(|place| {
-            for_each_task(place.dir(), |_, task| {
+    ProcessDir::open(procfs.fd(), pid)
+        .and_then(|dir| {
+            for_each_task(dir.as_fd(), |_, task| {
                 all &= task_is_exiting(task.as_fd()).is_ok_and(|exiting| exiting);
             })
         })
         .is_ok_and(|()| all)
 }
 
-/// Whether a process that was read is still there.
+/// Whether a process that was read is still there, with the same PIDs in every level.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     let mut buffer = Vec::new();
-    let mut place = ProcessDir::new(procfs.fd(), process.pid);
-    let (dir, name) = place.name(c"status");
-    read(dir, name, &mut buffer).is_ok() && parse::status(&buffer).nspid == process.nspid
+    let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
+    let (base, name) = dir.file(c"status");
+    read(base, name, &mut buffer).is_ok() && parse::status(&buffer).nspid == process.nspid
 }
 
 fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before `Kthread` a thread of the kernel was a child of kthreadd, which
-    // is PID 2 and has no parent.
+    // Before `Kthread` (Linux 6.8) a thread of the kernel was known as a child
+    // of kthreadd, which is PID 2 and has no parent.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')
@@ -195,10 +295,11 @@ fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process 
         nspid: status.nspid,
         comm: status.comm,
         state: status.state,
-        // Every kernel shows it; nobody's is the honest word for an unknown one.
+        // Every kernel shows it. Should one not, `nobody` is the user that the
+        // kernel itself shows in place of one that it cannot name.
         uid: status.uid.unwrap_or(65534),
         user: None,
-        threads: None,
+        threads: status.threads,
         start_time: None,
         kernel_thread,
         evidence: Evidence::Kernel,

@@ -1,4 +1,5 @@
-//! The files of one process, and of its threads.
+//! The files of one process, and the directories of its threads: names and
+//! descriptors. What the files say is for others to use.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -11,11 +12,11 @@ use crate::collect::parse;
 use crate::collect::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::model::{NamespaceId, Pid};
 
-/// The files of one process.
+/// The directory `/proc/PID`, opened or only by its path.
 pub struct ProcessDir<'a> {
-    /// `/proc/PID`, where it was opened: names are then relative to it, and
-    /// what is read through it belongs to this process, whenever it is read.
-    pub bound: Option<OwnedFd>,
+    /// Where it was opened, names are relative to it, and what is read through
+    /// it belongs to this process, whenever it is read.
+    opened: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
     /// `PID/`, and room for the name of a file.
     path: [u8; 64],
@@ -24,53 +25,68 @@ pub struct ProcessDir<'a> {
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Names of the process that has the PID when they are used.
-    pub fn new(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
+    /// Its files by path: each time they are those of whatever process has
+    /// the PID then.
+    pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
         let number = number.format(pid.as_u32()).as_bytes();
         path[..number.len()].copy_from_slice(number);
         path[number.len()] = b'/';
-        Self { bound: None, procfs, path, base: number.len() + 1 }
+        Self { opened: None, procfs, path, base: number.len() + 1 }
     }
 
-    /// Binds names to the process that has the PID now.
+    /// Opens it: its files are then those of the process that has the PID now.
     ///
     /// # Errors
     /// As of opening a directory.
-    pub fn bound(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
-        let mut place = Self::new(procfs, pid);
-        let (dir, name) = place.name(c"");
-        let opened = open_base(dir, name)?;
-        place.bound = Some(opened);
-        Ok(place)
+    pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
+        let mut dir = Self::by_path(procfs, pid);
+        let (base, name) = dir.file(c"");
+        let opened = open_base(base, name)?;
+        dir.opened = Some(opened);
+        Ok(dir)
     }
 
-    /// The directory that names are relative to.
-    pub fn dir(&self) -> BorrowedFd<'_> {
-        self.bound.as_ref().map_or(self.procfs, AsFd::as_fd)
-    }
-
-    /// A file of the process, as `openat` takes it.
-    pub fn name<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
-        if let Some(dir) = &self.bound {
+    /// A file of the process, as `openat(2)` takes it.
+    pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
+        if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // The longest name here is far shorter; one that is not names no file.
+        // The longest name in use is far shorter. A longer one would become
+        // the empty name, which `openat(2)` refuses.
         if let Some(room) = self.path.get_mut(self.base..end) {
             room.copy_from_slice(file);
         }
         let path = self.path.get(..end).and_then(|path| CStr::from_bytes_with_nul(path).ok());
         (self.procfs, path.unwrap_or(c""))
     }
+
+    /// Where `ns/pid` leads; `None` where that is no PID namespace.
+    ///
+    /// # Errors
+    /// As of reading a link.
+    pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
+        let (base, name) = self.file(c"ns/pid");
+        Ok(namespace_link(base, name, "pid")?.map(NamespaceId::Inode))
+    }
 }
 
-/// Where `ns/pid` leads.
-pub fn own_link(place: &mut ProcessDir<'_>) -> Result<Option<NamespaceId>> {
-    let (dir, name) = place.name(c"ns/pid");
-    Ok(namespace_link(dir, name, "pid")?.map(NamespaceId::Inode))
+impl AsFd for ProcessDir<'_> {
+    /// The directory itself where it was opened, else that of the procfs.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
+    }
+}
+
+/// Fails with `ESRCH` once the process that a status file was opened for is gone.
+///
+/// # Errors
+/// As of reading that file.
+pub fn still_there(status_file: &OwnedFd) -> Result<()> {
+    rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
 /// Calls `visit` with every thread's directory under `/proc/PID/task`.
@@ -98,7 +114,7 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
 /// or gone.
 ///
 /// # Errors
-/// That cannot be read, or makes no sense.
+/// Its `stat` cannot be read, or makes no sense.
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     let mut stat = Vec::new();
     match read(task, c"stat", &mut stat) {

@@ -1,100 +1,105 @@
-//! The walk over /proc: every process once, by as many threads as help.
+//! The walk over /proc: every process once, by as many threads as help. How
+//! one process is read is not decided here.
 
-use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use rustix::fs::RawDir;
-use rustix::io::{Errno, Result as SysResult};
+use rustix::io::Result as SysResult;
+use rustix::process::{Resource, getrlimit};
 
-use super::holders::Searches;
-use super::mount::Procfs;
-use super::process::Worker;
-use crate::collect::discovery::Discovery;
+use super::findings::Findings;
+use super::process::{Scan, Worker};
 use crate::collect::parse;
-use crate::collect::registry::NamespaceRegistry;
-use crate::error::Error;
-use crate::model::{NamespaceId, Pid};
+use crate::model::Pid;
 
 /// PIDs handed to a thread at a time: large enough that taking them costs
-/// nothing, small enough that one slow batch does not idle the rest.
+/// nothing, small enough that the other threads do not wait long for one slow batch.
 const BATCH: usize = 128;
 
-/// What the threads of a scan share.
-pub struct Scan<'a> {
-    /// The /proc to read.
-    pub procfs: &'a Procfs,
-    /// The namespace whose numbers it speaks in, where that is known beforehand.
-    pub namespace: Option<NamespaceId>,
-    /// Where else than in `ns/pid` to look.
-    pub searches: Searches,
-    /// The namespaces met.
-    pub registry: &'a NamespaceRegistry,
+/// Descriptors that the table of them is made ready for before threads start.
+const DESCRIPTORS: u64 = 4096;
+
+/// Reads every process; they come sorted by PID.
+///
+/// # Errors
+/// /proc cannot be listed.
+pub fn walk(scan: Scan<'_>) -> SysResult<Findings> {
+    let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+    let listing = Mutex::new(Listing(RawDir::new(scan.procfs.fd(), &mut buffer)));
+    let next = |batch: &mut Vec<Pid>| {
+        listing.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch)
+    };
+    let mut batch = Vec::with_capacity(BATCH);
+    next(&mut batch)?;
+    if batch.len() < BATCH {
+        // Too few processes to be worth a second thread.
+        let mut worker = Worker::new(scan);
+        worker.batch(&batch);
+        return Ok(sorted(worker.found));
+    }
+    let work = |mut batch: Vec<Pid>| {
+        let mut worker = Worker::new(scan);
+        while !batch.is_empty() {
+            worker.batch(&batch);
+            next(&mut batch)?;
+        }
+        Ok(worker.found)
+    };
+    let work = &work;
+    let threads = threads();
+    if threads > 1 {
+        grow_descriptor_table(scan.procfs.fd());
+    }
+    let found = thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads)
+            .filter_map(|_| {
+                let start = move || {
+                    let mut batch = Vec::with_capacity(BATCH);
+                    next(&mut batch)?;
+                    work(batch)
+                };
+                // Where a thread cannot be had, the others do its work.
+                thread::Builder::new().spawn_scoped(scope, start).ok()
+            })
+            .collect();
+        let mut found = work(batch)?;
+        for helper in helpers {
+            // Unreachable: a panic ends the program.
+            let Ok(theirs) = helper.join() else { continue };
+            found.merge(theirs?);
+        }
+        Ok(found)
+    })?;
+    Ok(sorted(found))
 }
 
-impl Scan<'_> {
-    /// Reads every process.
-    ///
-    /// # Errors
-    /// /proc cannot be listed.
-    pub fn run(&self) -> Result<Discovery, Error> {
-        let failed = |source: Errno| Error::Read {
-            path: self.procfs.path.clone(),
-            source: io::Error::from(source),
-        };
-        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        let listing = Mutex::new(Listing(RawDir::new(self.procfs.fd(), &mut buffer)));
-        let mut batch = Vec::with_capacity(BATCH);
-        let next = |batch: &mut Vec<Pid>| {
-            listing.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch)
-        };
-        next(&mut batch).map_err(failed)?;
-        if batch.len() < BATCH {
-            // Not worth a thread.
-            let mut worker = Worker::new(self);
-            worker.batch(&batch);
-            return Ok(worker.found);
-        }
-        let work = |mut batch: Vec<Pid>| {
-            let mut worker = Worker::new(self);
-            while !batch.is_empty() {
-                worker.batch(&batch);
-                next(&mut batch)?;
-            }
-            Ok(worker.found)
-        };
-        let work = &work;
-        let mut found = thread::scope(|scope| {
-            let helpers: Vec<_> = (1..threads())
-                .filter_map(|_| {
-                    let start = move || {
-                        let mut batch = Vec::with_capacity(BATCH);
-                        next(&mut batch)?;
-                        work(batch)
-                    };
-                    // A thread that cannot be had is not needed either.
-                    thread::Builder::new().spawn_scoped(scope, start).ok()
-                })
-                .collect();
-            let mut found = work(batch).map_err(failed)?;
-            for helper in helpers {
-                // Unreachable: a panic ends the program.
-                let Ok(theirs) = helper.join() else { continue };
-                found.merge(theirs.map_err(failed)?);
-            }
-            Ok(found)
-        })?;
-        // Each thread met its own in order: the stable sort merges such runs.
-        found.processes.sort_by_key(|process| process.pid);
-        Ok(found)
-    }
+/// Each thread found its processes in the order of the listing, so this merges
+/// a few sorted runs, which a stable sort does in one pass.
+fn sorted(mut found: Findings) -> Findings {
+    found.processes.sort_by_key(|process| process.pid);
+    found
 }
 
 /// How many threads read: more than a few wait for each other in the kernel.
 fn threads() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(8))
+}
+
+/// Makes the kernel's table of this process's descriptors large enough for a
+/// host with many namespaces, each of which is held open. Every time that the
+/// table of a process with threads doubles (at 64, 128, 256 … descriptors),
+/// the kernel waits for an RCU grace period, which takes some milliseconds;
+/// in a process of one thread it does not wait.
+fn grow_descriptor_table(fd: impl AsFd) {
+    let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
+    // The lowest free number from there on is taken, and given back at once.
+    // Where that fails, the table grows as it is needed.
+    if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {
+        let _ = rustix::io::fcntl_dupfd_cloexec(fd, last);
+    }
 }
 
 /// The numbers in /proc.

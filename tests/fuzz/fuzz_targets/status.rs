@@ -31,7 +31,7 @@ fn is_pid(pid: Pid) -> bool {
 }
 
 fn as_the_kernel_writes(status: &Status) -> String {
-    let Status { comm, state, ppid, uid, nspid, kernel_thread, has_memory } = status;
+    let Status { comm, state, ppid, uid, nspid, kernel_thread, has_memory, threads } = status;
     let name = comm.replace('\\', "\\\\").replace('\n', "\\n");
     let ppid = ppid.map_or(0, Pid::as_u32);
     let uid = uid.map_or(String::new(), |uid| format!("Uid:\t{uid}\t0\t0\t0\n"));
@@ -40,8 +40,9 @@ fn as_the_kernel_writes(status: &Status) -> String {
     let kernel_thread =
         kernel_thread.map_or("", |is| ["Kthread:\t0\n", "Kthread:\t1\n"][usize::from(is)]);
     let memory = if *has_memory { "VmPeak:\t    2920 kB\n" } else { "" };
+    let threads = threads.map_or(String::new(), |count| format!("Threads:\t{count}\n"));
     format!(
         "Name:\t{name}\nState:\t{state} (sleeping)\nPPid:\t{ppid}\n{uid}NSpid:\t{nspid}\n\
-         {kernel_thread}{memory}Threads:\t1\n"
+         {kernel_thread}{memory}{threads}"
     )
 }

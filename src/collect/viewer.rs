@@ -1,0 +1,31 @@
+//! Who looks: what this process may see of others. Nothing here looks at them.
+
+use rustix::fs::CWD;
+
+use super::sys::read_link;
+
+/// The user namespace that every other descends from (`PROC_USER_INIT_INO` of
+/// the kernel, fixed since Linux 3.8).
+const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
+
+/// Whether the viewer has `CAP_SYS_PTRACE` over every process.
+pub fn may_trace_all() -> bool {
+    is_in_initial_user_namespace()
+        && rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
+}
+
+/// Whether the viewer is in a group of the initial user namespace. In another
+/// user namespace the same number may stand for another group.
+pub fn is_in_group(gid: u32) -> bool {
+    is_in_initial_user_namespace()
+        && (rustix::process::getegid().as_raw() == gid
+            || rustix::process::getgroups()
+                .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid)))
+}
+
+fn is_in_initial_user_namespace() -> bool {
+    let mut link = [0; 64];
+    read_link(CWD, c"/proc/self/ns/user", &mut link)
+        .is_ok_and(|user| user == INITIAL_USER_NAMESPACE)
+}
