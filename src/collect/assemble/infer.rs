@@ -17,8 +17,8 @@
 //!    level, and has a PID in the process's own namespace, is in that namespace.
 //! 4. Every namespace has an init, which has PID 1 in it. So a group without
 //!    an init is a part of another group: one of the same level whose parents
-//!    agree, whose init is not a zombie (which the kernel makes of an init only
-//!    when all others have gone), and that uses none of the same PIDs. If there
+//!    agree, whose init is not a zombie without other threads (which the kernel
+//!    makes of an init only when all others have gone), and that uses none of the same PIDs. If there
 //!    is just one such group, the two are joined. If there are several, the
 //!    processes are ambiguous. This rule holds only if no process is hidden
 //!    and no init has vanished during the scan.
@@ -27,6 +27,7 @@
 //! different namespaces are never joined.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
@@ -87,7 +88,9 @@ struct Group {
     inode: Option<u64>,
     init: Option<Pid>,
     lowest: Option<Pid>,
-    /// Its init is a zombie, so no other process is left in it.
+    /// Its init is a zombie without other threads, so no other process is left
+    /// in it. Of an init with threads, the leader may be a zombie while the last
+    /// thread still waits for the members.
     has_zombie_init: bool,
     /// The parent of a member was not seen, so a process that rule 4 would have
     /// to know of may be missing.
@@ -130,7 +133,7 @@ impl<'a> Groups<'a> {
         for index in 0..groups.processes.len() {
             let process = &groups.processes[index];
             let (pid, is_init) = (process.pid, process.nspid.last() == Some(&Pid::INIT));
-            let is_zombie = process.is_zombie();
+            let is_last = process.is_zombie() && process.threads == Some(NonZeroU32::MIN);
             let level = process.nspid.len().checked_sub(1);
             let inode = process.namespace.and_then(NamespaceId::inode);
             let group = match (level, inode) {
@@ -151,7 +154,7 @@ impl<'a> Groups<'a> {
                 group.lowest = Some(group.lowest.map_or(pid, |lowest| lowest.min(pid)));
                 if is_init {
                     group.init = Some(pid);
-                    group.has_zombie_init = is_zombie && known.terminated.contains(&pid);
+                    group.has_zombie_init = is_last && known.terminated.contains(&pid);
                 }
             }
             groups.of_process.push(group);
@@ -487,3 +490,6 @@ fn unread(id: NamespaceId) -> Namespace {
         evidence: Evidence::Inferred,
     }
 }
+
+#[cfg(test)]
+mod tests;
