@@ -18,10 +18,13 @@
 //! 4. Every namespace has an init, which has PID 1 in it. So a group without
 //!    an init is a part of another group: one of the same level whose parents
 //!    agree, whose init is not a zombie without other threads (which the kernel
-//!    makes of an init only when all others have gone), and that uses none of the same PIDs. If there
-//!    is just one such group, the two are joined. If there are several, the
-//!    processes are ambiguous. This rule holds only if no process is hidden
-//!    and no init has vanished during the scan.
+//!    makes of an init only when all others have gone), and that uses none of
+//!    the same PIDs. If there is just one such group, the two are joined. If
+//!    there are several, the processes are ambiguous. This rule holds only if no
+//!    process is hidden and no init has vanished during the scan.
+//! 5. A group with an init, but without a known inode, is a namespace of its
+//!    own, named after its init. But it is ambiguous if it may be the rest of a
+//!    group with an inode and without an init: one namespace would be shown as two.
 //!
 //! No rule contradicts what the kernel did say: two groups that are known to be
 //! different namespaces are never joined.
@@ -107,6 +110,9 @@ struct Groups<'a> {
     /// The group of each process; `None` where its level is unknown.
     of_process: Vec<Option<usize>>,
     by_inode: HashMap<u64, usize>,
+    /// In the end, groups with processes in or below them that have an inode,
+    /// but no init: it was not read, or not seen.
+    without_init: Vec<usize>,
 }
 
 impl<'a> Groups<'a> {
@@ -118,6 +124,7 @@ impl<'a> Groups<'a> {
             of_process: Vec::with_capacity(processes.len()),
             processes,
             by_inode: HashMap::new(),
+            without_init: Vec::new(),
         };
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
             groups.all[0].inode = Some(inode);
@@ -388,7 +395,7 @@ impl<'a> Groups<'a> {
             return Some(NamespaceId::Inode(inode));
         }
         if let Some(init) = it.init {
-            return Some(NamespaceId::Unread(init));
+            return (!self.may_be_read(group)).then_some(NamespaceId::Unread(init));
         }
         let (level, lowest) = (it.level?, it.lowest?);
         if group == self.mount {
@@ -408,12 +415,34 @@ impl<'a> Groups<'a> {
         alone.then_some(NamespaceId::Unread(lowest))
     }
 
+    /// Whether a group whose inode is unknown may be a namespace that is known
+    /// by its inode, and of which members were read and the init was not.
+    fn may_be_read(&mut self, group: usize) -> bool {
+        if self.all[group].has_zombie_init {
+            return false;
+        }
+        (0..self.without_init.len()).any(|index| {
+            let other = self.without_init[index];
+            self.all[other].level == self.all[group].level
+                && self.agree(group, other)
+                && self.is_free_of(group, other)
+        })
+    }
+
     fn conclude(
         mut self,
         known: &Known<'_>,
         namespaces: &mut Vec<Namespace>,
         log: &mut DiagnosticLog,
     ) -> Option<NamespaceId> {
+        let is_without_init = |group: &usize| {
+            let group = &self.all[*group];
+            group.joined.is_none()
+                && group.inode.is_some()
+                && group.init.is_none()
+                && group.level.is_some_and(|level| level > 0)
+        };
+        self.without_init = (0..self.all.len()).filter(is_without_init).collect();
         let mut names: HashMap<usize, Option<NamespaceId>> = HashMap::new();
         let mut name = |groups: &mut Self, group: usize| {
             let group = groups.find(group);

@@ -38,3 +38,18 @@ fn a_zombie_init_with_threads_may_have_company_and_one_without_has_none() {
     assert_eq!(place(zombie(&[2, 1], 2)), None);
     assert_eq!(place(zombie(&[2, 1], 1)).as_deref(), Some("pid:[?4]"));
 }
+
+#[test]
+fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
+    let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
+    let member = (process(&[4, 2], None), Some(1001));
+    let read = || Some("pid:[1001]".to_owned());
+    // One namespace of two is 1001, and nothing tells which.
+    let placed = place(&[one.clone(), other.clone(), member.clone()], true);
+    assert_eq!(placed, [None, None, read()]);
+    // An init that is not seen might be its own.
+    assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
+    assert_eq!(place(&[one.clone(), member], true), [read(), read()]);
+    let elsewhere = (process(&[4, 1], None), Some(1001));
+    assert_eq!(place(&[one, elsewhere], true), [Some("pid:[?2]".to_owned()), read()]);
+}
