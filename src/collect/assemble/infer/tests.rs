@@ -1,7 +1,76 @@
-//! Small forests of processes, built literally.
+//! Random forests of processes with links refused, against the truth and
+//! against a slow and obvious oracle.
 
+use std::collections::HashMap;
+use std::iter::successors;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{RngSeed, TestRunner};
+
+use self::oracle::{World, possible_worlds};
 use super::*;
+use crate::testing::forest::{Forest, View, calls, sights, sights_of_some};
 use crate::testing::{namespace, process};
+
+mod oracle;
+
+/// The same cases in every run.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+/// A view, inferred.
+struct Inferred {
+    view: View,
+    mount: Option<NamespaceId>,
+}
+
+fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool) -> Inferred {
+    let known = Known {
+        mount: view.known_mount,
+        leaders: &view.leaders,
+        terminated: &view.terminated,
+        all_seen,
+        is_there,
+    };
+    let mut log = DiagnosticLog::default();
+    let mount = infer(&mut view.processes, &mut view.namespaces, &known, &mut log);
+    Inferred { view, mount }
+}
+
+/// Whether nothing that was inferred is wrong; what is, in words.
+fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
+    let meant = |id| view.meant(forest, id);
+    if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
+        return Err(format!("{mount} is not that of /proc"));
+    }
+    for process in &view.processes {
+        let truth = forest.tasks[view.task_of[&process.pid]].namespace;
+        if let Some(id) = process.namespace.filter(|&it| meant(it) != truth) {
+            return Err(format!("{} is not in {id}", process.pid));
+        }
+    }
+    for namespace in &view.namespaces {
+        let truth = meant(namespace.id);
+        let is_right =
+            |parent: &NamespaceId| Some(meant(*parent)) == forest.namespaces[truth].parent;
+        if let Some(id) = namespace.parent.filter(|it| !is_right(it)) {
+            return Err(format!("{} was not made in {id}", namespace.id));
+        }
+    }
+    let mut ids = HashMap::new();
+    for id in view.processes.iter().filter_map(|it| it.namespace) {
+        if let Some(other) = ids.insert(meant(id), id).filter(|&it| it != id) {
+            return Err(format!("{other} is {id}"));
+        }
+    }
+    Ok(())
+}
 
 /// The namespaces of nested processes below PID 1, whose children they are:
 /// none of the links was read but those given by their inode.
@@ -52,4 +121,148 @@ fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
     assert_eq!(place(&[one.clone(), member], true), [read(), read()]);
     let elsewhere = (process(&[4, 1], None), Some(1001));
     assert_eq!(place(&[one, elsewhere], true), [Some("pid:[?2]".to_owned()), read()]);
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    #[test]
+    fn nothing_is_placed_wrongly(calls in calls(60, 4), sight in sights()) {
+        let forest = Forest::grow(&calls);
+        let inferred = infer_all(View::of(&forest, &sight), true, &|_| true);
+        prop_assert_eq!(check(&forest, &inferred), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_placed_wrongly_where_processes_are_hidden(
+        calls in calls(60, 4),
+        sight in sights_of_some(),
+    ) {
+        let forest = Forest::grow(&calls);
+        let inferred = infer_all(View::of(&forest, &sight), false, &|_| true);
+        prop_assert_eq!(check(&forest, &inferred), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_placed_wrongly_where_processes_vanish_meanwhile(
+        calls in calls(60, 4),
+        sight in sights_of_some(),
+    ) {
+        let forest = Forest::grow(&calls);
+        let view = View::of(&forest, &sight);
+        let view_mount = view.mount;
+        let seen = view.task_of.clone();
+        // The kernel keeps an init until all else in its namespace is gone.
+        let is_there = |process: &Process| {
+            let own = forest.tasks[seen[&process.pid]].namespace;
+            let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
+            above.all(|it| {
+                let init = forest.namespaces[it].init;
+                it == view_mount || seen.values().any(|&task| Some(task) == init)
+            })
+        };
+        let inferred = infer_all(view, true, &is_there);
+        prop_assert_eq!(check(&forest, &inferred), Ok(()));
+    }
+
+    #[test]
+    fn without_injected_processes_everything_is_placed(
+        calls in calls(60, 0),
+        sight in sights(),
+    ) {
+        let forest = Forest::grow(&calls);
+        let view = View::of(&forest, &sight);
+        prop_assert!(!view.has_injected(&forest));
+        let inferred = infer_all(view, true, &|_| true);
+        prop_assert_eq!(check(&forest, &inferred), Ok(()));
+        for process in &inferred.view.processes {
+            let id = process.namespace;
+            prop_assert!(id.is_some(), "{} is not placed", process.pid);
+            let namespace = inferred.view.namespaces.iter().find(|it| Some(it.id) == id);
+            let parent = namespace.map(|it| it.parent.is_some());
+            prop_assert!(id == inferred.mount || parent == Some(true), "{id:?} has no parent");
+        }
+    }
+}
+
+/// How much was placed of what the kernel did not tell.
+#[derive(Debug, Default)]
+struct Share {
+    placed: usize,
+    open: usize,
+}
+
+#[test]
+fn two_of_three_processes_are_placed_even_among_injected_ones() {
+    let mut share = Share::default();
+    let mut runner = TestRunner::new(cases(500));
+    let strategy = (calls(60, 20), sights());
+    for _ in 0..500 {
+        let (calls, sight) = strategy.new_tree(&mut runner).unwrap().current();
+        let forest = Forest::grow(&calls);
+        let view = View::of(&forest, &sight);
+        if !view.has_injected(&forest) {
+            continue;
+        }
+        let is_open = |it: &Process| it.namespace.is_none() && it.nspid.len() > 1;
+        let open: Vec<_> =
+            (0..view.processes.len()).filter(|&at| is_open(&view.processes[at])).collect();
+        let inferred = infer_all(view, true, &|_| true);
+        assert_eq!(check(&forest, &inferred), Ok(()));
+        share.open += open.len();
+        share.placed +=
+            open.iter().filter(|&&at| inferred.view.processes[at].namespace.is_some()).count();
+    }
+    assert!(share.open > 1_000, "{share:?}");
+    assert!(share.placed * 3 > share.open * 2, "{share:?}");
+}
+
+proptest! {
+    #![proptest_config(cases(1_000))]
+
+    /// Stronger than to be right: nothing is guessed, and nothing is left out
+    /// that only one of them could be. In larger forests the rules, which look
+    /// at two namespaces at a time, might leave something out.
+    #[test]
+    fn a_process_is_placed_where_all_possible_worlds_agree_and_only_there(
+        calls in calls(16, 20),
+        sight in sights(),
+    ) {
+        let forest = Forest::grow(&calls);
+        let told = View::of(&forest, &sight);
+        let Some(worlds) = possible_worlds(&told, 300) else { return Ok(()) };
+        prop_assert!(worlds.iter().any(|world| is_truth(world, &told, &forest)));
+        let Inferred { view, .. } = infer_all(told.clone(), true, &|_| true);
+        for world in &worlds {
+            let mut ids = HashMap::new();
+            for (process, &home) in view.processes.iter().zip(&world.home) {
+                let Some(id) = process.namespace else { continue };
+                prop_assert_eq!(world.meant(&view, id), Some(home), "{} {:?}", process.pid, world);
+                prop_assert_eq!(*ids.entry(home).or_insert(id), id);
+            }
+            for namespace in &view.namespaces {
+                let before = told.namespaces.iter().find(|it| it.id == namespace.id);
+                if before.is_some_and(|it| it.parent.is_some()) {
+                    continue;
+                }
+                let Some(parent) = namespace.parent else { continue };
+                let above = match world.meant(&view, namespace.id) {
+                    Some(Some(init)) => Some(world.above[&init]),
+                    other => other,
+                };
+                prop_assert_eq!(world.meant(&view, parent), above, "{} {:?}", namespace.id, world);
+            }
+        }
+        for (at, process) in view.processes.iter().enumerate() {
+            let name = |world: &World| (world.home[at], world.inode(world.home[at]));
+            let agree = worlds.iter().all(|world| name(world) == name(&worlds[0]));
+            prop_assert!(process.namespace.is_some() || !agree, "{} is not placed", process.pid);
+        }
+    }
+}
+
+/// Whether each process is in the namespace of its init.
+fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
+    let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
+    (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))
 }

@@ -1,5 +1,7 @@
 //! Small models for unit tests, built literally.
 
+pub mod forest;
+
 use std::collections::BTreeSet;
 
 use crate::model::{

@@ -1,0 +1,575 @@
+//! A small model of how the kernel makes and ends processes and PID
+//! namespaces, and of what a viewer with few rights is told of them.
+//!
+//! Random calls are played to a [`Forest`]: it is the truth. A [`Sight`] makes
+//! of it what a scan would hand over to be assembled: a [`View`].
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::num::NonZeroU32;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{namespace, process};
+use crate::collect::parse::Leaders;
+use crate::model::{Namespace, NamespaceId, Pid, Process};
+
+/// Few enough of each that a test takes milliseconds, and that namespaces have
+/// levels and PIDs in common, which is what makes them hard to tell apart.
+const MAX_TASKS: usize = 40; // at most 64, a bit of a word each
+const MAX_NAMESPACES: usize = 12;
+const MAX_DEPTH: usize = 5;
+
+/// A system call, or an end. Whom and what it concerns is counted among those
+/// that there are at the time; a call that the kernel would refuse does nothing.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// `fork(2)`.
+    Fork { by: u8, skip: u8 },
+    /// `clone(2)` with `CLONE_NEWPID`.
+    CloneNewPid { by: u8, skip: u8 },
+    /// `clone(2)` with `CLONE_PARENT`: the child is a sibling.
+    CloneParent { by: u8, skip: u8 },
+    /// `unshare(2)` with `CLONE_NEWPID`: the children are born elsewhere.
+    Unshare { by: u8 },
+    /// `setns(2)` and `fork(2)`, as `nsenter(1)` does: from now on the children
+    /// are born in the namespace of another.
+    Enter { by: u8, of: u8, skip: u8 },
+    /// `setsid(2)`.
+    SetSid { by: u8 },
+    /// `setpgid(2)`: joins the process group of another, or leads its own.
+    SetPgid { by: u8, of: u8 },
+    /// `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
+    SetSubreaper { by: u8 },
+    /// The first thread ends, others go on.
+    ExitLeader { by: u8 },
+    /// The process ends.
+    Exit { by: u8 },
+    /// `wait(2)` for one child.
+    Wait { by: u8 },
+}
+
+/// Calls of every kind: at most `count`, of which `injecting` of every
+/// `20 + injecting` may put a process where neither its parent is nor, for an
+/// init, the maker of its namespace.
+pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
+    let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
+    vec(any::<u32>(), 1..=count).prop_map(play)
+}
+
+/// A call in one number, as a strategy of many parts takes longer than the test.
+fn call(raw: u32, injecting: u8) -> Call {
+    let [kind, by, with, skip] = raw.to_be_bytes();
+    match kind % (20 + injecting) {
+        0..8 => Call::Fork { by, skip: with },
+        8..12 => Call::CloneNewPid { by, skip: with },
+        12 => Call::SetSid { by },
+        13 | 14 => Call::SetPgid { by, of: with },
+        15 => Call::SetSubreaper { by },
+        16 => Call::ExitLeader { by },
+        17 | 18 => Call::Exit { by },
+        19 => Call::Wait { by },
+        20 => Call::Unshare { by },
+        21 => Call::CloneParent { by, skip },
+        _ => Call::Enter { by, of: with, skip },
+    }
+}
+
+/// What became of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Running,
+    /// An init that has terminated and waits until all else in its namespace
+    /// is gone (`zap_pid_ns_processes`).
+    Waiting,
+    Zombie,
+    Reaped,
+}
+
+/// A process of the truth.
+#[derive(Debug)]
+pub struct Task {
+    /// Its PIDs from the initial namespace inward.
+    numbers: Vec<u32>,
+    /// Its own namespace.
+    pub namespace: usize,
+    /// That of its children to come.
+    for_children: usize,
+    pub parent: Option<usize>,
+    session: usize,
+    group: usize,
+    fate: Fate,
+    is_subreaper: bool,
+    leader_exited: bool,
+}
+
+/// A namespace of the truth.
+#[derive(Debug)]
+pub struct PidNamespace {
+    pub parent: Option<usize>,
+    level: usize,
+    /// Its first process, once it had one.
+    pub init: Option<usize>,
+    last_number: u32,
+    /// Its init has terminated: no PID is given out any more.
+    is_dead: bool,
+}
+
+/// The truth.
+#[derive(Debug)]
+pub struct Forest {
+    pub namespaces: Vec<PidNamespace>,
+    pub tasks: Vec<Task>,
+}
+
+impl Forest {
+    /// Boots, and plays the calls.
+    pub fn grow(calls: &[Call]) -> Self {
+        let initial =
+            PidNamespace { parent: None, level: 0, init: Some(0), last_number: 1, is_dead: false };
+        let init = Task {
+            numbers: vec![1],
+            namespace: 0,
+            for_children: 0,
+            parent: None,
+            session: 0,
+            group: 0,
+            fate: Fate::Running,
+            is_subreaper: false,
+            leader_exited: false,
+        };
+        let mut forest = Self { namespaces: vec![initial], tasks: vec![init] };
+        for call in calls {
+            forest.play(call);
+        }
+        forest
+    }
+
+    /// Whether a namespace is `above` itself or nested in it.
+    pub fn is_within(&self, namespace: usize, above: usize) -> bool {
+        let mut at = Some(namespace);
+        while let Some(namespace) = at {
+            if namespace == above {
+                return true;
+            }
+            at = self.namespaces[namespace].parent;
+        }
+        false
+    }
+
+    fn play(&mut self, call: &Call) {
+        match *call {
+            Call::Fork { by, skip } => {
+                let by = self.running(by);
+                self.fork(by, Some(by), self.tasks[by].for_children, skip);
+            }
+            Call::CloneNewPid { by, skip } => {
+                let by = self.running(by);
+                if let Some(made) = self.make_namespace(by) {
+                    self.fork(by, Some(by), made, skip);
+                }
+            }
+            Call::CloneParent { by, skip } => {
+                let by = self.running(by);
+                // Refused to an init.
+                if self.namespaces[self.tasks[by].namespace].init != Some(by) {
+                    self.fork(by, self.tasks[by].parent, self.tasks[by].for_children, skip);
+                }
+            }
+            Call::Unshare { by } => {
+                let by = self.running(by);
+                if let Some(made) = self.make_namespace(by) {
+                    self.tasks[by].for_children = made;
+                }
+            }
+            Call::Enter { by, of, skip } => {
+                let (by, of) = (self.running(by), self.running(of));
+                let into = self.tasks[of].namespace;
+                // Refused but for the own namespace and those nested in it.
+                if self.is_within(into, self.tasks[by].namespace) {
+                    self.tasks[by].for_children = into;
+                    self.fork(by, Some(by), into, skip);
+                }
+            }
+            Call::SetSid { by } => {
+                let by = self.running(by);
+                if !self.tasks.iter().any(|task| task.group == by) {
+                    (self.tasks[by].session, self.tasks[by].group) = (by, by);
+                }
+            }
+            Call::SetPgid { by, of } => {
+                let by = self.running(by);
+                let of = self.running(of);
+                let (group, session) = (self.tasks[of].group, self.tasks[by].session);
+                if session != by {
+                    let joins = of != by && self.tasks[of].session == session;
+                    self.tasks[by].group = if joins { group } else { by };
+                }
+            }
+            Call::SetSubreaper { by } => {
+                let by = self.running(by);
+                self.tasks[by].is_subreaper = true;
+            }
+            Call::ExitLeader { by } => {
+                let by = self.running(by);
+                self.tasks[by].leader_exited = true;
+            }
+            Call::Exit { by } => {
+                let by = self.running(by);
+                // That of the initial namespace never ends.
+                if by != 0 {
+                    self.exit(by);
+                }
+            }
+            Call::Wait { by } => {
+                let by = self.running(by);
+                let is_child = |task: &Task| task.parent == Some(by) && task.fate == Fate::Zombie;
+                if let Some(child) = self.tasks.iter().position(is_child) {
+                    self.tasks[child].fate = Fate::Reaped;
+                    self.end_waiting();
+                }
+            }
+        }
+    }
+
+    /// One of those that can call; the init of the initial namespace always can.
+    fn running(&self, choice: u8) -> usize {
+        let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
+        let count = (0..self.tasks.len()).filter(is_running).count();
+        let nth = usize::from(choice) % count;
+        (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
+    }
+
+    /// `copy_pid_ns`: refused while the children are born elsewhere already.
+    fn make_namespace(&mut self, by: usize) -> Option<usize> {
+        let task = &self.tasks[by];
+        let level = self.namespaces[task.namespace].level + 1;
+        if task.for_children != task.namespace
+            || level > MAX_DEPTH
+            || self.namespaces.len() == MAX_NAMESPACES
+            || self.tasks.len() == MAX_TASKS
+        {
+            return None;
+        }
+        let parent = Some(task.namespace);
+        self.namespaces.push(PidNamespace {
+            parent,
+            level,
+            init: None,
+            last_number: 0,
+            is_dead: false,
+        });
+        Some(self.namespaces.len() - 1)
+    }
+
+    /// `copy_process`; other threads and processes that are gone leave gaps
+    /// between the numbers.
+    fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
+        if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
+            return;
+        }
+        let child = self.tasks.len();
+        let mut numbers = Vec::new();
+        let mut at = Some(namespace);
+        while let Some(here) = at {
+            let here = &mut self.namespaces[here];
+            let gap = if here.init.is_none() { 1 } else { 1 + u32::from(skip % 3) };
+            here.init.get_or_insert(child);
+            here.last_number += gap;
+            numbers.insert(0, here.last_number);
+            at = here.parent;
+        }
+        let (session, group) = (self.tasks[by].session, self.tasks[by].group);
+        self.tasks.push(Task {
+            numbers,
+            namespace,
+            for_children: namespace,
+            parent,
+            session,
+            group,
+            fate: Fate::Running,
+            is_subreaper: false,
+            leader_exited: false,
+        });
+    }
+
+    fn exit(&mut self, task: usize) {
+        let namespace = self.tasks[task].namespace;
+        if self.namespaces[namespace].init == Some(task) {
+            self.zap(namespace);
+            self.tasks[task].fate = Fate::Waiting;
+        } else {
+            self.tasks[task].fate = Fate::Zombie;
+            let reaper = self.reaper(task);
+            for child in &mut self.tasks {
+                if child.parent == Some(task) {
+                    child.parent = Some(reaper);
+                }
+            }
+        }
+        self.end_waiting();
+    }
+
+    /// `find_new_reaper`: a subreaper above in the same namespace, else its init.
+    fn reaper(&self, of: usize) -> usize {
+        let namespace = self.tasks[of].namespace;
+        let mut at = self.tasks[of].parent;
+        while let Some(above) = at.filter(|&it| self.tasks[it].namespace == namespace) {
+            if self.tasks[above].is_subreaper && self.tasks[above].fate == Fate::Running {
+                return above;
+            }
+            at = self.tasks[above].parent;
+        }
+        self.namespaces[namespace].init.unwrap()
+    }
+
+    /// `zap_pid_ns_processes`: an init takes everything in and below its
+    /// namespace with it. What has its parent outside stays a zombie.
+    fn zap(&mut self, namespace: usize) {
+        for task in 0..self.tasks.len() {
+            if self.tasks[task].fate == Fate::Reaped
+                || !self.is_within(self.tasks[task].namespace, namespace)
+            {
+                continue;
+            }
+            let own = self.tasks[task].namespace;
+            let parent = self.tasks[task].parent;
+            let parent_inside = parent
+                .map(|it| self.tasks[it].namespace)
+                .filter(|&it| self.is_within(it, namespace));
+            if let Some(inside) = parent_inside {
+                self.tasks[task].parent = self.namespaces[inside].init;
+            }
+            self.tasks[task].fate = match parent_inside {
+                _ if self.namespaces[own].init == Some(task) => Fate::Waiting,
+                Some(_) => Fate::Reaped,
+                None => Fate::Zombie,
+            };
+        }
+        for below in 0..self.namespaces.len() {
+            if self.is_within(below, namespace) {
+                self.namespaces[below].is_dead = true;
+            }
+        }
+    }
+
+    /// Inits for which the last has gone become zombies, and are reaped where
+    /// their parent is an init that waits for them.
+    fn end_waiting(&mut self) {
+        let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
+        loop {
+            let done = (0..self.tasks.len()).find(|&task| {
+                waits(&self.tasks, task)
+                    && !self.is_populated(self.tasks[task].namespace, Some(task))
+            });
+            let Some(done) = done else { return };
+            let reaped = self.tasks[done].parent.is_some_and(|it| waits(&self.tasks, it));
+            self.tasks[done].fate = if reaped { Fate::Reaped } else { Fate::Zombie };
+        }
+    }
+
+    fn is_populated(&self, namespace: usize, but_for: Option<usize>) -> bool {
+        self.tasks.iter().enumerate().any(|(index, task)| {
+            Some(index) != but_for
+                && task.fate != Fate::Reaped
+                && self.is_within(task.namespace, namespace)
+        })
+    }
+}
+
+/// What a viewer may see.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Whose namespace the /proc is of.
+    mount: u8,
+    /// Whose namespace the viewer is in; `None` where a filter refuses
+    /// `NS_GET_PARENT` altogether.
+    viewer: Option<u8>,
+    /// Processes whose link is refused, a bit each.
+    refused: u64,
+    /// Namespaces that an open descriptor leads to, likewise.
+    held: u64,
+    /// Processes that are not seen, likewise.
+    unseen: u64,
+    /// Whether the kernel tells inits (`NS_GET_TGID_FROM_PIDNS`).
+    tells_inits: bool,
+}
+
+/// What a viewer may see that sees every process of its /proc.
+pub fn sights() -> impl Strategy<Value = Sight> {
+    let viewer = prop_oneof![1 => Just(None), 2 => Just(Some(0)), 2 => any::<u8>().prop_map(Some)];
+    let mount = prop_oneof![2 => Just(0), 1 => any::<u8>()];
+    let refused = prop_oneof![any::<u64>(), few().prop_map(|few| !few), Just(u64::MAX)];
+    let held = prop_oneof![2 => Just(0), 1 => few()];
+    (mount, viewer, refused, held, any::<bool>()).prop_map(
+        |(mount, viewer, refused, held, tells_inits)| Sight {
+            mount,
+            viewer,
+            refused,
+            held,
+            unseen: 0,
+            tells_inits,
+        },
+    )
+}
+
+/// What a viewer may see from which some processes are hidden.
+pub fn sights_of_some() -> impl Strategy<Value = Sight> {
+    (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
+}
+
+/// One bit of eight.
+fn few() -> impl Strategy<Value = u64> {
+    any::<[u64; 3]>().prop_map(|[a, b, c]| a & b & c)
+}
+
+fn has(bits: u64, index: usize) -> bool {
+    bits >> index & 1 == 1
+}
+
+/// What a scan hands over, and of what it is a view.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub processes: Vec<Process>,
+    pub namespaces: Vec<Namespace>,
+    /// The namespace of the /proc, where the scan knows it.
+    pub known_mount: Option<NamespaceId>,
+    pub leaders: HashMap<Pid, Leaders>,
+    pub terminated: HashSet<Pid>,
+    /// The namespace of the /proc.
+    pub mount: usize,
+    /// The task of each process.
+    pub task_of: HashMap<Pid, usize>,
+}
+
+impl View {
+    /// What a scan of a forest would hand over.
+    pub fn of(forest: &Forest, sight: &Sight) -> Self {
+        let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
+        let mount = alive(sight.mount);
+        let viewer = sight.viewer.map(alive);
+        let level = forest.namespaces[mount].level;
+        let is_own = viewer == Some(mount);
+        let is_visible = |task: usize| {
+            forest.tasks[task].fate != Fate::Reaped
+                && forest.is_within(forest.tasks[task].namespace, mount)
+        };
+        let pid = |task: usize| Pid::new(forest.tasks[task].numbers[level]).unwrap();
+
+        let mut view = Self {
+            processes: Vec::new(),
+            namespaces: Vec::new(),
+            known_mount: is_own.then_some(inode(mount)),
+            leaders: HashMap::new(),
+            terminated: HashSet::new(),
+            mount,
+            task_of: HashMap::new(),
+        };
+        for (index, task) in forest.tasks.iter().enumerate() {
+            if !is_visible(index) || has(sight.unseen, index) {
+                continue;
+            }
+            let outermost = task.namespace == mount;
+            let is_told = !has(sight.refused, index) || (outermost && is_own);
+            let mut seen = process(&task.numbers[level..], None);
+            seen.namespace = is_told.then_some(inode(task.namespace));
+            seen.ppid = task.parent.filter(|&it| is_visible(it)).map(pid);
+            if task.fate == Fate::Zombie || task.leader_exited {
+                seen.state = 'Z';
+            }
+            // While an init waits, it is its last thread that does.
+            let has_others = task.fate != Fate::Zombie && task.leader_exited;
+            seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
+            if !is_told {
+                // The struct pid of a leader stays as long as it leads.
+                let shared = |leader: usize| {
+                    let has_number =
+                        forest.is_within(forest.tasks[leader].namespace, task.namespace);
+                    has_number.then(|| pid(leader))
+                };
+                let leaders = Leaders { session: shared(task.session), group: shared(task.group) };
+                view.leaders.insert(seen.pid, leaders);
+            }
+            let is_init = seen.nspid.last() == Some(&Pid::INIT);
+            if is_init && matches!(task.fate, Fate::Waiting | Fate::Zombie) {
+                view.terminated.insert(seen.pid);
+            }
+            view.task_of.insert(seen.pid, index);
+            view.processes.push(seen);
+        }
+        view.processes.sort_by_key(|process| process.pid);
+        view.describe(forest, viewer, |index| has(sight.held, index));
+        if sight.tells_inits && is_own {
+            view.place_inits(forest);
+        }
+        let lone = view.processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
+        view.known_mount = view.known_mount.or_else(|| lone?.namespace);
+        view
+    }
+
+    /// The namespaces that were met, with the parents that the kernel tells:
+    /// those in the viewer's namespace and below (`pidns_get_parent`).
+    fn describe(
+        &mut self,
+        forest: &Forest,
+        viewer: Option<usize>,
+        is_held: impl Fn(usize) -> bool,
+    ) {
+        let mut met: BTreeSet<usize> =
+            (0..forest.namespaces.len()).filter(|&it| is_held(it)).collect();
+        met.extend(self.processes.iter().filter(|it| it.namespace.is_some()).map(|it| {
+            let task = self.task_of[&it.pid];
+            forest.tasks[task].namespace
+        }));
+        met.extend(self.known_mount.map(|_| self.mount));
+        let told = |of: usize| {
+            let parent = forest.namespaces[of].parent?;
+            forest.is_within(parent, viewer?).then_some(parent)
+        };
+        let mut todo: Vec<usize> = met.iter().copied().collect();
+        while let Some(parent) = todo.pop().map(told) {
+            todo.extend(parent.filter(|&it| met.insert(it)));
+        }
+        let number = |namespace| inode(namespace).inode().unwrap();
+        self.namespaces =
+            met.iter().map(|&it| namespace(number(it), told(it).map(number))).collect();
+    }
+
+    /// As `assemble::describe::place_inits`.
+    fn place_inits(&mut self, forest: &Forest) {
+        for process in &mut self.processes {
+            let task = self.task_of[&process.pid];
+            let id = inode(forest.tasks[task].namespace);
+            let is_met = self.namespaces.iter().any(|it| it.id == id);
+            if is_met && process.nspid.last() == Some(&Pid::INIT) {
+                process.namespace = Some(id);
+            }
+        }
+    }
+
+    /// The namespace of the truth that an ID of this view means.
+    pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
+        match id {
+            NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),
+            NamespaceId::Unread(pid) => forest.tasks[self.task_of[&pid]].namespace,
+        }
+    }
+
+    /// Whether some process was put into its namespace from above.
+    pub fn has_injected(&self, forest: &Forest) -> bool {
+        self.processes.iter().any(|process| {
+            let task = &forest.tasks[self.task_of[&process.pid]];
+            let own = &forest.namespaces[task.namespace];
+            let is_init = process.nspid.last() == Some(&Pid::INIT);
+            let expected = if is_init { own.parent } else { Some(task.namespace) };
+            task.namespace != self.mount
+                && task.parent.map(|it| forest.tasks[it].namespace) != expected
+        })
+    }
+}
+
+const FIRST_INODE: u64 = 1000;
+
+fn inode(namespace: usize) -> NamespaceId {
+    NamespaceId::Inode(FIRST_INODE + namespace as u64)
+}
