@@ -105,3 +105,6 @@ fn prove(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
