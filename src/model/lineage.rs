@@ -37,6 +37,8 @@ impl Lineage {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::namespace;
 
@@ -52,5 +54,34 @@ mod tests {
         assert_eq!(lineage.climb(id(3)).collect::<Vec<_>>(), [id(3), id(2), id(1)]);
         assert!(lineage.is_within(id(3), id(1)) && lineage.is_within(id(3), id(3)));
         assert!(!lineage.is_within(id(1), id(3)) && !lineage.is_within(id(3), id(4)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_climb_ends_where_a_look_at_every_namespace_finds_no_parent(
+            parents in proptest::collection::vec(any::<u8>(), 1..33),
+            order in any::<u64>(),
+        ) {
+            // The parent is one before, or none; they come in any order.
+            let node = |(at, parent): (u64, u8)| {
+                namespace(at, (parent % 4 != 0 && at > 0).then(|| u64::from(parent) % at))
+            };
+            let mut namespaces: Vec<_> = (0..).zip(parents).map(node).collect();
+            namespaces.sort_by_key(|it| it.ns_id.map(|id| id ^ order));
+            let lineage = Lineage::new(&namespaces);
+            for from in &namespaces {
+                let mut expected = vec![from.id];
+                let mut at = from;
+                while let Some(parent) = at.parent {
+                    expected.push(parent);
+                    at = namespaces.iter().find(|it| it.id == parent).unwrap();
+                }
+                for above in &namespaces {
+                    let is_above = expected.contains(&above.id);
+                    prop_assert_eq!(lineage.is_within(from.id, above.id), is_above);
+                }
+                prop_assert_eq!(lineage.climb(from.id).collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }
