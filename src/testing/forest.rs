@@ -38,7 +38,7 @@ pub enum Call {
     /// `setsid(2)`.
     SetSid { by: u8 },
     /// `setpgid(2)`: joins the process group of another, or leads its own.
-    SetPgid { by: u8, of: u8 },
+    SetPgid { by: u8, of: u8, leads: u8 },
     /// `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
     SetSubreaper { by: u8 },
     /// The first thread ends, others go on.
@@ -64,7 +64,7 @@ fn call(raw: u32, injecting: u8) -> Call {
         0..8 => Call::Fork { by, skip: with },
         8..12 => Call::CloneNewPid { by, skip: with },
         12 => Call::SetSid { by },
-        13 | 14 => Call::SetPgid { by, of: with },
+        13 | 14 => Call::SetPgid { by, of: with, leads: skip },
         15 => Call::SetSubreaper { by },
         16 => Call::ExitLeader { by },
         17 | 18 => Call::Exit { by },
@@ -197,12 +197,12 @@ impl Forest {
                     (self.tasks[by].session, self.tasks[by].group) = (by, by);
                 }
             }
-            Call::SetPgid { by, of } => {
+            Call::SetPgid { by, of, leads } => {
                 let by = self.running(by);
                 let of = self.running(of);
                 let (group, session) = (self.tasks[of].group, self.tasks[by].session);
                 if session != by {
-                    let joins = of != by && self.tasks[of].session == session;
+                    let joins = of != by && leads % 2 == 0 && self.tasks[of].session == session;
                     self.tasks[by].group = if joins { group } else { by };
                 }
             }
@@ -236,7 +236,12 @@ impl Forest {
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         let count = (0..self.tasks.len()).filter(is_running).count();
-        let nth = usize::from(choice) % count;
+        // Every other choice is one of the newest, so that forests grow deep.
+        let number = usize::from(choice / 2);
+        let nth = match choice % 2 {
+            0 => number % count,
+            _ => count - 1 - number % count.min(4),
+        };
         (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
     }
 

@@ -123,6 +123,38 @@ fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
     assert_eq!(place(&[one, elsewhere], true), [Some("pid:[?2]".to_owned()), read()]);
 }
 
+#[test]
+fn a_session_tells_where_its_leader_is() {
+    // Of what nsenter(1) began in the namespace of 2, one has been left to the
+    // init there; only its session leads to 4, whose parent is outside.
+    let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
+    let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
+    let mut processes = vec![
+        process(&[1], Some(1000)),
+        outside(&[2, 1]),
+        outside(&[3, 1]),
+        outside(&[4, 2]),
+        adopted,
+    ];
+    let mut namespaces = vec![namespace(1000, None)];
+    let led = |pid, session| (pid, Leaders { session, group: None });
+    let mut known = Known {
+        mount: Some(NamespaceId::Inode(1000)),
+        leaders: &HashMap::new(),
+        terminated: &HashSet::new(),
+        all_seen: true,
+        is_there: &|_| true,
+    };
+    let of_4 = |processes: &[Process]| processes[3].namespace;
+    let (mut without, mut log) = (processes.clone(), DiagnosticLog::default());
+    infer(&mut without, &mut namespaces.clone(), &known, &mut log);
+    assert_eq!(of_4(&without), None);
+    let leaders = HashMap::from([led(processes[4].pid, Pid::new(4))]);
+    known.leaders = &leaders;
+    infer(&mut processes, &mut namespaces, &known, &mut log);
+    assert_eq!(of_4(&processes), Pid::new(2).map(NamespaceId::Unread));
+}
+
 proptest! {
     #![proptest_config(cases(1_000))]
 
