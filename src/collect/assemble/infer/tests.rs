@@ -118,9 +118,37 @@ fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
     assert_eq!(placed, [None, None, read()]);
     // An init that is not seen might be its own.
     assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
+    // Nothing is left beside a zombie.
+    let zombie = (zombie(&[5, 1], 1), None);
+    let placed = place(&[one.clone(), other, member.clone(), zombie], true);
+    assert_eq!(placed, [None, None, read(), Some("pid:[?5]".to_owned())]);
     assert_eq!(place(&[one.clone(), member], true), [read(), read()]);
     let elsewhere = (process(&[4, 1], None), Some(1001));
     assert_eq!(place(&[one, elsewhere], true), [Some("pid:[?2]".to_owned()), read()]);
+}
+
+#[test]
+fn namespaces_made_in_different_ones_are_not_mistaken_for_each_other() {
+    // 4 and 5 are inits of the same level; 6 was put into one of them by 2.
+    let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
+    let mut processes = vec![
+        process(&[1], Some(1000)),
+        child(&[2, 1], 1),
+        child(&[3, 1], 1),
+        child(&[4, 2, 1], 2),
+        child(&[5, 2, 1], 3),
+        child(&[6, 3, 2], 2),
+    ];
+    let known = Known {
+        mount: Some(NamespaceId::Inode(1000)),
+        leaders: &HashMap::new(),
+        terminated: &HashSet::new(),
+        all_seen: true,
+        is_there: &|_| true,
+    };
+    let mut namespaces = vec![namespace(1000, None)];
+    infer(&mut processes, &mut namespaces, &known, &mut DiagnosticLog::default());
+    assert_eq!(processes[5].namespace, Pid::new(4).map(NamespaceId::Unread));
 }
 
 #[test]
