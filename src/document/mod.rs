@@ -1,0 +1,24 @@
+//! The document that programs read: the wire types of the published schema,
+//! and nothing but them.
+//!
+//! Flat lists joined by IDs, so that `jq` needs no recursion. Within 1.x
+//! fields are added, never renamed, retyped or removed. Every field is always
+//! there, null where unknown.
+
+mod read;
+mod scalars;
+mod schema;
+mod verify;
+mod wire;
+mod write;
+
+pub use read::{Invalid, MAX_SIZE, read};
+pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
+pub use wire::Translation;
+pub use write::document;
+
+/// Version of the schema that documents written here follow.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// Version of the schema that translations written here follow.
+const TRANSLATION_VERSION: &str = "1.0";

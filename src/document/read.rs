@@ -1,0 +1,461 @@
+//! From a text to the model: its version, its limits, and the place of what is wrong.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::SCHEMA_VERSION;
+use super::wire::{Criterion, Diagnostic, Document, Holder, Namespace, Process};
+use crate::model;
+
+/// Largest document that is read, in bytes.
+pub const MAX_SIZE: u64 = 128 << 20;
+
+/// Lines, brackets and list marks that YAML may have, as its parser takes some
+/// 130 bytes for each, or more: a document of 100,000 processes has two million.
+const MAX_YAML_ITEMS: usize = 4_000_000;
+
+/// Brackets that may be open at once in YAML, and list marks in one line, as
+/// its parser takes quadratic time and much memory for them. Counted without
+/// regard to quotes: names and paths may hold some.
+const MAX_YAML_DEPTH: usize = 20_000;
+
+/// Why a text is no document, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The place, `processes[17].namespace`; empty where it is the whole.
+    place: String,
+    problem: String,
+}
+
+impl Invalid {
+    pub(super) fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
+
+    /// What a parser says, which may quote a whole file that is no document,
+    /// and repeat the place.
+    fn found(place: &serde_path_to_error::Path, error: &dyn fmt::Display) -> Self {
+        const QUOTED: usize = 120;
+        let (place, said) = (place.to_string(), error.to_string());
+        let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
+        let problem = match (said.char_indices().nth(QUOTED), said.rsplit_once(", expected ")) {
+            (None, _) => said.to_owned(),
+            (Some(_), Some((_, expected))) if expected.len() < QUOTED => {
+                format!("is not {expected}")
+            }
+            (Some((end, _)), _) => format!("{}…", &said[..end]),
+        };
+        Self { place, problem }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" | "." | "?" => f.write_str(&self.problem),
+            place => write!(f, "{place}: {}", self.problem),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Reads a document, JSON or YAML, told apart by content. It is not trusted:
+/// what comes back is as consistent as a scan of the kernel would be.
+///
+/// # Errors
+/// The text is no document, or one of another major version, or contradicts itself.
+pub fn read(text: &[u8]) -> Result<model::Snapshot, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(expecting = "a document of pidns")]
+    struct Version {
+        schema_version: String,
+    }
+    if text.trim_ascii().is_empty() {
+        return Err(Invalid::at("", "is empty"));
+    }
+    // Another version may differ in all else, so this comes first.
+    let version = parse::<Version>(text)?.schema_version;
+    if version.split_once('.').is_none_or(|(major, _)| major != "1") {
+        let problem = format!("{version} is not supported, only 1.x is");
+        return Err(Invalid::at("schema_version", problem));
+    }
+    parse::<Document>(text).and_then(Document::into_snapshot).map_err(|mut error| {
+        // Words that are not known here may well be right there.
+        if version != SCHEMA_VERSION {
+            error.problem.push_str("; the document follows schema version ");
+            error.problem.push_str(&version);
+            error.problem.push_str(", this program 1.0");
+        }
+        error
+    })
+}
+
+/// Takes a text apart, as far as its form goes.
+fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    if text.trim_ascii_start().first() == Some(&b'{') {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| Invalid::found(error.path(), error.inner()))?;
+        json.end().map_err(|error| Invalid::at("", error.to_string()))?;
+        return Ok(value);
+    }
+    let text = std::str::from_utf8(text).map_err(|error| Invalid::at("", error.to_string()))?;
+    let (mut items, mut open, mut marks) = (0_usize, 0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'\n' => marks = 0,
+            b'-' | b'?' => marks += 1,
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            b',' => {}
+            _ => continue,
+        }
+        items += 1;
+        if items > MAX_YAML_ITEMS || open.max(marks) > MAX_YAML_DEPTH {
+            return Err(Invalid::at("", "too large or too deep for YAML; JSON may be larger"));
+        }
+    }
+    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
+        .map_err(|error| Invalid::found(error.path(), error.inner()))
+}
+
+impl Document {
+    /// The snapshot that the document was made of.
+    fn into_snapshot(self) -> Result<model::Snapshot, Invalid> {
+        let depths = self.check_namespaces()?;
+        self.check_processes(&depths)?;
+        let Self { generator, host, procfs, searched, .. } = self;
+        Ok(model::Snapshot {
+            generator: (generator.name, generator.version),
+            captured_at: self.captured_at,
+            host: model::Host {
+                hostname: host.hostname,
+                kernel_release: host.kernel_release,
+                boot_id: host.boot_id,
+            },
+            procfs: model::Procfs {
+                path: procfs.path,
+                own: procfs.own,
+                namespace: procfs.namespace.map(|id| id.0),
+            },
+            searched: searched.into_iter().map(Into::into).collect(),
+            details: BTreeSet::new(),
+            selected: self.selected.into_iter().map(Into::into).collect(),
+            complete: self.complete,
+            namespaces: self.namespaces.into_iter().map(Into::into).collect(),
+            processes: self.processes.into_iter().map(Into::into).collect(),
+            diagnostics: self.diagnostics.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+impl From<Namespace> for model::Namespace {
+    fn from(namespace: Namespace) -> Self {
+        Self {
+            id: namespace.id.0,
+            device: namespace.device,
+            ns_id: namespace.ns_id,
+            parent: namespace.parent.map(|id| id.0),
+            state: namespace.state.into(),
+            init: namespace.init.map(|pid| pid.0),
+            member_count: namespace.member_count.filter(|&count| count != namespace.members.len()),
+            owner: namespace.owner.map(|owner| model::Owner {
+                user_namespace: owner.user_namespace,
+                uid: owner.uid,
+                user: owner.user,
+            }),
+            holders: namespace.holders.into_iter().map(Into::into).collect(),
+            blocked_by: Vec::new(),
+            container: namespace.container.map(|container| model::Container {
+                runtime: container.runtime,
+                id: container.id,
+                pod: container.pod,
+            }),
+            evidence: namespace.evidence.into(),
+        }
+    }
+}
+
+impl From<Holder> for model::Holder {
+    fn from(holder: Holder) -> Self {
+        match holder {
+            Holder::Fd { pid, fd } => Self::Fd { pid: pid.0, comm: None, fd },
+            Holder::Mount { path, mount_namespace } => Self::Mount { path, mount_namespace },
+            Holder::PidForChildren { pid, tid } => {
+                Self::PidForChildren { pid: pid.0, comm: None, tid: tid.0 }
+            }
+        }
+    }
+}
+
+impl From<Process> for model::Process {
+    fn from(process: Process) -> Self {
+        Self {
+            pid: process.pid.0,
+            ppid: process.ppid.map(|pid| pid.0),
+            namespace: process.namespace.map(|id| id.0),
+            nspid: process.nspid.0,
+            comm: process.comm,
+            state: process.state,
+            uid: process.uid,
+            user: process.user,
+            threads: None,
+            start_time: None,
+            kernel_thread: process.kernel_thread,
+            evidence: process.evidence.into(),
+            details: None,
+        }
+    }
+}
+
+impl From<Criterion> for model::Criterion {
+    fn from(criterion: Criterion) -> Self {
+        Self { by: criterion.by, values: criterion.values }
+    }
+}
+
+impl From<Diagnostic> for model::Diagnostic {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self {
+            code: diagnostic.code,
+            severity: diagnostic.severity.into(),
+            message: diagnostic.message,
+            errno: diagnostic.errno,
+            pids: diagnostic.pids.into_iter().map(|pid| pid.0).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::document;
+    use super::*;
+    use crate::graph::PidGraph;
+    use crate::testing::everything;
+
+    fn written(snapshot: model::Snapshot) -> Value {
+        serde_json::to_value(document(&PidGraph::new(snapshot))).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_reads_back_as_it_was() {
+        for snapshot in [crate::testing::farm(), everything()] {
+            let graph = PidGraph::new(snapshot);
+            let json = serde_json::to_string(&document(&graph)).unwrap();
+            assert_eq!(&read(json.as_bytes()).unwrap(), graph.snapshot());
+            let yaml = serde_yaml::to_string(&document(&graph)).unwrap();
+            assert_eq!(&read(yaml.as_bytes()).unwrap(), graph.snapshot());
+        }
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_and_another_major_one_refused_by_name() {
+        let mut later = written(everything());
+        later["schema_version"] = "1.7".into();
+        later["colour"] = "green".into();
+        later["namespaces"][0]["colour"] = serde_json::json!({"deep": [1, 2]});
+        assert!(read(later.to_string().as_bytes()).is_ok());
+        for version in ["2.0", "0.9", "1", "one", ""] {
+            later["schema_version"] = version.into();
+            let error = read(later.to_string().as_bytes()).unwrap_err();
+            let expected = format!("schema_version: {version} is not supported, only 1.x is");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_place() {
+        let mut whole = everything();
+        whole.selected.clear();
+        whole.namespaces[0].member_count = None;
+        let spoil = |pointer: &str, value: Value| {
+            let mut bad = written(whole.clone());
+            *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+            read(bad.to_string().as_bytes()).unwrap_err().to_string()
+        };
+        let dead = "pid:[4026532180]";
+        for (pointer, value, expected) in [
+            ("/roots", serde_json::json!([]), "roots: are not the namespaces without parent"),
+            ("/procfs/namespace", "pid:[5]".into(), "procfs.namespace: no namespace pid:[5]"),
+            (
+                "/namespaces/1/parent",
+                dead.into(),
+                "namespaces[1].parent: pid:[4026532180] is no namespace before this one",
+            ),
+            (
+                "/namespaces/1/parent",
+                "pid:[4026532179]".into(),
+                "namespaces[1].parent: pid:[4026532179] is no namespace before this one",
+            ),
+            (
+                "/namespaces/2/level",
+                7.into(),
+                "namespaces[2].level: 7 where 2 is expected, at most 32",
+            ),
+            ("/namespaces/2/inode", 7.into(), "namespaces[2].inode: is not that of the id"),
+            (
+                "/namespaces/1/children",
+                serde_json::json!([]),
+                "namespaces[1].children: are not the namespaces that name it as parent",
+            ),
+            (
+                "/namespaces/0/members/0",
+                9.into(),
+                "namespaces[0].members: are not the processes that name it",
+            ),
+            ("/namespaces/0/init", 6.into(), "namespaces[0].init: is not a member"),
+            (
+                "/namespaces/0/member_count",
+                4.into(),
+                "namespaces[0].member_count: 4 where 3 are listed",
+            ),
+            (
+                "/processes/3/namespace",
+                "pid:[5]".into(),
+                "processes[3].namespace: no namespace pid:[5]",
+            ),
+            ("/processes/3/pid", 7.into(), "processes[3].nspid: does not begin with 7"),
+            (
+                "/processes/3/nspid",
+                serde_json::json!([6]),
+                "processes[3].nspid: 1 PIDs where 2 are expected",
+            ),
+            ("/processes/3/pid", 0.into(), "processes[3].pid: 0 is no PID"),
+            (
+                "/processes/3/uid",
+                (-1).into(),
+                "processes[3].uid: invalid value: integer `-1`, expected u32",
+            ),
+            (
+                "/processes/3/state",
+                "SS".into(),
+                "processes[3].state: invalid value: string \"SS\", expected a character",
+            ),
+            (
+                "/processes/3/namespace",
+                "x".into(),
+                "processes[3].namespace: not of the form pid:[INODE] or pid:[?PID]",
+            ),
+            (
+                "/namespaces/2/state",
+                "undead".into(),
+                "namespaces[2].state: unknown variant `undead`, expected one of `live`, `dead`, `nascent`, `unknown`",
+            ),
+        ] {
+            // JSON errors name the line as well.
+            let error = spoil(pointer, value);
+            assert_eq!(error.split(" at line ").next(), Some(expected), "{pointer}");
+        }
+        let mut twice = written(everything());
+        let process = twice["processes"][0].clone();
+        twice["processes"].as_array_mut().unwrap().insert(1, process);
+        assert_eq!(
+            read(twice.to_string().as_bytes()).unwrap_err().to_string(),
+            "processes[1].pid: 1 comes twice"
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_added_need_not_be_there() {
+        let mut farm = written(crate::testing::farm());
+        let fields =
+            [("", "selected"), ("/procfs", "namespace"), ("/namespaces/0", "member_count")];
+        for (object, field) in fields {
+            farm.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(field).unwrap();
+        }
+        let mut expected = crate::testing::farm();
+        expected.procfs.namespace = None;
+        assert_eq!(
+            PidGraph::new(read(farm.to_string().as_bytes()).unwrap()).snapshot(),
+            PidGraph::new(expected).snapshot()
+        );
+    }
+
+    #[test]
+    fn a_part_may_lack_something_but_not_contradict_itself() {
+        let mut part = written(everything());
+        part["namespaces"][0]["member_count"] = 1.into();
+        assert_eq!(
+            read(part.to_string().as_bytes()).unwrap_err().to_string(),
+            "namespaces[0].member_count: 1 where 3 are listed"
+        );
+        part["namespaces"][0]["member_count"] = 3.into();
+        part["namespaces"][0]["init"] = 6.into();
+        assert_eq!(
+            read(part.to_string().as_bytes()).unwrap_err().to_string(),
+            "namespaces[0].init: is not a member"
+        );
+        part["namespaces"][0]["init"] = 99.into();
+        assert!(read(part.to_string().as_bytes()).is_ok(), "not selected");
+    }
+
+    #[test]
+    fn without_an_anchor_the_pids_of_one_tree_still_agree() {
+        let mut apart = everything();
+        apart.procfs.namespace = None;
+        let mut bad = written(apart);
+        assert!(read(bad.to_string().as_bytes()).is_ok());
+        for (nspid, expected) in [
+            (serde_json::json!([7]), "processes[4].nspid: 1 PIDs where 2 are expected"),
+            (serde_json::json!([7, 5, 2]), "processes[4].nspid: 3 PIDs where 2 are expected"),
+        ] {
+            bad["processes"][4]["nspid"] = nspid;
+            assert_eq!(read(bad.to_string().as_bytes()).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_not_quoted_at_length() {
+        let secret = "secret ".repeat(100);
+        assert_eq!(read(secret.as_bytes()).unwrap_err().to_string(), "is not a document of pidns");
+        assert_eq!(read(b" \n").unwrap_err().to_string(), "is empty");
+        let later = "{\"schema_version\": \"1.7\"}";
+        let error = read(later.as_bytes()).unwrap_err().to_string();
+        assert!(error.ends_with("; the document follows schema version 1.7, this program 1.0"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_in_bounded_time() {
+        let deep = "[".repeat(1_000_000);
+        let deep_inside = format!("{{\"schema_version\": \"1.0\", \"x\": {deep}");
+        let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
+             c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n\
+             e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]\n\
+             g: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\nschema_version: *g\n";
+        let start = std::time::Instant::now();
+        for text in
+            ["", " ", "{", "[]", "null", "- a", "\u{0}", "{}x", "a: b", &deep, &deep_inside, bomb]
+        {
+            let error = read(text.as_bytes()).unwrap_err().to_string();
+            assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+            assert!(error.len() < 500, "{error}");
+        }
+        assert!(read(b"\xff\xfe").is_err());
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_change_of_a_document_is_survived(at in 0_usize..6000, byte: u8, part: bool) {
+            let mut whole = everything();
+            if !part {
+                whole.selected.clear();
+                whole.namespaces[0].member_count = None;
+            }
+            let mut text = written(whole).to_string().into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            if let Ok(snapshot) = read(&text) {
+                let graph = PidGraph::new(snapshot);
+                let json = serde_json::to_string(&document(&graph)).unwrap();
+                proptest::prop_assert!(read(json.as_bytes()).is_ok());
+            }
+        }
+    }
+}
