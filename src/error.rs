@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::collect;
-use crate::document::{Invalid, MAX_SIZE};
+use crate::document::Invalid;
 use crate::exit::Exit;
 use crate::model::NotFound;
 use crate::query::{Caveat, Coverage};
@@ -34,8 +34,6 @@ pub enum Error {
         /// The place in it, and the cause.
         source: Invalid,
     },
-    /// A file is larger than any document.
-    TooLarge(PathBuf),
     /// The live kernel could not be read.
     Collect(collect::Error),
     /// What was looked for is not there.
@@ -64,7 +62,6 @@ impl Error {
             Self::Usage(_)
             | Self::Read { .. }
             | Self::Invalid { .. }
-            | Self::TooLarge(_)
             | Self::Collect(_)
             | Self::Write(_) => Exit::Trouble,
             Self::NotFound { .. } => Exit::No,
@@ -84,10 +81,6 @@ impl fmt::Display for Error {
             Self::Usage(message) => f.write_str(message),
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Invalid { path, .. } => write!(f, "cannot use {}", path.display()),
-            Self::TooLarge(path) => {
-                let limit = MAX_SIZE >> 20;
-                write!(f, "cannot use {}: larger than {limit} MiB", path.display())
-            }
             Self::Collect(error) => error.fmt(f),
             Self::NotFound { no, caveat: None } => no.fmt(f),
             Self::NotFound { no, caveat: Some(Caveat::Incomplete) } => {
@@ -107,7 +100,7 @@ impl StdError for Error {
             Self::Read { source, .. } | Self::Write(source) => Some(source),
             Self::Invalid { source, .. } => Some(source),
             Self::Collect(error) => error.source(),
-            Self::Usage(_) | Self::TooLarge(_) | Self::NotFound { .. } => None,
+            Self::Usage(_) | Self::NotFound { .. } => None,
         }
     }
 }

@@ -152,16 +152,19 @@ fn the_schema_refuses_what_is_not_as_it_says() {
         assert_ne!(schema_errors(&bad), Vec::<String>::new(), "{pointer}");
     };
     spoil("/schema_version", "2.0".into());
-    spoil("/searched/0", "everywhere".into());
+    spoil("/searched/0", "Every where".into());
+    spoil("/captured_at", "yesterday".into());
     spoil("/roots/0", "4026531836".into());
-    spoil("/namespaces/0/state", "undead".into());
+    spoil("/namespaces/0/state", "un dead".into());
     spoil("/namespaces/0/parent", 5.into());
     spoil("/processes/0/pid", 0.into());
     spoil("/processes/0/nspid/0", (-1).into());
-    spoil("/processes/0/evidence", "guessed".into());
+    spoil("/processes/0/evidence", 1.into());
     let mut later = good.clone();
     later["schema_version"] = "1.7".into();
     later["namespaces"][0]["colour"] = "green".into();
+    later["namespaces"][0]["state"] = "undead".into();
+    later["processes"][0]["evidence"] = "guessed".into();
     assert_eq!(schema_errors(&later), Vec::<String>::new(), "room for a later 1.x");
 }
 
@@ -171,4 +174,32 @@ fn the_schema_names_every_code_of_a_diagnostic() {
     for code in pidns::model::DiagnosticCode::ALL {
         assert!(schema.contains(code.name()), "{}", code.name());
     }
+}
+
+#[test]
+fn words_of_a_later_version_are_passed_over_and_told_in_one_line() {
+    let mut later: serde_json::Value =
+        serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    later["namespaces"][0]["state"] = "frozen".into();
+    let holder = serde_json::json!({
+        "kind": "socket", "pid": 1, "tid": null, "comm": null, "fd": null, "path": null,
+        "mount_namespace": null,
+    });
+    later["namespaces"][0]["holders"] = serde_json::json!([holder, holder]);
+    assert_eq!(schema_errors(&later), Vec::<String>::new());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("later.json");
+    std::fs::write(&file, later.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    let output = pidns(&["-i", file, "-f", "json"]);
+    let document = Document::read(&stdout(&output));
+    assert_eq!(document.namespaces[0].state, "unknown");
+    assert_eq!(document.namespaces[0].holders, []);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let line = format!(
+        "pidns: {file}: passed over 2 holders of kind \"socket\", 1 namespace state \"frozen\""
+    );
+    assert!(stderr.lines().any(|it| it == line), "{stderr}");
+    let quiet = pidns(&["-q", "-i", file, "-f", "json"]);
+    assert_eq!(String::from_utf8(quiet.stderr).unwrap(), "");
 }

@@ -16,21 +16,23 @@ use crate::collect::{self, NamespaceHandle, Request};
 use crate::document;
 use crate::error::Error;
 use crate::model::{SearchScope, Snapshot};
+use crate::output;
 
 pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
 
 /// The live kernel, searched in these places, or a saved document instead.
-fn load(origin: &Origin, search: BTreeSet<SearchScope>) -> Result<Snapshot, Error> {
+fn load(origin: &Origin, search: BTreeSet<SearchScope>, quiet: bool) -> Result<Snapshot, Error> {
     match &origin.file {
-        Some(path) => replay(path),
+        Some(path) => replay(path, quiet),
         None => Ok(collect::collect(&Request { procfs: origin.procfs.clone(), search })?),
     }
 }
 
-/// A saved document, from a file or standard input.
-fn replay(path: &Path) -> Result<Snapshot, Error> {
+/// A saved document, from a file or standard input. What this version does not
+/// know of it is left out, and said to be.
+fn replay(path: &Path, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(io::stdin())
@@ -40,10 +42,12 @@ fn replay(path: &Path) -> Result<Snapshot, Error> {
     let mut text = Vec::new();
     // One byte more tells that there are too many.
     input.take(document::MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
-    if text.len() as u64 > document::MAX_SIZE {
-        return Err(Error::TooLarge(path.to_owned()));
+    let (snapshot, passed_over) =
+        document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })?;
+    if !passed_over.is_empty() && !quiet {
+        output::warn(format_args!("{}: passed over {passed_over}", path.display()));
     }
-    document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
+    Ok(snapshot)
 }
 
 /// A namespace that the user named. A file names one of this host, and is held

@@ -10,11 +10,13 @@ mod scalars;
 mod schema;
 mod verify;
 mod wire;
+mod words;
 mod write;
 
 pub use read::{Invalid, MAX_SIZE, read};
 pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
+pub use words::PassedOver;
 pub use write::document;
 
 /// Version of the schema that documents written here follow.

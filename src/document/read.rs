@@ -1,15 +1,16 @@
 //! From a text to the model: its version, its limits, and the place of what is wrong.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 
 use super::SCHEMA_VERSION;
-use super::wire::{Criterion, Diagnostic, Document, Holder, Namespace, Process};
+use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace, Process};
+use super::words::{HolderKind, PassedOver, Vocabulary as _, Word};
 use crate::model;
 
-/// Largest document that is read, in bytes.
+/// Largest document that [`read`] takes, in bytes.
 pub const MAX_SIZE: u64 = 128 << 20;
 
 /// Lines, brackets and list marks that YAML may have, as its parser takes some
@@ -63,23 +64,30 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 /// Reads a document, JSON or YAML, told apart by content. It is not trusted:
-/// what comes back is as consistent as a scan of the kernel would be.
+/// what comes back is as consistent as a scan of the kernel would be. Fields of
+/// a later 1.x are passed over; words of one are, too, and come back with it.
 ///
 /// # Errors
-/// The text is no document, or one of another major version, or contradicts itself.
-pub fn read(text: &[u8]) -> Result<model::Snapshot, Invalid> {
+/// The text is larger than [`MAX_SIZE`], or no document, or one of another major
+/// version, or is not as the schema says, or contradicts itself.
+pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
     #[derive(Deserialize)]
     #[serde(expecting = "a document of pidns")]
     struct Version {
         schema_version: String,
+    }
+    if text.len() as u64 > MAX_SIZE {
+        return Err(Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20)));
     }
     if text.trim_ascii().is_empty() {
         return Err(Invalid::at("", "is empty"));
     }
     // Another version may differ in all else, so this comes first.
     let version = parse::<Version>(text)?.schema_version;
-    if version.split_once('.').is_none_or(|(major, _)| major != "1") {
-        let problem = format!("{version} is not supported, only 1.x is");
+    let minor = version.strip_prefix("1.").unwrap_or_default();
+    let is_number = minor.bytes().all(|it| it.is_ascii_digit());
+    if minor.is_empty() || !is_number || (minor.starts_with('0') && minor != "0") {
+        let problem = format!("{version:.20} is not supported, only 1.x is");
         return Err(Invalid::at("schema_version", problem));
     }
     parse::<Document>(text).and_then(Document::into_snapshot).map_err(|mut error| {
@@ -124,90 +132,166 @@ fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
 }
 
 impl Document {
-    /// The snapshot that the document was made of.
-    fn into_snapshot(self) -> Result<model::Snapshot, Invalid> {
+    /// The snapshot that the document was made of, as far as this version
+    /// understands it.
+    fn into_snapshot(self) -> Result<(model::Snapshot, PassedOver), Invalid> {
+        self.check_lists()?;
         let depths = self.check_namespaces()?;
         self.check_processes(&depths)?;
-        let Self { generator, host, procfs, searched, .. } = self;
-        Ok(model::Snapshot {
+        let mut passed_over = PassedOver::default();
+        let Self { generator, host, procfs, .. } = self;
+        let namespaces = self.namespaces.into_iter().enumerate();
+        let snapshot = model::Snapshot {
             generator: (generator.name, generator.version),
-            captured_at: self.captured_at,
+            captured_at: self.captured_at.0,
             host: model::Host {
                 hostname: host.hostname,
                 kernel_release: host.kernel_release,
-                boot_id: host.boot_id,
+                boot_id: host.boot_id.map(|id| id.0),
             },
             procfs: model::Procfs {
                 path: procfs.path,
                 own: procfs.own,
                 namespace: procfs.namespace.map(|id| id.0),
             },
-            searched: searched.into_iter().map(Into::into).collect(),
-            details: BTreeSet::new(),
+            searched: self
+                .searched
+                .into_iter()
+                .filter_map(|scope| scope.known(&mut passed_over))
+                .collect(),
+            details: self
+                .details
+                .into_iter()
+                .filter_map(|detail| detail.known(&mut passed_over))
+                .collect(),
             selected: self.selected.into_iter().map(Into::into).collect(),
             complete: self.complete,
-            namespaces: self.namespaces.into_iter().map(Into::into).collect(),
-            processes: self.processes.into_iter().map(Into::into).collect(),
-            diagnostics: self.diagnostics.into_iter().map(Into::into).collect(),
-        })
+            namespaces: namespaces
+                .map(|(index, namespace)| namespace.into_model(index, &mut passed_over))
+                .collect::<Result<_, _>>()?,
+            processes: self
+                .processes
+                .into_iter()
+                .map(|process| process.into_model(&mut passed_over))
+                .collect(),
+            diagnostics: self
+                .diagnostics
+                .into_iter()
+                .map(|diagnostic| diagnostic.into_model(&mut passed_over))
+                .collect(),
+        };
+        Ok((snapshot, passed_over))
     }
 }
 
-impl From<Namespace> for model::Namespace {
-    fn from(namespace: Namespace) -> Self {
-        Self {
-            id: namespace.id.0,
-            device: namespace.device,
-            ns_id: namespace.ns_id,
-            parent: namespace.parent.map(|id| id.0),
-            state: namespace.state.into(),
-            init: namespace.init.map(|pid| pid.0),
-            member_count: namespace.member_count.filter(|&count| count != namespace.members.len()),
-            owner: namespace.owner.map(|owner| model::Owner {
-                user_namespace: owner.user_namespace,
+impl Namespace {
+    fn into_model(
+        self,
+        index: usize,
+        passed_over: &mut PassedOver,
+    ) -> Result<model::Namespace, Invalid> {
+        let mut holders = Vec::with_capacity(self.holders.len());
+        for (number, holder) in self.holders.into_iter().enumerate() {
+            let place = || format!("namespaces[{index}].holders[{number}]");
+            holders.extend(holder.into_model(place, passed_over)?);
+        }
+        let blockers = self.blocked_by.into_iter();
+        Ok(model::Namespace {
+            id: self.id.0,
+            device: self.device,
+            ns_id: self.ns_id,
+            parent: self.parent.map(|id| id.0),
+            state: self.state.known(passed_over).unwrap_or(model::NamespaceState::Unknown),
+            init: self.init.map(|pid| pid.0),
+            member_count: self.member_count.filter(|&count| count != self.members.len()),
+            owner: self.owner.map(|owner| model::Owner {
+                user_namespace: owner.user_namespace.0,
                 uid: owner.uid,
                 user: owner.user,
             }),
-            holders: namespace.holders.into_iter().map(Into::into).collect(),
-            blocked_by: Vec::new(),
-            container: namespace.container.map(|container| model::Container {
+            holders,
+            blocked_by: blockers.filter_map(|it| it.into_model(passed_over)).collect(),
+            container: self.container.map(|container| model::Container {
                 runtime: container.runtime,
                 id: container.id,
                 pod: container.pod,
             }),
-            evidence: namespace.evidence.into(),
-        }
+            evidence: certainty(self.evidence, passed_over),
+        })
     }
 }
 
-impl From<Holder> for model::Holder {
-    fn from(holder: Holder) -> Self {
-        match holder {
-            Holder::Fd { pid, fd } => Self::Fd { pid: pid.0, comm: None, fd },
-            Holder::Mount { path, mount_namespace } => Self::Mount { path, mount_namespace },
-            Holder::PidForChildren { pid, tid } => {
-                Self::PidForChildren { pid: pid.0, comm: None, tid: tid.0 }
-            }
-        }
+/// What is not known to be said by the kernel counts as inferred.
+fn certainty(evidence: Word<model::Evidence>, passed_over: &mut PassedOver) -> model::Evidence {
+    evidence.known(passed_over).unwrap_or(model::Evidence::Inferred)
+}
+
+impl Holder {
+    /// The holder; nothing where this version does not know its kind. `place`
+    /// is that of the holder in the document.
+    fn into_model(
+        self,
+        place: impl Fn() -> String,
+        passed_over: &mut PassedOver,
+    ) -> Result<Option<model::Holder>, Invalid> {
+        let Some(kind) = self.kind.known(passed_over) else { return Ok(None) };
+        let is_null = |field: &str| {
+            let problem = format!("is null, but a holder of kind {} has it", kind.word());
+            Invalid::at(format!("{}.{field}", place()), problem)
+        };
+        let pid = self.pid.map(|pid| pid.0).ok_or_else(|| is_null("pid"));
+        Ok(Some(match kind {
+            HolderKind::Fd => model::Holder::Fd {
+                pid: pid?,
+                comm: self.comm,
+                fd: self.fd.ok_or_else(|| is_null("fd"))?,
+            },
+            HolderKind::Mount => model::Holder::Mount {
+                path: self.path.ok_or_else(|| is_null("path"))?,
+                mount_namespace: self.mount_namespace.ok_or_else(|| is_null("mount_namespace"))?.0,
+            },
+            HolderKind::PidForChildren => model::Holder::PidForChildren {
+                pid: pid?,
+                comm: self.comm,
+                tid: self.tid.ok_or_else(|| is_null("tid"))?.0,
+            },
+        }))
     }
 }
 
-impl From<Process> for model::Process {
-    fn from(process: Process) -> Self {
-        Self {
-            pid: process.pid.0,
-            ppid: process.ppid.map(|pid| pid.0),
-            namespace: process.namespace.map(|id| id.0),
-            nspid: process.nspid.0,
-            comm: process.comm,
-            state: process.state,
-            uid: process.uid,
-            user: process.user,
-            threads: None,
-            start_time: None,
-            kernel_thread: process.kernel_thread,
-            evidence: process.evidence.into(),
-            details: None,
+impl Blocker {
+    /// The blocker; nothing where this version does not know its reason.
+    fn into_model(self, passed_over: &mut PassedOver) -> Option<model::Blocker> {
+        Some(model::Blocker {
+            pid: self.pid.0,
+            comm: self.comm,
+            reason: self.reason.known(passed_over)?,
+            reaper: self.reaper.map(|pid| pid.0),
+        })
+    }
+}
+
+impl Process<'_> {
+    fn into_model(self, passed_over: &mut PassedOver) -> model::Process {
+        let details = model::ProcessDetails {
+            args: self.args.map(Cow::into_owned),
+            namespaces: self.namespaces.map(Cow::into_owned),
+            cgroup: self.cgroup.map(Cow::into_owned),
+        };
+        model::Process {
+            pid: self.pid.0,
+            ppid: self.ppid.map(|pid| pid.0),
+            namespace: self.namespace.map(|id| id.0),
+            nspid: self.nspid.0,
+            comm: self.comm,
+            state: self.state.0,
+            uid: self.uid,
+            user: self.user,
+            threads: self.threads,
+            start_time: self.start_time,
+            kernel_thread: self.kernel_thread,
+            evidence: certainty(self.evidence, passed_over),
+            details: (details != model::ProcessDetails::default()).then(|| Box::new(details)),
         }
     }
 }
@@ -218,14 +302,16 @@ impl From<Criterion> for model::Criterion {
     }
 }
 
-impl From<Diagnostic> for model::Diagnostic {
-    fn from(diagnostic: Diagnostic) -> Self {
-        Self {
-            code: diagnostic.code,
-            severity: diagnostic.severity.into(),
-            message: diagnostic.message,
-            errno: diagnostic.errno,
-            pids: diagnostic.pids.into_iter().map(|pid| pid.0).collect(),
+impl Diagnostic {
+    /// The diagnostic; one of a severity that this version does not know is
+    /// taken as seriously as can be.
+    fn into_model(self, passed_over: &mut PassedOver) -> model::Diagnostic {
+        model::Diagnostic {
+            code: self.code.0,
+            severity: self.severity.known(passed_over).unwrap_or(model::Severity::Warning),
+            message: self.message,
+            errno: self.errno.map(|errno| errno.0),
+            pids: self.pids.into_iter().map(|pid| pid.0).collect(),
         }
     }
 }
@@ -239,6 +325,13 @@ mod tests {
     use crate::graph::PidGraph;
     use crate::testing::everything;
 
+    /// What is read of a document of this version.
+    fn snapshot_of(text: &[u8]) -> model::Snapshot {
+        let (snapshot, passed_over) = read(text).unwrap();
+        assert_eq!(passed_over, PassedOver::default());
+        snapshot
+    }
+
     fn written(snapshot: model::Snapshot) -> Value {
         serde_json::to_value(document(&PidGraph::new(snapshot))).unwrap()
     }
@@ -248,9 +341,9 @@ mod tests {
         for snapshot in [crate::testing::farm(), everything()] {
             let graph = PidGraph::new(snapshot);
             let json = serde_json::to_string(&document(&graph)).unwrap();
-            assert_eq!(&read(json.as_bytes()).unwrap(), graph.snapshot());
+            assert_eq!(snapshot_of(json.as_bytes()), *graph.snapshot());
             let yaml = serde_yaml::to_string(&document(&graph)).unwrap();
-            assert_eq!(&read(yaml.as_bytes()).unwrap(), graph.snapshot());
+            assert_eq!(snapshot_of(yaml.as_bytes()), *graph.snapshot());
         }
     }
 
@@ -269,16 +362,20 @@ mod tests {
         }
     }
 
+    /// What is said of a document with another value at one place; without the
+    /// line, which errors in JSON name as well.
+    fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
+        let mut bad = written(whole.clone());
+        *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
+        let error = read(bad.to_string().as_bytes()).unwrap_err().to_string();
+        error.split(" at line ").next().unwrap_or_default().to_owned()
+    }
+
     #[test]
     fn what_contradicts_itself_is_refused_with_the_place() {
         let mut whole = everything();
         whole.selected.clear();
         whole.namespaces[0].member_count = None;
-        let spoil = |pointer: &str, value: Value| {
-            let mut bad = written(whole.clone());
-            *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
-            read(bad.to_string().as_bytes()).unwrap_err().to_string()
-        };
         let dead = "pid:[4026532180]";
         for (pointer, value, expected) in [
             ("/roots", serde_json::json!([]), "roots: are not the namespaces without parent"),
@@ -344,13 +441,11 @@ mod tests {
             ),
             (
                 "/namespaces/2/state",
-                "undead".into(),
-                "namespaces[2].state: unknown variant `undead`, expected one of `live`, `dead`, `nascent`, `unknown`",
+                "Un dead".into(),
+                "namespaces[2].state: \"Un dead\" is not spelled as a word is",
             ),
         ] {
-            // JSON errors name the line as well.
-            let error = spoil(pointer, value);
-            assert_eq!(error.split(" at line ").next(), Some(expected), "{pointer}");
+            assert_eq!(spoiled(&whole, pointer, value), expected, "{pointer}");
         }
         let mut twice = written(everything());
         let process = twice["processes"][0].clone();
@@ -362,18 +457,94 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_as_the_schema_says_is_refused_with_the_place() {
+        for (pointer, value, expected) in [
+            (
+                "/captured_at",
+                "yesterday".into(),
+                "captured_at: \"yesterday\" is no time in UTC as RFC 3339 has it",
+            ),
+            (
+                "/diagnostics/0/code",
+                "Not A Code".into(),
+                "diagnostics[0].code: \"Not A Code\" is no code of a diagnostic",
+            ),
+            (
+                "/namespaces/2/holders/0/fd",
+                Value::Null,
+                "namespaces[2].holders[0].fd: is null, but a holder of kind fd has it",
+            ),
+            ("/searched/1", "processes".into(), "searched[1]: comes twice"),
+            (
+                "/processes/3/threads",
+                0.into(),
+                "processes[3].threads: invalid value: integer `0`, expected a nonzero u32",
+            ),
+        ] {
+            assert_eq!(spoiled(&everything(), pointer, value), expected, "{pointer}");
+        }
+    }
+
+    #[test]
     fn what_a_later_version_added_need_not_be_there() {
         let mut farm = written(crate::testing::farm());
-        let fields =
-            [("", "selected"), ("/procfs", "namespace"), ("/namespaces/0", "member_count")];
+        let fields = [
+            ("", "selected"),
+            ("", "details"),
+            ("/procfs", "namespace"),
+            ("/namespaces/0", "member_count"),
+            ("/namespaces/0", "blocked_by"),
+            ("/namespaces/2/holders/0", "comm"),
+            ("/namespaces/2/holders/0", "path"),
+            ("/processes/0", "args"),
+            ("/processes/0", "threads"),
+            ("/processes/0", "namespaces"),
+        ];
         for (object, field) in fields {
             farm.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(field).unwrap();
         }
         let mut expected = crate::testing::farm();
         expected.procfs.namespace = None;
         assert_eq!(
-            PidGraph::new(read(farm.to_string().as_bytes()).unwrap()).snapshot(),
+            PidGraph::new(snapshot_of(farm.to_string().as_bytes())).snapshot(),
             PidGraph::new(expected).snapshot()
+        );
+    }
+
+    #[test]
+    fn words_of_a_later_version_are_passed_over_and_told() {
+        let mut later = written(everything());
+        let fd = later["namespaces"][2]["holders"][0].clone();
+        let socket = |it: &mut Value| {
+            it["kind"] = "socket".into();
+            it["fd"] = Value::Null;
+            it["cookie"] = 5.into();
+        };
+        later["namespaces"][2]["holders"] = serde_json::json!([fd, fd, fd]);
+        socket(&mut later["namespaces"][2]["holders"][0]);
+        socket(&mut later["namespaces"][2]["holders"][2]);
+        later["namespaces"][2]["state"] = "frozen".into();
+        later["namespaces"][2]["blocked_by"][0]["reason"] = "stopped".into();
+        later["namespaces"][1]["evidence"] = "rumour".into();
+        later["processes"][1]["evidence"] = "rumour".into();
+        later["searched"] = serde_json::json!(["processes", "sockets"]);
+        later["details"] = serde_json::json!(["environ"]);
+        later["diagnostics"][0]["severity"] = "fatal".into();
+        later["diagnostics"][0]["code"] = "of-tomorrow".into();
+        let (snapshot, passed_over) = read(later.to_string().as_bytes()).unwrap();
+        let dead = &snapshot.namespaces[2];
+        assert_eq!(dead.state, model::NamespaceState::Unknown);
+        assert_eq!((dead.holders.len(), dead.blocked_by.len()), (1, 1));
+        assert_eq!(snapshot.namespaces[1].evidence, model::Evidence::Inferred);
+        assert_eq!(snapshot.processes[1].evidence, model::Evidence::Inferred);
+        assert_eq!(snapshot.searched, [model::SearchScope::Processes].into());
+        assert!(snapshot.details.is_empty());
+        assert_eq!(snapshot.diagnostics[0].severity, model::Severity::Warning);
+        assert_eq!(
+            passed_over.to_string(),
+            "1 blocker for reason \"stopped\", 1 detail \"environ\", \
+             2 holders of kind \"socket\", 2 marks of evidence \"rumour\", \
+             1 namespace state \"frozen\" and 2 more"
         );
     }
 
@@ -451,7 +622,7 @@ mod tests {
             let mut text = written(whole).to_string().into_bytes();
             let at = at % text.len();
             text[at] = byte;
-            if let Ok(snapshot) = read(&text) {
+            if let Ok((snapshot, _)) = read(&text) {
                 let graph = PidGraph::new(snapshot);
                 let json = serde_json::to_string(&document(&graph)).unwrap();
                 proptest::prop_assert!(read(json.as_bytes()).is_ok());

@@ -1,5 +1,5 @@
-//! Values that are more than a number or a text on the wire: what they may be
-//! is checked where they are read.
+//! Values that are more than a number or a text in the document: what they may
+//! be is checked where they are read, and said in the schema beside it.
 
 use std::fmt;
 
@@ -8,8 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model;
 
+/// A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or
+/// `pid:[?PID]` for one that is known to exist but whose inode could not be
+/// read, PID being its init or, without one, its lowest member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Id(pub(super) model::NamespaceId);
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_id"))]
+#[cfg_attr(test, schemars(extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")))]
+pub(super) struct Id(#[cfg_attr(test, schemars(with = "String"))] pub(super) model::NamespaceId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -24,10 +29,12 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// A process ID, on the wire a number.
+/// A process or thread ID in the numbers of the /proc that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-pub(super) struct Pid(pub(super) model::Pid);
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
+#[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = i32::MAX)))]
+pub(super) struct Pid(#[cfg_attr(test, schemars(with = "u32"))] pub(super) model::Pid);
 
 impl From<Pid> for u32 {
     fn from(pid: Pid) -> Self {
@@ -36,23 +43,30 @@ impl From<Pid> for u32 {
 }
 
 impl TryFrom<u32> for Pid {
-    type Error = NoPid;
+    type Error = Unfit<u32>;
 
-    fn try_from(raw: u32) -> Result<Self, NoPid> {
-        model::Pid::new(raw).map(Self).ok_or(NoPid(raw))
+    fn try_from(raw: u32) -> Result<Self, Self::Error> {
+        model::Pid::new(raw).map(Self).ok_or(Unfit { value: raw, expected: "PID" })
     }
 }
 
-/// A number that is no PID.
-pub(super) struct NoPid(pub(super) u32);
+/// Inode of a namespace on nsfs: unique among living namespaces, and reused
+/// after they die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]
+#[cfg_attr(test, schemars(extend("minimum" = 1)))]
+pub(super) struct Inode(pub(super) u64);
 
-impl fmt::Display for NoPid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is no PID", self.0)
+impl TryFrom<u64> for Inode {
+    type Error = Unfit<u64>;
+
+    fn try_from(raw: u64) -> Result<Self, Self::Error> {
+        if raw == 0 { Err(Unfit { value: raw, expected: "inode" }) } else { Ok(Self(raw)) }
     }
 }
 
-/// The PIDs of a process in every level, on the wire a list of numbers.
+/// The PIDs of a process in every level, in the document a list of numbers.
 #[derive(Debug)]
 pub(super) struct Nspid(pub(super) model::Nspid);
 
@@ -66,5 +80,192 @@ impl<'de> Deserialize<'de> for Nspid {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pids = Vec::<Pid>::deserialize(deserializer)?;
         Ok(Self(pids.into_iter().map(|pid| pid.0).collect()))
+    }
+}
+
+/// A value that is not what its field has.
+pub(super) struct Unfit<T> {
+    value: T,
+    expected: &'static str,
+}
+
+impl<T: fmt::Debug> fmt::Display for Unfit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no {}", self.value, self.expected)
+    }
+}
+
+/// A text of which the schema says the spelling: how it is checked when it is
+/// read, and what it is called where it is not spelled so.
+macro_rules! spelled {
+    ($type:ident, $is_spelled:path, $expected:literal) => {
+        impl TryFrom<String> for $type {
+            type Error = Unfit<String>;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                if $is_spelled(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(Unfit { value: text, expected: $expected })
+                }
+            }
+        }
+    };
+}
+
+/// A time.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(
+    test,
+    schemars(extend(
+        "format" = "date-time",
+        "pattern" =
+            r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
+    ))
+)]
+pub(super) struct Timestamp(pub(super) String);
+
+spelled!(Timestamp, is_timestamp, "time in UTC as RFC 3339 has it");
+
+fn is_timestamp(text: &str) -> bool {
+    const FORM: &[u8; 19] = b"0000-00-00T00:00:00";
+    let Some((time, fraction)) = text.strip_suffix('Z').and_then(|it| it.split_at_checked(19))
+    else {
+        return false;
+    };
+    let in_form = |(byte, &form): (u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == form,
+    };
+    let digits = fraction.strip_prefix('.').map(str::as_bytes);
+    time.bytes().zip(FORM).all(in_form)
+        && (fraction.is_empty()
+            || digits
+                .is_some_and(|it| (1..=9).contains(&it.len()) && it.iter().all(u8::is_ascii_digit)))
+        && humantime::parse_rfc3339(text).is_ok()
+}
+
+/// The random ID of a boot.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(
+    test,
+    schemars(extend("pattern" = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))
+)]
+pub(super) struct BootId(pub(super) String);
+
+spelled!(BootId, is_boot_id, "UUID in lower case");
+
+fn is_boot_id(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.split('-').all(is_hex)
+}
+
+/// The code of a diagnostic.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(test, schemars(extend("pattern" = "^[a-z][a-z0-9-]*$")))]
+pub(super) struct Code(pub(super) String);
+
+spelled!(Code, is_code, "code of a diagnostic");
+
+fn is_code(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// The name of a system error.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(test, schemars(extend("pattern" = "^(E[A-Z0-9]+|[1-9][0-9]*)$")))]
+pub(super) struct Errno(pub(super) String);
+
+spelled!(Errno, is_errno, "name or number of a system error");
+
+fn is_errno(text: &str) -> bool {
+    match text.strip_prefix('E') {
+        Some(name) => {
+            !name.is_empty()
+                && name.bytes().all(|it| it.is_ascii_uppercase() || it.is_ascii_digit())
+        }
+        None => {
+            text.starts_with(|c: char| matches!(c, '1'..='9'))
+                && text.bytes().all(|it| it.is_ascii_digit())
+        }
+    }
+}
+
+/// The state of a process.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "char")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(test, schemars(extend("pattern" = "^[A-Za-z?]$")))]
+pub(super) struct Letter(pub(super) char);
+
+impl TryFrom<char> for Letter {
+    type Error = Unfit<char>;
+
+    fn try_from(letter: char) -> Result<Self, Self::Error> {
+        if letter.is_ascii_alphabetic() || letter == '?' {
+            Ok(Self(letter))
+        } else {
+            Err(Unfit { value: letter, expected: "letter of a process state" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_in_utc_and_of_this_form() {
+        for yes in [
+            "2026-11-23T14:28:00.123456Z",
+            "2026-11-23T14:28:00Z",
+            "2024-02-29T23:59:59.1Z",
+            "1970-01-01T00:00:00.123456789Z",
+        ] {
+            assert!(is_timestamp(yes), "{yes}");
+        }
+        for no in [
+            "",
+            "Z",
+            "yesterday",
+            "2026-11-23",
+            "2026-11-23T14:28:00",
+            "2026-11-23 14:28:00Z",
+            "2026-11-23T14:28:00ZZ",
+            "2026-11-23T14:28:00.Z",
+            "2026-11-23T14:28:00.1234567890Z",
+            "2026-11-23T14:28:00+00:00",
+            "2026-13-23T14:28:00Z",
+            "2026-02-29T14:28:00Z",
+            "2026-11-23T24:28:00Z",
+            "2026-11-23T14:28:0\u{e9}Z",
+        ] {
+            assert!(!is_timestamp(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_name_or_a_number() {
+        assert!(["EACCES", "E2BIG", "133"].into_iter().all(is_errno));
+        assert!(!["", "E", "EAcces", "ACCES", "0", "-1", "1a"].into_iter().any(is_errno));
+    }
+
+    #[test]
+    fn a_boot_id_is_as_the_kernel_prints_it() {
+        assert!(is_boot_id("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b"));
+        for no in
+            ["", "7d0f", "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B", "7d0f5a5e4b434a0b9f3c1c5f4f1d2a3b"]
+        {
+            assert!(!is_boot_id(no), "{no}");
+        }
     }
 }

@@ -1,13 +1,28 @@
 //! Whether a document agrees with itself, as a scan of the kernel would.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use super::read::Invalid;
 use super::scalars::{Id, Pid};
 use super::wire::Document;
+use super::words::Word;
 use crate::model;
 
 impl Document {
+    /// Nothing is said twice in lists that are sets.
+    pub(super) fn check_lists(&self) -> Result<(), Invalid> {
+        fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
+            let mut seen = HashSet::new();
+            match words.iter().position(|word| !seen.insert(word)) {
+                Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "comes twice")),
+                None => Ok(()),
+            }
+        }
+        once("searched", &self.searched)?;
+        once("details", &self.details)
+    }
+
     /// Whether nothing was cut away, that something else may refer to.
     fn is_whole(&self) -> bool {
         self.selected.is_empty()
@@ -41,7 +56,7 @@ impl Document {
                     format!("{} where {} is expected, at most 32", namespace.level, depth.level);
                 return Err(Invalid::at(at("level"), problem));
             }
-            if namespace.inode != namespace.id.0.inode() {
+            if namespace.inode.map(|inode| inode.0) != namespace.id.0.inode() {
                 return Err(Invalid::at(at("inode"), "is not that of the id"));
             }
             if depths.insert(namespace.id, depth).is_some() {

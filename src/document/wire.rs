@@ -1,196 +1,357 @@
 //! The document as serde types: its fields, in their order, and nothing else.
+//!
+//! Comments of types and fields are the descriptions of the published schema,
+//! which `schema.rs` makes of them. A field that a later 1.x adds may be null,
+//! or a list, as documents of earlier versions do not have it.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
-use super::scalars::{Id, Nspid, Pid};
+use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
+use super::words::{HolderKind, Word};
 use crate::model;
 
-/// The whole of it. The long lists are types of their own, so that they are
-/// written one by one and never all in memory.
+/// The PID namespace hierarchy of a Linux host, as `pidns -f json` and
+/// `pidns -f yaml` write it. Flat lists joined by ids. Within schema version
+/// 1.x fields are added, never renamed, retyped or removed, and lists of words
+/// that have a branch for any other word may grow: readers pass over fields and
+/// words that they do not know.
+// The long lists are types of their own, so that they are written one by one
+// and never all in memory.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Document<N = Vec<Namespace>, P = Vec<Process>> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
+    /// Version of this schema that the document follows.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     pub(super) schema_version: String,
+    /// The program that wrote the document.
     pub(super) generator: Generator,
-    pub(super) captured_at: String,
+    /// When the scan began: RFC 3339, UTC, at most nine digits of a second's
+    /// fraction (pidns writes microseconds).
+    pub(super) captured_at: Timestamp,
+    /// Where the scan ran.
     pub(super) host: Host,
+    /// The /proc that was read.
     pub(super) procfs: Procfs,
-    pub(super) searched: Vec<SearchScope>,
-    // Not asked for when reading, as it came after the first documents; like
-    // it what is an Option.
+    /// Where namespaces were looked for.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub(super) searched: Vec<Word<model::SearchScope>>,
+    /// What was read of processes because it was asked for; the fields of what
+    /// was not are null.
+    // Absent in documents made before it existed, hence the default; `selected`
+    // and `blocked_by` likewise.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub(super) details: Vec<Word<model::Detail>>,
+    /// By what the document was cut down since the scan, in that order; empty
+    /// where it is whole. Where it is not, init, ppid, procfs.namespace and the
+    /// PIDs in holders, blocked_by and diagnostics may name what is left out,
+    /// and complete and diagnostics are of the whole. Ancestors of what is
+    /// selected are kept, without their members, except above a root: that has
+    /// no parent then, and levels count from it.
     #[serde(default)]
     pub(super) selected: Vec<Criterion>,
+    /// False as soon as anything in the places searched may be missing or is
+    /// not from the kernel; diagnostics says what and why.
     pub(super) complete: bool,
+    /// The topmost visible namespaces, sorted.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub(super) roots: Vec<Id>,
+    /// Every namespace in tree order: a parent before its children, siblings by
+    /// inode; of a selection, those selected and their ancestors (see selected).
     pub(super) namespaces: N,
+    /// Every process, by PID; of a selection, the processes selected.
     pub(super) processes: P,
+    /// What a reader must know, one entry for each code and errno.
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
+/// A program.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Generator {
+    /// Its name.
     pub(super) name: String,
+    /// Its version (Semantic Versioning).
     pub(super) version: String,
 }
 
+/// A host.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Host {
+    /// Node name, uname(2).
     pub(super) hostname: Option<String>,
+    /// Kernel release, uname(2).
     pub(super) kernel_release: Option<String>,
-    pub(super) boot_id: Option<String>,
+    /// Random id of this boot, /proc/sys/kernel/random/boot_id; null where it
+    /// could not be read, or is no UUID.
+    pub(super) boot_id: Option<BootId>,
 }
 
+/// A mount of procfs.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Procfs {
+    /// Where it was mounted.
     pub(super) path: String,
+    /// Whether it shows the viewer's own PID namespace. If not, it is that of
+    /// an ancestor or of another namespace, and the kernel says less of parents.
     pub(super) own: bool,
+    /// The PID namespace whose numbers it speaks in: the first number of every
+    /// nspid is a PID there. Null where no process told.
     pub(super) namespace: Option<Id>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum SearchScope {
-    Processes,
-    Children,
-    Threads,
-    Fds,
-    Mounts,
-}
-
+/// An option that selects, and what was given for it.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub(super) struct Criterion {
+    /// The option: pid (processes by number), root, depth, members, comm, user,
+    /// container or state. May grow.
     pub(super) by: String,
+    /// What was given, as text; a namespace as its id.
     pub(super) values: Vec<String>,
 }
 
-/// A PID namespace.
+/// A PID namespace, pid_namespaces(7).
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Namespace {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
+pub(super) struct Namespace {
+    /// What the lists are joined by; unique in a document.
     pub(super) id: Id,
-    pub(super) inode: Option<u64>,
+    /// Its inode on nsfs; null where it could not be read.
+    pub(super) inode: Option<Inode>,
+    /// Device number of nsfs; null where the namespace could not be opened.
     pub(super) device: Option<u64>,
+    /// The kernel's 64-bit number for it, never reused within a boot (NS_GET_ID,
+    /// since Linux 6.18), else null. Programs that read numbers as doubles lose
+    /// digits beyond 2^53.
     pub(super) ns_id: Option<u64>,
+    /// 0 for a root, else its parent's plus one.
+    #[cfg_attr(test, schemars(range(max = 32)))]
     pub(super) level: usize,
+    /// The namespace that it was made in; null for a root.
     pub(super) parent: Option<Id>,
+    /// The namespaces made in it, by inode.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub(super) children: Vec<Id>,
-    pub(super) state: State,
+    /// What has become of it. Never a guess: live needs an init that was seen
+    /// alive, or that the kernel confirms.
+    pub(super) state: Word<model::NamespaceState>,
+    /// The process that is PID 1 in it; null where there is none or it is out
+    /// of sight.
     pub(super) init: Option<Pid>,
+    /// The processes whose own (innermost) namespace it is, by PID.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub(super) members: Vec<Pid>,
+    /// How many members it has; more than are listed only where not all were
+    /// selected.
+    #[serde(default, deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "usize"))]
     pub(super) member_count: Option<usize>,
+    /// Who owns it; null where that is out of reach.
     pub(super) owner: Option<Owner>,
+    /// What keeps it alive beside its members, as far as it was searched for.
     pub(super) holders: Vec<Holder>,
+    /// Why its terminated init cannot go: the kernel ends a PID namespace only
+    /// once all of its processes are reaped. Empty where nothing keeps it, or
+    /// its init has not terminated.
+    #[serde(default)]
+    pub(super) blocked_by: Vec<Blocker>,
+    /// The container that its init's cgroup path names, or null.
     pub(super) container: Option<Container>,
-    pub(super) evidence: Evidence,
+    /// How it and its place in the hierarchy are known.
+    pub(super) evidence: Word<model::Evidence>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    Live,
-    Dead,
-    Nascent,
-    Unknown,
-}
-
+/// The user namespace that owns a PID namespace, user_namespaces(7)
+/// (NS_GET_USERNS, since Linux 4.9).
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]
 pub(super) struct Owner {
-    pub(super) user_namespace: u64,
+    /// Its inode.
+    pub(super) user_namespace: Inode,
+    /// The user that made it, as the viewer's user namespace maps user IDs
+    /// (NS_GET_OWNER_UID, since Linux 4.11); null where the kernel does not say.
     pub(super) uid: Option<u32>,
+    /// That user's name; null where the host has none.
     pub(super) user: Option<SmolStr>,
 }
 
+/// What keeps a namespace alive. Every field is always there, and null where
+/// it does not apply to the kind.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Holder {
-    Fd { pid: Pid, fd: u32 },
-    Mount { path: String, mount_namespace: u64 },
-    PidForChildren { pid: Pid, tid: Pid },
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::fields_of_holders())))]
+pub(super) struct Holder {
+    /// The kind of holder.
+    pub(super) kind: Word<HolderKind>,
+    /// The process that holds it.
+    pub(super) pid: Option<Pid>,
+    /// Of pid_for_children the thread; equal to pid for the leader.
+    pub(super) tid: Option<Pid>,
+    /// Name of the process; null where it is not known.
+    pub(super) comm: Option<SmolStr>,
+    /// Of fd the number of the descriptor in the process.
+    pub(super) fd: Option<u32>,
+    /// Of mount the mount point, as its mount namespace sees it.
+    pub(super) path: Option<String>,
+    /// Of mount the inode of that mount namespace.
+    pub(super) mount_namespace: Option<Inode>,
 }
 
+/// A process that keeps a terminated init from going (zap_pid_ns_processes of
+/// the kernel).
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
+pub(super) struct Blocker {
+    /// The process that the init waits for, or the init itself where it is a
+    /// zombie that nobody reaps.
+    pub(super) pid: Pid,
+    /// Its name.
+    pub(super) comm: SmolStr,
+    /// Why it does not go.
+    pub(super) reason: Word<model::BlockReason>,
+    /// The process outside the namespace that does not reap it; null where it
+    /// is no zombie, or that is not known.
+    pub(super) reaper: Option<Pid>,
+}
+
+/// The container, or systemd unit, that a cgroup path names.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub(super) struct Container {
+    /// What made it: docker, containerd, cri-o, podman, lxc (LXD and Incus make
+    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden,
+    /// kubernetes (a pod's container of a runtime that the path does not name),
+    /// unknown (any other container of such a runtime), or systemd for a unit.
+    /// May grow.
     pub(super) runtime: String,
+    /// Its id or name there.
     pub(super) id: String,
+    /// UID of its Kubernetes pod, or null.
     pub(super) pod: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Evidence {
-    Kernel,
-    Inferred,
-}
-
-/// A process.
+/// A process: a thread group, known by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Process {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
+pub(super) struct Process<'a> {
+    /// Its PID in the namespace of the /proc that was read.
     pub(super) pid: Pid,
+    /// Its parent's PID; null where it has no parent that this /proc shows, for
+    /// which status shows 0.
     pub(super) ppid: Option<Pid>,
+    /// Its own (innermost) namespace; null where that is ambiguous.
     pub(super) namespace: Option<Id>,
+    /// Its PIDs, from the namespace of the /proc that was read inward to its own
+    /// (NSpid of proc_pid_status(5)). Empty where the kernel does not tell
+    /// (before Linux 4.1).
+    #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub(super) nspid: Nspid,
+    /// Command name, at most 15 bytes unless it is a kernel thread. Bytes that
+    /// are not UTF-8 are U+FFFD.
     pub(super) comm: SmolStr,
-    pub(super) state: char,
+    /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
+    /// are not UTF-8 are U+FFFD. Null unless it was asked for (see details) and
+    /// could be read.
+    pub(super) args: Option<Cow<'a, [String]>>,
+    /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
+    /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
+    pub(super) state: Letter,
+    /// Real user ID, as the viewer's user namespace maps it.
     pub(super) uid: u32,
+    /// That user's name; null where the host has none.
     pub(super) user: Option<SmolStr>,
+    /// How many threads it has (Threads of proc_pid_status(5)); null where that
+    /// is not known, as of a process that has terminated.
+    pub(super) threads: Option<std::num::NonZeroU32>,
+    /// When it started, in clock ticks (1/100 s) after boot: field 22 of
+    /// proc_pid_stat(5). With host.boot_id and pid it is one process for ever.
+    /// Null where it was not read, as of a search of processes alone.
+    pub(super) start_time: Option<u64>,
+    /// Whether it is a thread of the kernel's own.
     pub(super) kernel_thread: bool,
-    pub(super) evidence: Evidence,
+    /// Inodes of its other namespaces by the names of their links in
+    /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
+    /// details) and could be read.
+    #[serde(default, deserialize_with = "inodes")]
+    #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
+    pub(super) namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
+    /// Path of its cgroup: that of version 2, or the deepest of version 1. Null
+    /// unless it was asked for (see details) and could be read.
+    pub(super) cgroup: Option<Cow<'a, str>>,
+    /// How its namespace is known.
+    pub(super) evidence: Word<model::Evidence>,
 }
 
+/// Something that a reader of the document must know.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub(super) struct Diagnostic {
-    pub(super) code: String,
-    pub(super) severity: Severity,
+    /// What it is, for programs. In 1.0: processes-hidden, process-unreadable,
+    /// nspid-unavailable, namespace-unreadable, namespace-unopened,
+    /// parent-unreadable, parents-inferred, parents-unknown,
+    /// processes-ambiguous, nascent-unreadable, fds-unreadable,
+    /// mounts-unreadable, state-unproved, init-blocked. May grow.
+    pub(super) code: Code,
+    /// How much it matters.
+    pub(super) severity: Word<model::Severity>,
+    /// What it is, for people; the wording may change at any time.
     pub(super) message: String,
-    pub(super) errno: Option<String>,
+    /// Name of the system's error, such as EACCES, where one is the cause; its
+    /// number where it has no name here.
+    pub(super) errno: Option<Errno>,
+    /// The processes that it concerns, however many.
     pub(super) pids: Vec<Pid>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
-    Info,
-    Warning,
-}
-
-/// A translation, to be serialised.
+/// What a PID is called in another PID namespace, as `pidns translate -f json`
+/// writes it. Within schema version 1.x fields are added, never renamed, retyped
+/// or removed.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
+    /// Version of this schema that the translation follows.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     pub(super) schema_version: &'static str,
+    /// The PID that was asked for, in the numbers of `from`.
     pub(super) pid: Pid,
+    /// The namespace that it is meant in; null where its id is unknown.
     pub(super) from: Option<Id>,
+    /// The namespace that it was translated to; null where its id is unknown.
     pub(super) to: Option<Id>,
+    /// The PID of the same process there.
     pub(super) translated: Pid,
+    /// The process's PID in every namespace that it is visible in, from that of
+    /// the /proc that was read inward to its own.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub(super) levels: Vec<Level>,
 }
 
+/// A process's PID in one namespace.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub(super) struct Level {
+    /// The namespace; null where its id is unknown.
     pub(super) namespace: Option<Id>,
+    /// The process's PID there.
     pub(super) pid: Pid,
 }
 
-/// Words that are the same on the wire and in the model, both ways.
-macro_rules! same_words {
-    ($wire:ident, $model:path: $($word:ident),+) => {
-        impl From<$model> for $wire {
-            fn from(word: $model) -> Self {
-                match word {
-                    $(<$model>::$word => Self::$word,)+
-                }
-            }
-        }
-
-        impl From<$wire> for $model {
-            fn from(word: $wire) -> Self {
-                match word {
-                    $($wire::$word => Self::$word,)+
-                }
-            }
-        }
-    };
+/// A value that may be absent, but not null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    usize::deserialize(deserializer).map(Some)
 }
 
-same_words!(SearchScope, model::SearchScope: Processes, Children, Threads, Fds, Mounts);
-same_words!(State, model::NamespaceState: Live, Dead, Nascent, Unknown);
-same_words!(Evidence, model::Evidence: Kernel, Inferred);
-same_words!(Severity, model::Severity: Info, Warning);
+/// Inodes by name, each checked as any other inode is.
+fn inodes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {
+    let inodes = Option::<BTreeMap<SmolStr, Inode>>::deserialize(deserializer)?;
+    Ok(inodes.map(|it| Cow::Owned(it.into_iter().map(|(name, inode)| (name, inode.0)).collect())))
+}

@@ -1,13 +1,16 @@
 //! From a graph to the document, one process and one namespace at a time.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::scalars::{Id, Nspid, Pid};
+use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
 use super::wire::{
-    Container, Criterion, Diagnostic, Document, Generator, Holder, Host, Level, Namespace, Owner,
-    Process, Procfs, Translation,
+    Blocker, Container, Criterion, Diagnostic, Document, Generator, Holder, Host, Level, Namespace,
+    Owner, Process, Procfs, Translation,
 };
+use super::words::{HolderKind, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
@@ -29,18 +32,19 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
     Document {
         schema_version: SCHEMA_VERSION.to_owned(),
         generator: Generator { name, version },
-        captured_at: snapshot.captured_at.clone(),
+        captured_at: Timestamp(snapshot.captured_at.clone()),
         host: Host {
             hostname: snapshot.host.hostname.clone(),
             kernel_release: snapshot.host.kernel_release.clone(),
-            boot_id: snapshot.host.boot_id.clone(),
+            boot_id: snapshot.host.boot_id.clone().and_then(|id| BootId::try_from(id).ok()),
         },
         procfs: Procfs {
             path: snapshot.procfs.path.clone(),
             own: snapshot.procfs.own,
             namespace: snapshot.procfs.namespace.map(Id),
         },
-        searched: snapshot.searched.iter().map(|&source| source.into()).collect(),
+        searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
+        details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
         selected: snapshot.selected.iter().map(Criterion::from).collect(),
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
@@ -66,7 +70,7 @@ impl Iterator for WithGraph<'_> {
             self.graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
         Some(Namespace {
             id: Id(namespace.id),
-            inode: namespace.id.inode(),
+            inode: namespace.id.inode().map(Inode),
             device: namespace.device,
             ns_id: namespace.ns_id,
             level,
@@ -77,11 +81,12 @@ impl Iterator for WithGraph<'_> {
             member_count: namespace.member_count.or(Some(members.len())),
             members,
             owner: namespace.owner.as_ref().map(|owner| Owner {
-                user_namespace: owner.user_namespace,
+                user_namespace: Inode(owner.user_namespace),
                 uid: owner.uid,
                 user: owner.user.clone(),
             }),
             holders: namespace.holders.iter().map(Holder::from).collect(),
+            blocked_by: namespace.blocked_by.iter().map(Blocker::from).collect(),
             container: namespace.container.as_ref().map(|container| Container {
                 runtime: container.runtime.clone(),
                 id: container.id.clone(),
@@ -92,18 +97,24 @@ impl Iterator for WithGraph<'_> {
     }
 }
 
-impl From<&model::Process> for Process {
-    fn from(process: &model::Process) -> Self {
+impl<'a> From<&'a model::Process> for Process<'a> {
+    fn from(process: &'a model::Process) -> Self {
+        let details = process.details.as_deref();
         Self {
             pid: Pid(process.pid),
             ppid: process.ppid.map(Pid),
             namespace: process.namespace.map(Id),
             nspid: Nspid(process.nspid.clone()),
             comm: process.comm.clone(),
-            state: process.state,
+            args: details.and_then(|it| it.args.as_deref()).map(Cow::Borrowed),
+            state: Letter(process.state),
             uid: process.uid,
             user: process.user.clone(),
+            threads: process.threads,
+            start_time: process.start_time,
             kernel_thread: process.kernel_thread,
+            namespaces: details.and_then(|it| it.namespaces.as_ref()).map(Cow::Borrowed),
+            cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
             evidence: process.evidence.into(),
         }
     }
@@ -111,14 +122,44 @@ impl From<&model::Process> for Process {
 
 impl From<&model::Holder> for Holder {
     fn from(holder: &model::Holder) -> Self {
+        let holder_of = |kind| Self {
+            kind: Word::Known(kind),
+            pid: None,
+            tid: None,
+            comm: None,
+            fd: None,
+            path: None,
+            mount_namespace: None,
+        };
         match holder {
-            model::Holder::Fd { pid, fd, .. } => Self::Fd { pid: Pid(*pid), fd: *fd },
-            model::Holder::Mount { path, mount_namespace } => {
-                Self::Mount { path: path.clone(), mount_namespace: *mount_namespace }
-            }
-            model::Holder::PidForChildren { pid, tid, .. } => {
-                Self::PidForChildren { pid: Pid(*pid), tid: Pid(*tid) }
-            }
+            model::Holder::Fd { pid, comm, fd } => Self {
+                pid: Some(Pid(*pid)),
+                comm: comm.clone(),
+                fd: Some(*fd),
+                ..holder_of(HolderKind::Fd)
+            },
+            model::Holder::Mount { path, mount_namespace } => Self {
+                path: Some(path.clone()),
+                mount_namespace: Some(Inode(*mount_namespace)),
+                ..holder_of(HolderKind::Mount)
+            },
+            model::Holder::PidForChildren { pid, comm, tid } => Self {
+                pid: Some(Pid(*pid)),
+                tid: Some(Pid(*tid)),
+                comm: comm.clone(),
+                ..holder_of(HolderKind::PidForChildren)
+            },
+        }
+    }
+}
+
+impl From<&model::Blocker> for Blocker {
+    fn from(blocker: &model::Blocker) -> Self {
+        Self {
+            pid: Pid(blocker.pid),
+            comm: blocker.comm.clone(),
+            reason: blocker.reason.into(),
+            reaper: blocker.reaper.map(Pid),
         }
     }
 }
@@ -132,10 +173,10 @@ impl From<&model::Criterion> for Criterion {
 impl From<&model::Diagnostic> for Diagnostic {
     fn from(diagnostic: &model::Diagnostic) -> Self {
         Self {
-            code: diagnostic.code.clone(),
+            code: Code(diagnostic.code.clone()),
             severity: diagnostic.severity.into(),
             message: diagnostic.message.clone(),
-            errno: diagnostic.errno.clone(),
+            errno: diagnostic.errno.clone().map(Errno),
             pids: diagnostic.pids.iter().map(|&pid| Pid(pid)).collect(),
         }
     }

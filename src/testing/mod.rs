@@ -3,10 +3,12 @@
 pub mod forest;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use crate::model::{
-    Container, Criterion, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId,
-    NamespaceState, Nspid, Owner, Pid, Process, Procfs, SearchScope, Severity, Snapshot,
+    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, Holder, Host,
+    Namespace, NamespaceId, NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails, Procfs,
+    SearchScope, Severity, Snapshot,
 };
 
 /// A live namespace owned by root.
@@ -132,6 +134,35 @@ pub fn everything() -> Snapshot {
         Holder::Mount { path: "/run/x".to_owned(), mount_namespace: 4_026_531_832 },
         Holder::PidForChildren { pid: pid(4), comm: None, tid: pid(5) },
     ]);
+    if let Holder::Fd { comm, .. } = &mut snapshot.namespaces[2].holders[0] {
+        *comm = Some("containerd-shim".into());
+    }
+    snapshot.namespaces[2].blocked_by = vec![
+        Blocker {
+            pid: pid(7),
+            comm: "sleep".into(),
+            reason: BlockReason::Zombie,
+            reaper: Some(pid(4)),
+        },
+        Blocker {
+            pid: pid(6),
+            comm: "farm".into(),
+            reason: BlockReason::Uninterruptible,
+            reaper: None,
+        },
+    ];
+    if let Some(container) = &mut snapshot.namespaces[1].container {
+        container.pod = Some("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned());
+    }
+    snapshot.details = Detail::ALL.into();
+    let farm = &mut snapshot.processes[3];
+    farm.threads = NonZeroU32::new(3);
+    farm.start_time = Some(81_233);
+    farm.details = Some(Box::new(ProcessDetails {
+        args: Some(vec!["/usr/bin/farm".to_owned(), String::new(), "--port=80".to_owned()]),
+        namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
+        cgroup: Some("/system.slice/docker.service".to_owned()),
+    }));
     snapshot.selected = vec![Criterion { by: "state".to_owned(), values: vec!["live".to_owned()] }];
     snapshot.namespaces[0].member_count = Some(63);
     let mut inferred = process(&[9, 3], None);

@@ -18,6 +18,7 @@ pub struct Document {
     pub host: Host,
     pub procfs: Procfs,
     pub searched: Vec<String>,
+    pub details: Vec<String>,
     pub selected: Vec<Criterion>,
     pub complete: bool,
     pub roots: Vec<String>,
@@ -72,6 +73,7 @@ pub struct Namespace {
     pub member_count: usize,
     pub owner: Option<Owner>,
     pub holders: Vec<Holder>,
+    pub blocked_by: Vec<Blocker>,
     pub container: Option<Container>,
     pub evidence: String,
 }
@@ -84,12 +86,72 @@ pub struct Owner {
     pub user: Option<String>,
 }
 
+/// A holder by what its kind has; see [`AnyHolder`] for how it is written.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(try_from = "AnyHolder")]
 pub enum Holder {
     Fd { pid: u32, fd: u32 },
     Mount { path: String, mount_namespace: u64 },
     PidForChildren { pid: u32, tid: u32 },
+}
+
+/// A holder as it is written: all keys, null where they do not apply.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnyHolder {
+    kind: String,
+    pid: Option<u32>,
+    tid: Option<u32>,
+    comm: Option<String>,
+    fd: Option<u32>,
+    path: Option<String>,
+    mount_namespace: Option<u64>,
+}
+
+impl TryFrom<AnyHolder> for Holder {
+    type Error = String;
+
+    fn try_from(holder: AnyHolder) -> Result<Self, String> {
+        match holder {
+            AnyHolder {
+                ref kind,
+                pid: Some(pid),
+                tid: None,
+                comm: _,
+                fd: Some(fd),
+                path: None,
+                mount_namespace: None,
+            } if kind == "fd" => Ok(Self::Fd { pid, fd }),
+            AnyHolder {
+                ref kind,
+                pid: None,
+                tid: None,
+                comm: None,
+                fd: None,
+                path: Some(ref path),
+                mount_namespace: Some(mount_namespace),
+            } if kind == "mount" => Ok(Self::Mount { path: path.clone(), mount_namespace }),
+            AnyHolder {
+                ref kind,
+                pid: Some(pid),
+                tid: Some(tid),
+                comm: _,
+                fd: None,
+                path: None,
+                mount_namespace: None,
+            } if kind == "pid_for_children" => Ok(Self::PidForChildren { pid, tid }),
+            other => Err(format!("no holder is like {other:?}")),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Blocker {
+    pub pid: u32,
+    pub comm: String,
+    pub reason: String,
+    pub reaper: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -108,10 +170,15 @@ pub struct Process {
     pub namespace: Option<String>,
     pub nspid: Vec<u32>,
     pub comm: String,
+    pub args: Option<Vec<String>>,
     pub state: String,
     pub uid: u32,
     pub user: Option<String>,
+    pub threads: Option<u32>,
+    pub start_time: Option<u64>,
     pub kernel_thread: bool,
+    pub namespaces: Option<BTreeMap<String, u64>>,
+    pub cgroup: Option<String>,
     pub evidence: String,
 }
 
@@ -127,7 +194,8 @@ pub struct Diagnostic {
 
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     let schema = serde_json::from_str(include_str!("../../schemas/pidns-1.schema.json"));
-    jsonschema::validator_for(&schema.expect("is JSON")).expect("is a schema")
+    let options = jsonschema::options().should_validate_formats(true);
+    options.build(&schema.expect("is JSON")).expect("is a schema")
 });
 
 /// What the published schema has against a document.

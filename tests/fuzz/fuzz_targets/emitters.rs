@@ -34,5 +34,6 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 fn relate(document: &Value) -> Option<PidGraph> {
-    document::read(document.to_string().as_bytes()).ok().map(PidGraph::new)
+    let (snapshot, _) = document::read(document.to_string().as_bytes()).ok()?;
+    Some(PidGraph::new(snapshot))
 }

@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     if !is_json(bytes) {
         return Corpus::Reject;
     }
-    if let Ok(snapshot) = document::read(bytes) {
+    if let Ok((snapshot, _)) = document::read(bytes) {
         let graph = PidGraph::new(snapshot);
         reads_back(&graph);
         parts_read_back(&graph);

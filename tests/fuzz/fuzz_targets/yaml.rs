@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     if is_json(bytes) {
         return Corpus::Reject;
     }
-    if let Ok(snapshot) = document::read(bytes) {
+    if let Ok((snapshot, _)) = document::read(bytes) {
         reads_back(&PidGraph::new(snapshot));
     }
     Corpus::Keep

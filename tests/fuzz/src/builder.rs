@@ -1,6 +1,8 @@
 //! Documents built out of a fuzzer's bytes: consistent, so that they are read,
 //! and with any text wherever text may be.
 
+use std::num::NonZeroU32;
+
 use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
@@ -90,20 +92,19 @@ pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({
         "schema_version": "1.0",
         "generator": {"name": text(u)?, "version": text(u)?},
-        "captured_at": text(u)?,
+        "captured_at": u.choose(&["2026-11-23T14:28:00.123456Z", "1970-01-01T00:00:00Z"])?,
         "host": {
             "hostname": maybe(u, text)?,
             "kernel_release": maybe(u, text)?,
-            "boot_id": maybe(u, text)?,
+            "boot_id": maybe(u, |_| Ok("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b"))?,
         },
         "procfs": {
             "path": text(u)?,
             "own": u.arbitrary::<bool>()?,
             "namespace": procfs,
         },
-        "searched": several(u, 5, |u| {
-            u.choose(&["processes", "children", "threads", "fds", "mounts"]).copied()
-        })?,
+        "searched": some_of(u, &["processes", "children", "threads", "fds", "mounts"])?,
+        "details": some_of(u, &["args", "namespaces", "cgroup"])?,
         "complete": u.arbitrary::<bool>()?,
         "roots": roots,
         "selected": selected,
@@ -172,10 +173,15 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
             "namespace": place.map(|place| &place.id),
             "nspid": nspid,
             "comm": comm,
+            "args": maybe(u, |u| several(u, 3, text))?,
             "state": state(u)?,
             "uid": u.arbitrary::<u32>()?,
             "user": maybe(u, text)?,
+            "threads": u.arbitrary::<Option<NonZeroU32>>()?,
+            "start_time": u.arbitrary::<Option<u64>>()?,
             "kernel_thread": u.ratio(1, 4)?,
+            "namespaces": maybe(u, other_namespaces)?,
+            "cgroup": maybe(u, text)?,
             "evidence": evidence(u)?,
         }));
     }
@@ -212,12 +218,13 @@ fn namespaces(
             "level": place.level,
             "parent": place.parent.map(|parent| &places[parent].id),
             "children": children,
-            "state": u.choose(&["live", "dead", "nascent"])?,
+            "state": u.choose(&["live", "dead", "nascent", "unknown"])?,
             "init": init,
             "members": members,
             "member_count": members.len() + hidden,
             "owner": maybe(u, owner)?,
             "holders": several(u, 5, holder)?,
+            "blocked_by": several(u, 2, blocker)?,
             "container": maybe(u, container)?,
             "evidence": evidence(u)?,
         }));
@@ -227,18 +234,48 @@ fn namespaces(
 
 fn owner(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({
-        "user_namespace": u.arbitrary::<u64>()?,
+        "user_namespace": inode(u)?,
         "uid": u.arbitrary::<Option<u32>>()?,
         "user": maybe(u, text)?,
     }))
 }
 
 fn holder(u: &mut Unstructured<'_>) -> Result<Value> {
-    Ok(match u.int_in_range(0..=2)? {
-        0 => json!({"kind": "fd", "pid": pid(u)?, "fd": u.arbitrary::<u32>()?}),
-        1 => json!({"kind": "mount", "path": text(u)?, "mount_namespace": u.arbitrary::<u64>()?}),
-        _ => json!({"kind": "pid_for_children", "pid": pid(u)?, "tid": pid(u)?}),
-    })
+    let mut holder = json!({
+        "kind": u.choose(&["fd", "mount", "pid_for_children"])?,
+        "pid": null, "tid": null, "comm": null, "fd": null, "path": null, "mount_namespace": null,
+    });
+    if holder["kind"] == "mount" {
+        holder["path"] = text(u)?.into();
+        holder["mount_namespace"] = inode(u)?.into();
+        return Ok(holder);
+    }
+    holder["pid"] = pid(u)?.into();
+    holder["comm"] = maybe(u, text)?.into();
+    if holder["kind"] == "fd" {
+        holder["fd"] = u.arbitrary::<u32>()?.into();
+    } else {
+        holder["tid"] = pid(u)?.into();
+    }
+    Ok(holder)
+}
+
+fn blocker(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(json!({
+        "pid": pid(u)?,
+        "comm": text(u)?,
+        "reason": u.choose(&["zombie", "uninterruptible"])?,
+        "reaper": maybe(u, pid)?,
+    }))
+}
+
+fn other_namespaces(u: &mut Unstructured<'_>) -> Result<Value> {
+    let namespaces = several(u, 3, |u| Ok((text(u)?, inode(u)?.into())))?;
+    Ok(Value::Object(namespaces.into_iter().collect()))
+}
+
+fn inode(u: &mut Unstructured<'_>) -> Result<u64> {
+    u.int_in_range(1..=u64::MAX)
 }
 
 fn container(u: &mut Unstructured<'_>) -> Result<Value> {
@@ -252,10 +289,10 @@ fn criterion(u: &mut Unstructured<'_>) -> Result<Value> {
 
 fn diagnostic(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({
-        "code": text(u)?,
+        "code": u.choose(&["fds-unreadable", "init-blocked", "of-tomorrow"])?,
         "severity": u.choose(&["info", "warning"])?,
         "message": text(u)?,
-        "errno": maybe(u, text)?,
+        "errno": maybe(u, |u| u.choose(&["EACCES", "E2BIG", "133"]).copied())?,
         "pids": several(u, 3, pid)?,
     }))
 }
@@ -264,9 +301,13 @@ fn evidence(u: &mut Unstructured<'_>) -> Result<&'static str> {
     u.choose(&["kernel", "inferred"]).copied()
 }
 
-/// A letter, as a rule.
+/// A letter, mostly one that means something to pidns.
 fn state(u: &mut Unstructured<'_>) -> Result<char> {
-    if u.ratio(1, 4)? { u.arbitrary() } else { u.choose(&['S', 'R', 'Z', 'X', '?']).copied() }
+    if u.ratio(1, 4)? {
+        u.int_in_range(b'A'..=b'Z').map(char::from)
+    } else {
+        u.choose(&['S', 'R', 'D', 'Z', 'X', 't', '?']).copied()
+    }
 }
 
 /// A low PID, mostly, so that some name each other.
@@ -292,6 +333,17 @@ fn maybe<'a, T>(
     make: impl FnOnce(&mut Unstructured<'a>) -> Result<T>,
 ) -> Result<Option<T>> {
     if u.arbitrary()? { make(u).map(Some) } else { Ok(None) }
+}
+
+/// Some words of a list, each once.
+fn some_of(u: &mut Unstructured<'_>, words: &[&'static str]) -> Result<Vec<&'static str>> {
+    let mut chosen = Vec::new();
+    for word in words {
+        if u.arbitrary()? {
+            chosen.push(*word);
+        }
+    }
+    Ok(chosen)
 }
 
 fn several<'a, T>(

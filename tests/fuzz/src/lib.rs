@@ -66,7 +66,8 @@ pub fn parts_read_back(graph: &PidGraph) {
 pub fn reads_as(text: &str, graph: &PidGraph) {
     match document::read(text.as_bytes()) {
         // A graph has its lists sorted by ID, the document in the order of the tree.
-        Ok(snapshot) => {
+        Ok((snapshot, passed_over)) => {
+            assert!(passed_over.is_empty(), "{passed_over}: {text}");
             assert_eq!(PidGraph::new(snapshot).snapshot(), graph.snapshot(), "{text}");
         }
         Err(error) => panic!("{error}: {text}"),

@@ -1,0 +1,94 @@
+//! Makes the schemas of the wire types, by `schemars`.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::super::words::{HolderKind, SPELLING, Vocabulary, Word};
+
+/// The schema of a wire type, as it is committed.
+pub(super) fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
+    // As documents are written: every field is there.
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let generated = Value::from(generator.into_root_schema_for::<T>());
+    let mut schema = json!({"$schema": generated["$schema"], "$id": id, "title": title});
+    if let (Some(schema), Value::Object(generated)) = (schema.as_object_mut(), generated) {
+        for (keyword, mut value) in generated {
+            tidy(&mut value);
+            schema.entry(keyword).or_insert(value);
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&schema).expect("a value is JSON");
+    text.push('\n');
+    text
+}
+
+/// Says in terms of JSON what `schemars` says in terms of Rust: the limits of
+/// integers, and descriptions without the line breaks of comments. What is the
+/// default where a field is absent concerns pidns's reader alone.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for value in object.values_mut() {
+                tidy(value);
+            }
+            if let Some(Value::String(text)) = object.shift_remove("description") {
+                object.shift_insert(0, "description".to_owned(), text.into());
+            }
+            object.shift_remove("default");
+            let maximum = match object.get("format").and_then(Value::as_str) {
+                Some("uint32") => Some(json!(u32::MAX)),
+                Some("uint64") => Some(json!(u64::MAX)),
+                Some("uint") => None,
+                _ => return,
+            };
+            object.shift_remove("format");
+            object.entry("minimum").or_insert(json!(0));
+            if let Some(maximum) = maximum {
+                object.entry("maximum").or_insert(maximum);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(tidy),
+        Value::String(text) => *text = text.replace('\n', " "),
+        _ => {}
+    }
+}
+
+/// The words of this version, or any other that is spelled like one.
+impl<T: Vocabulary> JsonSchema for Word<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::NAME.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let word = |it: &T| json!({"const": it.word(), "description": it.meaning()});
+        let mut words: Vec<_> = T::ALL.iter().map(word).collect();
+        words.push(json!({
+            "type": "string",
+            "pattern": SPELLING,
+            "description": "A word of a later 1.x.",
+        }));
+        json_schema!({
+            "description": "A word of a list that may grow within 1.x.",
+            "anyOf": words,
+        })
+    }
+}
+
+/// The fields that every holder of a kind has.
+pub(crate) fn fields_of_holders() -> Value {
+    let has = |kind: HolderKind, fields: Value| {
+        json!({
+            "if": {"properties": {"kind": {"const": kind.word()}}, "required": ["kind"]},
+            "then": {"properties": fields},
+        })
+    };
+    let (number, text) = (json!({"type": "integer"}), json!({"type": "string"}));
+    json!([
+        has(HolderKind::Fd, json!({"pid": number, "fd": number})),
+        has(HolderKind::Mount, json!({"path": text, "mount_namespace": number})),
+        has(HolderKind::PidForChildren, json!({"pid": number, "tid": number})),
+    ])
+}

@@ -1,0 +1,284 @@
+use std::collections::BTreeSet;
+
+use expect_test::expect_file;
+use serde_json::{Value, json};
+
+use super::super::wire::Document;
+use super::super::{Translation, document, read};
+use super::generate::schema_of;
+use super::{SCHEMA, TRANSLATION_SCHEMA};
+use crate::graph::PidGraph;
+use crate::model;
+use crate::testing::everything;
+
+#[test]
+fn the_committed_schemas_are_those_of_the_wire_types() {
+    // UPDATE_EXPECT=1 writes them anew.
+    expect_file!["../../../schemas/pidns-1.schema.json"]
+        .assert_eq(&schema_of::<Document>("urn:pidns:schema:document:1", "pidns document"));
+    expect_file!["../../../schemas/pidns-translation-1.schema.json"].assert_eq(&schema_of::<
+        Translation,
+    >(
+        "urn:pidns:schema:translation:1",
+        "pidns translation",
+    ));
+}
+
+fn schema() -> Value {
+    serde_json::from_str(SCHEMA).unwrap()
+}
+
+fn validator(schema: &Value) -> jsonschema::Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).unwrap()
+}
+
+fn written(snapshot: model::Snapshot) -> Value {
+    serde_json::to_value(document(&PidGraph::new(snapshot))).unwrap()
+}
+
+fn errors(schema: &Value, value: &Value) -> Vec<String> {
+    let validator = validator(schema);
+    validator.iter_errors(value).map(|it| format!("{}: {it}", it.instance_path())).collect()
+}
+
+#[test]
+fn what_is_written_is_as_the_schemas_say() {
+    assert_eq!(errors(&schema(), &written(everything())), Vec::<String>::new());
+    let pid = |raw| model::Pid::new(raw).unwrap();
+    let translation = model::Translation {
+        pid: pid(2),
+        from: Some(model::NamespaceId::Inode(5)),
+        to: None,
+        translated: pid(7),
+        levels: vec![
+            model::Level { namespace: None, pid: pid(7) },
+            model::Level { namespace: Some(model::NamespaceId::Unread(pid(7))), pid: pid(2) },
+        ],
+    };
+    let schema: Value = serde_json::from_str(TRANSLATION_SCHEMA).unwrap();
+    let value = serde_json::to_value(Translation::from(&translation)).unwrap();
+    assert_eq!(errors(&schema, &value), Vec::<String>::new());
+}
+
+/// A value in a document and all that the schema says of it.
+struct Visit<'a> {
+    /// Where it is, as a JSON pointer.
+    pointer: String,
+    value: &'a Value,
+    /// A part of the schema that holds for it.
+    part: &'a Value,
+}
+
+/// Visits every value of a document, once for each part of the schema.
+fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
+    see(&visit);
+    let Visit { pointer, value, part } = visit;
+    let same = |part| Visit { pointer: pointer.clone(), value, part };
+    if let Some(reference) = part.get("$ref").and_then(Value::as_str) {
+        let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+        walk(schema, same(part), see);
+    }
+    // Of a field that may be null the other branch; words are one value.
+    for branch in part["anyOf"].as_array().into_iter().flatten() {
+        if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
+            walk(schema, same(branch), see);
+        }
+    }
+    if let (Some(items), Some(list)) = (part.get("items"), value.as_array()) {
+        for (index, value) in list.iter().enumerate() {
+            walk(schema, Visit { pointer: format!("{pointer}/{index}"), value, part: items }, see);
+        }
+    }
+    let Some(object) = value.as_object() else { return };
+    for (name, value) in object {
+        let field = part.pointer(&format!("/properties/{name}"));
+        if let Some(part) = field.or(part.get("additionalProperties")) {
+            walk(schema, Visit { pointer: format!("{pointer}/{name}"), value, part }, see);
+        }
+    }
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn every_field_is_described_and_always_there_in_the_order_of_the_schema() {
+    let (schema, document) = (schema(), written(everything()));
+    let mut without_value = BTreeSet::new();
+    let mut with_value = BTreeSet::new();
+    let whole = Visit { pointer: String::new(), value: &document, part: &schema };
+    walk(&schema, whole, &mut |visit| {
+        let Some(properties) = visit.part.get("properties") else { return };
+        assert_eq!(keys(properties), keys(visit.value), "{}", visit.pointer);
+        let required = visit.part["required"].as_array().unwrap();
+        let required: Vec<_> = required.iter().map(|name| name.as_str().unwrap()).collect();
+        assert_eq!(keys(properties), required, "{}", visit.pointer);
+        for (name, property) in properties.as_object().unwrap() {
+            assert!(property["description"].is_string(), "{name} is described");
+            let empty = [json!(null), json!([])].contains(&visit.value[name]);
+            let field = (std::ptr::from_ref(properties), name.clone());
+            if empty { &mut without_value } else { &mut with_value }.insert(field);
+        }
+    });
+    let never = without_value.difference(&with_value).map(|(_, name)| name);
+    assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
+}
+
+/// Texts that one part of the schema or another refuses.
+const TEXTS: [&str; 22] = [
+    "",
+    "Not A Word",
+    "not_a_code",
+    "-",
+    "yesterday",
+    "2026-11-23T14:28:00+01:00",
+    "2026-11-23 14:28:00Z",
+    "2026-02-30T14:28:00Z",
+    "2026-11-23T14:28:00.1234567890Z",
+    "2.0",
+    "1",
+    "1.01",
+    "1.x",
+    "pid:[0]",
+    "pid:[01]",
+    "pid:[4026531836",
+    "mnt:[4026531836]",
+    "Eacces",
+    "SS",
+    "1",
+    "\u{e9}",
+    "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B",
+];
+
+/// Values in place of one that a part of the schema refuses, most of them.
+fn violations(visit: &Visit) -> Vec<Value> {
+    let mut bad = Vec::new();
+    for (keyword, says) in visit.part.as_object().unwrap() {
+        match keyword.as_str() {
+            "type" => bad.extend([
+                json!(null),
+                json!(true),
+                json!(0.5),
+                json!("text"),
+                json!([]),
+                json!({}),
+            ]),
+            "pattern" | "format" | "anyOf" => bad.extend(TEXTS.map(Value::from)),
+            "minimum" => bad.push(json!(says.as_i64().unwrap() - 1)),
+            "maximum" => bad.push(match says.as_u64().unwrap().checked_add(1) {
+                Some(more) => more.into(),
+                None => json!(1e20),
+            }),
+            "minLength" | "maxLength" => bad.extend(["", "SS"].map(Value::from)),
+            "maxItems" => {
+                let more = usize::try_from(says.as_u64().unwrap()).unwrap() + 1;
+                let first = visit.value.as_array().unwrap().first();
+                bad.extend(first.map(|first| vec![first.clone(); more].into()));
+            }
+            "uniqueItems" => {
+                let mut twice = visit.value.as_array().unwrap().clone();
+                twice.extend(twice.first().cloned());
+                bad.push(twice.into());
+            }
+            "allOf" => {
+                let without = |name: &String| {
+                    let mut without = visit.value.clone();
+                    without[name] = Value::Null;
+                    without
+                };
+                bad.extend(visit.value.as_object().unwrap().keys().map(without));
+            }
+            "required" => {
+                let without = |name: &String| {
+                    let mut without = visit.value.clone();
+                    without.as_object_mut().unwrap().remove(name);
+                    without
+                };
+                bad.extend(visit.value.as_object().unwrap().keys().map(without));
+            }
+            "$schema"
+            | "$id"
+            | "title"
+            | "description"
+            | "$ref"
+            | "$defs"
+            | "properties"
+            | "items"
+            | "additionalProperties" => {}
+            other => panic!("no violation of {other} is tried"),
+        }
+    }
+    bad
+}
+
+/// Whether one value is the other without a field that is null or a list there:
+/// one that a later version may have added, so the reader does without.
+fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
+    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
+    let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
+    let may_be_null = ["selected", "details", "blocked_by", "member_count"];
+    !absent.is_empty()
+        && absent.iter().all(|name| may_be_null.contains(&name.as_str()) || is_nullable(name))
+}
+
+/// Whether any object of the schema has such a field that may be null.
+fn is_nullable(name: &str) -> bool {
+    fn any(schema: &Value, name: &str) -> bool {
+        let field = schema.pointer(&format!("/properties/{name}"));
+        let null = |field: &Value| {
+            field["type"].as_array().is_some_and(|it| it.contains(&json!("null")))
+                || field["anyOf"].as_array().is_some_and(|it| it.contains(&json!({"type": "null"})))
+        };
+        field.is_some_and(null)
+            || match schema {
+                Value::Object(object) => object.values().any(|it| any(it, name)),
+                Value::Array(list) => list.iter().any(|it| any(it, name)),
+                _ => false,
+            }
+    }
+    any(&schema(), name)
+}
+
+#[test]
+fn the_reader_refuses_all_that_the_schema_does() {
+    let (schema, mut whole) = (schema(), everything());
+    whole.selected.clear();
+    whole.namespaces[0].member_count = None;
+    let document = written(whole);
+    assert!(read(document.to_string().as_bytes()).is_ok());
+    let validator = validator(&schema);
+    let mut tried = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let whole = Visit { pointer: String::new(), value: &document, part: &schema };
+    walk(&schema, whole, &mut |visit| {
+        // One of each sort in a list is enough.
+        let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
+        if !seen.insert((field, std::ptr::from_ref(visit.part), sort)) {
+            return;
+        }
+        let place = visit.pointer.replace('/', ".");
+        for bad in violations(visit) {
+            let mut spoiled = document.clone();
+            *spoiled.pointer_mut(&visit.pointer).unwrap() = bad.clone();
+            if validator.is_valid(&spoiled) || lacks_what_may_be_absent(&bad, visit.value) {
+                continue;
+            }
+            let Err(error) = read(spoiled.to_string().as_bytes()) else {
+                panic!("{} is read with {bad}", visit.pointer);
+            };
+            // The message names the value, or what it is a part of.
+            let error = error.to_string();
+            let named = error.split(": ").next().unwrap().replace('[', ".").replace(']', "");
+            assert!(
+                format!("{place}.").contains(&format!(".{named}."))
+                    || format!(".{named}").starts_with(&format!("{place}."))
+                    || visit.pointer.matches('/').count() < 2,
+                "{place}: {error}"
+            );
+            tried.insert(visit.part.to_string());
+        }
+    });
+    assert!(tried.len() > 60, "{} parts of the schema were tried", tried.len());
+}

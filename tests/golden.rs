@@ -1,0 +1,206 @@
+//! Documents of released versions are read for ever.
+//!
+//! The files in `tests/golden/` must never be edited once their version is
+//! released: they stand for what people have saved. A later version of the
+//! schema gets files of its own, beside these, and what it adds is what a
+//! reader of these takes for unknown.
+
+use std::num::NonZeroU32;
+
+use pidns::document;
+use pidns::graph::PidGraph;
+use pidns::model::{
+    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, Holder, Host,
+    Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, ProcessDetails, Procfs,
+    SearchScope, Severity, Snapshot,
+};
+
+const JSON: &[u8] = include_bytes!("golden/pidns-1.0.json");
+const YAML: &[u8] = include_bytes!("golden/pidns-1.0.yaml");
+
+#[test]
+fn a_document_of_version_1_0_is_read_as_it_was_written() {
+    let expected = version_1_0();
+    for golden in [JSON, YAML] {
+        let (snapshot, passed_over) = document::read(golden).unwrap();
+        assert!(passed_over.is_empty(), "{passed_over}");
+        // A graph has its lists sorted by ID, the document in the order of the tree.
+        let graph = PidGraph::new(snapshot);
+        assert_eq!(graph.snapshot(), PidGraph::new(expected.clone()).snapshot());
+    }
+}
+
+const HOST: NamespaceId = NamespaceId::Inode(4_026_531_836);
+const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
+const DEAD: NamespaceId = NamespaceId::Inode(4_026_532_180);
+const NASCENT: NamespaceId = NamespaceId::Inode(4_026_532_181);
+
+fn pid(raw: u32) -> Pid {
+    Pid::new(raw).unwrap()
+}
+
+/// A live namespace of which little is known.
+fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
+    Namespace {
+        id,
+        device: None,
+        ns_id: None,
+        parent,
+        state: NamespaceState::Live,
+        init: None,
+        member_count: None,
+        owner: None,
+        holders: Vec::new(),
+        blocked_by: Vec::new(),
+        container: None,
+        evidence: Evidence::Kernel,
+    }
+}
+
+/// A sleeping process of which little is known.
+fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
+    Process {
+        pid: pid(nspid[0]),
+        ppid: None,
+        namespace,
+        nspid: nspid.iter().map(|&raw| pid(raw)).collect(),
+        comm: "sleep".into(),
+        state: 'S',
+        uid: 0,
+        user: None,
+        threads: None,
+        start_time: None,
+        kernel_thread: false,
+        evidence: Evidence::Kernel,
+        details: None,
+    }
+}
+
+/// Something in every field of version 1.0, and text that is hard to write.
+fn version_1_0() -> Snapshot {
+    Snapshot {
+        generator: ("pidns".to_owned(), "1.0.0".to_owned()),
+        captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+        host: Host {
+            hostname: Some("ci-7".to_owned()),
+            kernel_release: Some("6.18.44".to_owned()),
+            boot_id: Some("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b".to_owned()),
+        },
+        procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(HOST) },
+        searched: SearchScope::ALL.into(),
+        details: Detail::ALL.into(),
+        selected: vec![
+            Criterion { by: "members".to_owned(), values: vec!["none".to_owned()] },
+            Criterion { by: "comm".to_owned(), values: vec!["sl*".to_owned(), "no".to_owned()] },
+        ],
+        complete: false,
+        namespaces: namespaces(),
+        processes: processes(),
+        diagnostics: vec![
+            Diagnostic {
+                code: "fds-unreadable".to_owned(),
+                severity: Severity::Warning,
+                message: "cannot search the open files of 1 process".to_owned(),
+                errno: Some("EACCES".to_owned()),
+                pids: vec![pid(1)],
+            },
+            Diagnostic {
+                code: "parents-inferred".to_owned(),
+                severity: Severity::Warning,
+                message: "worth knowing".to_owned(),
+                errno: None,
+                pids: Vec::new(),
+            },
+        ],
+    }
+}
+
+fn namespaces() -> Vec<Namespace> {
+    vec![
+        Namespace {
+            device: Some(4),
+            ns_id: Some(u64::MAX),
+            init: Some(pid(1)),
+            member_count: Some(63),
+            owner: Some(Owner {
+                user_namespace: 4_026_531_837,
+                uid: Some(0),
+                user: Some("root".into()),
+            }),
+            ..namespace(HOST, None)
+        },
+        Namespace {
+            init: Some(pid(6)),
+            owner: Some(Owner { user_namespace: 4_026_532_200, uid: None, user: None }),
+            container: Some(Container {
+                runtime: "containerd".to_owned(),
+                id: "3f2a1b9c04de".repeat(5),
+                pod: Some("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned()),
+            }),
+            ..namespace(CONTAINER, Some(HOST))
+        },
+        Namespace {
+            state: NamespaceState::Dead,
+            init: Some(pid(8)),
+            holders: vec![
+                Holder::Fd { pid: pid(4), comm: Some("runc:[2:INIT]".into()), fd: 9 },
+                Holder::Fd { pid: pid(5), comm: None, fd: 0 },
+                Holder::Mount {
+                    path: "/run/a b\n\u{202e}".to_owned(),
+                    mount_namespace: 4_026_531_832,
+                },
+                Holder::PidForChildren { pid: pid(4), comm: Some("~".into()), tid: pid(5) },
+            ],
+            blocked_by: vec![
+                Blocker {
+                    pid: pid(8),
+                    comm: "farm".into(),
+                    reason: BlockReason::Zombie,
+                    reaper: Some(pid(4)),
+                },
+                Blocker {
+                    pid: pid(10),
+                    comm: "dd".into(),
+                    reason: BlockReason::Uninterruptible,
+                    reaper: None,
+                },
+            ],
+            ..namespace(DEAD, Some(CONTAINER))
+        },
+        Namespace { state: NamespaceState::Nascent, ..namespace(NASCENT, Some(HOST)) },
+        Namespace {
+            state: NamespaceState::Unknown,
+            evidence: Evidence::Inferred,
+            ..namespace(NamespaceId::Unread(pid(9)), None)
+        },
+    ]
+}
+
+fn processes() -> Vec<Process> {
+    vec![
+        Process {
+            comm: "kthreadd".into(),
+            state: 'I',
+            kernel_thread: true,
+            ..process(&[2], Some(HOST))
+        },
+        Process {
+            ppid: Some(pid(6)),
+            comm: "\u{1b}[31m: - #\"'\\\n\u{fffd}\u{1f600}".into(),
+            uid: 1000,
+            user: Some("0x1f".into()),
+            threads: NonZeroU32::new(3),
+            start_time: Some(81_233),
+            details: Some(Box::new(ProcessDetails {
+                args: Some(["", "no", "--port=80", "a\nb", "1e3"].map(str::to_owned).into()),
+                namespaces: Some(
+                    [("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into(),
+                ),
+                cgroup: Some("/system.slice/docker.service".to_owned()),
+            })),
+            ..process(&[7, 2], Some(CONTAINER))
+        },
+        Process { state: 'Z', evidence: Evidence::Inferred, ..process(&[8, 3, 1], Some(DEAD)) },
+        Process { evidence: Evidence::Inferred, ..process(&[11, 4], None) },
+    ]
+}
