@@ -94,7 +94,7 @@ fn recipes_find_what_they_are_for() {
     let (dead, _) = find("{id, holders}");
     assert!(
         dead.contains(&format!(
-            "{{\"kind\":\"pid_for_children\",\"pid\":{0},\"tid\":{0}}}",
+            "{{\"kind\":\"pid_for_children\",\"pid\":{0},\"tid\":{0},\"comm\":",
             shell.pid()
         )),
         "{dead}"
