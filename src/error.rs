@@ -5,6 +5,7 @@
 //! never repeated in `Display`.
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -45,6 +46,29 @@ pub enum Error {
     },
     /// The output could not be written.
     Write(io::Error),
+    /// A report could not be written.
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A command could not be run, for a reason that is not its own.
+    Run {
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A command could not be executed.
+    Exec {
+        /// The command.
+        command: OsString,
+        /// The cause.
+        source: io::Error,
+    },
+    /// How a command ends cannot be known, as SIGCHLD is ignored.
+    StatusLost,
 }
 
 impl Error {
@@ -55,6 +79,19 @@ impl Error {
         Self::NotFound { no, caveat }
     }
 
+    /// What was tried and why it failed, in one line.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(source) = cause {
+            line.push_str(": ");
+            line.push_str(&source.to_string());
+            cause = source.source();
+        }
+        line
+    }
+
     /// The exit status that this error asks for.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -63,7 +100,15 @@ impl Error {
             | Self::Read { .. }
             | Self::Invalid { .. }
             | Self::Collect(_)
-            | Self::Write(_) => Exit::Trouble,
+            | Self::Write(_)
+            | Self::Report { .. }
+            | Self::Run { .. }
+            | Self::StatusLost => Exit::Trouble,
+            Self::Exec { source, .. } => {
+                // As env(1) and the shells have it.
+                let not_found = source.kind() == io::ErrorKind::NotFound;
+                Exit::Command(if not_found { 127 } else { 126 })
+            }
             Self::NotFound { .. } => Exit::No,
         }
     }
@@ -90,6 +135,13 @@ impl fmt::Display for Error {
                 write!(f, "{no} in this document, which is a part of a view")
             }
             Self::Write(_) => f.write_str("cannot write the output"),
+            Self::Report { path, .. } => write!(f, "cannot write {}", path.display()),
+            Self::Run { what, .. } => write!(f, "cannot {what}"),
+            Self::Exec { command, .. } => write!(f, "cannot run {}", command.display()),
+            Self::StatusLost => f.write_str(
+                "cannot tell how a command ends: SIGCHLD is ignored; \
+                 start pidns by env --default-signal=CHLD pidns",
+            ),
         }
     }
 }
@@ -97,10 +149,14 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Read { source, .. } | Self::Write(source) => Some(source),
+            Self::Read { source, .. }
+            | Self::Write(source)
+            | Self::Report { source, .. }
+            | Self::Run { source, .. }
+            | Self::Exec { source, .. } => Some(source),
             Self::Invalid { source, .. } => Some(source),
             Self::Collect(error) => error.source(),
-            Self::Usage(_) | Self::NotFound { .. } => None,
+            Self::Usage(_) | Self::NotFound { .. } | Self::StatusLost => None,
         }
     }
 }

@@ -6,18 +6,27 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done; also where the view is incomplete.
-    Success = 0,
+    Success,
     /// A plain no: no such process or namespace.
-    No = 1,
+    No,
     /// Trouble: wrong arguments, unreadable or invalid input, /proc unusable,
     /// output that could not be written.
-    Trouble = 2,
+    Trouble,
     /// `--strict`, and the view is incomplete.
-    Incomplete = 3,
+    Incomplete,
+    /// As the command that was run: its status, 128 and the signal that ended
+    /// it, 126 where it could not be executed, 127 where it was not found.
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Success => 0,
+            Exit::No => 1,
+            Exit::Trouble => 2,
+            Exit::Incomplete => 3,
+            Exit::Command(status) => status,
+        })
     }
 }

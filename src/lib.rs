@@ -9,7 +9,7 @@
 //! | stage | room |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | command | [`commands`] |
+//! | command | [`commands`], [`job`] for one that runs another program |
 //! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
 //! | graph | [`graph`] |
 //! | the part of it that is selected, and other questions | [`query`] |
@@ -24,6 +24,7 @@ pub mod emit;
 pub mod error;
 pub mod exit;
 pub mod graph;
+pub mod job;
 pub mod model;
 pub mod output;
 pub mod query;
@@ -42,6 +43,10 @@ use exit::Exit;
 /// # Errors
 /// Nothing could be shown, or not all of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if job::launch::is_asked_for(&arguments) {
+        return Err(job::launch::launch(&arguments));
+    }
     let cli = match cli::parse(arguments)? {
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
@@ -49,6 +54,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),
+        Some(Command::Run(arguments)) => commands::run(arguments),
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(&shell.completions()),
         Some(Command::Man) => output::write(|out| cli::man(out)).map(|_| Exit::Success),

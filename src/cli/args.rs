@@ -2,15 +2,17 @@
 //! Nothing here acts on them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::emit::{Format, Style, TranslationFormat};
+use crate::emit::{Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
-use crate::query::{Glob, Members, Selection, User};
+use crate::query::{Glob, LeftoverCode, Members, Selection, User};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -40,6 +42,61 @@ impl Translate {
     #[must_use]
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
+    }
+}
+
+/// A command to run, and what it may leave behind.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given
+    /// more than once, or as a list. By default nothing is denied
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    deny: Vec<LeftoverCode>,
+    /// Kill what is left: TERM, then, after the grace time once more, KILL
+    #[arg(long)]
+    pub kill: bool,
+    /// How long what CMD started may take to end after it
+    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    grace: Seconds,
+    /// Also write the report to this file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+    /// Format of that file
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", requires = "report")]
+    pub format: ReportFormat,
+    /// Do not report on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The command, and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true,
+        value_name = "CMD", value_hint = clap::ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// What must not be left.
+    #[must_use]
+    pub fn denied(&self) -> BTreeSet<LeftoverCode> {
+        self.deny.iter().copied().collect()
+    }
+
+    /// How long to wait for what is left to end.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace.0
+    }
+}
+
+/// A time in seconds, with or without a fraction.
+#[derive(Clone, Copy, Debug)]
+struct Seconds(Duration);
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let seconds = text.parse().ok().and_then(|it| Duration::try_from_secs_f64(it).ok());
+        seconds.map(Self).ok_or("not a number of seconds")
     }
 }
 

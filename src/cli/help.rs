@@ -28,6 +28,33 @@ Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
 that there is no such process, or that it is not visible there.";
 
+pub(super) const RUN: &str = "\
+Run a command and, when it has ended, say on standard error which processes and \
+PID namespaces it has left behind: daemons, also those that forked twice or have \
+a session of their own, zombies, stopped processes, namespaces with or without \
+processes. Where nothing is left nothing is said.
+
+Needs no privilege, and changes nothing for the command: standard input, output \
+and error, process group, terminal and signals are those that pidns has. Its \
+orphans become children of pidns (PR_SET_CHILD_SUBREAPER of prctl(2)), so that \
+none is lost, and are reaped. Signals that pidns gets are passed on, unless the \
+command has them already as those of the terminal's keys; a signal that is sent \
+by kill(1) to the whole process group reaches the command twice. One that comes \
+after the command has ended (INT, TERM, HUP, QUIT) ends the grace time.
+
+If pidns itself is killed (KILL), the command and what it started stay as they \
+are; with --kill the command, though not what it started, is killed then. \
+Children that pidns had before it started the command do not count.";
+
+pub(super) const RUN_EXIT_STATUS: &str = "\
+Exit status:
+  that of CMD; 128 and the number of the signal that ended it
+  1    CMD succeeded, but left something that --deny names
+  2    trouble: wrong arguments, /proc unusable, the report not written
+  126  CMD cannot be executed
+  127  CMD is not found
+";
+
 /// Commands to learn from, with what they are for.
 pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("the tree of this host", "pidns"),
@@ -39,6 +66,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("the tree of one container", "pidns --container 3f2a"),
     ("the host's PID of PID 7 in the namespace of process 4242", "pidns translate 7 --from @4242"),
     ("faster: look at processes alone", "pidns --search processes"),
+    (
+        "what does this job leave behind? Fail if it is a process; end what it is",
+        "pidns run --deny leftover-process --kill -- make test",
+    ),
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 

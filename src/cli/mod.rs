@@ -16,9 +16,9 @@ use std::ffi::OsString;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
-use help::{ABOUT, LONG_ABOUT, STYLES, TRANSLATE, after_help};
+use help::{ABOUT, LONG_ABOUT, RUN, RUN_EXIT_STATUS, STYLES, TRANSLATE, after_help};
 
-pub use args::{Color, Input, NamespaceArg, Origin, Output, Schema, Select, Translate};
+pub use args::{Color, Input, NamespaceArg, Origin, Output, Run, Schema, Select, Translate};
 pub use completions::Shell;
 pub use man::man;
 
@@ -56,6 +56,9 @@ pub enum Command {
     /// Print a process's PID in another PID namespace
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
+    /// Run a command and say what it leaves behind
+    #[command(long_about = RUN, after_help = RUN_EXIT_STATUS)]
+    Run(Run),
     /// Print the JSON Schema of what json (and yaml) hold
     Schema {
         /// Of the document, or of what translate prints

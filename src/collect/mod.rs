@@ -37,6 +37,7 @@ use registry::NamespaceRegistry;
 pub use assemble::containers;
 pub use error::Error;
 pub use lookup::{NamespaceHandle, translate};
+pub use proc::descendants::{Descendant, Descendants};
 
 /// What to read.
 #[derive(Clone, Debug)]

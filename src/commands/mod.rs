@@ -2,6 +2,7 @@
 //! is shown. What they share is here: loading a snapshot, live or saved, and
 //! opening a namespace that the user named.
 
+mod run;
 mod schema;
 mod show;
 mod translate;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::model::{SearchScope, Snapshot};
 use crate::output;
 
+pub use run::run;
 pub use schema::schema;
 pub use show::show;
 pub use translate::translate;

@@ -5,6 +5,7 @@
 //! fields are added, never renamed, retyped or removed. Every field is always
 //! there, null where unknown.
 
+mod job;
 mod read;
 mod scalars;
 mod schema;
@@ -13,6 +14,7 @@ mod wire;
 mod words;
 mod write;
 
+pub use job::JobReport;
 pub use read::{Invalid, MAX_SIZE, read};
 pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;

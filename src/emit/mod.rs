@@ -7,6 +7,7 @@
 
 mod describe;
 mod dot;
+mod job;
 mod json;
 mod sanitize;
 mod text;
@@ -14,6 +15,7 @@ mod yaml;
 
 use std::io::{self, Write};
 
+pub use job::ReportFormat;
 pub use sanitize::Sanitized;
 
 use clap::ValueEnum;

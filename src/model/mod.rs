@@ -6,6 +6,7 @@
 
 mod diagnostic;
 mod id;
+mod job;
 mod lineage;
 mod namespace;
 mod not_found;
@@ -18,6 +19,7 @@ pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
     ParsePidError, Pid,
 };
+pub use job::{Ended, Killed, MountedNamespaces};
 pub use lineage::Lineage;
 pub use namespace::{
     BlockReason, Blocker, Container, Evidence, Holder, Namespace, NamespaceState, Owner,

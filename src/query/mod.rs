@@ -3,12 +3,14 @@
 //! another namespace, and how far a "no" can be trusted.
 
 mod coverage;
+mod leftovers;
 mod pattern;
 mod resolve;
 mod select;
 mod translate;
 
 pub use coverage::{Caveat, Coverage};
+pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
 pub use pattern::{Glob, User};
 pub use resolve::resolve;
 pub use select::{Members, Selection, select};

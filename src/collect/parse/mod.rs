@@ -3,16 +3,18 @@
 //!
 //! Opening and reading belong to the callers.
 
+mod cmdline;
 mod link;
 mod mountinfo;
 mod number;
 mod stat;
 mod status;
 
+pub use cmdline::cmdline;
 pub use link::{entry, namespace_link};
 pub use mountinfo::{HidePid, NamespaceMount, hidepid, namespace_mounts, shows_root};
-pub use stat::stat_is_exiting;
-pub use status::{Leaders, Status, leaders, status};
+pub use stat::{stat_is_exiting, stat_start_time};
+pub use status::{Leaders, Status, ignored_signals, leaders, status};
 
 #[cfg(test)]
 mod tests {

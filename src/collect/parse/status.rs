@@ -168,6 +168,15 @@ fn text(bytes: &[u8]) -> SmolStr {
     }
 }
 
+/// The signals that a process ignores, one bit each, the lowest for number 1
+/// (`SigIgn` of `/proc/PID/status`).
+#[must_use]
+pub fn ignored_signals(status: &[u8]) -> Option<u64> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(b"SigIgn:"))?;
+    u64::from_str_radix(std::str::from_utf8(value.trim_ascii()).ok()?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

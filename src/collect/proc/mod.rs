@@ -7,7 +7,9 @@
 //! - `process` one process, wholly or not at all
 //! - `holders` what processes hold, `mounts` what bind mounts do
 //! - `findings` what one thread of the walk gathers
+//! - `descendants` who descends from this process, without a snapshot
 
+pub mod descendants;
 mod findings;
 mod holders;
 pub mod mount;

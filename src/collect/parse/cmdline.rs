@@ -1,0 +1,26 @@
+//! `/proc/PID/cmdline` (`proc_pid_cmdline(5)`).
+
+/// The arguments, each of which ends with NUL; none of a zombie or a kernel
+/// thread. A process that writes over them may have left out the last NUL.
+#[must_use]
+pub fn cmdline(bytes: &[u8]) -> Vec<String> {
+    let text = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_end_with_nul() {
+        assert_eq!(cmdline(b"sleep\0600\0"), ["sleep", "600"]);
+        assert_eq!(cmdline(b"a\0\0b c\0"), ["a", "", "b c"]);
+        assert_eq!(cmdline(b"nginx: worker"), ["nginx: worker"]);
+        assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
+        assert_eq!(cmdline(b""), [""; 0]);
+    }
+}

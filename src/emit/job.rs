@@ -1,0 +1,315 @@
+//! What a job has left behind: a tree of processes for people, or the report
+//! for programs.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::describe::{Pids, held_by};
+use super::json::Json;
+use super::{Sanitized, Style};
+use crate::document;
+use crate::model::{Ended, Holder, Killed, Namespace, NamespaceState, Pid, Process};
+use crate::query::{JobReport, LeftoverCode, Leftovers};
+
+/// More siblings than this that say the same share a line.
+const FOLD: usize = 3;
+
+/// PIDs named one by one on a line; the rest are counted.
+const PIDS: usize = 10;
+
+/// Characters of a command line; the rest is left out.
+const COMMAND: usize = 60;
+
+/// The formats of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    /// A tree for people.
+    Text,
+    /// With a document of what was left, which `pidns schema` describes.
+    Json,
+}
+
+impl ReportFormat {
+    /// Writes a report.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn emit(self, report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text(report, style, out),
+            Self::Json => {
+                let json = Json { pretty: style.pretty };
+                json.write(&document::JobReport::from(report), out)
+            }
+        }
+    }
+}
+
+/// A heading, the tree, and what became of it.
+fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "pidns: {}", Sanitized(heading(report)))?;
+    let Some(leftovers) = &report.leftovers else { return Ok(()) };
+    let ascii = style.ascii;
+    let [inner, last, bar, arrow] = if ascii {
+        ["|- ", "`- ", "|  ", " -> "]
+    } else {
+        ["├─ ", "└─ ", "│  ", " → "]
+    };
+    let mut tree = Tree { report, leftovers, ascii, inner, last, bar, arrow, lines: Vec::new() };
+    let namespaces: Vec<_> = leftovers
+        .made()
+        .filter(|it| it.init.is_none_or(|init| leftovers.graph.process(init).is_none()))
+        .collect();
+    tree.processes(&leftovers.roots(), "", !namespaces.is_empty());
+    for (index, namespace) in namespaces.iter().enumerate() {
+        let branch = if index + 1 == namespaces.len() { last } else { inner };
+        tree.lines.push((branch.to_owned(), namespace_text(leftovers, namespace)));
+    }
+    for (branch, line) in &tree.lines {
+        writeln!(out, "{branch}{}", Sanitized(line))?;
+    }
+    let violations = report.violations();
+    if !violations.is_empty() {
+        let codes: Vec<_> = violations.iter().map(|code| code.name()).collect();
+        writeln!(out, "pidns: denied: {}", codes.join(", "))?;
+    }
+    match &report.killed {
+        Some(killed) => writeln!(out, "pidns: {}", killed_text(killed)),
+        None => Ok(()),
+    }
+}
+
+/// How the command ended, and how much it left.
+fn heading(report: &JobReport) -> String {
+    let name = report.command.first().map_or("the command", String::as_str);
+    let mut text = match report.ended {
+        Ended::Exited(status) => format!("{name} ended with status {status}"),
+        Ended::Killed(signal) => format!("{name} was ended by signal {signal}"),
+    };
+    let findings = report.findings();
+    let count = |code| findings.iter().filter(|finding| finding.code == code).count();
+    let mut left = Vec::new();
+    for (code, one, more) in [
+        (LeftoverCode::Process, "process", "processes"),
+        (LeftoverCode::Zombie, "zombie", "zombies"),
+        (LeftoverCode::Namespace, "PID namespace", "PID namespaces"),
+    ] {
+        match count(code) {
+            0 => {}
+            1 => left.push(format!("1 {one}")),
+            count => left.push(format!("{count} {more}")),
+        }
+    }
+    // Writing to a String does not fail.
+    let _ = match left.as_slice() {
+        [] => write!(text, " and left nothing"),
+        [one] => write!(text, " and left {one}"),
+        [first @ .., last] => write!(text, " and left {} and {last}", first.join(", ")),
+    };
+    if count(LeftoverCode::Process) + count(LeftoverCode::Zombie) > 0 && !report.grace.is_zero() {
+        let _ = write!(text, " after {} s", report.grace.as_secs_f64());
+    }
+    if !left.is_empty() {
+        text.push(':');
+    }
+    text
+}
+
+/// What was done.
+fn killed_text(killed: &Killed) -> String {
+    let all = killed.sigterm.union(&killed.sigkill).count();
+    let processes = if all == 1 { "process" } else { "processes" };
+    let mut text = format!("killed {all} {processes}");
+    if !killed.sigkill.is_empty() {
+        let _ = write!(text, ", {} of them by SIGKILL", killed.sigkill.len());
+    }
+    if !killed.remaining.is_empty() {
+        let _ = write!(text, "; still there: {}", pids(killed.remaining.iter().copied()));
+    }
+    text
+}
+
+struct Tree<'a> {
+    report: &'a JobReport,
+    leftovers: &'a Leftovers,
+    ascii: bool,
+    inner: &'static str,
+    last: &'static str,
+    bar: &'static str,
+    arrow: &'static str,
+    /// What is before a line, and the line.
+    lines: Vec<(String, String)>,
+}
+
+impl Tree<'_> {
+    /// Siblings, each with what is below it. Depth is bound by nothing, so the
+    /// tree is walked by a list of what is still to be shown.
+    fn processes(&mut self, roots: &[&Process], prefix: &str, more: bool) {
+        let mut todo: Vec<(Row<'_>, String, bool)> = self.rows(roots, prefix, more);
+        while let Some((row, prefix, is_last)) = todo.pop() {
+            let branch = if is_last { self.last } else { self.inner };
+            self.lines.push((format!("{prefix}{branch}"), self.row(&row)));
+            if let [process] = row.processes.as_slice() {
+                let children = self.leftovers.graph.child_processes(process);
+                let below = format!("{prefix}{}", if is_last { "   " } else { self.bar });
+                todo.extend(self.rows(&children, &below, false));
+            }
+        }
+    }
+
+    /// The lines of siblings, the last one first.
+    fn rows<'p>(
+        &self,
+        siblings: &[&'p Process],
+        prefix: &str,
+        more: bool,
+    ) -> Vec<(Row<'p>, String, bool)> {
+        let mut rows: Vec<Row<'p>> = Vec::new();
+        for &process in siblings {
+            let said = (command(process, self.ascii), self.facts(process));
+            let is_leaf = self.leftovers.graph.child_processes(process).is_empty();
+            let like = |row: &&mut Row<'_>| is_leaf && row.is_leaf && row.said == said;
+            match rows.iter_mut().find(like) {
+                Some(row) => row.processes.push(process),
+                None => rows.push(Row { said, is_leaf, processes: vec![process] }),
+            }
+        }
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .flat_map(|row| if row.processes.len() > FOLD { vec![row] } else { row.split() })
+            .collect();
+        rows.sort_by_key(|row| row.processes.first().map(|process| process.pid));
+        let count = rows.len();
+        let rows = rows.into_iter().enumerate();
+        let mut rows: Vec<_> = rows
+            .map(|(index, row)| (row, prefix.to_owned(), !more && index + 1 == count))
+            .collect();
+        rows.reverse();
+        rows
+    }
+
+    /// One line.
+    fn row(&self, row: &Row<'_>) -> String {
+        let (command, facts) = &row.said;
+        let ages = row.processes.iter().filter_map(|process| self.report.age(process));
+        let oldest = ages.max().map(|age| match row.processes.len() {
+            1 => format!("{} old", age_text(age)),
+            _ => format!("up to {} old", age_text(age)),
+        });
+        let mut text = match row.processes.as_slice() {
+            [process] => format!("{} {command}", Pids { process, arrow: self.arrow }),
+            many => {
+                let pids = pids(many.iter().map(|process| process.pid));
+                let times = if self.ascii { 'x' } else { '×' };
+                format!("{} {times} {command}: {pids}", many.len())
+            }
+        };
+        for (index, fact) in facts.iter().chain(&oldest).enumerate() {
+            text.push_str(if index == 0 { "  " } else { ", " });
+            text.push_str(fact);
+        }
+        text
+    }
+
+    /// What is worth knowing of a process beside its age.
+    fn facts(&self, process: &Process) -> Vec<String> {
+        let mut facts = Vec::new();
+        let graph = &self.leftovers.graph;
+        match process.state {
+            'Z' | 'X' => {
+                let parent = process.ppid.and_then(|ppid| graph.process(ppid));
+                facts.push(match parent {
+                    Some(it) => format!("zombie: {} {} does not reap it", it.pid, it.comm),
+                    None => "zombie".to_owned(),
+                });
+            }
+            'T' => facts.push("stopped".to_owned()),
+            't' => facts.push("stopped by a tracer".to_owned()),
+            'D' => facts.push("uninterruptible".to_owned()),
+            _ => {}
+        }
+        let init_of = |it: &&Namespace| it.init == Some(process.pid);
+        if let Some(namespace) = self.leftovers.made().find(init_of) {
+            facts.push(match namespace.state {
+                NamespaceState::Dead => format!("init of {}, which is dead", namespace.id),
+                _ => format!("init of {}", namespace.id),
+            });
+        }
+        facts
+    }
+}
+
+/// Processes that share a line, as they say the same and nothing is below them.
+struct Row<'a> {
+    said: (String, Vec<String>),
+    is_leaf: bool,
+    processes: Vec<&'a Process>,
+}
+
+impl Row<'_> {
+    /// A line for each.
+    fn split(self) -> Vec<Self> {
+        let Self { said, is_leaf, processes } = self;
+        processes
+            .into_iter()
+            .map(|process| Self { said: said.clone(), is_leaf, processes: vec![process] })
+            .collect()
+    }
+}
+
+/// A namespace whose init is not in the tree.
+fn namespace_text(leftovers: &Leftovers, namespace: &Namespace) -> String {
+    let state = match namespace.state {
+        NamespaceState::Live => "live",
+        NamespaceState::Dead => "DEAD: its init has exited",
+        NamespaceState::Nascent => "nascent: no first process yet",
+        NamespaceState::Unknown => "state unknown",
+    };
+    let mut text = format!("{}  {state}", namespace.id);
+    if let Some(held_by) = held_by(&leftovers.graph, namespace) {
+        let _ = write!(text, "; {held_by}");
+    }
+    for holder in &namespace.holders {
+        if let Holder::Mount { path, .. } = holder {
+            let _ = write!(text, "; umount {path}");
+        }
+    }
+    text
+}
+
+/// The command line, or the name where there is none, as of zombies.
+fn command(process: &Process, ascii: bool) -> String {
+    let args = process.details.as_ref().and_then(|details| details.args.as_ref());
+    let Some(args) = args.filter(|args| !args.is_empty()) else {
+        return process.comm.to_string();
+    };
+    let text = args.join(" ");
+    match text.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}{}", &text[..end], if ascii { "..." } else { "…" }),
+        None => text,
+    }
+}
+
+/// PIDs by number, as many as a reader wants to see.
+fn pids(pids: impl Iterator<Item = Pid>) -> String {
+    let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
+    match pids.get(..PIDS) {
+        Some(named) if pids.len() > PIDS => {
+            format!("{} and {} more", named.join(", "), pids.len() - PIDS)
+        }
+        _ => pids.join(", "),
+    }
+}
+
+/// In the largest unit that is over.
+fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", age.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
+}

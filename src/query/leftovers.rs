@@ -1,0 +1,384 @@
+//! What a job has left behind: the part of a snapshot that descends from the
+//! process that ran the job. Nothing here judges it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use crate::graph::PidGraph;
+use crate::model::{
+    Criterion, Ended, Holder, Killed, Lineage, MountedNamespaces, Namespace, NamespaceId,
+    NamespaceState, Pid, Process, Snapshot,
+};
+
+/// How to tell what is of a job.
+#[derive(Clone, Debug)]
+pub struct JobScope {
+    /// The subreaper that ran it.
+    pub reaper: Pid,
+    /// Children that the subreaper had before.
+    pub inherited: BTreeSet<Pid>,
+    /// The PID namespaces that were mounted before the job.
+    pub mounted: MountedNamespaces,
+}
+
+/// What a job has left behind.
+#[derive(Debug)]
+pub struct Leftovers {
+    /// The processes, and the namespaces that lead to them and to those that are left.
+    pub graph: PidGraph,
+    /// The namespaces that were made by the job, by ID.
+    pub namespaces: BTreeSet<NamespaceId>,
+}
+
+/// Everything that there is to say of a job that has ended.
+#[derive(Debug)]
+pub struct JobReport {
+    /// The command, and its arguments.
+    pub command: Vec<String>,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long what it started was waited for.
+    pub grace: Duration,
+    /// What it must not leave.
+    pub denied: BTreeSet<LeftoverCode>,
+    /// What it left; `None` where that is nothing, and nobody had to look.
+    pub leftovers: Option<Leftovers>,
+    /// Time since boot when that was looked for (`CLOCK_BOOTTIME`).
+    pub uptime: Duration,
+    /// What became of it, where it was to be killed.
+    pub killed: Option<Killed>,
+}
+
+impl JobReport {
+    /// Everything that was left, under all of its codes.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.leftovers.as_ref().map(Leftovers::findings).unwrap_or_default()
+    }
+
+    /// The codes of what was left and must not be.
+    #[must_use]
+    pub fn violations(&self) -> BTreeSet<LeftoverCode> {
+        let codes = self.findings().into_iter().map(|finding| finding.code);
+        codes.filter(|code| self.denied.contains(code)).collect()
+    }
+
+    /// How old a process was, where it is known when it started.
+    #[must_use]
+    pub fn age(&self, process: &Process) -> Option<Duration> {
+        // Clock ticks are hundredths of a second to user space (`USER_HZ`).
+        let started = Duration::from_millis(process.start_time?.saturating_mul(10));
+        Some(self.uptime.saturating_sub(started))
+    }
+}
+
+/// A kind of thing that a job may leave behind. An open list: it may grow.
+///
+/// Codes are listed in the help with these comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum LeftoverCode {
+    /// A process, unless it is a zombie.
+    #[value(name = "leftover-process")]
+    Process,
+    /// A process that has terminated, and that its parent does not reap.
+    Zombie,
+    /// A process in uninterruptible sleep, which no signal ends.
+    Uninterruptible,
+    /// A PID namespace that the command made, with or without processes.
+    #[value(name = "leftover-namespace")]
+    Namespace,
+    /// A PID namespace whose init has terminated.
+    DeadNamespace,
+    /// A PID namespace that has had no process yet.
+    NascentNamespace,
+}
+
+impl LeftoverCode {
+    /// Its name in the report and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "leftover-process",
+            Self::Zombie => "zombie",
+            Self::Uninterruptible => "uninterruptible",
+            Self::Namespace => "leftover-namespace",
+            Self::DeadNamespace => "dead-namespace",
+            Self::NascentNamespace => "nascent-namespace",
+        }
+    }
+}
+
+/// One thing that was left behind, under one of its codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub code: LeftoverCode,
+    /// Which one.
+    pub subject: Subject,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A process.
+    Process(Pid),
+    /// A namespace.
+    Namespace(NamespaceId),
+}
+
+impl Leftovers {
+    /// What a snapshot shows of a job.
+    #[must_use]
+    pub fn of(mut snapshot: Snapshot, scope: &JobScope) -> Self {
+        let pids = descendants(&snapshot.processes, scope);
+        let namespaces = made_namespaces(&snapshot, &pids, scope);
+        let lineage = Lineage::new(&snapshot.namespaces);
+        let of_processes = snapshot.processes.iter().filter(|it| pids.contains(&it.pid));
+        let shown: HashSet<_> = of_processes
+            .filter_map(|it| it.namespace)
+            .chain(namespaces.iter().copied())
+            .flat_map(|id| lineage.climb(id).collect::<Vec<_>>())
+            .collect();
+        // As of every part, the count is of all members.
+        let mut counts: HashMap<_, usize> = HashMap::new();
+        for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
+            *counts.entry(id).or_default() += 1;
+        }
+        snapshot.namespaces.retain(|namespace| shown.contains(&namespace.id));
+        for namespace in &mut snapshot.namespaces {
+            namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
+        }
+        snapshot.processes.retain(|process| pids.contains(&process.pid));
+        snapshot.selected = vec![Criterion {
+            by: "descendants-of".to_owned(),
+            values: vec![scope.reaper.to_string()],
+        }];
+        Self { graph: PidGraph::new(snapshot), namespaces }
+    }
+
+    /// Whether nothing was left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.graph.processes().is_empty() && self.namespaces.is_empty()
+    }
+
+    /// The processes whose parent is not left, by PID: the roots of a tree.
+    #[must_use]
+    pub fn roots(&self) -> Vec<&Process> {
+        let is_root = |it: &&Process| it.ppid.is_none_or(|ppid| self.graph.process(ppid).is_none());
+        self.graph.processes().iter().filter(is_root).collect()
+    }
+
+    /// Everything that was left, under all of its codes.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for process in self.graph.processes() {
+            let subject = Subject::Process(process.pid);
+            let mut find = |code| findings.push(Finding { code, subject });
+            if process.is_zombie() {
+                find(LeftoverCode::Zombie);
+                continue;
+            }
+            find(LeftoverCode::Process);
+            if process.state == 'D' {
+                find(LeftoverCode::Uninterruptible);
+            }
+        }
+        for namespace in self.made() {
+            let subject = Subject::Namespace(namespace.id);
+            let mut find = |code| findings.push(Finding { code, subject });
+            find(LeftoverCode::Namespace);
+            match namespace.state {
+                NamespaceState::Dead => find(LeftoverCode::DeadNamespace),
+                NamespaceState::Nascent => find(LeftoverCode::NascentNamespace),
+                NamespaceState::Live | NamespaceState::Unknown => {}
+            }
+        }
+        findings
+    }
+
+    /// The namespaces that were made by the job, by ID.
+    pub fn made(&self) -> impl Iterator<Item = &Namespace> {
+        self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
+    }
+}
+
+/// All whose parents lead to the subreaper, which is no descendant of itself.
+fn descendants(processes: &[Process], scope: &JobScope) -> HashSet<Pid> {
+    let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
+    for process in processes {
+        if let Some(parent) = process.ppid {
+            children.entry(parent).or_default().push(process.pid);
+        }
+    }
+    let mut descendants = HashSet::new();
+    let mut todo = vec![scope.reaper];
+    while let Some(parent) = todo.pop() {
+        for &child in children.get(&parent).into_iter().flatten() {
+            let is_inherited = parent == scope.reaper && scope.inherited.contains(&child);
+            if !is_inherited && child != scope.reaper && descendants.insert(child) {
+                todo.push(child);
+            }
+        }
+    }
+    descendants
+}
+
+/// The namespaces that the job made and that are still there.
+///
+/// One with an init is the job's if the init is: others may be entered, not
+/// made. One without an init is the job's if one of its processes is in it or
+/// holds it, or if it was mounted while the job ran. So are those that such a
+/// namespace was made in, up to the subreaper's own.
+fn made_namespaces(
+    snapshot: &Snapshot,
+    pids: &HashSet<Pid>,
+    scope: &JobScope,
+) -> BTreeSet<NamespaceId> {
+    let is_ours = |holder: &Holder| match holder {
+        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => pids.contains(pid),
+        Holder::Mount { .. } => false,
+    };
+    let is_mounted = |namespace: &Namespace, holder: &Holder| match holder {
+        Holder::Mount { path, mount_namespace } => {
+            Some(*mount_namespace) == scope.mounted.mount_namespace
+                && namespace.id.inode().is_some_and(|inode| {
+                    !scope.mounted.points.iter().any(|(it, at)| *it == inode && at == path)
+                })
+        }
+        Holder::Fd { .. } | Holder::PidForChildren { .. } => false,
+    };
+    let inhabited: HashSet<_> = snapshot
+        .processes
+        .iter()
+        .filter(|process| pids.contains(&process.pid))
+        .filter_map(|process| process.namespace)
+        .collect();
+    let is_made = |namespace: &&Namespace| match namespace.init {
+        Some(init) => pids.contains(&init),
+        None => {
+            inhabited.contains(&namespace.id)
+                || namespace.holders.iter().any(|it| is_ours(it) || is_mounted(namespace, it))
+        }
+    };
+    let reaper = snapshot.processes.iter().find(|process| process.pid == scope.reaper);
+    let home = reaper.and_then(|process| process.namespace);
+    let lineage = Lineage::new(&snapshot.namespaces);
+    let is_outside = |id: NamespaceId| home.is_some_and(|home| lineage.is_within(home, id));
+    let mut made = BTreeSet::new();
+    for namespace in snapshot.namespaces.iter().filter(is_made) {
+        if home.is_some_and(|home| lineage.is_within(namespace.id, home)) {
+            made.extend(lineage.climb(namespace.id).take_while(|&id| !is_outside(id)));
+        }
+    }
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{namespace, process, snapshot};
+
+    fn pid(raw: u32) -> Pid {
+        Pid::new(raw).expect("a PID")
+    }
+
+    fn child(nspid: &[u32], namespace: u64, parent: u32) -> Process {
+        let mut process = process(nspid, Some(namespace));
+        process.ppid = Pid::new(parent);
+        process
+    }
+
+    fn scope() -> JobScope {
+        JobScope {
+            reaper: pid(5),
+            inherited: BTreeSet::from([pid(6)]),
+            mounted: MountedNamespaces {
+                mount_namespace: Some(99),
+                points: BTreeSet::from([(40, "/run/before".to_owned())]),
+            },
+        }
+    }
+
+    fn found(leftovers: &Leftovers) -> Vec<(&'static str, String)> {
+        let subject = |subject| match subject {
+            Subject::Process(pid) => pid.to_string(),
+            Subject::Namespace(id) => id.to_string(),
+        };
+        leftovers.findings().iter().map(|it| (it.code.name(), subject(it.subject))).collect()
+    }
+
+    #[test]
+    fn what_descends_from_the_subreaper_is_left_and_nothing_else() {
+        let mut processes = vec![
+            child(&[1], 10, 0),
+            child(&[5], 10, 1),
+            child(&[6], 10, 5),
+            child(&[7], 10, 6),
+            child(&[8], 10, 5),
+            child(&[9], 10, 8),
+            child(&[11], 10, 1),
+        ];
+        processes[5].state = 'Z';
+        let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
+        assert_eq!(
+            found(&leftovers),
+            [("leftover-process", "8".to_owned()), ("zombie", "9".to_owned())]
+        );
+        assert_eq!(leftovers.roots().len(), 1);
+        assert_eq!(
+            leftovers.graph.namespace(NamespaceId::Inode(10)).unwrap().member_count,
+            Some(7)
+        );
+    }
+
+    #[test]
+    fn namespaces_are_the_jobs_if_their_init_is_or_nobody_elses_can_be() {
+        let mut namespaces: Vec<_> =
+            [20, 30, 40, 50, 60, 70].map(|it| namespace(it, Some(10))).into();
+        namespaces.push(namespace(10, None));
+        namespaces.push(namespace(80, Some(70)));
+        let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
+        // Mounted before; mounted by the job; held by a process of the job; of
+        // the job, below one that it made.
+        namespaces[2].holders = vec![mount("/run/before")];
+        namespaces[3].holders = vec![mount("/run/new")];
+        namespaces[4].holders = vec![Holder::Fd { pid: pid(8), comm: None, fd: 3 }];
+        for index in [2, 3, 4] {
+            namespaces[index].state = NamespaceState::Dead;
+        }
+        let processes = vec![
+            child(&[1], 10, 0),
+            child(&[5], 10, 1),
+            child(&[8], 10, 5),
+            // The init of a namespace of the job, and one whom the job entered.
+            child(&[12, 1], 20, 8),
+            child(&[13, 1], 30, 1),
+            child(&[14, 2], 30, 8),
+            child(&[15, 3, 1], 80, 8),
+        ];
+        let leftovers = Leftovers::of(snapshot(namespaces, processes), &scope());
+        let made: Vec<_> = leftovers.made().map(|it| it.id.inode().unwrap()).collect();
+        assert_eq!(made, [20, 50, 60, 70, 80]);
+        let dead: Vec<_> =
+            found(&leftovers).into_iter().filter(|(code, _)| *code == "dead-namespace").collect();
+        assert_eq!(dead.len(), 2);
+    }
+
+    #[test]
+    fn the_command_line_has_the_names_of_the_report() {
+        use clap::ValueEnum as _;
+        for code in LeftoverCode::value_variants() {
+            let value = code.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), code.name());
+        }
+    }
+
+    #[test]
+    fn a_job_that_left_nothing_is_empty() {
+        let processes = vec![child(&[1], 10, 0), child(&[5], 10, 1)];
+        let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
+        assert!(leftovers.is_empty() && leftovers.findings().is_empty());
+    }
+}
