@@ -148,7 +148,7 @@ impl Leftovers {
         for namespace in &mut snapshot.namespaces {
             namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
         }
-        snapshot.processes.retain(|process| pids.contains(&process.pid));
+        snapshot.processes.retain(|it| pids.contains(&it.pid) && !is_being_reaped(it, scope));
         snapshot.selected = vec![Criterion {
             by: "descendants-of".to_owned(),
             values: vec![scope.reaper.to_string()],
@@ -202,6 +202,14 @@ impl Leftovers {
     pub fn made(&self) -> impl Iterator<Item = &Namespace> {
         self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
     }
+}
+
+/// Whether a process is a zombie that the subreaper itself is about to reap.
+/// What looks so but has more threads than the leading one goes on.
+fn is_being_reaped(process: &Process, scope: &JobScope) -> bool {
+    process.is_zombie()
+        && process.ppid == Some(scope.reaper)
+        && process.threads.is_none_or(|threads| threads.get() == 1)
 }
 
 /// All whose parents lead to the subreaper, which is no descendant of itself.
@@ -319,8 +327,11 @@ mod tests {
             child(&[8], 10, 5),
             child(&[9], 10, 8),
             child(&[11], 10, 1),
+            child(&[12], 10, 5),
         ];
-        processes[5].state = 'Z';
+        for zombie in [5, 7] {
+            processes[zombie].state = 'Z';
+        }
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
         assert_eq!(
             found(&leftovers),
@@ -329,7 +340,7 @@ mod tests {
         assert_eq!(leftovers.roots().len(), 1);
         assert_eq!(
             leftovers.graph.namespace(NamespaceId::Inode(10)).unwrap().member_count,
-            Some(7)
+            Some(8)
         );
     }
 
