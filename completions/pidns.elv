@@ -43,6 +43,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand translate 'Print a process''s PID in another PID namespace'
+            cand run 'Run a command and say what it leaves behind'
             cand schema 'Print the JSON Schema of what json (and yaml) hold'
             cand completions 'Print a completion script'
             cand man 'Print the manual page, for man -l -'
@@ -56,6 +57,18 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand -f 'Output format'
             cand --format 'Output format'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'pidns;run'= {
+            cand --deny 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied'
+            cand --grace 'How long what CMD started may take to end after it'
+            cand --report 'Also write the report to this file'
+            cand -f 'Format of that file'
+            cand --format 'Format of that file'
+            cand --kill 'Kill what is left: TERM, then, after the grace time once more, KILL'
+            cand -q 'Do not report on standard error'
+            cand --quiet 'Do not report on standard error'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

@@ -58,6 +58,7 @@ complete -c pidns -n "__fish_pidns_needs_command" -s q -l quiet -d 'No warnings 
 complete -c pidns -n "__fish_pidns_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_needs_command" -s V -l version -d 'Print version'
 complete -c pidns -n "__fish_pidns_needs_command" -a "translate" -d 'Print a process\'s PID in another PID namespace'
+complete -c pidns -n "__fish_pidns_needs_command" -a "run" -d 'Run a command and say what it leaves behind'
 complete -c pidns -n "__fish_pidns_needs_command" -a "schema" -d 'Print the JSON Schema of what json (and yaml) hold'
 complete -c pidns -n "__fish_pidns_needs_command" -a "completions" -d 'Print a completion script'
 complete -c pidns -n "__fish_pidns_needs_command" -a "man" -d 'Print the manual page, for man -l -'
@@ -69,6 +70,19 @@ complete -c pidns -n "__fish_pidns_using_subcommand translate" -s f -l format -d
 json\t'With the PIDs in all levels; `pidns schema translation` describes it'"
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l pretty -d 'Indent JSON even when it does not go to a terminal'
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pidns -n "__fish_pidns_using_subcommand run" -l deny -d 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied' -r -f -a "leftover-process\t'A process, unless it is a zombie'
+zombie\t'A process that has terminated, and that its parent does not reap'
+uninterruptible\t'A process in uninterruptible sleep, which no signal ends'
+leftover-namespace\t'A PID namespace that the command made, with or without processes'
+dead-namespace\t'A PID namespace whose init has terminated'
+nascent-namespace\t'A PID namespace that has had no process yet'"
+complete -c pidns -n "__fish_pidns_using_subcommand run" -l grace -d 'How long what CMD started may take to end after it' -r
+complete -c pidns -n "__fish_pidns_using_subcommand run" -l report -d 'Also write the report to this file' -r -F
+complete -c pidns -n "__fish_pidns_using_subcommand run" -s f -l format -d 'Format of that file' -r -f -a "text\t'A tree for people'
+json\t'With a document of what was left, which `pidns schema` describes'"
+complete -c pidns -n "__fish_pidns_using_subcommand run" -l kill -d 'Kill what is left: TERM, then, after the grace time once more, KILL'
+complete -c pidns -n "__fish_pidns_using_subcommand run" -s q -l quiet -d 'Do not report on standard error'
+complete -c pidns -n "__fish_pidns_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand man" -s h -l help -d 'Print help'

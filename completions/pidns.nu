@@ -59,6 +59,26 @@ module completions {
     pid: string               # The PID to translate
   ]
 
+  def "nu-complete pidns run deny" [] {
+    [ "leftover-process" "zombie" "uninterruptible" "leftover-namespace" "dead-namespace" "nascent-namespace" ]
+  }
+
+  def "nu-complete pidns run format" [] {
+    [ "text" "json" ]
+  }
+
+  # Run a command and say what it leaves behind
+  export extern "pidns run" [
+    --deny: string@"nu-complete pidns run deny" # Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied
+    --kill                    # Kill what is left: TERM, then, after the grace time once more, KILL
+    --grace: string           # How long what CMD started may take to end after it
+    --report: path            # Also write the report to this file
+    --format(-f): string@"nu-complete pidns run format" # Format of that file
+    --quiet(-q)               # Do not report on standard error
+    --help(-h)                # Print help (see more with '--help')
+    ...command: string        # The command, and its arguments
+  ]
+
   def "nu-complete pidns schema of" [] {
     [ "document" "translation" ]
   }

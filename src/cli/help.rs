@@ -28,6 +28,8 @@ Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
 that there is no such process, or that it is not visible there.";
 
+pub(super) const RUN_USAGE: &str = "pidns run [OPTIONS] [--] <CMD> [ARG]...";
+
 pub(super) const RUN: &str = "\
 Run a command and, when it has ended, say on standard error which processes and \
 PID namespaces it has left behind: daemons, also those that forked twice or have \

@@ -35,6 +35,11 @@ pub fn man(page: &mut dyn Write) -> io::Result<()> {
             let name = format!("{}{argument}", short.unwrap_or_default());
             more.control("TP", []).text([bold(name)]).text([roman(help)]);
         }
+        if let Some(after) = command.get_after_help() {
+            // Line by line as they stand.
+            more.control("PP", []).control("nf", []);
+            more.text([roman(after.to_string().trim_end())]).control("fi", []);
+        }
     }
     more.control("SH", ["EXIT STATUS"]);
     for (status, meaning) in EXIT_STATUS {

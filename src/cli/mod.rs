@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
-use help::{ABOUT, LONG_ABOUT, RUN, RUN_EXIT_STATUS, STYLES, TRANSLATE, after_help};
+use help::{ABOUT, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE, STYLES, TRANSLATE, after_help};
 
 pub use args::{Color, Input, NamespaceArg, Origin, Output, Run, Schema, Select, Translate};
 pub use completions::Shell;
@@ -57,7 +57,8 @@ pub enum Command {
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
     /// Run a command and say what it leaves behind
-    #[command(long_about = RUN, after_help = RUN_EXIT_STATUS)]
+    #[command(long_about = RUN, after_help = RUN_EXIT_STATUS, override_usage = RUN_USAGE,
+        args_override_self = true)]
     Run(Run),
     /// Print the JSON Schema of what json (and yaml) hold
     Schema {
