@@ -427,18 +427,39 @@ fn kill_ends_all_that_is_left() {
     }
 }
 
+/// A process that is replaced by its child again and again, and heeds no SIGTERM.
+const COMET: &str = "import os, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setsid()
+open(sys.argv[1], 'w').close()
+while os.fork() == 0 or os._exit(0): pass";
+
+#[test]
+fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (comet, flying) = (dir.path().join("comet-632"), dir.path().join("flying"));
+    fs::write(&comet, COMET).unwrap();
+    let script = format!(
+        "python3 {} {flying} >/dev/null 2>&1 &
+         for i in {{1..500}}; do [ -e {flying} ] && exit 0; sleep 0.02; done; exit 7",
+        comet.display(),
+        flying = flying.display()
+    );
+    let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process"];
+    let outcome = bash(&options, &script);
+    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(" and left "), "{}", outcome.stderr);
+    assert_eq!(outcome.report.killed.as_ref().unwrap().remaining, [0; 0]);
+    assert_eq!(with_argument("comet-632"), 0);
+}
+
 #[test]
 fn processes_that_fork_while_they_are_killed_are_all_found() {
     // One is replaced by its child again and again; the others multiply, as
     // fast as they can, and none heeds SIGTERM.
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("storm-631"), dir.path().join("flying"));
-    let program = "import os, signal, sys
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.setsid()
-open(sys.argv[1], 'w').close()
-while os.fork() == 0 or os._exit(0): pass";
-    fs::write(&comet, program).unwrap();
+    fs::write(&comet, COMET).unwrap();
     let storm =
         "trap '' TERM; while :; do (sleep 0.01; sleep 0.01 & ) & sleep 0.002; done # storm-631";
     let script = format!(

@@ -63,16 +63,15 @@ fn report(
     };
     if !is_alone || job.has_new_mounts()? {
         let leftovers = look(job)?;
-        // It may have ended while it was looked for.
+        // They may have ended while they were looked for.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = uptime();
     }
-    if !is_alone && arguments.kill {
+    if arguments.kill && !is_alone && report.leftovers.is_some() {
         report.killed = Some(job.kill(grace));
     }
     let style = Style { pretty: true, ..Style::default() };
-    let is_worth_saying = report.leftovers.is_some() || report.killed.is_some();
-    if is_worth_saying && !arguments.quiet {
+    if report.leftovers.is_some() && !arguments.quiet {
         // Written in one piece, so that lines of what is left do not come
         // between. Nothing is left to do where standard error is gone.
         let mut text = Vec::new();
@@ -87,8 +86,27 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
+/// Scans of the host that may miss all that is left, though the kernel says
+/// that something is.
+const SCANS: usize = 5;
+
 /// What the job has left, by a scan of the host.
-fn look(job: &Job) -> Result<Leftovers, Error> {
+fn look(job: &mut Job) -> Result<Leftovers, Error> {
+    let mut scans = 1;
+    loop {
+        let mut leftovers = scan(job)?;
+        if !leftovers.is_empty() || !job.is_anything_left() {
+            return Ok(leftovers);
+        }
+        if scans == SCANS {
+            leftovers.unseen = true;
+            return Ok(leftovers);
+        }
+        scans += 1;
+    }
+}
+
+fn scan(job: &Job) -> Result<Leftovers, Error> {
     let request = Request { procfs: PathBuf::from("/proc"), search: SearchScope::default_set() };
     let mut snapshot = collect::collect(&request)?;
     let descendants = job.descendants();

@@ -61,6 +61,7 @@ impl<'a> From<&'a query::JobReport> for JobReport<'a> {
             let (pid, namespace) = match finding.subject {
                 Subject::Process(pid) => (Some(pid), None),
                 Subject::Namespace(id) => (None, Some(id)),
+                Subject::Unseen => (None, None),
             };
             let process = pid.and_then(|pid| graph?.process(pid));
             Finding {

@@ -10,7 +10,7 @@ use super::json::Json;
 use super::{Sanitized, Style};
 use crate::document;
 use crate::model::{Ended, Holder, Killed, Namespace, NamespaceState, Pid, Process};
-use crate::query::{JobReport, LeftoverCode, Leftovers};
+use crate::query::{JobReport, LeftoverCode, Leftovers, Subject};
 
 /// More siblings than this that say the same share a line.
 const FOLD: usize = 3;
@@ -66,6 +66,12 @@ fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()>
         let branch = if index + 1 == namespaces.len() { last } else { inner };
         tree.lines.push((branch.to_owned(), namespace_text(leftovers, namespace)));
     }
+    if leftovers.unseen {
+        tree.lines.push((
+            last.to_owned(),
+            "processes that end, each leaving a child, before they can be read".to_owned(),
+        ));
+    }
     for (branch, line) in &tree.lines {
         writeln!(out, "{branch}{}", Sanitized(line))?;
     }
@@ -88,7 +94,9 @@ fn heading(report: &JobReport) -> String {
         Ended::Killed(signal) => format!("{name} was ended by signal {signal}"),
     };
     let findings = report.findings();
-    let count = |code| findings.iter().filter(|finding| finding.code == code).count();
+    let count = |code| {
+        findings.iter().filter(|it| it.code == code && it.subject != Subject::Unseen).count()
+    };
     let mut left = Vec::new();
     for (code, one, more) in [
         (LeftoverCode::Process, "process", "processes"),
@@ -101,13 +109,17 @@ fn heading(report: &JobReport) -> String {
             count => left.push(format!("{count} {more}")),
         }
     }
+    if findings.iter().any(|finding| finding.subject == Subject::Unseen) {
+        left.push("processes that cannot be counted".to_owned());
+    }
     // Writing to a String does not fail.
     let _ = match left.as_slice() {
         [] => write!(text, " and left nothing"),
         [one] => write!(text, " and left {one}"),
         [first @ .., last] => write!(text, " and left {} and {last}", first.join(", ")),
     };
-    if count(LeftoverCode::Process) + count(LeftoverCode::Zombie) > 0 && !report.grace.is_zero() {
+    let has_processes = findings.iter().any(|it| !matches!(it.subject, Subject::Namespace(_)));
+    if has_processes && !report.grace.is_zero() {
         let _ = write!(text, " after {} s", report.grace.as_secs_f64());
     }
     if !left.is_empty() {

@@ -147,7 +147,7 @@ impl Job {
     }
 
     /// Whether the job has a process left. Reaps what has terminated.
-    fn is_anything_left(&mut self) -> bool {
+    pub fn is_anything_left(&mut self) -> bool {
         let has_children = self.reap();
         has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
     }

@@ -28,6 +28,9 @@ pub struct Leftovers {
     pub graph: PidGraph,
     /// The namespaces that were made by the job, by ID.
     pub namespaces: BTreeSet<NamespaceId>,
+    /// Whether there are processes that no scan has shown: each ends before it
+    /// can be read, and leaves a child in its place.
+    pub unseen: bool,
 }
 
 /// Everything that there is to say of a job that has ended.
@@ -124,6 +127,8 @@ pub enum Subject {
     Process(Pid),
     /// A namespace.
     Namespace(NamespaceId),
+    /// Processes that no scan has shown.
+    Unseen,
 }
 
 impl Leftovers {
@@ -153,13 +158,13 @@ impl Leftovers {
             by: "descendants-of".to_owned(),
             values: vec![scope.reaper.to_string()],
         }];
-        Self { graph: PidGraph::new(snapshot), namespaces }
+        Self { graph: PidGraph::new(snapshot), namespaces, unseen: false }
     }
 
     /// Whether nothing was left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.graph.processes().is_empty() && self.namespaces.is_empty()
+        self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
     /// The processes whose parent is not left, by PID: the roots of a tree.
@@ -184,6 +189,9 @@ impl Leftovers {
             if process.state == 'D' {
                 find(LeftoverCode::Uninterruptible);
             }
+        }
+        if self.unseen {
+            findings.push(Finding { code: LeftoverCode::Process, subject: Subject::Unseen });
         }
         for namespace in self.made() {
             let subject = Subject::Namespace(namespace.id);
@@ -313,6 +321,7 @@ mod tests {
         let subject = |subject| match subject {
             Subject::Process(pid) => pid.to_string(),
             Subject::Namespace(id) => id.to_string(),
+            Subject::Unseen => "unseen".to_owned(),
         };
         leftovers.findings().iter().map(|it| (it.code.name(), subject(it.subject))).collect()
     }
