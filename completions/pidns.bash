@@ -172,7 +172,7 @@ _pidns() {
             fi
             case "${prev}" in
                 --deny)
-                    COMPREPLY=($(compgen -W "leftover-process zombie uninterruptible leftover-namespace dead-namespace nascent-namespace" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "leftover-process zombie leftover-namespace dead-namespace nascent-namespace" -- "${cur}"))
                     return 0
                     ;;
                 --grace)

@@ -72,7 +72,6 @@ complete -c pidns -n "__fish_pidns_using_subcommand translate" -l pretty -d 'Ind
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand run" -l deny -d 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied' -r -f -a "leftover-process\t'A process, unless it is a zombie'
 zombie\t'A process that has terminated, and that its parent does not reap'
-uninterruptible\t'A process in uninterruptible sleep, which no signal ends'
 leftover-namespace\t'A PID namespace that the command made, with or without processes'
 dead-namespace\t'A PID namespace whose init has terminated'
 nascent-namespace\t'A PID namespace that has had no process yet'"

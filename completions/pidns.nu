@@ -60,7 +60,7 @@ module completions {
   ]
 
   def "nu-complete pidns run deny" [] {
-    [ "leftover-process" "zombie" "uninterruptible" "leftover-namespace" "dead-namespace" "nascent-namespace" ]
+    [ "leftover-process" "zombie" "leftover-namespace" "dead-namespace" "nascent-namespace" ]
   }
 
   def "nu-complete pidns run format" [] {

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::Need::*;
 use common::*;
 use expect_test::{Expect, expect};
 use rustix::process::{Pid, Signal, kill_process};
@@ -308,9 +309,7 @@ fn standard_input_is_the_commands() {
 
 #[test]
 fn whatever_is_left_is_named() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("ns");
     let mount = mount.to_str().unwrap();
@@ -401,9 +400,7 @@ fn what_ends_within_the_grace_time_is_not_left() {
 
 #[test]
 fn kill_ends_all_that_is_left() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     let script = "exec >/dev/null 2>&1
         ( (exec sleep 621) & )
         setsid bash -c 'trap \"\" TERM; while :; do sleep 6.22; done' &
@@ -436,6 +433,7 @@ while os.fork() == 0 or os._exit(0): pass";
 
 #[test]
 fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
+    needs!(Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("comet-632"), dir.path().join("flying"));
     fs::write(&comet, COMET).unwrap();
@@ -455,6 +453,7 @@ fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
 
 #[test]
 fn processes_that_fork_while_they_are_killed_are_all_found() {
+    needs!(Program("python3"));
     // One is replaced by its child again and again; the others multiply, as
     // fast as they can, and none heeds SIGTERM.
     let dir = tempfile::tempdir().unwrap();
@@ -610,9 +609,7 @@ fn an_ignored_sigchld_is_refused_as_it_hides_the_status() {
 
 #[test]
 fn the_proc_of_an_outer_namespace_serves_as_well() {
-    if !is_root() {
-        return;
-    }
+    needs!(Namespaces);
     // /proc is that of the host still: its numbers are not those of kill(2).
     let mut command = Command::new("unshare");
     let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
@@ -630,9 +627,7 @@ fn the_proc_of_an_outer_namespace_serves_as_well() {
 
 #[test]
 fn anyone_may_run_it() {
-    if !is_root() {
-        return;
-    }
+    needs!(HostRoot);
     let (dir, program) = public_copy();
     let script = format!(
         "{program} run --kill --grace 0.1 --deny leftover-process -- \
@@ -704,6 +699,7 @@ impl Drop for Terminal {
 
 #[test]
 fn the_interrupt_key_reaches_the_command_once() {
+    needs!(Program("script"));
     let script = "(setsid sleep 647 >/dev/null 2>&1 &); trap 'echo got it' INT; echo ready; \
                   for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; exit 4";
     let command = format!("$PIDNS run --kill --grace 0.1 -- bash -c \"{script}\"");
@@ -719,6 +715,7 @@ fn the_interrupt_key_reaches_the_command_once() {
 
 #[test]
 fn the_interrupt_key_ends_the_command_and_pidns_reports() {
+    needs!(Program("script"));
     let command = "$PIDNS run --kill --grace 0.1 -- bash -c 'setsid sleep 648 >/dev/null 2>&1 & \
                    sleep 0.3; echo ready; exec sleep 100'";
     let mut terminal = Terminal::start(command);
@@ -734,6 +731,7 @@ fn the_interrupt_key_ends_the_command_and_pidns_reports() {
 
 #[test]
 fn the_suspend_key_stops_the_job_and_fg_continues_it() {
+    needs!(Program("script"));
     let mut terminal = Terminal::start("bash --norc --noprofile -i");
     terminal.wait_for("bash-");
     terminal.press("$PIDNS run -- bash -c 'echo started; sleep 1; echo finished; exit 6'\n");

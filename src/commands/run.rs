@@ -1,8 +1,10 @@
 //! A command, and what it leaves behind.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -13,7 +15,7 @@ use crate::emit::{ReportFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::Job;
-use crate::model::{Ended, SearchScope};
+use crate::model::{Ended, Pid, SearchScope};
 use crate::output;
 use crate::query::{JobReport, JobScope, Leftovers};
 
@@ -106,10 +108,21 @@ fn look(job: &mut Job) -> Result<Leftovers, Error> {
     }
 }
 
+/// How long a zombie is given before it is one that nobody reaps.
+const REAPING: Duration = Duration::from_millis(100);
+
 fn scan(job: &Job) -> Result<Leftovers, Error> {
     let request = Request { procfs: PathBuf::from("/proc"), search: SearchScope::default_set() };
     let mut snapshot = collect::collect(&request)?;
     let descendants = job.descendants();
+    let zombies: BTreeSet<Pid> =
+        snapshot.processes.iter().filter(|it| it.is_zombie()).map(|it| it.pid).collect();
+    if !descendants.zombies().is_disjoint(&zombies) {
+        // A parent that does reap its children takes a moment for it.
+        thread::sleep(REAPING);
+    }
+    let unreaped = descendants.zombies();
+    snapshot.processes.retain(|it| !it.is_zombie() || unreaped.contains(&it.pid));
     descendants.add_details(&mut snapshot.processes);
     let scope = JobScope {
         reaper: descendants.viewer(),

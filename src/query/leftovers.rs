@@ -85,8 +85,6 @@ pub enum LeftoverCode {
     Process,
     /// A process that has terminated, and that its parent does not reap.
     Zombie,
-    /// A process in uninterruptible sleep, which no signal ends.
-    Uninterruptible,
     /// A PID namespace that the command made, with or without processes.
     #[value(name = "leftover-namespace")]
     Namespace,
@@ -103,7 +101,6 @@ impl LeftoverCode {
         match self {
             Self::Process => "leftover-process",
             Self::Zombie => "zombie",
-            Self::Uninterruptible => "uninterruptible",
             Self::Namespace => "leftover-namespace",
             Self::DeadNamespace => "dead-namespace",
             Self::NascentNamespace => "nascent-namespace",
@@ -186,9 +183,6 @@ impl Leftovers {
                 continue;
             }
             find(LeftoverCode::Process);
-            if process.state == 'D' {
-                find(LeftoverCode::Uninterruptible);
-            }
         }
         if self.unseen {
             findings.push(Finding { code: LeftoverCode::Process, subject: Subject::Unseen });

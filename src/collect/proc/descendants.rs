@@ -157,6 +157,18 @@ impl Descendants {
         }
     }
 
+    /// Those that have terminated and are not reaped yet.
+    #[must_use]
+    pub fn zombies(&self) -> BTreeSet<Pid> {
+        let mut zombies = BTreeSet::new();
+        self.walk(|it| {
+            if it.is_zombie {
+                zombies.insert(it.pid);
+            }
+        });
+        zombies
+    }
+
     /// Whether there are any.
     #[must_use]
     pub fn any(&self) -> bool {
