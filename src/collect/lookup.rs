@@ -44,14 +44,13 @@ impl NamespaceHandle {
         // As a path alone: if the file is a device or a FIFO, it is not opened.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
-        match NamespaceFd::reopen(&opened) {
-            Ok(fd) if fd.is_pid_namespace() => {
-                let namespace = NamespaceRef::Id(NamespaceId::Inode(fd.inode()));
-                Ok(Self { namespace, file: Some(fd) })
-            }
-            Ok(_) | Err(Errno::NOTTY) => Err(Error::NotNamespace(path.to_owned())),
-            Err(errno) => Err(failed(errno)),
-        }
+        let fd = match NamespaceFd::reopen(&opened) {
+            Ok(fd) if fd.is_pid_namespace().map_err(failed)? => fd,
+            Ok(_) | Err(Errno::NOTTY) => return Err(Error::NotNamespace(path.to_owned())),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let namespace = NamespaceRef::Id(NamespaceId::Inode(fd.inode()));
+        Ok(Self { namespace, file: Some(fd) })
     }
 }
 

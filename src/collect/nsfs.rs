@@ -7,14 +7,19 @@
 
 #![allow(unsafe_code)]
 
+use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 
-use rustix::fs;
+use rustix::fs::CWD;
 use rustix::io::{self, Errno};
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
+use super::parse;
+use super::sys::{self, FileId};
 use crate::model::Pid;
 
 /// File system type of nsfs, `NSFS_MAGIC` of `statfs(2)`.
@@ -27,7 +32,11 @@ const NS_GET_OWNER_UID: Opcode = opcode::none(0xb7, 0x4);
 const NS_GET_TGID_FROM_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x7);
 const NS_GET_TGID_IN_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x9);
 const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 0xd);
+const PIDFD_GET_PID_NAMESPACE: Opcode = opcode::none(0xff, 0x5);
 const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
+
+/// `KCMP_FILES` of `kcmp(2)`.
+const KCMP_FILES: i32 = 2;
 
 /// What `NS_GET_NSTYPE` says of a PID namespace, `CLONE_NEWPID`.
 const CLONE_NEWPID: i32 = 0x2000_0000;
@@ -44,31 +53,20 @@ impl NamespaceFd {
     /// Takes an open descriptor for a namespace.
     ///
     /// # Errors
-    /// `ENOTTY` where it is none, as the ioctls would say; what `fstat(2)` says.
+    /// `ENOTTY` where it is none, as the ioctls would say; what `statx(2)` says.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        if !is_on_nsfs(&fd)? {
-            return Err(Errno::NOTTY);
-        }
-        Self::on_nsfs(fd)
+        let FileId { device, inode } = on_nsfs(fd.as_fd())?;
+        Ok(Self { fd, device, inode })
     }
 
     /// Opens what a descriptor of a path alone (`O_PATH`) leads to.
     ///
     /// # Errors
-    /// `ENOTTY` where that is no namespace, which is then not opened; what
-    /// opening it through /proc says.
+    /// `ENOTTY` where that is no namespace, which is then neither opened nor
+    /// asked for anything; what opening it through /proc says.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
-        if !is_on_nsfs(path)? {
-            return Err(Errno::NOTTY);
-        }
-        let link = format!("/proc/self/fd/{}", path.as_raw_fd());
-        let flags = fs::OFlags::RDONLY | fs::OFlags::CLOEXEC;
-        Self::on_nsfs(fs::openat(fs::CWD, link, flags, fs::Mode::empty())?)
-    }
-
-    fn on_nsfs(fd: OwnedFd) -> io::Result<Self> {
-        let stat = fs::fstat(&fd)?;
-        Ok(Self { fd, device: stat.st_dev, inode: stat.st_ino })
+        let FileId { device, inode } = on_nsfs(path.as_fd())?;
+        Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
     }
 
     /// Another descriptor of the same namespace.
@@ -78,6 +76,11 @@ impl NamespaceFd {
     pub fn try_clone(&self) -> io::Result<Self> {
         let Self { ref fd, device, inode } = *self;
         Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
+    }
+
+    /// Number of the descriptor.
+    pub fn number(&self) -> u64 {
+        self.fd.as_raw_fd().unsigned_abs().into()
     }
 
     /// Device number of nsfs.
@@ -92,14 +95,32 @@ impl NamespaceFd {
         self.inode
     }
 
-    /// Whether it is a PID namespace; where the kernel does not say (before
-    /// Linux 4.11, or under a seccomp filter), it may well be.
-    #[must_use]
-    pub fn is_pid_namespace(&self) -> bool {
+    /// Whether it is a PID namespace (since Linux 4.11; before, and under a
+    /// seccomp filter, where something else proves it).
+    ///
+    /// # Errors
+    /// That cannot be told.
+    pub fn is_pid_namespace(&self) -> io::Result<bool> {
         // SAFETY: `self` is on nsfs, whose NS_GET_NSTYPE takes no argument
         // and returns a number.
-        let kind = unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) };
-        kind.map_or(true, |kind| kind == CLONE_NEWPID)
+        match unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) } {
+            Ok(kind) => Ok(kind == CLONE_NEWPID),
+            Err(errno) => self.is_called_pid_namespace().ok_or(errno),
+        }
+    }
+
+    /// Whether the kernel shows it as `pid:[INODE]`. It does not show its kind
+    /// where it was opened by a path, through a bind mount. Such a text begins
+    /// with a slash, whatever the path.
+    fn is_called_pid_namespace(&self) -> Option<bool> {
+        let mut path = [0; 64];
+        let name = format!("/proc/self/fd/{}\0", self.fd.as_raw_fd());
+        let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
+        let text = sys::read_link(CWD, name, &mut path).ok()?;
+        if text.first() == Some(&b'/') {
+            return None;
+        }
+        Some(parse::namespace_link(text, "pid") == Some(self.inode))
     }
 
     /// The namespace that this one was made in (since Linux 4.9).
@@ -174,9 +195,68 @@ impl AsFd for NamespaceFd {
     }
 }
 
-/// Whether a descriptor, be it of a path alone, is on nsfs.
-fn is_on_nsfs(fd: &OwnedFd) -> io::Result<bool> {
-    Ok(super::sys::file_system(fd)? == NSFS_MAGIC)
+/// Which file a descriptor, be it of a path alone, is of; `ENOTTY` where that
+/// is not on nsfs.
+fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
+    let id = FileId::of_descriptor(fd)?;
+    if id.device == device()? { Ok(id) } else { Err(Errno::NOTTY) }
+}
+
+/// Device number of nsfs. There is one nsfs, so it tells whether a file is a
+/// namespace, without a question to the file system that the file is on.
+///
+/// # Errors
+/// Not even the viewer's own namespace can be had.
+pub fn device() -> io::Result<u64> {
+    static DEVICE: OnceLock<u64> = OnceLock::new();
+    if let Some(&device) = DEVICE.get() {
+        return Ok(device);
+    }
+    let device = own_namespace_device()?;
+    Ok(*DEVICE.get_or_init(|| device))
+}
+
+/// Device number of nsfs, by a descriptor of the viewer's own namespace: one
+/// that the kernel makes without any path (since Linux 6.11), else that of the
+/// file which /proc shows for it.
+fn own_namespace_device() -> io::Result<u64> {
+    let made = || {
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+        // SAFETY: pidfds know this ioctl or refuse it; it takes no argument
+        // and returns a new descriptor on nsfs.
+        let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
+        // SAFETY: the ioctl succeeded, so this is the new descriptor.
+        FileId::of_descriptor(unsafe { OwnedFd::from_raw_fd(raw) }.as_fd())
+    };
+    let shown = || {
+        let own = sys::open_linked(CWD, c"/proc/self/ns/pid")?;
+        if sys::file_system(&own)? == NSFS_MAGIC {
+            FileId::of_descriptor(own.as_fd())
+        } else {
+            Err(Errno::NOTTY)
+        }
+    };
+    made().or_else(|_: Errno| shown()).map(|id| id.device)
+}
+
+/// Compares the tables of open descriptors of two threads, by their PIDs in
+/// the viewer's own namespace (`kcmp(2)`, since Linux 3.5): equal where they
+/// share one table, else in an order that stays the same until the next boot.
+///
+/// # Errors
+/// `ESRCH` where one is gone; `EPERM` without ptrace access; `ENOSYS` where
+/// the kernel was built without it.
+pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
+    // SAFETY: kcmp(2) takes five numbers and touches no memory.
+    let order = unsafe {
+        libc::syscall(libc::SYS_kcmp, one.as_u32(), other.as_u32(), KCMP_FILES, 0_usize, 0_usize)
+    };
+    match order {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
 }
 
 /// The namespace that the children of a pidfd's process (or thread) will be
@@ -192,8 +272,12 @@ pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
 }
 
 /// Opens the namespace that a link leads to.
+///
+/// # Errors
+/// `ENOTTY` where it leads elsewhere; as of [`sys::open_linked`] and
+/// [`sys::reopen`].
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
-    NamespaceFd::new(super::sys::open(dir, name)?)
+    NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
 
 /// An ioctl that takes a number by value, or nothing, and returns a number.
@@ -231,7 +315,7 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
     // SAFETY: as the caller says; it takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
     // SAFETY: the ioctl succeeded, so this is the new descriptor.
-    NamespaceFd::on_nsfs(unsafe { OwnedFd::from_raw_fd(raw) })
+    NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Calls an ioctl that takes a PID and returns one.

@@ -7,14 +7,29 @@
 //! number shows that namespace. nsfs is one file system with one device
 //! number, so the inode number in the text of a link identifies a namespace
 //! as well as device and inode do.
+//!
+//! Descriptors may run out (`RLIMIT_NOFILE`). Some are left for reading, so
+//! that no process is left out; a namespace beyond the others is asked for its
+//! parent and closed again, and that is said.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, Result};
+use rustix::process::{Resource, getrlimit};
 
 use super::nsfs::NamespaceFd;
+
+/// Descriptors left for reading, unless the limit is so low that a quarter of
+/// it is less.
+const FOR_READING: u64 = 128;
+
+/// How many descriptors are left for reading processes, and not spent on
+/// keeping namespaces open.
+pub fn descriptors_for_reading() -> u64 {
+    getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
+}
 
 /// Whether a namespace has had an init, as far as the way it was met tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,16 +48,32 @@ pub enum InitHistory {
 /// A namespace that was met.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// Its descriptor, unless it could not be opened.
+    /// Its descriptor, unless it could not be opened, or not be kept.
     pub fd: Option<NamespaceFd>,
+    /// Where the descriptor could not be kept: the inode of its parent, or why
+    /// the kernel named none, as long as it was open.
+    parent: Option<Result<u64>>,
     /// The most that any way in which it was met told.
     pub init_history: InitHistory,
 }
 
 /// The namespaces met so far, by inode; shared by the threads of a scan.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
+    /// Descriptors of this number and above are left for reading. The kernel
+    /// always gives the lowest number that is free, so only those are free
+    /// once it gives one of them.
+    first_for_reading: u64,
+}
+
+impl Default for NamespaceRegistry {
+    /// One that has met none, for the limit on descriptors as it is now.
+    fn default() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let first_for_reading = limit - descriptors_for_reading().min(limit);
+        Self { registered: Mutex::default(), first_for_reading }
+    }
 }
 
 impl NamespaceRegistry {
@@ -53,8 +84,9 @@ impl NamespaceRegistry {
     /// before, and its number have been given to the one that is pinned.
     ///
     /// # Errors
-    /// What `open` says; `ESRCH` where the link leads elsewhere by now. Unless
-    /// the error says that it has vanished, the namespace counts as met.
+    /// What `open` says; `ESRCH` where the link leads elsewhere by now;
+    /// `EMFILE` where no descriptor can be spent on keeping it. Unless the
+    /// error says that it has vanished, the namespace counts as met.
     pub fn pin(
         &self,
         inode: u64,
@@ -62,28 +94,73 @@ impl NamespaceRegistry {
         open: impl FnOnce() -> Result<NamespaceFd>,
         shows: impl FnOnce() -> bool,
     ) -> Result<()> {
-        let is_pinned = self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some());
-        if is_pinned && !shows() {
-            return Err(Errno::SRCH);
+        let (is_pinned, was_closed) = self
+            .lock()
+            .get(&inode)
+            .map_or((false, false), |known| (known.fd.is_some(), known.parent.is_some()));
+        if is_pinned || was_closed {
+            if !shows() {
+                return Err(Errno::SRCH);
+            }
+            self.meet(inode, init);
+            return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
         // Opened outside the lock. Two threads may both open it; one of the
         // descriptors is then dropped.
-        let opened = if is_pinned {
-            Ok(None)
-        } else {
-            open().and_then(|fd| if fd.inode() == inode { Ok(Some(fd)) } else { Err(Errno::SRCH) })
-        };
-        if opened.as_ref().is_err_and(|&errno| super::sys::is_gone(errno)) {
-            return opened.map(drop);
+        match open() {
+            Ok(fd) if fd.inode() == inode => self.keep(fd, init),
+            Ok(_) => Err(Errno::SRCH),
+            Err(errno) => {
+                if !super::sys::is_gone(errno) {
+                    self.meet(inode, init);
+                }
+                Err(errno)
+            }
+        }
+    }
+
+    /// Pins an open namespace.
+    ///
+    /// # Errors
+    /// `EMFILE` where no descriptor can be spent on keeping it. It and its
+    /// ancestors count as met.
+    pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
+        let inode = fd.inode();
+        if fd.number() < self.first_for_reading {
+            let mut guard = self.lock();
+            let registered = guard.entry(inode).or_default();
+            registered.init_history = registered.init_history.max(init);
+            registered.fd.get_or_insert(fd);
+            return Ok(());
+        }
+        let parent = fd.parent();
+        drop(fd);
+        let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
+        if let Ok(parent) = parent {
+            // As it has met its own parent, each step up is taken once.
+            if self.lock().contains_key(&parent.inode()) {
+                self.meet(parent.inode(), InitHistory::Existed);
+            } else {
+                let _ = self.keep(parent, InitHistory::Existed);
+            }
         }
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
         registered.init_history = registered.init_history.max(init);
-        if let Ok(Some(fd)) = opened {
-            registered.fd.get_or_insert(fd);
-            return Ok(());
-        }
-        opened.map(drop)
+        registered.parent = Some(parent_inode);
+        Err(Errno::MFILE)
+    }
+
+    /// Whether a namespace is pinned.
+    pub fn is_pinned(&self, inode: u64) -> bool {
+        self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
+    }
+
+    /// Notes that a namespace was met, whether or not it is pinned.
+    pub fn meet(&self, inode: u64, init: InitHistory) {
+        let mut guard = self.lock();
+        let registered = guard.entry(inode).or_default();
+        registered.init_history = registered.init_history.max(init);
     }
 
     /// All namespaces that were met, by inode.
@@ -106,7 +183,10 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();
     while let Some(inode) = todo.pop() {
-        let Some(fd) = registered.get(&inode).and_then(|registered| registered.fd.as_ref()) else {
+        let Some(known) = registered.get(&inode) else { continue };
+        let Some(fd) = &known.fd else {
+            // Its ancestors were met when it was closed.
+            parents.extend(known.parent.map(|parent| (inode, parent)));
             continue;
         };
         let parent = fd.parent();
@@ -118,14 +198,18 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.init_history = InitHistory::Existed;
-                if known.fd.is_none() {
+                if known.fd.is_none() && known.parent.is_none() {
                     todo.push(parent.inode());
                     known.fd = Some(parent);
                 }
             }
             Entry::Vacant(new) => {
                 todo.push(parent.inode());
-                new.insert(Registered { fd: Some(parent), init_history: InitHistory::Existed });
+                new.insert(Registered {
+                    fd: Some(parent),
+                    parent: None,
+                    init_history: InitHistory::Existed,
+                });
             }
         }
     }

@@ -1,12 +1,21 @@
 //! Opening and reading below an open directory. A leaf: what the files mean,
 //! and what to do about an error, is for the callers.
+//!
+//! Whoever administers a mount namespace can mount anything over the files of
+//! its /proc, and a process can have anything open. To open a FIFO, a device
+//! or a file of FUSE has side effects, and may wait for ever. So a file is
+//! opened for reading only where it is known to lie on the file system where
+//! it is expected: files of a procfs without leaving its mount
+//! (`RESOLVE_NO_XDEV`), and what a link leads to as a path alone (`O_PATH`)
+//! first, of which the file system is told nothing.
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result as SysResult};
+use rustix::path::Arg;
 
 use super::parse;
 
@@ -22,20 +31,123 @@ pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }
 
+/// Which file it is: no other has both numbers as long as this one lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// Device number of its file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl FileId {
+    /// That of the file which a name leads to; a symbolic link is followed.
+    /// Nothing is opened, and the file system is not asked.
+    pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
+        Self::look(dir, name, AtFlags::empty())
+    }
+
+    /// That of the file behind a descriptor, be it of a path alone.
+    pub fn of_descriptor(fd: BorrowedFd<'_>) -> SysResult<Self> {
+        Self::look(fd, c"", AtFlags::EMPTY_PATH)
+    }
+
+    /// With `AT_STATX_DONT_SYNC` a network or FUSE file system answers from
+    /// what the kernel has in its cache. Both numbers are told even if nothing
+    /// is asked for, which FUSE refuses to nobody.
+    fn look(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
+        match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
+            Ok(stat) => Ok(Self {
+                device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                inode: stat.stx_ino,
+            }),
+            // Before Linux 4.11, or where a seccomp filter does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let stat = fs::statat(dir, name, flags)?;
+                Ok(Self { device: stat.st_dev, inode: stat.st_ino })
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
 /// Opens a file of /proc for reading.
+///
+/// # Errors
+/// `EXDEV` where something is mounted over it; what opening it says.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
-    fs::openat(dir, name, READ, Mode::empty())
+    open_within(dir, name, READ)
 }
 
 /// Opens a directory of /proc as a path alone (`O_PATH`): names can be relative
 /// to it, but it cannot be listed. That is cheaper than opening it for listing.
-pub fn open_base(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
-    fs::openat(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
+    open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
 
 /// Opens a directory of /proc.
+///
+/// # Errors
+/// As of [`open`].
 pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
-    fs::openat(dir, name, READ | OFlags::DIRECTORY, Mode::empty())
+    open_within(dir, name, READ | OFlags::DIRECTORY)
+}
+
+/// Opens what a link in /proc leads to as a path alone (`O_PATH`), whatever it
+/// is. The directory that the link is in must not be covered by a mount.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let bytes = link.to_bytes();
+    match bytes.iter().rposition(|&byte| byte == b'/') {
+        None => fs::openat(dir, link, flags, Mode::empty()),
+        Some(slash) => {
+            let base = open_base(dir, &bytes[..slash])?;
+            fs::openat(base, &bytes[slash + 1..], flags, Mode::empty())
+        }
+    }
+}
+
+/// Opens a file without leaving the mount that `dir` is on, by a symbolic link
+/// neither.
+fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
+    match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        // Before Linux 5.6, or where a seccomp filter does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let path = fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
+            let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
+            if device(path.as_fd())? != device(dir)? {
+                return Err(Errno::XDEV);
+            }
+            if flags.contains(OFlags::PATH) { Ok(path) } else { reopen(&path, flags) }
+        }
+        other => other,
+    }
+}
+
+/// Opens the file that a descriptor of a path alone (`O_PATH`) leads to. The
+/// caller knows what file that is.
+///
+/// # Errors
+/// `ENOSYS` where the viewer's descriptors cannot be named, as the procfs that
+/// is mounted at /proc does not show the viewer; what opening it says.
+pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
+    let mut name = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let mut number = itoa::Buffer::new();
+    let number = number.format(path.as_raw_fd()).as_bytes();
+    let digits = name.iter_mut().skip("/proc/self/fd/".len());
+    digits.zip(number).for_each(|(place, &digit)| *place = digit);
+    let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::INVAL)?;
+    // The descriptor is open. So if its name is missing, /proc is at fault.
+    fs::openat(CWD, name, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => Errno::NOSYS,
+        errno => errno,
+    })
 }
 
 /// Reads a whole file into `buffer`, in place of what was there.

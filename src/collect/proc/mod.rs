@@ -5,17 +5,21 @@
 //! - `process_dir` the files of one process
 //! - `walk` threads, and batches of processes for them
 //! - `process` one process, wholly or not at all
-//! - `holders` what processes hold, `mounts` what bind mounts do
+//! - `holders` what a process holds: `children` for its children, `fds` open descriptors
+//! - `mounts` what bind mounts hold; `released` what holds nothing any more
 //! - `findings` what one thread of the walk gathers
 //! - `descendants` who descends from this process, without a snapshot
 
+mod children;
 pub mod descendants;
+mod fds;
 mod findings;
 mod holders;
 pub mod mount;
 mod mounts;
 mod process;
 mod process_dir;
+mod released;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -76,6 +80,7 @@ impl Source for ProcSource {
         }
         // After the walk, which finds a process to read each mount table by.
         mounts::search(procfs, registry, &mut found);
+        released::leave_out_released(procfs, search, &found.processes, &mut found.holders);
         procfs.note_hidden(&mut found.log);
         Ok(Discovery {
             procfs: model::Procfs {

@@ -15,12 +15,13 @@ use rustix::io::Result as SysResult;
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::mount::Procfs;
-use super::process_dir::{ProcessDir, for_each_task, still_there, task_is_exiting};
+use super::process_dir::{PAUSES, ProcessDir, for_each_task, still_there, task_is_exiting};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
+use crate::collect::viewer;
 use crate::model::{DiagnosticCode, Evidence, NamespaceId, Pid, Process, SearchScope};
 
 /// What the threads of a walk share.
@@ -47,6 +48,7 @@ impl Scan<'_> {
 pub struct Worker<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
+    may_trace_all: bool,
     /// What it found.
     pub found: Findings,
     buffer: Vec<u8>,
@@ -59,7 +61,8 @@ impl<'a> Worker<'a> {
     pub fn new(scan: Scan<'a>) -> Self {
         let searches_holders = scan.searches_holders();
         let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
-        Self { scan, searches_holders, found, buffer, nested: false }
+        let may_trace_all = viewer::may_trace_all();
+        Self { scan, searches_holders, may_trace_all, found, buffer, nested: false }
     }
 
     /// Reads some processes. One that vanishes meanwhile is left out.
@@ -95,7 +98,16 @@ impl<'a> Worker<'a> {
         // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
-        let (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        let (mut status, mut link) = self.status_and_link(&status_file, &mut dir)?;
+        for pause in PAUSES {
+            let refused = link.as_ref().err();
+            let is_unsettled = |errno| is_gone(errno) || self.expects_access(status.uid);
+            if !refused.is_some_and(|&errno| is_unsettled(errno)) {
+                break;
+            }
+            std::thread::sleep(pause);
+            (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        }
         if status.nspid.is_empty() {
             self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
         }
@@ -125,6 +137,12 @@ impl<'a> Worker<'a> {
         self.holders(&process, &status_file, &dir)?;
         self.found.processes.push(process);
         Ok(())
+    }
+
+    /// Whether the viewer should be allowed to see everything of a process
+    /// that has this user. Where it is refused, another look may be worth it.
+    fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
+        self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
 
     /// Reads the status, and where `ns/pid` leads, of the process that the
@@ -234,7 +252,7 @@ impl<'a> Worker<'a> {
         status_file: &OwnedFd,
         dir: &ProcessDir<'_>,
     ) -> SysResult<()> {
-        let Scan { procfs, search, registry, .. } = self.scan;
+        let Scan { procfs, search, .. } = self.scan;
         if Some(process.pid) == procfs.viewer {
             // What pidns itself holds open does not count, but pidns may be the
             // only process in its mount namespace.
@@ -249,9 +267,10 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let before = self.found.holders.len();
-        let dir = dir.as_fd();
-        let searched = HolderSearch { process, dir, status_file, search, procfs, registry }
-            .search(&mut self.found);
+        let expects_access = self.expects_access(process.uid);
+        let search =
+            HolderSearch::new(self.scan, process, dir.as_fd(), status_file, expects_access);
+        let searched = search.search(&mut self.found);
         if searched.is_err() {
             self.found.holders.truncate(before);
         }

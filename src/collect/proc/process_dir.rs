@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
@@ -11,6 +12,13 @@ use rustix::io::{Errno, Result};
 use crate::collect::parse;
 use crate::collect::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::model::{NamespaceId, Pid};
+
+/// How long to wait before each further look at a process that refuses what it
+/// should not. While a thread that is not the leader executes another program
+/// (`execve(2)`), it takes over the leader's number; in between the kernel
+/// shows the old leader, which is exiting.
+pub const PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
 /// The directory `/proc/PID`, opened or only by its path.
 pub struct ProcessDir<'a> {

@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::findings::Findings;
 use super::process::{Scan, Worker};
 use crate::collect::parse;
+use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
 /// PIDs handed to a thread at a time: large enough that taking them costs
@@ -21,6 +22,9 @@ const BATCH: usize = 128;
 
 /// Descriptors that the table of them is made ready for before threads start.
 const DESCRIPTORS: u64 = 4096;
+
+/// Descriptors that a thread has open at a time, at most.
+const DESCRIPTORS_OF_A_THREAD: u64 = 16;
 
 /// Reads every process; they come sorted by PID.
 ///
@@ -83,9 +87,12 @@ fn sorted(mut found: Findings) -> Findings {
     found
 }
 
-/// How many threads read: more than a few wait for each other in the kernel.
+/// How many threads read: more than a few wait for each other in the kernel,
+/// and each needs descriptors.
 fn threads() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(8))
+    let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
+    let affordable = descriptors_for_reading() / DESCRIPTORS_OF_A_THREAD;
+    usize::try_from(affordable).unwrap_or(useful).clamp(1, useful)
 }
 
 /// Makes the kernel's table of this process's descriptors large enough for a

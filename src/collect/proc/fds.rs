@@ -1,0 +1,153 @@
+//! Tables of open descriptors, and the PID namespaces behind them. Descriptors
+//! are told apart by the file that they lead to, not by the text of their
+//! links: that of one which was opened through a bind mount is a path.
+//!
+//! What a descriptor leads to is the process's choice, and may change at any
+//! moment. Nothing is opened before it is known to be a namespace.
+
+use std::cmp::Ordering;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::RawDir;
+use rustix::io::{Errno, Result};
+
+use super::findings::Findings;
+use super::holders::HolderSearch;
+use crate::collect::nsfs::{self, NamespaceFd, compare_descriptor_tables};
+use crate::collect::parse;
+use crate::collect::registry::InitHistory;
+use crate::collect::sys::{FileId, is_gone, open_dir, open_linked, read_link};
+use crate::model::{DiagnosticCode, Holder, Pid};
+
+impl HolderSearch<'_> {
+    /// Searches every open descriptor of a thread, given its directory.
+    pub(super) fn fds(&self, thread: BorrowedFd<'_>, found: &mut Findings) -> Result<()> {
+        let refused = |errno, found: &mut Findings| {
+            self.refused(DiagnosticCode::FdsUnreadable, errno, thread, found)
+        };
+        let nsfs = match nsfs::device() {
+            Ok(nsfs) => nsfs,
+            Err(errno) => return refused(errno, found),
+        };
+        let table = match open_dir(thread, c"fd") {
+            Ok(table) => table,
+            Err(errno) => return refused(errno, found),
+        };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut entries = RawDir::new(&table, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(errno) => return refused(errno, found),
+            };
+            let name = entry.file_name();
+            if name.to_bytes().first() == Some(&b'.') {
+                continue;
+            }
+            let file = match FileId::of(table.as_fd(), name) {
+                Ok(file) if file.device == nsfs => file,
+                Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => {
+                    return refused(errno, found);
+                }
+                // Another file, or none any more. nsfs answers nothing else.
+                Ok(_) | Err(_) => continue,
+            };
+            if let Some(fd) = parse::entry(name.to_bytes())
+                && let Some(inode) = self.pid_namespace_of(table.as_fd(), name, file, found)
+            {
+                let comm = Some(self.process.comm.clone());
+                found.holders.push((inode, Holder::Fd { pid: self.process.pid, comm, fd }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The PID namespace that a descriptor of some namespace leads to, pinned;
+    /// `None` where it is of another kind, or leads elsewhere by now.
+    fn pid_namespace_of(
+        &self,
+        table: BorrowedFd<'_>,
+        name: &CStr,
+        file: FileId,
+        found: &mut Findings,
+    ) -> Option<u64> {
+        // The number may have been given to the one that is pinned only after
+        // it was read. What shows it now leads there.
+        if self.registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
+            return Some(file.inode);
+        }
+        // Most namespaces that are held open are of other kinds, whose links
+        // say so: `net:[INODE]`. Where it is a path, it says nothing.
+        let mut text = [0; 32];
+        let text = read_link(table, name, &mut text).ok()?;
+        let shown = parse::namespace_link(text, "pid");
+        if shown.is_none() && text.first() != Some(&b'/') {
+            return None;
+        }
+        let fd = open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path));
+        let fd = match fd {
+            Ok(fd) => fd,
+            // It has become another file, which was not opened.
+            Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return None,
+            Err(errno) => {
+                self.unopened(errno, found);
+                if let Some(inode) = shown {
+                    self.registry.meet(inode, InitHistory::Unknown);
+                }
+                return shown;
+            }
+        };
+        let inode = fd.inode();
+        match fd.is_pid_namespace() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(errno) => {
+                self.unopened(errno, found);
+                return None;
+            }
+        }
+        if let Err(errno) = self.registry.keep(fd, InitHistory::Unknown) {
+            self.unopened(errno, found);
+        }
+        Some(inode)
+    }
+}
+
+/// The tables of descriptors of one process that were read. Threads share
+/// theirs unless one was started or has made itself one without
+/// (`CLONE_FILES` of `clone(2)` and `unshare(2)`).
+pub struct DescriptorTables {
+    /// A thread for each table, in the order of `kcmp(2)`; `None` where that
+    /// does not know the threads by these numbers.
+    threads: Option<Vec<Pid>>,
+}
+
+impl DescriptorTables {
+    /// One that was read, that of a thread.
+    pub fn new(in_own_numbers: bool, thread: Pid) -> Self {
+        Self { threads: in_own_numbers.then(|| vec![thread]) }
+    }
+
+    /// Whether a thread's table was not read before, or that cannot be told.
+    /// It counts as read from now on.
+    pub fn is_new(&mut self, thread: Pid) -> bool {
+        let Some(threads) = &mut self.threads else { return true };
+        let mut failed = false;
+        let place = threads.binary_search_by(|&known| {
+            compare_descriptor_tables(known, thread).unwrap_or_else(|_| {
+                failed = true;
+                Ordering::Less
+            })
+        });
+        match place {
+            // One of the threads is gone, and may have stood for a table that
+            // others still have.
+            _ if failed => *threads = vec![thread],
+            Ok(_) => return false,
+            Err(place) => threads.insert(place, thread),
+        }
+        true
+    }
+}

@@ -1,0 +1,88 @@
+//! A last look at what keeps namespaces without members. Whatever held one may
+//! have let go of it during the scan, and then nothing but pidns's own
+//! descriptor is left of it. Mounts are not looked at here.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::io::Result;
+
+use super::mount::Procfs;
+use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use crate::collect::nsfs;
+use crate::collect::sys::{FileId, is_gone, namespace_link, open_base};
+use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
+
+/// Threads of one process whose own tables are looked at. Of one that has more
+/// it cannot be told that it holds nothing any more, in a bounded time.
+const MOST_THREADS: usize = 64;
+
+/// Leaves out the holders of namespaces that have no member, and that none of
+/// their holders keeps any more.
+pub fn leave_out_released(
+    procfs: &Procfs,
+    search: &BTreeSet<SearchScope>,
+    processes: &[Process],
+    holders: &mut Vec<(u64, Holder)>,
+) {
+    let in_threads = search.contains(&SearchScope::Threads);
+    let inode_of = |process: &Process| match process.namespace {
+        Some(NamespaceId::Inode(inode)) => Some(inode),
+        _ => None,
+    };
+    let has_members: HashSet<u64> = processes.iter().filter_map(inode_of).collect();
+    let mut is_held: HashMap<u64, bool> = HashMap::new();
+    for (inode, holder) in holders.iter().filter(|(inode, _)| !has_members.contains(inode)) {
+        let is_held = is_held.entry(*inode).or_default();
+        // One holder is enough; the others were there a moment ago.
+        *is_held = *is_held || still_holds(procfs, in_threads, *inode, holder);
+    }
+    holders.retain(|(inode, _)| is_held.get(inode).copied().unwrap_or(true));
+}
+
+/// Whether a namespace is still held; also where that cannot be told.
+fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -> bool {
+    let held = match *holder {
+        Holder::Fd { pid, fd, .. } => holds_open(procfs, in_threads, inode, pid, fd),
+        Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
+        Holder::Mount { .. } => Ok(true),
+    };
+    held.unwrap_or_else(|errno| !is_gone(errno))
+}
+
+/// Whether a descriptor of a process leads to a namespace; with `in_threads`
+/// it may be in a table that is a thread's own.
+fn holds_open(procfs: &Procfs, in_threads: bool, inode: u64, pid: Pid, fd: u32) -> Result<bool> {
+    let held = FileId { device: nsfs::device()?, inode };
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    match leads_to(process.as_fd(), fd) {
+        Ok(file) if file == held => return Ok(true),
+        Err(errno) if !is_gone(errno) => return Err(errno),
+        Ok(_) if !in_threads => return Ok(false),
+        // Where the leader has exited, its threads still show their table.
+        Ok(_) | Err(_) => {}
+    }
+    let (mut found, mut threads) = (false, 0);
+    for_each_task(process.as_fd(), |_, thread| {
+        threads += 1;
+        found = found || threads <= MOST_THREADS && leads_to(thread.as_fd(), fd) == Ok(held);
+    })?;
+    Ok(found || threads > MOST_THREADS)
+}
+
+/// The file that a descriptor of a process or thread, given its directory, leads to.
+fn leads_to(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
+    let mut number = itoa::Buffer::new();
+    FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
+}
+
+/// Whether a thread still has a namespace for its children.
+fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
+    match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
+        Ok(shown) => Ok(shown == Some(inode)),
+        // The namespace has had no init yet, or the thread is exiting.
+        Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
+    }
+}
