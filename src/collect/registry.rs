@@ -52,7 +52,7 @@ pub struct Registered {
     pub fd: Option<NamespaceFd>,
     /// Where the descriptor could not be kept: the inode of its parent, or why
     /// the kernel named none, as long as it was open.
-    parent: Option<Result<u64>>,
+    pub closed_parent: Option<Result<u64>>,
     /// The most that any way in which it was met told.
     pub init_history: InitHistory,
 }
@@ -97,7 +97,7 @@ impl NamespaceRegistry {
         let (is_pinned, was_closed) = self
             .lock()
             .get(&inode)
-            .map_or((false, false), |known| (known.fd.is_some(), known.parent.is_some()));
+            .map_or((false, false), |known| (known.fd.is_some(), known.closed_parent.is_some()));
         if is_pinned || was_closed {
             if !shows() {
                 return Err(Errno::SRCH);
@@ -147,7 +147,7 @@ impl NamespaceRegistry {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
         registered.init_history = registered.init_history.max(init);
-        registered.parent = Some(parent_inode);
+        registered.closed_parent = Some(parent_inode);
         Err(Errno::MFILE)
     }
 
@@ -186,7 +186,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
             // Its ancestors were met when it was closed.
-            parents.extend(known.parent.map(|parent| (inode, parent)));
+            parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };
         let parent = fd.parent();
@@ -198,7 +198,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 known.init_history = InitHistory::Existed;
-                if known.fd.is_none() && known.parent.is_none() {
+                if known.fd.is_none() && known.closed_parent.is_none() {
                     todo.push(parent.inode());
                     known.fd = Some(parent);
                 }
@@ -207,7 +207,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
                 todo.push(parent.inode());
                 new.insert(Registered {
                     fd: Some(parent),
-                    parent: None,
+                    closed_parent: None,
                     init_history: InitHistory::Existed,
                 });
             }

@@ -84,7 +84,8 @@ impl Case {
         namespaces[1].init = self.init;
         // Which namespace it is does not matter: the answers are given.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
-        let registered = Registered { fd: Some(fd), init_history: self.init_history };
+        let registered =
+            Registered { fd: Some(fd), init_history: self.init_history, closed_parent: None };
         let inputs = StateInputs {
             source: &self.answers,
             mount: Some(NamespaceId::Inode(MOUNT)),

@@ -1,0 +1,316 @@
+//! Open descriptors of namespaces, however they were opened and whatever they
+//! become meanwhile; what is not opened; what happens when pidns itself has no
+//! more descriptors; on the real kernel.
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Output};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::Need::*;
+use common::*;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
+
+/// For scripts: binds the namespace of the process `$1` to the path `$2`, and
+/// opens that as descriptor 9.
+const OPEN_THROUGH_MOUNT: &str =
+    "touch \"$2\"; mount -c --bind /proc/$1/ns/pid \"$2\"; exec 9<\"$2\"; ";
+
+/// Runs a command, which has some seconds.
+fn within_seconds(mut command: Command) -> Option<Output> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(run(&mut command)));
+    receiver.recv_timeout(Duration::from_secs(30)).ok()
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pidns"));
+    command.args(arguments);
+    command
+}
+
+#[test]
+fn a_descriptor_opened_through_a_bind_mount_holds_it_as_the_mount_does() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns").to_str().unwrap().to_owned();
+    let (nest, inits) = nest(1);
+    let id = namespace_of(inits[0]);
+    let script = format!("{OPEN_THROUGH_MOUNT} echo ready; exec sleep 600");
+    let init = inits[0].to_string();
+    let (holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
+    drop(nest);
+    until("the init is gone", || status(inits[0], "State").is_empty());
+    let link = link(format!("/proc/{}/fd/9", holder.pid()));
+    assert_eq!(link.as_deref(), Some(path.as_str()));
+    let document = Document::of(&[]);
+    let held = document.namespace(&id);
+    assert_eq!((held.state.as_str(), held.holders.len()), ("dead", 2), "{held:?}");
+    assert_eq!(held.holders[0], Holder::Fd { pid: holder.pid(), fd: 9 });
+    assert!(matches!(&held.holders[1], Holder::Mount { path: at, .. } if *at == path));
+}
+
+#[test]
+fn it_still_does_when_nothing_is_mounted_any_more() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns").to_str().unwrap().to_owned();
+    let (nest, inits) = nest(1);
+    let id = namespace_of(inits[0]);
+    let script = format!("{OPEN_THROUGH_MOUNT} umount -l \"$2\"; echo ready; exec sleep 600");
+    let init = inits[0].to_string();
+    let (holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
+    drop(nest);
+    until("the init is gone", || status(inits[0], "State").is_empty());
+    assert_eq!(link(format!("/proc/{}/fd/9", holder.pid())).as_deref(), Some("/"));
+    let document = Document::of(&[]);
+    assert!(document.complete, "{:?}", document.diagnostics);
+    let held = document.namespace(&id);
+    assert_eq!((held.state.as_str(), held.evidence.as_str()), ("dead", "kernel"));
+    assert_eq!(held.parent, document.procfs.namespace);
+    assert_eq!(held.holders, [Holder::Fd { pid: holder.pid(), fd: 9 }]);
+    // A namespace of another kind, opened in the same way, is none.
+    assert_eq!(document.namespaces.len(), 2);
+}
+
+#[test]
+fn a_namespace_of_another_kind_behind_a_bind_mount_is_no_pid_namespace() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns").to_str().unwrap().to_owned();
+    let script = "touch \"$1\"; n=10; for kind in net user uts; do \
+         mount -c --bind /proc/self/ns/$kind \"$1\"; eval \"exec $n<\\\"\\$1\\\"\"; n=$((n + 1)); \
+         umount -l \"$1\"; done; echo ready; exec sleep 600";
+    let (holder, _) = start_command(&mut in_mount_namespace(script, &[&path]));
+    assert_eq!(link(format!("/proc/{}/fd/12", holder.pid())).as_deref(), Some("/"));
+    let document = Document::of(&[]);
+    assert!(document.complete, "{:?}", document.diagnostics);
+    assert_eq!(document.namespaces.len(), 1, "{:?}", document.namespaces);
+    for arguments in [["--root", "/proc/self/ns/net"], ["--root", "/proc/self/ns/user"]] {
+        let output = pidns(&arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.ends_with(": not a PID namespace\n"), "{error}");
+    }
+}
+
+/// A process whose descriptors 50 to 57 lead to dead namespaces one moment and
+/// to a file, which it need not be able to open, the next.
+const SWAPPER: &str = "
+import ctypes, os, sys
+dead = []
+for i in range(8):
+    ready, done = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        ctypes.CDLL(None).unshare(0x20000000)
+        init = os.fork()
+        if init == 0:
+            os.read(done[0], 1)
+            os._exit(0)
+        os.write(ready[1], str(init).encode())
+        os.waitpid(init, 0)
+        os._exit(0)
+    init = os.read(ready[0], 16).decode()
+    dead.append(os.open('/proc/' + init + '/ns/pid', os.O_RDONLY))
+    os.write(done[1], b'x')
+    os.waitpid(child, 0)
+    for end in ready + done:
+        os.close(end)
+other = os.open(sys.argv[1], os.O_PATH)
+is_ready = False
+while True:
+    for i, namespace in enumerate(dead):
+        os.dup2(namespace, 50 + i)
+        for _ in range(20):
+            pass
+        os.dup2(other, 50 + i)
+    if not is_ready:
+        is_ready = True
+        print('ready', flush=True)
+";
+
+#[test]
+fn what_a_descriptor_becomes_meanwhile_is_neither_opened_nor_missed() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    // Waits until somebody opens it to read.
+    let (sender, opened) = mpsc::channel();
+    let fifo = path.clone();
+    let waiting = thread::spawn(move || {
+        let mut fifo = OpenOptions::new().write(true).open(fifo).unwrap();
+        sender.send(()).unwrap();
+        fifo.write_all(b"x").unwrap();
+    });
+    let mut command = Command::new("python3");
+    let (swapper, _) = start_command(command.args(["-c", SWAPPER, path.to_str().unwrap()]));
+    let at = format!("/proc/{}/fd/50", swapper.pid());
+    for _ in 0..60 {
+        let document = Document::of(&[]);
+        assert!(document.complete, "{:?}", document.diagnostics);
+        assert_eq!(document.roots.len(), 1, "{:?}", document.namespaces);
+        // Named by a path it is swapped no less.
+        let output = pidns(&["--root", &at, "-q"]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        let is_there = output.status.success();
+        assert!(is_there || error.ends_with(": not a PID namespace\n"), "{error}");
+    }
+    assert_eq!(opened.try_recv(), Err(mpsc::TryRecvError::Empty), "the FIFO was opened");
+    drop(swapper);
+    File::open(&path).unwrap().read_exact(&mut [0]).unwrap();
+    waiting.join().unwrap();
+}
+
+/// A FUSE file system at the path given that answers nothing once it is mounted.
+const MUTE_FUSE: &str = "
+import ctypes, os, signal, struct, sys
+device = os.open('/dev/fuse', os.O_RDWR)
+options = f'fd={device},rootmode=40000,user_id=0,group_id=0,allow_other'.encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b'mute', sys.argv[1].encode(), b'fuse', 0, options):
+    sys.exit(os.strerror(ctypes.get_errno()))
+unique = struct.unpack('IIQ', os.read(device, 65536)[:16])[2]
+answer = struct.pack('IIIIHHIIHH8I', 7, 31, 65536, 0, 0, 0, 65536, 1, 0, 0, *[0] * 8)
+os.write(device, struct.pack('IiQ', 16 + len(answer), 0, unique) + answer)
+os.dup2(os.open(sys.argv[1], os.O_PATH), 50)
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_file_system_that_does_not_answer_is_not_asked() {
+    needs!(HostRoot, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    // In a mount namespace of its own, so that nobody else comes across it.
+    let mut command = Command::new("unshare");
+    let script = ["-m", "--propagation", "private", "python3", "-c", MUTE_FUSE, path];
+    let (holder, _) = start_command(command.args(script));
+    let at = format!("/proc/{}/fd/50", holder.pid());
+    let scan = within_seconds(program(&["-q", "-f", "json", "--search", "all"]));
+    let by_path = within_seconds(program(&["--root", &at]));
+    let translation = within_seconds(program(&["translate", "1", "--from", &at]));
+    // Whoever still waits is told that the file system is no more.
+    drop(holder);
+    let document = Document::read(&stdout(&scan.expect("the scan ends")));
+    assert!(document.find_process(std::process::id()).is_some());
+    for output in [by_path, translation] {
+        let output = output.expect("the look at a path ends");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.ends_with(": not a PID namespace\n"), "{error}");
+    }
+}
+
+#[test]
+fn with_too_few_descriptors_no_process_is_left_out() {
+    needs!(NamespaceOfItsOwn);
+    const NAMESPACES: usize = 200;
+    let _farm = farm(NAMESPACES, 1);
+    let truth = truth();
+    let script = "ulimit -n 128; exec \"$0\" -q -f json";
+    let output = run(Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_pidns")]));
+    let document = Document::read(&stdout(&output));
+    for (&pid, (namespace, _)) in &truth {
+        if comm(pid) == "sleep" {
+            let process = document.process(pid);
+            assert_eq!(process.namespace.as_ref(), Some(namespace), "{process:?}");
+        }
+    }
+    let sleeping = document.processes.iter().filter(|process| process.comm == "sleep").count();
+    assert_eq!(sleeping, NAMESPACES);
+    // All below the one that they were made in, also those that are not open any more.
+    assert_eq!(document.roots.len(), 1, "{:?}", document.roots);
+    assert!(!document.complete);
+    let unopened = document.diagnostic("namespace-unopened").expect("it is said");
+    assert_eq!(unopened.errno.as_deref(), Some("EMFILE"));
+    assert!(unopened.pids.len() > 50, "{unopened:?}");
+    let codes: Vec<_> = document.diagnostics.iter().map(|it| it.code.as_str()).collect();
+    assert_eq!(codes, ["namespace-unopened"]);
+}
+
+#[test]
+fn a_table_that_threads_share_is_read_once() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let script = "
+import fcntl, os, resource, signal, sys, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+namespace = os.open('/proc/self/ns/pid', os.O_RDONLY)
+for _ in range(int(sys.argv[1]) - 1):
+    fcntl.fcntl(namespace, fcntl.F_DUPFD, 3)
+threading.stack_size(65536)
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=signal.pause, daemon=True).start()
+print('ready', flush=True)
+signal.pause()
+";
+    let mut command = Command::new("python3");
+    let (holder, _) = start_command(command.args(["-c", script, "2000", "500"]));
+    let start = Instant::now();
+    let document = Document::of(&["--search", "all"]);
+    let elapsed = start.elapsed();
+    let held = document.home(holder.pid());
+    let fds = held.holders.iter().filter(|it| matches!(it, Holder::Fd { .. })).count();
+    assert_eq!(fds, 2000);
+    // Read 500 times it takes some 5 s, on an idle machine.
+    assert!(elapsed < Duration::from_secs(3), "{elapsed:?}");
+}
+
+#[test]
+fn all_that_lsns_lists_is_there() {
+    needs!(NamespaceOfItsOwn, Program("lsns"));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns").to_str().unwrap().to_owned();
+    let (_nest, inits) = nest(3);
+    let (dead, dead_inits) = nest(1);
+    let script = format!("{OPEN_THROUGH_MOUNT} echo ready; exec sleep 600");
+    let init = dead_inits[0].to_string();
+    let (_holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
+    drop(dead);
+    until("the init is gone", || status(dead_inits[0], "State").is_empty());
+    let listed = stdout(&run(Command::new("lsns").args(["-t", "pid", "-n", "-r", "-o", "NS"])));
+    let document = Document::of(&[]);
+    let listed: Vec<_> = listed.lines().map(|inode| format!("pid:[{inode}]")).collect();
+    assert!(listed.contains(&namespace_of(inits[2])), "{listed:?}");
+    for id in listed {
+        assert!(document.find_namespace(&id).is_some(), "{id} is missing");
+    }
+}
+
+#[test]
+fn a_process_that_executes_from_another_thread_is_read_all_the_same() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (nest, inits) = nest(1);
+    let namespace = format!("/proc/{}/ns/pid", inits[0]);
+    let id = namespace_of(inits[0]);
+    // Its other thread takes the place of the leader again and again.
+    let script = "
+import os, sys, threading
+fd = int(sys.argv[2]) if len(sys.argv) > 2 else os.open(sys.argv[1], os.O_RDONLY)
+os.set_inheritable(fd, True)
+if len(sys.argv) == 2:
+    print('ready', flush=True)
+arguments = ['python3', '-S', '-E', '-c', os.environ['SCRIPT'], sys.argv[1], str(fd)]
+threading.Thread(target=os.execvp, args=('python3', arguments)).start()
+threading.Event().wait()
+";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, &namespace]).env("SCRIPT", script);
+    let (holder, _) = start_command(&mut command);
+    drop(nest);
+    until("the init is gone", || status(inits[0], "State").is_empty());
+    for _ in 0..40 {
+        let document = Document::of(&[]);
+        assert!(document.complete, "{:?}", document.diagnostics);
+        let holders = &document.namespace(&id).holders;
+        assert!(matches!(holders[..], [Holder::Fd { pid, .. }] if pid == holder.pid()));
+    }
+    kill(holder.pid(), Signal::KILL);
+}
