@@ -186,7 +186,7 @@ signal.pause()
 
 #[test]
 fn a_file_system_that_does_not_answer_is_not_asked() {
-    needs!(HostRoot, Program("python3"));
+    needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     // In a mount namespace of its own, so that nobody else comes across it.
