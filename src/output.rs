@@ -83,9 +83,13 @@ pub fn is_colored(choice: ColorChoice) -> bool {
 /// One line on standard error, whatever is in the message.
 pub fn warn(message: impl fmt::Display) {
     // In one piece, so that lines of other programs do not come between.
-    let line = format!("pidns: {}\n", Sanitized(message));
+    warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
+}
+
+/// A text on standard error that is ready, such as a report of several lines.
+pub fn warn_in_full(text: &[u8]) {
     // Nothing is left to do where standard error is gone.
-    let _ = Unbuffered::new(io::stderr().as_fd()).write_all(line.as_bytes());
+    let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
 /// A standard descriptor without the buffer of the standard library, which goes

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
 use clap::ValueEnum;
@@ -126,9 +127,88 @@ fn a_file_that_may_not_grow_is_trouble_and_no_signal() {
 }
 
 #[test]
+fn a_closed_standard_output_is_trouble() {
+    for arguments in all_outputs() {
+        let output = shell("exec \"$@\" >&-", &arguments);
+        let expected = not_written("Bad file descriptor (os error 9)");
+        assert_eq!(result(&output), expected, "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_standard_output_that_was_opened_for_reading_is_trouble() {
     let output = shell("exec \"$@\" > /dev/null 1< /dev/null", &["schema"]);
     assert_eq!(result(&output), not_written("Bad file descriptor (os error 9)"));
+}
+
+#[test]
+fn output_that_is_thrown_away_is_no_trouble() {
+    // daemon(3) and Python open /dev/null for reading and writing.
+    for redirection in ["> /dev/null", "1<> /dev/null", "<> /dev/null 1>&0 2>&0"] {
+        for arguments in all_outputs() {
+            let output = shell(&format!("exec \"$@\" {redirection}"), &arguments);
+            assert_eq!(result(&output), succeeded(), "{redirection} {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn any_standard_descriptors_may_be_closed() {
+    let live = &["-q", "--search", "processes"][..];
+    let (version, wrong) = (&["--version"][..], &["--frobnicate"][..]);
+    for closed in ["<&-", ">&-", "2>&-", "<&- >&-", "<&- 2>&-", ">&- 2>&-", "<&- >&- 2>&-"] {
+        for arguments in [live, version, wrong] {
+            let output = shell(&format!("exec \"$@\" {closed}"), arguments);
+            let stdout_closed = closed.split(' ').any(|it| it == ">&-");
+            let fails = stdout_closed || arguments == wrong;
+            let (status, stderr) = result(&output);
+            assert_eq!(status, Some(if fails { 2 } else { 0 }), "{arguments:?} {closed}");
+            assert_eq!(output.stdout.is_empty(), fails, "{arguments:?} {closed}");
+            let lines = usize::from(fails && !closed.contains("2>&-"));
+            assert_eq!(stderr.lines().count(), lines, "{arguments:?} {closed}: {stderr}");
+        }
+    }
+    let output = shell("exec \"$@\" <&-", &["-i", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn descriptors_closed_without_a_dev_null_are_no_abort() {
+    needs!(Namespaces);
+    for (closed, status) in
+        [("", 0), ("<&-", 0), ("2>&-", 0), (">&-", 2), ("<&- 2>&-", 0), ("<&- >&- 2>&-", 2)]
+    {
+        for arguments in ["--version", "-q --search processes"] {
+            let script = format!("mount -t tmpfs none /dev && exec \"$1\" {arguments} {closed}");
+            let output = run(&mut in_mount_namespace(&script, &[PIDNS]));
+            assert_eq!(output.status.code(), Some(status), "{arguments} {closed}: {output:?}");
+            assert_eq!(output.stdout.is_empty(), status != 0, "{arguments} {closed}");
+        }
+    }
+}
+
+#[test]
+fn a_stack_of_16_kib_is_enough() {
+    for arguments in all_outputs().chain([vec!["--frobnicate".to_owned()]]) {
+        let mut command = Command::new("bash");
+        // The environment is on the stack, too.
+        command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
+        let output = run(command.args(&arguments));
+        assert_eq!(output.status.signal(), None, "{arguments:?}: {output:?}");
+        let expected = pidns(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(output.status, expected.status, "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_command_gets_its_signals_where_the_stack_is_small() {
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut command = Command::new("bash");
+    command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
+    let (mut running, _) = start_command(command.args(["run", "--", "bash", "-c", script]));
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(7));
 }
 
 /// A program whose standard output (`to` is 1) or standard error (2) is a
