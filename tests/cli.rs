@@ -220,6 +220,7 @@ fn the_manual_page_is_one_and_names_every_option() {
         "COMMANDS",
         "EXIT STATUS",
         "EXAMPLES",
+        "SECURITY",
         "SEE ALSO",
     ] {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");
