@@ -2,11 +2,13 @@
 //! them, and nothing here knows what is written.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anstream::{AutoStream, ColorChoice};
+use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::emit::Sanitized;
 use crate::error::Error;
@@ -27,12 +29,19 @@ pub enum Outcome {
 /// # Errors
 /// Standard output does not take it, other than by a closed pipe.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
-    // A descriptor of its own goes around the line buffer of `io::Stdout`.
-    outcome(io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| {
-        let mut out = BufWriter::with_capacity(64 * 1024, File::from(stdout));
-        emit(&mut out)?;
-        out.flush()
-    }))
+    let stdout = io::stdout();
+    let mut out = BufWriter::with_capacity(64 * 1024, Unbuffered::new(stdout.as_fd()));
+    match emit(&mut out).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Outcome::Taken),
+        Err(error) => {
+            // What is left in the buffer would be written once more on drop.
+            let _ = out.into_parts();
+            match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
+                _ => Err(Error::Write(error)),
+            }
+        }
+    }
 }
 
 /// Writes a text that is ready to standard output.
@@ -49,7 +58,9 @@ pub fn print(text: &[u8]) -> Result<Exit, Error> {
 /// # Errors
 /// Standard output does not take it, as with [`write()`].
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
-    outcome(AutoStream::auto(io::stdout()).write_all(text.as_bytes())).map(|_| Exit::Success)
+    let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
+    out.write_all(text.as_bytes()).map_err(Error::Write)?;
+    print(&out.into_inner())
 }
 
 /// Whether standard output is a terminal.
@@ -71,15 +82,55 @@ pub fn is_colored(choice: ColorChoice) -> bool {
 
 /// One line on standard error, whatever is in the message.
 pub fn warn(message: impl fmt::Display) {
-    // Nothing is left to do where standard error is gone.
-    let _ = writeln!(io::stderr(), "pidns: {}", Sanitized(message));
+    // In one piece, so that lines of other programs do not come between.
+    warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
 }
 
-/// A closed pipe is no trouble.
-fn outcome(written: io::Result<()>) -> Result<Outcome, Error> {
-    match written {
-        Ok(()) => Ok(Outcome::Taken),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
-        Err(error) => Err(Error::Write(error)),
+/// A text on standard error that is ready, such as a report of several lines.
+pub fn warn_in_full(text: &[u8]) {
+    // Nothing is left to do where standard error is gone.
+    let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
+}
+
+/// A standard descriptor without the buffer of the standard library, which goes
+/// by lines and takes a closed descriptor for one that takes everything.
+struct Unbuffered<'fd>(BorrowedFd<'fd>);
+
+impl<'fd> Unbuffered<'fd> {
+    /// From here on a file that may not grow (`RLIMIT_FSIZE`) is an error of
+    /// `write(2)`, `EFBIG`. Beside that the kernel sends SIGXFSZ to the thread
+    /// that writes, and its default action would end the program without a
+    /// word; blocked, it stays pending. Programs that are started from here get
+    /// an empty mask of blocked signals from the standard library.
+    fn new(fd: BorrowedFd<'fd>) -> Self {
+        // Only an invalid argument could fail, and there is none.
+        let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+        Self(fd)
+    }
+
+    /// Waits until there is room again.
+    fn wait(&self) -> io::Result<()> {
+        match poll(&mut [PollFd::from_borrowed_fd(self.0, PollFlags::OUT)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Write for Unbuffered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::io::write(self.0, bytes) {
+                // Whoever shares the open file made it non-blocking (O_NONBLOCK),
+                // such as the program at the other end of a terminal or a socket.
+                // It is full for now; a reader that has gone wakes the wait, too.
+                Err(Errno::AGAIN) => self.wait()?,
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -3,8 +3,8 @@
 
 mod common;
 
-use std::fs::{File, OpenOptions};
-use std::process::{Command, Stdio};
+use std::fs::File;
+use std::process::Command;
 
 use clap::ValueEnum as _;
 use common::Need::*;
@@ -15,15 +15,6 @@ use pidns::emit::Format;
 /// The names of all formats.
 fn formats() -> impl Iterator<Item = String> {
     Format::ALL.iter().filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()))
-}
-
-fn owned(arguments: &[&str]) -> Vec<String> {
-    arguments.iter().map(|&argument| argument.to_owned()).collect()
-}
-
-/// Arguments that ask for each of the formats.
-fn in_every_format(arguments: &[&str]) -> impl Iterator<Item = Vec<String>> {
-    formats().map(move |format| [owned(arguments), vec!["-f".to_owned(), format]].concat())
 }
 
 /// The one line on standard error of a run that must fail with `status` and
@@ -134,55 +125,6 @@ fn a_procfs_that_is_none_gets_one_line_and_status_2() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_trouble() {
-    let others = [
-        &["-q"][..],
-        &["--strict"],
-        &["schema"],
-        &["man"],
-        &["--help"],
-        &["completions", "zsh"],
-        &["translate", "1"],
-    ];
-    for arguments in in_every_format(&["-q"]).chain(others.map(owned)) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = Command::new(PIDNS)
-            .args(&arguments)
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
-    }
-}
-
-#[test]
-fn a_full_disk_is() {
-    let others = [&["-q"][..], &["schema"], &["--help"], &["translate", "1"]];
-    for arguments in in_every_format(&["-q"]).chain(others.map(owned)) {
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let output = Command::new(PIDNS).args(&arguments).stdout(full).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert_eq!(
-            String::from_utf8_lossy(&output.stderr),
-            "pidns: cannot write the output: No space left on device (os error 28)\n",
-            "{arguments:?}"
-        );
-    }
-}
-
-#[test]
-fn a_standard_error_that_is_full_changes_nothing() {
-    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = Command::new(PIDNS).args(["-f", "json"]).stderr(full()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    let output = Command::new(PIDNS).arg("--frobnicate").stderr(full()).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-}
-
-#[test]
 fn warnings_are_one_line_and_quiet_takes_them_away() {
     let output = pidns(&[]);
     assert_eq!(output.status.code(), Some(0));
@@ -278,6 +220,7 @@ fn the_manual_page_is_one_and_names_every_option() {
         "COMMANDS",
         "EXIT STATUS",
         "EXAMPLES",
+        "SECURITY",
         "SEE ALSO",
     ] {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");

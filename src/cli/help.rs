@@ -83,6 +83,23 @@ pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
     ("3", "with --strict: the view is incomplete"),
 ];
 
+/// What the manual page says on security, a paragraph each.
+pub(super) const SECURITY: &[&str] = &[
+    "pidns acts as the user who runs it, and a scan changes nothing. It reads files of the \
+     procfs alone, without leaving its mount. What descriptors, links and bind mounts lead to is \
+     opened as a path (O_PATH), and for reading only when it is known to be on nsfs, the file \
+     system of namespaces. Namespaces are asked by ioctl_nsfs(2), and mount namespaces listed by \
+     listmount(2) or entered by a thread that then ends. User names come from the name service. \
+     pidns run also starts the command that it is given, and signals it.",
+    "Other users can cause gaps in a view, which are said (\"complete\", \"diagnostics\", \
+     --strict), and choose names, which are made safe for terminals. A container's name comes from \
+     a cgroup path: it is for people, and nothing to base a permission on. What --procfs of a \
+     container shows is up to who administers it. Other users cannot make pidns open a file, FIFO \
+     or device, or wait for a file system that does not answer.",
+    "Documents for --input are not trusted, and limited in size; nothing in them is executed, \
+     opened or looked up. Documents may hold secrets, such as arguments of processes.",
+];
+
 /// What stands below the options.
 pub(super) fn after_help() -> String {
     let mut help = "Examples:\n".to_owned();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::CommandFactory as _;
 
 use super::Cli;
-use super::help::{EXAMPLES, EXIT_STATUS};
+use super::help::{EXAMPLES, EXIT_STATUS, SECURITY};
 
 /// Writes the manual page, in roff.
 ///
@@ -48,6 +48,10 @@ pub fn man(page: &mut dyn Write) -> io::Result<()> {
     more.control("SH", ["EXAMPLES"]);
     for (what, command) in EXAMPLES {
         more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
+    }
+    more.control("SH", ["SECURITY"]);
+    for paragraph in SECURITY {
+        more.control("PP", []).text([roman(*paragraph)]);
     }
     more.control("SH", ["SEE ALSO"]);
     more.text([roman(

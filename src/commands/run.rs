@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -75,10 +75,10 @@ fn report(
     let style = Style { pretty: true, ..Style::default() };
     if report.leftovers.is_some() && !arguments.quiet {
         // Written in one piece, so that lines of what is left do not come
-        // between. Nothing is left to do where standard error is gone.
+        // between.
         let mut text = Vec::new();
         let _ = ReportFormat::Text.emit(&report, style, &mut text);
-        let _ = io::stderr().write_all(&text);
+        output::warn_in_full(&text);
     }
     if let Some((file, path)) = file {
         let mut out = BufWriter::new(file);
