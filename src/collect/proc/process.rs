@@ -97,7 +97,12 @@ impl<'a> Worker<'a> {
         // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
-        let (mut status, link) = self.status_and_link(&status_file, &mut dir)?;
+        let (mut status, mut link) = self.status_and_link(&status_file, &mut dir)?;
+        if status.nspid.is_empty() {
+            // A leader whose place another thread takes by `execve(2)` has no
+            // numbers any more for a moment, nor has a process that is reaped.
+            (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        }
         if status.nspid.is_empty() {
             status.nspid = nspid_of_member(pid, self.scan.namespace, link);
         }
