@@ -295,9 +295,11 @@ pub(super) struct Process<'a> {
 pub(super) struct Diagnostic {
     /// What it is, for programs. In 1.0: processes-hidden, process-unreadable,
     /// nspid-unavailable, namespace-unreadable, namespace-unopened,
-    /// parent-unreadable, parents-inferred, parents-unknown,
+    /// parent-unreadable, owner-unreadable, owner-uid-unreadable,
+    /// ns-id-unreadable, parents-inferred, parents-unknown,
     /// processes-ambiguous, nascent-unreadable, fds-unreadable,
-    /// mounts-unreadable, state-unproved, init-blocked. May grow.
+    /// mounts-unreadable, state-unproved, init-blocked, init-does-not-reap.
+    /// May grow.
     pub(super) code: Code,
     /// How much it matters.
     pub(super) severity: Word<model::Severity>,

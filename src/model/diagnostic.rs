@@ -58,6 +58,7 @@ enum Counted {
     Processes,
     Namespaces,
     TerminatedInits,
+    Inits,
 }
 
 impl Counted {
@@ -66,6 +67,7 @@ impl Counted {
             Self::Processes => ("process", "processes"),
             Self::Namespaces => ("namespace", "namespaces"),
             Self::TerminatedInits => ("terminated init", "terminated inits"),
+            Self::Inits => ("init", "inits"),
         };
         format!("{count} {}", if count == 1 { one } else { many })
     }
@@ -158,8 +160,8 @@ diagnostic_codes! {
         message: "cannot open a namespace that {} told of, so its parent and owner are unknown",
         advice: Advice::None,
     }
-    /// A parent that the kernel did not name, for another reason than being
-    /// out of sight.
+    /// A parent that the kernel did not name, for another reason than that
+    /// there is none in the viewer's own namespace.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -169,6 +171,37 @@ diagnostic_codes! {
         message: "cannot ask for the parents of {}",
         advice: Advice::None,
     }
+    /// An owner that the kernel did not name, for another reason than being
+    /// out of reach.
+    OwnerUnreadable {
+        name: "owner-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "cannot ask for the owners of {}",
+        advice: Advice::None,
+    }
+    /// An owner whose UID the kernel did not tell.
+    OwnerUidUnreadable {
+        name: "owner-uid-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "cannot ask for the UIDs of the owners of {}",
+        advice: Advice::None,
+    }
+    /// The 64-bit number of a namespace that the kernel did not tell.
+    NsIdUnreadable {
+        name: "ns-id-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "cannot ask for the 64-bit numbers (ns_id) of {}",
+        advice: Advice::None,
+    }
     /// Parents that were concluded.
     ParentsInferred {
         name: "parents-inferred",
@@ -176,8 +209,8 @@ diagnostic_codes! {
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "the parents of {} are inferred, as the kernel names none outside the viewer's own",
-        advice: Advice::Text("run in the namespace of that /proc, or above, to be told"),
+        message: "the parents of {} are inferred, as the kernel did not name them here",
+        advice: Advice::Text("run on the host, or in the namespace of that /proc, to be told"),
     }
     /// Parents that could not even be concluded.
     ParentsUnknown {
@@ -230,17 +263,16 @@ diagnostic_codes! {
         message: "cannot search the mounts of {}",
         advice: Advice::None,
     }
-    /// A namespace of which it could not be proved whether its init is gone.
+    /// A namespace whose state is unknown: of its init it could neither be
+    /// proved that it lives, nor that it has terminated, nor that there was none.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot prove whether the inits of {} are gone",
-        advice: Advice::Text(
-            "it is shown as live; run as root of the host, on the host's /proc, to be told",
-        ),
+        message: "cannot prove whether the inits of {} live",
+        advice: Advice::Text("run as root of the host, on the host's /proc, to be told"),
     }
     /// An init that has terminated and cannot go, as a process in its
     /// namespace is not reaped by its parent outside or sleeps uninterruptibly.
@@ -252,6 +284,16 @@ diagnostic_codes! {
         counted: Counted::TerminatedInits,
         message: "{} cannot end",
         advice: Advice::None,
+    }
+    /// A living init whose children stay zombies, as it does not wait for them.
+    InitDoesNotReap {
+        name: "init-does-not-reap",
+        severity: Severity::Warning,
+        is_gap: false,
+        hides: Hides::Nothing,
+        counted: Counted::Inits,
+        message: "{} do not reap their children",
+        advice: Advice::Text("run it under an init that does, such as tini or docker run --init"),
     }
 }
 

@@ -32,6 +32,9 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 
+use super::describe::RefusedParents;
+use rustix::io::Errno;
+
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{
@@ -48,6 +51,8 @@ pub struct Known<'a> {
     pub terminated: &'a HashSet<Pid>,
     /// Whether no process is hidden, so that an init that was not seen has vanished.
     pub all_seen: bool,
+    /// Namespaces whose parents the kernel refused to name.
+    pub refused_parents: &'a RefusedParents,
     /// Whether a process is still there, after all were read. The kernel keeps
     /// an init until every other process of its namespace has gone. So if a
     /// member is still there, its init did not vanish during the scan.
@@ -490,6 +495,12 @@ impl<'a> Groups<'a> {
                 if id.inode().is_some() {
                     log.note(DiagnosticCode::ParentsInferred, None, None);
                 }
+                continue;
+            }
+            let refused = known.refused_parents;
+            let is_refused = id.inode().is_some_and(|inode| refused.inodes.contains(&inode));
+            if is_refused && (refused.is_certain || level.is_none()) {
+                log.note(DiagnosticCode::ParentUnreadable, Some(Errno::PERM), None);
             } else if level.is_some() {
                 log.note(DiagnosticCode::ParentsUnknown, None, None);
             }
@@ -509,7 +520,7 @@ fn unread(id: NamespaceId) -> Namespace {
         device: None,
         ns_id: None,
         parent: None,
-        state: NamespaceState::Live,
+        state: NamespaceState::Unknown,
         init: None,
         member_count: None,
         owner: None,

@@ -6,8 +6,9 @@
 //! - `infer` places what may not be read
 //! - `containers` cgroups to containers
 //! - `vanished` leaves out what went away meanwhile
-//! - `state` live, dead or nascent
-//! - `blockers` what keeps a terminated init from going
+//! - `state` live, dead or nascent, or unknown
+//! - `blockers` what keeps a terminated init from going; `zombies` what living
+//!   inits do not reap
 //! - `users` names of users
 
 mod blockers;
@@ -17,6 +18,7 @@ mod infer;
 mod state;
 mod users;
 mod vanished;
+mod zombies;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -34,7 +36,13 @@ pub fn assemble(
     let Discovery { mut processes, mut log, .. } = discovery;
     let mut registered = registry.into_registered();
     let parents = registry::climb(&mut registered);
-    let mut namespaces = describe::describe(&registered, &parents, &mut log);
+    let viewer = describe::Viewer {
+        namespace: discovery.viewer_namespace,
+        is_in_own_proc: discovery.procfs.own,
+        may_trace_all: discovery.viewer_may_trace_all,
+    };
+    let refused = describe::refused_parents(&parents, &viewer);
+    let mut namespaces = describe::describe(&registered, &parents, &viewer, &mut log);
     describe::place_inits(source, &registered, &mut processes);
 
     let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
@@ -43,6 +51,7 @@ pub fn assemble(
         leaders: &discovery.leaders,
         terminated: &discovery.terminated,
         all_seen: !log.hides_inits(),
+        refused_parents: &refused,
         is_there: &|process| source.is_there(process),
     };
     let mount = infer::infer(&mut processes, &mut namespaces, &known, &mut log);
@@ -55,11 +64,16 @@ pub fn assemble(
         source,
         mount,
         registered: &registered,
+        processes: &processes,
         terminated: &discovery.terminated,
+        undecided: &discovery.undecided,
     };
-    state::determine_states(&mut namespaces, &inputs, &mut log);
+    let without_init = state::determine_states(&mut namespaces, &inputs, log.hides_inits());
+    vanished::leave_out_members(&without_init, &mut namespaces, &mut processes);
+    state::note_unproved(&namespaces, &mut log);
     blockers::find_blockers(&mut namespaces, &processes);
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
+    zombies::note_inits_that_do_not_reap(source, &namespaces, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
     // How to see what was refused.
@@ -127,6 +141,7 @@ mod tests {
     use rustix::io::{Errno, Result as SysResult};
 
     use super::*;
+    use crate::collect::discovery::{InitNow, ListedInit};
     use crate::collect::error::Error;
     use crate::collect::log::DiagnosticLog;
     use crate::collect::nsfs::NamespaceFd;
@@ -153,8 +168,20 @@ mod tests {
             Err(Errno::NOTTY)
         }
 
+        fn is_zombie(&self, _: &Process) -> bool {
+            false
+        }
+
         fn had_init(&self, _: &NamespaceFd) -> Option<bool> {
             None
+        }
+
+        fn init_now(&self, _: &NamespaceFd) -> InitNow {
+            InitNow::Unknown
+        }
+
+        fn list_inits(&self) -> SysResult<Vec<ListedInit>> {
+            Err(Errno::NOTSUP)
         }
     }
 
@@ -173,11 +200,13 @@ mod tests {
             procfs: Procfs { path: "/elsewhere".to_owned(), own: false, namespace: None },
             searched: BTreeSet::from([SearchScope::Processes]),
             host: Host::default(),
+            viewer_namespace: None,
             viewer_may_trace_all: false,
             processes,
             leaders: HashMap::new(),
             cgroups: HashMap::from([(pid(6), b"0::/lxc.payload.web\n".to_vec())]),
             terminated: HashSet::from([pid(6)]),
+            undecided: HashSet::new(),
             holders: vec![(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 })],
             log: DiagnosticLog::default(),
         };

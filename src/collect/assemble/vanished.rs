@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Lineage, Namespace, Process};
+use crate::model::{Holder, Lineage, Namespace, NamespaceId, Process};
 
 /// Leaves out namespaces without a member, a holder, or a namespace below that
 /// has one. Whatever led to them has vanished during the scan, and only
@@ -27,6 +27,36 @@ pub fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]
         }
     }
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
+}
+
+/// Leaves out the members of namespaces that have none any more: they have
+/// vanished since they were read, with whatever they held.
+pub fn leave_out_members(
+    without_members: &HashSet<NamespaceId>,
+    namespaces: &mut Vec<Namespace>,
+    processes: &mut Vec<Process>,
+) {
+    if without_members.is_empty() {
+        return;
+    }
+    let mut vanished = HashSet::new();
+    processes.retain(|process| {
+        let is_left = process.namespace.is_none_or(|id| !without_members.contains(&id));
+        if !is_left {
+            vanished.insert(process.pid);
+        }
+        is_left
+    });
+    if vanished.is_empty() {
+        return;
+    }
+    for namespace in namespaces.iter_mut() {
+        namespace.holders.retain(|holder| match holder {
+            Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => !vanished.contains(pid),
+            Holder::Mount { .. } => true,
+        });
+    }
+    leave_out_vanished(namespaces, processes);
 }
 
 #[cfg(test)]
@@ -76,6 +106,25 @@ mod tests {
                 return shown.into_iter().map(NamespaceId::Inode).collect();
             }
         }
+    }
+
+    #[test]
+    fn members_go_with_what_they_held_and_what_was_left_of_their_namespace() {
+        let pid = |raw| Pid::new(raw).unwrap();
+        let fd = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
+        let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
+        namespaces.push(namespace(4, Some(1)));
+        namespaces[0].init = Some(Pid::INIT);
+        // The member of 2 alone holds 3; another process holds 4.
+        namespaces[2].holders = vec![fd(7)];
+        namespaces[3].holders = vec![fd(5), fd(7)];
+        let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];
+        let without_members = [2, 4].map(NamespaceId::Inode).into();
+        leave_out_members(&without_members, &mut namespaces, &mut processes);
+        assert_eq!(processes, [process(&[5], Some(1))]);
+        let ids: Vec<_> = namespaces.iter().map(|it| it.id).collect();
+        assert_eq!(ids, [1, 4].map(NamespaceId::Inode));
+        assert_eq!(namespaces[1].holders, [fd(5)]);
     }
 
     proptest! {

@@ -23,6 +23,7 @@ pub struct Findings {
     pub leaders: HashMap<Pid, Leaders>,
     pub cgroups: HashMap<Pid, Vec<u8>>,
     pub terminated: HashSet<Pid>,
+    pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
     /// Who can read the mount table of each mount namespace.
     pub readers: MountTableReaders,
@@ -39,6 +40,7 @@ impl Findings {
         self.leaders.extend(other.leaders);
         self.cgroups.extend(other.cgroups);
         self.terminated.extend(other.terminated);
+        self.undecided.extend(other.undecided);
         self.holders.extend(other.holders);
         for (inode, readers) in other.readers {
             self.readers.entry(inode).or_default().extend(readers);

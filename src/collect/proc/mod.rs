@@ -4,7 +4,7 @@
 //! - `mount` whose /proc it is, and what it hides
 //! - `process_dir` the files of one process
 //! - `walk` threads, and batches of processes for them
-//! - `process` one process, wholly or not at all
+//! - `process` one process, wholly or not at all; `inits` whether an init lives
 //! - `holders` what a process holds: `children` for its children, `fds` open descriptors
 //! - `mounts` what bind mounts hold; `released` what holds nothing any more
 //! - `findings` what one thread of the walk gathers
@@ -15,6 +15,7 @@ pub mod descendants;
 mod fds;
 mod findings;
 mod holders;
+mod inits;
 pub mod mount;
 mod mounts;
 mod process;
@@ -30,19 +31,26 @@ use std::thread;
 use rustix::io::{Errno, Result as SysResult};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::discovery::{Discovery, Source};
+use super::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
 use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::registry::NamespaceRegistry;
-use super::sys::{namespace_link, read};
+use super::sys::{is_gone, namespace_link, read};
 use super::viewer;
-use crate::model::{self, Host, Pid, Process, SearchScope};
+use crate::model::{self, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 use mount::Procfs;
 use process::Scan;
+
+/// How often an init is asked for that ends just when it was named.
+const LOOKS: usize = 3;
 
 /// A mounted /proc as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
+    /// The viewer's own /proc, where the one that is read is another.
+    own: Option<Procfs>,
+    /// Inode of the viewer's namespace.
+    viewer_namespace: Option<u64>,
 }
 
 impl ProcSource {
@@ -51,7 +59,29 @@ impl ProcSource {
     /// # Errors
     /// It cannot be opened, or is no procfs.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self { procfs: Procfs::open(path)? })
+        let procfs = Procfs::open(path)?;
+        let own = if procfs.own { None } else { Procfs::open(Path::new("/proc")).ok() };
+        let own = own.filter(|own| own.own);
+        let shows_viewer = own.as_ref().unwrap_or(&procfs);
+        let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
+        Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
+    }
+
+    /// A /proc that speaks in the viewer's own numbers, as the kernel does when
+    /// it is asked.
+    fn own(&self) -> Option<&Procfs> {
+        if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
+    }
+
+    /// Whether a namespace is the viewer's own or below it, so that the viewer
+    /// has a number for each process in it.
+    fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
+        let Some(own) = self.viewer_namespace else { return false };
+        if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
+            return true;
+        }
+        let above = std::iter::successors(namespace.parent().ok(), |above| above.parent().ok());
+        above.take(MAX_LEVEL).any(|above| above.inode() == own)
     }
 
     fn host(&self) -> Host {
@@ -90,11 +120,13 @@ impl Source for ProcSource {
             },
             searched: search.clone(),
             host: self.host(),
+            viewer_namespace: self.viewer_namespace.map(NamespaceId::Inode),
             viewer_may_trace_all: viewer::may_trace_all(),
             processes: found.processes,
             leaders: found.leaders,
             cgroups: found.cgroups,
             terminated: found.terminated,
+            undecided: found.undecided,
             holders: found.holders,
             log: found.log,
         })
@@ -102,6 +134,10 @@ impl Source for ProcSource {
 
     fn is_there(&self, process: &Process) -> bool {
         process::is_there(&self.procfs, process)
+    }
+
+    fn is_zombie(&self, process: &Process) -> bool {
+        process::is_zombie(&self.procfs, process)
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
@@ -115,12 +151,13 @@ impl Source for ProcSource {
     /// namespace, makes no child, and looks. It takes `CAP_SYS_ADMIN` to enter.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
         // The thread looks at itself, which this /proc must show.
-        self.procfs.viewer?;
+        let procfs = self.own.as_ref().unwrap_or(&self.procfs);
+        procfs.viewer?;
         let look = || {
             let kind = Some(LinkNameSpaceType::ProcessID);
             move_into_link_name_space(namespace.as_fd(), kind).ok()?;
             let link = c"thread-self/ns/pid_for_children";
-            match namespace_link(self.procfs.fd(), link, "pid") {
+            match namespace_link(procfs.fd(), link, "pid") {
                 Ok(shown) => shown.map(|inode| inode == namespace.inode()),
                 Err(Errno::NOENT) => Some(false),
                 Err(_) => None,
@@ -130,5 +167,35 @@ impl Source for ProcSource {
             let looker = thread::Builder::new().spawn_scoped(scope, look).ok()?;
             looker.join().ok().flatten()
         })
+    }
+
+    fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
+        if self.viewer_namespace == Some(namespace.inode()) {
+            // pidns itself runs in it. Had its init terminated, the kernel
+            // would have killed pidns before.
+            return InitNow::Living;
+        }
+        let Some(own) = self.own() else { return InitNow::Unknown };
+        // An init may end just when it was named; it is then asked for anew.
+        for _ in 0..LOOKS {
+            let init = match namespace.tgid_from_pidns(Pid::INIT) {
+                Ok(init) => init,
+                Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
+                Err(_) => return InitNow::Unknown,
+            };
+            // A namespace has one init in its life. So if the kernel names that
+            // number before and after, one process had it all the while.
+            let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
+            match inits::look(own, init, is_init) {
+                Ok(now) => return now,
+                Err(errno) if is_gone(errno) => {}
+                Err(_) => return InitNow::Unknown,
+            }
+        }
+        InitNow::Unknown
+    }
+
+    fn list_inits(&self) -> SysResult<Vec<ListedInit>> {
+        inits::list(&self.procfs)
     }
 }

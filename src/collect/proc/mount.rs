@@ -51,15 +51,16 @@ impl Procfs {
         let mut buffer = Vec::new();
         let status = read(dir.as_fd(), c"self/status", &mut buffer)
             .map_or_else(|_| parse::Status::default(), |()| parse::status(&buffer));
-        let own = match status.nspid.len() {
-            // A kernel before 4.1 does not tell. That /proc/self is there then
-            // has to serve, though a /proc of an ancestor would show it, too.
-            0 => !buffer.is_empty(),
-            levels => levels == 1,
-        };
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
-        Ok(Self { path: path.to_owned(), own, viewer: viewer.and_then(Pid::new), dir })
+        let viewer = viewer.and_then(Pid::new);
+        let own = match status.nspid.len() {
+            // A kernel before 4.1 does not tell. The /proc of an ancestor shows
+            // the viewer, too, but by another number than its own.
+            0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
+            levels => levels == 1,
+        };
+        Ok(Self { path: path.to_owned(), own, viewer, dir })
     }
 
     /// Pins the viewer's namespace where this is its own /proc, whose

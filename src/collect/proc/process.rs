@@ -14,15 +14,17 @@ use rustix::io::Result as SysResult;
 
 use super::findings::Findings;
 use super::holders::HolderSearch;
+use super::inits;
 use super::mount::Procfs;
-use super::process_dir::{PAUSES, ProcessDir, for_each_task, still_there, task_is_exiting};
+use super::process_dir::{PAUSES, ProcessDir, still_there};
+use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
 use crate::collect::viewer;
-use crate::model::{DiagnosticCode, Evidence, NamespaceId, Pid, Process, SearchScope};
+use crate::model::{DiagnosticCode, Evidence, NamespaceId, Nspid, Pid, Process, SearchScope};
 
 /// What the threads of a walk share.
 #[derive(Clone, Copy)]
@@ -107,6 +109,14 @@ impl<'a> Worker<'a> {
             }
             std::thread::sleep(pause);
             (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        }
+        if status.nspid.is_empty() {
+            // A leader whose place another thread takes by `execve(2)` has no
+            // numbers any more for a moment, nor has a process that is reaped.
+            (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        }
+        if status.nspid.is_empty() {
+            status.nspid = nspid_of_member(pid, self.scan.namespace, link);
         }
         if status.nspid.is_empty() {
             self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
@@ -227,10 +237,7 @@ impl<'a> Worker<'a> {
     ) -> SysResult<()> {
         let (base, name) = dir.file(c"cgroup");
         let cgroup = read(base, name, &mut self.buffer).ok().map(|()| self.buffer.clone());
-        // The threads need a look only where the process may be on its way
-        // out: nothing else has no memory, but for kernel threads.
-        let may_be_exiting = !init.kernel_thread && (init.is_zombie() || !has_memory);
-        let is_terminated = may_be_exiting && all_threads_are_exiting(self.scan.procfs, init.pid);
+        let now = inits::life(self.scan.procfs, init, has_memory);
         // Both were read by path, and are this process's only if the PID still
         // is. While its namespace is pinned, a link that leads there proves
         // it: no other process can have become the init of that namespace.
@@ -238,7 +245,11 @@ impl<'a> Worker<'a> {
             still_there(status_file)?;
         }
         self.found.cgroups.extend(cgroup.map(|cgroup| (init.pid, cgroup)));
-        self.found.terminated.extend(is_terminated.then_some(init.pid));
+        match now {
+            InitNow::Terminated => self.found.terminated.insert(init.pid),
+            InitNow::Unknown => self.found.undecided.insert(init.pid),
+            InitNow::Living | InitNow::Absent => false,
+        };
         Ok(())
     }
 
@@ -278,28 +289,42 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Whether all threads of a process have exited or are exiting: a leader may
-/// do so long before the others, and an init lives as long as any of them.
-fn all_threads_are_exiting(procfs: &Procfs, pid: Pid) -> bool {
-    let mut all = true;
-    ProcessDir::open(procfs.fd(), pid)
-        .and_then(|dir| {
-            for_each_task(dir.as_fd(), |_, task| {
-                all &= task_is_exiting(task.as_fd()).is_ok_and(|exiting| exiting);
-            })
-        })
-        .is_ok_and(|()| all)
+/// The PIDs of a process where the kernel does not tell them (before Linux 4.1):
+/// a member of the namespace of /proc has one, under which /proc lists it.
+fn nspid_of_member(
+    pid: Pid,
+    mount: Option<NamespaceId>,
+    link: SysResult<Option<NamespaceId>>,
+) -> Nspid {
+    let is_member = mount.is_some() && link == Ok(mount);
+    is_member.then_some(pid).into_iter().collect()
 }
 
 /// Whether a process that was read is still there, with the same PIDs in every level.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
+    status_of(procfs, process).is_some()
+}
+
+/// Whether a process that was read is there and a zombie.
+pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
+    status_of(procfs, process).is_some_and(|status| matches!(status.state, 'Z' | 'X'))
+}
+
+/// The status of a process that was read, unless it is gone.
+fn status_of(procfs: &Procfs, process: &Process) -> Option<Status> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
     let (base, name) = dir.file(c"status");
-    read(base, name, &mut buffer).is_ok() && parse::status(&buffer).nspid == process.nspid
+    read(base, name, &mut buffer).ok()?;
+    let status = parse::status(&buffer);
+    // Without NSpid the one number is known that /proc itself lists.
+    let is_same =
+        status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
+    is_same.then_some(status)
 }
 
-fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
+/// A process, as its status describes it.
+pub fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
     // Before `Kthread` (Linux 6.8) a thread of the kernel was known as a child
     // of kthreadd, which is PID 2 and has no parent.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
@@ -323,5 +348,29 @@ fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process 
         kernel_thread,
         evidence: Evidence::Kernel,
         details: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn without_nspid_a_member_of_the_namespace_of_proc_has_the_pid_that_proc_lists() {
+        let pid = Pid::new(7).unwrap();
+        let [mount, other] = [1, 2].map(|inode| Some(NamespaceId::Inode(inode)));
+        assert_eq!(nspid_of_member(pid, mount, Ok(mount))[..], [pid]);
+        // Of nobody else is the innermost PID known, nor where that is not told.
+        for (mount, link) in [
+            (mount, Ok(other)),
+            (mount, Ok(None)),
+            (mount, Err(Errno::ACCESS)),
+            (None, Ok(None)),
+            (None, Ok(other)),
+        ] {
+            assert!(nspid_of_member(pid, mount, link).is_empty(), "{mount:?} {link:?}");
+        }
     }
 }

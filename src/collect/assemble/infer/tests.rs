@@ -36,6 +36,7 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
         leaders: &view.leaders,
         terminated: &view.terminated,
         all_seen,
+        refused_parents: &RefusedParents::default(),
         is_there,
     };
     let mut log = DiagnosticLog::default();
@@ -90,6 +91,7 @@ fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String
         leaders: &HashMap::new(),
         terminated: &processes.iter().filter(is_ended).map(|it| it.pid).collect(),
         all_seen,
+        refused_parents: &RefusedParents::default(),
         is_there: &|_| true,
     };
     infer(&mut processes, &mut namespaces, &known, &mut DiagnosticLog::default());
@@ -140,6 +142,7 @@ fn namespaces_made_in_different_ones_are_not_mistaken_for_each_other() {
         child(&[6, 3, 2], 2),
     ];
     let known = Known {
+        refused_parents: &RefusedParents::default(),
         mount: Some(NamespaceId::Inode(1000)),
         leaders: &HashMap::new(),
         terminated: &HashSet::new(),
@@ -167,6 +170,7 @@ fn a_session_tells_where_its_leader_is() {
     let mut namespaces = vec![namespace(1000, None)];
     let led = |pid, session| (pid, Leaders { session, group: None });
     let mut known = Known {
+        refused_parents: &RefusedParents::default(),
         mount: Some(NamespaceId::Inode(1000)),
         leaders: &HashMap::new(),
         terminated: &HashSet::new(),

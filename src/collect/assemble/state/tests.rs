@@ -1,29 +1,40 @@
 //! States of literal namespaces, by what a source answers.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 
-use rustix::io::Result as SysResult;
+use rustix::io::{Errno, Result as SysResult};
 
 use super::*;
 use crate::collect::discovery::Discovery;
 use crate::collect::error::Error;
 use crate::collect::nsfs::NamespaceFd;
 use crate::collect::registry::NamespaceRegistry;
-use crate::model::{Process, SearchScope};
-use crate::testing::namespace;
+use crate::model::SearchScope;
+use crate::testing::{namespace, process};
 
 const MOUNT: u64 = 1000;
 const ASKED: u64 = 1001;
 
-/// Answers the same whatever namespace is asked for.
-#[derive(Clone, Copy)]
-struct Answers {
-    init_of: SysResult<Pid>,
-    had_init: Option<bool>,
+/// What a source was asked, in order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Question {
+    HadInit,
+    InitNow,
+    ListInits,
 }
 
-impl Source for Answers {
+/// Answers the same whatever namespace is asked for, and keeps the questions.
+struct Answers<'a> {
+    had_init: Option<bool>,
+    init_now: InitNow,
+    listed: Option<&'a [ListedInit]>,
+    is_there: bool,
+    asked: RefCell<Vec<Question>>,
+}
+
+impl Source for Answers<'_> {
     fn discover(
         &self,
         _: &BTreeSet<SearchScope>,
@@ -33,135 +44,279 @@ impl Source for Answers {
     }
 
     fn is_there(&self, _: &Process) -> bool {
-        unreachable!("no process is looked for to determine a state")
+        self.is_there
+    }
+
+    fn is_zombie(&self, _: &Process) -> bool {
+        unreachable!("whether a process is a zombie tells nothing of its namespace")
     }
 
     fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
-        self.init_of
+        unreachable!("inits are known, but for those that were not listed")
     }
 
     fn had_init(&self, _: &NamespaceFd) -> Option<bool> {
+        self.asked.borrow_mut().push(Question::HadInit);
         self.had_init
+    }
+
+    fn init_now(&self, _: &NamespaceFd) -> InitNow {
+        self.asked.borrow_mut().push(Question::InitNow);
+        self.init_now
+    }
+
+    fn list_inits(&self) -> SysResult<Vec<ListedInit>> {
+        self.asked.borrow_mut().push(Question::ListInits);
+        self.listed.map(<[_]>::to_vec).ok_or(Errno::ACCESS)
     }
 }
 
-/// The kernel is not able to tell.
-const SILENT: Answers = Answers { init_of: Err(Errno::NOTTY), had_init: None };
-/// The kernel says that no process has PID 1 there.
-const ABSENT: Answers = Answers { init_of: Err(Errno::SRCH), had_init: None };
-
 /// A view of the namespace of /proc and one in it, by default without an init
-/// that was listed.
-struct Case {
+/// that was listed, and of which no process is left.
+struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
+    is_undecided: bool,
     init_history: InitHistory,
+    is_pinned: bool,
     /// Whether the namespace is known to be in that of /proc.
     is_below: bool,
     hides_inits: bool,
-    answers: Answers,
+    processes: &'a [Process],
+    had_init: Option<bool>,
+    init_now: InitNow,
+    /// What a second listing shows; `None` where it fails.
+    listed: Option<&'a [ListedInit]>,
+    is_there: bool,
 }
 
-impl Default for Case {
+impl Default for Case<'_> {
     fn default() -> Self {
         Self {
             init: None,
             is_terminated: false,
+            is_undecided: false,
             init_history: InitHistory::Existed,
+            is_pinned: true,
             is_below: true,
             hides_inits: false,
-            answers: ABSENT,
+            processes: &[],
+            had_init: None,
+            init_now: InitNow::Absent,
+            listed: Some(&[]),
+            is_there: false,
         }
     }
 }
 
-impl Case {
-    /// The state of the inner namespace; `None` where it is not proved.
-    fn state(&self) -> Option<NamespaceState> {
+/// What came out: the state, the questions, and whether no init is left.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    state: NamespaceState,
+    asked: Vec<Question>,
+    is_without_init: bool,
+}
+
+impl Case<'_> {
+    fn run(&self) -> Outcome {
         let mut namespaces =
             [namespace(MOUNT, None), namespace(ASKED, self.is_below.then_some(MOUNT))];
         namespaces[0].init = Some(Pid::INIT);
         namespaces[1].init = self.init;
         // Which namespace it is does not matter: the answers are given.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
-        let registered =
-            Registered { fd: Some(fd), init_history: self.init_history, closed_parent: None };
+        let fd = Some(fd).filter(|_| self.is_pinned);
+        let registered = Registered { fd, init_history: self.init_history, closed_parent: None };
+        let source = Answers {
+            had_init: self.had_init,
+            init_now: self.init_now,
+            listed: self.listed,
+            is_there: self.is_there,
+            asked: RefCell::default(),
+        };
         let inputs = StateInputs {
-            source: &self.answers,
+            source: &source,
             mount: Some(NamespaceId::Inode(MOUNT)),
             registered: &HashMap::from([(ASKED, registered)]),
+            processes: self.processes,
             terminated: &self.init.filter(|_| self.is_terminated).into_iter().collect(),
+            undecided: &self.init.filter(|_| self.is_undecided).into_iter().collect(),
         };
-        let mut log = DiagnosticLog::default();
-        if self.hides_inits {
-            log.note(DiagnosticCode::ProcessesHidden, None, None);
-        }
-        determine_states(&mut namespaces, &inputs, &mut log);
+        let without_init = determine_states(&mut namespaces, &inputs, self.hides_inits);
         assert_eq!(namespaces[0].state, NamespaceState::Live);
-        let unproved = DiagnosticCode::StateUnproved.name();
-        let is_proved = log.into_diagnostics("").iter().all(|it| it.code != unproved);
-        is_proved.then_some(namespaces[1].state)
+        let mut log = DiagnosticLog::default();
+        note_unproved(&namespaces, &mut log);
+        let state = namespaces[1].state;
+        assert_eq!(log.is_complete(), state != NamespaceState::Unknown, "what is unknown is said");
+        Outcome {
+            state,
+            asked: source.asked.into_inner(),
+            is_without_init: without_init.contains(&NamespaceId::Inode(ASKED)),
+        }
+    }
+
+    fn state(&self) -> NamespaceState {
+        self.run().state
     }
 }
 
+fn listed(nspid: &[u32], namespace: Option<u64>, now: InitNow) -> ListedInit {
+    ListedInit { nspid: nspid.iter().filter_map(|&raw| Pid::new(raw)).collect(), namespace, now }
+}
+
 #[test]
-fn a_listed_init_decides() {
+fn a_listed_init_decides_and_nothing_is_asked() {
     let init = Pid::new(7);
-    // Whatever else is answered.
-    for init_of in [Ok(Pid::INIT), Err(Errno::SRCH), Err(Errno::NOTTY)] {
+    for init_now in [InitNow::Living, InitNow::Terminated, InitNow::Absent, InitNow::Unknown] {
         for had_init in [None, Some(false), Some(true)] {
-            let answers = Answers { init_of, had_init };
-            let live = Case { init, answers, ..Case::default() };
-            assert_eq!(live.state(), Some(NamespaceState::Live));
-            let dead = Case { is_terminated: true, ..live };
-            assert_eq!(dead.state(), Some(NamespaceState::Dead));
+            let of = |is_terminated, is_undecided| {
+                let case = Case { init, is_terminated, is_undecided, ..Case::default() };
+                let outcome = Case { init_now, had_init, ..case }.run();
+                assert_eq!(outcome.asked, []);
+                outcome.state
+            };
+            assert_eq!(of(false, false), NamespaceState::Live);
+            assert_eq!(of(true, false), NamespaceState::Dead);
+            assert_eq!(of(false, true), NamespaceState::Unknown);
         }
     }
 }
 
 #[test]
-fn an_init_that_the_kernel_tells_of_proves_life_though_it_was_not_listed() {
-    for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
-        for had_init in [None, Some(false), Some(true)] {
-            for hides_inits in [false, true] {
-                let answers = Answers { init_of: Ok(Pid::INIT), had_init };
-                let case = Case { init_history, hides_inits, answers, ..Case::default() };
-                assert_eq!(case.state(), Some(NamespaceState::Live));
+fn an_init_that_was_not_listed_decides_if_it_is_there_at_the_last_look() {
+    for (now, expected) in
+        [(InitNow::Living, NamespaceState::Live), (InitNow::Terminated, NamespaceState::Dead)]
+    {
+        for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
+            for had_init in [None, Some(false), Some(true)] {
+                for hides_inits in [false, true] {
+                    // The kernel names it, or a second listing does.
+                    let case = Case { init_history, had_init, hides_inits, ..Case::default() };
+                    let named = Case { init_now: now, ..case };
+                    assert_eq!(named.state(), expected);
+                    let again = [listed(&[9, 1], Some(ASKED), now)];
+                    let init_now = InitNow::Unknown;
+                    let found = Case { init_now, listed: Some(&again), ..named };
+                    assert_eq!(found.state(), expected);
+                    // Members of a namespace whose init is there may be, too.
+                    assert!(!found.run().is_without_init);
+                }
             }
         }
     }
 }
 
 #[test]
-fn without_an_init_it_is_dead_if_it_had_one_and_else_nascent() {
+fn without_an_init_it_is_dead_if_it_had_one_before_and_else_nascent() {
     use InitHistory::{Existed, NoneYet, Unknown};
-    use NamespaceState::{Dead, Nascent};
     for (init_history, had_init, expected) in [
-        (Existed, None, Some(Dead)),
-        (Existed, Some(true), Some(Dead)),
+        (Existed, None, NamespaceState::Dead),
+        (Existed, Some(true), NamespaceState::Dead),
         // It may have come and gone since.
-        (NoneYet, Some(true), Some(Dead)),
-        (NoneYet, Some(false), Some(Nascent)),
-        (NoneYet, None, Some(Nascent)),
-        (Unknown, Some(true), Some(Dead)),
-        (Unknown, Some(false), Some(Nascent)),
-        (Unknown, None, None),
+        (NoneYet, Some(true), NamespaceState::Dead),
+        (NoneYet, Some(false), NamespaceState::Nascent),
+        (NoneYet, None, NamespaceState::Nascent),
+        (Unknown, Some(true), NamespaceState::Dead),
+        (Unknown, Some(false), NamespaceState::Nascent),
+        (Unknown, None, NamespaceState::Unknown),
     ] {
-        let answers = Answers { had_init, ..ABSENT };
-        let case = Case { init_history, answers, ..Case::default() };
+        let case = Case { init_history, had_init, ..Case::default() };
         assert_eq!(case.state(), expected, "{init_history:?} {had_init:?}");
+        let listed = Case { init_now: InitNow::Unknown, ..case };
+        assert_eq!(listed.state(), expected, "{init_history:?} {had_init:?}");
     }
 }
 
 #[test]
-fn an_init_that_may_only_be_hidden_proves_nothing() {
-    let hidden = Case { hides_inits: true, answers: SILENT, ..Case::default() };
-    assert_eq!(hidden.state(), None);
+fn the_last_look_is_the_last() {
+    use Question::*;
+    let case = Case { init_history: InitHistory::Unknown, had_init: Some(true), ..Case::default() };
+    assert_eq!(case.run().asked, [HadInit, InitNow]);
+    let unable = Case { init_now: super::InitNow::Unknown, ..case };
+    assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
+    // That it had one is known from the way in which it was met.
+    let existed = Case { init_history: InitHistory::Existed, ..unable };
+    assert_eq!(existed.run().asked, [InitNow, ListInits]);
+    let unpinned = Case { is_pinned: false, ..existed };
+    assert_eq!(unpinned.run().asked, [ListInits]);
+    assert_eq!(unpinned.state(), NamespaceState::Dead);
+}
+
+#[test]
+fn a_listing_that_may_miss_the_init_proves_nothing() {
+    let unable = || Case { init_now: InitNow::Unknown, ..Case::default() };
+    assert_eq!(unable().state(), NamespaceState::Dead);
+    assert_eq!(Case { listed: None, ..unable() }.state(), NamespaceState::Unknown);
+    let hidden = Case { hides_inits: true, ..unable() };
+    assert_eq!(hidden.state(), NamespaceState::Unknown);
     // Asked for by its number, it cannot hide.
-    assert_eq!(Case { answers: ABSENT, ..hidden }.state(), Some(NamespaceState::Dead));
+    assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
     // A /proc shows nothing of namespaces outside of its own.
-    for answers in [SILENT, ABSENT] {
-        let outside = Case { is_below: false, answers, ..Case::default() };
-        assert_eq!(outside.state(), None);
+    let outside = Case { is_below: false, ..unable() };
+    assert_eq!(outside.state(), NamespaceState::Unknown);
+}
+
+#[test]
+fn an_init_whose_namespace_may_not_be_read_may_be_that_of_any_of_its_level() {
+    let unable = || Case { init_now: InitNow::Unknown, ..Case::default() };
+    let state = |init: ListedInit, processes: &[Process]| {
+        Case { listed: Some(&[init]), processes, ..unable() }.state()
+    };
+    let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
+    assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
+    // That of another level, or of another namespace, is not this one's.
+    assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
+    let other = listed(&[9, 1], Some(2000), InitNow::Living);
+    assert_eq!(state(other, &[]), NamespaceState::Dead);
+    // Its place was inferred; of another process with its PID that means nothing.
+    let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
+    assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
+    assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
+}
+
+#[test]
+fn a_member_that_is_still_there_forbids_that_the_init_is_gone() {
+    let members = [process(&[8, 2], Some(ASKED))];
+    for init_now in [InitNow::Absent, InitNow::Unknown] {
+        let case = Case { processes: &members, init_now, ..Case::default() };
+        let gone = case.run();
+        assert_eq!((gone.state, gone.is_without_init), (NamespaceState::Dead, true));
+        let there = Case { is_there: true, ..case }.run();
+        assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
+    // A terminated init waits for its members.
+    let waiting = Case { processes: &members, is_there: true, ..Case::default() };
+    let waiting = Case { init_now: InitNow::Terminated, ..waiting };
+    assert_eq!(waiting.state(), NamespaceState::Dead);
+}
+
+#[test]
+fn nothing_below_a_namespace_makes_it_live() {
+    let mut namespaces = [namespace(MOUNT, None), namespace(1001, Some(MOUNT))];
+    let mut below = namespace(1002, Some(1001));
+    below.init = Pid::new(9);
+    namespaces[0].init = Some(Pid::INIT);
+    let [mount, dead] = namespaces;
+    let mut namespaces = [mount, dead, below];
+    let source = Answers {
+        had_init: None,
+        init_now: InitNow::Absent,
+        listed: None,
+        is_there: true,
+        asked: RefCell::default(),
+    };
+    let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
+    let registered =
+        Registered { fd: Some(fd), init_history: InitHistory::Existed, closed_parent: None };
+    let inputs = StateInputs {
+        source: &source,
+        mount: Some(NamespaceId::Inode(MOUNT)),
+        registered: &HashMap::from([(1001, registered)]),
+        processes: &[process(&[9, 4, 1], Some(1002))],
+        terminated: &HashSet::new(),
+        undecided: &HashSet::new(),
+    };
+    determine_states(&mut namespaces, &inputs, false);
+    let states = namespaces.map(|it| it.state);
+    assert_eq!(states, [NamespaceState::Live, NamespaceState::Dead, NamespaceState::Live]);
 }

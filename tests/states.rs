@@ -1,0 +1,287 @@
+//! States of namespaces whose inits come and go while pidns looks, and what
+//! it says where the kernel refuses to answer; on the real kernel.
+
+mod common;
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
+
+/// A program of Python that runs a command under a seccomp filter which refuses
+/// the ioctls in its first argument, `CODE:ERRNO` in numbers and commas between.
+const REFUSE: &str = "import ctypes, os, platform, struct, sys\n\
+     rules = [[int(it, 0) for it in rule.split(':')] for rule in sys.argv[1].split(',')]\n\
+     ioctl = {'x86_64': 16, 'aarch64': 29}[platform.machine()]\n\
+     line = lambda *it: struct.pack('HBBI', *it)\n\
+     text = line(0x20, 0, 0, 0) + line(0x15, 0, 1 + 2 * len(rules), ioctl) + line(0x20, 0, 0, 24)\n\
+     for code, errno in rules:\n    \
+         text += line(0x15, 0, 1, code) + line(0x06, 0, 0, 0x50000 | errno)\n\
+     text += line(0x06, 0, 0, 0x7fff0000)\n\
+     filter = ctypes.create_string_buffer(text)\n\
+     program = struct.pack('HP', len(text) // 8, ctypes.addressof(filter))\n\
+     libc = ctypes.CDLL(None)\n\
+     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0\n\
+     os.execvp(sys.argv[2], sys.argv[2:])";
+
+const GET_USERNS: &str = "0xb701";
+const GET_PARENT: &str = "0xb702";
+const GET_OWNER_UID: &str = "0xb704";
+const GET_ID: &str = "0x8008b70d";
+/// The PID translations of Linux 6.11, as on a kernel before: `ENOTTY`.
+const BEFORE_6_11: &str = "0x8004b706:25,0x8004b707:25,0x8004b708:25,0x8004b709:25";
+
+const EPERM: u32 = 1;
+const EIO: u32 = 5;
+const ENOMEM: u32 = 12;
+const EMFILE: u32 = 24;
+
+/// A command before which those ioctls are refused.
+fn refusing(rules: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", REFUSE, rules]);
+    command
+}
+
+/// The document of a command whose last words run pidns.
+fn document(command: &mut Command, arguments: &[&str]) -> Document {
+    Document::read(&stdout(&run(command.args([PIDNS, "-q", "-f", "json"]).args(arguments))))
+}
+
+/// A process that has made a namespace for its children and makes the first of
+/// them, a `sleep`, when it is told to continue.
+fn expecting() -> Running {
+    let script = "echo ready; kill -STOP $$; sleep 600 & wait";
+    let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
+    until("it waits", || status(running.pid(), "State")[0] == "T");
+    running
+}
+
+/// Runs pidns under `strace`, which delays what `inject` says for long enough
+/// that a namespace gets its init meanwhile; the document, and that namespace.
+fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
+    let mother = expecting();
+    let inject = format!("inject={inject}");
+    let strace = before.args(["strace", "-f", "-o", "/dev/null", "-e", &inject]);
+    let looker = strace.args([PIDNS, "-q", "-f", "json"]).stdin(Stdio::null());
+    let looker = looker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // If pidns has not yet come so far, it finds the init in the usual way.
+    std::thread::sleep(Duration::from_millis(1000));
+    kill(mother.pid(), Signal::CONT);
+    until("the init is born", || !children(mother.pid()).is_empty());
+    let output: Output = looker.wait_with_output().unwrap();
+    let init = children(mother.pid())[0];
+    assert_eq!(nspid(init).last(), Some(&1));
+    (Document::read(&stdout(&output)), namespace_of(init))
+}
+
+#[test]
+fn a_namespace_that_gets_its_init_after_the_kernel_was_asked_for_it_lives() {
+    needs!(NamespaceOfItsOwn, Program("strace"));
+    // A thread looks whether the namespace ever had an init, which takes setns.
+    let (document, id) = born_while_looking(Command::new("env"), "setns:delay_enter=2500000");
+    assert_eq!(document.namespace(&id).state, "live");
+    assert_eq!(document.diagnostics, []);
+}
+
+#[test]
+fn a_namespace_that_gets_its_init_after_proc_was_listed_lives_also_where_the_kernel_tells_no_pids()
+{
+    needs!(NamespaceOfItsOwn, Program("strace"), Program("python3"));
+    let inject = "getdents64:delay_exit=2500000:when=1";
+    let (document, id) = born_while_looking(refusing(BEFORE_6_11), inject);
+    assert_eq!(document.namespace(&id).state, "live");
+    assert_eq!(document.diagnostic("state-unproved"), None);
+}
+
+/// Set in a process that this program starts as an init.
+const EXECUTES: &str = "PIDNS_TEST_EXECUTES";
+
+#[test]
+fn an_init_whose_other_thread_executes_lives() {
+    const NAME: &str = "an_init_whose_other_thread_executes_lives";
+    // libtest runs a test in a thread of its own. One that executes this program
+    // anew, over and over, takes the place of the leader each time.
+    if std::env::var_os(EXECUTES).is_some() {
+        let error = Command::new("/proc/self/exe").args(["--exact", NAME]).exec();
+        panic!("cannot execute: {error}");
+    }
+    needs!(NamespaceOfItsOwn);
+    let program = std::env::current_exe().unwrap();
+    let inits: Vec<_> = (0..3)
+        .map(|_| {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["-pf", "--kill-child"]).arg(&program).args(["--exact", NAME]);
+            Running::spawn(unshare.env(EXECUTES, "1").stdout(Stdio::null()))
+        })
+        .collect();
+    until("three inits", || inits.iter().all(|it| !children(it.pid()).is_empty()));
+    for _ in 0..100 {
+        let document = Document::of(&["--search", "processes"]);
+        for running in &inits {
+            let init = children(running.pid())[0];
+            assert_eq!(document.home(init).state, "live");
+        }
+    }
+}
+
+/// Hundredths of a second since boot, as in `/proc/PID/stat`.
+fn ticks() -> u64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let uptime = uptime.split_whitespace().next().unwrap().replace('.', "");
+    uptime.parse().unwrap()
+}
+
+/// When an init that lives started; `None` of any other process.
+fn started(pid: u32) -> Option<u64> {
+    let is_init = nspid(pid).last() == Some(&1);
+    let lives = status(pid, "State").first().is_some_and(|state| state != "Z");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok().filter(|_| is_init && lives)
+}
+
+/// Namespaces that a document calls dead and whose inits live: they are there
+/// after pidns has ended, and were before. While it ran, it kept their inodes
+/// from being given to others.
+fn called_dead_wrongly(document: &Document, ended: u64) -> Vec<String> {
+    let truth = truth();
+    let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < ended));
+    let alive: Vec<_> = inits.map(|(_, (id, _))| id).collect();
+    let dead = document.namespaces.iter().filter(|it| it.state == "dead");
+    dead.map(|it| it.id.clone()).filter(|id| alive.contains(&id)).collect()
+}
+
+/// Namespaces that come and go, some of them in others, some with members.
+const STORM: &str = "for i in 1 2 3; do \
+         while :; do unshare -pf --kill-child sleep 0.0$RANDOM; done & \
+         while :; do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
+         while :; do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
+     done; echo ready; wait";
+
+/// Scans that a test makes beside a storm; more of them by `PIDNS_TEST_SCANS`.
+fn scans() -> u32 {
+    std::env::var("PIDNS_TEST_SCANS").map_or(40, |scans| scans.parse().expect("a number"))
+}
+
+/// Scans beside a storm; no namespace may be called dead that is not.
+fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
+    let (mut namespaces, mut dead, mut unknown) = (0, 0, 0);
+    for _ in 0..scans() {
+        let document = scan();
+        assert_eq!(called_dead_wrongly(&document, ticks()), [""; 0]);
+        let count = |state| document.namespaces.iter().filter(|it| it.state == state).count();
+        namespaces += document.namespaces.len();
+        dead += count("dead");
+        unknown += count("unknown");
+        for namespace in document.namespaces.iter().filter(|it| it.state == "dead") {
+            // Where an init has gone, all members have, and are left out.
+            assert!(namespace.init.is_some() || namespace.members.is_empty(), "{namespace:?}");
+        }
+    }
+    eprintln!("{} scans: {namespaces} namespaces, {dead} dead, {unknown} unknown", scans());
+    assert!(namespaces > 2 * scans() as usize, "there was no storm");
+}
+
+#[test]
+fn no_namespace_of_a_storm_is_called_dead_while_it_lives() {
+    needs!(NamespaceOfItsOwn);
+    let _storm = start(STORM);
+    scan_in_a_storm(|| Document::of(&[]));
+}
+
+#[test]
+fn no_namespace_of_a_storm_is_called_dead_while_it_lives_where_the_kernel_tells_no_pids() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let _storm = start(STORM);
+    scan_in_a_storm(|| document(&mut refusing(BEFORE_6_11), &[]));
+}
+
+#[test]
+fn no_namespace_of_a_storm_is_called_dead_while_it_lives_in_the_proc_of_a_container() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_storm, init) = container(STORM);
+    let procfs = format!("/proc/{init}/root/proc");
+    let arguments = ["--procfs", &procfs];
+    scan_in_a_storm(|| Document::of(&arguments));
+    scan_in_a_storm(|| document(&mut refusing(BEFORE_6_11), &arguments));
+}
+
+#[test]
+fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(2);
+    let own = namespace_of(std::process::id());
+    let refused = format!("{GET_PARENT}:{EPERM}");
+    let inferred = document(&mut refusing(&refused), &[]);
+    // The levels of what has processes are known.
+    assert_eq!(inferred.roots, std::slice::from_ref(&own));
+    for (depth, &init) in inits.iter().enumerate() {
+        let namespace = inferred.home(init);
+        assert_eq!((namespace.id.as_str(), namespace.level), (&*namespace_of(init), depth + 1));
+        assert_eq!((namespace.evidence.as_str(), namespace.state.as_str()), ("inferred", "live"));
+    }
+    assert!(inferred.diagnostic("parents-inferred").is_some());
+    assert_eq!(inferred.diagnostic("parent-unreadable"), None);
+    // That of what has none is not.
+    let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
+    kill(inits[1], Signal::KILL);
+    until("the inner init is gone", || status(inits[1], "State").is_empty());
+    let told = document(&mut refusing(&refused), &[]);
+    let unread = told.diagnostic("parent-unreadable").expect("is told");
+    assert_eq!(unread.errno.as_deref(), Some("EPERM"));
+    assert!(!told.complete);
+    assert_eq!(Document::of(&[]).diagnostic("parent-unreadable"), None);
+    drop(file);
+}
+
+#[test]
+fn what_the_kernel_fails_to_tell_of_a_namespace_is_said_each_by_itself() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(1);
+    let told = |rules: &str| document(&mut refusing(rules), &["--search", "processes"]);
+    for (code, rule, errno) in [
+        ("parent-unreadable", format!("{GET_PARENT}:{EMFILE}"), "EMFILE"),
+        ("owner-unreadable", format!("{GET_USERNS}:{ENOMEM}"), "ENOMEM"),
+        ("owner-uid-unreadable", format!("{GET_OWNER_UID}:{EPERM}"), "EPERM"),
+        ("ns-id-unreadable", format!("{GET_ID}:{EIO}"), "EIO"),
+    ] {
+        let document = told(&rule);
+        let diagnostic = document.diagnostic(code).unwrap_or_else(|| panic!("{code} is not told"));
+        assert_eq!(diagnostic.errno.as_deref(), Some(errno));
+        assert!(!document.complete);
+    }
+    let all = [GET_USERNS, GET_OWNER_UID, GET_ID].map(|it| format!("{it}:25")).join(",");
+    let old = told(&all);
+    let namespace = old.home(inits[0]);
+    assert_eq!((&namespace.owner, namespace.ns_id), (&None, None));
+    assert_eq!(old.diagnostics, [], "an older kernel is no failure");
+}
+
+#[test]
+fn an_init_that_does_not_reap_is_named_with_the_number_of_its_zombies() {
+    needs!(NamespaceOfItsOwn);
+    let script = "sleep 0 & sleep 0 & echo ready; exec sleep 600";
+    let (running, _) =
+        start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", script]));
+    let init = children(running.pid())[0];
+    let is_zombie = |&pid: &u32| status(pid, "State").first().is_some_and(|state| state == "Z");
+    until("two zombies", || comm(init) == "sleep" && children(init).iter().all(is_zombie));
+    // A shell that waits for its children.
+    let (_other, inits) = nest(1);
+    let document = Document::of(&[]);
+    let told = document.diagnostic("init-does-not-reap").expect("is told");
+    assert_eq!(told.pids, [init]);
+    let id = namespace_of(init);
+    let said = format!("init {init} (sleep) of {id} does not reap its children: 2 zombies; ");
+    assert!(told.message.starts_with(&said), "{}", told.message);
+    assert!(document.complete, "nothing is missing");
+    assert_eq!(document.home(init).state, "live");
+    assert_eq!(document.home(inits[0]).state, "live");
+    kill(running.pid(), Signal::KILL);
+    until("it is gone", || status(init, "State").is_empty());
+    assert_eq!(Document::of(&[]).diagnostic("init-does-not-reap"), None);
+}
