@@ -222,7 +222,10 @@ fn a_kernel_thread_and_a_zombie_are_what_they_are() {
     assert_eq!(document.process(zombie).namespace, document.procfs.namespace);
     assert_eq!(document.process(zombie).ppid, Some(running.pid()));
     let text = stdout(&pidns(&["-q"]));
-    assert!(text.contains(&format!("─ {zombie} sleep, zombie of {} sleep\n", running.pid())), "{text}");
+    assert!(
+        text.contains(&format!("─ {zombie} sleep, zombie of {} sleep\n", running.pid())),
+        "{text}"
+    );
     if comm(2) == "kthreadd" {
         assert!(document.process(2).kernel_thread);
         assert!(!document.process(running.pid()).kernel_thread);

@@ -135,7 +135,10 @@ fn the_dead_are_shown_with_who_keeps_them() {
     let mut dead = document.namespaces.iter().filter(|it| it.state == "dead");
     assert!(dead.any(|it| it.holders.contains(&by_shell)), "{document:?}");
     let text = stdout(&pidns(&["-q", "--state", "dead"]));
-    assert!(text.contains(&format!("kept by {} sleep: its children would start here\n", shell.pid())), "{text}");
+    assert!(
+        text.contains(&format!("kept by {} sleep: its children would start here\n", shell.pid())),
+        "{text}"
+    );
 }
 
 #[test]

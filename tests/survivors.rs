@@ -104,7 +104,10 @@ fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
     assert_eq!(paths, expected);
     assert_eq!(held.state, "dead");
     assert_eq!(held.parent, document.procfs.namespace);
-    assert!(stdout(&pidns(&["-q"])).contains(&format!("─ kept by mount {} (in {mount_namespace})\n", paths[0].replace('\\', "\\\\"))));
+    assert!(stdout(&pidns(&["-q"])).contains(&format!(
+        "─ kept by mount {} (in {mount_namespace})\n",
+        paths[0].replace('\\', "\\\\")
+    )));
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! Hosts as people have them, built literally, to look at in every format.
-#![allow(dead_code, reason = "every test program uses a part of it")]
 
 use std::collections::BTreeSet;
 
@@ -187,14 +186,10 @@ pub fn readme() -> Snapshot {
     for comm in ["systemd-journal", "sshd", "dockerd", "containerd"] {
         host.daemon(comm);
     }
-    for (number, comms) in [
-        &["nginx"; 6][..],
-        &["postgres"; 7],
-        &["redis-server"],
-        &["tini", "node", "node"],
-    ]
-    .into_iter()
-    .enumerate()
+    for (number, comms) in
+        [&["nginx"; 6][..], &["postgres"; 7], &["redis-server"], &["tini", "node", "node"]]
+            .into_iter()
+            .enumerate()
     {
         host.daemon("containerd-shim");
         host.container(HOST, 1, comms);
