@@ -314,3 +314,22 @@ threading.Event().wait()
     }
     kill(holder.pid(), Signal::KILL);
 }
+
+#[test]
+fn where_proc_does_not_show_pidns_namespaces_are_opened_all_the_same() {
+    needs!(HostRoot, NamespaceOfItsOwn);
+    let script = "unshare -pf --kill-child sleep 600 & echo ready; wait";
+    let (_running, init) = container(script);
+    let mut namespaces = 0;
+    until("the namespace within it is there", || {
+        // In its mount namespace, and not in its PID namespace.
+        let target = init.to_string();
+        let command = ["-t", &target, "-m", env!("CARGO_BIN_EXE_pidns"), "-q", "-f", "json"];
+        let document = Document::read(&stdout(&run(Command::new("nsenter").args(command))));
+        assert_eq!(document.diagnostic("namespace-unopened"), None);
+        assert!(document.namespaces.iter().all(|it| it.evidence == "kernel"));
+        // That of the test, the container, and the one within it.
+        namespaces = document.namespaces.len();
+        namespaces == 3
+    });
+}

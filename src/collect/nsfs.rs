@@ -113,10 +113,10 @@ impl NamespaceFd {
     /// where it was opened by a path, through a bind mount. Such a text begins
     /// with a slash, whatever the path.
     fn is_called_pid_namespace(&self) -> Option<bool> {
-        let mut path = [0; 64];
-        let name = format!("/proc/self/fd/{}\0", self.fd.as_raw_fd());
+        let mut link = [0; 64];
+        let name = format!("{}\0", self.fd.as_raw_fd());
         let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
-        let text = sys::read_link(CWD, name, &mut path).ok()?;
+        let text = sys::read_link(sys::own_descriptors().ok()?, name, &mut link).ok()?;
         if text.first() == Some(&b'/') {
             return None;
         }

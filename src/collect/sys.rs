@@ -11,13 +11,18 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result as SysResult};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::path::Arg;
 
 use super::parse;
+
+/// File system type of procfs, `PROC_SUPER_MAGIC` of `statfs(2)`.
+pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// Flags for opening whatever a link in /proc leads to: the call must not wait
 /// for a FIFO's other end, and a terminal must not become the controlling one.
@@ -134,20 +139,45 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
 /// caller knows what file that is.
 ///
 /// # Errors
-/// `ENOSYS` where the viewer's descriptors cannot be named, as the procfs that
-/// is mounted at /proc does not show the viewer; what opening it says.
+/// `ENOSYS` where no procfs shows this process's descriptors; what opening it says.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
-    let mut name = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
     let mut number = itoa::Buffer::new();
-    let number = number.format(path.as_raw_fd()).as_bytes();
-    let digits = name.iter_mut().skip("/proc/self/fd/".len());
-    digits.zip(number).for_each(|(place, &digit)| *place = digit);
-    let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::INVAL)?;
-    // The descriptor is open. So if its name is missing, /proc is at fault.
-    fs::openat(CWD, name, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::NOENT | Errno::NOTDIR => Errno::NOSYS,
-        errno => errno,
-    })
+    let name = number.format(path.as_raw_fd());
+    fs::openat(own_descriptors()?, name, flags, Mode::empty())
+}
+
+/// The directory of this process's own descriptors, `/proc/self/fd`.
+///
+/// # Errors
+/// `ENOSYS` where there is none to be had.
+pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
+    static DIR: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(dir) = DIR.get() {
+        return Ok(dir.as_fd());
+    }
+    let dir = mounted_procfs().or_else(|_| private_procfs()).map_err(|_| Errno::NOSYS)?;
+    Ok(DIR.get_or_init(|| dir).as_fd())
+}
+
+/// Own descriptors as the procfs mounted at /proc shows them, which it does
+/// only in the namespace that it is of and in those below.
+fn mounted_procfs() -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
+    if file_system(&proc)? != PROC_SUPER_MAGIC {
+        return Err(Errno::NOTDIR);
+    }
+    open_base(proc.as_fd(), c"self/fd")
+}
+
+/// Own descriptors as a procfs shows them that is mounted nowhere: after
+/// `nsenter -m` the one at /proc is that of a container, where this process is
+/// not. It takes `CAP_SYS_ADMIN`, and Linux 5.2.
+fn private_procfs() -> SysResult<OwnedFd> {
+    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    open_base(mount.as_fd(), c"self/fd")
 }
 
 /// Reads a whole file into `buffer`, in place of what was there.

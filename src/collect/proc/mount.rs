@@ -12,12 +12,9 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::collect::sys::{READ, file_system, namespace_link, read, read_link};
+use crate::collect::sys::{PROC_SUPER_MAGIC, READ, file_system, namespace_link, read, read_link};
 use crate::collect::viewer;
 use crate::model::{DiagnosticCode, NamespaceId, Pid};
-
-/// File system type of procfs, `PROC_SUPER_MAGIC` of `statfs(2)`.
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// Inode of the top directory of a procfs (`PROC_ROOT_INO` of the kernel).
 const PROC_ROOT_INO: u64 = 1;
