@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -144,12 +145,11 @@ fn started(pid: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok().filter(|_| is_init && lives)
 }
 
-/// Namespaces that a document calls dead and whose inits live: they are there
-/// after pidns has ended, and were before. While it ran, it kept their inodes
-/// from being given to others.
-fn called_dead_wrongly(document: &Document, ended: u64) -> Vec<String> {
+/// Namespaces that a document calls dead and whose inits lived before pidns
+/// `began` and live still. Their inodes cannot have been given to others.
+fn called_dead_wrongly(document: &Document, began: u64) -> Vec<String> {
     let truth = truth();
-    let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < ended));
+    let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < began));
     let alive: Vec<_> = inits.map(|(_, (id, _))| id).collect();
     let dead = document.namespaces.iter().filter(|it| it.state == "dead");
     dead.map(|it| it.id.clone()).filter(|id| alive.contains(&id)).collect()
@@ -157,7 +157,7 @@ fn called_dead_wrongly(document: &Document, ended: u64) -> Vec<String> {
 
 /// Namespaces that come and go, some of them in others, some with members.
 const STORM: &str = "for i in 1 2 3; do \
-         while :; do unshare -pf --kill-child sleep 0.0$RANDOM; done & \
+         while :; do unshare -pf --kill-child sleep 0.$RANDOM; done & \
          while :; do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
          while :; do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
      done; echo ready; wait";
@@ -170,9 +170,20 @@ fn scans() -> u32 {
 /// Scans beside a storm; no namespace may be called dead that is not.
 fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
     let (mut namespaces, mut dead, mut unknown) = (0, 0, 0);
+    // By the kernel's number, which is never given to another (Linux 6.18).
+    let mut ever_dead = BTreeSet::new();
     for _ in 0..scans() {
+        let began = ticks();
         let document = scan();
-        assert_eq!(called_dead_wrongly(&document, ticks()), [""; 0]);
+        assert_eq!(called_dead_wrongly(&document, began), [""; 0]);
+        for namespace in &document.namespaces {
+            let Some(ns_id) = namespace.ns_id else { continue };
+            match namespace.state.as_str() {
+                "dead" => _ = ever_dead.insert(ns_id),
+                "live" => assert!(!ever_dead.contains(&ns_id), "it was called dead: {namespace:?}"),
+                _ => {}
+            }
+        }
         let count = |state| document.namespaces.iter().filter(|it| it.state == state).count();
         namespaces += document.namespaces.len();
         dead += count("dead");

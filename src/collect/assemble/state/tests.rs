@@ -171,7 +171,7 @@ fn a_listed_init_decides_and_nothing_is_asked() {
         for had_init in [None, Some(false), Some(true)] {
             let of = |is_terminated, is_undecided| {
                 let case = Case { init, is_terminated, is_undecided, ..Case::default() };
-                let outcome = Case { init_now, had_init, ..case }.run();
+                let outcome = Case { had_init, init_now, ..case }.run();
                 assert_eq!(outcome.asked, []);
                 outcome.state
             };
@@ -191,7 +191,7 @@ fn an_init_that_was_not_listed_decides_if_it_is_there_at_the_last_look() {
             for had_init in [None, Some(false), Some(true)] {
                 for hides_inits in [false, true] {
                     // The kernel names it, or a second listing does.
-                    let case = Case { init_history, had_init, hides_inits, ..Case::default() };
+                    let case = Case { init_history, hides_inits, had_init, ..Case::default() };
                     let named = Case { init_now: now, ..case };
                     assert_eq!(named.state(), expected);
                     let again = [listed(&[9, 1], Some(ASKED), now)];
