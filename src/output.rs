@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 
 use crate::emit::Sanitized;
 use crate::error::Error;
@@ -67,6 +68,32 @@ pub fn print_colored(text: &str) -> Result<Exit, Error> {
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// How many columns standard output has; `None` where it is no terminal.
+#[must_use]
+pub fn width() -> Option<usize> {
+    const UNSAID: usize = 80;
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout))?;
+    let columns = size.map_or(0, |size| usize::from(size.ws_col));
+    // A serial line, say, does not know.
+    Some(if columns == 0 { UNSAID } else { columns })
+}
+
+/// Whether the locale (`locale(7)`) says that text is in UTF-8.
+#[must_use]
+pub fn is_utf8() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+    locale.is_some_and(|locale| is_utf8_locale(&locale.to_string_lossy()))
+}
+
+/// Whether a locale such as `de_DE.UTF-8@euro` has UTF-8 as its character set.
+fn is_utf8_locale(locale: &str) -> bool {
+    let Some((_, charset)) = locale.split_once('.') else { return false };
+    let charset = charset.split('@').next().unwrap_or_default();
+    charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
 /// Whether standard output gets colours. Where the choice is left to the
@@ -132,5 +159,25 @@ impl Write for Unbuffered<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_character_set_of_a_locale_is_known() {
+        for (locale, expected) in [
+            ("C.UTF-8", true),
+            ("en_US.utf8", true),
+            ("de_DE.UTF-8@euro", true),
+            ("C", false),
+            ("POSIX", false),
+            ("de_DE@euro", false),
+            ("ja_JP.eucJP", false),
+        ] {
+            assert_eq!(is_utf8_locale(locale), expected, "{locale}");
+        }
     }
 }

@@ -242,9 +242,12 @@ pub struct Output {
     /// When to colour text; NO_COLOR and CLICOLOR are respected
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
-    /// Draw text with lines and arrows in ASCII
+    /// Draw text in ASCII alone; the default where the locale is not UTF-8
     #[arg(long)]
-    ascii: bool,
+    pub ascii: bool,
+    /// Give every process and namespace a line of its own in text and pictures
+    #[arg(long)]
+    no_fold: bool,
     /// Exit with status 3 if the view is incomplete
     #[arg(long)]
     pub strict: bool,
@@ -257,7 +260,14 @@ impl Output {
     /// How it looks, on a terminal or elsewhere, with or without colours there.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
-        Style { color, ascii: self.ascii, pretty: self.pretty || terminal, terminal }
+        Style {
+            color,
+            ascii: self.ascii,
+            pretty: self.pretty || terminal,
+            terminal,
+            unfolded: self.no_fold,
+            ..Style::default()
+        }
     }
 }
 

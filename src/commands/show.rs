@@ -2,6 +2,7 @@
 
 use super::{handle, load};
 use crate::cli::Cli;
+use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
@@ -24,7 +25,11 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
     let color = output::is_colored(cli.output.color.into());
-    let style = cli.output.style(output::is_terminal(), color);
+    let style = Style {
+        ascii: cli.output.ascii || !output::is_utf8(),
+        width: output::width(),
+        ..cli.output.style(output::is_terminal(), color)
+    };
     let emitter = cli.output.format.emitter(style);
     let outcome = output::write(|out| emitter.emit(&graph, out))?;
     let snapshot = graph.snapshot();

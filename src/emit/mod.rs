@@ -7,8 +7,11 @@
 
 mod describe;
 mod dot;
+mod fold;
 mod job;
 mod json;
+mod line;
+mod mermaid;
 mod sanitize;
 mod text;
 mod yaml;
@@ -19,7 +22,6 @@ pub use job::ReportFormat;
 pub use sanitize::Sanitized;
 
 use clap::ValueEnum;
-use dot::FOLD_LIMIT;
 
 use crate::document;
 use crate::graph::PidGraph;
@@ -45,10 +47,9 @@ pub enum Format {
     /// The same document as YAML.
     Yaml,
     /// A picture, for Graphviz.
-    #[value(help = format!(
-        "A picture, for Graphviz; more than {FOLD_LIMIT} members of one name, or kernel threads, share a row"
-    ))]
     Dot,
+    /// A picture, for Markdown as GitHub and others draw it.
+    Mermaid,
 }
 
 /// What a user may choose about how the output looks.
@@ -56,17 +57,22 @@ pub enum Format {
 pub struct Style {
     /// Text with colours.
     pub color: bool,
-    /// Text with ASCII characters for lines and arrows.
+    /// Text in ASCII alone: lines, arrows and names.
     pub ascii: bool,
     /// JSON with indentation.
     pub pretty: bool,
     /// For a terminal, which must not obey anything in it.
     pub terminal: bool,
+    /// Columns of that terminal; text is as wide as it likes elsewhere.
+    pub width: Option<usize>,
+    /// Text and pictures in which nothing shares a line.
+    pub unfolded: bool,
 }
 
 impl Format {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Yaml, Self::Dot];
+    pub const ALL: [Self; 5] =
+        [Self::Text, Self::Json, Self::Yaml, Self::Dot, Self::Mermaid];
 
     /// The emitter of a format.
     #[must_use]
@@ -75,7 +81,8 @@ impl Format {
             Self::Text => Box::new(text::Text::new(style)),
             Self::Json => Box::new(json::Json { pretty: style.pretty }),
             Self::Yaml => Box::new(yaml::Yaml { terminal: style.terminal }),
-            Self::Dot => Box::new(dot::Dot),
+            Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
+            Self::Mermaid => Box::new(mermaid::Mermaid),
         }
     }
 }

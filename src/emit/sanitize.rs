@@ -12,31 +12,57 @@ pub struct Sanitized<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter(f), "{}", self.0)
+        write!(Filter { out: f, shows: is_harmful }, "{}", self.0)
     }
 }
 
-struct Filter<W>(W);
+/// Text as [`Sanitized`] has it, with backslashes doubled: a newline is shown
+/// as `\n`, and a backslash before an `n` as `\\n`, so that no two names look
+/// the same.
+pub struct Distinct<T>(pub T);
 
-impl<W: fmt::Write> fmt::Write for Filter<W> {
+impl<T: fmt::Display> fmt::Display for Distinct<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Filter { out: f, shows: |c| c == '\\' || is_harmful(c) }, "{}", self.0)
+    }
+}
+
+/// Text as [`Distinct`] has it, with an escape for whatever is not ASCII.
+pub struct Ascii<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Ascii<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shows = |c: char| c == '\\' || !c.is_ascii() || is_harmful(c);
+        write!(Filter { out: f, shows }, "{}", self.0)
+    }
+}
+
+/// A writer that shows characters of a kind as escapes.
+struct Filter<W, F> {
+    out: W,
+    shows: F,
+}
+
+impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.find(is_harmful) {
-            let (before, harmful) = rest.split_at(at);
-            self.0.write_str(before)?;
-            let mut after = harmful.chars();
+        while let Some(at) = rest.find(&self.shows) {
+            let (before, shown) = rest.split_at(at);
+            self.out.write_str(before)?;
+            let mut after = shown.chars();
             if let Some(c) = after.next() {
                 match c {
-                    '\n' => self.0.write_str("\\n")?,
-                    '\t' => self.0.write_str("\\t")?,
-                    '\r' => self.0.write_str("\\r")?,
-                    c if u32::from(c) < 0x100 => write!(self.0, "\\x{:02x}", u32::from(c))?,
-                    c => write!(self.0, "\\u{{{:x}}}", u32::from(c))?,
+                    '\\' => self.out.write_str("\\\\")?,
+                    '\n' => self.out.write_str("\\n")?,
+                    '\t' => self.out.write_str("\\t")?,
+                    '\r' => self.out.write_str("\\r")?,
+                    c if u32::from(c) < 0x100 => write!(self.out, "\\x{:02x}", u32::from(c))?,
+                    c => write!(self.out, "\\u{{{:x}}}", u32::from(c))?,
                 }
             }
             rest = after.as_str();
         }
-        self.0.write_str(rest)
+        self.out.write_str(rest)
     }
 }
 
@@ -63,6 +89,13 @@ mod tests {
     fn what_a_terminal_would_obey_is_shown_instead() {
         let name = "a\n\t\x1b[31m\u{202e}\u{9b}\u{2028}é\\";
         assert_eq!(Sanitized(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
+    }
+
+    #[test]
+    fn a_newline_and_a_backslash_are_told_apart() {
+        assert_eq!(Distinct("a\nb").to_string(), "a\\nb");
+        assert_eq!(Distinct("a\\nb").to_string(), "a\\\\nb");
+        assert_eq!(Ascii("é→\\n").to_string(), "\\xe9\\u{2192}\\\\n");
     }
 
     proptest! {

@@ -1,17 +1,26 @@
 //! A tree for people: a line for each namespace with what is asked first, its
 //! members under it with their PIDs in every level, then nested namespaces.
+//!
+//! On a terminal no line is longer than the terminal is wide: a line breaks
+//! between its parts and goes on under its branch.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use anstyle::AnsiColor;
+use anstyle::Ansi256Color;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::describe::{Emphasis, ProcessLabel, held_by, summary};
-use super::{Emitter, Sanitized, Style};
+use super::describe::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, Symbols, is_wrong};
+use super::fold::{Folding, Row, Siblings};
+use super::line::{Emphasis, Line};
+use super::sanitize::{Ascii, Distinct};
+use super::{Emitter, Style};
 use crate::graph::PidGraph;
-use crate::model::{Namespace, Process};
+use crate::model::{Evidence, Namespace, NamespaceState};
 
 /// A text tree.
 pub struct Text {
+    style: Style,
     lines: Lines,
     palette: Palette,
 }
@@ -21,45 +30,78 @@ struct Lines {
     inner: &'static str,
     last: &'static str,
     bar: &'static str,
-    blank: &'static str,
-    arrow: &'static str,
+    symbols: Symbols,
 }
 
 const UTF8: Lines =
-    Lines { inner: "├─ ", last: "└─ ", bar: "│  ", blank: "   ", arrow: " → " };
-const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|  ", blank: "   ", arrow: " -> " };
+    Lines { inner: "├─ ", last: "└─ ", bar: "│", symbols: Symbols::UNICODE };
+const ASCII: Lines = Lines { inner: "|- ", last: "`- ", bar: "|", symbols: Symbols::ASCII };
 
-/// Colours that are legible on a dark and on a light background.
+/// Columns of a branch, and how far what is below a namespace is indented
+/// unless it is nested too deep for that.
+const BRANCH: usize = 3;
+
+/// Columns that a line has at least, however deep it is nested.
+const LEAST: usize = 20;
+
+/// The width that indentation is made for where there is no terminal.
+const NOMINAL_WIDTH: usize = 80;
+
+/// What stands out, and how. No colour is legible on every ground, as no
+/// colour has enough contrast to black, white and what lies between: what has
+/// a meaning brings its own ground, and all else has the terminal's colours.
+/// These are of the 256 colours that terminals do not redefine.
 struct Palette {
-    id: anstyle::Style,
-    line: anstyle::Style,
+    name: anstyle::Style,
     dead: anstyle::Style,
-    nascent: anstyle::Style,
-    unknown: anstyle::Style,
+    warning: anstyle::Style,
+    entered: anstyle::Style,
     inferred: anstyle::Style,
 }
 
+const fn on(foreground: u8, background: u8) -> anstyle::Style {
+    anstyle::Style::new()
+        .fg_color(Some(anstyle::Color::Ansi256(Ansi256Color(foreground))))
+        .bg_color(Some(anstyle::Color::Ansi256(Ansi256Color(background))))
+}
+
 const COLORS: Palette = Palette {
-    id: AnsiColor::Cyan.on_default().bold(),
-    line: anstyle::Style::new().dimmed(),
-    dead: AnsiColor::Red.on_default().bold(),
-    nascent: AnsiColor::Magenta.on_default(),
-    unknown: AnsiColor::Magenta.on_default(),
-    inferred: anstyle::Style::new().italic(),
+    name: anstyle::Style::new().bold(),
+    // White on dark red.
+    dead: on(231, 124).bold(),
+    // Black on yellow.
+    warning: on(16, 220),
+    // White on blue.
+    entered: on(231, 25),
+    // White on grey.
+    inferred: on(231, 240),
 };
 const PLAIN: Palette = Palette {
-    id: anstyle::Style::new(),
-    line: anstyle::Style::new(),
+    name: anstyle::Style::new(),
     dead: anstyle::Style::new(),
-    nascent: anstyle::Style::new(),
-    unknown: anstyle::Style::new(),
+    warning: anstyle::Style::new(),
+    entered: anstyle::Style::new(),
     inferred: anstyle::Style::new(),
 };
+
+impl Palette {
+    fn style(&self, emphasis: Emphasis) -> anstyle::Style {
+        match emphasis {
+            Emphasis::Plain => anstyle::Style::new(),
+            Emphasis::Name => self.name,
+            Emphasis::Dead => self.dead,
+            Emphasis::Warning => self.warning,
+            Emphasis::Entered => self.entered,
+            Emphasis::Inferred => self.inferred,
+        }
+    }
+}
 
 impl Text {
     /// A tree of that style.
     pub fn new(style: Style) -> Self {
         Self {
+            style,
             lines: if style.ascii { ASCII } else { UTF8 },
             palette: if style.color { COLORS } else { PLAIN },
         }
@@ -68,302 +110,238 @@ impl Text {
 
 impl Emitter for Text {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        let mut tree = Tree { text: self, graph, out, prefix: String::new() };
-        for root in graph.roots() {
-            tree.namespace(root)?;
+        let folding = Folding::new(graph, !self.style.unfolded);
+        let depth = graph.tree().iter().map(|(_, level)| *level).max().unwrap_or(0);
+        // Chains nest up to 32 deep; half of the width stays for what is said.
+        let room = self.style.width.unwrap_or(NOMINAL_WIDTH) / 2;
+        let mut tree = Tree {
+            text: self,
+            describe: Describe::new(&folding, self.lines.symbols),
+            folding: &folding,
+            graph,
+            out,
+            step: (room / depth.max(1)).clamp(1, BRANCH),
+            prefix: String::new(),
+            line: Line::default(),
+            piece: String::new(),
+        };
+        for root in folding.roots() {
+            tree.namespaces(&root, "", false)?;
         }
-        let unplaced: Vec<_> = graph.unplaced().collect();
-        tree.unplaced(&unplaced)
+        tree.unplaced()?;
+        tree.last_lines()
     }
 }
 
-struct Tree<'a> {
-    text: &'a Text,
+struct Tree<'a, 'o> {
+    text: &'o Text,
+    describe: Describe<'a>,
+    folding: &'o Folding<'a>,
     graph: &'a PidGraph,
-    out: &'a mut dyn Write,
+    out: &'o mut dyn Write,
+    /// Columns that a level is indented by.
+    step: usize,
     /// The lines of the levels above, drawn before every line.
     prefix: String,
+    line: Line,
+    piece: String,
 }
 
-impl Tree<'_> {
-    /// A namespace and all below it, as deep as namespaces nest.
-    fn namespace(&mut self, namespace: &Namespace) -> io::Result<()> {
-        let (lines, palette) = (&self.text.lines, &self.text.palette);
-        let id = palette.id;
-        write!(self.out, "{id}{}{id:#}  ", namespace.id)?;
-        for (index, (emphasis, said)) in
-            summary(self.graph, namespace, lines.arrow).iter().enumerate()
-        {
-            let separator = if index == 0 { "" } else { ", " };
-            let style = match emphasis {
-                Emphasis::Plain => anstyle::Style::new(),
-                Emphasis::Dead => palette.dead,
-                Emphasis::Nascent => palette.nascent,
-                Emphasis::Unknown => palette.unknown,
-                Emphasis::Inferred => palette.inferred,
-            };
-            write!(self.out, "{separator}{style}{}{style:#}", Sanitized(said))?;
+impl<'a> Tree<'a, '_> {
+    /// A namespace, or many alike, and all below, as deep as namespaces nest.
+    fn namespaces(
+        &mut self,
+        siblings: &Siblings<'a>,
+        branch: &'static str,
+        in_each: bool,
+    ) -> io::Result<()> {
+        let Some(namespace) = siblings.first() else { return Ok(()) };
+        let of_each = in_each || matches!(siblings, Siblings::Alike(_));
+        let kept_by = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
+        let rows = self.folding.members(namespace);
+        let children = self.folding.children(namespace);
+        let below = kept_by.len() + rows.len() + children.len();
+        self.line.clear();
+        self.describe.heading(siblings, in_each, &mut self.line);
+        self.write_line(branch, below > 0)?;
+        let before = self.prefix.len();
+        self.indent(branch);
+        let mut left = below;
+        let mut next = |lines: &Lines| {
+            left -= 1;
+            if left == 0 { lines.last } else { lines.inner }
+        };
+        for holder in &kept_by {
+            self.line.clear();
+            self.line.plain("", format_args!("{holder}"));
+            self.write_line(next(&self.text.lines), false)?;
         }
-        if let Some(held_by) = held_by(self.graph, namespace) {
-            write!(self.out, "; {}", Sanitized(held_by))?;
+        for row in &rows {
+            self.row(row, next(&self.text.lines), of_each)?;
+        }
+        for child in &children {
+            self.namespaces(child, next(&self.text.lines), of_each)?;
+        }
+        self.prefix.truncate(before);
+        Ok(())
+    }
+
+    /// What is below the line of this branch begins further in.
+    fn indent(&mut self, branch: &'static str) {
+        if branch.is_empty() {
+            return;
+        }
+        let lines = &self.text.lines;
+        self.prefix.push_str(if branch == lines.last { " " } else { lines.bar });
+        self.prefix.extend(std::iter::repeat_n(' ', self.step - 1));
+    }
+
+    fn row(&mut self, row: &Row<'a>, branch: &'static str, of_each: bool) -> io::Result<()> {
+        self.line.clear();
+        self.describe.row(row, of_each, &mut self.line);
+        self.write_line(branch, false)
+    }
+
+    fn unplaced(&mut self) -> io::Result<()> {
+        let rows = self.folding.unplaced();
+        let count: usize = rows.iter().map(|row| row.processes().len()).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        self.line.clear();
+        self.line.part("", Emphasis::Warning, format_args!("unknown"));
+        match count {
+            1 => self.line.plain("  ", format_args!("1 process whose namespace is ambiguous")),
+            count => self
+                .line
+                .plain("  ", format_args!("{count} processes whose namespaces are ambiguous")),
+        }
+        self.write_line("", true)?;
+        for (index, row) in rows.iter().enumerate() {
+            let lines = &self.text.lines;
+            self.row(row, if index + 1 == rows.len() { lines.last } else { lines.inner }, false)?;
+        }
+        Ok(())
+    }
+
+    /// What there is, counted, and what the signs mean: for people at a
+    /// terminal, and wherever something is wrong.
+    fn last_lines(&mut self) -> io::Result<()> {
+        let snapshot = self.graph.snapshot();
+        if !self.text.style.terminal && !is_wrong(snapshot) {
+            return Ok(());
         }
         self.out.write_all(b"\n")?;
-        let children = self.graph.children(namespace);
-        self.members(&self.graph.members(namespace), !children.is_empty())?;
-        for (index, child) in children.iter().enumerate() {
-            let last = index + 1 == children.len();
-            self.branch(last)?;
-            let before = self.prefix.len();
-            self.prefix.push_str(if last { lines.blank } else { lines.bar });
-            self.namespace(child)?;
-            self.prefix.truncate(before);
+        let incomplete = if snapshot.complete { "" } else { "; incomplete" };
+        let counts = format!("{}{incomplete}.", self.describe.counts());
+        self.line.clear();
+        self.line.words("", &counts);
+        if let Some(example) = self.describe.example() {
+            let means = ARROW_MEANS.replace(Symbols::UNICODE.arrow, self.text.lines.symbols.arrow);
+            // The PIDs stay together.
+            self.line.plain("  ", format_args!("{example}:"));
+            self.line.words(" ", &format!("{means}."));
+        }
+        self.write_line("", false)?;
+        let is_dead = |namespace: &Namespace| namespace.state == NamespaceState::Dead;
+        let is_inferred = |namespace: &Namespace| namespace.evidence == Evidence::Inferred;
+        if snapshot.namespaces.iter().any(is_dead) {
+            self.meaning(Emphasis::Dead, "DEAD", DEAD_MEANS)?;
+        }
+        if snapshot.namespaces.iter().any(is_inferred) {
+            self.meaning(Emphasis::Inferred, "inferred", INFERRED_MEANS)?;
         }
         Ok(())
     }
 
-    fn members(&mut self, members: &[&Process], more: bool) -> io::Result<()> {
-        let arrow = self.text.lines.arrow;
-        for (index, process) in members.iter().enumerate() {
-            self.branch(!more && index + 1 == members.len())?;
-            writeln!(self.out, "{}", Sanitized(ProcessLabel { process, arrow }))?;
-        }
-        Ok(())
+    fn meaning(&mut self, emphasis: Emphasis, word: &str, means: &str) -> io::Result<()> {
+        self.line.clear();
+        self.line.part("", emphasis, format_args!("{word}:"));
+        self.line.words(" ", &format!("{means}."));
+        self.write_line("", false)
     }
 
-    /// The start of a line.
-    fn branch(&mut self, last: bool) -> io::Result<()> {
-        let lines = &self.text.lines;
-        let style = self.text.palette.line;
-        let branch = if last { lines.last } else { lines.inner };
-        write!(self.out, "{style}{}{branch}{style:#}", self.prefix)
-    }
-
-    fn unplaced(&mut self, processes: &[&Process]) -> io::Result<()> {
-        let style = self.text.palette.inferred;
-        match processes.len() {
-            0 => return Ok(()),
-            1 => writeln!(
-                self.out,
-                "{style}unknown{style:#}  1 process whose namespace is ambiguous"
-            )?,
-            count => writeln!(
-                self.out,
-                "{style}unknown{style:#}  {count} processes whose namespaces are ambiguous"
-            )?,
+    /// Writes a line, broken between parts where it is longer than the
+    /// terminal is wide. What follows a break stands under its branch, and
+    /// beside the line to what is `below`.
+    fn write_line(&mut self, branch: &str, below: bool) -> io::Result<()> {
+        let Self { text, out, prefix, line, piece, .. } = self;
+        let Text { style, lines, palette } = text;
+        write!(out, "{prefix}{branch}")?;
+        let Some(width) = style.width else {
+            for (index, part) in line.parts().enumerate() {
+                if index > 0 {
+                    out.write_all(part.separator.as_bytes())?;
+                }
+                let style = palette.style(part.emphasis);
+                if style.is_plain() {
+                    write_escaped(*out, part.text, text.style.ascii)?;
+                } else {
+                    write!(out, "{style}")?;
+                    write_escaped(*out, part.text, text.style.ascii)?;
+                    write!(out, "{style:#}")?;
+                }
+            }
+            return out.write_all(b"\n");
+        };
+        let side = match branch {
+            "" => "",
+            branch if branch == lines.last => "   ",
+            _ if lines.bar == UTF8.bar => "│  ",
+            _ => "|  ",
+        };
+        let below = if below { lines.bar } else { " " };
+        let indent = prefix.width() + side.len().min(BRANCH) + 2;
+        let width = width.max(indent + LEAST);
+        let mut column = prefix.width() + branch.width();
+        let mut parts = line.parts().peekable();
+        let mut is_first = true;
+        while let Some(part) = parts.next() {
+            piece.clear();
+            // Writing to a String does not fail.
+            let _ = if style.ascii {
+                write!(piece, "{}", Ascii(part.text))
+            } else {
+                write!(piece, "{}", Distinct(part.text))
+            };
+            // What ends a part stays with it.
+            let after = parts.peek().map_or(0, |next| next.separator.trim_end().len());
+            let separator = if is_first { "" } else { part.separator };
+            let breaks = !is_first && column + separator.len() + piece.width() + after > width;
+            if breaks {
+                write!(out, "{}\n{prefix}{side}{below} ", separator.trim_end())?;
+                column = indent;
+            } else {
+                out.write_all(separator.as_bytes())?;
+                column += separator.len();
+            }
+            is_first = false;
+            let style = palette.style(part.emphasis);
+            write!(out, "{style}")?;
+            // A part of its own may still be too long: a path, an argument.
+            let mut start = 0;
+            for (at, character) in piece.char_indices() {
+                let wide = character.width().unwrap_or(0);
+                if column + wide > width && at > start {
+                    let fits = piece.get(start..at).unwrap_or_default();
+                    write!(out, "{fits}{style:#}\n{prefix}{side}{below} {style}")?;
+                    (start, column) = (at, indent);
+                }
+                column += wide;
+            }
+            write!(out, "{}{style:#}", piece.get(start..).unwrap_or_default())?;
         }
-        self.members(processes, false)
+        out.write_all(b"\n")
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use expect_test::{Expect, expect};
-
-    use super::*;
-    use crate::model::{
-        BlockReason, Blocker, Container, Evidence, Holder, NamespaceId, NamespaceState, Pid,
-        Snapshot,
-    };
-    use crate::testing::{farm, namespace, process, snapshot};
-
-    fn check(snapshot: Snapshot, style: Style, expected: &Expect) {
-        let mut out = Vec::new();
-        Text::new(style).emit(&PidGraph::new(snapshot), &mut out).unwrap();
-        expected.assert_eq(&String::from_utf8(out).unwrap());
-    }
-
-    #[test]
-    fn the_tree_of_the_contract() {
-        check(
-            farm(),
-            Style::default(),
-            &expect![[r#"
-                pid:[4026531836]  3 processes, owner root
-                ├─ 1 systemd
-                ├─ 2 [kthreadd]
-                ├─ 4 containerd-shim
-                └─ pid:[4026532179]  2 processes, init 6 → 1 farm, docker 3f2a1b9c04de, owner root
-                   ├─ 6 → 1 farm
-                   ├─ 7 → 2 sleep
-                   └─ pid:[4026532180]  dead: its init is gone, forks into it fail; held by 4 containerd-shim (fd 9)
-            "#]],
-        );
-    }
-
-    #[test]
-    fn ascii_lines_and_arrows() {
-        check(
-            farm(),
-            Style { ascii: true, ..Style::default() },
-            &expect![[r#"
-                pid:[4026531836]  3 processes, owner root
-                |- 1 systemd
-                |- 2 [kthreadd]
-                |- 4 containerd-shim
-                `- pid:[4026532179]  2 processes, init 6 -> 1 farm, docker 3f2a1b9c04de, owner root
-                   |- 6 -> 1 farm
-                   |- 7 -> 2 sleep
-                   `- pid:[4026532180]  dead: its init is gone, forks into it fail; held by 4 containerd-shim (fd 9)
-            "#]],
-        );
-    }
-
-    #[test]
-    fn colours_end_where_they_began() {
-        let mut out = Vec::new();
-        let text = Text::new(Style { color: true, ..Style::default() });
-        text.emit(&PidGraph::new(farm()), &mut out).unwrap();
-        let out = String::from_utf8(out).unwrap();
-        assert!(
-            out.starts_with("\u{1b}[1m\u{1b}[36mpid:[4026531836]\u{1b}[0m  3 processes"),
-            "{out}"
-        );
-        assert!(
-            out.contains("\u{1b}[1m\u{1b}[31mdead: its init is gone, forks into it fail\u{1b}[0m;")
-        );
-        let mut plain = Vec::new();
-        let mut strip = anstream::StripStream::new(&mut plain);
-        strip.write_all(out.as_bytes()).unwrap();
-        let mut expected = Vec::new();
-        Text::new(Style::default()).emit(&PidGraph::new(farm()), &mut expected).unwrap();
-        assert_eq!(plain, expected);
-    }
-
-    fn blocker(pid: Pid, reason: BlockReason, reaper: Option<Pid>) -> Blocker {
-        Blocker { pid, comm: "sleep".into(), reason, reaper }
-    }
-
-    /// What is said of the dead namespace of the farm, which has no member,
-    /// where that is what its init 6 waits for.
-    fn said_of_the_dead(blocked_by: Vec<Blocker>) -> String {
-        let mut snapshot = farm();
-        snapshot.namespaces[2].init = Pid::new(6);
-        snapshot.namespaces[2].blocked_by = blocked_by;
-        snapshot.namespaces[2].holders.clear();
-        let mut out = Vec::new();
-        Text::new(Style::default()).emit(&PidGraph::new(snapshot), &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        let line = text.lines().last().unwrap();
-        line.rsplit_once("dead: its init 6 ").expect("is dead").1.to_owned()
-    }
-
-    #[test]
-    fn what_a_terminated_init_waits_for_is_read_and_not_concluded_anew() {
-        let (init, other, reaper) = (Pid::new(6).unwrap(), Pid::new(9).unwrap(), Pid::new(4));
-        let gone = Pid::new(77);
-        for (pid, reason, reaper, expected) in [
-            (init, BlockReason::Zombie, reaper, "is a zombie that 4 containerd-shim does not reap"),
-            (init, BlockReason::Zombie, gone, "is a zombie that 77 does not reap"),
-            (init, BlockReason::Zombie, None, "is a zombie"),
-            (
-                other,
-                BlockReason::Zombie,
-                reaper,
-                "has terminated but waits for zombie 9, which 4 containerd-shim does not reap",
-            ),
-            (
-                init,
-                BlockReason::Uninterruptible,
-                None,
-                "has terminated but is in uninterruptible sleep",
-            ),
-            (other, BlockReason::Zombie, None, "has terminated but waits for zombie 9"),
-            (
-                other,
-                BlockReason::Uninterruptible,
-                None,
-                "has terminated but waits for 9 sleep, which is in uninterruptible sleep",
-            ),
-        ] {
-            let said = said_of_the_dead(vec![blocker(pid, reason, reaper)]);
-            assert_eq!(said, format!("{expected}, forks into it fail"));
-        }
-        let said = said_of_the_dead(Vec::new());
-        assert_eq!(said, "has terminated but is not gone yet, forks into it fail");
-    }
-
-    #[test]
-    fn a_holder_keeps_its_name_where_its_process_is_not_shown() {
-        let mut snapshot = farm();
-        snapshot.processes.retain(|process| process.pid != Pid::new(4).unwrap());
-        snapshot.namespaces[2].holders =
-            vec![Holder::Fd { pid: Pid::new(4).unwrap(), comm: Some("runc".into()), fd: 9 }];
-        snapshot.namespaces[2].state = NamespaceState::Unknown;
-        let mut out = Vec::new();
-        Text::new(Style::default()).emit(&PidGraph::new(snapshot), &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(
-            text.ends_with(
-                "state unknown: whether it has an init, or had one, cannot be proved, \
-                 owner root; held by 4 runc (fd 9)\n"
-            ),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn every_kind_of_trouble_is_told_apart() {
-        let (host, init, zombie) = (10, Pid::new(6).unwrap(), Pid::new(9).unwrap());
-        let mut namespaces: Vec<_> =
-            [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
-        namespaces.push(namespace(host, None));
-        for dead in &mut namespaces[..2] {
-            dead.state = NamespaceState::Dead;
-        }
-        namespaces[2].state = NamespaceState::Nascent;
-        namespaces[2].owner.as_mut().unwrap().user_namespace = 7;
-        namespaces[2].holders = (3..8)
-            .map(|raw| Holder::PidForChildren {
-                pid: Pid::new(2).unwrap(),
-                comm: None,
-                tid: Pid::new(raw).unwrap(),
-            })
-            .collect();
-        for (namespace, zombie) in namespaces.iter_mut().zip([init, zombie]) {
-            namespace.blocked_by = vec![blocker(zombie, BlockReason::Zombie, Pid::new(2))];
-        }
-        namespaces[3].id = NamespaceId::Unread(Pid::new(12).unwrap());
-        namespaces[3].evidence = Evidence::Inferred;
-        namespaces[3].owner.as_mut().unwrap().user_namespace = 7;
-        namespaces[3].owner.as_mut().unwrap().user = None;
-        namespaces[3].container =
-            Some(Container { runtime: "lxc".into(), id: "web".into(), pod: Some("6ba7".into()) });
-        namespaces[3].holders = vec![
-            Holder::Mount { path: "/run/a\nb".into(), mount_namespace: 99 },
-            Holder::PidForChildren { pid: Pid::INIT, comm: None, tid: Pid::INIT },
-        ];
-        let mut processes = vec![
-            process(&[2], Some(host)),
-            process(&[6, 1], Some(20)),
-            process(&[8, 1], Some(30)),
-            process(&[9, 4], Some(30)),
-            process(&[12, 1], None),
-            process(&[15, 7], None),
-        ];
-        processes[4].namespace = Some(NamespaceId::Unread(Pid::new(12).unwrap()));
-        processes[1].state = 'Z';
-        processes[1].ppid = Pid::new(2);
-        processes[3].state = 'Z';
-        processes[3].ppid = Pid::new(2);
-        let found = snapshot(namespaces, processes);
-        assert_eq!(found.namespaces[0].init, Some(init));
-        check(
-            found,
-            Style::default(),
-            &expect![[r#"
-                pid:[10]  1 process, owner root
-                ├─ 2 sleep
-                ├─ pid:[20]  dead: its init 6 is a zombie that 2 sleep does not reap, forks into it fail, 1 process
-                │  └─ 6 → 1 sleep (zombie)
-                ├─ pid:[30]  dead: its init 8 has terminated but waits for zombie 9, which 2 sleep does not reap, forks into it fail, 2 processes
-                │  ├─ 8 → 1 sleep
-                │  └─ 9 → 4 sleep (zombie)
-                ├─ pid:[40]  nascent: no first process yet; held by 2 sleep (pid_for_children of thread 3), 2 sleep (pid_for_children of thread 4), 2 sleep (pid_for_children of thread 5) and 2 more
-                └─ pid:[?12]  1 process, init 12 → 1 sleep, lxc web of pod 6ba7, owner uid 0 in user:[7], inferred; held by mount /run/a\nb (mnt:[99])
-                   └─ 12 → 1 sleep
-                unknown  1 process whose namespace is ambiguous
-                └─ 15 → 7 sleep
-            "#]],
-        );
+fn write_escaped(out: &mut dyn Write, text: &str, ascii: bool) -> io::Result<()> {
+    // Most of it is plain, and need not be looked at one by one.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'\\') {
+        out.write_all(text.as_bytes())
+    } else if ascii {
+        write!(out, "{}", Ascii(text))
+    } else {
+        write!(out, "{}", Distinct(text))
     }
 }

@@ -1,0 +1,372 @@
+//! A picture for Graphviz: one box a namespace, edges from parent to child.
+//!
+//! More than [`MOST_BESIDE`] siblings stand on a shelf, one node of many
+//! columns, as they would make one endless column otherwise. Those without
+//! namespaces below go there first; those with some are easier to read beside
+//! it, where edges show the levels, as a box within a box makes its whole
+//! column wide. They join the shelf, boxes in boxes, where they are many, too,
+//! and so does what is nested more than [`MOST_BESIDE`] levels deep.
+
+mod escape;
+mod table;
+mod title;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::Emitter;
+use super::describe::{Clipped, Count, Describe, KeptBy, Of, Symbols};
+use super::fold::{Folding, Row, Siblings};
+use super::line::{Emphasis, Line};
+use crate::graph::PidGraph;
+use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid};
+
+use escape::quoted;
+use table::{Boxed, LINES, Look, PART, Table, shelf};
+
+/// Graphviz DOT.
+pub struct Dot {
+    /// Whether everything has a line of its own.
+    pub unfolded: bool,
+}
+
+/// So many siblings still stand one below the other, and so many levels one
+/// beside the other.
+const MOST_BESIDE: usize = 6;
+
+impl Emitter for Dot {
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        let folding = Folding::new(graph, !self.unfolded);
+        let describe = Describe::new(&folding, Symbols::UNICODE);
+        let kept = graph.snapshot().namespaces.iter().flat_map(|it| describe.kept_by(it));
+        let keepers = kept.filter_map(|holder| holder.pid()).collect();
+        let mut picture = Picture {
+            folding: &folding,
+            describe,
+            graph,
+            out,
+            keepers,
+            nodes: HashMap::new(),
+            lines: HashMap::new(),
+            line: Line::default(),
+        };
+        picture.draw()
+    }
+}
+
+struct Picture<'a, 'o> {
+    folding: &'o Folding<'a>,
+    describe: Describe<'a>,
+    graph: &'a PidGraph,
+    out: &'o mut dyn Write,
+    /// Processes that keep a namespace, so that edges begin at their lines.
+    keepers: HashSet<Pid>,
+    /// The node that a namespace is drawn in.
+    nodes: HashMap<NamespaceId, String>,
+    /// The node that the line of a keeper is in.
+    lines: HashMap<Pid, String>,
+    line: Line,
+}
+
+impl<'a> Picture<'a, '_> {
+    fn draw(&mut self) -> io::Result<()> {
+        self.out.write_all(
+            b"digraph pidns {\n  \
+              graph [rankdir=LR, nodesep=0.2, ranksep=0.6, fontname=\"sans-serif\", fontsize=10, labelloc=t, labeljust=l];\n  \
+              node [shape=plain, fontname=\"sans-serif\", fontsize=10];\n  \
+              edge [color=\"#4a6785\", arrowsize=0.7];\n",
+        )?;
+        self.title()?;
+        self.siblings(&self.folding.roots(), None, 0, false)?;
+        self.unplaced()?;
+        self.holders()?;
+        self.out.write_all(b"}\n")
+    }
+
+    /// Namespaces with one parent, and all below them.
+    fn siblings(
+        &mut self,
+        siblings: &[Siblings<'a>],
+        parent: Option<NamespaceId>,
+        level: usize,
+        in_each: bool,
+    ) -> io::Result<()> {
+        let is_leaf = |it: &Siblings<'a>| {
+            it.first().is_none_or(|namespace| self.graph.children(namespace).is_empty())
+        };
+        let (leaves, trees): (Vec<_>, Vec<_>) = siblings.iter().partition(|it| is_leaf(it));
+        let mut on_shelf: Vec<&Siblings<'a>> = Vec::new();
+        let mut beside: Vec<&Siblings<'a>> = Vec::new();
+        for kind in [leaves, trees] {
+            let many = kind.len() > MOST_BESIDE || level > MOST_BESIDE;
+            if many { &mut on_shelf } else { &mut beside }.extend(kind);
+        }
+        // In the order of the text.
+        let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
+        on_shelf.sort_by_key(|it| place(it));
+        beside.sort_by_key(|it| place(it));
+        if !on_shelf.is_empty() {
+            self.shelf(&on_shelf, parent, in_each)?;
+        }
+        for it in beside {
+            let Some(namespace) = it.first() else { continue };
+            let node = namespace.id.to_string();
+            let boxed = self.boxed(it, false, &node, in_each)?;
+            write!(
+                self.out,
+                "  \"{node}\" [id=\"{node}\", class=\"{}\", tooltip=\"{}\", label=<",
+                class(namespace),
+                quoted(&self.tooltip(it))
+            )?;
+            self.out.write_all(&boxed.html)?;
+            self.out.write_all(b">];\n")?;
+            if let Some(parent) = parent {
+                self.edge(parent, &node, &format!("{}:w", port(namespace.id)), namespace)?;
+            }
+            let below = self.folding.children(namespace);
+            let in_each = in_each || matches!(it, Siblings::Alike(_));
+            self.siblings(&below, Some(namespace.id), level + 1, in_each)?;
+        }
+        Ok(())
+    }
+
+    fn edge(
+        &mut self,
+        parent: NamespaceId,
+        node: &str,
+        headport: &str,
+        child: &Namespace,
+    ) -> io::Result<()> {
+        let style = match child.evidence {
+            Evidence::Kernel => "",
+            Evidence::Inferred => ", style=dashed",
+        };
+        let tailport = port(parent);
+        writeln!(
+            self.out,
+            "  \"{parent}\" -> \"{node}\" [tailport=\"{tailport}:e\", headport=\"{headport}\"{style}];"
+        )
+    }
+
+    /// Many siblings in one node, and one edge to it.
+    fn shelf(
+        &mut self,
+        siblings: &[&Siblings<'a>],
+        parent: Option<NamespaceId>,
+        in_each: bool,
+    ) -> io::Result<()> {
+        let node = match parent {
+            Some(parent) => format!("in {parent}"),
+            None => "roots".to_owned(),
+        };
+        let boxes: io::Result<Vec<Boxed>> =
+            siblings.iter().map(|it| self.boxed(it, true, &node, in_each)).collect();
+        let Boxed { html, .. } = shelf(boxes?);
+        write!(self.out, "  \"{node}\" [class=\"shelf\", label=<")?;
+        self.out.write_all(&html)?;
+        self.out.write_all(b">];\n")?;
+        let first = siblings.first().and_then(|it| it.first());
+        match (parent, first) {
+            (Some(parent), Some(first)) => self.edge(parent, &node, "w", first),
+            _ => Ok(()),
+        }
+    }
+
+    /// The box of a namespace, or of many alike; with what is below it in it
+    /// where it is on a shelf.
+    fn boxed(
+        &mut self,
+        siblings: &Siblings<'a>,
+        on_shelf: bool,
+        node: &str,
+        in_each: bool,
+    ) -> io::Result<Boxed> {
+        let Some(namespace) = siblings.first() else {
+            return Ok(Boxed { html: Vec::new(), width: 0.0, height: 0.0 });
+        };
+        let of_each = in_each || matches!(siblings, Siblings::Alike(_));
+        let look = Look::of(namespace.state);
+        let mut table = Table::new(look, namespace.evidence);
+        if on_shelf && !of_each {
+            self.nodes.insert(namespace.id, node.to_owned());
+            table.attribute("id", &namespace.id.text())?;
+        }
+        if on_shelf {
+            table.attribute("tooltip", &self.tooltip(siblings))?;
+        }
+        if !on_shelf {
+            self.nodes.insert(namespace.id, node.to_owned());
+        }
+        table.start(&port(namespace.id))?;
+        self.line.clear();
+        self.describe.heading(siblings, in_each, &mut self.line);
+        table.heading(&self.line)?;
+        if !of_each {
+            let holders = self.describe.kept_by(namespace);
+            for (index, holder) in holders.iter().enumerate() {
+                self.line.clear();
+                let more = holders.len() - index;
+                let full = table.lines >= LINES && more > 1;
+                if full {
+                    self.line.plain("", format_args!("kept by {} more", Count(more)));
+                } else {
+                    self.line.plain("", format_args!("{holder}"));
+                }
+                table.heading(&self.line)?;
+                if full {
+                    break;
+                }
+            }
+        }
+        table.end_heading()?;
+        self.members(&self.folding.members(namespace), node, of_each, &mut table)?;
+        if on_shelf {
+            let children = self.folding.children(namespace);
+            let boxes: io::Result<Vec<Boxed>> =
+                children.iter().map(|it| self.boxed(it, true, node, of_each)).collect();
+            let boxes = boxes?;
+            if !boxes.is_empty() {
+                table.nested(&shelf(boxes))?;
+            }
+        }
+        table.end()
+    }
+
+    fn members(
+        &mut self,
+        rows: &[Row<'a>],
+        node: &str,
+        of_each: bool,
+        table: &mut Table,
+    ) -> io::Result<()> {
+        let mut left: usize = rows.iter().map(|row| row.processes().len()).sum();
+        for row in rows {
+            if table.member_lines >= LINES && left > 1 {
+                self.line.clear();
+                self.line.plain("", format_args!("{} more", Count(left)));
+                table.member(None, &self.line)?;
+                break;
+            }
+            left -= row.processes().len();
+            self.line.clear();
+            self.describe.row(row, of_each, &mut self.line);
+            let keeper = match row {
+                Row::One(process) if self.keepers.contains(&process.pid) => Some(process.pid),
+                _ => None,
+            };
+            if let Some(pid) = keeper {
+                self.lines.insert(pid, node.to_owned());
+            }
+            table.member(keeper, &self.line)?;
+        }
+        table.end_members()
+    }
+
+    fn unplaced(&mut self) -> io::Result<()> {
+        let rows = self.folding.unplaced();
+        let count: usize = rows.iter().map(|row| row.processes().len()).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let mut table = Table::new(Look::of(NamespaceState::Unknown), Evidence::Inferred);
+        table.start("unknown")?;
+        self.line.clear();
+        self.line.part("", Emphasis::Name, format_args!("unknown"));
+        let of = Of(
+            count,
+            "process whose namespace is ambiguous",
+            "processes whose namespaces are ambiguous",
+        );
+        self.line.plain("  ", format_args!("{of}"));
+        table.heading(&self.line)?;
+        table.end_heading()?;
+        self.members(&rows, "unknown", false, &mut table)?;
+        let boxed = table.end()?;
+        let mut pids = String::new();
+        for process in rows.iter().flat_map(Row::processes) {
+            let _ = write!(pids, " {}", process.pid);
+        }
+        write!(
+            self.out,
+            "  unknown [id=\"unknown\", class=\"unknown inferred\", tooltip=\"PIDs{pids}\", label=<"
+        )?;
+        self.out.write_all(&boxed.html)?;
+        self.out.write_all(b">];\n")
+    }
+
+    /// Edges from whoever keeps a namespace alive.
+    fn holders(&mut self) -> io::Result<()> {
+        for namespace in &self.graph.snapshot().namespaces {
+            let Some(node) = self.nodes.get(&namespace.id) else { continue };
+            let mut drawn = HashSet::new();
+            for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
+                // One edge, whatever the number of descriptors.
+                if !drawn.insert(pid) {
+                    continue;
+                }
+                let Some(line) = self.lines.get(&pid) else { continue };
+                writeln!(
+                    self.out,
+                    "  \"{line}\" -> \"{node}\" [tailport=\"p{pid}:e\", headport=\"{}:w\", class=\"keeps\", style=dotted, penwidth=2, color=\"#b3261e\", constraint=false];",
+                    port(namespace.id)
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All that a box has no room for. Graphviz reads at most 16 KiB in one
+    /// go, up to the next end of a line.
+    fn tooltip(&self, siblings: &Siblings<'a>) -> String {
+        let namespaces: &[&Namespace] = match siblings {
+            Siblings::One(namespace) => &[namespace],
+            Siblings::Alike(namespaces) => namespaces,
+        };
+        let mut text = String::new();
+        for (index, namespace) in namespaces.iter().enumerate() {
+            // Writing to a String does not fail.
+            let _ = write!(text, "{}{}", if index == 0 { "" } else { "\n" }, namespace.id);
+            if let Some(container) = &namespace.container {
+                let _ = write!(
+                    text,
+                    ", {} {}",
+                    Clipped(&container.runtime, PART),
+                    Clipped(&container.id, PART)
+                );
+            }
+            if let Some(owner) = &namespace.owner {
+                let _ = match (&owner.user, owner.uid) {
+                    (Some(user), _) => write!(text, ", owner {}", Clipped(user, PART)),
+                    (None, Some(uid)) => write!(text, ", owner uid {uid}"),
+                    (None, None) => write!(text, ", owner unknown"),
+                };
+                let _ = write!(text, " in user:[{}]", owner.user_namespace);
+            }
+            for (index, member) in self.graph.members(namespace).iter().enumerate() {
+                let separator = match index {
+                    0 => ", PIDs ",
+                    index if index % 20 == 0 => "\n",
+                    _ => " ",
+                };
+                let _ = write!(text, "{separator}{}", member.pid);
+            }
+        }
+        text
+    }
+}
+
+fn port(namespace: NamespaceId) -> String {
+    match namespace {
+        NamespaceId::Inode(inode) => format!("n{inode}"),
+        NamespaceId::Unread(pid) => format!("u{pid}"),
+    }
+}
+
+fn class(namespace: &Namespace) -> String {
+    let state = Look::of(namespace.state).class;
+    match namespace.evidence {
+        Evidence::Kernel => state.to_owned(),
+        Evidence::Inferred => format!("{state} inferred"),
+    }
+}

@@ -1,0 +1,103 @@
+//! The label of the whole picture: what it is of, what the signs in it mean,
+//! and what is missing.
+
+use std::fmt::Display;
+use std::io;
+
+use super::Picture;
+use super::escape::Html;
+use super::table::{LINE, LINES, LOOKS, PART};
+use crate::emit::describe::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS, reasons};
+use crate::model::{Evidence, NamespaceState, Snapshot};
+
+impl Picture<'_, '_> {
+    /// What the picture is of, what the signs in it mean, and what is missing.
+    pub(super) fn title(&mut self) -> io::Result<()> {
+        let snapshot = self.graph.snapshot();
+        let mut label = Vec::new();
+        let mut html = Html(&mut label);
+        html.markup("<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">")?;
+        html.markup("<tr><td colspan=\"2\" align=\"left\"><font point-size=\"14\"><b>")?;
+        html.text("PID namespaces")?;
+        if let Some(hostname) = &snapshot.host.hostname {
+            html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
+        }
+        html.markup("</b></font></td></tr><tr><td colspan=\"2\" align=\"left\">")?;
+        let time = seconds(&snapshot.captured_at);
+        html.text(format_args!("{}; {}", Clipped(&time, LINE), self.describe.counts()))?;
+        for (index, criterion) in snapshot.selected.iter().enumerate() {
+            let start = if index == 0 { "; a part: by " } else { ", " };
+            let values = criterion.values.join(" ");
+            html.text(format_args!("{start}{} {}", criterion.by, Clipped(&values, LINE)))?;
+        }
+        html.markup("</td></tr>")?;
+        self.legend(snapshot, &mut html)?;
+        for reason in reasons(snapshot).take(LINES) {
+            html.markup("<tr><td colspan=\"2\" align=\"left\">")?;
+            let what = if snapshot.complete { "note" } else { "incomplete" };
+            html.text(format_args!("{what}: {}", Clipped(reason, PART)))?;
+            html.markup("</td></tr>")?;
+        }
+        html.markup("</table>")?;
+        self.out.write_all(b"  label=<")?;
+        self.out.write_all(&label)?;
+        self.out.write_all(b">;\n")
+    }
+
+    /// Of those kinds that occur.
+    fn legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+        let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
+            html.markup("<tr>")?;
+            sample(html)?;
+            html.markup("<td align=\"left\">")?;
+            html.text(means)?;
+            html.markup("</td></tr>")
+        };
+        let swatch = |fill: &str, color: &str, border: u8, style: &str| {
+            format!(
+                "<td border=\"{border}\" color=\"{color}\" style=\"{style}\" bgcolor=\"{fill}\" width=\"40\">    </td>"
+            )
+        };
+        let namespaces = &snapshot.namespaces;
+        for look in &LOOKS {
+            let occurs = namespaces.iter().any(|it| it.state == look.state);
+            // Live is what all are where nothing else is.
+            let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
+            if occurs && !only {
+                let cell = swatch(look.fill, look.color, look.border, "solid");
+                let means = match look.state {
+                    NamespaceState::Dead => format!("dead: {DEAD_MEANS}"),
+                    _ => look.legend.to_owned(),
+                };
+                row(&|html| html.markup(&cell), &means)?;
+            }
+        }
+        let inferred = namespaces.iter().any(|it| it.evidence == Evidence::Inferred);
+        if inferred {
+            let cell = swatch("#ffffff", "#4a6785", 1, "dashed");
+            row(&|html| html.markup(&cell), &format_args!("inferred: {INFERRED_MEANS}"))?;
+        }
+        let kept = namespaces.iter().any(|it| !self.describe.kept_by(it).is_empty());
+        if kept && !self.keepers.is_empty() {
+            let cell = "<td><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
+            row(&|html| html.markup(cell), &"keeps the namespace alive")?;
+        }
+        if let Some(example) = self.describe.example() {
+            let cell = |html: &mut Html<'_>| {
+                html.markup("<td>")?;
+                html.text(&example)?;
+                html.markup("</td>")
+            };
+            row(&cell, &ARROW_MEANS)?;
+        }
+        Ok(())
+    }
+}
+
+/// A time stamp without fractions of seconds.
+fn seconds(captured_at: &str) -> String {
+    match captured_at.split_once('.') {
+        Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),
+        _ => captured_at.to_owned(),
+    }
+}

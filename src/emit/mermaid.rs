@@ -1,0 +1,380 @@
+//! A picture for Markdown, which GitHub and others draw with Mermaid: boxes
+//! with the same lines as in Graphviz, always folded.
+//!
+//! GitHub draws at most 500 edges and 50,000 characters, and nothing at all of
+//! more. What does not fit is left out, and said to be: first the members of
+//! the boxes, then the live namespaces of the deepest levels. Dead ones are
+//! left in, a box each, or in one box with their siblings where even they are
+//! too many.
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+
+use super::Emitter;
+use super::describe::{Count, Describe, Of, Symbols};
+use super::fold::{Folding, Row, Siblings};
+use super::line::Line;
+use super::sanitize::Distinct;
+use crate::graph::PidGraph;
+use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState};
+
+/// A Mermaid flowchart.
+pub struct Mermaid;
+
+/// Edges, characters and lines in a box, well below what GitHub draws.
+const EDGES: usize = 450;
+const CHARACTERS: usize = 45_000;
+const LINES: usize = 12;
+
+/// Characters of a line, and of what must stay together in it.
+const LINE: usize = 45;
+const PART: usize = 120;
+
+/// Mermaid breaks lines that are longer than 200 pixels unless it is told not to.
+const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
+
+/// Namespaces that a box lists where they have none of their own.
+const LISTED: usize = 8;
+
+/// What a class looks like, for those states that occur.
+const CLASSES: [(&str, &str); 5] = [
+    ("live", "fill:#d6e6f5,stroke:#4a6785,color:#000"),
+    ("dead", "fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000"),
+    ("nascent", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
+    ("unknown", "fill:#e6d9f0,stroke:#6b4c86,stroke-width:2px,color:#000"),
+    ("inferred", "stroke-dasharray:6 4"),
+];
+
+impl Emitter for Mermaid {
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        let folding = Folding::new(graph, true);
+        let deepest = graph.tree().iter().map(|(_, level)| *level).max().unwrap_or(0);
+        let whole = Chart::new(&folding, Detail { members: true, depth: deepest, apart: true });
+        let chart = whole.or_else(|| {
+            let less = |depth, apart| Chart::new(&folding, Detail { members: false, depth, apart });
+            let depths = (0..=deepest).rev();
+            depths
+                .clone()
+                .find_map(|depth| less(depth, true))
+                .or_else(|| depths.clone().find_map(|depth| less(depth, false)))
+        });
+        // Dead namespaces on a hundred levels of their own are no host's.
+        let chart = chart.unwrap_or_else(|| Chart::counts_alone(&folding));
+        out.write_all(chart.text.as_bytes())
+    }
+}
+
+/// How much of a graph a chart shows.
+#[derive(Clone, Copy)]
+struct Detail {
+    /// Whether boxes list members.
+    members: bool,
+    /// How deep live namespaces are shown.
+    depth: usize,
+    /// Whether those that are not live have a box each.
+    apart: bool,
+}
+
+/// A chart in the making.
+struct Chart<'a, 'f> {
+    folding: &'f Folding<'a>,
+    describe: Describe<'a>,
+    detail: Detail,
+    /// Namespaces that are shown however deep they are: those that are not
+    /// live, and their ancestors.
+    always: HashSet<NamespaceId>,
+    text: String,
+    /// How many characters of the text are counted, and in how many bytes.
+    counted: (usize, usize),
+    boxes: usize,
+    edges: usize,
+    line: Line,
+    classes: HashSet<&'static str>,
+}
+
+impl<'a, 'f> Chart<'a, 'f> {
+    /// The chart in that detail; `None` where it is too large.
+    fn new(folding: &'f Folding<'a>, detail: Detail) -> Option<Self> {
+        let mut chart = Self::empty(folding, detail);
+        chart.siblings(&folding.roots(), None, 0, false)?;
+        chart.unplaced()?;
+        chart.finish();
+        chart.fits().then_some(chart)
+    }
+
+    fn empty(folding: &'f Folding<'a>, detail: Detail) -> Self {
+        let graph = folding.graph();
+        let mut always = HashSet::new();
+        for namespace in &graph.snapshot().namespaces {
+            let mut next = Some(namespace).filter(|it| it.state != NamespaceState::Live);
+            while let Some(namespace) = next.filter(|namespace| always.insert(namespace.id)) {
+                next = graph.parent(namespace);
+            }
+        }
+        let describe = Describe::new(folding, Symbols::UNICODE);
+        let mut text = format!("{WIDTH}\nflowchart LR\n  accTitle: PID namespaces");
+        if let Some(hostname) = &graph.snapshot().host.hostname {
+            // Writing to a String does not fail.
+            let _ = write!(text, " of {}", Title(hostname));
+        }
+        text.push('\n');
+        let snapshot = graph.snapshot();
+        let incomplete = if snapshot.complete { "" } else { ", incomplete" };
+        let _ = writeln!(
+            text,
+            "  accDescr: {}",
+            Title(&format!("{}, {}{incomplete}", snapshot.captured_at, describe.counts()))
+        );
+        Self {
+            folding,
+            describe,
+            detail,
+            always,
+            text,
+            counted: (0, 0),
+            boxes: 0,
+            edges: 0,
+            line: Line::default(),
+            classes: HashSet::new(),
+        }
+    }
+
+    /// One box that says how many there are.
+    fn counts_alone(folding: &'f Folding<'a>) -> Self {
+        let mut chart = Self::empty(folding, Detail { members: false, depth: 0, apart: false });
+        let counts = chart.describe.counts();
+        chart.boxed(None, "unknown", &[counts, "too many to draw".to_owned()]);
+        chart.finish();
+        chart
+    }
+
+    fn fits(&mut self) -> bool {
+        let (characters, bytes) = self.counted;
+        let new = self.text.get(bytes..).unwrap_or_default().chars().count();
+        self.counted = (characters + new, self.text.len());
+        self.edges <= EDGES && characters + new <= CHARACTERS
+    }
+
+    /// Namespaces with one parent, and all below them. `None` as soon as it
+    /// is too much, so that no more than that is ever made.
+    fn siblings(
+        &mut self,
+        siblings: &[Siblings<'a>],
+        parent: Option<usize>,
+        level: usize,
+        in_each: bool,
+    ) -> Option<()> {
+        let mut live_left_out = 0;
+        let mut together: Vec<&'a Namespace> = Vec::new();
+        for it in siblings {
+            let namespace = it.first()?;
+            let always = self.always.contains(&namespace.id);
+            if level > self.detail.depth && !always {
+                live_left_out += match it {
+                    Siblings::One(_) => 1,
+                    Siblings::Alike(namespaces) => namespaces.len(),
+                };
+                continue;
+            }
+            let below = self.folding.children(namespace);
+            let is_live = namespace.state == NamespaceState::Live;
+            if !is_live && !self.detail.apart && below.is_empty() {
+                together.push(namespace);
+                continue;
+            }
+            let number = self.namespaces(it, parent, in_each)?;
+            let in_each = in_each || matches!(it, Siblings::Alike(_));
+            self.siblings(&below, Some(number), level + 1, in_each)?;
+        }
+        if live_left_out > 0 {
+            let of = Of(
+                live_left_out,
+                "more namespace, and all below it",
+                "more namespaces, and all below them",
+            );
+            self.boxed(parent, "live", &[format!("{of}: left out")]);
+        }
+        if let Some(first) = together.first() {
+            let mut lines = vec![format!("{} {}", Count(together.len()), first.state.name())];
+            if together.iter().any(|it| it.state != first.state) {
+                lines = vec![format!("{} dead, nascent or unknown", Count(together.len()))];
+            }
+            lines.extend(together.iter().take(LISTED).map(|it| it.id.to_string()));
+            if let Some(more @ 1..) = together.len().checked_sub(LISTED) {
+                lines.push(format!("and {} more", Count(more)));
+            }
+            self.boxed(parent, first.state.name(), &lines);
+        }
+        self.fits().then_some(())
+    }
+
+    /// The box of a namespace, or of many alike.
+    fn namespaces(
+        &mut self,
+        siblings: &Siblings<'a>,
+        parent: Option<usize>,
+        in_each: bool,
+    ) -> Option<usize> {
+        let namespace = siblings.first()?;
+        let of_each = in_each || matches!(siblings, Siblings::Alike(_));
+        let mut lines = Vec::new();
+        self.line.clear();
+        self.describe.heading(siblings, in_each, &mut self.line);
+        broken(&self.line, &mut lines);
+        if !of_each {
+            let holders = self.describe.kept_by(namespace);
+            for holder in holders.iter().take(LINES / 2) {
+                self.line.clear();
+                self.line.plain("", format_args!("{holder}"));
+                broken(&self.line, &mut lines);
+            }
+            if let Some(more @ 1..) = holders.len().checked_sub(LINES / 2) {
+                lines.push(format!("kept by {} more", Count(more)));
+            }
+        }
+        // The last one says how many there are beside them.
+        lines.truncate(LINES - 1);
+        let rows = self.folding.members(namespace);
+        if self.detail.members {
+            self.members(&rows, of_each, &mut lines);
+        } else if !rows.is_empty() {
+            lines.push("members left out".to_owned());
+        }
+        let class = namespace.state.name();
+        let number = self.boxed(parent, class, &lines);
+        if namespace.evidence == Evidence::Inferred {
+            let _ = writeln!(self.text, "  class n{number} inferred");
+            self.classes.insert("inferred");
+        }
+        self.fits().then_some(number)
+    }
+
+    fn members(&mut self, rows: &[Row<'a>], of_each: bool, lines: &mut Vec<String>) {
+        let mut left: usize = rows.iter().map(|row| row.processes().len()).sum();
+        for row in rows {
+            self.line.clear();
+            self.describe.row(row, of_each, &mut self.line);
+            let before = lines.len();
+            broken(&self.line, lines);
+            let is_last = left == row.processes().len();
+            // Another line is needed to say what is left out.
+            if lines.len() > LINES || (lines.len() == LINES && !is_last) {
+                lines.truncate(before.min(LINES - 1));
+                lines.push(format!("{} more", Count(left)));
+                return;
+            }
+            left -= row.processes().len();
+        }
+    }
+
+    fn unplaced(&mut self) -> Option<()> {
+        let rows = self.folding.unplaced();
+        let count: usize = rows.iter().map(|row| row.processes().len()).sum();
+        if count == 0 {
+            return Some(());
+        }
+        let of = Of(
+            count,
+            "process whose namespace is ambiguous",
+            "processes whose namespaces are ambiguous",
+        );
+        let mut lines = vec![format!("unknown: {of}")];
+        if self.detail.members {
+            self.members(&rows, false, &mut lines);
+        }
+        let number = self.boxed(None, "unknown", &lines);
+        let _ = writeln!(self.text, "  class n{number} inferred");
+        self.classes.insert("inferred");
+        self.fits().then_some(())
+    }
+
+    /// One box, and the edge to it; its number.
+    fn boxed(&mut self, parent: Option<usize>, class: &'static str, lines: &[String]) -> usize {
+        let number = self.boxes;
+        self.boxes += 1;
+        let _ = write!(self.text, "  n{number}[\"");
+        for (index, line) in lines.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "<br/>" };
+            let _ = write!(self.text, "{separator}{}", Label(line));
+        }
+        let _ = writeln!(self.text, "\"]:::{class}");
+        self.classes.insert(class);
+        if let Some(parent) = parent {
+            let _ = writeln!(self.text, "  n{parent} --> n{number}");
+            self.edges += 1;
+        }
+        number
+    }
+
+    fn finish(&mut self) {
+        for (class, look) in CLASSES.iter().filter(|(class, _)| self.classes.contains(class)) {
+            let _ = writeln!(self.text, "  classDef {class} {look},text-align:left");
+        }
+    }
+}
+
+/// A line as lines of a box, unescaped: what must stay together is clipped.
+fn broken(line: &Line, lines: &mut Vec<String>) {
+    let mut now = String::new();
+    let mut column = 0;
+    let mut parts = line.parts().peekable();
+    while let Some(part) = parts.next() {
+        let mut text: String = part.text.chars().take(PART).collect();
+        if text.len() < part.text.len() {
+            text.push('…');
+        }
+        let wide = text.chars().count();
+        let after = parts.peek().map_or(0, |next| next.separator.trim_end().len());
+        if column > 0 && column + part.separator.len() + wide + after > LINE {
+            now.push_str(part.separator.trim_end());
+            lines.push(std::mem::take(&mut now));
+            column = 0;
+        } else if column > 0 {
+            now.push_str(part.separator);
+            column += part.separator.len();
+        }
+        now.push_str(&text);
+        column += wide;
+    }
+    lines.push(now);
+}
+
+/// Text that is harmless, and in it anything that Mermaid might read as more
+/// than text as the number of its character.
+struct Title<'a>(&'a str);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Distinct(self.0).to_string().chars().try_for_each(|character| encode(character, f))
+    }
+}
+
+fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if character.is_alphanumeric() || " .,:/@=+()→…×".contains(character) {
+        f.write_char(character)
+    } else {
+        write!(f, "#{};", u32::from(character))
+    }
+}
+
+/// The same in a box. Mermaid decodes the numbers before it looks for line
+/// breaks (`\n`), formulas (`$$x$$`) and icons (`fa:fa-bell`), so that these
+/// are taken apart by an element that shows nothing.
+struct Label<'a>(&'a str);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Distinct(self.0).to_string();
+        let blanks = text.len() - text.trim_end_matches(' ').len();
+        let last = text.len() - blanks;
+        for character in text.get(..last).unwrap_or_default().chars() {
+            encode(character, f)?;
+            if ['\\', '$', '-'].contains(&character) {
+                f.write_str("<wbr/>")?;
+            }
+        }
+        // Blanks at the end are trimmed where they stand for themselves.
+        (0..blanks).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
+    }
+}

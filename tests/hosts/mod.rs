@@ -1,0 +1,425 @@
+//! Hosts as people have them, built literally, to look at in every format.
+#![allow(dead_code, reason = "every test program uses a part of it")]
+
+use std::collections::BTreeSet;
+
+use pidns::model::{
+    BlockReason, Blocker, Container, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId,
+    NamespaceState, Owner, Pid, Process, Procfs, SearchScope, Severity, Snapshot,
+};
+
+const HOST: u64 = 4_026_531_836;
+
+/// Names of programs that containers run.
+const PROGRAMS: [&str; 12] = [
+    "nginx",
+    "redis-server",
+    "postgres",
+    "java",
+    "python3",
+    "node",
+    "envoy",
+    "grafana",
+    "mysqld",
+    "dotnet",
+    "php-fpm",
+    "caddy",
+];
+
+pub fn pid(raw: u32) -> Pid {
+    Pid::new(raw).expect("is a PID")
+}
+
+/// A host in the making.
+pub struct Builder {
+    pub snapshot: Snapshot,
+    next_inode: u64,
+    next_pid: u32,
+}
+
+impl Builder {
+    /// A host with an init and threads of the kernel.
+    pub fn new() -> Self {
+        let snapshot = Snapshot {
+            generator: ("pidns".to_owned(), "0.1.0".to_owned()),
+            captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+            host: Host {
+                hostname: Some("ci-7".to_owned()),
+                kernel_release: Some("6.18.44".to_owned()),
+                boot_id: Some("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b".to_owned()),
+            },
+            procfs: Procfs {
+                path: "/proc".to_owned(),
+                own: true,
+                namespace: Some(NamespaceId::Inode(HOST)),
+            },
+            searched: SearchScope::default_set(),
+            details: BTreeSet::new(),
+            selected: Vec::new(),
+            complete: true,
+            namespaces: Vec::new(),
+            processes: Vec::new(),
+            diagnostics: Vec::new(),
+        };
+        let mut host = Self { snapshot, next_inode: 4_026_532_179, next_pid: 1200 };
+        host.snapshot.namespaces.push(namespace(HOST, None));
+        host.process(HOST, &[1], None, "systemd");
+        host.process(HOST, &[2], None, "kthreadd").kernel_thread = true;
+        for raw in 3..62 {
+            host.process(HOST, &[raw], Some(2), &format!("kworker/{raw}:0")).kernel_thread = true;
+        }
+        host.snapshot.namespaces[0].init = Some(pid(1));
+        host
+    }
+
+    pub fn process(
+        &mut self,
+        namespace: u64,
+        nspid: &[u32],
+        ppid: Option<u32>,
+        comm: &str,
+    ) -> &mut Process {
+        self.snapshot.processes.push(Process {
+            pid: pid(nspid[0]),
+            ppid: ppid.map(pid),
+            namespace: Some(NamespaceId::Inode(namespace)),
+            nspid: nspid.iter().map(|&raw| pid(raw)).collect(),
+            comm: comm.into(),
+            state: 'S',
+            uid: 0,
+            user: Some("root".into()),
+            threads: None,
+            start_time: None,
+            kernel_thread: false,
+            evidence: Evidence::Kernel,
+            details: None,
+        });
+        self.snapshot.processes.last_mut().expect("was pushed")
+    }
+
+    /// A process of the host.
+    pub fn daemon(&mut self, comm: &str) -> u32 {
+        let raw = self.pid();
+        self.process(HOST, &[raw], Some(1), comm);
+        raw
+    }
+
+    /// A PID that no process has.
+    pub fn pid(&mut self) -> u32 {
+        self.next_pid += 4;
+        self.next_pid
+    }
+
+    /// A namespace without processes.
+    pub fn empty(&mut self, parent: u64) -> &mut Namespace {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        self.snapshot.namespaces.push(namespace(inode, Some(parent)));
+        self.snapshot.namespaces.last_mut().expect("was pushed")
+    }
+
+    /// A live namespace with processes of these names, the first its init;
+    /// `above` are the PIDs in the levels between, outermost first.
+    pub fn container(&mut self, parent: u64, levels: usize, comms: &[&str]) -> (u64, Vec<u32>) {
+        let inode = self.empty(parent).id.inode().expect("has one");
+        let mut pids = Vec::new();
+        for (index, comm) in comms.iter().enumerate() {
+            let raw = self.pid();
+            let mut nspid = vec![raw];
+            let inner = u32::try_from(index).expect("few") + 1;
+            // In the levels between it has some PID.
+            nspid.extend((1..levels).map(|level| inner + 1 + u32::try_from(level).expect("few")));
+            nspid.push(inner);
+            let ppid = pids.first().copied().unwrap_or(1);
+            self.process(inode, &nspid, Some(ppid), comm);
+            pids.push(raw);
+        }
+        self.last().init = Some(pid(pids[0]));
+        (inode, pids)
+    }
+
+    /// The namespace that was made last.
+    pub fn last(&mut self) -> &mut Namespace {
+        self.snapshot.namespaces.last_mut().expect("has one")
+    }
+
+    /// Makes the last namespace one of Docker's.
+    pub fn docker(&mut self, number: u32) {
+        let id = format!("{:012x}{:052}", 0x5fec_eb66_ff00_u64 + u64::from(number) * 7919, 0);
+        self.last().container = Some(Container { runtime: "docker".to_owned(), id, pod: None });
+    }
+}
+
+fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
+    Namespace {
+        id: NamespaceId::Inode(inode),
+        device: Some(4),
+        ns_id: Some(inode - 4_026_530_000),
+        parent: parent.map(NamespaceId::Inode),
+        state: NamespaceState::Live,
+        init: None,
+        member_count: None,
+        owner: Some(Owner {
+            user_namespace: 4_026_531_837,
+            uid: Some(0),
+            user: Some("root".into()),
+        }),
+        holders: Vec::new(),
+        blocked_by: Vec::new(),
+        container: None,
+        evidence: Evidence::Kernel,
+    }
+}
+
+/// A host on which nothing happens.
+pub fn idle() -> Snapshot {
+    let mut host = Builder::new();
+    for comm in ["systemd-journal", "systemd-udevd", "dbus-daemon", "cron", "sshd", "agetty"] {
+        host.daemon(comm);
+    }
+    host.snapshot
+}
+
+/// Twenty containers, no two alike, and one namespace that somebody forgot.
+pub fn containers() -> Snapshot {
+    let mut host = Builder::new();
+    for comm in ["systemd-journal", "dockerd", "containerd", "sshd"] {
+        host.daemon(comm);
+    }
+    for number in 0..20_u32 {
+        host.daemon("containerd-shim");
+        let program = PROGRAMS[number as usize % PROGRAMS.len()];
+        let mut comms = vec![program; 1 + number as usize % 7];
+        if number >= 12 {
+            comms.push("sh");
+        }
+        host.container(HOST, 1, &comms);
+        host.docker(number);
+    }
+    forgotten(&mut host);
+    host.snapshot
+}
+
+/// A dead namespace, and who keeps it.
+fn forgotten(host: &mut Builder) {
+    let holder = host.daemon("sleep");
+    let dead = host.empty(HOST);
+    dead.state = NamespaceState::Dead;
+    dead.holders = vec![Holder::Fd { pid: pid(holder), comm: Some("sleep".into()), fd: 9 }];
+}
+
+/// Two hundred pods of Kubernetes, each with a pause container: alike, or no
+/// two with the same processes.
+pub fn pods(alike: bool) -> Snapshot {
+    let mut host = Builder::new();
+    for comm in ["containerd", "kubelet"] {
+        host.daemon(comm);
+    }
+    for number in 0..200_usize {
+        let pod = format!("6ba7b810-9dad-11d1-80b4-{number:012}");
+        host.daemon("containerd-shim");
+        let container = |number: usize| Container {
+            runtime: "containerd".to_owned(),
+            id: format!("{:064x}", number * 104_729 + 1),
+            pod: Some(pod.clone()),
+        };
+        host.container(HOST, 1, &["pause"]);
+        host.last().container = Some(container(2 * number));
+        let program = PROGRAMS[number % if alike { 3 } else { 12 }];
+        let other = format!("worker-{number}");
+        if alike {
+            host.container(HOST, 1, &[program; 5]);
+        } else {
+            host.container(HOST, 1, &[program, program, &other]);
+        }
+        host.last().container = Some(container(2 * number + 1));
+    }
+    host.snapshot
+}
+
+/// A thousand namespaces with ten processes each: alike, or no two with the
+/// same processes; as siblings, or nested five deep.
+pub fn thousand(alike: bool, nested: bool) -> Snapshot {
+    let mut host = Builder::new();
+    let (mut parent, mut level) = (HOST, 1);
+    for number in 0..1000 {
+        if nested && number % 5 != 0 {
+            level += 1;
+        } else {
+            (parent, level) = (HOST, 1);
+        }
+        let names: Vec<String> = (0..9)
+            .map(|other| if alike { "sleep".to_owned() } else { format!("job-{number}-{other}") })
+            .collect();
+        let mut comms = vec!["bash"];
+        comms.extend(names.iter().map(String::as_str));
+        let (inode, _) = host.container(parent, level, &comms);
+        if nested {
+            parent = inode;
+        }
+    }
+    host.snapshot
+}
+
+/// Every kind of trouble at once.
+pub fn trouble() -> Snapshot {
+    let mut host = Builder::new();
+    let (shell, python) = (host.daemon("sh"), host.daemon("python3"));
+    let nsenter = host.daemon("nsenter");
+    forgotten(&mut host);
+    // An init that waits for a zombie, and one that is a zombie.
+    let (inode, pids) = host.container(HOST, 1, &["supervisord", "worker"]);
+    let stuck = host.last();
+    stuck.state = NamespaceState::Dead;
+    stuck.blocked_by = vec![Blocker {
+        pid: pid(pids[1]),
+        comm: "worker".into(),
+        reason: BlockReason::Zombie,
+        reaper: Some(pid(python)),
+    }];
+    zombie(&mut host, pids[1], python);
+    assert!(inode > HOST);
+    let (_, pids) = host.container(HOST, 1, &["tini"]);
+    let unreaped = host.last();
+    unreaped.state = NamespaceState::Dead;
+    unreaped.evidence = Evidence::Inferred;
+    unreaped.blocked_by = vec![Blocker {
+        pid: pid(pids[0]),
+        comm: "tini".into(),
+        reason: BlockReason::Zombie,
+        reaper: Some(pid(python)),
+    }];
+    zombie(&mut host, pids[0], python);
+    let (_, pids) = host.container(HOST, 1, &["postgres", "dd"]);
+    let asleep = host.last();
+    asleep.state = NamespaceState::Dead;
+    asleep.blocked_by = vec![Blocker {
+        pid: pid(pids[1]),
+        comm: "dd".into(),
+        reason: BlockReason::Uninterruptible,
+        reaper: None,
+    }];
+    of(&mut host, pids[1]).state = 'D';
+    let nascent = host.empty(HOST);
+    nascent.state = NamespaceState::Nascent;
+    nascent.holders = vec![Holder::PidForChildren { pid: pid(shell), comm: None, tid: pid(shell) }];
+    let unknown = host.empty(HOST);
+    unknown.state = NamespaceState::Unknown;
+    unknown.id = NamespaceId::Unread(pid(python));
+    unknown.holders = vec![
+        Holder::Mount { path: "/run/user/1000/a\nb".to_owned(), mount_namespace: 4_026_531_832 },
+        Holder::PidForChildren { pid: pid(shell), comm: None, tid: pid(shell + 1) },
+    ];
+    // A rootless container that somebody entered, with members of all kinds.
+    let (inode, pids) =
+        host.container(HOST, 1, &["nginx", "nginx", "nginx", "nginx", "sh", "cat", "vim"]);
+    let rootless = host.last();
+    rootless.owner =
+        Some(Owner { user_namespace: 4_026_532_500, uid: Some(1000), user: Some("alice".into()) });
+    rootless.container =
+        Some(Container { runtime: "podman".to_owned(), id: "web".to_owned(), pod: None });
+    zombie(&mut host, pids[4], pids[0]);
+    of(&mut host, pids[5]).state = 'D';
+    of(&mut host, pids[6]).state = 'T';
+    let entered = host.pid();
+    host.process(inode, &[entered, 17], Some(nsenter), "bash");
+    host.container(inode, 2, &["catatonit"]);
+    let lost = host.pid();
+    host.process(HOST, &[lost, 7], None, "lost").namespace = None;
+    host.snapshot.complete = false;
+    host.snapshot.diagnostics = vec![
+        diagnostic("process-unreadable", "1 process could not be read", "EACCES"),
+        diagnostic("mounts-unreadable", "the mounts of 2 processes could not be searched", "EPERM"),
+    ];
+    host.snapshot
+}
+
+fn diagnostic(code: &str, message: &str, errno: &str) -> Diagnostic {
+    Diagnostic {
+        code: code.to_owned(),
+        severity: Severity::Warning,
+        message: message.to_owned(),
+        errno: Some(errno.to_owned()),
+        pids: vec![Pid::INIT],
+    }
+}
+
+fn of(host: &mut Builder, raw: u32) -> &mut Process {
+    host.snapshot.processes.iter_mut().find(|it| it.pid == pid(raw)).expect("is there")
+}
+
+fn zombie(host: &mut Builder, raw: u32, parent: u32) {
+    let process = of(host, raw);
+    process.state = 'Z';
+    process.ppid = Some(pid(parent));
+}
+
+/// The twenty containers as nobody sees them.
+pub fn nobody() -> Snapshot {
+    let mut snapshot = containers();
+    snapshot.complete = false;
+    for namespace in &mut snapshot.namespaces {
+        namespace.evidence = Evidence::Inferred;
+        namespace.owner = None;
+        namespace.device = None;
+        namespace.ns_id = None;
+        namespace.container = None;
+    }
+    // What no process is left in is out of sight.
+    snapshot.namespaces.retain(|it| it.state == NamespaceState::Live);
+    for process in &mut snapshot.processes {
+        process.evidence = Evidence::Inferred;
+    }
+    for namespace in snapshot.namespaces.iter_mut().skip(1) {
+        let unread = NamespaceId::Unread(namespace.init.expect("is live"));
+        for process in snapshot.processes.iter_mut().filter(|it| it.namespace == Some(namespace.id))
+        {
+            process.namespace = Some(unread);
+        }
+        namespace.id = unread;
+    }
+    snapshot.diagnostics = vec![diagnostic(
+        "namespace-unreadable",
+        "the namespace links of 186 processes could not be read",
+        "EACCES",
+    )];
+    snapshot
+}
+
+/// As deep as the kernel nests namespaces.
+pub fn levels() -> Snapshot {
+    let mut host = Builder::new();
+    let mut parent = HOST;
+    for level in 1..=32 {
+        (parent, _) = host.container(parent, level, &["bash", "sleep"]);
+    }
+    host.snapshot
+}
+
+/// Five thousand processes of as many names in one namespace.
+pub fn names() -> Snapshot {
+    let mut host = Builder::new();
+    let names: Vec<String> = (0..5000).map(|number| format!("job-{number}")).collect();
+    let mut comms = vec!["bash"];
+    comms.extend(names[1..].iter().map(String::as_str));
+    host.container(HOST, 1, &comms);
+    host.snapshot
+}
+
+/// All of them, by name.
+pub fn all() -> Vec<(&'static str, Snapshot)> {
+    vec![
+        ("idle", idle()),
+        ("containers", containers()),
+        ("pods-alike", pods(true)),
+        ("pods-different", pods(false)),
+        ("thousand-alike", thousand(true, false)),
+        ("thousand-different", thousand(false, false)),
+        ("thousand-nested-alike", thousand(true, true)),
+        ("thousand-nested-different", thousand(false, true)),
+        ("trouble", trouble()),
+        ("nobody", nobody()),
+        ("levels", levels()),
+        ("names", names()),
+    ]
+}

@@ -1,0 +1,43 @@
+// Draws Mermaid charts in Chromium and prints what their boxes say, as JSON:
+// node render.mjs CHART.mmd... -> [{"file", "boxes": [["line", ...], ...], "edges"}]
+// With PNG_DIR, a picture of each goes there. Needs mermaid and puppeteer-core.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, join } from "node:path";
+import puppeteer from "puppeteer-core";
+
+const mermaid = createRequire(import.meta.url).resolve("mermaid/dist/mermaid.min.js");
+const browser = await puppeteer.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox"],
+});
+const page = await browser.newPage();
+await page.setViewport({ width: 1600, height: 1000 });
+await page.goto("about:blank");
+await page.addScriptTag({ path: mermaid });
+const charts = [];
+for (const file of process.argv.slice(2)) {
+  const chart = await page.evaluate(async (text) => {
+    // As GitHub sets it up, with its limits.
+    mermaid.initialize({ startOnLoad: false, securityLevel: "strict", maxEdges: 500, maxTextSize: 50000 });
+    const { svg } = await mermaid.render("chart", text);
+    document.body.innerHTML = svg;
+    const lines = (box) => {
+      const label = box.querySelector(".nodeLabel");
+      label.querySelectorAll("br").forEach((br) => br.replaceWith("\n"));
+      return label.textContent.split("\n");
+    };
+    return {
+      title: document.querySelector("svg > title")?.textContent,
+      boxes: [...document.querySelectorAll("g.node")].map(lines),
+      edges: document.querySelectorAll("path.flowchart-link").length,
+    };
+  }, readFileSync(file, "utf8"));
+  charts.push({ file: basename(file), ...chart });
+  if (process.env.PNG_DIR) {
+    const svg = await page.$("svg");
+    await svg.screenshot({ path: join(process.env.PNG_DIR, basename(file, ".mmd") + ".png") });
+  }
+}
+await browser.close();
+console.log(JSON.stringify(charts));

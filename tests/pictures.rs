@@ -1,0 +1,258 @@
+//! What people see of hosts as they have them, in text and in pictures.
+
+mod hosts;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use hosts::Builder;
+use pidns::emit::{Format, Style};
+use pidns::graph::PidGraph;
+use pidns::model::Snapshot;
+
+fn emit(snapshot: Snapshot, format: Format, style: Style) -> String {
+    let mut out = Vec::new();
+    format.emitter(style).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn at_width(snapshot: Snapshot, width: usize) -> String {
+    let style = Style { width: Some(width), terminal: true, ..Style::default() };
+    emit(snapshot, Format::Text, style)
+}
+
+/// For `cargo test --test pictures -- --ignored --exact write_all`, to look at.
+#[test]
+#[ignore = "writes files to look at into $PIDNS_LOOK"]
+fn write_all() {
+    let dir = std::path::PathBuf::from(std::env::var_os("PIDNS_LOOK").expect("is set"));
+    for (name, snapshot) in hosts::all() {
+        let plain = Style::default();
+        let terminal = |width| Style { width: Some(width), terminal: true, color: true, ..plain };
+        for (format, style, extension) in [
+            (Format::Json, plain, "json"),
+            (Format::Dot, plain, "dot"),
+            (Format::Mermaid, plain, "mmd"),
+            (Format::Text, plain, "txt"),
+            (Format::Text, terminal(80), "80"),
+            (Format::Text, terminal(120), "120"),
+        ] {
+            let text = emit(snapshot.clone(), format, style);
+            std::fs::write(dir.join(format!("{name}.{extension}")), text).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_host_fits_a_few_screens() {
+    for (name, snapshot, most) in [
+        ("idle", hosts::idle(), 15),
+        ("20 containers", hosts::containers(), 80),
+        ("400 namespaces of pods", hosts::pods(true), 60),
+        ("1,000 namespaces alike", hosts::thousand(true, false), 20),
+    ] {
+        let text = at_width(snapshot, 80);
+        assert!(text.lines().count() <= most, "{name}:\n{text}");
+    }
+}
+
+#[test]
+fn no_line_is_longer_than_the_terminal_is_wide() {
+    let hosts = [
+        hosts::idle(),
+        hosts::containers(),
+        hosts::pods(true),
+        hosts::trouble(),
+        hosts::nobody(),
+        hosts::levels(),
+    ];
+    for (snapshot, width) in hosts.into_iter().flat_map(|it| [(it.clone(), 80), (it, 120)]) {
+        let text = at_width(snapshot, width);
+        for line in text.lines() {
+            assert!(line.chars().count() <= width, "{line:?} in\n{text}");
+        }
+    }
+}
+
+/// The picture of Graphviz, its size in points, and how long it took.
+fn draw(dot: &str) -> (String, (f64, f64), f64) {
+    let start = Instant::now();
+    let mut child = Command::new("dot")
+        .arg("-Tsvg")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("Graphviz is there");
+    let mut stdin = child.stdin.take().unwrap();
+    let input = dot.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "no warning");
+    let svg = String::from_utf8(output.stdout).unwrap();
+    let size = |name: &str| {
+        let (_, rest) = svg.split_once(&format!("{name}=\"")).unwrap();
+        rest.split_once("pt\"").unwrap().0.parse().unwrap()
+    };
+    (svg.clone(), (size("width"), size("height")), start.elapsed().as_secs_f64())
+}
+
+#[test]
+fn every_picture_is_of_a_size_to_look_at_and_drawn_in_a_moment() {
+    for (name, snapshot, (most_wide, most_high)) in [
+        ("20 containers", hosts::containers(), (1400.0, 900.0)),
+        ("pods alike", hosts::pods(true), (2000.0, 1500.0)),
+        ("pods", hosts::pods(false), (8000.0, 6000.0)),
+        ("1,000 alike", hosts::thousand(true, false), (2000.0, 1500.0)),
+        ("1,000", hosts::thousand(false, false), (8000.0, 6000.0)),
+        ("1,000 nested, alike", hosts::thousand(true, true), (2000.0, 1500.0)),
+        ("1,000 nested", hosts::thousand(false, true), (8000.0, 6000.0)),
+        ("trouble", hosts::trouble(), (1400.0, 900.0)),
+        ("nobody", hosts::nobody(), (1400.0, 900.0)),
+        ("32 levels", hosts::levels(), (8000.0, 6000.0)),
+        ("5,000 names", hosts::names(), (1400.0, 900.0)),
+    ] {
+        let (_, (wide, high), seconds) = draw(&emit(snapshot, Format::Dot, Style::default()));
+        assert!(wide <= most_wide && high <= most_high, "{name}: {wide} x {high}");
+        assert!(seconds < 20.0, "{name}: {seconds} s, where 2 are enough on an idle machine");
+    }
+}
+
+/// Names that mean something to somebody: to Graphviz, to Mermaid, to HTML, to
+/// Markdown, to a terminal.
+const HOSTILE: [&str; 19] = [
+    "\\N",
+    "\\G\\E\\T\\H\\L",
+    "a\nb",
+    "a\\nb",
+    "</td>\"&]>;",
+    "<b>&amp;<b>",
+    "&lt;i&gt;",
+    "&#39;#39;",
+    "\"]:::dead",
+    "{a|b}[c](d)",
+    "`*a*_b_`",
+    "$$x^2$$",
+    "fa:fa-bell",
+    "%%{init}%%",
+    "end",
+    "\u{1b}[31mred\u{202e}",
+    "<script>x",
+    " ",
+    "",
+];
+
+/// A host with a process of each of those names, in a namespace each.
+fn hostile() -> Snapshot {
+    let mut host = Builder::new();
+    for name in HOSTILE {
+        host.daemon(name);
+    }
+    host.snapshot.host.hostname = Some("<\\G>\"".to_owned());
+    host.snapshot
+}
+
+/// What is shown of such a name everywhere.
+fn shown(name: &str) -> String {
+    match name {
+        "\u{1b}[31mred\u{202e}" => "\\x1b[31mred\\u{202e}".to_owned(),
+        "" => "(no name)".to_owned(),
+        name => name.replace('\\', "\\\\").replace('\n', "\\n"),
+    }
+}
+
+#[test]
+fn no_name_changes_the_text() {
+    let text = emit(hostile(), Format::Text, Style::default());
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, name) in HOSTILE.iter().enumerate() {
+        let raw = 1204 + 4 * index;
+        let line = lines.iter().find(|line| line.contains(&format!("─ {raw} "))).unwrap();
+        assert_eq!(line.split_once("─ ").unwrap().1, format!("{raw} {}", shown(name)));
+    }
+}
+
+#[test]
+fn no_name_changes_the_picture_of_graphviz() {
+    let (svg, _, _) = draw(&emit(hostile(), Format::Dot, Style::default()));
+    let texts: Vec<String> = svg
+        .lines()
+        .filter(|line| line.starts_with("<text"))
+        .map(|line| line.split(['<', '>']).nth(2).unwrap_or_default())
+        .map(|text| {
+            let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+            text.replace("&#45;", "-")
+                .replace("&#39;", "'")
+                .replace("&#160;", " ")
+                .replace("&amp;", "&")
+        })
+        .collect();
+    for (index, name) in HOSTILE.iter().enumerate() {
+        let expected = format!("{} {}", 1204 + 4 * index, shown(name));
+        // Graphviz leaves out blanks at the end.
+        let expected = expected.trim_end();
+        assert!(texts.iter().any(|text| text.trim_end() == expected), "{expected} in {texts:?}");
+    }
+    assert!(texts.contains(&"PID namespaces of <\\\\G>\"".to_owned()), "{texts:?}");
+}
+
+#[test]
+#[ignore = "needs Chromium and the npm package mermaid: tests/mermaid/check"]
+fn no_name_changes_the_picture_of_mermaid() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hosts = hosts::all();
+    hosts.push(("hostile", hostile()));
+    let mut files = Vec::new();
+    for (name, mut snapshot) in hosts {
+        if name == "hostile" {
+            // Boxes have 12 lines, so there are two.
+            snapshot.processes.retain(|process| !process.kernel_thread);
+            for (half, name) in [(0, "first"), (1, "second")] {
+                let mut snapshot = snapshot.clone();
+                let mut index = 0;
+                snapshot.processes.retain(|process| {
+                    index += 1;
+                    process.pid.as_u32() > 1 && index % 2 == half
+                });
+                let file = dir.path().join(format!("{name}.mmd"));
+                std::fs::write(&file, emit(snapshot, Format::Mermaid, Style::default())).unwrap();
+                files.push(file);
+            }
+        }
+        let file = dir.path().join(format!("{name}.mmd"));
+        std::fs::write(&file, emit(snapshot, Format::Mermaid, Style::default())).unwrap();
+        files.push(file);
+    }
+    let render = std::env::var("MERMAID_RENDER").expect("tests/mermaid/check sets it");
+    let output = Command::new("node").arg(render).args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let charts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let charts = charts.as_array().unwrap();
+    assert_eq!(charts.len(), files.len(), "all were drawn");
+    let lines: Vec<&str> = charts
+        .iter()
+        .filter(|chart| ["first.mmd", "second.mmd"].contains(&chart["file"].as_str().unwrap()))
+        .flat_map(|chart| chart["boxes"][0].as_array().unwrap())
+        .map(|line| line.as_str().unwrap())
+        .collect();
+    for (index, name) in HOSTILE.iter().enumerate() {
+        let expected = format!("{} {}", 1204 + 4 * index, shown(name));
+        assert!(lines.contains(&&*expected), "{expected} in {lines:?}");
+    }
+}
+
+#[test]
+fn a_mermaid_chart_stays_within_the_limits_of_github() {
+    for (name, snapshot) in hosts::all() {
+        let dead = snapshot.namespaces.iter().filter(|it| it.state.name() == "dead").count();
+        let chart = emit(snapshot, Format::Mermaid, Style::default());
+        assert!(chart.chars().count() <= 45_000, "{name}");
+        assert!(chart.matches(" --> ").count() <= 450, "{name}");
+        assert_eq!(chart.matches("DEAD:").count(), dead, "{name}");
+        for line in chart.lines().filter(|line| line.contains('[')) {
+            assert!(line.matches("<br/>").count() < 12, "{name}: {line}");
+        }
+    }
+}
