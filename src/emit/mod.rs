@@ -71,8 +71,7 @@ pub struct Style {
 
 impl Format {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
-        [Self::Text, Self::Json, Self::Yaml, Self::Dot, Self::Mermaid];
+    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Yaml, Self::Dot, Self::Mermaid];
 
     /// The emitter of a format.
     #[must_use]

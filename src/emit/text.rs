@@ -345,3 +345,296 @@ fn write_escaped(out: &mut dyn Write, text: &str, ascii: bool) -> io::Result<()>
         write!(out, "{}", Distinct(text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::model::{BlockReason, Blocker, Holder, Pid, ProcessDetails, Snapshot};
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn text(snapshot: Snapshot, style: Style) -> String {
+        let mut out = Vec::new();
+        Text::new(style).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn check(snapshot: Snapshot, style: Style, expected: &Expect) {
+        expected.assert_eq(&text(snapshot, style));
+    }
+
+    fn terminal(width: usize) -> Style {
+        Style { width: Some(width), terminal: true, ..Style::default() }
+    }
+
+    #[test]
+    fn a_host_with_a_container_and_a_dead_namespace() {
+        check(
+            farm(),
+            Style::default(),
+            &expect![[r#"
+            pid:[4026531836]  2 processes and 1 kernel thread
+            ├─ 1 systemd
+            ├─ 4 containerd-shim
+            ├─ 2 [kthreadd]
+            └─ pid:[4026532179]  farm, docker 3f2a1b9c04de, 2 processes
+               ├─ 6 → 1 farm
+               ├─ 7 → 2 sleep
+               └─ pid:[4026532180]  DEAD: its init has exited
+                  └─ kept by 4 containerd-shim: open fd 9
+
+            3 PID namespaces, 1 dead; 5 processes; incomplete.  6 → 1: its PID here → in its own namespace.
+            DEAD: starting a process in it fails with "Cannot allocate memory" (ENOMEM).
+        "#]],
+        );
+    }
+
+    #[test]
+    fn ascii_has_no_other_characters() {
+        let mut snapshot = farm();
+        snapshot.processes[4].comm = "déjà".into();
+        let style = Style { ascii: true, ..Style::default() };
+        assert!(text(snapshot.clone(), style).is_ascii());
+        check(
+            snapshot,
+            style,
+            &expect![[r#"
+            pid:[4026531836]  2 processes and 1 kernel thread
+            |- 1 systemd
+            |- 4 containerd-shim
+            |- 2 [kthreadd]
+            `- pid:[4026532179]  farm, docker 3f2a1b9c04de, 2 processes
+               |- 6 -> 1 farm
+               |- 7 -> 2 d\xe9j\xe0
+               `- pid:[4026532180]  DEAD: its init has exited
+                  `- kept by 4 containerd-shim: open fd 9
+
+            3 PID namespaces, 1 dead; 5 processes; incomplete.  6 -> 1: its PID here -> in its own namespace.
+            DEAD: starting a process in it fails with "Cannot allocate memory" (ENOMEM).
+        "#]],
+        );
+    }
+
+    #[test]
+    fn lines_break_between_parts_under_their_branch() {
+        let mut snapshot = farm();
+        for raw in 20..40 {
+            let mut shim = process(&[raw], Some(4_026_531_836));
+            shim.comm = "containerd-shim".into();
+            snapshot.processes.push(shim);
+        }
+        check(
+            snapshot,
+            terminal(48),
+            &expect![[r#"
+            pid:[4026531836]
+            │ 22 processes and 1 kernel thread
+            ├─ 1 systemd
+            ├─ 4 containerd-shim
+            ├─ 2 [kthreadd]
+            ├─ 20 × containerd-shim: 20, 21, 22, 23, 24, 25,
+            │    26, 27, and 12 more
+            └─ pid:[4026532179]  farm, docker 3f2a1b9c04de,
+               │ 2 processes
+               ├─ 6 → 1 farm
+               ├─ 7 → 2 sleep
+               └─ pid:[4026532180]
+                  │ DEAD: its init has exited
+                  └─ kept by 4 containerd-shim: open fd 9
+
+            3 PID namespaces, 1 dead; 25 processes;
+              incomplete.  6 → 1: its PID here → in its own
+              namespace.
+            DEAD: starting a process in it fails with
+              "Cannot allocate memory" (ENOMEM).
+        "#]],
+        );
+    }
+
+    #[test]
+    fn wide_names_and_long_arguments_fit() {
+        let mut snapshot = farm();
+        snapshot.processes[4].comm = "日本語日本語".into();
+        snapshot.processes[4].details = Some(Box::new(ProcessDetails {
+            args: Some(vec!["sh".to_owned(), "-c".to_owned(), format!("echo {}", "é".repeat(60))]),
+            ..ProcessDetails::default()
+        }));
+        for line in text(snapshot.clone(), terminal(40)).lines() {
+            assert!(line.width() <= 40, "{line}");
+        }
+        check(
+            snapshot,
+            terminal(40),
+            &expect![[r#"
+            pid:[4026531836]
+            │ 2 processes and 1 kernel thread
+            ├─ 1 systemd
+            ├─ 4 containerd-shim
+            ├─ 2 [kthreadd]
+            └─ pid:[4026532179]  farm,
+               │ docker 3f2a1b9c04de, 2 processes
+               ├─ 6 → 1 farm
+               ├─ 7 → 2 日本語日本語 (sh -c
+               │    'echo éééééééééééééééééééééééééé
+               │    éééééééééééééééééééééééééééééééé
+               │    éé')
+               └─ pid:[4026532180]
+                  │ DEAD: its init has exited
+                  └─ kept by 4 containerd-shim: open
+                        fd 9
+
+            3 PID namespaces, 1 dead; 5 processes;
+              incomplete.  6 → 1: its PID here → in
+              its own namespace.
+            DEAD: starting a process in it fails
+              with "Cannot allocate memory"
+              (ENOMEM).
+        "#]],
+        );
+    }
+
+    #[test]
+    fn colours_end_where_they_began() {
+        let coloured = text(farm(), Style { color: true, ..Style::default() });
+        assert!(coloured.contains("\u{1b}[1mfarm\u{1b}[0m, docker 3f2a1b9c04de"), "{coloured}");
+        assert!(coloured.contains("DEAD: its init has exited\u{1b}[0m\n"), "{coloured}");
+        let mut plain = Vec::new();
+        let mut strip = anstream::StripStream::new(&mut plain);
+        strip.write_all(coloured.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(plain).unwrap(), text(farm(), Style::default()));
+    }
+
+    /// Relative luminance (WCAG 2.1) of one of the 256 colours of terminals,
+    /// but the first 16, which everybody redefines.
+    fn luminance(color: anstyle::Color) -> f64 {
+        let anstyle::Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
+            panic!("{color:?} looks different on every terminal")
+        };
+        let channels = match index - 16 {
+            cube @ 0..216 => [cube / 36, cube / 6 % 6, cube % 6]
+                .map(|step| if step == 0 { 0 } else { 55 + 40 * step }),
+            grey => [8 + 10 * (grey - 216); 3],
+        };
+        let linear = channels.map(|channel| {
+            let channel = f64::from(channel) / 255.0;
+            if channel <= 0.03928 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    }
+
+    #[test]
+    fn what_has_a_meaning_is_legible_on_every_ground() {
+        for emphasis in [Emphasis::Dead, Emphasis::Warning, Emphasis::Entered, Emphasis::Inferred] {
+            // It brings its own ground, so that the terminal's does not matter.
+            let style = COLORS.style(emphasis);
+            let colors = [style.get_fg_color(), style.get_bg_color()].map(Option::unwrap);
+            let [one, other] = colors.map(|color| luminance(color) + 0.05);
+            let contrast = f64::max(one, other) / f64::min(one, other);
+            assert!(contrast >= 4.5, "{emphasis:?}: {contrast}");
+        }
+        // All else has the colours that the terminal's owner reads best.
+        for emphasis in [Emphasis::Plain, Emphasis::Name] {
+            let style = COLORS.style(emphasis);
+            assert_eq!((style.get_fg_color(), style.get_bg_color()), (None, None));
+        }
+    }
+
+    #[test]
+    fn no_colour_without_a_ground_would_do() {
+        // Of one luminance there is no enough contrast to black and to the
+        // dark ground of Solarized, and to white and to its light one.
+        let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
+        let grounds = grounds.map(|channels| {
+            let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));
+            0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+        });
+        let legible = |luminance: f64| {
+            grounds
+                .iter()
+                .all(|&ground| f64::max(luminance, ground) / f64::min(luminance, ground) >= 4.5)
+        };
+        assert!(!(0..=100).any(|step| legible(0.05 + f64::from(step) / 100.0)));
+    }
+
+    #[test]
+    fn every_kind_of_trouble_is_told_apart() {
+        let (host, pid) = (10, |raw| Pid::new(raw).unwrap());
+        let mut namespaces: Vec<_> =
+            [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();
+        namespaces.push(namespace(host, None));
+        for dead in &mut namespaces[..2] {
+            dead.state = NamespaceState::Dead;
+        }
+        let blocker = |raw| Blocker {
+            pid: pid(raw),
+            comm: "sleep".into(),
+            reason: BlockReason::Zombie,
+            reaper: Some(pid(2)),
+        };
+        namespaces[0].blocked_by = vec![blocker(6)];
+        namespaces[1].blocked_by = vec![blocker(9)];
+        namespaces[2].state = NamespaceState::Nascent;
+        namespaces[2].holders =
+            vec![Holder::PidForChildren { pid: pid(2), comm: None, tid: pid(3) }];
+        namespaces[3].owner.as_mut().unwrap().user_namespace = 7;
+        namespaces[3].evidence = Evidence::Inferred;
+        let mut processes = vec![
+            process(&[2], Some(host)),
+            process(&[6, 1], Some(20)),
+            process(&[8, 1], Some(30)),
+            process(&[9, 4], Some(30)),
+            process(&[12, 1], Some(50)),
+            process(&[13, 7], Some(50)),
+            process(&[15, 7], None),
+        ];
+        for zombie in [1, 3] {
+            processes[zombie].state = 'Z';
+            processes[zombie].ppid = Pid::new(2);
+        }
+        processes[5].ppid = Pid::new(2);
+        check(
+            snapshot(namespaces, processes),
+            terminal(80),
+            &expect![[r#"
+            pid:[10]  1 process
+            ├─ 2 sleep
+            ├─ pid:[20]  DEAD: its init 6 has exited, stuck until 2 sleep reaps it, sleep,
+            │  │ 1 process
+            │  └─ 6 → 1 sleep, zombie of 2 sleep
+            ├─ pid:[30]  DEAD: its init 8 has exited, stuck until 2 sleep reaps zombie 9,
+            │  │ sleep, 2 processes
+            │  ├─ 8 → 1 sleep
+            │  └─ 9 → 4 sleep, zombie of 2 sleep
+            ├─ pid:[40]  not started yet (nascent): no process in it
+            │  └─ kept by 2 sleep: children of its thread 3 would start here
+            └─ pid:[50]  sleep, 2 processes, owner root in user:[7], inferred
+               ├─ 12 → 1 sleep
+               └─ 13 → 7 sleep, entered by 2 sleep
+            unknown  1 process whose namespace is ambiguous
+            └─ 15 → 7 sleep
+
+            5 PID namespaces, 2 dead, 1 nascent; 7 processes.  6 → 1: its PID here → in its
+              own namespace.
+            DEAD: starting a process in it fails with "Cannot allocate memory" (ENOMEM).
+            inferred: concluded from PIDs, as the kernel would not say.
+        "#]],
+        );
+    }
+
+    #[test]
+    fn deep_chains_stay_on_the_screen() {
+        let mut namespaces = vec![namespace(100, None)];
+        let mut processes = vec![process(&[1], Some(100))];
+        for level in 1..=32_u32 {
+            namespaces.push(namespace(u64::from(100 + level), Some(u64::from(99 + level))));
+            let mut nspid: Vec<u32> = (0..level).map(|above| 100 * level + above).collect();
+            nspid.push(1);
+            processes.push(process(&nspid, Some(u64::from(100 + level))));
+        }
+        let text = text(snapshot(namespaces, processes), terminal(80));
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        let last = text.lines().rfind(|line| line.contains("sleep")).unwrap();
+        assert_eq!(last.trim_start(), "└─ 3200 → … → 3231 → 1 sleep");
+    }
+}
