@@ -120,13 +120,52 @@ fn on_a_terminal_text_is_coloured_and_json_indented() {
         script.env("TERM", "xterm").env_remove("NO_COLOR").envs(env.iter().copied());
         stdout(&run(&mut script))
     };
-    assert!(on_terminal("", &[]).contains("\u{1b}[1m\u{1b}[36mpid:["));
-    assert!(!on_terminal("", &[("NO_COLOR", "1")]).contains('\u{1b}'));
-    assert!(!on_terminal("--color never", &[]).contains('\u{1b}'));
+    assert!(on_terminal(HOST, &[]).contains("\u{1b}[1mnginx\u{1b}[0m, docker "));
+    assert!(!on_terminal(HOST, &[("NO_COLOR", "1")]).contains('\u{1b}'));
+    assert!(!on_terminal(&format!("{HOST} --color never"), &[]).contains('\u{1b}'));
     assert!(on_terminal("-f json", &[]).starts_with("{\r\n  \"schema_version\""));
-    let piped = stdout(&pidns(&["-q"]));
+    let host = HOST.split_once(' ').unwrap().1;
+    let piped = stdout(&pidns(&["-q", "-i", host]));
     assert!(!piped.contains('\u{1b}'));
-    assert!(stdout(&pidns(&["-q", "--color", "always"])).contains('\u{1b}'));
+    assert!(stdout(&pidns(&["-i", host, "--color", "always"])).contains('\u{1b}'));
+}
+
+/// The option that reads the document of the README.
+const HOST: &str = concat!("-i ", env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
+
+#[test]
+fn text_is_as_wide_as_the_terminal_and_as_long_as_it_likes_in_a_pipe() {
+    let at = |columns: usize| {
+        let command = format!("stty cols {columns}; {PIDNS} --color never {HOST}");
+        let text = stdout(&run(Command::new("script").args(["-qec", &command, "/dev/null"])));
+        let lines = text.lines().map(|line| line.chars().count());
+        (lines.clone().max().unwrap_or(0), lines.count())
+    };
+    let (narrow, wide) = (at(40), at(200));
+    assert!(narrow.0 <= 40 && wide.0 > 80 && narrow.1 > wide.1, "{narrow:?} {wide:?}");
+    // One that does not say how wide it is.
+    assert!(at(0).0 <= 80);
+    let piped = stdout(&pidns(&["-i", HOST.split_once(' ').unwrap().1]));
+    assert_eq!(piped.lines().count(), wide.1);
+}
+
+#[test]
+fn text_is_in_ascii_where_the_locale_is_not_utf_8() {
+    let host = HOST.split_once(' ').unwrap().1;
+    let in_locale = |name: &str, locale: &str| {
+        let mut command = Command::new(PIDNS);
+        command.args(["-i", host]).env_remove("LC_CTYPE").env_remove("LANG").env("LC_ALL", "");
+        stdout(&run(command.env(name, locale)))
+    };
+    for (name, locale, is_ascii) in [
+        ("LC_ALL", "C", true),
+        ("LANG", "", true),
+        ("LANG", "de_DE.ISO-8859-1", true),
+        ("LANG", "de_DE.UTF-8", false),
+        ("LC_CTYPE", "C.utf8", false),
+    ] {
+        assert_eq!(in_locale(name, locale).is_ascii(), is_ascii, "{name}={locale}");
+    }
 }
 
 #[test]
@@ -134,7 +173,7 @@ fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
     needs!(Namespaces, Program("dot"));
     let _farm = farm(100, 48);
     let dot = stdout(&pidns(&["-q", "-f", "dot"]));
-    assert!(dot.contains("48 × sleep</td>"));
+    assert!(dot.contains("48 × sleep"));
     let start = std::time::Instant::now();
     let svg = pipe(Command::new("dot").arg("-Tsvg"), dot.as_bytes());
     assert!(svg.contains("48 × sleep"));

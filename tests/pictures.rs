@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use expect_test::expect_file;
 use hosts::Builder;
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
@@ -20,6 +21,14 @@ fn emit(snapshot: Snapshot, format: Format, style: Style) -> String {
 fn at_width(snapshot: Snapshot, width: usize) -> String {
     let style = Style { width: Some(width), terminal: true, ..Style::default() };
     emit(snapshot, Format::Text, style)
+}
+
+#[test]
+fn the_document_of_the_readme_is_that_of_its_host() {
+    let document = emit(hosts::readme(), Format::Json, Style { pretty: true, ..Style::default() });
+    expect_file!["snapshots/host.json"].assert_eq(&document);
+    let dot = emit(hosts::readme(), Format::Dot, Style::default());
+    expect_file!["snapshots/host.dot"].assert_eq(&dot);
 }
 
 /// For `cargo test --test pictures -- --ignored --exact write_all`, to look at.

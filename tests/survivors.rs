@@ -57,8 +57,9 @@ fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
     assert_eq!(outer.holders, []);
     let name = comm(std::process::id());
     let expected = format!(
-        "─ {}  dead: its init is gone, forks into it fail; held by {} {name} (fd {})\n",
+        "─ {}  DEAD: its init has exited\n{}   └─ kept by {} {name}: open fd {}\n",
         inner.id,
+        " ".repeat(3),
         std::process::id(),
         file.as_raw_fd()
     );
@@ -103,7 +104,10 @@ fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
     assert_eq!(paths, expected);
     assert_eq!(held.state, "dead");
     assert_eq!(held.parent, document.procfs.namespace);
-    assert!(stdout(&pidns(&["-q"])).contains(&format!("held by mount {}", paths[0])));
+    assert!(stdout(&pidns(&["-q"])).contains(&format!(
+        "─ kept by mount {} (in {mount_namespace})\n",
+        paths[0].replace('\\', "\\\\")
+    )));
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn a_shell_whose_forks_fail_is_named() {
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
     // Another pidns that a test runs at the same time holds all that it sees.
     assert!(dead.holders.contains(&holder));
-    let said = format!("{} sleep (pid_for_children)", running.pid());
+    let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
 }
 
@@ -193,7 +197,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     let nascent = nascent.expect("is found");
     assert_eq!((nascent.state.as_str(), nascent.members.len()), ("nascent", 0));
     assert_eq!(nascent.parent, document.procfs.namespace);
-    let said = format!("{}  nascent: no first process yet; held by ", nascent.id);
+    let said = format!("{}  not started yet (nascent): no process in it\n", nascent.id);
     assert!(stdout(&pidns(&["-q"])).contains(&said));
     // The kernel shows it only for PIDs that are the viewer's own.
     let dir = tempfile::tempdir().unwrap();
@@ -299,7 +303,8 @@ fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
     let mounts = found.holders.iter().filter(|it| matches!(it, Holder::Mount { .. }));
     assert_eq!(mounts.count(), 1);
     assert_eq!(document.namespaces.iter().filter(|it| it.id == id).count(), 1);
-    until("the rest is counted", || stdout(&pidns(&["-q"])).contains(" and 3 more\n"));
+    let text = stdout(&pidns(&["-q"]));
+    assert!(text.lines().filter(|line| line.contains("─ kept by ")).count() >= 5, "{text}");
 }
 
 #[test]
@@ -335,7 +340,7 @@ fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
     let text = stdout(&pidns(&["-q"]));
     assert!(
         text.contains(&format!(
-            "dead: its init {init} has terminated but waits for zombie {injected}, which {} nsenter does not reap",
+            "DEAD: its init {init} has exited, stuck until {} nsenter reaps zombie {injected}",
             injector.pid()
         )),
         "{text}"
@@ -362,7 +367,7 @@ fn an_init_that_is_a_zombie_is_told_apart() {
     let text = stdout(&pidns(&["-q"]));
     assert!(
         text.contains(&format!(
-            "dead: its init {init} is a zombie that {unshare} unshare does not reap"
+            "DEAD: its init {init} has exited, stuck until {unshare} unshare reaps it"
         )),
         "{text}"
     );

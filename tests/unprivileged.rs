@@ -36,7 +36,7 @@ fn nobody_sees_every_process_placed_where_nothing_was_injected() {
     assert_eq!(compare(&document, &truth, &pids), pids.len());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.starts_with("pidns: the view is incomplete: cannot read the namespace links of ")
+        stderr.starts_with("pidns: incomplete: cannot read the namespace links of ")
             && stderr
                 .contains("; run as root of the host, or with CAP_SYS_PTRACE, to see it; and "),
         "{stderr}"

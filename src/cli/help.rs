@@ -75,6 +75,48 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 
+/// Signs in text and pictures, with what they mean.
+pub(super) const READING: &[(&str, &str)] = &[
+    (
+        "1219 → 1 nginx",
+        "a process with its PIDs: that of the namespace whose /proc was read first, that of its \
+         own namespace last. Of more than four the ones between are left out (→ … →).",
+    ),
+    (
+        "6 × nginx: 1219 → 1, 1223 → 7",
+        "members of one name and one state share a line where there are more than three, and so \
+         do kernel threads, and sibling namespaces with the same members (nginx × 180 like this). \
+         What was named on the command line, an init (it comes first), a zombie among others and \
+         who keeps a namespace stay apart; --no-fold keeps all apart.",
+    ),
+    (
+        "DEAD: its init has exited",
+        "no process can ever start in this namespace again: a fork into it fails with \"Cannot \
+         allocate memory\" (ENOMEM). \"kept by\" says why it is still there, and \"stuck until\" \
+         what a terminated init waits for: end or fix that process, and the namespace goes.",
+    ),
+    (
+        "not started yet (nascent)",
+        "a namespace was made (unshare -p), but nobody has forked into it yet.",
+    ),
+    (
+        "inferred",
+        "the kernel would not say, as for other users' processes without root; it was concluded \
+         from PIDs, parents, sessions and groups. What more than one answer fits is listed under \
+         unknown.",
+    ),
+    (
+        "entered by 141 nsenter",
+        "the process came from outside, as by nsenter or docker exec: it is not the init, and its \
+         parent is in another namespace.",
+    ),
+    (
+        "zombie of 416 sleep",
+        "a process that has exited and that its parent, 416, does not reap; stopped and \
+         uninterruptible are said likewise.",
+    ),
+];
+
 /// Exit statuses, with what they mean.
 pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "done; also where the view is incomplete"),

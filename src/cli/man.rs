@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::CommandFactory as _;
 
 use super::Cli;
-use super::help::{EXAMPLES, EXIT_STATUS, SECURITY};
+use super::help::{EXAMPLES, EXIT_STATUS, READING, SECURITY};
 
 /// Writes the manual page, in roff.
 ///
@@ -40,6 +40,10 @@ pub fn man(page: &mut dyn Write) -> io::Result<()> {
             more.control("PP", []).control("nf", []);
             more.text([roman(after.to_string().trim_end())]).control("fi", []);
         }
+    }
+    more.control("SH", ["READING THE OUTPUT"]);
+    for (sign, meaning) in READING {
+        more.control("TP", []).text([bold(*sign)]).text([roman(*meaning)]);
     }
     more.control("SH", ["EXIT STATUS"]);
     for (status, meaning) in EXIT_STATUS {

@@ -6,7 +6,7 @@ use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Pid, Snapshot};
+use crate::model::{Diagnostic, Pid, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage};
 
@@ -52,15 +52,62 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Says that the view is incomplete, in one line however many reasons there are.
+/// Says that the view is incomplete, in one short line however many reasons
+/// there are: what is missing in the first place, and where all of it is told.
 fn warn_incomplete(snapshot: &Snapshot) {
-    let reasons: Vec<_> = snapshot.diagnostics.iter().map(|it| it.message.as_str()).collect();
-    match reasons.as_slice() {
-        [] => output::warn("the view is incomplete"),
-        [first] => output::warn(format_args!("the view is incomplete: {first}")),
-        [first, rest @ ..] => output::warn(format_args!(
-            "the view is incomplete: {first}; and {} more, see diagnostics in -f json",
-            rest.len()
-        )),
+    let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
+    let first = reasons.next().map(short).unwrap_or_default();
+    let more = match reasons.count() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let colon = if first.is_empty() { "" } else { ": " };
+    output::warn(format_args!("incomplete{colon}{first}{more}; see .diagnostics in -f json"));
+}
+
+/// A diagnostic without its advice: what could not be found out, and why.
+fn short(diagnostic: &Diagnostic) -> String {
+    let (message, advice) =
+        diagnostic.message.split_once("; ").unwrap_or((&diagnostic.message, ""));
+    let (Some(_), Some((what, why))) = (&diagnostic.errno, message.rsplit_once(": ")) else {
+        return message.to_owned();
+    };
+    // The number of the error is for those who read the document.
+    let why = why.split(" (os error ").next().unwrap_or(why);
+    let even = if advice.starts_with("refused even") { ", even as root" } else { "" };
+    format!("{what} ({why}{even})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Severity;
+
+    #[test]
+    fn a_warning_is_short_and_says_why() {
+        for (message, errno, expected) in [
+            (
+                "1 process could not be read: Permission denied (os error 13); refused even to \
+                 CAP_SYS_PTRACE, as a security module may do",
+                Some("EACCES"),
+                "1 process could not be read (Permission denied, even as root)",
+            ),
+            (
+                "cannot search the mounts of 2 processes: Permission denied (os error 13); \
+                 run as root to be told",
+                Some("EACCES"),
+                "cannot search the mounts of 2 processes (Permission denied)",
+            ),
+            ("the namespaces of 3 processes are ambiguous; x", None, "the namespaces of 3 processes are ambiguous"),
+        ] {
+            let diagnostic = Diagnostic {
+                code: "process-unreadable".to_owned(),
+                severity: Severity::Warning,
+                message: message.to_owned(),
+                errno: errno.map(str::to_owned),
+                pids: Vec::new(),
+            };
+            assert_eq!(short(&diagnostic), expected);
+        }
     }
 }

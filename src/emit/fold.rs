@@ -179,7 +179,7 @@ impl<'a> Folding<'a> {
                 this.apart.extend(blocker.reaper);
             }
             if namespace.state != NamespaceState::Live {
-                this.apart.extend(namespace.holders.iter().filter_map(holding));
+                this.apart.extend(keeping(graph, namespace).filter_map(holding));
             }
         }
         this.alike = this.find_alike();
@@ -187,8 +187,7 @@ impl<'a> Folding<'a> {
         // that names them.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
-                let lasting = namespace.holders.iter().filter(|holder| outlasts(holder));
-                this.apart.extend(lasting.filter_map(holding));
+                this.apart.extend(keeping(graph, namespace).filter_map(holding));
             }
         }
         this
@@ -350,12 +349,7 @@ impl<'a> Folding<'a> {
         let mut members: Vec<_> = counts.into_iter().collect();
         members.sort_unstable();
         let init = namespace.init.and_then(|init| self.graph.process(init));
-        let mut holders: Vec<_> = namespace
-            .holders
-            .iter()
-            .filter(|holder| outlasts(holder))
-            .map(kind_of_holder)
-            .collect();
+        let mut holders: Vec<_> = keeping(self.graph, namespace).map(kind_of_holder).collect();
         holders.sort_unstable();
         let above = self.graph.parent(namespace).and_then(|parent| parent.owner.as_ref());
         let owner = namespace.owner.as_ref().map(|owner| {
@@ -382,10 +376,20 @@ fn is_kernel_thread(process: &Process, kind: &Kind<'_>) -> bool {
     process.kernel_thread && kind.condition != Condition::Zombie
 }
 
-/// Whether a holder keeps a live namespace beyond the end of its members: a
-/// process whose children start there is of no interest while they can.
-pub fn outlasts(holder: &Holder) -> bool {
-    !matches!(holder, Holder::PidForChildren { .. })
+/// The holders of a namespace that are worth a word. Of a live one those that
+/// outlast its members: not a process whose children start there, which is of
+/// no interest while they can. Of the one whose /proc was read none, as it
+/// lives as long as whoever reads.
+pub fn keeping<'a>(
+    graph: &PidGraph,
+    namespace: &'a Namespace,
+) -> impl Iterator<Item = &'a Holder> + use<'a> {
+    let is_live = namespace.state == NamespaceState::Live;
+    let is_own = graph.snapshot().procfs.namespace == Some(namespace.id);
+    namespace.holders.iter().filter(move |holder| {
+        let outlasts = !is_own && !matches!(holder, Holder::PidForChildren { .. });
+        !is_live || outlasts
+    })
 }
 
 fn holding(holder: &Holder) -> Option<Pid> {

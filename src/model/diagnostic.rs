@@ -20,6 +20,15 @@ pub struct Diagnostic {
     pub pids: Vec<Pid>,
 }
 
+impl Diagnostic {
+    /// Whether something is missing, or not from the kernel, so that the view
+    /// is incomplete. True of codes that only a later version knows.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
+    }
+}
+
 /// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -125,7 +134,7 @@ diagnostic_codes! {
         is_gap: true,
         hides: Hides::Processes,
         counted: Counted::Processes,
-        message: "cannot read {}, left out",
+        message: "{} could not be read",
         advice: Advice::None,
     }
     /// A kernel that does not tell the PIDs in inner namespaces.

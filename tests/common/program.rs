@@ -17,6 +17,10 @@ pub fn pidns(arguments: &[&str]) -> Output {
 
 /// Runs any command to its end.
 pub fn run(command: &mut Command) -> Output {
+    // What is expected is in UTF-8, whatever the locale of those who test.
+    if !command.get_envs().any(|(name, _)| name == "LC_ALL") {
+        command.env("LC_ALL", "C.UTF-8");
+    }
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
@@ -31,6 +35,7 @@ pub fn stdout(output: &Output) -> String {
 /// say nothing on standard error.
 pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     let mut child = command
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

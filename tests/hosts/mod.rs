@@ -180,6 +180,29 @@ pub fn idle() -> Snapshot {
     host.snapshot
 }
 
+/// The host of the README: a web site in containers, and a namespace that
+/// somebody forgot.
+pub fn readme() -> Snapshot {
+    let mut host = Builder::new();
+    for comm in ["systemd-journal", "sshd", "dockerd", "containerd"] {
+        host.daemon(comm);
+    }
+    for (number, comms) in
+        [&["nginx"; 6][..], &["postgres"; 7], &["redis-server"], &["tini", "node", "node"]]
+            .into_iter()
+            .enumerate()
+    {
+        host.daemon("containerd-shim");
+        host.container(HOST, 1, comms);
+        host.docker(u32::try_from(number).expect("few"));
+    }
+    let nsenter = host.daemon("docker");
+    let (inode, shell) = (host.last().id.inode().expect("has one"), host.pid());
+    host.process(inode, &[shell, 41], Some(nsenter), "sh");
+    forgotten(&mut host);
+    host.snapshot
+}
+
 /// Twenty containers, no two alike, and one namespace that somebody forgot.
 pub fn containers() -> Snapshot {
     let mut host = Builder::new();

@@ -6,11 +6,11 @@ mod phrase;
 
 use std::fmt::Write as _;
 
-use super::fold::{Condition, Folding, Row, Siblings, entered_by, outlasts};
+use super::fold::{Condition, Folding, Row, Siblings, entered_by, keeping};
 use super::line::{Emphasis, Line};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Evidence, Namespace, NamespaceState, Pid, Process, Severity, Snapshot,
+    BlockReason, Blocker, Evidence, Namespace, NamespaceState, Pid, Process, Snapshot,
 };
 
 pub use phrase::{Clipped, Count, KeptBy, Of, Pids, Symbols};
@@ -231,8 +231,7 @@ impl<'a> Describe<'a> {
         if first.evidence == Evidence::Inferred {
             line.part(", ", Emphasis::Inferred, format_args!("inferred"));
         }
-        let held = namespaces.iter().flat_map(|namespace| &namespace.holders);
-        let held = held.filter(|holder| outlasts(holder)).count();
+        let held = namespaces.iter().flat_map(|namespace| keeping(self.graph, namespace)).count();
         if held > 0 {
             line.plain(", ", format_args!("kept by {}", Of(held, "fd or mount", "fds and mounts")));
         }
@@ -365,7 +364,7 @@ impl<'a> Describe<'a> {
     /// holder. Of a live one only what outlasts its members is worth a word.
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
         let is_live = namespace.state == NamespaceState::Live;
-        let holders = namespace.holders.iter().filter(|holder| !is_live || outlasts(holder));
+        let holders = keeping(self.graph, namespace);
         let mut lines: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(self.graph, it)).collect();
         // Each namespace keeps the one that it was made in.
         if lines.is_empty() && !is_live && !self.graph.children(namespace).is_empty() {
@@ -427,11 +426,4 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
         || snapshot.processes.iter().any(|it| it.namespace.is_none())
-}
-
-/// Why a view is incomplete, in the words of its diagnostics.
-pub fn reasons(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    let warnings =
-        snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Warning);
-    warnings.map(|diagnostic| &*diagnostic.message)
 }

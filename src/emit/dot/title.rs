@@ -7,7 +7,7 @@ use std::io;
 use super::Picture;
 use super::escape::Html;
 use super::table::{LINE, LINES, LOOKS, PART};
-use crate::emit::describe::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS, reasons};
+use crate::emit::describe::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS};
 use crate::model::{Evidence, NamespaceState, Snapshot};
 
 impl Picture<'_, '_> {
@@ -32,10 +32,10 @@ impl Picture<'_, '_> {
         }
         html.markup("</td></tr>")?;
         self.legend(snapshot, &mut html)?;
-        for reason in reasons(snapshot).take(LINES) {
+        for diagnostic in snapshot.diagnostics.iter().take(LINES) {
             html.markup("<tr><td colspan=\"2\" align=\"left\">")?;
-            let what = if snapshot.complete { "note" } else { "incomplete" };
-            html.text(format_args!("{what}: {}", Clipped(reason, PART)))?;
+            let what = if diagnostic.is_gap() { "incomplete" } else { "note" };
+            html.text(format_args!("{what}: {}", Clipped(&diagnostic.message, PART)))?;
             html.markup("</td></tr>")?;
         }
         html.markup("</table>")?;
