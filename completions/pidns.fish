@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii strict q/quiet h/help V/version
+    string join \n search= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -47,12 +47,14 @@ unknown\t'None of these could be proved'"
 complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
 json\t'The document that `pidns schema` describes'
 yaml\t'The same document as YAML'
-dot\t'A picture, for Graphviz; more than 3 members of one name, or kernel threads, share a row'"
+dot\t'A picture, for Graphviz'
+mermaid\t'A picture, for Markdown as GitHub and others draw it'"
 complete -c pidns -n "__fish_pidns_needs_command" -l color -d 'When to colour text; NO_COLOR and CLICOLOR are respected' -r -f -a "auto\t'On a terminal'
 always\t'Also elsewhere'
 never\t'Nowhere'"
 complete -c pidns -n "__fish_pidns_needs_command" -l pretty -d 'Indent JSON even when it does not go to a terminal'
-complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text with lines and arrows in ASCII'
+complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text in ASCII alone; the default where the locale is not UTF-8'
+complete -c pidns -n "__fish_pidns_needs_command" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_needs_command" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_needs_command" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'

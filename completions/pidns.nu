@@ -13,7 +13,7 @@ module completions {
   }
 
   def "nu-complete pidns format" [] {
-    [ "text" "json" "yaml" "dot" ]
+    [ "text" "json" "yaml" "dot" "mermaid" ]
   }
 
   def "nu-complete pidns color" [] {
@@ -35,7 +35,8 @@ module completions {
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns color" # When to colour text; NO_COLOR and CLICOLOR are respected
-    --ascii                   # Draw text with lines and arrows in ASCII
+    --ascii                   # Draw text in ASCII alone; the default where the locale is not UTF-8
+    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --strict                  # Exit with status 3 if the view is incomplete
     --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')

@@ -1,13 +1,14 @@
 //! What people see of hosts as they have them, in text and in pictures.
 
-mod hosts;
+mod common;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use common::hosts::{self, Builder};
+use common::{Need::Program, needs};
 use expect_test::expect_file;
-use hosts::Builder;
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
 use pidns::model::Snapshot;
@@ -110,6 +111,7 @@ fn draw(dot: &str) -> (String, (f64, f64), f64) {
 
 #[test]
 fn every_picture_is_of_a_size_to_look_at_and_drawn_in_a_moment() {
+    needs!(Program("dot"));
     for (name, snapshot, (most_wide, most_high)) in [
         ("20 containers", hosts::containers(), (1400.0, 900.0)),
         ("pods alike", hosts::pods(true), (2000.0, 1500.0)),
@@ -185,6 +187,7 @@ fn no_name_changes_the_text() {
 
 #[test]
 fn no_name_changes_the_picture_of_graphviz() {
+    needs!(Program("dot"));
     let (svg, _, _) = draw(&emit(hostile(), Format::Dot, Style::default()));
     let texts: Vec<String> = svg
         .lines()

@@ -75,17 +75,18 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 
-/// Signs in text and pictures, with what they mean.
+/// Signs in text and pictures, with what they mean; in ASCII, as troff(1) reads
+/// nothing else.
 pub(super) const READING: &[(&str, &str)] = &[
     (
-        "1219 → 1 nginx",
+        "1219 -> 1 nginx",
         "a process with its PIDs: that of the namespace whose /proc was read first, that of its \
-         own namespace last. Of more than four the ones between are left out (→ … →).",
+         own namespace last. Of more than four the ones between are left out (-> ... ->).",
     ),
     (
-        "6 × nginx: 1219 → 1, 1223 → 7",
+        "6 x nginx: 1219 -> 1, 1223 -> 7",
         "members of one name and one state share a line where there are more than three, and so \
-         do kernel threads, and sibling namespaces with the same members (nginx × 180 like this). \
+         do kernel threads, and sibling namespaces with the same members (nginx x 180 like this). \
          What was named on the command line, an init (it comes first), a zombie among others and \
          who keeps a namespace stay apart; --no-fold keeps all apart.",
     ),

@@ -98,7 +98,11 @@ mod tests {
                 Some("EACCES"),
                 "cannot search the mounts of 2 processes (Permission denied)",
             ),
-            ("the namespaces of 3 processes are ambiguous; x", None, "the namespaces of 3 processes are ambiguous"),
+            (
+                "the namespaces of 3 processes are ambiguous; x",
+                None,
+                "the namespaces of 3 processes are ambiguous",
+            ),
         ] {
             let diagnostic = Diagnostic {
                 code: "process-unreadable".to_owned(),

@@ -406,3 +406,186 @@ fn kind_of_holder(holder: &Holder) -> HolderKind<'_> {
         Holder::PidForChildren { comm, .. } => (2, comm.as_deref()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BlockReason, Blocker, Container, Criterion, Snapshot};
+    use crate::testing::{namespace, process, snapshot};
+
+    const HOST: u64 = 10;
+
+    /// Each row as how many of which name, with the first PID.
+    fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
+        let graph = PidGraph::new(snapshot);
+        let folding = Folding::new(&graph, true);
+        let namespace = graph.namespace(NamespaceId::Inode(inode)).unwrap();
+        let row = |row: &Row<'_>| {
+            let first = row.processes()[0];
+            (row.processes().len(), first.comm.to_string(), first.pid.as_u32())
+        };
+        folding.members(namespace).iter().map(row).collect()
+    }
+
+    fn named(comm: &str, nspid: &[u32]) -> Process {
+        Process { comm: comm.into(), ..process(nspid, Some(HOST)) }
+    }
+
+    /// A host with so many processes of one name.
+    fn sleeps(count: u32) -> Snapshot {
+        let sleeps = (101..=100 + count).map(|raw| named("sleep", &[raw]));
+        let processes = [named("systemd", &[1])].into_iter().chain(sleeps).collect();
+        snapshot(vec![namespace(HOST, None)], processes)
+    }
+
+    #[test]
+    fn more_than_three_of_a_name_share_a_row() {
+        assert_eq!(rows(sleeps(3), HOST).len(), 4);
+        assert_eq!(
+            rows(sleeps(4), HOST),
+            [(1, "systemd".to_owned(), 1), (4, "sleep".to_owned(), 101)]
+        );
+    }
+
+    #[test]
+    fn kernel_threads_share_a_row_whatever_their_names() {
+        let mut host = sleeps(0);
+        for raw in 2..4 {
+            let mut thread = named(&format!("kworker/{raw}"), &[raw]);
+            thread.kernel_thread = true;
+            host.processes.push(thread);
+        }
+        assert_eq!(rows(host, HOST)[1], (2, "kworker/2".to_owned(), 2));
+    }
+
+    #[test]
+    fn an_init_comes_first_in_its_row_and_the_row_first_of_all() {
+        let mut processes: Vec<_> = (0..5).map(|at| named("nginx", &[100 + at, 2 + at])).collect();
+        processes[4].nspid[1] = Pid::INIT;
+        processes.insert(0, named("sh", &[50, 9]));
+        let container = snapshot(vec![namespace(HOST, None)], processes);
+        assert_eq!(rows(container, HOST), [(5, "nginx".to_owned(), 104), (1, "sh".to_owned(), 50)]);
+    }
+
+    #[test]
+    fn a_zombie_among_others_and_who_came_from_outside_stay_apart() {
+        let mut host = sleeps(6);
+        host.processes[3].state = 'Z';
+        host.namespaces.push(namespace(20, Some(HOST)));
+        host.processes.extend([
+            process(&[200, 1], Some(20)),
+            process(&[201, 2], Some(20)),
+            process(&[202, 3], Some(20)),
+            process(&[203, 4], Some(20)),
+            process(&[204, 5], Some(20)),
+        ]);
+        host.processes.last_mut().unwrap().ppid = Pid::new(101);
+        host.namespaces[1].init = Pid::new(200);
+        assert_eq!(
+            rows(host.clone(), HOST)[1..],
+            [(1, "sleep".to_owned(), 103), (5, "sleep".to_owned(), 101)]
+        );
+        assert_eq!(rows(host, 20), [(4, "sleep".to_owned(), 200), (1, "sleep".to_owned(), 204)]);
+    }
+
+    #[test]
+    fn who_keeps_or_blocks_or_was_named_stays_apart() {
+        let mut host = sleeps(8);
+        let mut dead = namespace(20, Some(HOST));
+        dead.state = NamespaceState::Dead;
+        dead.holders = vec![Holder::Fd { pid: Pid::new(103).unwrap(), comm: None, fd: 9 }];
+        dead.blocked_by = vec![Blocker {
+            pid: Pid::new(999).unwrap(),
+            comm: "x".into(),
+            reason: BlockReason::Zombie,
+            reaper: Pid::new(104),
+        }];
+        host.namespaces.push(dead);
+        assert_eq!(
+            rows(host.clone(), HOST)[1..],
+            [
+                (1, "sleep".to_owned(), 103),
+                (1, "sleep".to_owned(), 104),
+                (6, "sleep".to_owned(), 101)
+            ]
+        );
+        for by in ["pid", "comm"] {
+            host.selected = vec![Criterion { by: by.to_owned(), values: Vec::new() }];
+            assert_eq!(rows(host.clone(), HOST).len(), 9);
+        }
+        let graph = PidGraph::new(sleeps(8));
+        let unfolded = Folding::new(&graph, false);
+        assert_eq!(unfolded.members(graph.roots()[0]).len(), 9);
+    }
+
+    /// A host with five containers that run a shell each.
+    fn containers() -> Snapshot {
+        let inodes = [20, 30, 40, 50, 60];
+        let mut namespaces = vec![namespace(HOST, None)];
+        let mut processes = vec![process(&[1], Some(HOST))];
+        for (raw, inode) in (100..).zip(inodes) {
+            let mut container = namespace(inode, Some(HOST));
+            container.container =
+                Some(Container { runtime: "docker".to_owned(), id: inode.to_string(), pod: None });
+            namespaces.push(container);
+            processes.push(process(&[raw, 1], Some(inode)));
+        }
+        snapshot(namespaces, processes)
+    }
+
+    /// How many namespaces each line below the host is of.
+    fn lines(snapshot: Snapshot) -> Vec<usize> {
+        let graph = PidGraph::new(snapshot);
+        let folding = Folding::new(&graph, true);
+        let count = |siblings: &Siblings<'_>| match siblings {
+            Siblings::One(_) => 1,
+            Siblings::Alike(namespaces) => namespaces.len(),
+        };
+        folding.children(graph.roots()[0]).iter().map(count).collect()
+    }
+
+    #[test]
+    fn more_than_three_siblings_of_one_shape_share_a_line() {
+        assert_eq!(lines(containers()), [5]);
+        let mut three = containers();
+        three.namespaces.truncate(4);
+        three.processes.truncate(4);
+        assert_eq!(lines(three), [1, 1, 1]);
+    }
+
+    #[test]
+    fn whatever_makes_a_shape_tells_siblings_apart() {
+        let changes: [fn(&mut Snapshot); 8] = [
+            |it| it.namespaces[1].evidence = Evidence::Inferred,
+            |it| it.namespaces[1].container.as_mut().unwrap().runtime = "podman".to_owned(),
+            |it| it.namespaces[1].owner.as_mut().unwrap().uid = Some(1000),
+            |it| it.namespaces[1].state = NamespaceState::Dead,
+            |it| it.processes[1].comm = "bash".into(),
+            |it| it.processes[1].state = 'T',
+            |it| it.processes.push(process(&[500, 2], Some(20))),
+            |it| it.namespaces.push(namespace(70, Some(20))),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut snapshot = containers();
+            change(&mut snapshot);
+            assert_eq!(lines(snapshot), [1, 4], "change {index}");
+        }
+        // What is different in each is no part of it.
+        let mut snapshot = containers();
+        for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
+            container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;
+        }
+        assert_eq!(lines(snapshot), [5]);
+    }
+
+    #[test]
+    fn one_with_a_zombie_is_never_folded_away() {
+        let mut snapshot = containers();
+        for (raw, inode) in (500..).zip([20, 30, 40, 50, 60]) {
+            let mut zombie = process(&[raw, 2], Some(inode));
+            zombie.state = 'Z';
+            snapshot.processes.push(zombie);
+        }
+        assert_eq!(lines(snapshot), [1; 5]);
+    }
+}

@@ -378,3 +378,82 @@ impl fmt::Display for Label<'_> {
         (0..blanks).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Snapshot;
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn chart(snapshot: Snapshot) -> String {
+        let mut out = Vec::new();
+        Mermaid.emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn boxes_have_the_lines_of_the_text() {
+        expect_test::expect![[r#"
+            %%{init: {"flowchart": {"wrappingWidth": 450}}}%%
+            flowchart LR
+              accTitle: PID namespaces of ci#45;7
+              accDescr: 2026#45;11#45;23T14:28:00.123456Z, 3 PID namespaces, 1 dead#59; 5 processes, incomplete
+              n0["pid:#91;4026531836#93;<br/>2 processes and 1 kernel thread<br/>1 systemd<br/>4 containerd#45;<wbr/>shim<br/>2 #91;kthreadd#93;"]:::live
+              n1["pid:#91;4026532179#93;  farm, docker 3f2a1b9c04de,<br/>2 processes<br/>6 → 1 farm<br/>7 → 2 sleep"]:::live
+              n0 --> n1
+              n2["pid:#91;4026532180#93;  DEAD: its init has exited<br/>kept by 4 containerd#45;<wbr/>shim: open fd 9"]:::dead
+              n1 --> n2
+              classDef live fill:#d6e6f5,stroke:#4a6785,color:#000,text-align:left
+              classDef dead fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000,text-align:left
+        "#]].assert_eq(&chart(farm()));
+    }
+
+    #[test]
+    fn anything_but_plain_text_is_a_number() {
+        let label = Label("a\n<b>\"#x;`[]{}|$$fa:fa-x\u{202e} ").to_string();
+        let plain = |c: char| c.is_alphanumeric() || " :#;".contains(c);
+        assert!(label.replace("<wbr/>", "").chars().all(plain), "{label}");
+        assert!(label.starts_with("a#92;<wbr/>n#60;b#62;#34;#35;x#59;#96;"), "{label}");
+        assert!(label.ends_with("#32;"), "{label}");
+    }
+
+    /// A host with so many namespaces below it, no two alike; the last are dead.
+    fn many(count: u64, dead: u64) -> Snapshot {
+        let mut namespaces = vec![namespace(10, None)];
+        let mut processes = vec![process(&[1], Some(10))];
+        for (raw, inode) in (100..).zip(11..11 + count) {
+            namespaces.push(namespace(inode, Some(10)));
+            let mut init = process(&[raw, 1], Some(inode));
+            init.comm = format!("job-{raw}").into();
+            processes.push(init);
+        }
+        let first_dead = namespaces.len() - usize::try_from(dead).unwrap();
+        for namespace in &mut namespaces[first_dead..] {
+            namespace.state = NamespaceState::Dead;
+        }
+        snapshot(namespaces, processes)
+    }
+
+    #[test]
+    fn members_are_left_out_first_and_then_depth_and_a_box_says_so() {
+        let all = chart(many(100, 0));
+        assert!(all.contains("199 → 1 job#45;<wbr/>199\"]"), "{all}");
+        assert!(!all.contains("left out"));
+        let without_members = chart(many(440, 0));
+        assert_eq!(without_members.matches("members left out").count(), 441);
+        let flat = chart(many(460, 0));
+        assert!(flat.contains("460 more namespaces, and all below them: left out"), "{flat}");
+        assert_eq!(flat.matches(" --> ").count(), 1);
+    }
+
+    #[test]
+    fn the_dead_are_never_left_out() {
+        let some = chart(many(2000, 20));
+        assert_eq!(some.matches("DEAD:").count(), 20);
+        assert!(some.contains("1,980 more namespaces"), "{some}");
+        let too_many = chart(many(2000, 1000));
+        assert!(too_many.contains("1,000 dead<br/>pid:#91;1011#93;<br/>"), "{too_many}");
+        assert!(too_many.contains("and 992 more"), "{too_many}");
+        assert!(too_many.chars().count() <= CHARACTERS);
+    }
+}

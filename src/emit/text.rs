@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use anstyle::Ansi256Color;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::describe::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, Symbols, is_wrong};
+use super::describe::{
+    ARROW_MEANS, Count, DEAD_MEANS, Describe, INFERRED_MEANS, Symbols, is_wrong,
+};
 use super::fold::{Folding, Row, Siblings};
 use super::line::{Emphasis, Line};
 use super::sanitize::{Ascii, Distinct};
@@ -43,6 +45,9 @@ const BRANCH: usize = 3;
 
 /// Columns that a line has at least, however deep it is nested.
 const LEAST: usize = 20;
+
+/// Lines about holders below one namespace; the rest are counted.
+const HOLDERS: usize = 40;
 
 /// The width that indentation is made for where there is no terminal.
 const NOMINAL_WIDTH: usize = 80;
@@ -157,10 +162,16 @@ impl<'a> Tree<'a, '_> {
     ) -> io::Result<()> {
         let Some(namespace) = siblings.first() else { return Ok(()) };
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
-        let kept_by = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
+        let mut kept_by = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
+        let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
+        // The last line says how many more there are, where that saves some.
+        let more = kept_by.len().checked_sub(most).filter(|&more| more > 1);
+        if more.is_some() {
+            kept_by.truncate(most);
+        }
         let rows = self.folding.members(namespace);
         let children = self.folding.children(namespace);
-        let below = kept_by.len() + rows.len() + children.len();
+        let below = kept_by.len() + usize::from(more.is_some()) + rows.len() + children.len();
         self.line.clear();
         self.describe.heading(siblings, in_each, &mut self.line);
         self.write_line(branch, below > 0)?;
@@ -174,6 +185,11 @@ impl<'a> Tree<'a, '_> {
         for holder in &kept_by {
             self.line.clear();
             self.line.plain("", format_args!("{holder}"));
+            self.write_line(next(&self.text.lines), false)?;
+        }
+        if let Some(more) = more {
+            self.line.clear();
+            self.line.plain("", format_args!("kept by {} more", Count(more)));
             self.write_line(next(&self.text.lines), false)?;
         }
         for row in &rows {
@@ -467,30 +483,30 @@ mod tests {
             snapshot,
             terminal(40),
             &expect![[r#"
-            pid:[4026531836]
-            │ 2 processes and 1 kernel thread
-            ├─ 1 systemd
-            ├─ 4 containerd-shim
-            ├─ 2 [kthreadd]
-            └─ pid:[4026532179]  farm,
-               │ docker 3f2a1b9c04de, 2 processes
-               ├─ 6 → 1 farm
-               ├─ 7 → 2 日本語日本語 (sh -c
-               │    'echo éééééééééééééééééééééééééé
-               │    éééééééééééééééééééééééééééééééé
-               │    éé')
-               └─ pid:[4026532180]
-                  │ DEAD: its init has exited
-                  └─ kept by 4 containerd-shim: open
-                        fd 9
+                pid:[4026531836]
+                │ 2 processes and 1 kernel thread
+                ├─ 1 systemd
+                ├─ 4 containerd-shim
+                ├─ 2 [kthreadd]
+                └─ pid:[4026532179]  farm,
+                   │ docker 3f2a1b9c04de, 2 processes
+                   ├─ 6 → 1 farm
+                   ├─ 7 → 2 日本語日本語 (sh -c
+                   │    echo ééééééééééééééééééééééééééé
+                   │    éééééééééééééééééééééééééééééééé
+                   │    é)
+                   └─ pid:[4026532180]
+                      │ DEAD: its init has exited
+                      └─ kept by 4 containerd-shim: open
+                            fd 9
 
-            3 PID namespaces, 1 dead; 5 processes;
-              incomplete.  6 → 1: its PID here → in
-              its own namespace.
-            DEAD: starting a process in it fails
-              with "Cannot allocate memory"
-              (ENOMEM).
-        "#]],
+                3 PID namespaces, 1 dead; 5 processes;
+                  incomplete.  6 → 1: its PID here → in
+                  its own namespace.
+                DEAD: starting a process in it fails
+                  with "Cannot allocate memory"
+                  (ENOMEM).
+            "#]],
         );
     }
 
@@ -620,6 +636,18 @@ mod tests {
             inferred: concluded from PIDs, as the kernel would not say.
         "#]],
         );
+    }
+
+    #[test]
+    fn of_very_many_holders_the_rest_are_counted() {
+        let mut snapshot = farm();
+        let mount = |number| Holder::Mount { path: format!("/run/{number}"), mount_namespace: 9 };
+        snapshot.namespaces[2].holders = (0..4000).map(mount).collect();
+        let folded = text(snapshot.clone(), Style::default());
+        assert_eq!(folded.matches("kept by mount").count(), 40);
+        assert!(folded.contains("└─ kept by 3,960 more\n"), "{folded}");
+        let all = text(snapshot, Style { unfolded: true, ..Style::default() });
+        assert_eq!(all.matches("kept by mount").count(), 4000);
     }
 
     #[test]

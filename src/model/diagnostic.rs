@@ -325,8 +325,8 @@ mod tests {
     #[test]
     fn a_message_counts_in_words() {
         let code = DiagnosticCode::ProcessUnreadable;
-        assert_eq!(code.message(1), "cannot read 1 process, left out");
-        assert_eq!(code.message(2), "cannot read 2 processes, left out");
+        assert_eq!(code.message(1), "1 process could not be read");
+        assert_eq!(code.message(2), "2 processes could not be read");
         assert_eq!(DiagnosticCode::InitBlocked.message(2), "2 terminated inits cannot end");
     }
 

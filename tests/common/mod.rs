@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
 mod document;
+pub mod hosts;
 mod needs;
 mod proc;
 mod processes;

@@ -19,9 +19,6 @@ use phrase::{Comm, ContainerText, OwnerText, ProcessRef, processes};
 /// PIDs, and IDs of namespaces, that a line lists; the rest are counted.
 const LISTED: usize = 8;
 
-/// Lines about holders below one namespace; the rest are counted.
-const HOLDERS: usize = 40;
-
 /// What people are told of a graph, line by line.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
@@ -128,7 +125,7 @@ impl<'a> Describe<'a> {
         let reaper = reaper.map(|reaper| ProcessRef::new(self.graph, reaper, None));
         match (reason, reaper) {
             (BlockReason::Zombie, Some(reaper)) if is_init => {
-                line.part(next(), Emphasis::Dead, format_args!("stuck until {reaper} reaps it"))
+                line.part(next(), Emphasis::Dead, format_args!("stuck until {reaper} reaps it"));
             }
             (BlockReason::Zombie, None) if is_init => {
                 line.part(next(), Emphasis::Dead, format_args!("stuck until it is reaped"));
@@ -205,7 +202,7 @@ impl<'a> Describe<'a> {
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
         match first.init.and_then(|init| self.graph.process(init)) {
             Some(init) => {
-                line.part("", Emphasis::Name, format_args!("{} {times} {count}", Comm(&init.comm)))
+                line.part("", Emphasis::Name, format_args!("{} {times} {count}", Comm(&init.comm)));
             }
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
@@ -314,7 +311,11 @@ impl<'a> Describe<'a> {
                         line.part(", ", Emphasis::Warning, format_args!("{zombie} of {comm}"));
                     }
                     Some((Some(pid), comm)) => {
-                        line.part(", ", Emphasis::Warning, format_args!("{zombie} of {pid} {comm}"))
+                        line.part(
+                            ", ",
+                            Emphasis::Warning,
+                            format_args!("{zombie} of {pid} {comm}"),
+                        );
                     }
                 }
                 return;
@@ -343,20 +344,14 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Its arguments, each a part, in parentheses. Where one ends is told as a
-    /// shell would have it.
+    /// Its arguments, each a part, in parentheses.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
         for (index, arg) in args.iter().enumerate() {
             let open = if index == 0 { "(" } else { "" };
             let close = if index + 1 == args.len() { ")" } else { "" };
-            if arg.is_empty() || arg.contains([' ', '\'']) {
-                let arg = arg.replace('\'', "'\\''");
-                line.plain(" ", format_args!("{open}'{arg}'{close}"));
-            } else {
-                line.plain(" ", format_args!("{open}{arg}{close}"));
-            }
+            line.plain(" ", format_args!("{open}{arg}{close}"));
         }
     }
 
@@ -369,13 +364,6 @@ impl<'a> Describe<'a> {
         // Each namespace keeps the one that it was made in.
         if lines.is_empty() && !is_live && !self.graph.children(namespace).is_empty() {
             lines.push(KeptBy::Children);
-        }
-        if self.folds
-            && let Some(more @ 1..) = lines.len().checked_sub(HOLDERS)
-            && more > 1
-        {
-            lines.truncate(HOLDERS);
-            lines.push(KeptBy::More(more));
         }
         lines
     }

@@ -88,8 +88,6 @@ pub enum KeptBy<'a> {
     Starter(ProcessRef<'a>, Option<Pid>),
     /// Namespaces that were made in it.
     Children,
-    /// So many more.
-    More(usize),
 }
 
 impl<'a> KeptBy<'a> {
@@ -110,7 +108,7 @@ impl<'a> KeptBy<'a> {
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::Starter(process, _) => Some(process.pid),
-            Self::Mount(..) | Self::Children | Self::More(_) => None,
+            Self::Mount(..) | Self::Children => None,
         }
     }
 }
@@ -129,7 +127,6 @@ impl fmt::Display for KeptBy<'_> {
                 write!(f, "kept by {process}: children of its thread {thread} would start here")
             }
             Self::Children => f.write_str("kept by the namespaces below it"),
-            Self::More(more) => write!(f, "kept by {} more", Count(*more)),
         }
     }
 }

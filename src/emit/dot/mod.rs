@@ -173,8 +173,8 @@ impl<'a> Picture<'a, '_> {
         }
     }
 
-    /// The box of a namespace, or of many alike; with what is below it in it
-    /// where it is on a shelf.
+    /// The box of a namespace, or of many alike; on a shelf, what is below the
+    /// namespace is in its box. `in_each` where it stands for one in each of many.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -188,15 +188,12 @@ impl<'a> Picture<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let look = Look::of(namespace.state);
         let mut table = Table::new(look, namespace.evidence);
-        if on_shelf && !of_each {
-            self.nodes.insert(namespace.id, node.to_owned());
-            table.attribute("id", &namespace.id.text())?;
-        }
+        self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
+            // A node beside the shelf has these itself, and a class, which
+            // tables cannot have.
+            table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
-        }
-        if !on_shelf {
-            self.nodes.insert(namespace.id, node.to_owned());
         }
         table.start(&port(namespace.id))?;
         self.line.clear();
@@ -368,5 +365,90 @@ fn class(namespace: &Namespace) -> String {
     match namespace.evidence {
         Evidence::Kernel => state.to_owned(),
         Evidence::Inferred => format!("{state} inferred"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Holder, Snapshot};
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn dot(snapshot: Snapshot) -> String {
+        let mut out = Vec::new();
+        Dot { unfolded: false }.emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// A host with so many namespaces below it, no two alike; the first has
+    /// one below it.
+    fn many(count: u64) -> Snapshot {
+        let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
+        let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];
+        for (raw, inode) in (100..).zip(11..11 + count) {
+            namespaces.push(namespace(inode, Some(10)));
+            let mut init = process(&[raw, 1], Some(inode));
+            init.comm = format!("job-{raw}").into();
+            processes.push(init);
+        }
+        snapshot(namespaces, processes)
+    }
+
+    #[test]
+    fn more_than_six_leaves_stand_on_a_shelf_with_one_edge_to_it() {
+        let few = dot(many(7));
+        assert!(!few.contains("shelf"), "{few}");
+        assert_eq!(few.matches(" -> \"pid").count(), 8);
+        let shelf = dot(many(8));
+        assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
+        // Beside it the one with a namespace below, and that.
+        assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
+        assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
+        assert_eq!(shelf.matches(" -> ").count(), 3);
+        assert!(shelf.contains(" id=\"pid:[12]\" tooltip=\"pid:[12], owner root in user:["));
+    }
+
+    #[test]
+    fn an_edge_leads_from_the_line_of_a_holder_to_what_it_keeps() {
+        let text = dot(farm());
+        assert!(
+            text.contains("<tr><td port=\"p4\" align=\"left\" balign=\"left\">4 containerd-shim")
+        );
+        assert!(
+            text.contains("\"pid:[4026531836]\" -> \"pid:[4026532180]\" [tailport=\"p4:e\", headport=\"n4026532180:w\", class=\"keeps\""),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn dead_and_inferred_are_both_shown() {
+        let mut snapshot = farm();
+        snapshot.namespaces[2].evidence = Evidence::Inferred;
+        let text = dot(snapshot);
+        assert!(text.contains("<table border=\"4\" color=\"#b3261e\" style=\"dashed\""), "{text}");
+        assert!(text.contains("class=\"dead inferred\""));
+    }
+
+    #[test]
+    fn a_box_is_forty_lines_high_and_says_what_it_leaves_out() {
+        let named = |raw: u32| {
+            let mut process = process(&[raw], Some(10));
+            process.comm = format!("job-{raw}").into();
+            process
+        };
+        let text = dot(snapshot(vec![namespace(10, None)], (1..=5000).map(named).collect()));
+        assert!(text.contains(">1 job-1<br") && text.contains("40 job-40<br"), "{text}");
+        assert!(text.contains("<br align=\"left\"/>4,960 more<br align=\"left\"/>"));
+        assert!(!text.contains("job-41<"));
+    }
+
+    #[test]
+    fn a_namespace_held_in_a_thousand_ways_still_fits() {
+        let mut snapshot = farm();
+        let mount = |number| Holder::Mount { path: format!("/run/{number}"), mount_namespace: 9 };
+        snapshot.namespaces[2].holders = (0..4000).map(mount).collect();
+        let text = dot(snapshot);
+        assert!(text.matches("kept by ").count() < 45, "{}", text.len());
+        assert!(text.contains("kept by 3,961 more"), "{text}");
     }
 }

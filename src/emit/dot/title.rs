@@ -24,7 +24,12 @@ impl Picture<'_, '_> {
         }
         html.markup("</b></font></td></tr><tr><td colspan=\"2\" align=\"left\">")?;
         let time = seconds(&snapshot.captured_at);
-        html.text(format_args!("{}; {}", Clipped(&time, LINE), self.describe.counts()))?;
+        let incomplete = if snapshot.complete { "" } else { "; incomplete" };
+        html.text(format_args!(
+            "{}; {}{incomplete}",
+            Clipped(&time, LINE),
+            self.describe.counts()
+        ))?;
         for (index, criterion) in snapshot.selected.iter().enumerate() {
             let start = if index == 0 { "; a part: by " } else { ", " };
             let values = criterion.values.join(" ");

@@ -12,9 +12,8 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Characters that mean something in a DOT label.
-const MARKUP: [(char, &str); 5] =
-    [('<', "&lt;"), ('>', "&gt;"), ('&', "&amp;"), ('"', "&quot;"), ('\'', "&#39;")];
+/// Characters that mean something in a line of text: an escape begins with it.
+const BACKSLASH: char = '\\';
 
 /// The first private character; there is one for each dangerous one.
 const PRIVATE: u32 = 0xf_0000;
@@ -40,7 +39,7 @@ fn look_up(c: char) -> bool {
 /// Every dangerous character.
 static DANGEROUS: LazyLock<Vec<char>> = LazyLock::new(|| {
     let harmful = ('\0'..=char::MAX).filter(|&c| is_harmful(c));
-    MARKUP.iter().map(|&(c, _)| c).chain(harmful).collect()
+    harmful.chain([BACKSLASH]).collect()
 });
 
 /// The private character of each dangerous one.
@@ -69,22 +68,13 @@ pub fn document(document: &Value) -> Option<Value> {
     })
 }
 
-/// Where the output goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A line of text.
-    Line,
-    /// A DOT label.
-    Label,
-}
-
 /// Output of a harmless document as that of the dangerous one must be.
 #[must_use]
-pub fn expected(harmless: &str, place: Place) -> String {
+pub fn expected(harmless: &str) -> String {
     let mut text = String::with_capacity(harmless.len());
     for c in harmless.chars() {
         match dangerous(c) {
-            Some(dangerous) => text.push_str(&shown(dangerous, place)),
+            Some(dangerous) => text.push_str(&shown(dangerous)),
             None => text.push(c),
         }
     }
@@ -98,11 +88,9 @@ fn dangerous(private: char) -> Option<char> {
 }
 
 /// What is shown of a dangerous character.
-fn shown(c: char, place: Place) -> String {
-    if let Some((_, entity)) = MARKUP.iter().find(|(markup, _)| *markup == c) {
-        return if place == Place::Label { (*entity).to_owned() } else { c.to_string() };
-    }
+fn shown(c: char) -> String {
     match c {
+        BACKSLASH => "\\\\".to_owned(),
         '\n' => "\\n".to_owned(),
         '\t' => "\\t".to_owned(),
         '\r' => "\\r".to_owned(),
@@ -122,12 +110,12 @@ mod tests {
         let dangerous: String = DANGEROUS.iter().collect();
         let harmless = document(&json!([{ "<": dangerous }])).unwrap();
         let harmless = harmless[0]["<"].as_str().unwrap();
-        assert!(!harmless.chars().any(|c| is_harmful(c) || MARKUP.iter().any(|m| m.0 == c)));
+        assert!(!harmless.chars().any(|c| is_harmful(c) || c == BACKSLASH));
         assert_eq!(harmless.chars().count(), DANGEROUS.len());
-        let label = expected(harmless, Place::Label);
-        assert!(label.starts_with("&lt;&gt;&amp;&quot;&#39;\\x00\\x01"), "{label}");
-        assert!(expected(harmless, Place::Line).starts_with("<>&\"'\\x00"));
-        assert!(label.contains("\\t\\n\\x0b") && label.contains("\\u{202e}"), "{label}");
+        let line = expected(harmless);
+        assert!(line.starts_with("\\x00\\x01"), "{line}");
+        assert!(line.contains("\\t\\n\\x0b") && line.contains("\\u{202e}"), "{line}");
+        assert!(line.ends_with("\\\\"), "{line}");
     }
 
     #[test]

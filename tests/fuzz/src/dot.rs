@@ -1,128 +1,182 @@
-//! The DOT that pidns writes, as strictly as it does: one statement a line, and
-//! labels of few tags. Text from elsewhere is inside labels alone, where the
-//! characters that mean something come as tags of our own or as entities.
+//! The DOT that pidns writes, as strictly as it does: statements of few kinds,
+//! and labels of few tags. Text from elsewhere is inside labels and tooltips
+//! alone, where the characters that mean something come as tags of our own, as
+//! entities or as escapes.
 
 use std::collections::HashSet;
 
-use pidns::model::NamespaceId;
-
-/// How much is in a picture, beside the legend.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Nodes of namespaces.
-    pub nodes: usize,
-    /// Edges between them.
-    pub edges: usize,
-}
-
-/// Checks a whole picture.
+/// Checks a whole picture; returns the ports of the boxes of namespaces.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn check(picture: &str) -> Result<Shape, String> {
+pub fn check(picture: &str) -> Result<HashSet<&str>, String> {
     let body = picture
         .strip_prefix("digraph pidns {\n")
         .and_then(|rest| rest.strip_suffix("}\n"))
         .ok_or("not one graph")?;
     let mut nodes = HashSet::new();
-    let mut edges = HashSet::new();
-    let mut others = Vec::new();
-    for line in body.split_terminator('\n') {
-        match statement(line).ok_or_else(|| format!("no statement: {line}"))? {
-            Statement::Defaults(of) => others.push(of),
-            Statement::Title(html) => {
-                label(html).map_err(|problem| format!("{problem}: {html}"))?;
-                others.push("label");
+    let mut ports = HashSet::new();
+    let mut edges = Vec::new();
+    let mut titles = 0;
+    for statement in statements(body)? {
+        match statement.as_slice() {
+            [Token::Word("label"), Token::Sign("="), Token::Html(html)] => {
+                label(html, &mut HashSet::new())
+                    .map_err(|problem| format!("{problem}: {html}"))?;
+                titles += 1;
             }
-            Statement::Node(name, html) => {
-                let heading = label(html).map_err(|problem| format!("{problem}: {html}"))?;
-                if name == "legend" {
-                    others.push(name);
-                    continue;
-                }
-                if heading != Some(name) {
-                    return Err(format!("{name} is headed {heading:?}: {html}"));
-                }
-                if name == "unknown" {
-                    others.push(name);
-                } else if !nodes.insert(name) {
-                    return Err(format!("{name} comes twice"));
-                }
+            [Token::Word("graph" | "node" | "edge"), Token::Sign("["), list @ .., Token::Sign("]")] => {
+                attributes(list, &mut ports)?;
             }
-            Statement::Edge(parent, child) => {
-                if !nodes.contains(parent) || !nodes.contains(child) {
-                    return Err(format!("no such nodes: {line}"));
-                }
-                if !edges.insert((parent, child)) {
-                    return Err(format!("comes twice: {line}"));
-                }
+            [
+                Token::Quoted(from),
+                Token::Sign("->"),
+                Token::Quoted(to),
+                Token::Sign("["),
+                list @ ..,
+                Token::Sign("]"),
+            ] => {
+                attributes(list, &mut ports)?;
+                edges.extend([*from, *to]);
             }
+            [
+                Token::Quoted(name) | Token::Word(name @ "unknown"),
+                Token::Sign("["),
+                list @ ..,
+                Token::Sign("]"),
+            ] => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || " :[]?".contains(c);
+                if !name.chars().all(plain) || !nodes.insert(*name) {
+                    return Err(format!("a node {name}, or again"));
+                }
+                attributes(list, &mut ports)?;
+            }
+            other => return Err(format!("no statement: {other:?}")),
         }
     }
-    match others.as_slice() {
-        ["graph", "node", "edge", "label", "legend"]
-        | ["graph", "node", "edge", "label", "unknown", "legend"] => {}
-        others => return Err(format!("the statements beside namespaces are {others:?}")),
+    if titles != 1 {
+        return Err(format!("{titles} titles"));
     }
-    Ok(Shape { nodes: nodes.len(), edges: edges.len() })
+    match edges.iter().find(|name| !nodes.contains(**name)) {
+        Some(name) => Err(format!("an edge of {name}, which is no node")),
+        None => Ok(ports.into_iter().filter(|port| port.starts_with(['n', 'u'])).collect()),
+    }
 }
 
-enum Statement<'a> {
-    /// Attributes of all graphs, nodes or edges.
-    Defaults(&'a str),
-    /// The label of the graph.
-    Title(&'a str),
-    /// A namespace, `unknown` or `legend`, with its label.
-    Node(&'a str, &'a str),
-    Edge(&'a str, &'a str),
+#[derive(Debug, PartialEq)]
+enum Token<'a> {
+    Word(&'a str),
+    Quoted(&'a str),
+    Html(&'a str),
+    Sign(&'a str),
 }
 
-fn statement(line: &str) -> Option<Statement<'_>> {
-    let line = line.strip_prefix("  ")?.strip_suffix(';')?;
-    if let Some(html) = line.strip_prefix("label=<").and_then(|rest| rest.strip_suffix('>')) {
-        return Some(Statement::Title(html));
+/// What stands between semicolons.
+fn statements(mut rest: &str) -> Result<Vec<Vec<Token<'_>>>, String> {
+    let (mut all, mut statement) = (Vec::new(), Vec::new());
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            ' ' | '\n' => 1,
+            ';' => {
+                all.push(std::mem::take(&mut statement));
+                1
+            }
+            '"' => {
+                let length = quoted(&rest[1..]).ok_or("a quote without end")?;
+                statement.push(Token::Quoted(&rest[1..=length]));
+                length + 2
+            }
+            '<' => {
+                let length = nested(rest).ok_or("a label without end")?;
+                statement.push(Token::Html(&rest[1..length - 1]));
+                length
+            }
+            '[' | ']' | '=' | ',' => {
+                statement.push(Token::Sign(&rest[..1]));
+                1
+            }
+            '-' if rest.starts_with("->") => {
+                statement.push(Token::Sign(&rest[..2]));
+                2
+            }
+            c if c.is_ascii_alphanumeric() => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
+                let length = rest.find(|c| !plain(c)).unwrap_or(rest.len());
+                statement.push(Token::Word(&rest[..length]));
+                length
+            }
+            c => return Err(format!("{c:?} outside of labels")),
+        };
+        rest = &rest[length..];
     }
-    if let Some((of, attributes)) = line.split_once(" [")
-        && ["graph", "node", "edge"].contains(&of)
-    {
-        let attributes = attributes.strip_suffix(']')?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "=\"#., ".contains(c);
-        return attributes.chars().all(plain).then_some(Statement::Defaults(of));
-    }
-    for name in ["unknown", "legend"] {
-        if let Some(rest) = line.strip_prefix(name) {
-            let rest = rest.strip_prefix(" [")?;
-            let rest = rest.strip_prefix("fontsize=9, ").unwrap_or(rest);
-            return Some(Statement::Node(name, attribute(rest)?));
+    if statement.is_empty() { Ok(all) } else { Err(format!("left over: {statement:?}")) }
+}
+
+/// How long text in quotes is. Escapes are those of pidns.
+fn quoted(text: &str) -> Option<usize> {
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return Some(at),
+            '\\' => match characters.next()?.1 {
+                '\\' | '"' | 'n' => {}
+                _ => return None,
+            },
+            '&' if entity(&text[at..]).is_none() => return None,
+            c if c.is_control() => return None,
+            _ => {}
         }
     }
-    let (name, rest) = id(line)?;
-    if let Some(rest) = rest.strip_prefix(" [") {
-        return Some(Statement::Node(name, attribute(rest)?));
+    None
+}
+
+/// How long a label with its angle brackets is.
+fn nested(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at + 1);
+        }
     }
-    let (child, style) = id(rest.strip_prefix(" -> ")?)?;
-    ["", " [style=dashed]"].contains(&style).then_some(Statement::Edge(name, child))
+    None
 }
 
-/// The label that ends a node.
-fn attribute(rest: &str) -> Option<&str> {
-    rest.strip_prefix("label=<")?.strip_suffix(">]")
+fn entity(text: &str) -> Option<usize> {
+    let entities = ["&amp;", "&lt;", "&gt;", "&quot;", "&#39;"];
+    entities.iter().find(|&entity| text.starts_with(entity)).map(|entity| entity.len())
 }
 
-/// A namespace's ID in quotes, and what follows.
-fn id(text: &str) -> Option<(&str, &str)> {
-    let (id, rest) = text.strip_prefix('"')?.split_once('"')?;
-    let parsed: NamespaceId = id.parse().ok()?;
-    (parsed.to_string() == id).then_some((id, rest))
+/// Checks a list of attributes.
+fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<(), String> {
+    for attribute in list.split(|token| *token == Token::Sign(",")) {
+        match attribute {
+            [Token::Word("label"), Token::Sign("="), Token::Html(html)] => {
+                label(html, ports).map_err(|problem| format!("{problem}: {html}"))?;
+            }
+            [Token::Word("tooltip"), Token::Sign("="), Token::Quoted(_)] => {}
+            [Token::Word(_), Token::Sign("="), Token::Word(_)] => {}
+            [Token::Word(_), Token::Sign("="), Token::Quoted(value)] => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || " :[]?#-".contains(c);
+                if !value.chars().all(plain) {
+                    return Err(format!("no attribute: {attribute:?}"));
+                }
+            }
+            other => return Err(format!("no attribute: {other:?}")),
+        }
+    }
+    Ok(())
 }
 
 /// Checks a label: balanced tags that pidns uses, with attributes that it uses,
 /// where it uses them; in the text no character that means something but in an
-/// entity. Returns the heading, which is in bold.
-fn label(html: &str) -> Result<Option<&str>, String> {
+/// entity or an escape.
+fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
-    let mut heading = None;
-    let (mut tables, mut top_text) = (0, false);
     let mut rest = html;
     while let Some(c) = rest.chars().next() {
         let parent = open.last().copied();
@@ -136,67 +190,57 @@ fn label(html: &str) -> Result<Option<&str>, String> {
                 continue;
             }
             let (tag, empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
-            let name = element(tag, parent)?;
+            let name = element(tag, parent, ports)?;
             if empty != (name == "br") {
                 return Err(format!("<{tag}> without end"));
             }
-            tables += usize::from(name == "table");
-            if name == "b" {
-                let bold = rest.split('<').next();
-                if std::mem::replace(&mut heading, bold).is_some() {
-                    return Err("a second heading".to_owned());
-                }
+            // Graphviz refuses emphasis on nothing.
+            if name == "b" && rest.starts_with("</b>") {
+                return Err("nothing in bold".to_owned());
             }
             if !empty {
                 open.push(name);
             }
             continue;
         }
-        if !matches!(parent, None | Some("td" | "b")) {
+        if !matches!(parent, Some("td" | "b" | "font")) {
             return Err(format!("{c:?} between the tags of {parent:?}"));
         }
-        top_text |= parent.is_none();
-        let length = match c {
-            '&' => ["&amp;", "&lt;", "&gt;", "&quot;", "&#39;"]
-                .iter()
-                .find(|&entity| rest.starts_with(entity))
-                .ok_or("no entity")?
-                .len(),
-            '>' | '"' | '\'' => return Err(format!("a bare {c}")),
-            c if c.is_control() => return Err(format!("a bare {c:?}")),
-            c => c.len_utf8(),
-        };
-        rest = &rest[length..];
+        rest = &rest[character(rest)?..];
     }
-    if !open.is_empty() {
-        return Err(format!("{open:?} left open"));
+    if open.is_empty() { Ok(()) } else { Err(format!("{open:?} left open")) }
+}
+
+/// How long the next character of text is with its escape.
+fn character(text: &str) -> Result<usize, String> {
+    match text.chars().next() {
+        Some('&') => entity(text).ok_or_else(|| "no entity".to_owned()),
+        Some('\\') if text.starts_with("\\\\") => Ok(2),
+        Some(c @ ('>' | '<' | '"' | '\'' | '\\')) => Err(format!("a bare {c}")),
+        Some(c) if c.is_control() => Err(format!("a bare {c:?}")),
+        c => Ok(c.map_or(0, char::len_utf8)),
     }
-    // Graphviz takes text or a table.
-    if tables + usize::from(top_text) != 1 {
-        return Err(format!("{tables} tables, and text beside them: {top_text}"));
-    }
-    Ok(heading)
 }
 
 /// The name of an opening tag.
-fn element<'a>(tag: &'a str, parent: Option<&str>) -> Result<&'a str, String> {
+fn element<'a>(
+    tag: &'a str,
+    parent: Option<&str>,
+    ports: &mut HashSet<&'a str>,
+) -> Result<&'a str, String> {
     let (name, mut attributes) = match tag.find(' ') {
         Some(end) => tag.split_at(end),
         None => (tag, ""),
     };
-    let (expected, known): (_, &[&str]) = match name {
-        "table" => {
-            (None, &["border", "cellborder", "cellspacing", "cellpadding", "color", "style"])
-        }
-        "tr" => (Some("table"), &[]),
-        "td" => {
-            (Some("tr"), &["colspan", "align", "balign", "bgcolor", "border", "color", "style"])
-        }
-        "b" => (Some("td"), &[]),
-        "br" => (Some("td"), &["align"]),
-        _ => return Err(format!("<{tag}> is no tag of ours")),
+    let is_here = match name {
+        "table" => matches!(parent, None | Some("td")),
+        "tr" => parent == Some("table"),
+        "td" => parent == Some("tr"),
+        "b" => matches!(parent, Some("td" | "font")),
+        "br" | "font" => parent == Some("td"),
+        _ => false,
     };
-    if parent != expected {
+    if !is_here {
         return Err(format!("<{tag}> in {parent:?}"));
     }
     while !attributes.is_empty() {
@@ -206,9 +250,25 @@ fn element<'a>(tag: &'a str, parent: Option<&str>) -> Result<&'a str, String> {
             Some((attribute, value, after))
         })()
         .ok_or_else(|| format!("<{tag}> is malformed"))?;
-        let plain = |c: char| c == '#' || c.is_ascii_lowercase() || c.is_ascii_digit();
-        if !known.contains(&attribute) || value.is_empty() || !value.chars().all(plain) {
-            return Err(format!("{attribute}={value:?} in <{name}>"));
+        match attribute {
+            "tooltip" => {
+                let mut rest = value;
+                while !rest.is_empty() {
+                    rest = &rest[if rest.starts_with('\n') { 1 } else { character(rest)? }..];
+                }
+            }
+            "id" => {}
+            "port" => {
+                if !ports.insert(value) {
+                    return Err(format!("the port {value} comes twice"));
+                }
+            }
+            _ => {
+                let plain = |c: char| "#-".contains(c) || c.is_ascii_alphanumeric();
+                if value.is_empty() || !value.chars().all(plain) {
+                    return Err(format!("{attribute}={value:?} in <{name}>"));
+                }
+            }
         }
         attributes = after;
     }
@@ -219,11 +279,11 @@ fn element<'a>(tag: &'a str, parent: Option<&str>) -> Result<&'a str, String> {
 mod tests {
     use super::*;
 
-    const FARM: &str = include_str!("../../snapshots/farm.dot");
+    const HOST: &str = include_str!("../../snapshots/host.dot");
 
     #[test]
     fn the_picture_in_the_readme_is_as_it_must_be() {
-        assert_eq!(check(FARM), Ok(Shape { nodes: 3, edges: 2 }));
+        assert_eq!(check(HOST).map(|ports| ports.len()), Ok(6));
     }
 
     #[test]
@@ -235,42 +295,40 @@ mod tests {
             "&nbsp;",
             "\"",
             "'",
+            "\\N",
             "\u{1b}",
             "a\nb",
-            "<b>x</b>",
             "<i>x</i>",
+            "<b></b>",
             "<br/",
             "</td>",
             "</td></tr>",
             "</td></tr></table>",
             "</td></tr></table><table><tr><td>",
             "</td></tr></table>>];\n  \"pid:[1]\" [label=<<table><tr><td>",
-            "<br align=\"right\" onclick=\"\"/>",
             "<br align=\"&quot;\"/>",
             "<!-- -->",
         ] {
-            let broken = FARM.replace("systemd", name);
+            let broken = HOST.replace("systemd", name);
             assert!(check(&broken).is_err(), "{name}");
         }
-        let entities = FARM.replace("systemd", "&lt;&gt;&amp;&quot;&#39;{|}\\n]");
+        let entities = HOST.replace("systemd", "&lt;&gt;&amp;&quot;&#39;{|}\\\\n]");
         assert!(check(&entities).is_ok());
     }
 
     #[test]
     fn a_statement_that_is_not_ours_is_found() {
-        let legend = "  legend [";
+        let label = "  label=<";
         for statement in [
-            "  \"x\" [label=<x>];\n",
-            "  \"pid:[01]\" [label=<x>];\n",
-            "  \"pid:[4026531836]\" -> \"pid:[7]\";\n",
-            "  \"pid:[4026531836]\" -> \"pid:[4026532179]\";\n",
+            "  \"<x>\" [label=<x>];\n",
+            "  \"pid:[4026531836]\" -> \"pid:[7]\" [style=dotted];\n",
+            "  \"pid:[4026531836]\" [label=<<b>x</b>>];\n",
             "  label=<again>;\n",
             "  graph [URL=<x>];\n",
             "  // x\n",
-            "\n",
         ] {
-            let broken = FARM.replace(legend, &format!("{statement}{legend}"));
-            assert_ne!(broken, FARM);
+            let broken = HOST.replace(label, &format!("{statement}{label}"));
+            assert_ne!(broken, HOST);
             assert!(check(&broken).is_err(), "{statement}");
         }
     }

@@ -2,12 +2,27 @@
 
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
+use pidns::model::{NamespaceId, NamespaceState};
 
-use crate::defang::{Place, expected, is_harmful};
+use crate::defang::{expected, is_harmful};
 use crate::{dot, reads_as, write};
 
-const PLAIN: Style = Style { color: false, ascii: false, pretty: false, terminal: false };
-const RICH: Style = Style { color: true, ascii: true, pretty: true, terminal: true };
+const PLAIN: Style = Style {
+    color: false,
+    ascii: false,
+    pretty: false,
+    terminal: false,
+    width: None,
+    unfolded: true,
+};
+const RICH: Style = Style {
+    color: true,
+    ascii: false,
+    pretty: true,
+    terminal: true,
+    width: None,
+    unfolded: false,
+};
 
 /// Asserts it of a graph, given one that differs in having harmless text.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
@@ -17,7 +32,8 @@ pub fn check(graph: &PidGraph, harmless: &PidGraph) {
                 Format::Text => text(graph, harmless, style),
                 Format::Json => json(graph, style),
                 Format::Yaml => yaml(graph, style),
-                Format::Dot => picture(graph, harmless, style),
+                Format::Dot => picture(graph, style),
+                Format::Mermaid => chart(graph),
             }
         }
     }
@@ -26,9 +42,14 @@ pub fn check(graph: &PidGraph, harmless: &PidGraph) {
 fn text(graph: &PidGraph, harmless: &PidGraph, style: Style) {
     let text = write(graph, Format::Text, style);
     let harmless = write(harmless, Format::Text, style);
-    assert_eq!(text, expected(&harmless, Place::Line));
+    assert_eq!(text, expected(&harmless));
     let shown = if style.color { without_colors(&text) } else { text };
     assert!(!shown.chars().any(|c| c != '\n' && is_harmful(c)), "{shown:?}");
+    let ascii = Style { ascii: true, color: false, ..style };
+    assert!(write(graph, Format::Text, ascii).is_ascii());
+    // On a narrow terminal the same stands on more lines.
+    let narrow = write(graph, Format::Text, Style { width: Some(40), color: false, ..style });
+    assert!(!narrow.chars().any(|c| c != '\n' && is_harmful(c)), "{narrow:?}");
 }
 
 /// Text without the sequences that set colours (SGR of ECMA-48).
@@ -43,15 +64,44 @@ fn without_colors(text: &str) -> String {
     plain
 }
 
-fn picture(graph: &PidGraph, harmless: &PidGraph, style: Style) {
+fn picture(graph: &PidGraph, style: Style) {
     let picture = write(graph, Format::Dot, style);
-    let harmless = write(harmless, Format::Dot, style);
-    assert_eq!(picture, expected(&harmless, Place::Label));
     assert!(!picture.chars().any(|c| c != '\n' && is_harmful(c)), "{picture:?}");
-    let shape = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
+    let boxes = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
+    // Only live ones may share a box; `unknown` has one, too.
     let namespaces = &graph.snapshot().namespaces;
-    let below = namespaces.iter().filter(|namespace| namespace.parent.is_some());
-    assert_eq!(shape, dot::Shape { nodes: namespaces.len(), edges: below.count() });
+    let apart = namespaces.iter().filter(|it| it.state != NamespaceState::Live || style.unfolded);
+    for namespace in apart {
+        let port = match namespace.id {
+            NamespaceId::Inode(inode) => format!("n{inode}"),
+            NamespaceId::Unread(pid) => format!("u{pid}"),
+        };
+        assert!(boxes.contains(&*port), "{port}: {picture}");
+    }
+    assert!(boxes.len() <= namespaces.len() + 1, "{picture}");
+}
+
+/// A chart is lines of few kinds, with text in labels alone.
+fn chart(graph: &PidGraph) {
+    let chart = write(graph, Format::Mermaid, PLAIN);
+    assert!(!chart.chars().any(|c| c != '\n' && is_harmful(c)), "{chart:?}");
+    assert!(chart.chars().count() <= 50_000 && chart.matches(" --> ").count() <= 500);
+    let is_text = |text: &str| {
+        let text = text.replace("<br/>", "").replace("<wbr/>", "");
+        text.chars().all(|c| c.is_alphanumeric() || " .,:/@=+()→…×#;".contains(c))
+    };
+    for line in chart.lines().skip(2) {
+        let line = line.strip_prefix("  ").unwrap_or_else(|| panic!("{line}"));
+        let known = match line.split_once(' ').map_or(line, |(first, _)| first) {
+            "accTitle:" | "accDescr:" => is_text(line),
+            "classDef" | "class" => true,
+            _ => match line.split_once("[\"").and_then(|(_, rest)| rest.rsplit_once("\"]:::")) {
+                Some((label, class)) => is_text(label) && class.chars().all(char::is_alphabetic),
+                None => line.contains(" --> ") && line.is_ascii() && !line.contains('"'),
+            },
+        };
+        assert!(known, "{line} in {chart}");
+    }
 }
 
 fn json(graph: &PidGraph, style: Style) {

@@ -1,5 +1,4 @@
 //! Hosts as people have them, built literally, to look at in every format.
-#![allow(dead_code, reason = "every test program uses a part of it")]
 
 use std::collections::BTreeSet;
 
