@@ -21,11 +21,15 @@ pub fn check(picture: &str) -> Result<HashSet<&str>, String> {
     for statement in statements(body)? {
         match statement.as_slice() {
             [Token::Word("label"), Token::Sign("="), Token::Html(html)] => {
-                label(html, &mut HashSet::new())
-                    .map_err(|problem| format!("{problem}: {html}"))?;
+                label(html, &mut HashSet::new()).map_err(|problem| format!("{problem}: {html}"))?;
                 titles += 1;
             }
-            [Token::Word("graph" | "node" | "edge"), Token::Sign("["), list @ .., Token::Sign("]")] => {
+            [
+                Token::Word("graph" | "node" | "edge"),
+                Token::Sign("["),
+                list @ ..,
+                Token::Sign("]"),
+            ] => {
                 attributes(list, &mut ports)?;
             }
             [
@@ -158,8 +162,8 @@ fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<()
             [Token::Word("label"), Token::Sign("="), Token::Html(html)] => {
                 label(html, ports).map_err(|problem| format!("{problem}: {html}"))?;
             }
-            [Token::Word("tooltip"), Token::Sign("="), Token::Quoted(_)] => {}
-            [Token::Word(_), Token::Sign("="), Token::Word(_)] => {}
+            [Token::Word("tooltip"), Token::Sign("="), Token::Quoted(_)]
+            | [Token::Word(_), Token::Sign("="), Token::Word(_)] => {}
             [Token::Word(_), Token::Sign("="), Token::Quoted(value)] => {
                 let plain = |c: char| c.is_ascii_alphanumeric() || " :[]?#-".contains(c);
                 if !value.chars().all(plain) {
@@ -177,6 +181,7 @@ fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<()
 /// entity or an escape.
 fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
+    let mut tables = 0;
     let mut rest = html;
     while let Some(c) = rest.chars().next() {
         let parent = open.last().copied();
@@ -194,6 +199,7 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
             if empty != (name == "br") {
                 return Err(format!("<{tag}> without end"));
             }
+            tables += usize::from(parent.is_none());
             // Graphviz refuses emphasis on nothing.
             if name == "b" && rest.starts_with("</b>") {
                 return Err("nothing in bold".to_owned());
@@ -208,7 +214,10 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
         }
         rest = &rest[character(rest)?..];
     }
-    if open.is_empty() { Ok(()) } else { Err(format!("{open:?} left open")) }
+    match (open.as_slice(), tables) {
+        ([], 1) => Ok(()),
+        (open, _) => Err(format!("{tables} tables, {open:?} left open")),
+    }
 }
 
 /// How long the next character of text is with its escape.

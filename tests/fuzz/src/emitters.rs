@@ -15,14 +15,8 @@ const PLAIN: Style = Style {
     width: None,
     unfolded: true,
 };
-const RICH: Style = Style {
-    color: true,
-    ascii: false,
-    pretty: true,
-    terminal: true,
-    width: None,
-    unfolded: false,
-};
+const RICH: Style =
+    Style { color: true, ascii: false, pretty: true, terminal: true, width: None, unfolded: false };
 
 /// Asserts it of a graph, given one that differs in having harmless text.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
