@@ -89,11 +89,18 @@ impl Condition {
 /// parent in another namespace. Whoever was born inside has a parent inside,
 /// as orphans there fall to the init.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
+    entered_from(process, || graph.process(process.ppid?))
+}
+
+fn entered_from<'a>(
+    process: &Process,
+    parent: impl FnOnce() -> Option<&'a Process>,
+) -> Option<&'a Process> {
     let own = process.namespace?;
     if process.nspid.len() < 2 || process.nspid.last() == Some(&Pid::INIT) {
         return None;
     }
-    let parent = graph.process(process.ppid?)?;
+    let parent = parent()?;
     (parent.namespace? != own).then_some(parent)
 }
 
@@ -108,12 +115,37 @@ struct Kind<'a> {
     args: Option<&'a [String]>,
 }
 
+/// Looks for parents. Members often have the same one as the member before,
+/// and a look for a process costs more than all else that is asked of it.
+struct Parents<'a> {
+    graph: &'a PidGraph,
+    last: Option<(Pid, Option<&'a Process>)>,
+}
+
+impl<'a> Parents<'a> {
+    fn new(graph: &'a PidGraph) -> Self {
+        Self { graph, last: None }
+    }
+
+    fn of(&mut self, process: &Process) -> Option<&'a Process> {
+        let ppid = process.ppid?;
+        match self.last {
+            Some((last, parent)) if last == ppid => parent,
+            _ => {
+                let parent = self.graph.process(ppid);
+                self.last = Some((ppid, parent));
+                parent
+            }
+        }
+    }
+}
+
 impl<'a> Kind<'a> {
-    fn of(graph: &'a PidGraph, process: &'a Process) -> Self {
+    fn of(parents: &mut Parents<'a>, process: &'a Process) -> Self {
         let condition = Condition::of(process);
         let parent = match condition {
-            Condition::Zombie => process.ppid.and_then(|parent| graph.process(parent)),
-            _ => entered_by(graph, process),
+            Condition::Zombie => parents.of(process),
+            _ => entered_from(process, || parents.of(process)),
         };
         let details: Option<&ProcessDetails> = process.details.as_deref();
         Self {
@@ -126,6 +158,24 @@ impl<'a> Kind<'a> {
 
     fn is_ordinary(&self) -> bool {
         self.condition == Condition::Ordinary && self.parent.is_none()
+    }
+}
+
+/// Members that share a row where they are many.
+#[derive(PartialEq, Eq, Hash)]
+enum Group<'a> {
+    Of(Kind<'a>),
+    OfKernel,
+}
+
+impl<'a> Group<'a> {
+    /// A thread of the kernel that has terminated is worth a row of its own.
+    fn of(process: &Process, kind: Kind<'a>) -> Self {
+        if process.kernel_thread && kind.condition != Condition::Zombie {
+            Self::OfKernel
+        } else {
+            Self::Of(kind)
+        }
     }
 }
 
@@ -242,42 +292,44 @@ impl<'a> Folding<'a> {
     }
 
     fn rows(&self, members: &[&'a Process], init: Option<Pid>) -> Vec<Row<'a>> {
-        let kinds = members.iter().map(|member| Kind::of(self.graph, member));
-        let kinds: Vec<Kind<'_>> = kinds.collect();
-        let shares = |member: &Process| self.folds && !self.apart.contains(&member.pid);
-        let mut counts: HashMap<Kind<'_>, usize> = HashMap::new();
-        let mut kernel_threads = 0;
-        for (member, kind) in members.iter().zip(&kinds).filter(|(member, _)| shares(member)) {
-            if is_kernel_thread(member, kind) {
-                kernel_threads += 1;
-            } else {
-                *counts.entry(*kind).or_default() += 1;
-            }
-        }
+        let mut parents = Parents::new(self.graph);
+        let mut numbers: HashMap<Group<'a>, usize> = HashMap::new();
+        // By the number of the group: how many there are, and where their row is.
+        let mut groups: Vec<(usize, Option<usize>)> = Vec::new();
+        let sorted: Vec<(bool, Option<usize>)> = members
+            .iter()
+            .map(|member| {
+                let kind = Kind::of(&mut parents, member);
+                let is_apart = self.apart.contains(&member.pid);
+                let group = (self.folds && !is_apart).then(|| {
+                    let next = groups.len();
+                    let number = *numbers.entry(Group::of(member, kind)).or_insert(next);
+                    match groups.get_mut(number) {
+                        Some((count, _)) => *count += 1,
+                        None => groups.push((1, None)),
+                    }
+                    number
+                });
+                (is_apart || !kind.is_ordinary(), group)
+            })
+            .collect();
+        let of_kernel = numbers.get(&Group::OfKernel).copied();
         // By how early it comes.
         let mut rows: Vec<(u8, Row<'a>)> = Vec::new();
-        let mut places: HashMap<Kind<'_>, usize> = HashMap::new();
-        let mut of_kernel = None;
-        for (&member, kind) in members.iter().zip(&kinds) {
+        for (&member, (stands_out, group)) in members.iter().zip(sorted) {
             let is_init = Some(member.pid) == init;
-            let rank = match is_init {
-                true => 0,
-                false if self.apart.contains(&member.pid) || !kind.is_ordinary() => 1,
-                false => 2,
+            let rank = match (is_init, stands_out) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => 2,
             };
-            let place = if !shares(member) {
-                None
-            } else if is_kernel_thread(member, kind) {
-                (kernel_threads > 1).then(|| *of_kernel.get_or_insert(rows.len()))
-            } else {
-                let many = counts.get(kind).is_some_and(|&count| count > MOST_APART);
-                many.then(|| *places.entry(*kind).or_insert(rows.len()))
-            };
-            let Some(place) = place else {
+            let most_apart = if group == of_kernel { 1 } else { MOST_APART };
+            let shared = group.and_then(|group| groups.get_mut(group));
+            let Some((_, place)) = shared.filter(|(count, _)| *count > most_apart) else {
                 rows.push((rank, Row::One(member)));
                 continue;
             };
-            match rows.get_mut(place) {
+            match place.and_then(|place| rows.get_mut(place)) {
                 Some((first, Row::Alike(alike))) => {
                     *first = rank.min(*first);
                     alike.push(member);
@@ -287,10 +339,14 @@ impl<'a> Folding<'a> {
                     }
                 }
                 Some((_, Row::KernelThreads(threads))) => threads.push(member),
-                _ if is_kernel_thread(member, kind) => {
-                    rows.push((2, Row::KernelThreads(vec![member])));
+                _ => {
+                    *place = Some(rows.len());
+                    rows.push(if group == of_kernel {
+                        (2, Row::KernelThreads(vec![member]))
+                    } else {
+                        (rank, Row::Alike(vec![member]))
+                    });
                 }
-                _ => rows.push((rank, Row::Alike(vec![member]))),
             }
         }
         rows.sort_by_key(|(rank, _)| *rank);
@@ -335,15 +391,15 @@ impl<'a> Folding<'a> {
         children.sort_unstable();
         let mut counts: HashMap<Kind<'a>, usize> = HashMap::new();
         let mut kernel_threads = 0;
+        let mut parents = Parents::new(self.graph);
         for member in self.graph.members(namespace) {
-            let kind = Kind::of(self.graph, member);
+            let kind = Kind::of(&mut parents, member);
             if self.apart.contains(&member.pid) || kind.condition == Condition::Zombie {
                 return None;
             }
-            if is_kernel_thread(member, &kind) {
-                kernel_threads += 1;
-            } else {
-                *counts.entry(kind).or_default() += 1;
+            match Group::of(member, kind) {
+                Group::OfKernel => kernel_threads += 1,
+                Group::Of(kind) => *counts.entry(kind).or_default() += 1,
             }
         }
         let mut members: Vec<_> = counts.into_iter().collect();
@@ -368,12 +424,6 @@ impl<'a> Folding<'a> {
             children,
         })
     }
-}
-
-/// Whether it goes with the threads of the kernel; one that has terminated
-/// is worth a line.
-fn is_kernel_thread(process: &Process, kind: &Kind<'_>) -> bool {
-    process.kernel_thread && kind.condition != Condition::Zombie
 }
 
 /// The holders of a namespace that are worth a word. Of a live one those that

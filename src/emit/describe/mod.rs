@@ -294,28 +294,23 @@ impl<'a> Describe<'a> {
             let same = row.processes().iter().all(|process| process.ppid == Some(parent.pid));
             same.then_some(parent.pid)
         };
-        let parent = first.ppid.and_then(|parent| self.graph.process(parent));
-        match (Condition::of(first), parent) {
-            (Condition::Ordinary, _) => {}
-            (Condition::Uninterruptible, _) => {
+        match Condition::of(first) {
+            Condition::Ordinary => {}
+            Condition::Uninterruptible => {
                 line.part(", ", Emphasis::Warning, format_args!("uninterruptible"));
             }
-            (Condition::Stopped, _) => {
-                line.part(", ", Emphasis::Warning, format_args!("stopped"));
-            }
-            (Condition::Zombie, parent) => {
+            Condition::Stopped => line.part(", ", Emphasis::Warning, format_args!("stopped")),
+            Condition::Zombie => {
                 let zombie = if count == 1 { "zombie" } else { "zombies" };
+                let parent = first.ppid.and_then(|parent| self.graph.process(parent));
                 match parent.map(|parent| (one(parent), Comm(&parent.comm))) {
                     None => line.part(", ", Emphasis::Warning, format_args!("{zombie}")),
                     Some((None, comm)) => {
                         line.part(", ", Emphasis::Warning, format_args!("{zombie} of {comm}"));
                     }
                     Some((Some(pid), comm)) => {
-                        line.part(
-                            ", ",
-                            Emphasis::Warning,
-                            format_args!("{zombie} of {pid} {comm}"),
-                        );
+                        let of = format_args!("{zombie} of {pid} {comm}");
+                        line.part(", ", Emphasis::Warning, of);
                     }
                 }
                 return;
