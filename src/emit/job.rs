@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::describe::{Pids, held_by};
+use super::describe::{Pids, Symbols, kept_by};
 use super::json::Json;
 use super::{Sanitized, Style};
 use crate::document;
@@ -51,12 +51,10 @@ fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()>
     writeln!(out, "pidns: {}", Sanitized(heading(report)))?;
     let Some(leftovers) = &report.leftovers else { return Ok(()) };
     let ascii = style.ascii;
-    let [inner, last, bar, arrow] = if ascii {
-        ["|- ", "`- ", "|  ", " -> "]
-    } else {
-        ["├─ ", "└─ ", "│  ", " → "]
-    };
-    let mut tree = Tree { report, leftovers, ascii, inner, last, bar, arrow, lines: Vec::new() };
+    let [inner, last, bar] =
+        if ascii { ["|- ", "`- ", "|  "] } else { ["├─ ", "└─ ", "│  "] };
+    let symbols = if ascii { Symbols::ASCII } else { Symbols::UNICODE };
+    let mut tree = Tree { report, leftovers, ascii, inner, last, bar, symbols, lines: Vec::new() };
     let namespaces: Vec<_> = leftovers
         .made()
         .filter(|it| it.init.is_none_or(|init| leftovers.graph.process(init).is_none()))
@@ -149,7 +147,7 @@ struct Tree<'a> {
     inner: &'static str,
     last: &'static str,
     bar: &'static str,
-    arrow: &'static str,
+    symbols: Symbols,
     /// What is before a line, and the line.
     lines: Vec<(String, String)>,
 }
@@ -210,10 +208,13 @@ impl Tree<'_> {
             _ => format!("up to {} old", age_text(age)),
         });
         let mut text = match row.processes.as_slice() {
-            [process] => format!("{} {command}", Pids { process, arrow: self.arrow }),
+            [process] => {
+                let pids = Pids { process, symbols: self.symbols, all: false };
+                format!("{pids} {command}")
+            }
             many => {
                 let pids = pids(many.iter().map(|process| process.pid));
-                let times = if self.ascii { 'x' } else { '×' };
+                let times = self.symbols.times;
                 format!("{} {times} {command}: {pids}", many.len())
             }
         };
@@ -279,8 +280,8 @@ fn namespace_text(leftovers: &Leftovers, namespace: &Namespace) -> String {
         NamespaceState::Unknown => "state unknown",
     };
     let mut text = format!("{}  {state}", namespace.id);
-    if let Some(held_by) = held_by(&leftovers.graph, namespace) {
-        let _ = write!(text, "; {held_by}");
+    for holder in kept_by(&leftovers.graph, namespace) {
+        let _ = write!(text, "; {holder}");
     }
     for holder in &namespace.holders {
         if let Holder::Mount { path, .. } = holder {

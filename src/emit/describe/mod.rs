@@ -350,17 +350,9 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Says what keeps a namespace alive beside its members, one line for each
-    /// holder. Of a live one only what outlasts its members is worth a word.
+    /// What keeps a namespace alive beside its members, as [`kept_by()`] has it.
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
-        let is_live = namespace.state == NamespaceState::Live;
-        let holders = keeping(self.graph, namespace);
-        let mut lines: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(self.graph, it)).collect();
-        // Each namespace keeps the one that it was made in.
-        if lines.is_empty() && !is_live && !self.graph.children(namespace).is_empty() {
-            lines.push(KeptBy::Children);
-        }
-        lines
+        kept_by(self.graph, namespace)
     }
 
     /// A process's PIDs, outermost first.
@@ -392,6 +384,19 @@ impl<'a> Describe<'a> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))
     }
+}
+
+/// What keeps a namespace alive beside its members, one line for each holder.
+/// Of a live one only what outlasts its members is worth a word.
+pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
+    let holders = keeping(graph, namespace);
+    let mut lines: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
+    // Each namespace keeps the one that it was made in.
+    let is_live = namespace.state == NamespaceState::Live;
+    if lines.is_empty() && !is_live && !graph.children(namespace).is_empty() {
+        lines.push(KeptBy::Children);
+    }
+    lines
 }
 
 /// What `a → b` means.
