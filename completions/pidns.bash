@@ -38,7 +38,7 @@ _pidns() {
 
     case "${cmd}" in
         pidns)
-            opts="-i -r -f -q -h -V --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --strict --quiet --help --version translate run schema completions man"
+            opts="-i -r -f -q -h -V --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate run schema completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -118,11 +118,11 @@ _pidns() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json yaml dot" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json yaml dot mermaid" -- "${cur}"))
                     return 0
                     ;;
                 -f)
-                    COMPREPLY=($(compgen -W "text json yaml dot" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json yaml dot mermaid" -- "${cur}"))
                     return 0
                     ;;
                 --color)
