@@ -211,8 +211,8 @@ fn a_file_system_that_does_not_answer_is_not_asked() {
 
 #[test]
 fn with_too_few_descriptors_no_process_is_left_out() {
-    needs!(NamespaceOfItsOwn);
     const NAMESPACES: usize = 200;
+    needs!(NamespaceOfItsOwn);
     let _farm = farm(NAMESPACES, 1);
     let truth = truth();
     let script = "ulimit -n 128; exec \"$0\" -q -f json";
