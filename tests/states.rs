@@ -70,7 +70,7 @@ fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
     let looker = strace.args([PIDNS, "-q", "-f", "json"]).stdin(Stdio::null());
     let looker = looker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     // If pidns has not yet come so far, it finds the init in the usual way.
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(1));
     kill(mother.pid(), Signal::CONT);
     until("the init is born", || !children(mother.pid()).is_empty());
     let output: Output = looker.wait_with_output().unwrap();
