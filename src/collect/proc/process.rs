@@ -100,6 +100,10 @@ impl<'a> Worker<'a> {
         // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
+        if !self.scan.procfs.own {
+            // Whoever is root in there may have mounted something over it.
+            dir.open_namespaces()?;
+        }
         let (mut status, mut link) = self.status_and_link(&status_file, &mut dir)?;
         for pause in PAUSES {
             let refused = link.as_ref().err();
@@ -118,7 +122,7 @@ impl<'a> Worker<'a> {
         // The first number is that in the namespace of this /proc. Another
         // process's file may be mounted here, which is of the same file system.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
-        if shown != Some(pid) {
+        if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
         }
         if status.nspid.is_empty() {

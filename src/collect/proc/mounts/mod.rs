@@ -103,7 +103,15 @@ impl MountSearch<'_> {
                 all &= self.mount_namespace(&namespace).is_ok();
                 at = namespace.next_mount_namespace(backward);
             }
-            all &= at.err() == Some(Errno::NOENT);
+            match at {
+                Ok(_) | Err(Errno::NOENT) => {}
+                // Not permitted, or not known to this kernel.
+                Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
+                Err(errno) => {
+                    all = false;
+                    self.found.log.note(DiagnosticCode::MountsUnsearched, Some(errno), None);
+                }
+            }
         }
         all
     }
