@@ -295,10 +295,10 @@ fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
     let program = [PIDNS, "-q", "-f", "json"];
     for command in [Command::new(PIDNS), without("457,458", &program[..1])] {
         // Processor time, as the machine may have other things to do.
-        let script = "TIMEFORMAT='%U %S'; { time \"$@\" 2>&3; } 3>&2 2>\"$0\"";
+        let measure = "TIMEFORMAT='%U %S'; { time \"$@\" 2>&3; } 3>&2 2>\"$0\"";
         let times = dir.path().with_extension("times");
         let mut bash = Command::new("bash");
-        bash.args(["-c", script]).arg(&times).arg(command.get_program());
+        bash.args(["-c", measure]).arg(&times).arg(command.get_program());
         let output = run(bash.args(command.get_args()).args(&program[1..]));
         let text = std::fs::read_to_string(&times).unwrap();
         std::fs::remove_file(&times).unwrap();
