@@ -43,9 +43,19 @@ pub struct DiagnosticLog {
 impl DiagnosticLog {
     /// Notes one more case, of a process where one is concerned.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
+        self.note_of(code, errno, pid);
+    }
+
+    /// Notes one more case, which concerns these processes.
+    pub fn note_of(
+        &mut self,
+        code: DiagnosticCode,
+        errno: Option<Errno>,
+        pids: impl IntoIterator<Item = Pid>,
+    ) {
         let entry = self.entries.entry((code, errno.map(Errno::raw_os_error))).or_default();
         entry.count += 1;
-        entry.pids.extend(pid);
+        entry.pids.extend(pids);
     }
 
     /// Notes a case with an account of it, which is shown in place of the
@@ -62,6 +72,11 @@ impl DiagnosticLog {
         if entry.accounts.len() < ACCOUNTS {
             entry.accounts.push(account);
         }
+    }
+
+    /// Leaves out what was noted of a code and has turned out not to matter.
+    pub fn forget(&mut self, code: DiagnosticCode) {
+        self.entries.retain(|(noted, _), _| *noted != code);
     }
 
     /// Takes over what another thread noted.
@@ -100,14 +115,17 @@ impl DiagnosticLog {
             entry.pids.sort_unstable();
             entry.pids.dedup();
             // A process may be refused in more than one place.
-            let count = if entry.pids.is_empty() { entry.count } else { entry.pids.len() };
+            let by_process = code.counts_processes() && !entry.pids.is_empty();
+            let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);
             if let Some(errno) = errno {
                 message.push_str(": ");
                 message.push_str(&io::Error::from_raw_os_error(errno).to_string());
             }
             let denied = [Errno::ACCESS, Errno::PERM].map(Errno::raw_os_error);
+            let covered = Some(Errno::XDEV.raw_os_error());
             let advice = match code.advice() {
+                _ if errno == covered => Some("something else is mounted there"),
                 _ if errno.is_some_and(|errno| denied.contains(&errno)) => Some(permission),
                 Advice::Permission => Some(permission),
                 Advice::Text(text) => Some(text),

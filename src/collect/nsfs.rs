@@ -12,11 +12,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
+use std::thread;
 
 use rustix::fs::CWD;
 use rustix::io::{self, Errno};
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use super::parse;
 use super::sys::{self, FileId};
@@ -326,4 +328,215 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
     // SAFETY: as the caller says.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
+}
+
+// Mount namespaces, and the mounts in them.
+
+/// What `NS_GET_NSTYPE` says of a mount namespace, `CLONE_NEWNS`.
+const CLONE_NEWNS: i32 = 0x2_0000;
+
+const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 0x5);
+// The size of struct mnt_ns_info is part of these numbers.
+const NS_MNT_GET_NEXT: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xb);
+const NS_MNT_GET_PREV: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xc);
+
+/// Numbers of the system calls, the same on all architectures that Linux was
+/// ported to since 2019, and on those that Rust builds for but alpha and MIPS.
+const STATMOUNT: libc::c_long = 457;
+const LISTMOUNT: libc::c_long = 458;
+
+/// Stands for the root of a mount namespace in `listmount(2)`, `LSMT_ROOT`.
+pub const LSMT_ROOT: u64 = u64::MAX;
+
+/// What [`stat_mount`] can be asked for; the values are `STATMOUNT_…`.
+pub mod mount_fields {
+    /// Type and device of the file system.
+    pub const SB_BASIC: u64 = 0x1;
+    /// The parent, among others.
+    pub const MNT_BASIC: u64 = 0x2;
+    /// The root within the file system: `pid:[4026531836]` of a bind mount on nsfs.
+    pub const MNT_ROOT: u64 = 0x8;
+    /// The mount point.
+    pub const MNT_POINT: u64 = 0x10;
+}
+
+impl NamespaceFd {
+    /// Whether it is a mount namespace, as far as the kernel says (since Linux 4.11).
+    #[must_use]
+    pub fn is_mount_namespace(&self) -> bool {
+        // SAFETY: as for `is_pid_namespace`.
+        let kind = unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) };
+        kind == Ok(CLONE_NEWNS)
+    }
+
+    /// Of a mount namespace: the number by which `listmount(2)` knows it
+    /// (since Linux 6.8, and by the other calls since 6.11).
+    ///
+    /// # Errors
+    /// `EINVAL` for other kinds of namespaces; `ENOTTY` on older kernels.
+    pub fn mount_namespace_id(&self) -> io::Result<u64> {
+        // SAFETY: `self` is on nsfs, whose NS_GET_MNTNS_ID writes a u64.
+        unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
+    }
+
+    /// Of a mount namespace: the next one of the host, or the one before it
+    /// (`backward`), in an order of the kernel's own (since Linux 6.12).
+    ///
+    /// # Errors
+    /// `ENOENT` at the end; `EPERM` outside of the initial PID namespace or
+    /// without `CAP_SYS_ADMIN`; `ENOTTY` on older kernels.
+    pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
+        // SAFETY: `self` is on nsfs, whose NS_MNT_GET_NEXT and NS_MNT_GET_PREV
+        // return a new descriptor, and write nothing where the argument is null.
+        unsafe {
+            if backward {
+                open_by::<NS_MNT_GET_PREV>(&self.fd)
+            } else {
+                open_by::<NS_MNT_GET_NEXT>(&self.fd)
+            }
+        }
+    }
+}
+
+/// Calls `look` in a thread that has entered a mount namespace, at its root
+/// directory, and ends with it; nothing of that is left to the caller.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` in the user namespace of the mount namespace
+/// and in the caller's own, and `CAP_SYS_CHROOT` there; `EAGAIN` where there is
+/// no thread to be had; what `look` says.
+pub fn in_mount_namespace<T: Send>(
+    namespace: &NamespaceFd,
+    look: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let enter = || {
+        // SAFETY: this gives the thread a root and a working directory of its
+        // own. No memory and no descriptor is concerned.
+        unsafe { unshare_unsafe(UnshareFlags::FS) }?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        look()
+    };
+    thread::scope(|scope| {
+        let entered = thread::Builder::new().spawn_scoped(scope, enter);
+        entered.map_err(|_| Errno::AGAIN)?.join().unwrap_or(Err(Errno::AGAIN))
+    })
+}
+
+/// `struct mnt_id_req`.
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    param: u64,
+    namespace: u64,
+}
+
+impl MountRequest {
+    fn new(namespace: u64, mount: u64, param: u64) -> Self {
+        // 32: the whole of it, as since Linux 6.11.
+        Self { size: 32, spare: 0, mount, param, namespace }
+    }
+}
+
+const _: () = assert!(size_of::<MountRequest>() == 32);
+
+/// The numbers of the mounts below `mount` in a mount namespace, in ascending
+/// order, from the one after `after` on, as many as fit; how many there were
+/// (`listmount(2)`, in other mount namespaces than the caller's since Linux 6.11).
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` in the user namespace of the mount namespace;
+/// `ENOENT` where there is no such namespace or mount; `ENOSYS` on older kernels.
+pub fn list_mounts(
+    namespace: u64,
+    mount: u64,
+    after: u64,
+    numbers: &mut [u64],
+) -> io::Result<usize> {
+    let request = MountRequest::new(namespace, mount, after);
+    let (request, length) = (ptr::from_ref(&request), numbers.len());
+    // SAFETY: the kernel reads as many bytes of the request as its first field
+    // says, which is its size, and writes no more numbers than there is room for.
+    let listed = unsafe { libc::syscall(LISTMOUNT, request, numbers.as_mut_ptr(), length, 0) };
+    usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
+}
+
+/// What `statmount(2)` says of a mount.
+pub struct MountStat<'a>(&'a [u8]);
+
+/// Where the texts begin in `struct statmount`.
+const MOUNT_TEXTS: usize = 512;
+
+/// Asks for some [`mount_fields`] of a mount (`statmount(2)`, since Linux 6.8,
+/// in other mount namespaces than the caller's since 6.11). `buffer` is for the
+/// answer.
+///
+/// # Errors
+/// As of [`list_mounts`]; `EOVERFLOW` where the texts are longer than any path.
+pub fn stat_mount(
+    namespace: u64,
+    mount: u64,
+    fields: u64,
+    buffer: &mut Vec<u8>,
+) -> io::Result<MountStat<'_>> {
+    const MOST: usize = 256 * 1024;
+    let request = MountRequest::new(namespace, mount, fields);
+    buffer.resize(buffer.len().max(MOUNT_TEXTS), 0);
+    loop {
+        let (request, length) = (ptr::from_ref(&request), buffer.len());
+        // SAFETY: the kernel reads as many bytes of the request as its first
+        // field says, and writes no more than `length` bytes into the buffer.
+        let done = unsafe { libc::syscall(STATMOUNT, request, buffer.as_mut_ptr(), length, 0) };
+        match if done < 0 { last_error() } else { return Ok(MountStat(buffer)) } {
+            Errno::OVERFLOW if length < MOST => buffer.resize(length * 4, 0),
+            errno => return Err(errno),
+        }
+    }
+}
+
+impl MountStat<'_> {
+    /// The mount that it is mounted on; itself, at the top.
+    pub fn parent(&self) -> Option<u64> {
+        self.has(mount_fields::MNT_BASIC).then(|| self.number(48))?
+    }
+
+    /// Whether its file system is nsfs.
+    pub fn is_on_nsfs(&self) -> bool {
+        self.has(mount_fields::SB_BASIC) && self.number(24) == Some(NSFS_MAGIC)
+    }
+
+    /// The root within the file system.
+    pub fn root(&self) -> Option<&[u8]> {
+        self.has(mount_fields::MNT_ROOT).then(|| self.text(104))?
+    }
+
+    /// The mount point, below the root of the mount namespace; `None` where it
+    /// cannot be reached from there.
+    pub fn point(&self) -> Option<&[u8]> {
+        self.has(mount_fields::MNT_POINT).then(|| self.text(108))?
+    }
+
+    /// Whether the kernel has filled in a field.
+    fn has(&self, field: u64) -> bool {
+        self.number(8).is_some_and(|fields| fields & field != 0)
+    }
+
+    fn number(&self, at: usize) -> Option<u64> {
+        self.0.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
+    }
+
+    /// The text whose offset is at a place. What does not end within the
+    /// buffer is none.
+    fn text(&self, at: usize) -> Option<&[u8]> {
+        let offset = u32::from_ne_bytes(*self.0.get(at..)?.first_chunk()?);
+        let start = MOUNT_TEXTS.checked_add(usize::try_from(offset).ok()?)?;
+        let text = self.0.get(start..)?;
+        text.get(..text.iter().position(|&byte| byte == 0)?)
+    }
+}
+
+/// Why the last system call by way of libc failed.
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -7,11 +7,15 @@
 //! opened for reading only where it is known to lie on the file system where
 //! it is expected: files of a procfs without leaving its mount
 //! (`RESOLVE_NO_XDEV`), and what a link leads to as a path alone (`O_PATH`)
-//! first, of which the file system is told nothing.
+//! first, of which the file system is told nothing. And nothing is read without
+//! end.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
@@ -29,7 +33,16 @@ pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
+/// The most that is read of a file about a process. The longest such file is a
+/// status with 65,536 supplementary groups, some 700 KiB.
+const MOST: usize = 4 * 1024 * 1024;
+
+/// The most that is read of a mount table: 100,000 mounts (`fs.mount-max`) with
+/// paths of a thousand bytes need half of this.
+pub const MOST_OF_MOUNTS: usize = 256 * 1024 * 1024;
+
 /// The type of the file system that a descriptor, be it of a path alone, is on.
+/// The file system is asked for it, and may be somebody's program.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // The type of `f_type` is the architecture's; the magic numbers fit in all.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
@@ -180,21 +193,50 @@ fn private_procfs() -> SysResult<OwnedFd> {
     open_base(mount.as_fd(), c"self/fd")
 }
 
+/// Opens what is on the same file system as the directory, mounted there once
+/// more or not.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
+    let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
+    if device(path.as_fd())? != device(dir)? {
+        return Err(Errno::XDEV);
+    }
+    reopen(&path, flags)
+}
+
 /// Reads a whole file into `buffer`, in place of what was there.
+///
+/// # Errors
+/// `EFBIG` where it does not end; what opening and reading say.
 pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult<()> {
-    let file = open(dir, name)?;
+    read_to_end(&open(dir, name)?, buffer, MOST)
+}
+
+/// Reads an open file from where it is to its end, which must come before `most`
+/// bytes, in place of what was in `buffer`.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, most: usize) -> SysResult<()> {
     buffer.clear();
-    loop {
+    while buffer.len() < most {
         buffer.reserve(4096);
-        if rustix::io::read(&file, spare_capacity(buffer))? == 0 {
+        if rustix::io::read(file, spare_capacity(buffer))? == 0 {
             return Ok(());
         }
     }
+    Err(Errno::FBIG)
 }
 
 /// Reads a file that the kernel makes in one piece, such as `/proc/PID/status`,
 /// from its beginning. What is shorter than the buffer is the whole file, so
 /// that no second call is needed to see its end.
+///
+/// # Errors
+/// As of [`read`].
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -202,8 +244,34 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
         if buffer.len() < buffer.capacity() {
             return Ok(());
         }
+        if buffer.capacity() > MOST {
+            return Err(Errno::FBIG);
+        }
         buffer.reserve(buffer.capacity() * 2);
     }
+}
+
+/// Calls `ask`, which may wait for a file system that is somebody's program, in
+/// a thread that is left to itself if there is no answer in that time. It ends
+/// with the program.
+///
+/// # Errors
+/// `ETIMEDOUT` where there was no answer; `EAGAIN` where there is no thread to
+/// be had; what `ask` says.
+pub fn within<T: Send + 'static>(
+    time: Duration,
+    ask: impl FnOnce() -> SysResult<T> + Send + 'static,
+) -> SysResult<T> {
+    let (tell, told) = mpsc::channel();
+    // Nobody listens any more once the time is over.
+    let asking = thread::Builder::new().spawn(move || tell.send(ask()));
+    asking.map_err(|_| Errno::AGAIN)?;
+    told.recv_timeout(time).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => Errno::TIMEDOUT,
+            RecvTimeoutError::Disconnected => Errno::AGAIN,
+        })
+    })
 }
 
 /// Reads a symbolic link; what does not fit into the buffer is cut off.

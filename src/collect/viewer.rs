@@ -1,6 +1,7 @@
 //! Who looks: what this process may see of others. Nothing here looks at them.
 
 use rustix::fs::CWD;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys::read_link;
 
@@ -10,9 +11,17 @@ const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
 
 /// Whether the viewer has `CAP_SYS_PTRACE` over every process.
 pub fn may_trace_all() -> bool {
+    has_everywhere(CapabilitySet::SYS_PTRACE)
+}
+
+/// Whether the viewer has `CAP_SYS_ADMIN` over every namespace.
+pub fn may_administer() -> bool {
+    has_everywhere(CapabilitySet::SYS_ADMIN)
+}
+
+fn has_everywhere(capability: CapabilitySet) -> bool {
     is_in_initial_user_namespace()
-        && rustix::thread::capabilities(None)
-            .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::SYS_PTRACE))
+        && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
 /// Whether the viewer is in a group of the initial user namespace. In another

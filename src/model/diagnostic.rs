@@ -66,6 +66,7 @@ pub enum Advice {
 enum Counted {
     Processes,
     Namespaces,
+    MountNamespaces,
     TerminatedInits,
     Inits,
 }
@@ -75,6 +76,7 @@ impl Counted {
         let (one, many) = match self {
             Self::Processes => ("process", "processes"),
             Self::Namespaces => ("namespace", "namespaces"),
+            Self::MountNamespaces => ("mount namespace", "mount namespaces"),
             Self::TerminatedInits => ("terminated init", "terminated inits"),
             Self::Inits => ("init", "inits"),
         };
@@ -165,8 +167,8 @@ diagnostic_codes! {
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
-        counted: Counted::Processes,
-        message: "cannot open a namespace that {} told of, so its parent and owner are unknown",
+        counted: Counted::Namespaces,
+        message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
     /// A parent that the kernel did not name, for another reason than that
@@ -272,6 +274,28 @@ diagnostic_codes! {
         message: "cannot search the mounts of {}",
         advice: Advice::None,
     }
+    /// Mount namespaces of which not all mounts could be seen.
+    MountsUnsearched {
+        name: "mounts-unsearched",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::MountNamespaces,
+        message: "cannot search all mounts of {}",
+        advice: Advice::Text(
+            "run as root of the host, with CAP_SYS_ADMIN, on Linux 6.12, to see all of them",
+        ),
+    }
+    /// Cgroups of inits, which containers are told by.
+    CgroupUnreadable {
+        name: "cgroup-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the cgroups of {}, so their containers are unknown",
+        advice: Advice::None,
+    }
     /// A namespace whose state is unknown: of its init it could neither be
     /// proved that it lives, nor that it has terminated, nor that there was none.
     StateUnproved {
@@ -335,6 +359,12 @@ impl DiagnosticCode {
     #[must_use]
     pub fn hides(self) -> Hides {
         self.row().hides
+    }
+
+    /// Whether the number in its message is that of the processes it concerns.
+    #[must_use]
+    pub fn counts_processes(self) -> bool {
+        self.row().counted == Counted::Processes
     }
 
     /// What it is, for people; `count` is the number of what it concerns.

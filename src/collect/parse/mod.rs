@@ -12,9 +12,11 @@ mod status;
 
 pub use cmdline::cmdline;
 pub use link::{entry, namespace_link};
-pub use mountinfo::{HidePid, NamespaceMount, hidepid, namespace_mounts, shows_root};
+pub use mountinfo::{
+    HidePid, MountedKind, NamespaceMount, hidepid, mount_ids, namespace_mounts, shows_root,
+};
 pub use stat::{stat_is_exiting, stat_start_time};
-pub use status::{Leaders, Status, ignored_signals, leaders, status};
+pub use status::{Leaders, Status, ignored_signals, leaders, status, status_pid};
 
 #[cfg(test)]
 mod tests {

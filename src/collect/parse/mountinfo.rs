@@ -5,27 +5,57 @@ use std::io::Write as _;
 use super::link::namespace_link;
 use super::number::number;
 
-/// A bind mount of a PID namespace.
-#[derive(Debug, PartialEq, Eq)]
+/// Kinds of namespaces whose bind mounts are of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MountedKind {
+    /// A PID namespace.
+    Pid,
+    /// A mount namespace, which the mount keeps alive with all that is mounted in it.
+    Mount,
+}
+
+/// A bind mount of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceMount {
+    /// Number of the mount, which no other has as long as it lasts.
+    pub id: u64,
+    /// What kind of namespace it is.
+    pub kind: MountedKind,
     /// Inode of the namespace.
     pub inode: u64,
     /// Mount point, unescaped.
     pub path: Vec<u8>,
 }
 
-/// The bind mounts of PID namespaces in `/proc/PID/mountinfo`
+impl NamespaceMount {
+    /// A mount on nsfs, of which `root` is what the kernel shows as the root
+    /// within that file system: `pid:[4026531836]`. `None` for other kinds of
+    /// namespaces.
+    #[must_use]
+    pub fn on_nsfs(id: u64, root: &[u8], path: Vec<u8>) -> Option<Self> {
+        let of = |kind, name| Some((kind, namespace_link(root, name)?));
+        let (kind, inode) =
+            of(MountedKind::Pid, "pid").or_else(|| of(MountedKind::Mount, "mnt"))?;
+        Some(Self { id, kind, inode, path })
+    }
+}
+
+/// The bind mounts of PID and mount namespaces in `/proc/PID/mountinfo`
 /// (`proc_pid_mountinfo(5)`). Lines that make no sense are passed over.
 pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
-        let mount = Mount::parse(line)?;
-        let inode = namespace_link(mount.root, "pid").filter(|_| mount.kind == b"nsfs")?;
-        Some(NamespaceMount { inode, path: unescape_octal(mount.point) })
+        let mount = Mount::parse(line).filter(|mount| mount.kind == b"nsfs")?;
+        NamespaceMount::on_nsfs(number(mount.id)?, mount.root, unescape_octal(mount.point))
     })
 }
 
-/// Whether a mountinfo has a mount at `/`, as all have but those of processes
-/// in a `chroot(2)`.
+/// The numbers of all mounts in a mountinfo.
+pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
+}
+
+/// Whether a mountinfo has a mount at `/`. One without it is of a process in a
+/// `chroot(2)`, which sees a part of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -71,6 +101,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
 
 /// The fields of one line of mountinfo that are used here.
 struct Mount<'a> {
+    id: &'a [u8],
     device: &'a [u8],
     root: &'a [u8],
     point: &'a [u8],
@@ -81,14 +112,15 @@ struct Mount<'a> {
 impl<'a> Mount<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
-        let device = fields.nth(2)?;
+        let id = fields.next()?;
+        let device = fields.nth(1)?;
         let root = fields.next()?;
         let point = fields.next()?;
         // Options and any number of optional fields, ended by a hyphen.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
         let super_options = fields.nth(1).unwrap_or_default();
-        Some(Self { device, root, point, kind, super_options })
+        Some(Self { id, device, root, point, kind, super_options })
     }
 }
 
@@ -119,10 +151,30 @@ mod tests {
         assert_eq!(
             mounts,
             [
-                NamespaceMount { inode: 4_026_532_177, path: b"/run/pidns/a b\\c".to_vec() },
-                NamespaceMount { inode: 4_026_532_180, path: b"/run/pidns/second".to_vec() },
+                NamespaceMount {
+                    id: 41,
+                    kind: MountedKind::Pid,
+                    inode: 4_026_532_177,
+                    path: b"/run/pidns/a b\\c".to_vec()
+                },
+                NamespaceMount {
+                    id: 42,
+                    kind: MountedKind::Pid,
+                    inode: 4_026_532_180,
+                    path: b"/run/pidns/second".to_vec()
+                },
             ]
         );
+        assert_eq!(mount_ids(table).collect::<Vec<_>>(), [22, 40, 41, 42, 43]);
+    }
+
+    #[test]
+    fn a_mounted_mount_namespace_is_told_from_a_pid_namespace() {
+        let line = b"44 27 0:4 mnt:[4026532300] /run/snapd/ns/app.mnt rw - nsfs nsfs rw\n";
+        let mounts: Vec<_> = namespace_mounts(line).collect();
+        let path = b"/run/snapd/ns/app.mnt".to_vec();
+        let kind = MountedKind::Mount;
+        assert_eq!(mounts, [NamespaceMount { id: 44, kind, inode: 4_026_532_300, path }]);
     }
 
     #[test]

@@ -83,6 +83,17 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
+/// `Pid` of `/proc/PID/status`, which [`status`] passes over: before `NSpid`
+/// (Linux 4.1) nothing else tells whose status it is.
+#[must_use]
+pub fn status_pid(status: &[u8]) -> Option<Pid> {
+    let mut lines = status.split(|&byte| byte == b'\n');
+    lines
+        .find_map(|line| line.strip_prefix(b"Pid:"))
+        .and_then(|value| numbers(value).next())
+        .and_then(Pid::new)
+}
+
 /// Finds `Threads` behind some twenty lines of the address space. Few of them
 /// have a `T` anywhere, so that letter is searched rather than every line.
 fn threads_further_on(lines: &[u8]) -> Option<NonZeroU32> {
@@ -223,6 +234,8 @@ mod tests {
             status(b"Name:\tinit\nState:\tS (sleeping)\nPid:\t1\nPPid:\t0\nUid:\t0\t0\t0\t0\n");
         assert_eq!((status.nspid.len(), status.kernel_thread), (0, None));
         assert_eq!(status.uid, Some(0));
+        assert_eq!(status_pid(b"Name:\tinit\nTgid:\t7\nPid:\t7\nPPid:\t1\n"), Pid::new(7));
+        assert_eq!(status_pid(b"Name:\tinit\nPPid:\t1\n"), None);
     }
 
     #[test]

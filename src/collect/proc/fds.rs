@@ -83,6 +83,9 @@ impl HolderSearch<'_> {
         let mut text = [0; 32];
         let text = read_link(table, name, &mut text).ok()?;
         let shown = parse::namespace_link(text, "pid");
+        if parse::namespace_link(text, "mnt") == Some(file.inode) {
+            self.keeps_mounts(name, file.inode, found);
+        }
         if shown.is_none() && text.first() != Some(&b'/') {
             return None;
         }
@@ -102,7 +105,12 @@ impl HolderSearch<'_> {
         let inode = fd.inode();
         match fd.is_pid_namespace() {
             Ok(true) => {}
-            Ok(false) => return None,
+            Ok(false) => {
+                if fd.is_mount_namespace() {
+                    self.keeps_mounts(name, inode, found);
+                }
+                return None;
+            }
             Err(errno) => {
                 self.unopened(errno, found);
                 return None;
@@ -112,6 +120,13 @@ impl HolderSearch<'_> {
             self.unopened(errno, found);
         }
         Some(inode)
+    }
+
+    /// Notes a descriptor of a mount namespace, which keeps all that is mounted in there.
+    fn keeps_mounts(&self, name: &CStr, inode: u64, found: &mut Findings) {
+        if let Some(fd) = parse::entry(name.to_bytes()) {
+            found.mount_namespace_fds.push((inode, self.process.pid, fd));
+        }
     }
 }
 

@@ -6,11 +6,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Holder, Pid, Process};
 
-/// Threads remembered for each mount namespace: enough that one of them is
-/// usually left when its mount table is read, few enough to cost nothing.
-const READERS: usize = 8;
-
-/// Some threads, each as its process's PID and its own, that can read the mount
+/// Threads, each as its process's PID and its own, that can read the mount
 /// table of the mount namespace that they are in; by that namespace's inode.
 pub type MountTableReaders = HashMap<u64, Vec<(Pid, Pid)>>;
 
@@ -27,6 +23,8 @@ pub struct Findings {
     pub holders: Vec<(u64, Holder)>,
     /// Who can read the mount table of each mount namespace.
     pub readers: MountTableReaders,
+    /// Descriptors of mount namespaces: inode, process, number.
+    pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
     /// What could not be read of the process that is being read. It may still
     /// vanish; it is then left out, and so is this.
@@ -45,15 +43,13 @@ impl Findings {
         for (inode, readers) in other.readers {
             self.readers.entry(inode).or_default().extend(readers);
         }
+        self.mount_namespace_fds.extend(other.mount_namespace_fds);
         self.log.merge(other.log);
     }
 
     /// Notes that a thread of a process is in a mount namespace.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
-        let readers = self.readers.entry(inode).or_default();
-        if readers.len() < READERS {
-            readers.push((pid, tid));
-        }
+        self.readers.entry(inode).or_default().push((pid, tid));
     }
 }

@@ -35,7 +35,7 @@ use super::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, So
 use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::registry::NamespaceRegistry;
-use super::sys::{is_gone, namespace_link, read};
+use super::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
 use super::viewer;
 use crate::model::{self, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 use mount::Procfs;
@@ -88,7 +88,9 @@ impl ProcSource {
         let uname = rustix::system::uname();
         let text = |name: &std::ffi::CStr| Some(name.to_string_lossy().into_owned());
         let mut buffer = Vec::new();
-        let boot_id = read(self.procfs.fd(), c"sys/kernel/random/boot_id", &mut buffer)
+        // Containers often have /proc/sys mounted once more, to be read only.
+        let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
+            .and_then(|file| read_to_end(&file, &mut buffer, 4096))
             .ok()
             .map(|()| String::from_utf8_lossy(&buffer).trim_end().to_owned());
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
@@ -109,7 +111,9 @@ impl Source for ProcSource {
             return Err(Error::read(&procfs.path, errno));
         }
         // After the walk, which finds a process to read each mount table by.
-        mounts::search(procfs, registry, &mut found);
+        if search.contains(&SearchScope::Mounts) {
+            mounts::search(procfs, namespace, registry, &mut found);
+        }
         released::leave_out_released(procfs, search, &found.processes, &mut found.holders);
         procfs.note_hidden(&mut found.log);
         Ok(Discovery {

@@ -3,21 +3,29 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{self, CWD, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::Result as SysResult;
 
 use crate::collect::error::Error;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::collect::sys::{PROC_SUPER_MAGIC, READ, file_system, namespace_link, read, read_link};
+use crate::collect::sys::{
+    MOST_OF_MOUNTS, PROC_SUPER_MAGIC, READ, file_system, namespace_link, open, read, read_link,
+    read_to_end, within,
+};
 use crate::collect::viewer;
 use crate::model::{DiagnosticCode, NamespaceId, Pid};
 
 /// Inode of the top directory of a procfs (`PROC_ROOT_INO` of the kernel).
 const PROC_ROOT_INO: u64 = 1;
+
+/// How long opening the directory may take, which may be on a network or on a
+/// file system that is somebody's program.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open procfs.
 #[derive(Debug)]
@@ -38,13 +46,9 @@ impl Procfs {
     /// # Errors
     /// It cannot be opened, or is no procfs.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |errno: Errno| Error::read(path, errno);
-        let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
-        let is_procfs = file_system(&dir).map_err(failed)? == PROC_SUPER_MAGIC;
-        // A directory inside a procfs may look like one, too.
-        if !is_procfs || fs::fstat(&dir).map_err(failed)?.st_ino != PROC_ROOT_INO {
+        let Some(dir) = open_top(path).map_err(|errno| Error::read(path, errno))? else {
             return Err(Error::NotProcfs(path.to_owned()));
-        }
+        };
         let mut buffer = Vec::new();
         let status = read(dir.as_fd(), c"self/status", &mut buffer)
             .map_or_else(|_| parse::Status::default(), |()| parse::status(&buffer));
@@ -78,20 +82,21 @@ impl Procfs {
 
     /// Notes what the mount hides from this viewer (`hidepid=`, `proc(5)`).
     pub fn note_hidden(&self, log: &mut DiagnosticLog) {
+        if viewer::may_trace_all() {
+            return;
+        }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
         // The mount is in the viewer's own mount namespace, and any procfs that
         // shows the viewer shows the mount table of that.
-        let mut from = |path: &Path| {
-            let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
-            read(dir.as_fd(), c"self/mountinfo", &mut table).ok()
+        let mut from = |dir: BorrowedFd<'_>| {
+            let file = open(dir, c"self/mountinfo").ok()?;
+            read_to_end(&file, &mut table, MOST_OF_MOUNTS).ok()
         };
-        let _ = from(Path::new("/proc")).or_else(|| from(&self.path));
+        let usual = fs::openat(CWD, "/proc", READ | OFlags::DIRECTORY, Mode::empty());
+        let _ = usual.ok().and_then(|dir| from(dir.as_fd())).or_else(|| from(self.fd()));
         let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
         let hide = parse::hidepid(&table, major, minor);
-        if viewer::may_trace_all() {
-            return;
-        }
         match hide {
             // Processes that are listed, but refused, are noted one by one.
             Some(Some(hide))
@@ -108,4 +113,23 @@ impl Procfs {
             ),
         }
     }
+}
+
+/// Opens a directory; `None` where it is not the top of a procfs.
+///
+/// # Errors
+/// As of opening; `ETIMEDOUT` where there is no answer.
+fn open_top(path: &Path) -> SysResult<Option<OwnedFd>> {
+    let of = |path: &Path| {
+        let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;
+        // A directory inside a procfs may look like one, too.
+        let is_top =
+            file_system(&dir)? == PROC_SUPER_MAGIC && fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
+        Ok(is_top.then_some(dir))
+    };
+    if path == Path::new("/proc") {
+        return of(path);
+    }
+    let path = path.to_owned();
+    within(PATIENCE, move || of(&path))
 }

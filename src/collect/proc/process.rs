@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use rustix::io::Result as SysResult;
+use rustix::io::{Errno, Result as SysResult};
 
 use super::findings::Findings;
 use super::holders::HolderSearch;
@@ -100,6 +100,10 @@ impl<'a> Worker<'a> {
         // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
+        if !self.scan.procfs.own {
+            // Whoever is root in there may have mounted something over it.
+            dir.open_namespaces()?;
+        }
         let (mut status, mut link) = self.status_and_link(&status_file, &mut dir)?;
         for pause in PAUSES {
             let refused = link.as_ref().err();
@@ -114,6 +118,12 @@ impl<'a> Worker<'a> {
             // A leader whose place another thread takes by `execve(2)` has no
             // numbers any more for a moment, nor has a process that is reaped.
             (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        }
+        // The first number is that in the namespace of this /proc. Another
+        // process's file may be mounted here, which is of the same file system.
+        let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
+        if shown.is_some_and(|shown| shown != pid) {
+            return Err(Errno::XDEV);
         }
         if status.nspid.is_empty() {
             status.nspid = nspid_of_member(pid, self.scan.namespace, link);
@@ -236,7 +246,17 @@ impl<'a> Worker<'a> {
         dir: &mut ProcessDir<'_>,
     ) -> SysResult<()> {
         let (base, name) = dir.file(c"cgroup");
-        let cgroup = read(base, name, &mut self.buffer).ok().map(|()| self.buffer.clone());
+        let cgroup = match read(base, name, &mut self.buffer) {
+            Ok(()) => Some(self.buffer.clone()),
+            Err(errno) => {
+                // Without cgroups in the kernel there is no such file.
+                if !is_gone(errno) {
+                    let code = DiagnosticCode::CgroupUnreadable;
+                    self.found.pending.note(code, Some(errno), Some(init.pid));
+                }
+                None
+            }
+        };
         let now = inits::life(self.scan.procfs, init, has_memory);
         // Both were read by path, and are this process's only if the PID still
         // is. While its namespace is pinned, a link that leads there proves

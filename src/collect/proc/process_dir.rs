@@ -25,6 +25,8 @@ pub struct ProcessDir<'a> {
     /// Where it was opened, names are relative to it, and what is read through
     /// it belongs to this process, whenever it is read.
     opened: Option<OwnedFd>,
+    /// Its directory `ns`, where that was opened.
+    namespaces: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
     /// `PID/`, and room for the name of a file.
     path: [u8; 64],
@@ -41,7 +43,7 @@ impl<'a> ProcessDir<'a> {
         let number = number.format(pid.as_u32()).as_bytes();
         path[..number.len()].copy_from_slice(number);
         path[number.len()] = b'/';
-        Self { opened: None, procfs, path, base: number.len() + 1 }
+        Self { opened: None, namespaces: None, procfs, path, base: number.len() + 1 }
     }
 
     /// Opens it: its files are then those of the process that has the PID now.
@@ -72,11 +74,26 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
+    /// Opens `ns`, where others may have mounted something over it: links are
+    /// then read in the directory itself.
+    ///
+    /// # Errors
+    /// As of opening a directory; `EXDEV` where something is mounted there.
+    pub fn open_namespaces(&mut self) -> Result<()> {
+        let (base, name) = self.file(c"ns");
+        let opened = open_base(base, name)?;
+        self.namespaces = Some(opened);
+        Ok(())
+    }
+
     /// Where `ns/pid` leads; `None` where that is no PID namespace.
     ///
     /// # Errors
     /// As of reading a link.
     pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
+        if let Some(namespaces) = &self.namespaces {
+            return Ok(namespace_link(namespaces.as_fd(), c"pid", "pid")?.map(NamespaceId::Inode));
+        }
         let (base, name) = self.file(c"ns/pid");
         Ok(namespace_link(base, name, "pid")?.map(NamespaceId::Inode))
     }

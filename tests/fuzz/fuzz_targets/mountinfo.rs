@@ -5,13 +5,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::collect::parse::{NamespaceMount, hidepid, namespace_mounts, shows_root};
+use pidns::collect::parse::{
+    MountedKind, NamespaceMount, hidepid, mount_ids, namespace_mounts, shows_root,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let lines = || bytes.split(|&byte| byte == b'\n');
     let mounts: Vec<_> = namespace_mounts(bytes).collect();
     let by_line: Vec<_> = lines().flat_map(namespace_mounts).collect();
     assert_eq!(mounts, by_line);
+    let ids: Vec<_> = mount_ids(bytes).collect();
+    assert!(mounts.iter().all(|mount| ids.contains(&mount.id)));
     assert_eq!(shows_root(bytes), lines().any(shows_root));
     let device = |line| hidepid(line, 0, 21);
     assert_eq!(device(bytes), lines().find_map(device));
@@ -22,7 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn as_the_kernel_writes(mount: &NamespaceMount) -> Vec<u8> {
-    let mut line = format!("41 27 0:4 pid:[{}] ", mount.inode).into_bytes();
+    let kind = match mount.kind {
+        MountedKind::Pid => "pid",
+        MountedKind::Mount => "mnt",
+    };
+    let mut line = format!("{} 27 0:4 {kind}:[{}] ", mount.id, mount.inode).into_bytes();
     for &byte in &mount.path {
         if b" \t\n\\".contains(&byte) {
             line.extend(format!("\\{byte:03o}").into_bytes());

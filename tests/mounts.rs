@@ -1,0 +1,463 @@
+//! Bind mounts that keep namespaces alive, wherever they are: out of sight of
+//! every process, in mount namespaces without one, under other mounts; and
+//! mounts over the files of /proc. On the real kernel.
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
+
+/// For scripts: makes `$1/ns` a bind mount of a new PID namespace, on a tmpfs
+/// that no other mount namespace sees, and ends the namespace's init.
+const DEAD_MOUNT: &str = "mount -t tmpfs none $1; touch $1/ns; \
+     unshare -pf --kill-child sleep 600 & u=$!; \
+     until read -rd ' ' init </proc/$u/task/$u/children; do :; done; \
+     mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
+     kill -9 $init; wait 2>/dev/null;";
+
+/// Starts a script in a mount namespace of its own, after [`DEAD_MOUNT`] at a
+/// directory; the id of the dead namespace.
+fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, String) {
+    let script = format!("{DEAD_MOUNT} {script}");
+    let at = dir.path().to_str().unwrap();
+    let (running, names) = start_command(&mut in_mount_namespace(&script, &[at]));
+    (running, format!("pid:[{}]", names["inode"]))
+}
+
+/// The holders of a namespace that are mounts at a path; their mount namespaces.
+fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
+    let holders = document.find_namespace(id).map(|it| it.holders.clone()).unwrap_or_default();
+    let at = |holder| match holder {
+        Holder::Mount { path: at, mount_namespace } => (at == path).then_some(mount_namespace),
+        _ => None,
+    };
+    holders.into_iter().filter_map(at).collect()
+}
+
+/// The inode of a process's mount namespace.
+fn mount_namespace_of(pid: u32) -> u64 {
+    let link = link(format!("/proc/{pid}/ns/mnt")).expect("is there");
+    link.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("an inode")
+}
+
+/// Whether a process sees a bind mount of a namespace.
+fn sees(pid: u32, id: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(id)
+}
+
+/// A program of Python that has the kernel refuse the system calls of the
+/// numbers in its first argument (ENOSYS), and becomes the command after it.
+const REFUSING: &str = "import ctypes, os, struct, sys\n\
+     numbers = [int(number) for number in sys.argv[1].split(',')]\n\
+     code = [(0x20, 0, 0, 0)]\n\
+     code += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]\n\
+     code += [(6, 0, 0, 0x7fff0000), (6, 0, 0, 0x50026)]\n\
+     text = b''.join(struct.pack('HBBI', *line) for line in code)\n\
+     keep = ctypes.create_string_buffer(text)\n\
+     program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(keep)))\n\
+     libc = ctypes.CDLL(None, use_errno=True)\n\
+     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
+     os.execvp(sys.argv[2], sys.argv[2:])";
+
+/// A command as on a kernel that does not have some system calls.
+fn without(calls: &str, command: &[&str]) -> Command {
+    let mut python = Command::new("python3");
+    python.args(["-c", REFUSING, calls]).args(command);
+    python
+}
+
+/// As [`Document::of`], before `statmount` and `listmount` (Linux 6.8).
+fn of_older_kernel() -> Document {
+    let command = [PIDNS, "-q", "-f", "json"];
+    Document::read(&stdout(&run(&mut without("457,458", &command))))
+}
+
+fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
+    let dir = tempfile::tempdir().unwrap();
+    // A mount at its root makes it look as if it saw all mounts.
+    let script = "mkdir $1/root; mount --bind / $1/root; echo ready; exec chroot $1/root sleep 600";
+    let (running, id) = start_with_dead_mount(&dir, script);
+    until("it sleeps", || comm(running.pid()) == "sleep");
+    assert!(!sees(running.pid(), &id), "or else this proves nothing");
+    let path = format!("{}/ns", dir.path().display());
+    let document = of();
+    assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
+    assert_eq!(document.namespace(&id).state, "dead");
+    assert_eq!(document.namespace(&id).parent, document.procfs.namespace);
+    let gap = document.diagnostic("mounts-unsearched");
+    assert!(gap.is_none_or(|it| !it.pids.contains(&running.pid())), "{gap:?}");
+}
+
+#[test]
+fn a_mount_is_found_though_every_process_is_in_a_chroot_elsewhere() {
+    needs!(Namespaces, NoChroot);
+    check_a_chroot_hides_nothing(|| Document::of(&[]));
+}
+
+#[test]
+fn a_mount_outside_of_a_chroot_is_found_inside_a_pid_namespace() {
+    needs!(NamespaceOfItsOwn, NoChroot);
+    check_a_chroot_hides_nothing(|| Document::of(&[]));
+}
+
+#[test]
+fn a_mount_outside_of_a_chroot_is_found_on_older_kernels() {
+    needs!(Namespaces, NoChroot, Program("python3"));
+    check_a_chroot_hides_nothing(of_older_kernel);
+}
+
+/// A process in whose mount namespace the old root lies below the new one.
+fn check_without_pivot_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir $1/root; mount --bind / $1/root; cd $1/root; mount --move $1/root /; \
+         echo ready; exec chroot . sleep 600";
+    let (running, id) = start_with_dead_mount(&dir, script);
+    until("it sleeps", || comm(running.pid()) == "sleep");
+    assert!(!sees(running.pid(), &id), "or else this proves nothing");
+    let path = format!("{}/ns", dir.path().display());
+    let document = Document::of(&[]);
+    assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
+    // No path leads there, as under any mount that another one covers.
+    assert!(document.diagnostic("namespace-unopened").is_some() && !document.complete);
+}
+
+#[test]
+fn a_container_made_without_pivot_root_hides_no_mount() {
+    needs!(Namespaces);
+    check_without_pivot_root();
+}
+
+#[test]
+fn a_container_made_without_pivot_root_hides_no_mount_inside_a_pid_namespace() {
+    needs!(NamespaceOfItsOwn);
+    check_without_pivot_root();
+}
+
+fn check_a_mount_namespace_kept_by_a_descriptor(of: impl Fn() -> Document) {
+    let dir = tempfile::tempdir().unwrap();
+    // A copy of the mount namespace keeps the mount that then goes here.
+    let script = "unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
+         exec 9</proc/$!/ns/mnt; kill -9 $!; wait 2>/dev/null; umount $1/ns; \
+         echo ready; exec sleep 600";
+    let (running, id) = start_with_dead_mount(&dir, script);
+    assert!(!sees(running.pid(), &id));
+    let kept = link(format!("/proc/{}/fd/9", running.pid())).unwrap();
+    let document = of();
+    let path = format!("{}/ns", dir.path().display());
+    let found = mounted_at(&document, &id, &path);
+    assert_eq!(found.iter().map(|it| format!("mnt:[{it}]")).collect::<Vec<_>>(), [kept]);
+    assert_eq!(document.namespace(&id).state, "dead");
+}
+
+#[test]
+fn the_mounts_of_a_mount_namespace_that_a_descriptor_keeps_are_found() {
+    needs!(Namespaces);
+    check_a_mount_namespace_kept_by_a_descriptor(|| Document::of(&[]));
+}
+
+#[test]
+fn the_mounts_that_a_descriptor_keeps_are_found_inside_a_pid_namespace() {
+    needs!(NamespaceOfItsOwn);
+    check_a_mount_namespace_kept_by_a_descriptor(|| Document::of(&[]));
+}
+
+#[test]
+fn the_mounts_that_a_descriptor_keeps_are_found_on_older_kernels() {
+    needs!(Namespaces, NoChroot, Program("python3"));
+    check_a_mount_namespace_kept_by_a_descriptor(of_older_kernel);
+}
+
+fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
+    let dir = tempfile::tempdir().unwrap();
+    // As snapd does it. A mount namespace may be mounted only in one that has
+    // a lower number, and numbers are given out in no order.
+    let script = "touch $1/app.mnt; \
+         until unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
+         mount --bind /proc/$!/ns/mnt $1/app.mnt 2>/dev/null; do kill -9 $!; wait 2>/dev/null; done; \
+         kill -9 $!; wait 2>/dev/null; umount $1/ns; echo ready; exec sleep 600";
+    let (running, id) = start_with_dead_mount(&dir, script);
+    assert!(!sees(running.pid(), &id));
+    let document = of();
+    let path = format!("{}/ns", dir.path().display());
+    let found = mounted_at(&document, &id, &path);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_ne!(found[0], mount_namespace_of(running.pid()));
+    assert_eq!(document.namespace(&id).state, "dead");
+}
+
+#[test]
+fn the_mounts_of_a_mount_namespace_that_is_itself_mounted_are_found() {
+    needs!(Namespaces);
+    check_a_mounted_mount_namespace(|| Document::of(&[]));
+}
+
+#[test]
+fn the_mounts_of_a_mounted_mount_namespace_are_found_inside_a_pid_namespace() {
+    needs!(NamespaceOfItsOwn);
+    check_a_mounted_mount_namespace(|| Document::of(&[]));
+}
+
+#[test]
+fn the_mounts_of_a_mounted_mount_namespace_are_found_on_older_kernels() {
+    needs!(Namespaces, NoChroot, Program("python3"));
+    check_a_mounted_mount_namespace(of_older_kernel);
+}
+
+/// For scripts of nobody, in a user namespace of his own.
+const AS_OWNER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urm";
+
+/// What nobody is shown of his processes on a kernel that would not list mounts.
+fn of_nobody(program: &str) -> Document {
+    let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let command = [&setpriv[..], &[program, "-q", "-f", "json"]].concat();
+    Document::read(&stdout(&run(&mut without("457,458", &command))))
+}
+
+#[test]
+fn without_privilege_one_who_sees_all_makes_up_for_one_in_a_chroot() {
+    needs!(HostRoot, UserNamespaces, NoChroot, Program("python3"));
+    let dir = public_dir();
+    let (_copy, program) = public_copy();
+    let at = dir.path().to_str().unwrap();
+    // The one in the chroot comes first.
+    let script = format!(
+        "{DEAD_MOUNT} mkdir $1/root; mount --rbind / $1/root; umount -l $1/root$1; \
+         chroot $1/root sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
+         echo confined $!; sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
+         echo free $!; echo ready; read -r < <(:); exec chroot $1/root sleep 600"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {AS_OWNER} bash -c \"$0\" bash $1"), &script, at]);
+    let (running, names) = start_command(&mut command);
+    let id = format!("pid:[{}]", names["inode"]);
+    until("all of them sleep", || comm(running.pid()) == "sleep");
+    assert!(sees(names["free"], &id) && !sees(names["confined"], &id));
+    let path = format!("{at}/ns");
+    let document = of_nobody(&program);
+    assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
+    let gap = |document: &Document| {
+        let gap = document.diagnostic("mounts-unsearched");
+        gap.is_some_and(|it| it.pids.contains(&names["confined"]))
+    };
+    assert!(!gap(&document));
+    // Where he may list them he needs neither.
+    kill(names["free"], Signal::KILL);
+    let told = Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])));
+    assert_eq!(mounted_at(&told, &id, &path).len(), 1);
+}
+
+#[test]
+fn what_no_process_sees_of_its_mount_namespace_is_said_to_be_missed() {
+    needs!(HostRoot, UserNamespaces, NoChroot, Program("python3"));
+    let dir = public_dir();
+    let (_copy, program) = public_copy();
+    let at = dir.path().to_str().unwrap();
+    // A chroot into a plain directory.
+    let script = format!(
+        "{DEAD_MOUNT} mkdir $1/root $1/root/bin $1/root/lib $1/root/lib64 $1/root/usr; \
+         for d in bin lib lib64 usr; do mount --rbind /$d $1/root/$d; done; echo ready; \
+         exec chroot $1/root sleep 600"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {AS_OWNER} bash -c \"$0\" bash $1"), &script, at]);
+    let (running, names) = start_command(&mut command);
+    let id = format!("pid:[{}]", names["inode"]);
+    until("it sleeps", || comm(running.pid()) == "sleep");
+    assert!(!sees(running.pid(), &id));
+    let document = of_nobody(&program);
+    assert!(document.find_namespace(&id).is_none());
+    let told = document.diagnostic("mounts-unsearched").expect("is said");
+    assert!(told.pids.contains(&running.pid()), "{told:?}");
+    assert!(!document.complete);
+}
+
+#[test]
+fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
+    needs!(Namespaces, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let script = "import ctypes, os, sys, time\n\
+         libc = ctypes.CDLL(None)\n\
+         at = os.fsencode(sys.argv[1])\n\
+         libc.mount(b'none', at, b'tmpfs', 0, None)\n\
+         for number in range(2000):\n    \
+             path = at + b'/%d' % number\n    \
+             os.close(os.open(path, os.O_CREAT))\n    \
+             assert libc.mount(b'/proc/self/ns/pid', path, None, 4096, None) == 0\n\
+         print('ready', flush=True)\n\
+         time.sleep(600)";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "python3", "-c", script]).arg(dir.path());
+    let (running, _) = start_command(&mut command);
+    let inode = mount_namespace_of(running.pid());
+    let program = [PIDNS, "-q", "-f", "json"];
+    for command in [Command::new(PIDNS), without("457,458", &program[..1])] {
+        // Processor time, as the machine may have other things to do.
+        let measure = "TIMEFORMAT='%U %S'; { time \"$@\" 2>&3; } 3>&2 2>\"$0\"";
+        let times = dir.path().with_extension("times");
+        let mut bash = Command::new("bash");
+        bash.args(["-c", measure]).arg(&times).arg(command.get_program());
+        let output = run(bash.args(command.get_args()).args(&program[1..]));
+        let text = std::fs::read_to_string(&times).unwrap();
+        std::fs::remove_file(&times).unwrap();
+        let seconds: f64 = text.split_whitespace().map(|it| it.parse::<f64>().unwrap()).sum();
+        // It was a quarter of a minute, and four times that for twice as many.
+        assert!(seconds < 2.0, "{text}");
+        let document = Document::read(&stdout(&output));
+        let held = document.home(running.pid());
+        let ours = |it: &&Holder| matches!(it, Holder::Mount { mount_namespace, .. } if *mount_namespace == inode);
+        assert_eq!(held.holders.iter().filter(ours).count(), 2000);
+    }
+}
+
+/// A program of Python that mounts a file system over a path and never
+/// answers what it is asked, but for the first request (FUSE_INIT).
+const SILENT_FUSE: &str = "import ctypes, os, stat, struct, sys, time\n\
+     libc = ctypes.CDLL(None, use_errno=True)\n\
+     path = sys.argv[1]\n\
+     fd = os.open('/dev/fuse', os.O_RDWR)\n\
+     mode = stat.S_IFMT(os.stat(path).st_mode)\n\
+     options = 'fd=%d,rootmode=%o,user_id=0,group_id=0,allow_other' % (fd, mode)\n\
+     if libc.mount(b'silent', os.fsencode(path), b'fuse', 0, options.encode()) != 0:\n    \
+         sys.exit(os.strerror(ctypes.get_errno()))\n\
+     unique = struct.unpack_from('Q', os.read(fd, 65536), 8)[0]\n\
+     answer = struct.pack('IIIIHHIIHHI28x', 7, 31, 0, 0, 0, 0, 4096, 0, 0, 0, 0)\n\
+     os.write(fd, struct.pack('IiQ', 16 + len(answer), 0, unique) + answer)\n\
+     print('ready', flush=True)\n\
+     time.sleep(600)";
+
+/// Runs pidns, which must not take long.
+fn pidns_in_time(arguments: &[&str]) -> Output {
+    let output = run(Command::new("timeout").args(["-sKILL", "10", PIDNS]).args(arguments));
+    assert!(output.status.code().is_some(), "it hung: {output:?}");
+    output
+}
+
+#[test]
+fn a_file_system_that_never_answers_over_a_mount_is_not_asked() {
+    needs!(HostRoot, Program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("{DEAD_MOUNT} exec python3 -c \"$2\" $1/ns");
+    let at = dir.path().to_str().unwrap();
+    let (running, names) = start_command(&mut in_mount_namespace(&script, &[at, SILENT_FUSE]));
+    let id = format!("pid:[{}]", names["inode"]);
+    let path = format!("{at}/ns");
+    let document = Document::read(&stdout(&pidns_in_time(&["-q", "-f", "json"])));
+    assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
+    let told = document.diagnostic("namespace-unopened").expect("it is covered");
+    assert!(told.message.starts_with("cannot open "), "{}", told.message);
+    assert!(!document.complete);
+}
+
+/// A container whose init runs a script after its /proc is mounted, with a
+/// second process to be seen, `other`: both are 1 and 2 there.
+fn hostile(script: &str) -> (Running, u32) {
+    container(&format!("sleep 600 & {script} echo ready; exec sleep 600"))
+}
+
+#[test]
+fn files_without_end_over_those_of_a_container_s_proc_are_refused() {
+    needs!(Namespaces, Program("python3"));
+    for calls in ["", "437"] {
+        for file in ["status", "cgroup", "mountinfo", "stat"] {
+            let (_running, init) = hostile(&format!("mount --bind /dev/zero /proc/1/{file};"));
+            let procfs = format!("/proc/{init}/root/proc");
+            // A gigabyte of memory, to end it before the machine has none left.
+            let limited = "ulimit -v 1000000; exec \"$@\"";
+            let command =
+                ["bash", "-c", limited, "bash", PIDNS, "-q", "-f", "json", "--procfs", &procfs];
+            let mut command = match calls {
+                "" => {
+                    let mut plain = Command::new(command[0]);
+                    plain.args(&command[1..]);
+                    plain
+                }
+                // Before openat2(2), Linux 5.6.
+                calls => without(calls, &command),
+            };
+            let document = Document::read(&stdout(&run(&mut command)));
+            let said = |code| {
+                let told = document.diagnostic(code).unwrap_or_else(|| panic!("{code}: {file}"));
+                assert_eq!((told.errno.as_deref(), &told.pids[..]), (Some("EXDEV"), &[1][..]));
+                assert!(told.message.ends_with("something else is mounted there"));
+                assert!(!document.complete);
+            };
+            match file {
+                "status" => {
+                    said("process-unreadable");
+                    assert!(document.find_process(1).is_none());
+                }
+                "cgroup" => said("cgroup-unreadable"),
+                // Neither is needed here.
+                _ => assert_eq!(document.home(2).init, Some(1)),
+            }
+            assert!(document.find_process(2).is_some());
+        }
+    }
+}
+
+#[test]
+fn a_status_that_is_another_process_s_is_refused() {
+    needs!(Namespaces, Program("python3"));
+    // By the mount where the kernel can be asked to keep to one, else by its number.
+    let script = "mount --bind /proc/1/status /proc/2/status;";
+    let (_running, init) = hostile(script);
+    let procfs = format!("/proc/{init}/root/proc");
+    let command = [PIDNS, "-q", "-f", "json", "--procfs", &procfs];
+    for output in [pidns(&command[1..]), run(&mut without("437", &command))] {
+        let document = Document::read(&stdout(&output));
+        assert!(document.find_process(2).is_none());
+        assert_eq!(document.process(1).nspid, [1]);
+        let told = document.diagnostic("process-unreadable").expect("is said");
+        assert_eq!((told.errno.as_deref(), &told.pids[..]), (Some("EXDEV"), &[2][..]));
+    }
+}
+
+#[test]
+fn a_link_that_a_container_made_itself_is_not_believed() {
+    needs!(Namespaces);
+    let other = nest(1);
+    let script = "mount -t tmpfs none /proc/2/ns; ln -s 'pid:[INODE]' /proc/2/ns/pid;";
+    let claimed = namespace_of(other.1[0]);
+    let (_running, init) = hostile(&script.replace("pid:[INODE]", &claimed));
+    for scope in ["processes", "processes,children,fds,mounts"] {
+        let procfs = format!("/proc/{init}/root/proc");
+        let document = Document::of(&["--search", scope, "--procfs", &procfs]);
+        let told = document.diagnostic("process-unreadable").expect("is said");
+        assert_eq!((told.errno.as_deref(), &told.pids[..]), (Some("EXDEV"), &[2][..]));
+        assert!(document.find_process(2).is_none());
+        assert_eq!(document.home(1).id, namespace_of(init));
+    }
+}
+
+#[test]
+fn a_process_that_is_covered_in_the_own_proc_is_said_to_be_unreadable() {
+    needs!(Namespaces);
+    let (running, inits) = nest(1);
+    let script = "mount -t tmpfs none /proc/$1; mount --bind /proc/self/status /proc/$2/status; \
+         exec $3 -q -f json $4 $5";
+    let (one, two) = (running.pid().to_string(), inits[0].to_string());
+    for scope in [&[][..], &["--search", "processes"]] {
+        let arguments = [&[&*one, &two, PIDNS], scope].concat();
+        let document = Document::read(&stdout(&run(&mut in_mount_namespace(script, &arguments))));
+        let told = document.diagnostic("process-unreadable").expect("is said");
+        assert_eq!(told.errno.as_deref(), Some("EXDEV"));
+        for pid in [running.pid(), inits[0]] {
+            assert!(told.pids.contains(&pid) && document.find_process(pid).is_none(), "{pid}");
+        }
+        assert!(!document.complete);
+    }
+}
+
+#[test]
+fn a_directory_that_leads_back_to_the_own_proc_is_known_as_such() {
+    needs!(Namespaces);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proc");
+    std::os::unix::fs::symlink("/proc", &path).unwrap();
+    let document = Document::of(&["--procfs", path.to_str().unwrap()]);
+    assert!(document.procfs.own);
+    assert_eq!(document.procfs.namespace, Some(namespace_of(std::process::id())));
+}
