@@ -293,13 +293,9 @@ pub(super) struct Process<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub(super) struct Diagnostic {
-    /// What it is, for programs. In 1.0: processes-hidden, process-unreadable,
-    /// nspid-unavailable, namespace-unreadable, namespace-unopened,
-    /// parent-unreadable, owner-unreadable, owner-uid-unreadable,
-    /// ns-id-unreadable, parents-inferred, parents-unknown,
-    /// processes-ambiguous, nascent-unreadable, fds-unreadable,
-    /// mounts-unreadable, state-unproved, init-blocked, init-does-not-reap.
-    /// May grow.
+    // The schema lists the codes of this version.
+    /// What it is, for programs.
+    #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub(super) code: Code,
     /// How much it matters.
     pub(super) severity: Word<model::Severity>,
