@@ -6,6 +6,7 @@
 //! there, null where unknown.
 
 mod job;
+mod objects;
 mod parse;
 mod read;
 mod scalars;

@@ -587,6 +587,30 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_values_is_no_object() {
+        let whole = written(everything());
+        for pointer in [
+            "",
+            "/generator",
+            "/host",
+            "/procfs",
+            "/processes/0",
+            "/namespaces/0",
+            "/namespaces/0/owner",
+            "/namespaces/2/holders/0",
+            "/namespaces/2/blocked_by/0",
+            "/diagnostics/0",
+        ] {
+            let mut changed = whole.clone();
+            let object = changed.pointer_mut(pointer).unwrap();
+            *object = object.as_object().unwrap().values().cloned().collect();
+            for text in [changed.to_string(), format!("--- {changed}")] {
+                assert!(read(text.as_bytes()).is_err(), "{pointer}");
+            }
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_in_bounded_time() {
         let deep = "[".repeat(1_000_000);
         let deep_inside = format!("{{\"schema_version\": \"1.0\", \"x\": {deep}");

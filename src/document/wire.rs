@@ -22,6 +22,7 @@ use crate::model;
 // The long lists are types of their own, so that they are written one by one
 // and never all in memory.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// Version of this schema that the document follows.
@@ -71,6 +72,7 @@ pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 
 /// A program.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Generator {
     /// Its name.
@@ -81,6 +83,7 @@ pub(super) struct Generator {
 
 /// A host.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Host {
     /// Node name, uname(2).
@@ -94,6 +97,7 @@ pub(super) struct Host {
 
 /// A mount of procfs.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Procfs {
     /// Where it was mounted.
@@ -108,6 +112,7 @@ pub(super) struct Procfs {
 
 /// An option that selects, and what was given for it.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub(super) struct Criterion {
     /// The option: pid (processes by number), root, depth, members, comm, user,
@@ -119,6 +124,7 @@ pub(super) struct Criterion {
 
 /// A PID namespace, pid_namespaces(7).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub(super) struct Namespace {
     /// What the lists are joined by; unique in a document.
@@ -171,6 +177,7 @@ pub(super) struct Namespace {
 /// The user namespace that owns a PID namespace, user_namespaces(7)
 /// (NS_GET_USERNS, since Linux 4.9).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]
 pub(super) struct Owner {
     /// Its inode.
@@ -185,6 +192,7 @@ pub(super) struct Owner {
 /// What keeps a namespace alive. Every field is always there, and null where
 /// it does not apply to the kind.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
 #[cfg_attr(test, schemars(extend("allOf" = super::schema::fields_of_holders())))]
 pub(super) struct Holder {
@@ -207,6 +215,7 @@ pub(super) struct Holder {
 /// A process that keeps a terminated init from going (zap_pid_ns_processes of
 /// the kernel).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub(super) struct Blocker {
     /// The process that the init waits for, or the init itself where it is a
@@ -223,6 +232,7 @@ pub(super) struct Blocker {
 
 /// The container, or systemd unit, that a cgroup path names.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub(super) struct Container {
     /// What made it: docker, containerd, cri-o, podman, lxc (LXD and Incus make
@@ -239,6 +249,7 @@ pub(super) struct Container {
 
 /// A process: a thread group, known by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub(super) struct Process<'a> {
     /// Its PID in the namespace of the /proc that was read.
@@ -291,6 +302,7 @@ pub(super) struct Process<'a> {
 
 /// Something that a reader of the document must know.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub(super) struct Diagnostic {
     // The schema lists the codes of this version.
