@@ -1,7 +1,8 @@
 //! The document as serde types: its fields, in their order, and nothing else.
 //!
 //! Comments of types and fields are the descriptions of the published schema,
-//! which `schema.rs` makes of them. A field that a later 1.x adds may be null,
+//! which `schema.rs` makes of them. Where they say `remote`, `objects.rs` has the
+//! implementations, which take nothing but objects. A field that a later 1.x adds may be null,
 //! or a list, as documents of earlier versions do not have it.
 
 use std::borrow::Cow;
