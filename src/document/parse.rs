@@ -136,7 +136,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
                 }
-                _ => "is nested too deeply",
+                // In the words of the parser, and of that of JSON.
+                _ => "recursion limit exceeded",
             },
             // Any text at all may be YAML.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
