@@ -166,7 +166,7 @@ pub struct Origin {
     pub procfs: PathBuf,
     /// Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
-        conflicts_with = "procfs")]
+        action = clap::ArgAction::Append, conflicts_with = "procfs")]
     pub file: Option<PathBuf>,
 }
 

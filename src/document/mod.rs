@@ -6,6 +6,8 @@
 //! there, null where unknown.
 
 mod job;
+mod objects;
+mod parse;
 mod read;
 mod scalars;
 mod schema;
@@ -15,7 +17,8 @@ mod words;
 mod write;
 
 pub use job::JobReport;
-pub use read::{Invalid, MAX_SIZE, read};
+pub use parse::Invalid;
+pub use read::{MAX_SIZE, read};
 pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
 pub use words::PassedOver;

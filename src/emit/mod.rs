@@ -7,6 +7,7 @@
 
 mod describe;
 mod dot;
+mod escape;
 mod fold;
 mod job;
 mod json;
@@ -79,7 +80,7 @@ impl Format {
         match self {
             Self::Text => Box::new(text::Text::new(style)),
             Self::Json => Box::new(json::Json { pretty: style.pretty }),
-            Self::Yaml => Box::new(yaml::Yaml { terminal: style.terminal }),
+            Self::Yaml => Box::new(yaml::Yaml),
             Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
             Self::Mermaid => Box::new(mermaid::Mermaid),
         }
