@@ -34,7 +34,6 @@ use discovery::Source;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
-pub use assemble::containers;
 pub use error::Error;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};

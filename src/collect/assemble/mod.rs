@@ -4,7 +4,6 @@
 //!
 //! - `describe` what the kernel says of each namespace
 //! - `infer` places what may not be read
-//! - `containers` cgroups to containers
 //! - `vanished` leaves out what went away meanwhile
 //! - `state` live, dead or nascent, or unknown
 //! - `blockers` what keeps a terminated init from going; `zombies` what living
@@ -12,7 +11,6 @@
 //! - `users` names of users
 
 mod blockers;
-pub mod containers;
 mod describe;
 mod infer;
 mod state;
@@ -24,7 +22,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::discovery::{Discovery, Source};
 use super::registry::{self, NamespaceRegistry};
-use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot};
+use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot, containers};
 
 /// Makes a snapshot of what a source has discovered, beginning at `captured_at`.
 pub fn assemble(
