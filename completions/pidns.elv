@@ -19,6 +19,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
     var completions = [
         &'pidns'= {
             cand --search 'Where to look for namespaces, beside every process''s own: a list with commas'
+            cand --details 'What else to read of every process: a list with commas; args may hold secrets'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'

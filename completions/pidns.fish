@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
+    string join \n search= details= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -29,6 +29,10 @@ children\t'Every process\'s pid_for_children'
 threads\t'Every thread\'s pid_for_children, and descriptors and mounts of its own'
 fds\t'Every file descriptor table'
 mounts\t'The mount table of every mount namespace in reach'
+all\t'All of these'"
+complete -c pidns -n "__fish_pidns_needs_command" -l details -d 'What else to read of every process: a list with commas; args may hold secrets' -r -f -a "args\t'Command lines, which may hold secrets'
+namespaces\t'The namespaces of other types'
+cgroup\t'Cgroups'
 all\t'All of these'"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::model::{SearchScope, Snapshot};
+use crate::model::{Detail, SearchScope, Snapshot};
 use assemble::assemble;
 use discovery::Source;
 use proc::ProcSource;
@@ -45,6 +45,8 @@ pub struct Request {
     pub procfs: PathBuf,
     /// Where to look for namespaces; every process's own is always read.
     pub search: BTreeSet<SearchScope>,
+    /// What to read of every process beside what always is.
+    pub details: BTreeSet<Detail>,
 }
 
 /// Reads the live kernel.
@@ -57,7 +59,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     raise_descriptor_limit();
     let source = ProcSource::open(&request.procfs)?;
     let registry = NamespaceRegistry::default();
-    let discovery = source.discover(&request.search, &registry)?;
+    let discovery = source.discover(&request.search, &request.details, &registry)?;
     Ok(assemble(&source, registry, discovery, captured_at))
 }
 

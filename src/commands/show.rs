@@ -17,7 +17,7 @@ use crate::query::{self, Coverage};
 /// not be written.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let root = handle(cli.select.root.as_ref(), &cli.input.origin)?;
-    let snapshot = load(&cli.input.origin, cli.input.search(), cli.output.quiet)?;
+    let snapshot = load(&cli.input.origin, cli.input.search(), cli.input.details(), cli.output.quiet)?;
     let coverage = Coverage::of(&snapshot);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     let graph = PidGraph::new(snapshot);

@@ -272,6 +272,57 @@ diagnostic_codes! {
         message: "cannot search the mounts of {}",
         advice: Advice::None,
     }
+    /// `stat` that may not be read.
+    StartTimeUnreadable {
+        name: "start-time-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read when {} started",
+        advice: Advice::None,
+    }
+    /// Command lines that were asked for and may not be read.
+    ArgsUnreadable {
+        name: "args-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the command lines of {}",
+        advice: Advice::None,
+    }
+    /// Command lines that were asked for and are longer than what is read.
+    ArgsCut {
+        name: "args-cut",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "the command lines of {} are cut after 32 KiB",
+        advice: Advice::None,
+    }
+    /// Links to the namespaces of other types that were asked for and may not
+    /// be read.
+    OtherNamespacesUnreadable {
+        name: "other-namespaces-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the other namespaces of {}",
+        advice: Advice::None,
+    }
+    /// Cgroups that were asked for and may not be read.
+    CgroupUnreadable {
+        name: "cgroup-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the cgroups of {}",
+        advice: Advice::None,
+    }
     /// A namespace whose state is unknown: of its init it could neither be
     /// proved that it lives, nor that it has terminated, nor that there was none.
     StateUnproved {
