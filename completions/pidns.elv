@@ -29,7 +29,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --members 'Which members to show of the namespaces'
             cand --comm 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild'
             cand --user 'Only processes of this user'
-            cand --container 'Only namespaces of the container whose id begins so, and what is below them'
+            cand --container 'Only the container whose id, or whose pod''s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)'
             cand --state 'Only namespaces in this state; and, among their ancestors, those who keep them'
             cand -f 'Output format'
             cand --format 'Output format'

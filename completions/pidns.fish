@@ -43,7 +43,7 @@ init\t'Its PID 1 alone'
 none\t'None; only namespaces'"
 complete -c pidns -n "__fish_pidns_needs_command" -l comm -d 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l user -d 'Only processes of this user' -r
-complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
+complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only the container whose id, or whose pod\'s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
 dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
 nascent\t'Made, but without a first process yet'

@@ -35,7 +35,7 @@ module completions {
     --members: string@"nu-complete pidns members" # Which members to show of the namespaces
     --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
     --user: string            # Only processes of this user
-    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --container: string       # Only the container whose id, or whose pod's UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)
     --state: string@"nu-complete pidns state" # Only namespaces in this state; and, among their ancestors, those who keep them
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal

@@ -170,6 +170,65 @@ fn processes_that_come_go_and_execute_leave_nothing_half_read() {
     }
 }
 
+/// The processes that a selection shows.
+fn shown(arguments: &[&str]) -> Vec<u32> {
+    let document = Document::of(arguments);
+    document.processes.iter().map(|process| process.pid).collect()
+}
+
+#[test]
+fn containers_that_share_a_namespace_are_found_by_their_processes() {
+    const ONE: &str = "feed1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04defeed";
+    const TWO: &str = "f00d1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04def00d";
+    const POD: &str = "fab7b810-9dad-11d1-80b4-00c04fd43fab";
+
+    needs!(HostRoot);
+    let (_pod, pause) = container(&format!("{SLEEP} {SLEEP} echo ready; wait"));
+    let members = children(pause);
+    // In the host's namespace, as with `hostPID`.
+    let outside = sleeper();
+    let path = |id: &str| format!("kubepods/burstable/pod{POD}/{id}");
+    let _pause = Cgroup::of("pause", "lxc/pidns-pause", pause);
+    let _one = Cgroup::of("one", &path(ONE), members[0]);
+    let _two = Cgroup::of("two", &path(TWO), members[1]);
+    let _host = Cgroup::of("host", &format!("docker/{ONE}"), outside.pid());
+
+    // It is read because it is needed, and so the document has it.
+    let document = Document::of(&["--container", &ONE[..10]]);
+    assert_eq!(document.details, ["cgroup"]);
+    assert_eq!(document.process(members[0]).cgroup.as_deref(), Some(&*format!("/{}", path(ONE))));
+    assert_eq!(document.selected[0].by, "container");
+    assert_eq!(document.home(members[0]).member_count, 3);
+    let mut both = [members[0], outside.pid()];
+    both.sort_unstable();
+    assert_eq!(shown(&["--container", &ONE[..10]]), both);
+    assert_eq!(shown(&["--container", &ONE.to_uppercase(), "--depth", "0"]), [outside.pid()]);
+    let mut pod = [members[0], members[1]];
+    pod.sort_unstable();
+    assert_eq!(shown(&["--container", &POD.to_uppercase()[..13]]), pod);
+    assert_eq!(shown(&["--container", TWO]), [members[1]]);
+    let mut whole = [pause, members[0], members[1]];
+    whole.sort_unstable();
+    assert_eq!(shown(&["--container", "pidns-pause"]), whole, "that of the init is all of it");
+
+    // A saved document tells as much as was read.
+    let dir = tempfile::tempdir().unwrap();
+    let saved = |name: &str, arguments: &[&str]| {
+        let path = dir.path().join(name);
+        let all = [&["-q", "-f", "json"], arguments].concat();
+        std::fs::write(&path, stdout(&pidns(&all))).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (with, without) = (saved("with", &["--details", "cgroup"]), saved("without", &[]));
+    assert_eq!(shown(&["-i", &with, "--container", TWO]), [members[1]]);
+    assert_eq!(shown(&["-i", &without, "--container", "pidns-pause"]), whole);
+    let output = pidns(&["-i", &without, "--container", "pidns-pause"]);
+    let warning = "pidns: the document has no cgroups of processes, so only those of inits count\n";
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with(warning), "{output:?}");
+    let output = pidns(&["-q", "-i", &without, "--container", TWO]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}
+
 #[test]
 fn a_holder_has_its_name_where_its_process_is_left_out() {
     needs!(Namespaces);

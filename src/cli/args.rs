@@ -14,7 +14,7 @@ use crate::emit::{Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{
     Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
 };
-use crate::query::{Glob, LeftoverCode, Members, Selection, User};
+use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Selection, User};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -223,9 +223,10 @@ pub struct Select {
     /// Only processes of this user
     #[arg(long, value_name = "NAME|UID")]
     user: Option<User>,
-    /// Only namespaces of the container whose id begins so, and what is below them
+    /// Only the container whose id, or whose pod's UID, begins so: its namespaces and what
+    /// is below them, and its processes in others. Reads cgroups (see --details)
     #[arg(long, value_name = "PREFIX")]
-    container: Option<String>,
+    pub container: Option<ContainerPrefix>,
     /// Only namespaces in this state; and, among their ancestors, those who keep them
     #[arg(long, value_name = "STATE")]
     state: Option<NamespaceState>,
