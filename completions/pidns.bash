@@ -38,7 +38,7 @@ _pidns() {
 
     case "${cmd}" in
         pidns)
-            opts="-i -r -f -q -h -V --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate run schema completions man"
+            opts="-i -r -f -q -h -V --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate run schema completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -46,6 +46,10 @@ _pidns() {
             case "${prev}" in
                 --search)
                     COMPREPLY=($(compgen -W "processes children threads fds mounts all" -- "${cur}"))
+                    return 0
+                    ;;
+                --details)
+                    COMPREPLY=($(compgen -W "args namespaces cgroup all" -- "${cur}"))
                     return 0
                     ;;
                 --procfs)

@@ -19,6 +19,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
     var completions = [
         &'pidns'= {
             cand --search 'Where to look for namespaces, beside every process''s own: a list with commas'
+            cand --details 'What else to read of every process: a list with commas; args may hold secrets'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
@@ -28,7 +29,7 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --members 'Which members to show of the namespaces'
             cand --comm 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild'
             cand --user 'Only processes of this user'
-            cand --container 'Only namespaces of the container whose id begins so, and what is below them'
+            cand --container 'Only the container whose id, or whose pod''s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)'
             cand --state 'Only namespaces in this state; and, among their ancestors, those who keep them'
             cand -f 'Output format'
             cand --format 'Output format'

@@ -192,6 +192,7 @@ fn the_manual_page_is_one_and_names_every_option() {
     for option in [
         "--format",
         "--search",
+        "--details",
         "--procfs",
         "--input",
         "--root",
@@ -313,6 +314,13 @@ fn input_that_is_no_document_gets_one_line_and_status_2() {
         2,
         &expect![[r#"
         pidns: the argument '--input <FILE>' cannot be used with '--search <LIST>'; see 'pidns --help'
+    "#]],
+    );
+    fails(
+        &["-i", "x", "--details", "cgroup"],
+        2,
+        &expect![[r#"
+        pidns: the argument '--input <FILE>' cannot be used with '--details <LIST>'; see 'pidns --help'
     "#]],
     );
 }

@@ -28,13 +28,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::model::{SearchScope, Snapshot};
+use crate::model::{Detail, SearchScope, Snapshot};
 use assemble::assemble;
 use discovery::Source;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
-pub use assemble::containers;
 pub use error::Error;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
@@ -46,6 +45,8 @@ pub struct Request {
     pub procfs: PathBuf,
     /// Where to look for namespaces; every process's own is always read.
     pub search: BTreeSet<SearchScope>,
+    /// What to read of every process beside what always is.
+    pub details: BTreeSet<Detail>,
 }
 
 /// Reads the live kernel.
@@ -58,7 +59,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     raise_descriptor_limit();
     let source = ProcSource::open(&request.procfs)?;
     let registry = NamespaceRegistry::default();
-    let discovery = source.discover(&request.search, &registry)?;
+    let discovery = source.discover(&request.search, &request.details, &registry)?;
     Ok(assemble(&source, registry, discovery, captured_at))
 }
 

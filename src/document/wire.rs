@@ -269,8 +269,9 @@ pub(super) struct Process<'a> {
     /// are not UTF-8 are U+FFFD.
     pub(super) comm: SmolStr,
     /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
-    /// are not UTF-8 are U+FFFD. Null unless it was asked for (see details) and
-    /// could be read.
+    /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
+    /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
+    /// unless it was asked for (see details) and could be read.
     pub(super) args: Option<Cow<'a, [String]>>,
     /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
     /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
@@ -290,12 +291,14 @@ pub(super) struct Process<'a> {
     pub(super) kernel_thread: bool,
     /// Inodes of its other namespaces by the names of their links in
     /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
-    /// details) and could be read.
+    /// details) and could be read. A link is missing where the kernel has no such
+    /// type; a process that has terminated has lost most of them.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub(super) namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of its cgroup: that of version 2, or the deepest of version 1. Null
-    /// unless it was asked for (see details) and could be read.
+    /// Path of its cgroup: of several hierarchies that which tells its container
+    /// or unit, else that of version 2, else the deepest of version 1. Null unless
+    /// it was asked for (see details) and could be read.
     pub(super) cgroup: Option<Cow<'a, str>>,
     /// How its namespace is known.
     pub(super) evidence: Word<model::Evidence>,

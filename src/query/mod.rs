@@ -11,7 +11,7 @@ mod translate;
 
 pub use coverage::{Caveat, Coverage};
 pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
-pub use pattern::{Glob, User};
+pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
 pub use select::{Members, Selection, select};
 pub use translate::translate;
