@@ -46,7 +46,7 @@ pub fn parts_read_back(graph: &PidGraph) {
         Selection { root, ..all() },
         Selection { root: of, members: Members::Init, ..all() },
         Selection { depth: Some(0), ..all() },
-        Selection { container: Some(String::new()), ..all() },
+        Selection { container: "".parse().ok(), ..all() },
         Selection { comm: "?*".parse().ok(), depth: Some(1), ..all() },
     ];
     selections.extend(Members::ALL.map(|members| Selection { members, ..all() }));
