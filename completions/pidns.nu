@@ -60,6 +60,45 @@ module completions {
     pid: string               # The PID to translate
   ]
 
+  def "nu-complete pidns diff members" [] {
+    [ "all" "init" "none" ]
+  }
+
+  def "nu-complete pidns diff state" [] {
+    [ "live" "dead" "nascent" "unknown" ]
+  }
+
+  def "nu-complete pidns diff format" [] {
+    [ "text" "json" ]
+  }
+
+  def "nu-complete pidns diff color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Say what came, went and changed between two views
+  export extern "pidns diff" [
+    --kernel-threads          # Also compare threads of the kernel
+    --procfs: directory       # The procfs to read where AFTER is the live kernel
+    --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --depth: string           # Only namespaces at most N levels below --root or the topmost; 0 for these alone
+    --members: string@"nu-complete pidns diff members" # Which members to show of the namespaces
+    --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
+    --user: string            # Only processes of this user
+    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --state: string@"nu-complete pidns diff state" # Only namespaces in this state; and, among their ancestors, those who keep them
+    --format(-f): string@"nu-complete pidns diff format" # Output format
+    --pretty                  # Indent JSON even when it does not go to a terminal
+    --color: string@"nu-complete pidns diff color" # When to colour text; NO_COLOR and CLICOLOR are respected
+    --ascii                   # Draw text in ASCII alone; the default where the locale is not UTF-8
+    --no-fold                 # Give every process and namespace a line of its own in text and pictures
+    --strict                  # Exit with status 3 if the view is incomplete
+    --quiet(-q)               # No warnings on standard error
+    --help(-h)                # Print help (see more with '--help')
+    before: path              # The first: a saved document, JSON or YAML; - is standard input
+    after?: path              # The second, likewise; the live kernel where it is left out
+  ]
+
   def "nu-complete pidns run deny" [] {
     [ "leftover-process" "zombie" "leftover-namespace" "dead-namespace" "nascent-namespace" ]
   }
@@ -81,13 +120,13 @@ module completions {
   ]
 
   def "nu-complete pidns schema of" [] {
-    [ "document" "translation" ]
+    [ "document" "translation" "diff" ]
   }
 
   # Print the JSON Schema of what json (and yaml) hold
   export extern "pidns schema" [
     --help(-h)                # Print help (see more with '--help')
-    of?: string@"nu-complete pidns schema of" # Of the document, or of what translate prints
+    of?: string@"nu-complete pidns schema of" # Of the document, or of what another command prints
   ]
 
   def "nu-complete pidns completions shell" [] {

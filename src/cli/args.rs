@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::emit::{Format, ReportFormat, Style, TranslationFormat};
+use crate::emit::{DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
 use crate::query::{Glob, LeftoverCode, Members, Selection, User};
 
@@ -87,6 +87,38 @@ impl Run {
     }
 }
 
+/// Two views to compare.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The first: a saved document, JSON or YAML; - is standard input
+    #[arg(value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
+    pub before: PathBuf,
+    /// The second, likewise; the live kernel where it is left out
+    #[arg(value_name = "AFTER", value_hint = clap::ValueHint::FilePath)]
+    pub after: Option<PathBuf>,
+    /// Also compare threads of the kernel
+    #[arg(long)]
+    pub kernel_threads: bool,
+    /// The procfs to read where AFTER is the live kernel
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath,
+        conflicts_with = "after")]
+    procfs: PathBuf,
+    /// What to compare.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output<DiffFormat>,
+}
+
+impl Diff {
+    /// Where the second is read from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { procfs: self.procfs.clone(), file: self.after.clone() }
+    }
+}
+
 /// A time in seconds, with or without a fraction.
 #[derive(Clone, Copy, Debug)]
 struct Seconds(Duration);
@@ -107,6 +139,8 @@ pub enum Schema {
     Document,
     /// What translate -f json writes
     Translation,
+    /// What diff -f json writes
+    Diff,
 }
 
 /// A namespace as a user names it.
@@ -181,12 +215,28 @@ impl Input {
 
 /// What to show; all of it must hold.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Selection")]
 pub struct Select {
     /// Only the branches that hold these processes: they, their namespaces and the
     /// ancestors of those
     #[arg(value_name = "PID", help_heading = None)]
     pids: Vec<Pid>,
+    /// By what they are.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+impl Select {
+    /// What to show, with the root that was found for `--root`.
+    #[must_use]
+    pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
+        Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
+    }
+}
+
+/// What to show or compare, by what it is; all of it must hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Filter {
     /// Only this namespace and what is below it. NS is an inode, pid:[INODE],
     /// pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     #[arg(short, long, value_name = "NS")]
@@ -212,12 +262,12 @@ pub struct Select {
     state: Option<NamespaceState>,
 }
 
-impl Select {
-    /// What to show, with the root that was found for `--root`.
+impl Filter {
+    /// What is selected, with the root that was found for `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
-            pids: self.pids.iter().copied().collect(),
+            pids: BTreeSet::new(),
             root,
             depth: self.depth,
             members: self.members,
@@ -232,10 +282,11 @@ impl Select {
 /// How to show it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct Output {
+pub struct Output<F: Formats = Format> {
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text",
+        value_parser = EnumValueParser::<F>::new())]
+    pub format: F,
     /// Indent JSON even when it does not go to a terminal
     #[arg(long)]
     pretty: bool,
@@ -256,7 +307,12 @@ pub struct Output {
     pub quiet: bool,
 }
 
-impl Output {
+/// A list of formats, with one called text.
+pub trait Formats: ValueEnum + Send + Sync + 'static {}
+
+impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
+
+impl<F: Formats> Output<F> {
     /// How it looks, on a terminal or elsewhere, with or without colours there.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
@@ -321,6 +377,7 @@ mod tests {
     fn every_list_of_values_is_kept_in_one_place() {
         is_one_list(&Format::ALL, |_| None);
         is_one_list(&TranslationFormat::ALL, |_| None);
+        is_one_list(&DiffFormat::ALL, |_| None);
         is_one_list(&Members::ALL, |it| Some(it.name()));
         is_one_list(&NamespaceState::ALL, |it| Some(it.name()));
         is_one_list(&SearchScope::ALL, |it| Some(it.name()));

@@ -16,9 +16,15 @@ use std::ffi::OsString;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
-use help::{ABOUT, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE, STYLES, TRANSLATE, after_help};
+use help::{
+    ABOUT, DIFF, DIFF_EXIT_STATUS, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE, STYLES, TRANSLATE,
+    after_help,
+};
 
-pub use args::{Color, Input, NamespaceArg, Origin, Output, Run, Schema, Select, Translate};
+pub use args::{
+    Color, Diff, Filter, Formats, Input, NamespaceArg, Origin, Output, Run, Schema, Select,
+    Translate,
+};
 pub use completions::Shell;
 pub use man::man;
 
@@ -56,13 +62,16 @@ pub enum Command {
     /// Print a process's PID in another PID namespace
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
+    /// Say what came, went and changed between two views
+    #[command(long_about = DIFF, after_help = DIFF_EXIT_STATUS, args_override_self = true)]
+    Diff(Diff),
     /// Run a command and say what it leaves behind
     #[command(long_about = RUN, after_help = RUN_EXIT_STATUS, override_usage = RUN_USAGE,
         args_override_self = true)]
     Run(Run),
     /// Print the JSON Schema of what json (and yaml) hold
     Schema {
-        /// Of the document, or of what translate prints
+        /// Of the document, or of what another command prints
         #[arg(default_value = "document")]
         of: Schema,
     },

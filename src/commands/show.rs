@@ -16,7 +16,7 @@ use crate::query::{self, Coverage};
 /// There is no snapshot, nothing in it that was asked for, or the output could
 /// not be written.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
-    let root = handle(cli.select.root.as_ref(), &cli.input.origin)?;
+    let root = handle(cli.select.filter.root.as_ref(), &cli.input.origin)?;
     let snapshot = load(&cli.input.origin, cli.input.search(), cli.output.quiet)?;
     let coverage = Coverage::of(&snapshot);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));

@@ -5,6 +5,7 @@
 //! fields are added, never renamed, retyped or removed. Every field is always
 //! there, null where unknown.
 
+mod diff;
 mod job;
 mod read;
 mod scalars;
@@ -14,9 +15,10 @@ mod wire;
 mod words;
 mod write;
 
+pub use diff::diff;
 pub use job::JobReport;
 pub use read::{Invalid, MAX_SIZE, read};
-pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
+pub use schema::{DIFF_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
 pub use words::PassedOver;
 pub use write::document;

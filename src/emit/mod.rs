@@ -6,6 +6,7 @@
 //! its help and the tests take the formats from [`Format`].
 
 mod describe;
+mod diff;
 mod dot;
 mod fold;
 mod job;
@@ -13,11 +14,13 @@ mod json;
 mod line;
 mod mermaid;
 mod sanitize;
+mod subject;
 mod text;
 mod yaml;
 
 use std::io::{self, Write};
 
+pub use diff::DiffFormat;
 pub use job::ReportFormat;
 pub use sanitize::Sanitized;
 

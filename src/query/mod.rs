@@ -3,6 +3,7 @@
 //! another namespace, and how far a "no" can be trusted.
 
 mod coverage;
+mod diff;
 mod leftovers;
 mod pattern;
 mod resolve;
@@ -10,6 +11,10 @@ mod select;
 mod translate;
 
 pub use coverage::{Caveat, Coverage};
+pub use diff::{
+    Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
+    Relation, Weak, leave_out,
+};
 pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
 pub use pattern::{Glob, User};
 pub use resolve::resolve;
