@@ -209,6 +209,8 @@ fn the_manual_page_is_one_and_names_every_option() {
         "pidns translate",
         "--from",
         "--to",
+        "pidns check",
+        "--policy",
         "pidns diff",
         "--kernel-threads",
     ] {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::emit::{DiffFormat, Format, ReportFormat, Style, TranslationFormat};
+use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
-use crate::query::{Glob, LeftoverCode, Members, Selection, User};
+use crate::query::{Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -119,6 +119,56 @@ impl Diff {
     }
 }
 
+/// A host to check, and what must not be.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Compare with this saved document: what was not there before is a leftover
+    #[arg(long, value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
+    pub since: Option<PathBuf>,
+    /// Fail if there is such a thing. RULE is a code, or CODE:KEY=VALUE for a part of it:
+    /// comm=GLOB, ns=NS, container=PREFIX, user=NAME
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    deny: Vec<Rule>,
+    /// Say that there is, and do not fail
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    warn: Vec<Rule>,
+    /// Pass over it
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    allow: Vec<Rule>,
+    /// Read rules from this file (YAML); those of the options go before them
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Look again until nothing is denied, or this time is over
+    #[arg(long, value_name = "SECONDS", default_value = "0", conflicts_with = "file")]
+    wait: Seconds,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// What to check.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output<CheckFormat>,
+}
+
+impl Check {
+    /// The rules of the options.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(Verdict, Rule)> {
+        [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]
+            .into_iter()
+            .flat_map(|(verdict, rules)| rules.iter().map(move |rule| (verdict, rule.clone())))
+            .collect()
+    }
+
+    /// How long to look again.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.wait.0
+    }
+}
+
 /// A time in seconds, with or without a fraction.
 #[derive(Clone, Copy, Debug)]
 struct Seconds(Duration);
@@ -141,6 +191,10 @@ pub enum Schema {
     Translation,
     /// What diff -f json writes
     Diff,
+    /// What check -f json writes
+    Check,
+    /// What check --policy reads
+    Policy,
 }
 
 /// A namespace as a user names it.
@@ -378,6 +432,7 @@ mod tests {
         is_one_list(&Format::ALL, |_| None);
         is_one_list(&TranslationFormat::ALL, |_| None);
         is_one_list(&DiffFormat::ALL, |_| None);
+        is_one_list(&CheckFormat::ALL, |_| None);
         is_one_list(&Members::ALL, |it| Some(it.name()));
         is_one_list(&NamespaceState::ALL, |it| Some(it.name()));
         is_one_list(&SearchScope::ALL, |it| Some(it.name()));

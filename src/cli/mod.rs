@@ -17,12 +17,12 @@ use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcom
 
 use crate::error::Error;
 use help::{
-    ABOUT, DIFF, DIFF_EXIT_STATUS, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE, STYLES, TRANSLATE,
-    after_help,
+    ABOUT, CHECK_EXIT_STATUS, DIFF, DIFF_EXIT_STATUS, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE,
+    STYLES, TRANSLATE, after_help, check_about,
 };
 
 pub use args::{
-    Color, Diff, Filter, Formats, Input, NamespaceArg, Origin, Output, Run, Schema, Select,
+    Check, Color, Diff, Filter, Formats, Input, NamespaceArg, Origin, Output, Run, Schema, Select,
     Translate,
 };
 pub use completions::Shell;
@@ -62,6 +62,9 @@ pub enum Command {
     /// Print a process's PID in another PID namespace
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
+    /// Say what is wrong on this host, and fail if it must not be
+    #[command(long_about = check_about(), after_help = CHECK_EXIT_STATUS, args_override_self = true)]
+    Check(Check),
     /// Say what came, went and changed between two views
     #[command(long_about = DIFF, after_help = DIFF_EXIT_STATUS, args_override_self = true)]
     Diff(Diff),

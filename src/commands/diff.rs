@@ -51,7 +51,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
 
 /// The part of a snapshot that is selected. Where that is nothing, a graph
 /// without a node, and what was not found.
-fn part(snapshot: Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
+pub(super) fn part(snapshot: Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     if selection.is_everything() {
         return (PidGraph::new(snapshot), None);
     }
@@ -72,7 +72,7 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// This process, where the /proc that was read has its numbers.
-fn viewer(snapshot: &Snapshot) -> Option<Pid> {
+pub(super) fn viewer(snapshot: &Snapshot) -> Option<Pid> {
     Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
 }
 

@@ -5,6 +5,7 @@
 //! fields are added, never renamed, retyped or removed. Every field is always
 //! there, null where unknown.
 
+mod check;
 mod diff;
 mod job;
 mod read;
@@ -15,10 +16,11 @@ mod wire;
 mod words;
 mod write;
 
+pub use check::{MAX_POLICY_SIZE, check, policy};
 pub use diff::diff;
 pub use job::JobReport;
 pub use read::{Invalid, MAX_SIZE, read};
-pub use schema::{DIFF_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
+pub use schema::{CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
 pub use words::PassedOver;
 pub use write::document;

@@ -102,7 +102,7 @@ pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
 }
 
 /// Takes a text apart, as far as its form goes.
-fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     if text.trim_ascii_start().first() == Some(&b'{') {
         let mut json = serde_json::Deserializer::from_slice(text);

@@ -120,8 +120,10 @@ impl<'a> Tree<'a> {
                 next = parents.get(&node).copied();
             }
         }
-        for rows in tree.rows.values_mut() {
-            fold(rows);
+        if !style.unfolded {
+            for rows in tree.rows.values_mut() {
+                fold(rows);
+            }
         }
         tree
     }

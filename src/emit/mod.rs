@@ -5,6 +5,7 @@
 //! file here, a [`Format`] and a line in [`Format::emitter`]; the command line,
 //! its help and the tests take the formats from [`Format`].
 
+mod check;
 mod describe;
 mod diff;
 mod dot;
@@ -20,6 +21,7 @@ mod yaml;
 
 use std::io::{self, Write};
 
+pub use check::CheckFormat;
 pub use diff::DiffFormat;
 pub use job::ReportFormat;
 pub use sanitize::Sanitized;

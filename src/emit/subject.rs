@@ -17,8 +17,22 @@ const HOLDERS: usize = 3;
 /// Characters of a command line; the rest is left out.
 const COMMAND: usize = 60;
 
-/// A namespace: its state, who keeps it, and what would let go of it.
+/// A namespace: its state, who keeps it, and what would let go of its mounts.
 pub fn namespace_text(graph: &PidGraph, namespace: &Namespace) -> String {
+    let mut text = state_text(graph, namespace);
+    let mounts = namespace.holders.iter().filter_map(|holder| match holder {
+        Holder::Mount { path, .. } => Some(path),
+        Holder::Fd { .. } | Holder::PidForChildren { .. } => None,
+    });
+    for path in mounts.take(HOLDERS) {
+        // Writing to a String does not fail.
+        let _ = write!(text, "; umount {}", shell_word(path));
+    }
+    text
+}
+
+/// A namespace: its state, and who keeps it.
+pub fn state_text(graph: &PidGraph, namespace: &Namespace) -> String {
     let state = match namespace.state {
         NamespaceState::Live => "live",
         NamespaceState::Dead => "DEAD: its init has exited",
@@ -33,11 +47,6 @@ pub fn namespace_text(graph: &PidGraph, namespace: &Namespace) -> String {
     }
     if let Some(more @ 1..) = holders.len().checked_sub(HOLDERS) {
         let _ = write!(text, "; and by {more} more");
-    }
-    for holder in &namespace.holders {
-        if let Holder::Mount { path, .. } = holder {
-            let _ = write!(text, "; umount {path}");
-        }
     }
     text
 }
@@ -76,5 +85,26 @@ pub fn age_text(age: Duration) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86400),
+    }
+}
+
+/// A text as one word of a shell, whatever is in it.
+pub fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(shell_word("/run/x-1"), "/run/x-1");
+        assert_eq!(shell_word("/run/it's $x"), "'/run/it'\\''s $x'");
+        assert_eq!(shell_word(""), "''");
     }
 }

@@ -2,6 +2,7 @@
 //! writes output: which part of the graph is meant, what a PID is called in
 //! another namespace, and how far a "no" can be trusted.
 
+mod check;
 mod coverage;
 mod diff;
 mod leftovers;
@@ -10,6 +11,10 @@ mod resolve;
 mod select;
 mod translate;
 
+pub use check::{
+    Check, CheckCode, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, Verdict,
+    is_unreaped,
+};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use expect_test::expect_file;
 use serde_json::{Value, json};
 
+use super::super::check::{CheckReport, PolicyFile};
 use super::super::diff::Comparison;
 use super::super::wire::Document;
 use super::super::{Translation, diff, document, read};
@@ -24,6 +25,10 @@ fn the_committed_schemas_are_those_of_the_wire_types() {
         "urn:pidns:schema:translation:1",
         "pidns translation",
     ));
+    expect_file!["../../../schemas/pidns-check-1.schema.json"]
+        .assert_eq(&schema_of::<CheckReport>("urn:pidns:schema:check:1", "pidns check"));
+    expect_file!["../../../schemas/pidns-policy-1.schema.json"]
+        .assert_eq(&schema_of::<PolicyFile>("urn:pidns:schema:policy:1", "pidns policy"));
     expect_file!["../../../schemas/pidns-diff-1.schema.json"]
         .assert_eq(&schema_of::<Comparison>("urn:pidns:schema:diff:1", "pidns diff"));
 }
