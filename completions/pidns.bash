@@ -44,7 +44,7 @@ _pidns() {
 
     case "${cmd}" in
         pidns)
-            opts="-i -r -f -q -h -V --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate check diff run schema completions man"
+            opts="-i -r -f -q -h -V --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate check diff run schema completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -52,6 +52,10 @@ _pidns() {
             case "${prev}" in
                 --search)
                     COMPREPLY=($(compgen -W "processes children threads fds mounts all" -- "${cur}"))
+                    return 0
+                    ;;
+                --details)
+                    COMPREPLY=($(compgen -W "args namespaces cgroup all" -- "${cur}"))
                     return 0
                     ;;
                 --procfs)
@@ -143,7 +147,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__check)
-            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
+            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -197,6 +201,10 @@ _pidns() {
                     ;;
                 --search)
                     COMPREPLY=($(compgen -W "processes children threads fds mounts all" -- "${cur}"))
+                    return 0
+                    ;;
+                --details)
+                    COMPREPLY=($(compgen -W "args namespaces cgroup all" -- "${cur}"))
                     return 0
                     ;;
                 --procfs)

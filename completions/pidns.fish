@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
+    string join \n search= details= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -30,6 +30,10 @@ threads\t'Every thread\'s pid_for_children, and descriptors and mounts of its ow
 fds\t'Every file descriptor table'
 mounts\t'The mount table of every mount namespace in reach'
 all\t'All of these'"
+complete -c pidns -n "__fish_pidns_needs_command" -l details -d 'What else to read of every process: a list with commas; args may hold secrets' -r -f -a "args\t'Command lines, which may hold secrets'
+namespaces\t'The namespaces of other types'
+cgroup\t'Cgroups'
+all\t'All of these'"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
 complete -c pidns -n "__fish_pidns_needs_command" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
@@ -39,7 +43,7 @@ init\t'Its PID 1 alone'
 none\t'None; only namespaces'"
 complete -c pidns -n "__fish_pidns_needs_command" -l comm -d 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l user -d 'Only processes of this user' -r
-complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
+complete -c pidns -n "__fish_pidns_needs_command" -l container -d 'Only the container whose id, or whose pod\'s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
 dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
 nascent\t'Made, but without a first process yet'
@@ -86,6 +90,10 @@ threads\t'Every thread\'s pid_for_children, and descriptors and mounts of its ow
 fds\t'Every file descriptor table'
 mounts\t'The mount table of every mount namespace in reach'
 all\t'All of these'"
+complete -c pidns -n "__fish_pidns_using_subcommand check" -l details -d 'What else to read of every process: a list with commas; args may hold secrets' -r -f -a "args\t'Command lines, which may hold secrets'
+namespaces\t'The namespaces of other types'
+cgroup\t'Cgroups'
+all\t'All of these'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
@@ -95,7 +103,7 @@ init\t'Its PID 1 alone'
 none\t'None; only namespaces'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l comm -d 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild' -r
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l user -d 'Only processes of this user' -r
-complete -c pidns -n "__fish_pidns_using_subcommand check" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
+complete -c pidns -n "__fish_pidns_using_subcommand check" -l container -d 'Only the container whose id, or whose pod\'s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)' -r
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
 dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
 nascent\t'Made, but without a first process yet'
@@ -122,7 +130,7 @@ init\t'Its PID 1 alone'
 none\t'None; only namespaces'"
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l comm -d 'Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild' -r
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l user -d 'Only processes of this user' -r
-complete -c pidns -n "__fish_pidns_using_subcommand diff" -l container -d 'Only namespaces of the container whose id begins so, and what is below them' -r
+complete -c pidns -n "__fish_pidns_using_subcommand diff" -l container -d 'Only the container whose id, or whose pod\'s UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)' -r
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l state -d 'Only namespaces in this state; and, among their ancestors, those who keep them' -r -f -a "live\t'Its init runs'
 dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
 nascent\t'Made, but without a first process yet'

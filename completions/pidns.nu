@@ -4,6 +4,10 @@ module completions {
     [ "processes" "children" "threads" "fds" "mounts" "all" ]
   }
 
+  def "nu-complete pidns details" [] {
+    [ "args" "namespaces" "cgroup" "all" ]
+  }
+
   def "nu-complete pidns members" [] {
     [ "all" "init" "none" ]
   }
@@ -23,6 +27,7 @@ module completions {
   # Show the PID namespace hierarchy of a Linux host
   export extern pidns [
     --search: string@"nu-complete pidns search" # Where to look for namespaces, beside every process's own: a list with commas
+    --details: string@"nu-complete pidns details" # What else to read of every process: a list with commas; args may hold secrets
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
@@ -30,7 +35,7 @@ module completions {
     --members: string@"nu-complete pidns members" # Which members to show of the namespaces
     --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
     --user: string            # Only processes of this user
-    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --container: string       # Only the container whose id, or whose pod's UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)
     --state: string@"nu-complete pidns state" # Only namespaces in this state; and, among their ancestors, those who keep them
     --format(-f): string@"nu-complete pidns format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
@@ -64,6 +69,10 @@ module completions {
     [ "processes" "children" "threads" "fds" "mounts" "all" ]
   }
 
+  def "nu-complete pidns check details" [] {
+    [ "args" "namespaces" "cgroup" "all" ]
+  }
+
   def "nu-complete pidns check members" [] {
     [ "all" "init" "none" ]
   }
@@ -89,6 +98,7 @@ module completions {
     --policy: path            # Read rules from this file (YAML); those of the options go before them
     --wait: string            # Look again until nothing is denied, or this time is over
     --search: string@"nu-complete pidns check search" # Where to look for namespaces, beside every process's own: a list with commas
+    --details: string@"nu-complete pidns check details" # What else to read of every process: a list with commas; args may hold secrets
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
@@ -96,7 +106,7 @@ module completions {
     --members: string@"nu-complete pidns check members" # Which members to show of the namespaces
     --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
     --user: string            # Only processes of this user
-    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --container: string       # Only the container whose id, or whose pod's UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)
     --state: string@"nu-complete pidns check state" # Only namespaces in this state; and, among their ancestors, those who keep them
     --format(-f): string@"nu-complete pidns check format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
@@ -133,7 +143,7 @@ module completions {
     --members: string@"nu-complete pidns diff members" # Which members to show of the namespaces
     --comm: string            # Only processes with such a name, which the kernel cuts to 15 bytes; *, ?, [a-z] and [!a-z] are wild
     --user: string            # Only processes of this user
-    --container: string       # Only namespaces of the container whose id begins so, and what is below them
+    --container: string       # Only the container whose id, or whose pod's UID, begins so: its namespaces and what is below them, and its processes in others. Reads cgroups (see --details)
     --state: string@"nu-complete pidns diff state" # Only namespaces in this state; and, among their ancestors, those who keep them
     --format(-f): string@"nu-complete pidns diff format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal

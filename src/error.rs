@@ -134,6 +134,9 @@ impl fmt::Display for Error {
             Self::NotFound { no, caveat: Some(Caveat::Part) } => {
                 write!(f, "{no} in this document, which is a part of a view")
             }
+            Self::NotFound { no, caveat: Some(Caveat::NoCgroups) } => {
+                write!(f, "{no} in this document, which has no cgroups of processes")
+            }
             Self::Write(_) => f.write_str("cannot write the output"),
             Self::Report { path, .. } => write!(f, "cannot write {}", path.display()),
             Self::Run { what, .. } => write!(f, "cannot {what}"),

@@ -192,6 +192,7 @@ fn the_manual_page_is_one_and_names_every_option() {
     for option in [
         "--format",
         "--search",
+        "--details",
         "--procfs",
         "--input",
         "--root",
@@ -285,7 +286,7 @@ fn input_that_is_no_document_gets_one_line_and_status_2() {
     assert_eq!(refused(b"{"), "EOF while parsing an object at line 1 column 1\n");
     assert_eq!(
         refused(&b"[".repeat(1_000_000)),
-        "too large or too deep for YAML; JSON may be larger\n"
+        "recursion limit exceeded at line 1, column 129\n"
     );
     assert!(refused(b"\xff").starts_with("invalid utf-8 sequence"));
     let document = stdout(&pidns(&["-q", "-f", "json"]));
@@ -317,6 +318,13 @@ fn input_that_is_no_document_gets_one_line_and_status_2() {
         2,
         &expect![[r#"
         pidns: the argument '--input <FILE>' cannot be used with '--search <LIST>'; see 'pidns --help'
+    "#]],
+    );
+    fails(
+        &["-i", "x", "--details", "cgroup"],
+        2,
+        &expect![[r#"
+        pidns: the argument '--input <FILE>' cannot be used with '--details <LIST>'; see 'pidns --help'
     "#]],
     );
 }

@@ -21,7 +21,11 @@ fn pid(raw: u32) -> Pid {
 /// nests, translated from every namespace that it is visible in to every
 /// namespace that there is. Counts the translations.
 fn agree(nests: &[Vec<u32>]) -> usize {
-    let request = Request { procfs: "/proc".into(), search: [SearchScope::Processes].into() };
+    let request = Request {
+        procfs: "/proc".into(),
+        search: [SearchScope::Processes].into(),
+        details: [].into(),
+    };
     let graph = PidGraph::new(collect::collect(&request).unwrap());
     let host = std::process::id();
     let inits = [host].into_iter().chain(nests.iter().flatten().copied());
@@ -85,7 +89,8 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let sleep = sleep_of(inits[1]);
-    let request = Request { procfs: "/proc".into(), search: SearchScope::default_set() };
+    let request =
+        Request { procfs: "/proc".into(), search: SearchScope::default_set(), details: [].into() };
     let graph = PidGraph::new(collect::collect(&request).unwrap());
     let host = std::process::id();
     let of = |raw| Some(NamespaceRef::Of(pid(raw)));

@@ -11,8 +11,10 @@ use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedV
 use clap::{Args, ValueEnum};
 
 use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
-use crate::model::{NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope};
-use crate::query::{Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
+use crate::model::{
+    Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
+};
+use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -224,25 +226,36 @@ pub struct Input {
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "processes,children,fds,mounts",
-        value_parser = search_scopes(),
+        value_parser = words(&SearchScope::ALL),
         conflicts_with = "file"
     )]
-    search: Vec<SearchScopes>,
+    search: Vec<Words<SearchScope>>,
+    /// What else to read of every process: a list with commas; args may hold secrets
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = words(&Detail::ALL),
+        conflicts_with = "file"
+    )]
+    details: Vec<Words<Detail>>,
     /// Of which host.
     #[command(flatten)]
     pub origin: Origin,
 }
 
-/// What one word of a list of places names: a place, or all of them.
+/// What one word of a list names: a value, or all of them.
 #[derive(Clone, Debug)]
-struct SearchScopes(Vec<SearchScope>);
+struct Words<T>(Vec<T>);
 
-fn search_scopes() -> impl TypedValueParser<Value = SearchScopes> {
+/// Takes the name of one of these values, or `all`.
+fn words<T: ValueEnum + Send + Sync>(
+    values: &'static [T],
+) -> impl TypedValueParser<Value = Words<T>> {
     let all = PossibleValue::new("all").help("All of these");
-    let words = SearchScope::ALL.iter().filter_map(SearchScope::to_possible_value).chain([all]);
-    PossibleValuesParser::new(words).map(|word| {
-        let one = SearchScope::from_str(&word, false);
-        SearchScopes(one.map_or(SearchScope::ALL.to_vec(), |scope| vec![scope]))
+    let names = values.iter().filter_map(ValueEnum::to_possible_value).chain([all]);
+    PossibleValuesParser::new(names).map(|word| {
+        Words(T::from_str(&word, false).map_or_else(|_| values.to_vec(), |one| vec![one]))
     })
 }
 
@@ -254,7 +267,7 @@ pub struct Origin {
     pub procfs: PathBuf,
     /// Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
-        conflicts_with = "procfs")]
+        action = clap::ArgAction::Append, conflicts_with = "procfs")]
     pub file: Option<PathBuf>,
 }
 
@@ -264,6 +277,12 @@ impl Input {
     pub fn search(&self) -> BTreeSet<SearchScope> {
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         asked.chain([SearchScope::Processes]).collect()
+    }
+
+    /// What to read of every process beside what always is.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
     }
 }
 
@@ -308,9 +327,10 @@ pub struct Filter {
     /// Only processes of this user
     #[arg(long, value_name = "NAME|UID")]
     user: Option<User>,
-    /// Only namespaces of the container whose id begins so, and what is below them
+    /// Only the container whose id, or whose pod's UID, begins so: its namespaces and what
+    /// is below them, and its processes in others. Reads cgroups (see --details)
     #[arg(long, value_name = "PREFIX")]
-    container: Option<String>,
+    pub container: Option<ContainerPrefix>,
     /// Only namespaces in this state; and, among their ancestors, those who keep them
     #[arg(long, value_name = "STATE")]
     state: Option<NamespaceState>,
@@ -408,7 +428,6 @@ mod tests {
 
     use super::*;
     use crate::cli::{self, Parsed};
-    use crate::model::Detail;
 
     /// The list that tests walk over is the one that the command line offers,
     /// in the same order and by the same names.

@@ -12,8 +12,9 @@ mod help;
 mod man;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
 use help::{
@@ -102,11 +103,24 @@ pub enum Parsed {
 /// They make no sense; the error says why in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let command = Cli::command().color(ColorChoice::Auto);
-    let parsed =
-        command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    match parsed {
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) if names_two_documents(&matches) => {
+            let problem = "--input is given more than once: one document is read at a time";
+            return Err(Error::Usage(problem.to_owned()));
+        }
+        matches => matches,
+    };
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
         Err(error) => Err(Error::Usage(explain::explain(&error))),
     }
+}
+
+/// Of other options the last one counts, but a document that is named and then
+/// passed over would go unnoticed.
+fn names_two_documents(matches: &ArgMatches) -> bool {
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    let files = matches.try_get_many::<PathBuf>("file").ok().flatten();
+    files.is_some_and(|files| files.len() > 1)
 }

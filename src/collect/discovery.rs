@@ -10,7 +10,7 @@ use super::log::DiagnosticLog;
 use super::nsfs::NamespaceFd;
 use super::parse::Leaders;
 use super::registry::NamespaceRegistry;
-use crate::model::{Holder, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};
+use crate::model::{Detail, Holder, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
 /// fixed since Linux 3.8), in which every process has a number.
@@ -19,7 +19,8 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// A way to learn what processes and namespaces there are: by reading /proc,
 /// or by asking the kernel in some other way.
 pub trait Source {
-    /// Reads every process, and searches the places that are asked for.
+    /// Reads every process with the details that are asked for, and searches
+    /// the places that are asked for.
     /// Every namespace that is met is pinned in the registry, so that its
     /// inode number stays its own until the snapshot is done.
     ///
@@ -29,6 +30,7 @@ pub trait Source {
     fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
     ) -> Result<Discovery, Error>;
 
@@ -94,6 +96,8 @@ pub struct Discovery {
     pub procfs: Procfs,
     /// Where namespaces were looked for.
     pub searched: BTreeSet<SearchScope>,
+    /// What was read of processes beside what always is.
+    pub details: BTreeSet<Detail>,
     /// The host.
     pub host: Host,
     /// The viewer's own namespace, where that could be read.

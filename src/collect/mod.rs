@@ -24,17 +24,16 @@ mod viewer;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::model::{SearchScope, Snapshot};
+use crate::model::{Detail, SearchScope, Snapshot};
 use assemble::assemble;
 use discovery::Source;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
-pub use assemble::containers;
 pub use error::Error;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
@@ -46,6 +45,8 @@ pub struct Request {
     pub procfs: PathBuf,
     /// Where to look for namespaces; every process's own is always read.
     pub search: BTreeSet<SearchScope>,
+    /// What to read of every process beside what always is.
+    pub details: BTreeSet<Detail>,
 }
 
 /// Reads the live kernel.
@@ -54,12 +55,20 @@ pub struct Request {
 /// /proc cannot be read at all. Whatever it refuses in part is in the
 /// snapshot's diagnostics.
 pub fn collect(request: &Request) -> Result<Snapshot, Error> {
-    let captured_at = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+    let captured_at = timestamp(SystemTime::now());
     raise_descriptor_limit();
     let source = ProcSource::open(&request.procfs)?;
     let registry = NamespaceRegistry::default();
-    let discovery = source.discover(&request.search, &registry)?;
+    let discovery = source.discover(&request.search, &request.details, &registry)?;
     Ok(assemble(&source, registry, discovery, captured_at))
+}
+
+/// A time as RFC 3339 has it. A clock that is set to before 1970 or after 9999
+/// is as wrong as its nearest limit, and the form has no place for either.
+fn timestamp(time: SystemTime) -> String {
+    const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+    let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
+    humantime::format_rfc3339_micros(time).to_string()
 }
 
 /// Raises the limit on descriptors as far as is allowed: one is held for every
@@ -71,4 +80,17 @@ fn raise_descriptor_limit() {
     // If that fails, processes that can't be opened any more are left out, and
     // diagnostics say so.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_far_off_is_no_panic() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(timestamp(UNIX_EPOCH - day), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(timestamp(UNIX_EPOCH + day), "1970-01-02T00:00:00.000000Z");
+        assert_eq!(timestamp(UNIX_EPOCH + day * 4_000_000), "9999-12-31T23:59:59.000000Z");
+    }
 }

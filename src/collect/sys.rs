@@ -231,6 +231,26 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, most: usize) -> SysResu
     Err(Errno::FBIG)
 }
 
+/// Reads a file as [`read`] does, but at most so many bytes of it; `false`
+/// where it has more.
+pub fn read_at_most(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    limit: usize,
+    buffer: &mut Vec<u8>,
+) -> SysResult<bool> {
+    let file = open(dir, name)?;
+    buffer.clear();
+    while buffer.len() <= limit {
+        buffer.reserve(4096);
+        if rustix::io::read(&file, spare_capacity(buffer))? == 0 {
+            return Ok(true);
+        }
+    }
+    buffer.truncate(limit);
+    Ok(false)
+}
+
 /// Reads a file that the kernel makes in one piece, such as `/proc/PID/status`,
 /// from its beginning. What is shorter than the buffer is the whole file, so
 /// that no second call is needed to see its end.

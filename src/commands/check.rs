@@ -13,10 +13,11 @@ use super::diff::{part, viewer};
 use super::{handle, load, replay};
 use crate::cli;
 use crate::document;
+use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Process, Snapshot};
+use crate::model::{Detail, NotFound, Pid, Process, Snapshot};
 use crate::output;
 use crate::query::{self, Check, Coverage, Diff, Policy, Rule, Selection, Verdict, leave_out};
 
@@ -61,7 +62,10 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         thread::sleep(AGAIN.min(left));
     };
     let color = output::is_colored(output.color.into());
-    let style = output.style(output::is_terminal(), color);
+    let style = Style {
+        ascii: output.ascii || !output::is_utf8(),
+        ..output.style(output::is_terminal(), color)
+    };
     output::write(|out| output.format.emit(&check, style, out))?;
     let complete = check.graph.snapshot().complete;
     Ok(if check.count(Verdict::Deny) > 0 {
@@ -84,12 +88,17 @@ fn look(
     let is_live = origin.file.is_none();
     // What is compared is read as the other was.
     let search = before.map_or_else(|| arguments.input.search(), |before| before.searched.clone());
-    let mut snapshot = load(origin, search.clone(), quiet)?;
+    // Which process is meant is best told by its command line, and which
+    // container it is in by its cgroup.
+    let mut details = arguments.input.details();
+    details.insert(Detail::Args);
+    details.extend(arguments.filter.container.as_ref().map(|_| Detail::Cgroup));
+    let mut snapshot = load(origin, search.clone(), details.clone(), quiet)?;
     if is_live && snapshot.processes.iter().any(is_momentary) {
         thread::sleep(MOMENT);
         let earlier: HashSet<_> =
             snapshot.processes.iter().filter(|it| is_momentary(it)).map(identity).collect();
-        snapshot = load(origin, search, quiet)?;
+        snapshot = load(origin, search, details, quiet)?;
         for process in &mut snapshot.processes {
             if is_momentary(process) && !earlier.contains(&identity(process)) {
                 // It has had no time yet to be reaped, or to wake up.
@@ -121,7 +130,7 @@ fn look(
     Ok(check)
 }
 
-fn not_found(graph: &PidGraph, no: crate::model::NotFound) -> Error {
+fn not_found(graph: &PidGraph, no: NotFound) -> Error {
     Error::not_found(no, &Coverage::of(graph.snapshot()))
 }
 
@@ -131,7 +140,7 @@ fn is_momentary(process: &Process) -> bool {
 }
 
 /// What tells a process and its state apart in two looks.
-fn identity(process: &Process) -> (crate::model::Pid, Option<u64>, char) {
+fn identity(process: &Process) -> (Pid, Option<u64>, char) {
     (process.pid, process.start_time, process.state)
 }
 

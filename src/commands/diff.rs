@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{handle, load, replay};
 use crate::cli;
+use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
@@ -24,7 +25,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     }
     let root = handle(arguments.filter.root.as_ref(), &origin)?;
     let mut before = replay(&arguments.before, output.quiet)?;
-    let mut after = load(&origin, before.searched.clone(), output.quiet)?;
+    let mut after = load(&origin, before.searched.clone(), before.details.clone(), output.quiet)?;
     let viewer = viewer(&after).filter(|_| origin.file.is_none());
     leave_out(&mut before, arguments.kernel_threads, None);
     leave_out(&mut after, arguments.kernel_threads, viewer);
@@ -36,7 +37,10 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     }
     let diff = Diff::new(before, after);
     let color = output::is_colored(output.color.into());
-    let style = output.style(output::is_terminal(), color);
+    let style = Style {
+        ascii: output.ascii || !output::is_utf8(),
+        ..output.style(output::is_terminal(), color)
+    };
     let outcome = output::write(|out| output.format.emit(&diff, style, out))?;
     if outcome == Outcome::Taken && !output.quiet {
         warn(&diff);

@@ -18,7 +18,7 @@ use crate::cli::{NamespaceArg, Origin};
 use crate::collect::{self, NamespaceHandle, Request};
 use crate::document;
 use crate::error::Error;
-use crate::model::{SearchScope, Snapshot};
+use crate::model::{Detail, SearchScope, Snapshot};
 use crate::output;
 
 pub use check::check;
@@ -28,12 +28,19 @@ pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
 
-/// The live kernel, searched in these places, or a saved document instead.
-fn load(origin: &Origin, search: BTreeSet<SearchScope>, quiet: bool) -> Result<Snapshot, Error> {
-    match &origin.file {
-        Some(path) => replay(path, quiet),
-        None => Ok(collect::collect(&Request { procfs: origin.procfs.clone(), search })?),
+/// The live kernel, searched in these places and with these details of
+/// processes, or a saved document instead.
+fn load(
+    origin: &Origin,
+    search: BTreeSet<SearchScope>,
+    details: BTreeSet<Detail>,
+    quiet: bool,
+) -> Result<Snapshot, Error> {
+    if let Some(path) = &origin.file {
+        return replay(path, quiet);
     }
+    let procfs = origin.procfs.clone();
+    Ok(collect::collect(&Request { procfs, search, details })?)
 }
 
 /// A saved document, from a file or standard input. What this version does not

@@ -112,7 +112,11 @@ fn look(job: &mut Job) -> Result<Leftovers, Error> {
 const REAPING: Duration = Duration::from_millis(100);
 
 fn scan(job: &Job) -> Result<Leftovers, Error> {
-    let request = Request { procfs: PathBuf::from("/proc"), search: SearchScope::default_set() };
+    let request = Request {
+        procfs: PathBuf::from("/proc"),
+        search: SearchScope::default_set(),
+        details: BTreeSet::new(),
+    };
     let mut snapshot = collect::collect(&request)?;
     let descendants = job.descendants();
     let zombies: BTreeSet<Pid> =

@@ -6,7 +6,7 @@ use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Diagnostic, Pid, Snapshot};
+use crate::model::{Detail, Diagnostic, Pid, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage};
 
@@ -17,8 +17,13 @@ use crate::query::{self, Coverage};
 /// not be written.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let root = handle(cli.select.filter.root.as_ref(), &cli.input.origin)?;
-    let snapshot = load(&cli.input.origin, cli.input.search(), cli.output.quiet)?;
+    let mut details = cli.input.details();
+    // Which container a process is in is told by its cgroup.
+    details.extend(cli.select.filter.container.as_ref().map(|_| Detail::Cgroup));
+    let snapshot = load(&cli.input.origin, cli.input.search(), details, cli.output.quiet)?;
     let coverage = Coverage::of(&snapshot);
+    let only_inits =
+        cli.select.filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
@@ -35,6 +40,9 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let snapshot = graph.snapshot();
     if !missing.is_empty() && !cli.output.quiet {
         warn_missing(&missing);
+    }
+    if only_inits && !cli.output.quiet {
+        output::warn("the document has no cgroups of processes, so only those of inits count");
     }
     // A reader that closed the pipe has seen enough, and need not be warned.
     if snapshot.complete || outcome == Outcome::Closed {

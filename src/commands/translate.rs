@@ -1,5 +1,7 @@
 //! A PID in another namespace.
 
+use std::collections::BTreeSet;
+
 use super::{handle, load};
 use crate::cli::Translate;
 use crate::collect::{self, NamespaceHandle};
@@ -29,7 +31,7 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     } else {
         // The places that are searched by default, as the namespace that was named
         // may have no process, and be known by a descriptor alone.
-        let snapshot = load(origin, SearchScope::default_set(), false)?;
+        let snapshot = load(origin, SearchScope::default_set(), BTreeSet::new(), false)?;
         let coverage = Coverage::of(&snapshot);
         let namespace = |handle: Option<NamespaceHandle>| handle.map(|handle| handle.namespace);
         query::translate(&PidGraph::new(snapshot), *pid, namespace(from), namespace(to))

@@ -176,7 +176,7 @@ pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
     if text.len() as u64 > MAX_POLICY_SIZE {
         return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
     }
-    let file: PolicyFile = super::read::parse(text)?;
+    let file: PolicyFile = super::parse::parse(text)?;
     let mut rules = Vec::new();
     for (verdict, list) in
         [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]

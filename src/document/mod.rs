@@ -8,6 +8,8 @@
 mod check;
 mod diff;
 mod job;
+mod objects;
+mod parse;
 mod read;
 mod scalars;
 mod schema;
@@ -19,7 +21,8 @@ mod write;
 pub use check::{MAX_POLICY_SIZE, check, policy};
 pub use diff::diff;
 pub use job::JobReport;
-pub use read::{Invalid, MAX_SIZE, read};
+pub use parse::Invalid;
+pub use read::{MAX_SIZE, read};
 pub use schema::{CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
 pub use words::PassedOver;

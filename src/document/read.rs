@@ -1,67 +1,17 @@
 //! From a text to the model: its version, its limits, and the place of what is wrong.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
 
 use super::SCHEMA_VERSION;
+use super::parse::{Cut, Invalid, parse};
 use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace, Process};
 use super::words::{HolderKind, PassedOver, Vocabulary as _, Word};
 use crate::model;
 
 /// Largest document that [`read`] takes, in bytes.
 pub const MAX_SIZE: u64 = 128 << 20;
-
-/// Lines, brackets and list marks that YAML may have, as its parser takes some
-/// 130 bytes for each, or more: a document of 100,000 processes has two million.
-const MAX_YAML_ITEMS: usize = 4_000_000;
-
-/// Brackets that may be open at once in YAML, and list marks in one line, as
-/// its parser takes quadratic time and much memory for them. Counted without
-/// regard to quotes: names and paths may hold some.
-const MAX_YAML_DEPTH: usize = 20_000;
-
-/// Why a text is no document, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The place, `processes[17].namespace`; empty where it is the whole.
-    place: String,
-    problem: String,
-}
-
-impl Invalid {
-    pub(super) fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { place: place.into(), problem: problem.into() }
-    }
-
-    /// What a parser says, which may quote a whole file that is no document,
-    /// and repeat the place.
-    fn found(place: &serde_path_to_error::Path, error: &dyn fmt::Display) -> Self {
-        const QUOTED: usize = 120;
-        let (place, said) = (place.to_string(), error.to_string());
-        let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
-        let problem = match (said.char_indices().nth(QUOTED), said.rsplit_once(", expected ")) {
-            (None, _) => said.to_owned(),
-            (Some(_), Some((_, expected))) if expected.len() < QUOTED => {
-                format!("is not {expected}")
-            }
-            (Some((end, _)), _) => format!("{}…", &said[..end]),
-        };
-        Self { place, problem }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.as_str() {
-            "" | "." | "?" => f.write_str(&self.problem),
-            place => write!(f, "{place}: {}", self.problem),
-        }
-    }
-}
-
-impl std::error::Error for Invalid {}
 
 /// Reads a document, JSON or YAML, told apart by content. It is not trusted:
 /// what comes back is as consistent as a scan of the kernel would be. Fields of
@@ -82,53 +32,36 @@ pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
     if text.trim_ascii().is_empty() {
         return Err(Invalid::at("", "is empty"));
     }
-    // Another version may differ in all else, so this comes first.
-    let version = parse::<Version>(text)?.schema_version;
-    let minor = version.strip_prefix("1.").unwrap_or_default();
-    let is_number = minor.bytes().all(|it| it.is_ascii_digit());
-    if minor.is_empty() || !is_number || (minor.starts_with('0') && minor != "0") {
-        let problem = format!("{version:.20} is not supported, only 1.x is");
-        return Err(Invalid::at("schema_version", problem));
-    }
-    parse::<Document>(text).and_then(Document::into_snapshot).map_err(|mut error| {
-        // Words that are not known here may well be right there.
-        if version != SCHEMA_VERSION {
-            error.problem.push_str("; the document follows schema version ");
-            error.problem.push_str(&version);
-            error.problem.push_str(", this program 1.0");
+    let read = parse::<Document>(text).and_then(|document| {
+        check_version(&document.schema_version)?;
+        document.into_snapshot()
+    });
+    read.map_err(|error| {
+        // A document of another version may differ in all else, so that is said first.
+        match parse::<Version>(text) {
+            Err(error) => error,
+            Ok(Version { schema_version: version }) => match check_version(&version) {
+                Err(error) => error,
+                // Words that are not known here may well be right there.
+                Ok(()) if version != SCHEMA_VERSION => error.and(&format!(
+                    "; the document follows schema version {version}, this program {SCHEMA_VERSION}"
+                )),
+                Ok(()) => error,
+            },
         }
-        error
     })
 }
 
-/// Takes a text apart, as far as its form goes.
-pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-    if text.trim_ascii_start().first() == Some(&b'{') {
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| Invalid::found(error.path(), error.inner()))?;
-        json.end().map_err(|error| Invalid::at("", error.to_string()))?;
-        return Ok(value);
+/// Whether this program understands documents of a version.
+fn check_version(version: &str) -> Result<(), Invalid> {
+    let minor = version.strip_prefix("1.").unwrap_or_default();
+    let is_number = minor.bytes().all(|it| it.is_ascii_digit());
+    // A number without leading zeros, and of a length that can be shown.
+    if matches!(minor.len(), 1..=9) && is_number && (minor == "0" || !minor.starts_with('0')) {
+        return Ok(());
     }
-    let text = std::str::from_utf8(text).map_err(|error| Invalid::at("", error.to_string()))?;
-    let (mut items, mut open, mut marks) = (0_usize, 0_usize, 0_usize);
-    for byte in text.bytes() {
-        match byte {
-            b'\n' => marks = 0,
-            b'-' | b'?' => marks += 1,
-            b'[' | b'{' => open += 1,
-            b']' | b'}' => open = open.saturating_sub(1),
-            b',' => {}
-            _ => continue,
-        }
-        items += 1;
-        if items > MAX_YAML_ITEMS || open.max(marks) > MAX_YAML_DEPTH {
-            return Err(Invalid::at("", "too large or too deep for YAML; JSON may be larger"));
-        }
-    }
-    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text))
-        .map_err(|error| Invalid::found(error.path(), error.inner()))
+    let problem = format!("{} is not supported, only 1.x is", Cut(version));
+    Err(Invalid::at("schema_version", problem))
 }
 
 impl Document {
@@ -332,6 +265,13 @@ mod tests {
         snapshot
     }
 
+    fn yaml(graph: &PidGraph) -> Vec<u8> {
+        let mut yaml = Vec::new();
+        let emitter = crate::emit::Format::Yaml.emitter(crate::emit::Style::default());
+        emitter.emit(graph, &mut yaml).unwrap();
+        yaml
+    }
+
     fn written(snapshot: model::Snapshot) -> Value {
         serde_json::to_value(document(&PidGraph::new(snapshot))).unwrap()
     }
@@ -342,8 +282,8 @@ mod tests {
             let graph = PidGraph::new(snapshot);
             let json = serde_json::to_string(&document(&graph)).unwrap();
             assert_eq!(snapshot_of(json.as_bytes()), *graph.snapshot());
-            let yaml = serde_yaml::to_string(&document(&graph)).unwrap();
-            assert_eq!(snapshot_of(yaml.as_bytes()), *graph.snapshot());
+            let yaml = yaml(&graph);
+            assert_eq!(snapshot_of(&yaml), *graph.snapshot());
         }
     }
 
@@ -589,6 +529,85 @@ mod tests {
         let later = "{\"schema_version\": \"1.7\"}";
         let error = read(later.as_bytes()).unwrap_err().to_string();
         assert!(error.ends_with("; the document follows schema version 1.7, this program 1.0"));
+    }
+
+    #[test]
+    fn a_file_holds_one_document() {
+        let json = written(everything()).to_string();
+        let yaml = String::from_utf8(yaml(&PidGraph::new(everything()))).unwrap();
+        for text in [
+            format!("{json}\n{json}"),
+            format!("{json}{{"),
+            format!("{json} x"),
+            format!("{yaml}---\n{yaml}"),
+            format!("--- \n{yaml}...\n---\nx\n"),
+            format!("--- {json}\n--- {json}\n"),
+        ] {
+            let error = read(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("holds something after the document"), "{error}");
+        }
+        for text in [format!("---\n{yaml}...\n"), format!("%YAML 1.2\n---\n{yaml}# end\n")] {
+            assert!(read(text.as_bytes()).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_error_is_short_whatever_the_document_holds() {
+        let long = "x".repeat(100_000);
+        let whole = written(everything());
+        let put = |pointer: &str, value: Value| {
+            let mut changed = whole.clone();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            changed
+        };
+        let list = vec![long.as_str(); 3];
+        let changed = [
+            put("/schema_version", long.clone().into()),
+            put("/schema_version", format!("1.{}", "9".repeat(1000)).into()),
+            put("/captured_at", long.clone().into()),
+            put("/complete", long.clone().into()),
+            put("/complete", list.clone().into()),
+            put("/searched", list.into()),
+            put("/roots/0", long.clone().into()),
+            put("/roots/0", format!("pid:[{}]", "1".repeat(1000)).into()),
+            put("/namespaces/0/state", long.clone().into()),
+            put("/processes/0/pid", long.clone().into()),
+            put("/processes/0/state", long.clone().into()),
+            put("/processes/0/namespaces", serde_json::json!({long.as_str(): "x"})),
+            put("/diagnostics/0/code", format!("A{long}").into()),
+        ];
+        for changed in changed {
+            // JSON, and the same as YAML.
+            for text in [format!("{changed}"), format!("--- {changed}")] {
+                let error = read(text.as_bytes()).unwrap_err().to_string();
+                assert!(error.chars().count() < 250, "{error}");
+                assert!(!error.contains(&"x".repeat(61)), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_values_is_no_object() {
+        let whole = written(everything());
+        for pointer in [
+            "",
+            "/generator",
+            "/host",
+            "/procfs",
+            "/processes/0",
+            "/namespaces/0",
+            "/namespaces/0/owner",
+            "/namespaces/2/holders/0",
+            "/namespaces/2/blocked_by/0",
+            "/diagnostics/0",
+        ] {
+            let mut changed = whole.clone();
+            let object = changed.pointer_mut(pointer).unwrap();
+            *object = object.as_object().unwrap().values().cloned().collect();
+            for text in [changed.to_string(), format!("--- {changed}")] {
+                assert!(read(text.as_bytes()).is_err(), "{pointer}");
+            }
+        }
     }
 
     #[test]

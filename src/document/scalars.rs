@@ -6,6 +6,7 @@ use std::fmt;
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
+use super::parse::Cut;
 use crate::model;
 
 /// A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or
@@ -91,7 +92,7 @@ pub(super) struct Unfit<T> {
 
 impl<T: fmt::Debug> fmt::Display for Unfit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no {}", self.value, self.expected)
+        write!(f, "{} is no {}", Cut(&format!("{:?}", self.value)), self.expected)
     }
 }
 

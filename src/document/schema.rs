@@ -22,4 +22,4 @@ mod generate;
 mod tests;
 
 #[cfg(test)]
-pub(super) use generate::fields_of_holders;
+pub(super) use generate::{description_of_codes, fields_of_holders};

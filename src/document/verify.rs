@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::read::Invalid;
+use super::parse::Invalid;
 use super::scalars::{Id, Pid};
 use super::wire::Document;
 use super::words::Word;

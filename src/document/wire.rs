@@ -1,7 +1,8 @@
 //! The document as serde types: its fields, in their order, and nothing else.
 //!
 //! Comments of types and fields are the descriptions of the published schema,
-//! which `schema.rs` makes of them. A field that a later 1.x adds may be null,
+//! which `schema.rs` makes of them. Where they say `remote`, `objects.rs` has the
+//! implementations, which take nothing but objects. A field that a later 1.x adds may be null,
 //! or a list, as documents of earlier versions do not have it.
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use crate::model;
 // The long lists are types of their own, so that they are written one by one
 // and never all in memory.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// Version of this schema that the document follows.
@@ -71,6 +73,7 @@ pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 
 /// A program.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Generator {
     /// Its name.
@@ -81,6 +84,7 @@ pub(super) struct Generator {
 
 /// A host.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Host {
     /// Node name, uname(2).
@@ -94,6 +98,7 @@ pub(super) struct Host {
 
 /// A mount of procfs.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Procfs {
     /// Where it was mounted.
@@ -108,6 +113,7 @@ pub(super) struct Procfs {
 
 /// An option that selects, and what was given for it.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub(super) struct Criterion {
     /// The option: pid (processes by number), root, depth, members, comm, user,
@@ -119,6 +125,7 @@ pub(super) struct Criterion {
 
 /// A PID namespace, pid_namespaces(7).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub(super) struct Namespace {
     /// What the lists are joined by; unique in a document.
@@ -171,6 +178,7 @@ pub(super) struct Namespace {
 /// The user namespace that owns a PID namespace, user_namespaces(7)
 /// (NS_GET_USERNS, since Linux 4.9).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]
 pub(super) struct Owner {
     /// Its inode.
@@ -185,6 +193,7 @@ pub(super) struct Owner {
 /// What keeps a namespace alive. Every field is always there, and null where
 /// it does not apply to the kind.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
 #[cfg_attr(test, schemars(extend("allOf" = super::schema::fields_of_holders())))]
 pub(super) struct Holder {
@@ -207,6 +216,7 @@ pub(super) struct Holder {
 /// A process that keeps a terminated init from going (zap_pid_ns_processes of
 /// the kernel).
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub(super) struct Blocker {
     /// The process that the init waits for, or the init itself where it is a
@@ -223,6 +233,7 @@ pub(super) struct Blocker {
 
 /// The container, or systemd unit, that a cgroup path names.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub(super) struct Container {
     /// What made it: docker, containerd, cri-o, podman, lxc (LXD and Incus make
@@ -239,6 +250,7 @@ pub(super) struct Container {
 
 /// A process: a thread group, known by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub(super) struct Process<'a> {
     /// Its PID in the namespace of the /proc that was read.
@@ -257,8 +269,9 @@ pub(super) struct Process<'a> {
     /// are not UTF-8 are U+FFFD.
     pub(super) comm: SmolStr,
     /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
-    /// are not UTF-8 are U+FFFD. Null unless it was asked for (see details) and
-    /// could be read.
+    /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
+    /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
+    /// unless it was asked for (see details) and could be read.
     pub(super) args: Option<Cow<'a, [String]>>,
     /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
     /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
@@ -278,12 +291,14 @@ pub(super) struct Process<'a> {
     pub(super) kernel_thread: bool,
     /// Inodes of its other namespaces by the names of their links in
     /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
-    /// details) and could be read.
+    /// details) and could be read. A link is missing where the kernel has no such
+    /// type; a process that has terminated has lost most of them.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub(super) namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of its cgroup: that of version 2, or the deepest of version 1. Null
-    /// unless it was asked for (see details) and could be read.
+    /// Path of its cgroup: of several hierarchies that which tells its container
+    /// or unit, else that of version 2, else the deepest of version 1. Null unless
+    /// it was asked for (see details) and could be read.
     pub(super) cgroup: Option<Cow<'a, str>>,
     /// How its namespace is known.
     pub(super) evidence: Word<model::Evidence>,
@@ -291,15 +306,12 @@ pub(super) struct Process<'a> {
 
 /// Something that a reader of the document must know.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub(super) struct Diagnostic {
-    /// What it is, for programs. In 1.0: processes-hidden, process-unreadable,
-    /// nspid-unavailable, namespace-unreadable, namespace-unopened,
-    /// parent-unreadable, owner-unreadable, owner-uid-unreadable,
-    /// ns-id-unreadable, parents-inferred, parents-unknown,
-    /// processes-ambiguous, nascent-unreadable, fds-unreadable,
-    /// mounts-unreadable, state-unproved, init-blocked, init-does-not-reap.
-    /// May grow.
+    // The schema lists the codes of this version.
+    /// What it is, for programs.
+    #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub(super) code: Code,
     /// How much it matters.
     pub(super) severity: Word<model::Severity>,

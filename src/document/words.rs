@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 use smol_str::SmolStr;
 
+use super::parse::Cut;
 use crate::model;
 
 /// The words of a list that may grow.
@@ -174,7 +175,10 @@ impl<'de, T: Vocabulary> Deserialize<'de> for Word<T> {
                 match T::ALL.iter().find(|value| value.word() == text) {
                     Some(&value) => Ok(Word::Known(value)),
                     None if is_word(text) => Ok(Word::Unknown(text.into())),
-                    None => Err(E::custom(format_args!("{text:?} is not spelled as a word is"))),
+                    None => {
+                        let text = format!("{text:?}");
+                        Err(E::custom(format_args!("{} is not spelled as a word is", Cut(&text))))
+                    }
                 }
             }
         }

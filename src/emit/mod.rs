@@ -9,6 +9,7 @@ mod check;
 mod describe;
 mod diff;
 mod dot;
+mod escape;
 mod fold;
 mod job;
 mod json;
@@ -84,7 +85,7 @@ impl Format {
         match self {
             Self::Text => Box::new(text::Text::new(style)),
             Self::Json => Box::new(json::Json { pretty: style.pretty }),
-            Self::Yaml => Box::new(yaml::Yaml { terminal: style.terminal }),
+            Self::Yaml => Box::new(yaml::Yaml),
             Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
             Self::Mermaid => Box::new(mermaid::Mermaid),
         }

@@ -286,14 +286,56 @@ diagnostic_codes! {
             "run as root of the host, with CAP_SYS_ADMIN, on Linux 6.12, to see all of them",
         ),
     }
-    /// Cgroups of inits, which containers are told by.
+    /// `stat` that may not be read.
+    StartTimeUnreadable {
+        name: "start-time-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read when {} started",
+        advice: Advice::None,
+    }
+    /// Command lines that were asked for and may not be read.
+    ArgsUnreadable {
+        name: "args-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the command lines of {}",
+        advice: Advice::None,
+    }
+    /// Command lines that were asked for and are longer than what is read.
+    ArgsCut {
+        name: "args-cut",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "the command lines of {} are cut after 32 KiB",
+        advice: Advice::None,
+    }
+    /// Links to the namespaces of other types that were asked for and may not
+    /// be read.
+    OtherNamespacesUnreadable {
+        name: "other-namespaces-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the other namespaces of {}",
+        advice: Advice::None,
+    }
+    /// Cgroups that may not be read: of inits, whose containers they tell, and
+    /// where they were asked for.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "cannot read the cgroups of {}, so their containers are unknown",
+        message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
     /// A namespace whose state is unknown: of its init it could neither be

@@ -4,6 +4,7 @@
 //! A test may build any of it literally. Collections of a [`Snapshot`] are unordered on entry and sorted
 //! by whoever shows them.
 
+pub mod containers;
 mod diagnostic;
 mod id;
 mod job;

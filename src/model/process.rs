@@ -46,12 +46,14 @@ pub struct Process {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
     /// Its command line, one string an argument (`/proc/PID/cmdline`); bytes
-    /// that are not UTF-8 are U+FFFD.
+    /// that are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process
+    /// that has terminated.
     pub args: Option<Vec<String>>,
     /// Inodes of its other namespaces by the name of their link in
     /// `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of its cgroup: that of version 2, or the deepest of version 1.
+    /// Path of its cgroup: of several hierarchies that which tells its container
+    /// or unit, else that of version 2, else the deepest of version 1.
     pub cgroup: Option<String>,
 }
 

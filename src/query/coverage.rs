@@ -1,6 +1,8 @@
 //! How far a "no" can be trusted: what a view may miss.
 
-use crate::model::{Diagnostic, DiagnosticCode, Hides, NotFound, SearchScope, Snapshot};
+use crate::model::{
+    Criterion, Detail, Diagnostic, DiagnosticCode, Hides, NotFound, SearchScope, Snapshot,
+};
 
 /// Why what was not found may be there all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,9 @@ pub enum Caveat {
     Incomplete,
     /// The document is a selection.
     Part,
+    /// A container was looked for, and of processes other than inits it was not
+    /// read which they are in.
+    NoCgroups,
 }
 
 /// How much of the host a snapshot shows.
@@ -18,6 +23,8 @@ pub struct Coverage {
     processes: Option<Caveat>,
     /// What may hide anything.
     all: Option<Caveat>,
+    /// What may hide a process that is in some container.
+    containers: Option<Caveat>,
 }
 
 impl Coverage {
@@ -31,9 +38,12 @@ impl Coverage {
         let hidden = snapshot.diagnostics.iter().any(hides);
         let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);
         let whole = snapshot.complete && everywhere;
+        let all = part.or((!whole).then_some(Caveat::Incomplete));
+        let has_cgroups = snapshot.details.contains(&Detail::Cgroup);
         Self {
             processes: part.or(hidden.then_some(Caveat::Incomplete)),
-            all: part.or((!whole).then_some(Caveat::Incomplete)),
+            all,
+            containers: all.or((!has_cgroups).then_some(Caveat::NoCgroups)),
         }
     }
 
@@ -43,7 +53,35 @@ impl Coverage {
         match no {
             NotFound::Process { namespace: None, .. } => self.processes,
             NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
+            NotFound::Selection(criteria) if criteria.iter().any(is_container) => self.containers,
             NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
         }
+    }
+}
+
+fn is_container(criterion: &Criterion) -> bool {
+    criterion.by == "container"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::farm;
+
+    #[test]
+    fn that_there_is_no_container_is_sure_only_where_cgroups_were_read() {
+        let no = |by: &str| {
+            let values = vec!["3f2a".to_owned()];
+            NotFound::Selection(vec![Criterion { by: by.to_owned(), values }])
+        };
+        let mut snapshot = farm();
+        (snapshot.complete, snapshot.diagnostics) = (true, Vec::new());
+        let coverage = Coverage::of(&snapshot);
+        assert_eq!(coverage.caveat(&no("container")), Some(Caveat::NoCgroups));
+        assert_eq!(coverage.caveat(&no("comm")), None);
+        snapshot.details = [Detail::Cgroup].into();
+        assert_eq!(Coverage::of(&snapshot).caveat(&no("container")), None);
+        (snapshot.complete, snapshot.details) = (false, [].into());
+        assert_eq!(Coverage::of(&snapshot).caveat(&no("container")), Some(Caveat::Incomplete));
     }
 }

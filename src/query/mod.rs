@@ -21,7 +21,7 @@ pub use diff::{
     Relation, Weak, leave_out,
 };
 pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
-pub use pattern::{Glob, User};
+pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
 pub use select::{Members, Selection, select};
 pub use translate::translate;

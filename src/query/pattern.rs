@@ -1,11 +1,11 @@
 //! How a user describes processes that may have any number of PIDs: by a
-//! pattern of names, or by their user.
+//! pattern of names, by their user, or by their container.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::Process;
+use crate::model::{Container, Process, containers};
 
 /// A pattern of names: `*`, `?`, `[a-z]` and `[!a-z]` mean what they mean to
 /// the shell; nothing escapes them but brackets.
@@ -79,9 +79,50 @@ impl FromStr for User {
     }
 }
 
+/// A container, by how its ID begins, or the UID of its pod. Case does not
+/// matter: both are hexadecimal numbers to most runtimes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPrefix(String);
+
+impl ContainerPrefix {
+    /// Whether a container is meant.
+    #[must_use]
+    pub fn matches(&self, container: &Container) -> bool {
+        self.begins(&container.id) || container.pod.as_deref().is_some_and(|pod| self.begins(pod))
+    }
+
+    /// Whether a process is in such a container, as far as its cgroup was read.
+    #[must_use]
+    pub fn holds(&self, process: &Process) -> bool {
+        let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());
+        cgroup.and_then(containers::of_path).is_some_and(|container| self.matches(&container))
+    }
+
+    fn begins(&self, text: &str) -> bool {
+        let start = text.as_bytes().get(..self.0.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Display for ContainerPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ContainerPrefix {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ProcessDetails;
+    use crate::testing::process;
 
     #[test]
     fn a_pattern_is_as_in_the_shell() {
@@ -97,5 +138,27 @@ mod tests {
         }
         assert!(!matches("[^s]*", "sleep") && !matches("slee", "sleep") && !matches("S*", "sleep"));
         assert!("[".parse::<Glob>().is_err());
+    }
+
+    #[test]
+    fn a_container_is_meant_by_its_id_or_its_pod_in_either_case() {
+        let container = Container {
+            runtime: "containerd".to_owned(),
+            id: "3f2a1b9c".to_owned(),
+            pod: Some("6ba7b810-9dad".to_owned()),
+        };
+        let prefix = |text: &str| text.parse::<ContainerPrefix>().unwrap();
+        for text in ["3f2a", "3F2A1b9c", "6BA7B810-9d", ""] {
+            assert!(prefix(text).matches(&container), "{text}");
+        }
+        for text in ["f2a", "3f2a1b9c0", "9dad", "\u{e9}"] {
+            assert!(!prefix(text).matches(&container), "{text}");
+        }
+        let mut process = process(&[7], None);
+        assert!(!prefix("3f2a").holds(&process), "no cgroup was read");
+        let cgroup = Some("/lxc.payload.3f2a\u{e9}/init.scope".to_owned());
+        process.details = Some(Box::new(ProcessDetails { cgroup, ..ProcessDetails::default() }));
+        assert!(prefix("3F2A\u{e9}").holds(&process));
+        assert!(!prefix("3f2ab").holds(&process));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use clap::ValueEnum;
 
-use super::pattern::{Glob, User};
+use super::pattern::{ContainerPrefix, Glob, User};
 use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
@@ -30,8 +30,9 @@ pub struct Selection {
     pub comm: Option<Glob>,
     /// Processes of this user.
     pub user: Option<User>,
-    /// Namespaces of the container whose ID begins so, and what is below.
-    pub container: Option<String>,
+    /// The namespaces of this container, by their inits, and what is below
+    /// them; of other namespaces the members that are in it.
+    pub container: Option<ContainerPrefix>,
     /// Namespaces in this state.
     pub state: Option<NamespaceState>,
 }
@@ -81,7 +82,7 @@ impl Selection {
             ("depth", one(self.depth.map(|depth| depth.to_string()))),
             ("comm", one(self.comm.as_ref().map(Glob::to_string))),
             ("user", one(self.user.as_ref().map(User::to_string))),
-            ("container", one(self.container.clone())),
+            ("container", one(self.container.as_ref().map(ContainerPrefix::to_string))),
             ("state", one(self.state.map(|state| state.name().to_owned()))),
             ("members", one(members)),
         ]
@@ -97,13 +98,10 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Whether namespaces are selected by what they are. A process whose namespace
-    /// is unknown is then never meant.
+    /// Whether namespaces are selected by what they are, their containers aside.
+    /// A process whose namespace is unknown is then never meant.
     fn is_by_namespace(&self) -> bool {
-        self.root.is_some()
-            || self.depth.is_some()
-            || self.container.is_some()
-            || self.state.is_some()
+        self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
 
     fn takes_process(&self, process: &Process) -> bool {
@@ -112,11 +110,24 @@ impl Selection {
             && self.user.as_ref().is_none_or(|user| user.owns(process))
     }
 
+    /// Whether a namespace is of the container, by its init.
     fn takes_container(&self, namespace: &Namespace) -> bool {
-        let begins = |prefix: &String| {
-            namespace.container.as_ref().is_some_and(|container| container.id.starts_with(prefix))
-        };
-        self.container.as_ref().is_none_or(begins)
+        self.container.as_ref().is_none_or(|prefix| {
+            namespace.container.as_ref().is_some_and(|container| prefix.matches(container))
+        })
+    }
+
+    /// Whether a process is meant by where it is.
+    fn takes_position(&self, process: &Process, position: Option<&Position>) -> bool {
+        let in_reach = position
+            .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
+                position.in_reach
+            });
+        // Several containers may share one namespace (`shareProcessNamespace`
+        // and `hostPID` of a Kubernetes pod, `docker run --pid`).
+        in_reach
+            && (position.is_some_and(|position| position.contained)
+                || self.container.as_ref().is_none_or(|prefix| prefix.holds(process)))
     }
 }
 
@@ -126,8 +137,9 @@ struct Position {
     depth: Option<usize>,
     /// Whether it or an ancestor is of the container that was asked for.
     contained: bool,
-    /// Whether it meets everything that is asked of namespaces.
-    chosen: bool,
+    /// Whether it meets everything that is asked of namespaces, their
+    /// containers aside.
+    in_reach: bool,
 }
 
 /// The part of the graph that was asked for.
@@ -140,22 +152,22 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     }
     let root = selection.root.map(|root| resolve(&graph, root)).transpose()?;
     let positions = positions(&graph, selection, root);
-    let chosen = |id| positions.get(&id).is_some_and(|position| position.chosen);
+    let position = |process: &Process| positions.get(&process.namespace?);
     let mut processes: HashSet<Pid> = graph
         .processes()
         .iter()
         .filter(|process| {
-            process.namespace.map_or(!selection.is_by_namespace(), chosen)
-                && selection.takes_process(process)
+            selection.takes_process(process) && selection.takes_position(process, position(process))
         })
         .map(|process| process.pid)
         .collect();
-    let mut namespaces: HashSet<NamespaceId> = if selection.is_by_process() {
-        let members = processes.iter().filter_map(|&pid| graph.process(pid)?.namespace);
-        members.collect()
-    } else {
-        graph.snapshot().namespaces.iter().map(|it| it.id).filter(|&id| chosen(id)).collect()
-    };
+    let members = processes.iter().filter_map(|&pid| graph.process(pid)?.namespace);
+    let mut namespaces: HashSet<NamespaceId> = members.collect();
+    if !selection.is_by_process() {
+        let chosen =
+            positions.iter().filter(|(_, position)| position.in_reach && position.contained);
+        namespaces.extend(chosen.map(|(id, _)| *id));
+    }
     if processes.is_empty() && namespaces.is_empty() {
         let one = selection.pids.first().filter(|_| selection.pids.len() == 1);
         return Err(match one {
@@ -199,10 +211,9 @@ fn positions(
         };
         let contained =
             selection.takes_container(namespace) || above.is_some_and(|above| above.contained);
-        let chosen = contained
-            && depth.is_some_and(|depth| selection.depth.is_none_or(|most| depth <= most))
+        let in_reach = depth.is_some_and(|depth| selection.depth.is_none_or(|most| depth <= most))
             && selection.state.is_none_or(|state| state == namespace.state);
-        positions.insert(namespace.id, Position { depth, contained, chosen });
+        positions.insert(namespace.id, Position { depth, contained, in_reach });
     }
     positions
 }
@@ -267,8 +278,8 @@ fn retain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BlockReason, Blocker};
-    use crate::testing::farm;
+    use crate::model::{BlockReason, Blocker, ProcessDetails};
+    use crate::testing::{farm, process};
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
 
@@ -316,11 +327,57 @@ mod tests {
             left(&Selection { state, ..all() }),
             [(836, vec![4]), (179, vec![]), (180, vec![])]
         );
-        let container = Some("3f2a".to_owned());
+        let container = "3f2a".parse().ok();
         assert_eq!(
             left(&Selection { container, ..all() }),
             [(836, vec![]), (179, vec![6, 7]), (180, vec![])]
         );
+    }
+
+    #[test]
+    fn a_container_in_a_shared_namespace_is_its_own_members_alone() {
+        let mut shared = farm();
+        let mut placed = |pid, path: &str| {
+            let process = shared.processes.iter_mut().find(|it| it.pid.as_u32() == pid).unwrap();
+            let cgroup = Some(path.to_owned());
+            process.details =
+                Some(Box::new(ProcessDetails { cgroup, ..ProcessDetails::default() }));
+        };
+        placed(4, "/lxc.payload.web/init.scope");
+        placed(7, "/lxc.payload.web");
+        shared.processes.push({
+            let mut ambiguous = process(&[9, 3], None);
+            ambiguous.details.clone_from(&shared.processes[4].details);
+            ambiguous
+        });
+        let shown = |selection: &Selection| {
+            let part =
+                select(PidGraph::new(shared.clone()), selection).map_err(|it| it.to_string())?;
+            let ids = part.tree().iter().map(|(it, _)| it.id.inode().unwrap() % 1000).collect();
+            let pids = part.processes().iter().map(|it| it.pid.as_u32()).collect();
+            Ok::<(Vec<u64>, Vec<u32>), String>((ids, pids))
+        };
+        let container = || "WEB".parse().ok();
+        let all = || Selection { container: container(), ..all() };
+        assert_eq!(shown(&all()), Ok((vec![836, 179], vec![4, 7, 9])));
+        let root = Some(NamespaceRef::Id(CONTAINER));
+        assert_eq!(shown(&Selection { root, ..all() }), Ok((vec![179], vec![7])));
+        assert_eq!(
+            shown(&Selection { depth: Some(0), ..all() }),
+            Ok((vec![836], vec![4])),
+            "9 may be anywhere"
+        );
+        let comm = "containerd-*".parse().ok();
+        assert_eq!(shown(&Selection { comm, ..all() }), Ok((vec![836], vec![4])));
+        let state = Some(NamespaceState::Dead);
+        assert_eq!(
+            shown(&Selection { state, ..all() }),
+            Err("nothing matches container WEB and state dead".to_owned())
+        );
+        // The container of an init is the whole of its namespace.
+        let container = "3f2a".parse().ok();
+        let inits = Selection { container, ..Selection::default() };
+        assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));
     }
 
     #[test]

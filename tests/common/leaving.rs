@@ -32,6 +32,7 @@ pub fn leave(namespace: &Path) -> Left {
         (setsid sleep 601 & echo daemon $!)
         bash -c '(until [ "$(</proc/$$/comm)" = sleep ]; do :; done) &
             echo zombie $!; echo parent $$; exec sleep 602' &
+        until [ "$(</proc/$!/comm)" = sleep ]; do :; done
         sleep 603 & until [ "$(</proc/$!/comm)" = sleep ]; do :; done
         kill -STOP $!; echo stopped $!
         touch "$1"; unshare --pid="$1" --fork true

@@ -39,6 +39,7 @@ pub enum Need {
 }
 
 /// Returns from the test unless what it needs is here: `needs!(Namespaces)`.
+#[allow(unused_macros, reason = "some test programs need nothing")]
 macro_rules! needs {
     ($($need:expr),+) => {{
         fn here() {}

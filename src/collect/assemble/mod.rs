@@ -4,7 +4,6 @@
 //!
 //! - `describe` what the kernel says of each namespace
 //! - `infer` places what may not be read
-//! - `containers` cgroups to containers
 //! - `vanished` leaves out what went away meanwhile
 //! - `state` live, dead or nascent, or unknown
 //! - `blockers` what keeps a terminated init from going; `zombies` what living
@@ -12,7 +11,6 @@
 //! - `users` names of users
 
 mod blockers;
-pub mod containers;
 mod describe;
 mod infer;
 mod state;
@@ -20,11 +18,11 @@ mod users;
 mod vanished;
 mod zombies;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::discovery::{Discovery, Source};
 use super::registry::{self, NamespaceRegistry};
-use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot};
+use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot, containers};
 
 /// Makes a snapshot of what a source has discovered, beginning at `captured_at`.
 pub fn assemble(
@@ -88,7 +86,7 @@ pub fn assemble(
         host: discovery.host,
         procfs: Procfs { namespace: mount, ..discovery.procfs },
         searched: discovery.searched,
-        details: BTreeSet::new(),
+        details: discovery.details,
         selected: Vec::new(),
         complete: log.is_complete(),
         namespaces,
@@ -136,7 +134,7 @@ fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeSet, HashSet};
 
     use rustix::io::{Errno, Result as SysResult};
 
@@ -145,7 +143,7 @@ mod tests {
     use crate::collect::error::Error;
     use crate::collect::log::DiagnosticLog;
     use crate::collect::nsfs::NamespaceFd;
-    use crate::model::{Evidence, Host, NamespaceState, SearchScope};
+    use crate::model::{Detail, Evidence, Host, NamespaceState, SearchScope};
     use crate::testing::process;
 
     /// A source that can tell nothing beyond what it has handed over.
@@ -155,6 +153,7 @@ mod tests {
         fn discover(
             &self,
             _: &BTreeSet<SearchScope>,
+            _: &BTreeSet<Detail>,
             _: &NamespaceRegistry,
         ) -> Result<Discovery, Error> {
             Err(Error::NotProcfs("/nowhere".into()))
@@ -199,6 +198,7 @@ mod tests {
         let discovery = Discovery {
             procfs: Procfs { path: "/elsewhere".to_owned(), own: false, namespace: None },
             searched: BTreeSet::from([SearchScope::Processes]),
+            details: BTreeSet::new(),
             host: Host::default(),
             viewer_namespace: None,
             viewer_may_trace_all: false,

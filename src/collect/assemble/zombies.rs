@@ -76,7 +76,7 @@ mod tests {
     use crate::collect::error::Error;
     use crate::collect::nsfs::NamespaceFd;
     use crate::collect::registry::NamespaceRegistry;
-    use crate::model::SearchScope;
+    use crate::model::{Detail, SearchScope};
     use crate::testing::{namespace, process};
 
     /// Knows which zombies are never reaped.
@@ -86,6 +86,7 @@ mod tests {
         fn discover(
             &self,
             _: &BTreeSet<SearchScope>,
+            _: &BTreeSet<Detail>,
             _: &NamespaceRegistry,
         ) -> Result<Discovery, Error> {
             unreachable!("zombies are looked at after all was read")

@@ -1,13 +1,14 @@
-//! `/proc/PID/cmdline` (`proc_pid_cmdline(5)`).
+//! `/proc/PID/cmdline` (`proc_pid_cmdline(5)`). Other files do not enter.
 
 /// The arguments, each of which ends with NUL; none of a zombie or a kernel
 /// thread. A process that writes over them may have left out the last NUL.
+/// Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn cmdline(bytes: &[u8]) -> Vec<String> {
-    let text = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    if text.is_empty() {
+    if bytes.is_empty() {
         return Vec::new();
     }
+    let text = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     text.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect()
 }
 
@@ -19,8 +20,11 @@ mod tests {
     fn arguments_end_with_nul() {
         assert_eq!(cmdline(b"sleep\0inf\0"), ["sleep", "inf"]);
         assert_eq!(cmdline(b"a\0\0b c\0"), ["a", "", "b c"]);
+        assert_eq!(cmdline(b"a\0\0"), ["a", ""]);
         assert_eq!(cmdline(b"nginx: worker"), ["nginx: worker"]);
         assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
+        // The one empty argument that Linux gives to a program without any.
+        assert_eq!(cmdline(b"\0"), [""]);
         assert_eq!(cmdline(b""), [""; 0]);
     }
 }

@@ -31,7 +31,9 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
             let parsed = status(&bytes);
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
-            let _ = (stat_is_exiting(&bytes), hidepid(&bytes, 0, 21), leaders(&bytes));
+            let _ = (stat_is_exiting(&bytes), stat_start_time(&bytes));
+            prop_assert!(cmdline(&bytes).len() <= bytes.len());
+            let _ = (hidepid(&bytes, 0, 21), leaders(&bytes));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
         }
     }

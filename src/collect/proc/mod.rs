@@ -5,6 +5,7 @@
 //! - `process_dir` the files of one process
 //! - `walk` threads, and batches of processes for them
 //! - `process` one process, wholly or not at all; `inits` whether an init lives
+//! - `details` what is read of a process only where that was asked for
 //! - `holders` what a process holds: `children` for its children, `fds` open descriptors
 //! - `mounts` what bind mounts hold; `released` what holds nothing any more
 //! - `findings` what one thread of the walk gathers
@@ -12,6 +13,7 @@
 
 mod children;
 pub mod descendants;
+mod details;
 mod fds;
 mod findings;
 mod holders;
@@ -37,7 +39,7 @@ use super::nsfs::NamespaceFd;
 use super::registry::NamespaceRegistry;
 use super::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
 use super::viewer;
-use crate::model::{self, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
+use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 use mount::Procfs;
 use process::Scan;
 
@@ -101,11 +103,12 @@ impl Source for ProcSource {
     fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let mut found = walk::walk(Scan { procfs, namespace, search, registry })
+        let mut found = walk::walk(Scan { procfs, namespace, search, details, registry })
             .map_err(|errno| Error::read(&procfs.path, errno))?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(Error::read(&procfs.path, errno));
@@ -123,6 +126,7 @@ impl Source for ProcSource {
                 namespace,
             },
             searched: search.clone(),
+            details: details.clone(),
             host: self.host(),
             viewer_namespace: self.viewer_namespace.map(NamespaceId::Inode),
             viewer_may_trace_all: viewer::may_trace_all(),

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result as SysResult};
 
+use super::details::{DetailReader, read_again};
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::inits;
@@ -24,7 +25,9 @@ use crate::collect::parse::{self, Status};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
 use crate::collect::viewer;
-use crate::model::{DiagnosticCode, Evidence, NamespaceId, Nspid, Pid, Process, SearchScope};
+use crate::model::{
+    Detail, DiagnosticCode, Evidence, NamespaceId, Nspid, Pid, Process, SearchScope,
+};
 
 /// What the threads of a walk share.
 #[derive(Clone, Copy)]
@@ -35,6 +38,8 @@ pub struct Scan<'a> {
     pub namespace: Option<NamespaceId>,
     /// Where to look for namespaces; every process's own is always read.
     pub search: &'a BTreeSet<SearchScope>,
+    /// What to read of every process beside what always is.
+    pub details: &'a BTreeSet<Detail>,
     /// The namespaces met.
     pub registry: &'a NamespaceRegistry,
 }
@@ -91,7 +96,7 @@ impl<'a> Worker<'a> {
         let procfs = self.scan.procfs.fd();
         // Where much is read, an open directory keeps it together and makes
         // each path shorter. Where little is, it would cost more than that.
-        let mut dir = if self.searches_holders {
+        let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
             ProcessDir::by_path(procfs, pid)
@@ -147,7 +152,16 @@ impl<'a> Worker<'a> {
         let is_pinned = self.pin(pid, namespace, &status_file, &mut dir)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
-        let process = process(pid, status, namespace);
+        let mut process = process(pid, status, namespace);
+        if self.searches_holders {
+            process.start_time = self.start_time(pid, &status_file, &dir)?;
+        }
+        if !self.scan.details.is_empty() {
+            let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file };
+            let details =
+                reader.read(self.scan.details, &process, has_memory, &mut self.found.pending)?;
+            process.details = Some(Box::new(details));
+        }
         if is_init {
             // After pinning, which often spares the check at the end of it.
             self.init(&process, has_memory, is_pinned, &status_file, &mut dir)?;
@@ -194,6 +208,31 @@ impl<'a> Worker<'a> {
         let link = dir.pid_namespace();
         read_record(status_file, &mut self.buffer)?;
         Ok((parse::status(&self.buffer), link))
+    }
+
+    /// When the process started. Its directory is open, so that it is this
+    /// process's `stat` that is read.
+    ///
+    /// # Errors
+    /// The process has vanished.
+    fn start_time(
+        &mut self,
+        pid: Pid,
+        status_file: &OwnedFd,
+        dir: &ProcessDir<'_>,
+    ) -> SysResult<Option<u64>> {
+        let buffer = &mut self.buffer;
+        let stat = read_again(status_file, || {
+            open(dir.as_fd(), c"stat").and_then(|file| read_record(&file, buffer))
+        })?;
+        match stat {
+            Ok(()) => Ok(parse::stat_start_time(&self.buffer)),
+            Err(errno) => {
+                let code = DiagnosticCode::StartTimeUnreadable;
+                self.found.pending.note(code, Some(errno), Some(pid));
+                Ok(None)
+            }
+        }
     }
 
     /// Pins the namespace of a process; `false` where there is none to pin, or

@@ -6,6 +6,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::model::DiagnosticCode;
+
 use super::super::words::{HolderKind, SPELLING, Vocabulary, Word};
 
 /// The schema of a wire type, as it is committed.
@@ -75,6 +77,12 @@ impl<T: Vocabulary> JsonSchema for Word<T> {
             "anyOf": words,
         })
     }
+}
+
+/// What the schema says of the code of a diagnostic.
+pub(crate) fn description_of_codes() -> String {
+    let codes: Vec<_> = DiagnosticCode::ALL.iter().map(|code| code.name()).collect();
+    format!("What it is, for programs. In 1.0: {}. May grow.", codes.join(", "))
 }
 
 /// The fields that every holder of a kind has.

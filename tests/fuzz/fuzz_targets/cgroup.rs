@@ -1,12 +1,12 @@
 //! `/proc/PID/cgroup`, whatever its bytes, names a container or none: one with
 //! a name, of a known runtime, and a pod's UID where there is one; hierarchies
-//! that name none change nothing, and that the process has terminated takes
-//! away a unit alone.
+//! that name none change nothing, that the process has terminated takes away a
+//! unit alone, and the path that is shown names it, too.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::collect::containers::{cgroup_path, of_cgroups};
+use pidns::model::containers::{cgroup_path, of_cgroups, of_path};
 
 const RUNTIMES: [&str; 13] = [
     "docker",
@@ -30,6 +30,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(of_cgroups(&more, || false), found);
     let terminated = of_cgroups(bytes, || true);
     assert!(cgroup_path(bytes).is_none_or(|path| path.len() <= 3 * bytes.len()));
+    let alone = cgroup_path(bytes).and_then(|path| of_path(&path));
+    assert!(found.is_none() || alone == found, "{found:?} is not {alone:?}");
     let Some(container) = found else { return assert_eq!(terminated, None) };
     assert!(
         terminated.as_ref() == Some(&container)

@@ -11,7 +11,7 @@ use crate::collect::discovery::Discovery;
 use crate::collect::error::Error;
 use crate::collect::nsfs::NamespaceFd;
 use crate::collect::registry::NamespaceRegistry;
-use crate::model::SearchScope;
+use crate::model::{Detail, SearchScope};
 use crate::testing::{namespace, process};
 
 const MOUNT: u64 = 1000;
@@ -38,6 +38,7 @@ impl Source for Answers<'_> {
     fn discover(
         &self,
         _: &BTreeSet<SearchScope>,
+        _: &BTreeSet<Detail>,
         _: &NamespaceRegistry,
     ) -> Result<Discovery, Error> {
         unreachable!("a state is determined after all was read")

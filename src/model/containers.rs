@@ -2,6 +2,9 @@
 //! make, in one table. A path says what made it look so, and anyone may call a
 //! cgroup anything: this is a name for people, nothing to base a permission on.
 //!
+//! It is a rule about a text, the same for the kernel's and that of a saved
+//! document; therefore it is with the model. Nothing here reads a file.
+//!
 //! Sources of the shapes; all were looked up in 2026-11 unless the line says so:
 //! - docker, both drivers: `withCgroups` in
 //!   <https://github.com/moby/moby/blob/master/daemon/oci_linux.go>.
@@ -53,7 +56,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::Container;
+use super::Container;
 
 /// How a runtime names the cgroup of a container.
 enum Place {
@@ -131,18 +134,31 @@ const NO_NAMESPACES: [&str; 9] = [
 /// own where the runtime inside used version 1 only.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
-    innermost(cgroups, container)
-        .or_else(|| containerd(cgroups))
-        .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
+    find(cgroups, has_terminated).map(Found::into_container)
+}
+
+/// The container that the path of a single cgroup names, as [`cgroup_path`]
+/// gives it; where there is none, the systemd unit.
+#[must_use]
+pub fn of_path(path: &str) -> Option<Container> {
+    let path = path.as_bytes();
+    container(path)
+        .or_else(|| containerd_at(path))
+        .or_else(|| unit(path))
         .map(Found::into_container)
 }
 
-/// The cgroup that `/proc/PID/cgroup` names, as text: that of version 2, or where
-/// that is the top, as it is on hosts with version 1 in use, the one deepest in
-/// a hierarchy of version 1. Of a removed cgroup, the path that it had. `None`
-/// where the file names no cgroup at all.
+/// The cgroup that `/proc/PID/cgroup` names, as text: where it is in several
+/// hierarchies, that which tells the container or unit of a live process. Where
+/// none does: that of version 2, or where that is the top, as it is on hosts
+/// with version 1 in use, the one deepest in a hierarchy of version 1. Of a
+/// removed cgroup, the path that it had. `None` where the file names no cgroup
+/// at all.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
+    if let Some(found) = find(cgroups, || false) {
+        return Some(text(found.cgroup));
+    }
     let depth = |path: &[u8]| segments(path).filter(|name| !name.is_empty()).count();
     let mut deepest: Option<(usize, &[u8])> = None;
     for Hierarchy { path, is_unified } in hierarchies(cgroups) {
@@ -155,6 +171,13 @@ pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
         }
     }
     deepest.map(|(_, path)| text(path))
+}
+
+/// What `/proc/PID/cgroup` names.
+fn find(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Found<'_>> {
+    innermost(cgroups, container)
+        .or_else(|| containerd(cgroups))
+        .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
 }
 
 /// A line of `/proc/PID/cgroup`.
@@ -186,12 +209,14 @@ struct Found<'a> {
     path: &'a [u8],
     /// How many segments that path has.
     depth: usize,
+    /// The path of the cgroup that the process itself is in.
+    cgroup: &'a [u8],
 }
 
 impl<'a> Found<'a> {
-    fn new(runtime: &'static str, id: Cow<'a, [u8]>, path: &'a [u8]) -> Self {
+    fn new(runtime: &'static str, id: Cow<'a, [u8]>, path: &'a [u8], cgroup: &'a [u8]) -> Self {
         let depth = segments(path).count();
-        Self { runtime, id, path, depth }
+        Self { runtime, id, path, depth, cgroup }
     }
 
     fn into_container(self) -> Container {
@@ -214,8 +239,8 @@ fn innermost<'a>(cgroups: &'a [u8], name: fn(&'a [u8]) -> Option<Found<'a>>) -> 
 }
 
 /// The container that a path names.
-fn container(path: &[u8]) -> Option<Found<'_>> {
-    ancestors(path).find_map(|path| {
+fn container(cgroup: &[u8]) -> Option<Found<'_>> {
+    ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
         let (runtime, id) = machine(name)
             .or_else(|| {
@@ -230,7 +255,7 @@ fn container(path: &[u8]) -> Option<Found<'_>> {
                     (if in_pod { "kubernetes" } else { "unknown" }, name.into())
                 })
             })?;
-        Some(Found::new(runtime, id, path))
+        Some(Found::new(runtime, id, path, cgroup))
     })
 }
 
@@ -283,26 +308,31 @@ impl Id {
 fn containerd(cgroups: &[u8]) -> Option<Found<'_>> {
     let mut seen_once = None;
     hierarchies(cgroups).find_map(|Hierarchy { path, is_unified }| {
-        let mut names = segments(path.strip_prefix(b"/")?);
-        let (namespace, id) = (names.next()?, names.next()?);
-        if !is_identifier(namespace) || !is_identifier(id) {
+        let found = containerd_at(path)?;
+        let is_sure = is_unified || path.starts_with(b"/default/") || seen_once == Some(path);
+        if !is_sure {
+            seen_once.get_or_insert(path);
+        }
+        is_sure.then_some(found)
+    })
+}
+
+/// What is a container if the path is that of `/NAMESPACE/ID`.
+fn containerd_at(cgroup: &[u8]) -> Option<Found<'_>> {
+    let mut names = segments(cgroup.strip_prefix(b"/")?);
+    let (namespace, id) = (names.next()?, names.next()?);
+    if !is_identifier(namespace) || !is_identifier(id) {
+        return None;
+    }
+    if namespace != b"default" {
+        let is_other = NO_NAMESPACES.iter().any(|other| other.as_bytes() == namespace);
+        if is_other || names.next().is_some() {
             return None;
         }
-        let is_default = namespace == b"default";
-        if !is_default {
-            let is_other = NO_NAMESPACES.iter().any(|other| other.as_bytes() == namespace);
-            if is_other || names.next().is_some() {
-                return None;
-            }
-            if !is_unified && seen_once != Some(path) {
-                seen_once.get_or_insert(path);
-                return None;
-            }
-        }
-        // Without what is below the container.
-        let end = namespace.len() + id.len() + 2;
-        Some(Found::new("containerd", id.into(), path.get(..end)?))
-    })
+    }
+    // Without what is below the container.
+    let path = cgroup.get(..namespace.len() + id.len() + 2)?;
+    Some(Found::new("containerd", id.into(), path, cgroup))
 }
 
 /// Whether containerd takes this for a name, and systemd does not.
@@ -355,13 +385,13 @@ fn pod(segment: &[u8]) -> Option<String> {
 /// The innermost service or scope: a unit may have a PID namespace of its own
 /// (`PrivatePIDs=`, `systemd.exec(5)`). Its ID is its name as systemd writes it
 /// and takes it: `a\x2db.scope` is another unit than `a-b.scope`.
-fn unit(path: &[u8]) -> Option<Found<'_>> {
-    ancestors(path).find_map(|path| {
+fn unit(cgroup: &[u8]) -> Option<Found<'_>> {
+    ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
         let stem = name.strip_suffix(b".service").or_else(|| name.strip_suffix(b".scope"))?;
         // Where systemd itself lives.
         let is_unit = !stem.is_empty() && name != b"init.scope";
-        is_unit.then(|| Found::new("systemd", name.into(), path))
+        is_unit.then(|| Found::new("systemd", name.into(), path, cgroup))
     })
 }
 
@@ -425,7 +455,11 @@ mod tests {
 
     /// What a path of version 2 says of a live process.
     fn read(path: &str) -> String {
-        say(of_cgroups(format!("0::{}\n", fill(path)).as_bytes(), || false))
+        let said = say(of_cgroups(format!("0::{}\n", fill(path)).as_bytes(), || false));
+        let path = fill(path);
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        assert_eq!(say(of_path(path)), said, "the path alone tells it: {path}");
+        said
     }
 
     /// `/proc/PID/cgroup` of a host with both versions, whose hierarchies are at
@@ -630,7 +664,10 @@ mod tests {
             ),
             (vec![], "none"),
         ] {
-            assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
+            let cgroups = hybrid(&places);
+            assert_eq!(say(of_cgroups(&cgroups, || false)), expected, "{places:?}");
+            let path = cgroup_path(&cgroups).unwrap();
+            assert_eq!(say(of_path(&path)), expected, "the cgroup alone tells it: {path}");
         }
     }
 
@@ -708,6 +745,11 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
+            // Whatever tells the container or the unit goes before.
+            (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
+            (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
+            (b"3:pids:/prod/web\n2:memory:/prod/web\n1:cpu:/x/y/z\n0::/\n", Some("/prod/web")),
+            (b"0::/lxc/web (deleted)\n", Some("/lxc/web")),
             (b"3:pids:/a (deleted)\n", Some("/a (deleted)")),
             (b"2:pids:/\n0::/\n", Some("/")),
             (b"0::/a:b\xff\n", Some("/a:b\u{fffd}")),
@@ -735,8 +777,12 @@ mod tests {
                 let found = of_cgroups(bytes, || false);
                 prop_assert!(found.as_ref().is_none_or(|found| !found.id.is_empty()));
                 let terminated = of_cgroups(bytes, || true);
-                prop_assert!(terminated == found || found.is_some_and(|it| it.runtime == "systemd"));
-                prop_assert!(cgroup_path(bytes).is_none_or(|path| path.len() <= 3 * bytes.len()));
+                prop_assert!(terminated == found || found.as_ref().is_some_and(|it| it.runtime == "systemd"));
+                let path = cgroup_path(bytes);
+                prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
+                // A single controller of version 1 is enough where its path alone is known.
+                let alone = path.and_then(|path| of_path(&path));
+                prop_assert!(found == alone || found.is_none());
             }
         }
     }

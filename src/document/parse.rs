@@ -1,0 +1,151 @@
+//! From a text to values: JSON and YAML, told apart by content, within bounds.
+//! Nothing here knows what the values mean.
+//!
+//! The text is not trusted. Both readers hand over one value after the other
+//! and build no tree, so that what is passed over costs no memory, and what is
+//! kept is in proportion to the text: a value of the wire types takes a few
+//! times the bytes that spell it. What could multiply is refused, or has a limit:
+//! aliases of YAML, collections within collections, the length of an error.
+
+use std::fmt::{self, Write as _};
+
+use serde::de::DeserializeOwned;
+use serde_yaml::Error;
+use serde_yaml::budget::BudgetBreach;
+use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+
+/// Collections within collections; a document has five, and later fields may
+/// have some more. The same as in `serde_json`, which has it built in.
+const MAX_DEPTH: usize = 128;
+
+/// A file holds one document, whatever follows it.
+const SECOND_DOCUMENT: &str = "holds something after the document, or a second one,";
+
+/// Why a text is no document, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The place, `processes[17].namespace`; empty where it is the whole.
+    place: String,
+    problem: String,
+}
+
+impl Invalid {
+    pub(super) fn at(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
+
+    /// The same with something to add.
+    pub(super) fn and(mut self, more: &str) -> Self {
+        self.problem.push_str(more);
+        self
+    }
+
+    /// What a parser says, which may quote all of a file that is no document,
+    /// and repeat the place.
+    fn found(place: &str, error: &dyn fmt::Display) -> Self {
+        const LONG: usize = 120;
+        let said = error.to_string();
+        let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
+        let is_long = |text: &str| text.chars().nth(LONG).is_some();
+        let problem = match said.rsplit_once(", expected ") {
+            _ if !is_long(said) => said.to_owned(),
+            Some((_, expected)) if !is_long(expected) => format!("is not {expected}"),
+            _ => Cut(said).to_string(),
+        };
+        Self { place: Cut(place).to_string(), problem }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place.as_str() {
+            "" | "." | "?" => f.write_str(&self.problem),
+            place => write!(f, "{place}: {}", self.problem),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// A text of a document in a message, of which the first 60 characters say enough.
+pub(super) struct Cut<'a>(pub(super) &'a str);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 60;
+        match self.0.char_indices().nth(SHOWN) {
+            None => f.write_str(self.0),
+            Some((end, _)) => {
+                f.write_str(&self.0[..end])?;
+                f.write_char('…')
+            }
+        }
+    }
+}
+
+/// Takes a text apart, as far as its form goes.
+pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let is_json = text.trim_ascii_start().first() == Some(&b'{');
+    if is_json { parse_json(text) } else { parse_yaml(text) }
+}
+
+fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|error| Invalid::found(&error.path().to_string(), error.inner()))?;
+    json.end().map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Invalid::at("", format!("{SECOND_DOCUMENT} at line {line}, column {column}"))
+    })?;
+    Ok(value)
+}
+
+fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
+    let text = std::str::from_utf8(text).map_err(|error| Invalid::at("", error.to_string()))?;
+    let options = serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            // What they stand for would have to be counted, and pidns writes none.
+            max_anchors: 0,
+            max_aliases: 0,
+            // The size of the text is the limit of all that grows with it alone.
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+        },
+        // Wire types refuse them, and what is passed over needs no list of its keys.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    let mut place = String::new();
+    let read = serde_yaml::with_deserializer_from_str_with_options(text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            place = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| {
+        let problem = match &error {
+            Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
+            // What the library says of these speaks of its own options.
+            Error::Budget { breach, .. } => match breach {
+                BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
+                    "anchors and aliases are not supported"
+                }
+                // In the words of the parser, and of that of JSON.
+                _ => "recursion limit exceeded",
+            },
+            // Any text at all may be YAML.
+            Error::Unexpected { expected: "mapping start", .. } if place == "." => {
+                return Invalid::at("", "is not a document of pidns");
+            }
+            _ => return Invalid::found(&place, &error),
+        };
+        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+        Invalid::at("", format!("{problem} at line {line}, column {column}"))
+    })
+}

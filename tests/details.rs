@@ -1,0 +1,243 @@
+//! What is read of a process beside its place: when it started, and on demand
+//! its command line, its other namespaces and its cgroup; compared with an
+//! independent reading of the kernel.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+
+use common::Need::*;
+use common::*;
+
+/// Field 22 of `/proc/PID/stat`, counted from the end of the name.
+fn start_time(pid: u32) -> u64 {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("it is there");
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    let (_, after) = stat.rsplit_once(')').expect("has a name");
+    after.split_whitespace().nth(19).expect("has 52 fields").parse().expect("a number")
+}
+
+/// The links in `/proc/PID/ns` other than those of PID namespaces.
+fn other_namespaces(pid: u32) -> BTreeMap<String, u64> {
+    let types = ["cgroup", "ipc", "mnt", "net", "time", "user", "uts"];
+    let inode = |kind: &str| {
+        let link = link(format!("/proc/{pid}/ns/{kind}"))?;
+        let inode = link.strip_prefix(kind)?.strip_prefix(":[")?.strip_suffix(']')?.parse();
+        Some((kind.to_owned(), inode.expect("a number")))
+    };
+    types.into_iter().filter_map(inode).collect()
+}
+
+/// A script that does nothing.
+const WAIT: &str = "echo ready; sleep 600 & wait";
+
+/// A process that sleeps.
+fn sleeper() -> Running {
+    let sleeper = Running::spawn(Command::new("sleep").arg("600"));
+    until("it sleeps", || comm(sleeper.pid()) == "sleep");
+    sleeper
+}
+
+#[test]
+fn every_process_has_the_time_that_it_started_at() {
+    // It says that its name is at an end, and goes on like the rest of the line.
+    let script = "printf 'a) R 1 2' > /proc/$$/comm; echo ready; sleep 600 & wait";
+    let mut command = Command::new("bash");
+    let (named, _) = start_command(command.args(["-c", script]));
+    let sleeper = sleeper();
+    let document = Document::of(&[]);
+    for process in &document.processes {
+        assert!(process.start_time.is_some(), "{process:?}");
+        assert_eq!((&process.args, &process.namespaces, &process.cgroup), (&None, &None, &None));
+    }
+    assert_eq!(document.details, [""; 0]);
+    for pid in [named.pid(), sleeper.pid(), std::process::id()] {
+        assert_eq!(document.process(pid).start_time, Some(start_time(pid)), "{pid}");
+    }
+    assert!(document.processes.iter().any(|it| it.comm == "pidns"), "its own is read likewise");
+    // What is quick does without.
+    let document = Document::of(&["--search", "processes"]);
+    assert!(document.processes.iter().all(|process| process.start_time.is_none()));
+    let document = Document::of(&["--search", "children"]);
+    assert_eq!(document.process(sleeper.pid()).start_time, Some(start_time(sleeper.pid())));
+}
+
+#[test]
+fn details_are_those_of_the_process() {
+    needs!(Namespaces);
+    let arguments: [&[u8]; 5] = [b"-c", WAIT.as_bytes(), b"", b"b\xffc", b"new\nline"];
+    let mut command = Command::new("bash");
+    let (shell, _) = start_command(command.args(arguments.map(OsStr::from_bytes)));
+    let mut command = Command::new("unshare");
+    let (inside, _) = start_command(command.args(["-mu", "bash", "-c", WAIT]));
+    let mut zombie = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
+    until("it has ended", || status(zombie.id(), "State")[0] == "Z");
+
+    let document = Document::of(&["--details", "all", "--search", "processes"]);
+    assert_eq!(document.details, ["args", "namespaces", "cgroup"]);
+    assert_eq!(
+        document.process(shell.pid()).args.as_deref().unwrap(),
+        ["bash", "-c", WAIT, "", "b\u{fffd}c", "new\nline"]
+    );
+    let (host, own) = (document.process(shell.pid()), document.process(inside.pid()));
+    for process in [host, own] {
+        assert_eq!(process.namespaces, Some(other_namespaces(process.pid)));
+        let cgroup = process.cgroup.as_deref().unwrap();
+        let cgroups = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap();
+        assert!(cgroups.lines().any(|it| it.splitn(3, ':').nth(2) == Some(cgroup)), "{cgroup}");
+    }
+    let kinds = |it: &Process| it.namespaces.as_ref().unwrap().clone();
+    assert_ne!(kinds(host)["mnt"], kinds(own)["mnt"]);
+    assert_eq!(kinds(host)["user"], kinds(own)["user"]);
+    // It has no memory any more, and of namespaces only the user namespace.
+    let ended = document.process(zombie.id());
+    assert_eq!(ended.args, Some(vec![]));
+    assert_eq!(ended.namespaces, Some(other_namespaces(zombie.id())));
+    assert_eq!(kinds(ended).into_keys().collect::<Vec<_>>(), ["user"]);
+    zombie.wait().unwrap();
+
+    let document = Document::of(&["--details", "cgroup,args"]);
+    assert_eq!(document.details, ["args", "cgroup"]);
+    assert!(document.processes.iter().all(|process| process.namespaces.is_none()));
+    assert!(document.process(shell.pid()).cgroup.is_some());
+}
+
+#[test]
+fn a_command_line_that_is_too_long_is_cut_and_said_to_be() {
+    let long = "x".repeat(20_000);
+    let mut command = Command::new("bash");
+    let (shell, _) = start_command(command.args(["-c", WAIT, &long, &long]));
+    let document = Document::of(&["--details", "args", "--search", "processes"]);
+    let args = document.process(shell.pid()).args.as_ref().unwrap();
+    assert_eq!((args.len(), &args[3]), (5, &long));
+    assert_eq!(args.iter().map(String::len).sum::<usize>() + args.len() - 1, 32 * 1024);
+    let cut = document.diagnostic("args-cut").unwrap();
+    assert!(cut.pids.contains(&shell.pid()));
+    assert!(cut.message.ends_with("cut after 32 KiB"), "{}", cut.message);
+    assert!(!document.complete);
+}
+
+#[test]
+fn what_may_not_be_read_is_null_and_said_to_be() {
+    needs!(Namespaces);
+    let sleeper = sleeper();
+    let arguments = ["-f", "json", "--search", "processes", "--details", "all"];
+    let output = as_nobody(&arguments);
+    let document = Document::read(&stdout(&output));
+    let process = document.process(sleeper.pid());
+    assert_eq!(process.namespaces, None);
+    assert_eq!(process.args.as_deref().unwrap(), ["sleep", "600"]);
+    assert!(process.cgroup.is_some());
+    let said = document.diagnostic("other-namespaces-unreadable").unwrap();
+    assert_eq!(said.errno.as_deref(), Some("EACCES"));
+    assert!(said.pids.contains(&sleeper.pid()) && !document.complete);
+    // It may look at itself.
+    let mut children = document.processes.iter().filter(|it| it.ppid == Some(std::process::id()));
+    let own = children.find(|it| {
+        it.args.as_ref().is_some_and(|args| args.ends_with(&arguments.map(str::to_owned)))
+    });
+    let own = own.expect("pidns is there");
+    assert!(own.namespaces.is_some() && !said.pids.contains(&own.pid));
+}
+
+#[test]
+fn processes_that_come_go_and_execute_leave_nothing_half_read() {
+    // One executes itself again and again, one starts others that end at once.
+    let again = "exec bash -c \"$0\" \"$0\" again";
+    let mut command = Command::new("bash");
+    let executing = Running::spawn(command.args(["-c", again, again, "again"]));
+    let mut command = Command::new("bash");
+    let starting = Running::spawn(command.args(["-c", "while :; do /bin/true; done"]));
+    let since = [executing.pid(), starting.pid()].map(start_time);
+    let arguments = ["bash", "-c", again, again, "again"].map(str::to_owned);
+    for _ in 0..25 {
+        let document = Document::of(&["--details", "all"]);
+        for process in &document.processes {
+            assert!(process.start_time.is_some() && process.args.is_some(), "{process:?}");
+            assert!(process.cgroup.is_some(), "{process:?}");
+        }
+        let (one, other) = (executing.pid(), starting.pid());
+        assert_eq!(document.process(one).args.as_deref(), Some(&arguments[..]));
+        assert_eq!([one, other].map(|pid| document.process(pid).start_time), since.map(Some));
+        assert_eq!(document.process(one).namespaces.as_ref().map(BTreeMap::len), Some(7));
+        for code in ["start-time", "args", "other-namespaces", "cgroup"] {
+            let said = document.diagnostic(&format!("{code}-unreadable"));
+            assert!(said.is_none_or(|it| !it.pids.iter().any(|&pid| pid >= one)), "{said:?}");
+        }
+    }
+}
+
+/// The processes that a selection shows.
+fn shown(arguments: &[&str]) -> Vec<u32> {
+    let document = Document::of(arguments);
+    document.processes.iter().map(|process| process.pid).collect()
+}
+
+#[test]
+fn containers_that_share_a_namespace_are_found_by_their_processes() {
+    const ONE: &str = "feed1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04defeed";
+    const TWO: &str = "f00d1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04def00d";
+    const POD: &str = "fab7b810-9dad-11d1-80b4-00c04fd43fab";
+
+    needs!(HostRoot);
+    let (_pod, pause) = container(&format!("{SLEEP} {SLEEP} echo ready; wait"));
+    let members = children(pause);
+    // In the host's namespace, as with `hostPID`.
+    let outside = sleeper();
+    let path = |id: &str| format!("kubepods/burstable/pod{POD}/{id}");
+    let _pause = Cgroup::of("pause", "lxc/pidns-pause", pause);
+    let _one = Cgroup::of("one", &path(ONE), members[0]);
+    let _two = Cgroup::of("two", &path(TWO), members[1]);
+    let _host = Cgroup::of("host", &format!("docker/{ONE}"), outside.pid());
+
+    // It is read because it is needed, and so the document has it.
+    let document = Document::of(&["--container", &ONE[..10]]);
+    assert_eq!(document.details, ["cgroup"]);
+    assert_eq!(document.process(members[0]).cgroup.as_deref(), Some(&*format!("/{}", path(ONE))));
+    assert_eq!(document.selected[0].by, "container");
+    assert_eq!(document.home(members[0]).member_count, 3);
+    let mut both = [members[0], outside.pid()];
+    both.sort_unstable();
+    assert_eq!(shown(&["--container", &ONE[..10]]), both);
+    assert_eq!(shown(&["--container", &ONE.to_uppercase(), "--depth", "0"]), [outside.pid()]);
+    let mut pod = [members[0], members[1]];
+    pod.sort_unstable();
+    assert_eq!(shown(&["--container", &POD.to_uppercase()[..13]]), pod);
+    assert_eq!(shown(&["--container", TWO]), [members[1]]);
+    let mut whole = [pause, members[0], members[1]];
+    whole.sort_unstable();
+    assert_eq!(shown(&["--container", "pidns-pause"]), whole, "that of the init is all of it");
+
+    // A saved document tells as much as was read.
+    let dir = tempfile::tempdir().unwrap();
+    let saved = |name: &str, arguments: &[&str]| {
+        let path = dir.path().join(name);
+        let all = [&["-q", "-f", "json"], arguments].concat();
+        std::fs::write(&path, stdout(&pidns(&all))).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (with, without) = (saved("with", &["--details", "cgroup"]), saved("without", &[]));
+    assert_eq!(shown(&["-i", &with, "--container", TWO]), [members[1]]);
+    assert_eq!(shown(&["-i", &without, "--container", "pidns-pause"]), whole);
+    let output = pidns(&["-i", &without, "--container", "pidns-pause"]);
+    let warning = "pidns: the document has no cgroups of processes, so only those of inits count\n";
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with(warning), "{output:?}");
+    let output = pidns(&["-q", "-i", &without, "--container", TWO]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}
+
+#[test]
+fn a_holder_has_its_name_where_its_process_is_left_out() {
+    needs!(Namespaces);
+    let shell = unshared("/bin/true;");
+    let json = stdout(&pidns(&["-q", "-f", "json", "--members", "none"]));
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(document["processes"], serde_json::json!([]));
+    let namespaces = document["namespaces"].as_array().unwrap();
+    let mut holders = namespaces.iter().flat_map(|it| it["holders"].as_array().unwrap());
+    let holder = holders.find(|it| it["pid"] == shell.pid()).expect("holds what it unshared");
+    assert_eq!(holder["comm"], "sleep");
+}

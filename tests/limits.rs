@@ -1,0 +1,164 @@
+//! Documents are not trusted: whatever is in one, reading it takes at most 40
+//! bytes of memory for each of its own, and no more time than a true one.
+
+mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::*;
+use nix::sys::resource::{UsageWho, getrusage};
+
+/// Bytes of every document here, as the kernel tells the peak of all children
+/// together: the first that is above the limit is the one that costs too much.
+const SIZE: usize = 128 * 1024;
+
+/// Begins a document in JSON, and in YAML.
+const BEGIN: [&str; 2] = ["{\"schema_version\": \"1.0\", ", "schema_version: \"1.0\"\n"];
+
+/// The largest memory that any child had, in bytes.
+fn peak() -> usize {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is there");
+    usize::try_from(usage.max_rss()).expect("is not negative") * 1024
+}
+
+/// Reads a document, and returns what pidns says of it.
+fn said_of(document: &str) -> String {
+    let mut pidns = Command::new(PIDNS);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("document");
+    std::fs::write(&path, document).unwrap();
+    let output = run(pidns.args(["-f", "json", "-i"]).arg(path));
+    String::from_utf8(output.stderr).expect("is text")
+}
+
+/// A document of [`SIZE`] bytes: a beginning, and then the same over and over.
+fn of(begin: &str, again: &str) -> String {
+    let mut document = begin.to_owned();
+    document.extend(std::iter::repeat_n(again, (SIZE - begin.len()) / again.len()));
+    document
+}
+
+/// Words that differ, as many as fit.
+fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
+    let mut document = begin.to_owned();
+    for index in 0.. {
+        let word = word(index);
+        if document.len() + word.len() > SIZE {
+            break;
+        }
+        document.push_str(&word);
+    }
+    document
+}
+
+/// A document without any fault, as large as is asked for.
+fn sound() -> String {
+    let process = |pid: usize| {
+        format!(
+            "{}{{\"pid\": {pid}, \"ppid\": null, \"namespace\": null, \"nspid\": [], \"comm\": \
+             \"sleep\", \"args\": null, \"state\": \"S\", \"uid\": 0, \"user\": null, \"threads\": 1, \
+             \"start_time\": {pid}, \"kernel_thread\": false, \"namespaces\": null, \"cgroup\": \
+             null, \"evidence\": \"kernel\"}}",
+            if pid == 1 { "" } else { ", " }
+        )
+    };
+    let begin = format!(
+        "{}\"generator\": {{\"name\": \"pidns\", \"version\": \"1\"}}, \"captured_at\": \
+         \"2026-11-25T00:00:00Z\", \"host\": {{\"hostname\": null, \"kernel_release\": null, \
+         \"boot_id\": null}}, \"procfs\": {{\"path\": \"/proc\", \"own\": true, \"namespace\": \
+         null}}, \"searched\": [\"processes\"], \"details\": [], \"selected\": [], \"complete\": \
+         true, \"roots\": [], \"namespaces\": [], \"diagnostics\": [], \"processes\": [",
+        BEGIN[0]
+    );
+    of_words(&begin, |index| process(index + 1)) + "]}"
+}
+
+#[test]
+fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
+    let [json, yaml] = BEGIN;
+    said_of("");
+    let base = peak();
+    let nested = |open: &str, depth: usize| format!("{yaml}x: {}", open.repeat(depth));
+    let documents = [
+        sound(),
+        format!("--- {}", sound()),
+        // Many small things that are kept.
+        of(&format!("{json}\"processes\": [{{\"args\": ["), "\"\","),
+        of(&format!("{yaml}processes: [{{args: ["), "a,"),
+        of(&format!("{json}\"diagnostics\": [{{\"pids\": ["), "1,"),
+        of(&format!("{json}\"roots\": ["), "\"pid:[1]\","),
+        of(&format!("{json}\"selected\": ["), "{\"by\":\"\",\"values\":[]},"),
+        of(&format!("{json}\"namespaces\": [{{\"holders\": ["), "{\"kind\":\"x\"},"),
+        of_words(&format!("{json}\"searched\": ["), |index| format!("\"w{index:x}\",")),
+        of_words(&format!("{json}\"processes\": [{{\"namespaces\": {{"), |index| {
+            format!("\"{index:x}\":1,")
+        }),
+        // One large thing.
+        of(&format!("{json}\"captured_at\": \""), "x"),
+        of(&format!("{yaml}captured_at: \""), "\\u0041"),
+        of(&format!("{yaml}captured_at: |\n"), "  x\n"),
+        of(&format!("{yaml}captured_at: x"), "\n\n x"),
+        of(yaml, "k"),
+        of(&format!("{yaml}? "), "k"),
+        of(&format!("{yaml}complete: "), "1"),
+        // What is passed over.
+        of(&format!("{json}\"x\": ["), "[],"),
+        of(&format!("{json}\"x\": ["), "{\"a\":1},"),
+        of(&format!("{json}\"x\": "), "["),
+        of(&format!("{yaml}x: ["), "a,"),
+        of(&format!("{yaml}x: {{"), ":,"),
+        of(&format!("{yaml}x: ["), "!a b,"),
+        of(&format!("{yaml}x:\n"), "- a\n"),
+        of(&format!("{yaml}x:\n"), "  - - - - a\n"),
+        of(&format!("{yaml}x:\n"), " ?\n"),
+        of_words(&format!("{yaml}x:\n"), |index| format!(" {index:x}: 1\n")),
+        of(yaml, "# a\n"),
+        of(yaml, "\n"),
+        of(yaml, "\r"),
+        // Line breaks of every kind, and what is not one everywhere.
+        of("", "a:\n"),
+        of("", "a:\r"),
+        of("", "a:\u{85}"),
+        of("", "a:\u{2028}"),
+        of("", "x: 1\r"),
+        // Collections in collections, times entries.
+        of(&nested("[", 120), "a,"),
+        of(&nested("[", 5_000), "a,"),
+        of(&nested("- ", 1), "- "),
+        of(&nested("{a: ", 120), "a, b: "),
+        of(&nested("", 0), "["),
+        of_words(&format!("{yaml}x:\n"), |index| format!("{}a:\n", " ".repeat(index + 1))),
+        // Anchors, documents, directives.
+        of(&format!("{yaml}x: &a a\ny:\n"), "- *a\n"),
+        of(&format!("{yaml}x:\n"), "- &a a\n"),
+        of("", "---\n"),
+        of(yaml, "---\nx: 1\n"),
+        of("", "%TAG !a! b\n"),
+    ];
+    for document in documents {
+        let begin: String = document.chars().take(60).collect();
+        let start = Instant::now();
+        let said = said_of(&document);
+        assert!(said.lines().count() <= 1 && said.chars().count() < 400, "{begin}: {said}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{begin}: {:?}", start.elapsed());
+        let cost = peak() - base;
+        assert!(cost <= 40 * SIZE, "{begin}: {} bytes for each", cost / SIZE);
+    }
+}
+
+#[test]
+fn aliases_are_refused_by_name() {
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nschema_version: *b\n";
+    assert!(said_of(bomb).contains("anchors and aliases are not supported at line 1"));
+}
+
+#[test]
+fn a_second_input_is_refused_by_name() {
+    let twice = pidns(&["-i", "a.json", "-i", "b.json"]);
+    assert_eq!(twice.status.code(), Some(2));
+    let expected = "pidns: --input is given more than once: one document is read at a time\n";
+    assert_eq!(String::from_utf8_lossy(&twice.stderr), expected);
+    let translate = pidns(&["translate", "1", "-i", "a.json", "--input=b.json"]);
+    assert_eq!(String::from_utf8_lossy(&translate.stderr), expected);
+}

@@ -1,0 +1,389 @@
+//! Names come back from YAML as they went in, whatever they are, from readers of
+//! versions 1.1 and 1.2: PyYAML, ruamel.yaml, yq, and yaml of node.
+
+mod common;
+
+use std::process::Command;
+
+use common::Need::*;
+use common::*;
+use serde_json::{Value, json};
+
+/// The python3 that Debian's packages are for; another may come first in PATH.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Names that some reader takes for something else, or for the end of something,
+/// where they are written without care.
+const WORDS: &[&str] = &[
+    // Null, booleans, numbers, times and merge keys of 1.1, 1.2 and their readers.
+    "~",
+    "null",
+    "Null",
+    "NULL",
+    "nil",
+    "none",
+    "None",
+    "undefined",
+    "y",
+    "Y",
+    "n",
+    "N",
+    "yes",
+    "Yes",
+    "YES",
+    "no",
+    "No",
+    "NO",
+    "on",
+    "On",
+    "ON",
+    "off",
+    "Off",
+    "OFF",
+    "true",
+    "True",
+    "TRUE",
+    "false",
+    "False",
+    "FALSE",
+    "t",
+    "f",
+    "nan",
+    "NaN",
+    ".nan",
+    ".NaN",
+    ".NAN",
+    "inf",
+    ".inf",
+    "-.inf",
+    "+.inf",
+    ".Inf",
+    "Infinity",
+    "-Infinity",
+    "0x1f",
+    "0X1F",
+    "0b101",
+    "0o17",
+    "017",
+    "0o8",
+    "089",
+    "1_000",
+    "1_000.5",
+    "_1",
+    "1_",
+    "0x_",
+    "0b_",
+    "1e3",
+    "1E3",
+    "1e+3",
+    "1.e3",
+    ".5e1",
+    "1e",
+    "e1",
+    "+1",
+    "-1",
+    "+.5",
+    "1,000",
+    "0.1.0",
+    "6.18.44",
+    "12:30:45",
+    "1:00",
+    "190:20:30.15",
+    "0:0",
+    "-1:30",
+    "2026-11-25",
+    "2026-1-5",
+    "2026-11-23T14:28:00.123456Z",
+    "2001-12-14t21:59:43.10-05:00",
+    "2001-12-14 21:59:43.10 -5",
+    "2026-13-45",
+    "<<",
+    "=",
+    "!",
+    // Marks of the syntax.
+    "!!x",
+    "!x",
+    "!!binary aGk=",
+    "&a",
+    "*a",
+    "%",
+    "%YAML 1.2",
+    "%TAG ! b",
+    "@",
+    "@a",
+    "`",
+    "`a",
+    "-",
+    "--",
+    "---",
+    "--- a",
+    "-a",
+    "- a",
+    "- y: [no",
+    "...",
+    "... a",
+    "?",
+    "? a",
+    ":",
+    ": a",
+    "a:",
+    "a: b",
+    ":a",
+    "a:b",
+    "pid:[4026531836]",
+    "#",
+    "# a",
+    "a #b",
+    "a#b",
+    "|",
+    "|-",
+    ">",
+    ">+",
+    "[",
+    "]",
+    "[]",
+    "[a]",
+    "{",
+    "}",
+    "{}",
+    "{a: b}",
+    "{a|b}",
+    ",",
+    ",a",
+    "a,b",
+    "'",
+    "''",
+    "'a'",
+    "\"",
+    "\"\"",
+    "\"a\"",
+    "it's",
+    "\\",
+    "\\n",
+    "\\x41",
+    "\\u0041",
+    "\\",
+    "a\\",
+    "${HOME}",
+    "$HOME",
+    "{{ a }}",
+    "<b>&amp;",
+    "",
+    // Blanks and line breaks of any version.
+    " ",
+    "  ",
+    " a",
+    "a ",
+    " a ",
+    "\t",
+    "\ta",
+    "a\t",
+    "a\tb",
+    "\n",
+    "a\nb",
+    "\na",
+    "a\n",
+    "a\n\n",
+    "\r",
+    "a\rb",
+    "a\r\nb",
+    "\u{85}",
+    "a\u{85}b",
+    "\u{2028}",
+    "a\u{2028}b",
+    "\u{2029}",
+    "a\u{2029}b",
+    "\u{b}",
+    "\u{c}",
+    "\u{a0}",
+    "\u{a0}a",
+    "\u{3000}",
+    "a\n b",
+    "a\n\n\n b",
+    "\n---\n",
+    "a\n...\n",
+    // What no text, or no terminal, should see as it is.
+    "\u{1}",
+    "\u{7}",
+    "\u{8}",
+    "\u{1b}[31mred",
+    "\u{1f}",
+    "\u{7f}",
+    "\u{80}",
+    "\u{9b}31m",
+    "\u{9f}",
+    "\u{ad}",
+    "\u{200b}",
+    "\u{200d}",
+    "\u{200f}",
+    "\u{202e}abc",
+    "\u{2066}a",
+    "\u{feff}",
+    "\u{feff}a",
+    "a\u{feff}",
+    "\u{fffd}",
+    "\u{fffd}\u{fffd}",
+    "\u{fffe}",
+    "\u{ffff}",
+    "\u{d7ff}",
+    "\u{e000}",
+    "é",
+    "e\u{301}",
+    "日本",
+    "\u{1f600}",
+    "a\u{1f600}b",
+    "\u{1f468}\u{200d}\u{1f469}",
+    "\u{10000}",
+    "\u{1fffe}",
+    "\u{e0041}",
+    "\u{10ffff}",
+    // Long, so that a writer might fold it.
+    "a very long name of a mount point with blanks, longer than any line that a writer of YAML takes \
+     for right, and  with  two  blanks",
+];
+
+/// Every text of at most three of these.
+const LETTERS: &str = "017.:-+_ex~ =<";
+
+/// Every text of at most three of the letters.
+fn short() -> Vec<String> {
+    let mut all = Vec::new();
+    let mut longest = vec![String::new()];
+    for _ in 0..3 {
+        longest = longest
+            .iter()
+            .flat_map(|text| LETTERS.chars().map(move |letter| format!("{text}{letter}")))
+            .collect();
+        all.extend(longest.iter().cloned());
+    }
+    all
+}
+
+/// A document with the words as names of processes and in every other place that
+/// has a text which others choose, keys among them; and with all short texts as
+/// arguments, where they cost readers least.
+fn document() -> Value {
+    let process = |(index, &name): (usize, &&str)| {
+        json!({
+            "pid": index + 1, "ppid": null, "namespace": null, "nspid": [], "comm": name,
+            "args": null, "state": "S", "uid": 0, "user": null, "threads": 1, "start_time": null,
+            "kernel_thread": false, "namespaces": null, "cgroup": name, "evidence": "kernel",
+        })
+    };
+    let mut processes: Vec<Value> = WORDS.iter().enumerate().map(process).collect();
+    let keys = WORDS.iter().map(|&word| (word.to_owned(), json!(7)));
+    processes[0]["namespaces"] = keys.collect::<serde_json::Map<_, _>>().into();
+    processes[0]["args"] = short().into();
+    processes[0]["user"] = json!("no");
+    json!({
+        "schema_version": "1.0",
+        "generator": {"name": "pidns", "version": "1.0"},
+        "captured_at": "2026-11-23T14:28:00Z",
+        "host": {"hostname": "1e3", "kernel_release": "6.18", "boot_id": null},
+        "procfs": {"path": "<<", "own": true, "namespace": null},
+        "searched": ["processes"],
+        "details": ["args", "namespaces", "cgroup"],
+        "selected": [{"by": "comm", "values": WORDS}],
+        "complete": true,
+        "roots": [],
+        "namespaces": [],
+        "processes": processes,
+        "diagnostics": [],
+    })
+}
+
+/// The document of every hostile name, as pidns writes it in a format.
+fn written(format: &str) -> (Value, String) {
+    let document = document();
+    let replay = &mut Command::new(PIDNS);
+    (
+        document.clone(),
+        pipe(replay.args(["-i", "-", "-f", format]), document.to_string().as_bytes()),
+    )
+}
+
+/// Asserts that a program which reads YAML and prints JSON reads every text as
+/// it is, and that all else is what it was, too.
+fn reads_the_same(reader: &mut Command) {
+    let (document, yaml) = written("yaml");
+    let read = pipe(reader, yaml.as_bytes());
+    let read: Value = serde_json::from_str(&read).expect("is JSON");
+    if read != document {
+        let both = document["processes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(read["processes"].as_array().unwrap());
+        let other: Vec<_> = both.filter(|(one, other)| one != other).take(5).collect();
+        panic!("{other:#?} of {:#}", read["generator"]);
+    }
+}
+
+#[test]
+fn the_document_reads_back_into_pidns_from_both_formats() {
+    let (document, yaml) = written("yaml");
+    for text in [yaml, written("json").1] {
+        let json = pipe(Command::new(PIDNS).args(["-i", "-", "-f", "json"]), text.as_bytes());
+        assert!(serde_json::from_str::<Value>(&json).unwrap() == document);
+    }
+}
+
+#[test]
+fn a_terminal_gets_nothing_to_obey_and_every_line_is_of_the_document() {
+    let (_, yaml) = written("yaml");
+    let harmful =
+        |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{feff}".contains(c));
+    assert_eq!(yaml.chars().find(|&c| harmful(c)), None);
+    assert!(yaml.starts_with("schema_version: \"1.0\"\n"), "{yaml:.100}");
+    assert!(yaml.contains("\ncaptured_at: \"2026-11-23T14:28:00Z\"\n"), "{yaml:.300}");
+}
+
+#[test]
+fn pyyaml_reads_every_name_as_it_is() {
+    needs!(Program("python3"));
+    let script = "import json, sys, yaml\njson.dump(yaml.safe_load(sys.stdin.buffer), sys.stdout)";
+    reads_the_same(Command::new(PYTHON).args(["-c", script]));
+}
+
+#[test]
+fn pyyaml_over_libyaml_reads_every_name_as_it_is() {
+    needs!(Program("python3"));
+    let script = "import json, sys, yaml\n\
+        json.dump(yaml.load(sys.stdin.buffer, yaml.CSafeLoader), sys.stdout)";
+    reads_the_same(Command::new(PYTHON).args(["-c", script]));
+}
+
+#[test]
+fn ruamel_reads_every_name_as_it_is() {
+    needs!(Program("python3"));
+    for version in ["1, 1", "1, 2"] {
+        let script = format!(
+            "import json, sys, ruamel.yaml\n\
+             yaml = ruamel.yaml.YAML(typ='safe', pure=True)\n\
+             yaml.version = ({version})\n\
+             json.dump(yaml.load(sys.stdin.buffer), sys.stdout)"
+        );
+        reads_the_same(Command::new(PYTHON).args(["-c", &script]));
+    }
+}
+
+#[test]
+fn yaml_of_node_reads_every_name_as_it_is() {
+    needs!(Program("node"));
+    for version in ["1.1", "1.2"] {
+        let script = format!(
+            "const text = require('fs').readFileSync(0, 'utf8');\n\
+             const options = {{version: '{version}', merge: true, strict: true}};\n\
+             process.stdout.write(JSON.stringify(require('yaml').parse(text, options)));"
+        );
+        // Where Debian keeps the packages of node, whoever built the program.
+        let node = &mut Command::new("node");
+        reads_the_same(node.env("NODE_PATH", "/usr/share/nodejs").args(["-e", &script]));
+    }
+}
+
+#[test]
+fn yq_reads_every_name_as_it_is() {
+    needs!(Program("yq"));
+    reads_the_same(Command::new("yq").arg("."));
+}
