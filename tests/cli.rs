@@ -225,6 +225,7 @@ fn the_manual_page_is_one_and_names_every_option() {
         "COMMANDS",
         "EXIT STATUS",
         "EXAMPLES",
+        "LIMITS",
         "SECURITY",
         "SEE ALSO",
     ] {

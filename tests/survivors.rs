@@ -354,6 +354,8 @@ fn an_init_that_is_a_zombie_is_told_apart() {
     until("an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
     let init = children(unshare)[0];
     kill(unshare, Signal::STOP);
+    // A signal takes effect a moment later; until then it would reap.
+    until("unshare is stopped", || status(unshare, "State")[0] == "T");
     kill(init, Signal::KILL);
     until("a zombie", || status(init, "State")[0] == "Z");
     let document = Document::of(&[]);

@@ -205,6 +205,20 @@ pub(super) const SECURITY: &[&str] = &[
      opened or looked up. Documents may hold secrets, such as arguments of processes.",
 ];
 
+/// What the manual page says of namespaces that no reading of /proc finds, a
+/// paragraph each.
+pub(super) const LIMITS: &[&str] = &[
+    "\"complete\" speaks of the places that can be searched. A namespace without processes can \
+     also be kept by what /proc shows nowhere: a descriptor in flight over a UNIX socket; a pidfd \
+     of its terminated init; an open directory of /proc that belonged to a dead member; a socket \
+     whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
+     elsewhere or with a file of it open; fsopen(2), files registered with io_uring, perf events, \
+     FUSE mounts and System V shared memory. Such a namespace is not shown.",
+    "Before Linux 6.12, inside a PID namespace or without CAP_SYS_ADMIN, mounts are seen through \
+     the processes that are in a mount namespace: what lies below a mount that covers their root \
+     directory may then be missed.",
+];
+
 /// What stands below the options.
 pub(super) fn after_help() -> String {
     let mut help = "Examples:\n".to_owned();

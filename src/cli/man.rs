@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::CommandFactory as _;
 
 use super::Cli;
-use super::help::{EXAMPLES, EXIT_STATUS, READING, SECURITY};
+use super::help::{EXAMPLES, EXIT_STATUS, LIMITS, READING, SECURITY};
 
 /// Writes the manual page, in roff.
 ///
@@ -53,9 +53,11 @@ pub fn man(page: &mut dyn Write) -> io::Result<()> {
     for (what, command) in EXAMPLES {
         more.control("TP", []).text([roman(*what)]).text([bold(*command)]);
     }
-    more.control("SH", ["SECURITY"]);
-    for paragraph in SECURITY {
-        more.control("PP", []).text([roman(*paragraph)]);
+    for (heading, paragraphs) in [("LIMITS", LIMITS), ("SECURITY", SECURITY)] {
+        more.control("SH", [heading]);
+        for paragraph in paragraphs {
+            more.control("PP", []).text([roman(*paragraph)]);
+        }
     }
     more.control("SH", ["SEE ALSO"]);
     more.text([roman(

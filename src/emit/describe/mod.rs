@@ -247,7 +247,7 @@ impl<'a> Describe<'a> {
                     line.plain("", format_args!("{pids} {}", Comm(&process.comm)));
                 }
                 self.notice(row, line);
-                Self::details(process, line);
+                self.details(process, line);
             }
             Row::KernelThreads(threads) => {
                 line.plain("", format_args!("{} kernel threads", Count(threads.len())));
@@ -327,14 +327,17 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// What `--details` asked for.
-    fn details(process: &Process, line: &mut Line) {
+    /// What `--details` asked for. Cgroups that were read to find those of a
+    /// container (`--container`) are not meant to be shown.
+    fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
         for (name, inode) in details.namespaces.iter().flatten() {
             line.plain(", ", format_args!("{name}:[{inode}]"));
         }
-        if let Some(cgroup) = &details.cgroup {
+        let selected = &self.graph.snapshot().selected;
+        let is_by_container = selected.iter().any(|criterion| criterion.by == "container");
+        if let Some(cgroup) = details.cgroup.as_ref().filter(|_| !is_by_container) {
             line.plain(", ", format_args!("cgroup {cgroup}"));
         }
     }
