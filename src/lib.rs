@@ -54,6 +54,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),
+        Some(Command::Check(arguments)) => commands::check(arguments),
+        Some(Command::Diff(arguments)) => commands::diff(arguments),
         Some(Command::Run(arguments)) => commands::run(arguments),
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(&shell.completions()),

@@ -210,6 +210,10 @@ fn the_manual_page_is_one_and_names_every_option() {
         "pidns translate",
         "--from",
         "--to",
+        "pidns check",
+        "--policy",
+        "pidns diff",
+        "--kernel-threads",
     ] {
         assert!(text.contains(option), "{option} in {text}");
     }

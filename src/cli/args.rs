@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::emit::{Format, ReportFormat, Style, TranslationFormat};
+use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{
     Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
 };
-use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Selection, User};
+use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
 
 /// A PID to translate.
 #[derive(Debug, Args)]
@@ -89,6 +89,88 @@ impl Run {
     }
 }
 
+/// Two views to compare.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The first: a saved document, JSON or YAML; - is standard input
+    #[arg(value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
+    pub before: PathBuf,
+    /// The second, likewise; the live kernel where it is left out
+    #[arg(value_name = "AFTER", value_hint = clap::ValueHint::FilePath)]
+    pub after: Option<PathBuf>,
+    /// Also compare threads of the kernel
+    #[arg(long)]
+    pub kernel_threads: bool,
+    /// The procfs to read where AFTER is the live kernel
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath,
+        conflicts_with = "after")]
+    procfs: PathBuf,
+    /// What to compare.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output<DiffFormat>,
+}
+
+impl Diff {
+    /// Where the second is read from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { procfs: self.procfs.clone(), file: self.after.clone() }
+    }
+}
+
+/// A host to check, and what must not be.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Compare with this saved document: what was not there before is a leftover
+    #[arg(long, value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
+    pub since: Option<PathBuf>,
+    /// Fail if there is such a thing. RULE is a code, or CODE:KEY=VALUE for a part of it:
+    /// comm=GLOB, ns=NS, container=PREFIX, user=NAME
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    deny: Vec<Rule>,
+    /// Say that there is, and do not fail
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    warn: Vec<Rule>,
+    /// Pass over it
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    allow: Vec<Rule>,
+    /// Read rules from this file (YAML); those of the options go before them
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Look again until nothing is denied, or this time is over
+    #[arg(long, value_name = "SECONDS", default_value = "0", conflicts_with = "file")]
+    wait: Seconds,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
+    /// What to check.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How to show it.
+    #[command(flatten)]
+    pub output: Output<CheckFormat>,
+}
+
+impl Check {
+    /// The rules of the options.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(Verdict, Rule)> {
+        [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]
+            .into_iter()
+            .flat_map(|(verdict, rules)| rules.iter().map(move |rule| (verdict, rule.clone())))
+            .collect()
+    }
+
+    /// How long to look again.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.wait.0
+    }
+}
+
 /// A time in seconds, with or without a fraction.
 #[derive(Clone, Copy, Debug)]
 struct Seconds(Duration);
@@ -109,6 +191,12 @@ pub enum Schema {
     Document,
     /// What translate -f json writes
     Translation,
+    /// What diff -f json writes
+    Diff,
+    /// What check -f json writes
+    Check,
+    /// What check --policy reads
+    Policy,
 }
 
 /// A namespace as a user names it.
@@ -200,12 +288,28 @@ impl Input {
 
 /// What to show; all of it must hold.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Selection")]
 pub struct Select {
     /// Only the branches that hold these processes: they, their namespaces and the
     /// ancestors of those
     #[arg(value_name = "PID", help_heading = None)]
     pids: Vec<Pid>,
+    /// By what they are.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+impl Select {
+    /// What to show, with the root that was found for `--root`.
+    #[must_use]
+    pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
+        Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
+    }
+}
+
+/// What to show or compare, by what it is; all of it must hold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Filter {
     /// Only this namespace and what is below it. NS is an inode, pid:[INODE],
     /// pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     #[arg(short, long, value_name = "NS")]
@@ -232,12 +336,12 @@ pub struct Select {
     state: Option<NamespaceState>,
 }
 
-impl Select {
-    /// What to show, with the root that was found for `--root`.
+impl Filter {
+    /// What is selected, with the root that was found for `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
-            pids: self.pids.iter().copied().collect(),
+            pids: BTreeSet::new(),
             root,
             depth: self.depth,
             members: self.members,
@@ -252,10 +356,11 @@ impl Select {
 /// How to show it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct Output {
+pub struct Output<F: Formats = Format> {
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    #[arg(short, long, value_name = "FORMAT", default_value = "text",
+        value_parser = EnumValueParser::<F>::new())]
+    pub format: F,
     /// Indent JSON even when it does not go to a terminal
     #[arg(long)]
     pretty: bool,
@@ -276,7 +381,12 @@ pub struct Output {
     pub quiet: bool,
 }
 
-impl Output {
+/// A list of formats, with one called text.
+pub trait Formats: ValueEnum + Send + Sync + 'static {}
+
+impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
+
+impl<F: Formats> Output<F> {
     /// How it looks, on a terminal or elsewhere, with or without colours there.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
@@ -340,6 +450,8 @@ mod tests {
     fn every_list_of_values_is_kept_in_one_place() {
         is_one_list(&Format::ALL, |_| None);
         is_one_list(&TranslationFormat::ALL, |_| None);
+        is_one_list(&DiffFormat::ALL, |_| None);
+        is_one_list(&CheckFormat::ALL, |_| None);
         is_one_list(&Members::ALL, |it| Some(it.name()));
         is_one_list(&NamespaceState::ALL, |it| Some(it.name()));
         is_one_list(&SearchScope::ALL, |it| Some(it.name()));

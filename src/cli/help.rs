@@ -3,6 +3,8 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 
+use crate::query::CheckCode;
+
 pub(super) const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -27,6 +29,55 @@ as for kill \"$(pidns translate 7 --from @4242)\".
 Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
 that there is no such process, or that it is not visible there.";
+
+/// What `pidns check` does, with all of its codes.
+pub(super) fn check_about() -> String {
+    let mut about = "\
+Say what is wrong on this host, or in a saved document: who, and what to do about \
+it. What is denied makes the exit status 1; what is warned of is only said. What \
+may be over in a moment (zombies, uninterruptible sleep) counts where it is there \
+at a second look. With --since what was not there before is left over.
+
+Rules: one about somebody (zombie:comm=cron) goes before one that is not, an \
+option before --policy, then allow before warn before deny. The codes, with what \
+is made of them where no rule holds:
+"
+    .to_owned();
+    for code in CheckCode::ALL {
+        let (name, verdict) = (code.name(), code.default_verdict().name());
+        about.extend(["\n  ", name, " (", verdict, "): ", code.meaning()]);
+    }
+    about
+}
+
+pub(super) const CHECK_EXIT_STATUS: &str = "\
+Exit status:
+  0  nothing is denied
+  1  something is, or nothing is selected
+  2  trouble: wrong arguments, invalid input, /proc unusable, output not written
+  3  with --strict: nothing is denied, but the view is incomplete
+";
+
+pub(super) const DIFF: &str = "\
+Say which processes and PID namespaces came, went or changed between two views: \
+two saved documents, or one and the live kernel, which is then read as the \
+document was (the same places searched, the same details).
+
+A process is the same if its boot, PID and start time are; a namespace, if the \
+kernel's number for it is (Linux 6.18) or its inode and its init are. Where a \
+document does not have these, less has to do, and one line on standard error \
+says so. Of another boot or host everything is new. A process changes with its \
+parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
+runs or sleeps is no change. Threads of the kernel are left out unless asked \
+for, and so is the process of pidns that took a view.";
+
+pub(super) const DIFF_EXIT_STATUS: &str = "\
+Exit status:
+  0  no difference
+  1  there is one, or nothing in both is selected
+  2  trouble: wrong arguments, invalid input, /proc unusable, output not written
+  3  with --strict: no difference, but one of the views is incomplete
+";
 
 pub(super) const RUN_USAGE: &str = "pidns run [OPTIONS] [--] <CMD> [ARG]...";
 
@@ -71,6 +122,14 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     (
         "what does this job leave behind? Fail if it is a process; end what it is",
         "pidns run --deny leftover-process --kill -- make test",
+    ),
+    (
+        "is anything left of a job? Give it five seconds to end",
+        "pidns check --since before.json --wait 5",
+    ),
+    (
+        "what has changed meanwhile?",
+        "pidns -f json > before.json; make test; pidns diff before.json",
     ),
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
@@ -121,7 +180,10 @@ pub(super) const READING: &[(&str, &str)] = &[
 /// Exit statuses, with what they mean.
 pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
     ("0", "done; also where the view is incomplete"),
-    ("1", "a plain no: no such process or namespace"),
+    (
+        "1",
+        "a plain no: no such process or namespace, diff found a difference, or check something denied",
+    ),
     ("2", "trouble: wrong arguments, invalid input, /proc unusable, output not written"),
     ("3", "with --strict: the view is incomplete"),
 ];

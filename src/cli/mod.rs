@@ -17,9 +17,15 @@ use std::path::PathBuf;
 use clap::{ArgMatches, ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
-use help::{ABOUT, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE, STYLES, TRANSLATE, after_help};
+use help::{
+    ABOUT, CHECK_EXIT_STATUS, DIFF, DIFF_EXIT_STATUS, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE,
+    STYLES, TRANSLATE, after_help, check_about,
+};
 
-pub use args::{Color, Input, NamespaceArg, Origin, Output, Run, Schema, Select, Translate};
+pub use args::{
+    Check, Color, Diff, Filter, Formats, Input, NamespaceArg, Origin, Output, Run, Schema, Select,
+    Translate,
+};
 pub use completions::Shell;
 pub use man::man;
 
@@ -57,13 +63,19 @@ pub enum Command {
     /// Print a process's PID in another PID namespace
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
+    /// Say what is wrong on this host, and fail if it must not be
+    #[command(long_about = check_about(), after_help = CHECK_EXIT_STATUS, args_override_self = true)]
+    Check(Check),
+    /// Say what came, went and changed between two views
+    #[command(long_about = DIFF, after_help = DIFF_EXIT_STATUS, args_override_self = true)]
+    Diff(Diff),
     /// Run a command and say what it leaves behind
     #[command(long_about = RUN, after_help = RUN_EXIT_STATUS, override_usage = RUN_USAGE,
         args_override_self = true)]
     Run(Run),
     /// Print the JSON Schema of what json (and yaml) hold
     Schema {
-        /// Of the document, or of what translate prints
+        /// Of the document, or of what another command prints
         #[arg(default_value = "document")]
         of: Schema,
     },

@@ -2,6 +2,8 @@
 //! is shown. What they share is here: loading a snapshot, live or saved, and
 //! opening a namespace that the user named.
 
+mod check;
+mod diff;
 mod run;
 mod schema;
 mod show;
@@ -19,6 +21,8 @@ use crate::error::Error;
 use crate::model::{Detail, SearchScope, Snapshot};
 use crate::output;
 
+pub use check::check;
+pub use diff::diff;
 pub use run::run;
 pub use schema::schema;
 pub use show::show;

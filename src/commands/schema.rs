@@ -14,6 +14,9 @@ pub fn schema(of: Schema) -> Result<Exit, Error> {
     let text = match of {
         Schema::Document => document::SCHEMA,
         Schema::Translation => document::TRANSLATION_SCHEMA,
+        Schema::Check => document::CHECK_SCHEMA,
+        Schema::Policy => document::POLICY_SCHEMA,
+        Schema::Diff => document::DIFF_SCHEMA,
     };
     output::print(text.as_bytes())
 }

@@ -16,13 +16,14 @@ use crate::query::{self, Coverage};
 /// There is no snapshot, nothing in it that was asked for, or the output could
 /// not be written.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
-    let root = handle(cli.select.root.as_ref(), &cli.input.origin)?;
+    let root = handle(cli.select.filter.root.as_ref(), &cli.input.origin)?;
     let mut details = cli.input.details();
     // Which container a process is in is told by its cgroup.
-    details.extend(cli.select.container.as_ref().map(|_| Detail::Cgroup));
+    details.extend(cli.select.filter.container.as_ref().map(|_| Detail::Cgroup));
     let snapshot = load(&cli.input.origin, cli.input.search(), details, cli.output.quiet)?;
     let coverage = Coverage::of(&snapshot);
-    let only_inits = cli.select.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
+    let only_inits =
+        cli.select.filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =

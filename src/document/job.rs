@@ -74,10 +74,7 @@ impl<'a> From<&'a query::JobReport> for JobReport<'a> {
         };
         Self {
             schema_version: JOB_VERSION,
-            generator: Generator {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            },
+            generator: Generator::this(),
             command: &report.command,
             status: report.ended.status(),
             signal: match report.ended {

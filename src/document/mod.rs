@@ -5,6 +5,8 @@
 //! fields are added, never renamed, retyped or removed. Every field is always
 //! there, null where unknown.
 
+mod check;
+mod diff;
 mod job;
 mod objects;
 mod parse;
@@ -16,10 +18,12 @@ mod wire;
 mod words;
 mod write;
 
+pub use check::{MAX_POLICY_SIZE, check, policy};
+pub use diff::diff;
 pub use job::JobReport;
 pub use parse::Invalid;
 pub use read::{MAX_SIZE, read};
-pub use schema::{SCHEMA, TRANSLATION_SCHEMA};
+pub use schema::{CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
 pub use wire::Translation;
 pub use words::PassedOver;
 pub use write::document;

@@ -7,6 +7,15 @@ pub const SCHEMA: &str = include_str!("../../schemas/pidns-1.schema.json");
 /// The published schema of a translation (JSON Schema 2020-12).
 pub const TRANSLATION_SCHEMA: &str = include_str!("../../schemas/pidns-translation-1.schema.json");
 
+/// The published schema of a check (JSON Schema 2020-12).
+pub const CHECK_SCHEMA: &str = include_str!("../../schemas/pidns-check-1.schema.json");
+
+/// The published schema of a policy (JSON Schema 2020-12).
+pub const POLICY_SCHEMA: &str = include_str!("../../schemas/pidns-policy-1.schema.json");
+
+/// The published schema of a comparison (JSON Schema 2020-12).
+pub const DIFF_SCHEMA: &str = include_str!("../../schemas/pidns-diff-1.schema.json");
+
 #[cfg(test)]
 mod generate;
 #[cfg(test)]

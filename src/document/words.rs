@@ -55,6 +55,8 @@ macro_rules! vocabulary {
     };
 }
 
+pub(super) use vocabulary;
+
 vocabulary!(model::SearchScope, "search_scope", ["search scope", "search scopes"], {
     Processes: "processes", "Every process's own namespace.";
     Children: "children", "Every process's `pid_for_children`.";

@@ -33,16 +33,8 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         schema_version: SCHEMA_VERSION.to_owned(),
         generator: Generator { name, version },
         captured_at: Timestamp(snapshot.captured_at.clone()),
-        host: Host {
-            hostname: snapshot.host.hostname.clone(),
-            kernel_release: snapshot.host.kernel_release.clone(),
-            boot_id: snapshot.host.boot_id.clone().and_then(|id| BootId::try_from(id).ok()),
-        },
-        procfs: Procfs {
-            path: snapshot.procfs.path.clone(),
-            own: snapshot.procfs.own,
-            namespace: snapshot.procfs.namespace.map(Id),
-        },
+        host: Host::from(&snapshot.host),
+        procfs: Procfs::from(&snapshot.procfs),
         searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
         details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
         selected: snapshot.selected.iter().map(Criterion::from).collect(),
@@ -66,34 +58,64 @@ impl Iterator for WithGraph<'_> {
 
     fn next(&mut self) -> Option<Namespace> {
         let (namespace, level) = self.tree.next()?;
-        let members: Vec<_> =
-            self.graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
-        Some(Namespace {
-            id: Id(namespace.id),
-            inode: namespace.id.inode().map(Inode),
-            device: namespace.device,
-            ns_id: namespace.ns_id,
-            level,
-            parent: self.graph.parent(namespace).map(|parent| Id(parent.id)),
-            children: self.graph.children(namespace).iter().map(|child| Id(child.id)).collect(),
-            state: namespace.state.into(),
-            init: namespace.init.map(Pid),
-            member_count: namespace.member_count.or(Some(members.len())),
-            members,
-            owner: namespace.owner.as_ref().map(|owner| Owner {
-                user_namespace: Inode(owner.user_namespace),
-                uid: owner.uid,
-                user: owner.user.clone(),
-            }),
-            holders: namespace.holders.iter().map(Holder::from).collect(),
-            blocked_by: namespace.blocked_by.iter().map(Blocker::from).collect(),
-            container: namespace.container.as_ref().map(|container| Container {
-                runtime: container.runtime.clone(),
-                id: container.id.clone(),
-                pod: container.pod.clone(),
-            }),
-            evidence: namespace.evidence.into(),
-        })
+        Some(self::namespace(self.graph, namespace, level))
+    }
+}
+
+/// A namespace, with what only the graph knows of it.
+pub(super) fn namespace(graph: &PidGraph, namespace: &model::Namespace, level: usize) -> Namespace {
+    let members: Vec<_> = graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
+    Namespace {
+        id: Id(namespace.id),
+        inode: namespace.id.inode().map(Inode),
+        device: namespace.device,
+        ns_id: namespace.ns_id,
+        level,
+        parent: graph.parent(namespace).map(|parent| Id(parent.id)),
+        children: graph.children(namespace).iter().map(|child| Id(child.id)).collect(),
+        state: namespace.state.into(),
+        init: namespace.init.map(Pid),
+        member_count: namespace.member_count.or(Some(members.len())),
+        members,
+        owner: namespace.owner.as_ref().map(|owner| Owner {
+            user_namespace: Inode(owner.user_namespace),
+            uid: owner.uid,
+            user: owner.user.clone(),
+        }),
+        holders: namespace.holders.iter().map(Holder::from).collect(),
+        blocked_by: namespace.blocked_by.iter().map(Blocker::from).collect(),
+        container: namespace.container.as_ref().map(|container| Container {
+            runtime: container.runtime.clone(),
+            id: container.id.clone(),
+            pod: container.pod.clone(),
+        }),
+        evidence: namespace.evidence.into(),
+    }
+}
+
+impl Generator {
+    /// This program.
+    pub(super) fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl From<&model::Host> for Host {
+    fn from(host: &model::Host) -> Self {
+        Self {
+            hostname: host.hostname.clone(),
+            kernel_release: host.kernel_release.clone(),
+            boot_id: host.boot_id.clone().and_then(|id| BootId::try_from(id).ok()),
+        }
+    }
+}
+
+impl From<&model::Procfs> for Procfs {
+    fn from(procfs: &model::Procfs) -> Self {
+        Self { path: procfs.path.clone(), own: procfs.own, namespace: procfs.namespace.map(Id) }
     }
 }
 

@@ -3,23 +3,17 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
 
-use super::describe::{Pids, Symbols, kept_by};
+use super::describe::{Pids, Symbols};
 use super::json::Json;
+use super::subject::{age_text, command, namespace_text, pids};
 use super::{Sanitized, Style};
 use crate::document;
-use crate::model::{Ended, Holder, Killed, Namespace, NamespaceState, Pid, Process};
+use crate::model::{Ended, Killed, Namespace, NamespaceState, Process};
 use crate::query::{JobReport, LeftoverCode, Leftovers, Subject};
 
 /// More siblings than this that say the same share a line.
 const FOLD: usize = 3;
-
-/// PIDs named one by one on a line; the rest are counted.
-const PIDS: usize = 10;
-
-/// Characters of a command line; the rest is left out.
-const COMMAND: usize = 60;
 
 /// The formats of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -62,7 +56,7 @@ fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()>
     tree.processes(&leftovers.roots(), "", !namespaces.is_empty());
     for (index, namespace) in namespaces.iter().enumerate() {
         let branch = if index + 1 == namespaces.len() { last } else { inner };
-        tree.lines.push((branch.to_owned(), namespace_text(leftovers, namespace)));
+        tree.lines.push((branch.to_owned(), namespace_text(&leftovers.graph, namespace)));
     }
     if leftovers.unseen {
         tree.lines.push((
@@ -268,61 +262,5 @@ impl Row<'_> {
             .into_iter()
             .map(|process| Self { said: said.clone(), is_leaf, processes: vec![process] })
             .collect()
-    }
-}
-
-/// A namespace whose init is not in the tree.
-fn namespace_text(leftovers: &Leftovers, namespace: &Namespace) -> String {
-    let state = match namespace.state {
-        NamespaceState::Live => "live",
-        NamespaceState::Dead => "DEAD: its init has exited",
-        NamespaceState::Nascent => "nascent: no first process yet",
-        NamespaceState::Unknown => "state unknown",
-    };
-    let mut text = format!("{}  {state}", namespace.id);
-    for holder in kept_by(&leftovers.graph, namespace) {
-        let _ = write!(text, "; {holder}");
-    }
-    for holder in &namespace.holders {
-        if let Holder::Mount { path, .. } = holder {
-            let _ = write!(text, "; umount {path}");
-        }
-    }
-    text
-}
-
-/// The command line, or the name where there is none, as of zombies.
-fn command(process: &Process, ascii: bool) -> String {
-    let args = process.details.as_ref().and_then(|details| details.args.as_ref());
-    let Some(args) = args.filter(|args| !args.is_empty()) else {
-        return process.comm.to_string();
-    };
-    let text = args.join(" ");
-    match text.char_indices().nth(COMMAND) {
-        Some((end, _)) => format!("{}{}", &text[..end], if ascii { "..." } else { "…" }),
-        None => text,
-    }
-}
-
-/// PIDs by number, as many as a reader wants to see.
-fn pids(pids: impl Iterator<Item = Pid>) -> String {
-    let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
-    match pids.get(..PIDS) {
-        Some(named) if pids.len() > PIDS => {
-            format!("{} and {} more", named.join(", "), pids.len() - PIDS)
-        }
-        _ => pids.join(", "),
-    }
-}
-
-/// In the largest unit that is over.
-fn age_text(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", age.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86400 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86400),
     }
 }

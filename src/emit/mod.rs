@@ -5,7 +5,9 @@
 //! file here, a [`Format`] and a line in [`Format::emitter`]; the command line,
 //! its help and the tests take the formats from [`Format`].
 
+mod check;
 mod describe;
+mod diff;
 mod dot;
 mod escape;
 mod fold;
@@ -14,11 +16,14 @@ mod json;
 mod line;
 mod mermaid;
 mod sanitize;
+mod subject;
 mod text;
 mod yaml;
 
 use std::io::{self, Write};
 
+pub use check::CheckFormat;
+pub use diff::DiffFormat;
 pub use job::ReportFormat;
 pub use sanitize::Sanitized;
 

@@ -33,6 +33,26 @@ pub struct Snapshot {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Snapshot {
+    /// How, when and where it was taken, with no namespace and no process.
+    #[must_use]
+    pub fn without_lists(&self) -> Self {
+        Self {
+            generator: self.generator.clone(),
+            captured_at: self.captured_at.clone(),
+            host: self.host.clone(),
+            procfs: self.procfs.clone(),
+            searched: self.searched.clone(),
+            details: self.details.clone(),
+            selected: self.selected.clone(),
+            complete: self.complete,
+            namespaces: Vec::new(),
+            processes: Vec::new(),
+            diagnostics: self.diagnostics.clone(),
+        }
+    }
+}
+
 /// The host that a snapshot was taken on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {

@@ -2,14 +2,24 @@
 //! writes output: which part of the graph is meant, what a PID is called in
 //! another namespace, and how far a "no" can be trusted.
 
+mod check;
 mod coverage;
+mod diff;
 mod leftovers;
 mod pattern;
 mod resolve;
 mod select;
 mod translate;
 
+pub use check::{
+    Check, CheckCode, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, Verdict,
+    is_unreaped,
+};
 pub use coverage::{Caveat, Coverage};
+pub use diff::{
+    Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
+    Relation, Weak, leave_out,
+};
 pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;

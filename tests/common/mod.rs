@@ -3,12 +3,14 @@
 
 mod document;
 pub mod hosts;
+mod leaving;
 mod needs;
 mod proc;
 mod processes;
 mod program;
 
 pub use document::*;
+pub use leaving::*;
 pub use needs::*;
 pub use proc::*;
 pub use processes::*;

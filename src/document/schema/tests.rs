@@ -3,12 +3,15 @@ use std::collections::BTreeSet;
 use expect_test::expect_file;
 use serde_json::{Value, json};
 
+use super::super::check::{CheckReport, PolicyFile};
+use super::super::diff::Comparison;
 use super::super::wire::Document;
-use super::super::{Translation, document, read};
+use super::super::{Translation, diff, document, read};
 use super::generate::schema_of;
-use super::{SCHEMA, TRANSLATION_SCHEMA};
+use super::{DIFF_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
 use crate::graph::PidGraph;
 use crate::model;
+use crate::query::Diff;
 use crate::testing::everything;
 
 #[test]
@@ -22,6 +25,12 @@ fn the_committed_schemas_are_those_of_the_wire_types() {
         "urn:pidns:schema:translation:1",
         "pidns translation",
     ));
+    expect_file!["../../../schemas/pidns-check-1.schema.json"]
+        .assert_eq(&schema_of::<CheckReport>("urn:pidns:schema:check:1", "pidns check"));
+    expect_file!["../../../schemas/pidns-policy-1.schema.json"]
+        .assert_eq(&schema_of::<PolicyFile>("urn:pidns:schema:policy:1", "pidns policy"));
+    expect_file!["../../../schemas/pidns-diff-1.schema.json"]
+        .assert_eq(&schema_of::<Comparison>("urn:pidns:schema:diff:1", "pidns diff"));
 }
 
 fn schema() -> Value {
@@ -58,6 +67,30 @@ fn what_is_written_is_as_the_schemas_say() {
     let schema: Value = serde_json::from_str(TRANSLATION_SCHEMA).unwrap();
     let value = serde_json::to_value(Translation::from(&translation)).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
+}
+
+/// A comparison with something in every field.
+fn comparison() -> Value {
+    let (mut before, mut after) = (everything(), everything());
+    for namespace in &mut before.namespaces {
+        namespace.state = model::NamespaceState::Unknown;
+    }
+    for process in &mut before.processes {
+        process.comm = "other".into();
+    }
+    after.namespaces.pop();
+    after.processes.remove(4);
+    after.processes.push(crate::testing::process(&[12, 4], Some(4_026_532_179)));
+    let compared = Diff::new(PidGraph::new(before), PidGraph::new(after));
+    serde_json::to_value(diff(&compared)).unwrap()
+}
+
+#[test]
+fn a_comparison_is_as_its_schema_says_and_every_field_of_it_is_described() {
+    let schema: Value = serde_json::from_str(DIFF_SCHEMA).unwrap();
+    let value = comparison();
+    assert_eq!(errors(&schema, &value), Vec::<String>::new());
+    is_described(&schema, &value);
 }
 
 /// A value in a document and all that the schema says of it.
@@ -104,11 +137,15 @@ fn keys(object: &Value) -> Vec<&str> {
 
 #[test]
 fn every_field_is_described_and_always_there_in_the_order_of_the_schema() {
-    let (schema, document) = (schema(), written(everything()));
+    is_described(&schema(), &written(everything()));
+}
+
+/// Whether each field is described, and has a value somewhere in the sample.
+fn is_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
-    let whole = Visit { pointer: String::new(), value: &document, part: &schema };
-    walk(&schema, whole, &mut |visit| {
+    let whole = Visit { pointer: String::new(), value: document, part: schema };
+    walk(schema, whole, &mut |visit| {
         let Some(properties) = visit.part.get("properties") else { return };
         assert_eq!(keys(properties), keys(visit.value), "{}", visit.pointer);
         let required = visit.part["required"].as_array().unwrap();

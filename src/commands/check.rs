@@ -1,0 +1,154 @@
+//! What is wrong on this host.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::diff::{part, viewer};
+use super::{handle, load, replay};
+use crate::cli;
+use crate::document;
+use crate::emit::Style;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::graph::PidGraph;
+use crate::model::{Detail, NotFound, Pid, Process, Snapshot};
+use crate::output;
+use crate::query::{self, Check, Coverage, Diff, Policy, Rule, Selection, Verdict, leave_out};
+
+/// How long what may be over in a moment is given before the second look.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// How long until the next look, where it is to be waited.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Checks the live kernel, or a saved document.
+///
+/// # Errors
+/// There is no snapshot or policy, nothing that was asked for, or the output
+/// could not be written.
+pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
+    let (output, origin) = (&arguments.output, &arguments.input.origin);
+    let mut policy = Policy::default();
+    if let Some(path) = &arguments.policy {
+        policy.add(read_policy(path)?);
+    }
+    policy.add(arguments.rules());
+    let root = handle(arguments.filter.root.as_ref(), origin)?;
+    let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
+    let is_stdin = |path: &Path| path == Path::new("-");
+    if origin.file.as_deref().is_some_and(is_stdin)
+        && arguments.since.as_deref().is_some_and(is_stdin)
+    {
+        return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
+    }
+    let before = match &arguments.since {
+        Some(path) => Some(replay(path, output.quiet)?),
+        None => None,
+    };
+    // A time beyond all clocks never comes.
+    let end = Instant::now().checked_add(arguments.wait());
+    let check = loop {
+        let check = look(arguments, before.as_ref(), &selection, &policy)?;
+        let left = end.map_or(AGAIN, |end| end.saturating_duration_since(Instant::now()));
+        if left.is_zero() || check.count(Verdict::Deny) == 0 {
+            break check;
+        }
+        thread::sleep(AGAIN.min(left));
+    };
+    let color = output::is_colored(output.color.into());
+    let style = Style {
+        ascii: output.ascii || !output::is_utf8(),
+        ..output.style(output::is_terminal(), color)
+    };
+    output::write(|out| output.format.emit(&check, style, out))?;
+    let complete = check.graph.snapshot().complete;
+    Ok(if check.count(Verdict::Deny) > 0 {
+        Exit::No
+    } else if output.strict && !complete {
+        Exit::Incomplete
+    } else {
+        Exit::Success
+    })
+}
+
+/// One look at the host.
+fn look(
+    arguments: &cli::Check,
+    before: Option<&Snapshot>,
+    selection: &Selection,
+    policy: &Policy,
+) -> Result<Check, Error> {
+    let (quiet, origin) = (arguments.output.quiet, &arguments.input.origin);
+    let is_live = origin.file.is_none();
+    // What is compared is read as the other was.
+    let search = before.map_or_else(|| arguments.input.search(), |before| before.searched.clone());
+    // Which process is meant is best told by its command line, and which
+    // container it is in by its cgroup.
+    let mut details = arguments.input.details();
+    details.insert(Detail::Args);
+    details.extend(arguments.filter.container.as_ref().map(|_| Detail::Cgroup));
+    let mut snapshot = load(origin, search.clone(), details.clone(), quiet)?;
+    if is_live && snapshot.processes.iter().any(is_momentary) {
+        thread::sleep(MOMENT);
+        let earlier: HashSet<_> =
+            snapshot.processes.iter().filter(|it| is_momentary(it)).map(identity).collect();
+        snapshot = load(origin, search, details, quiet)?;
+        for process in &mut snapshot.processes {
+            if is_momentary(process) && !earlier.contains(&identity(process)) {
+                // It has had no time yet to be reaped, or to wake up.
+                process.state = if process.state == 'D' { 'S' } else { 'X' };
+            }
+        }
+        snapshot.processes.retain(|process| process.state != 'X');
+    }
+    let itself = viewer(&snapshot).filter(|_| is_live);
+    leave_out(&mut snapshot, false, itself);
+    let uptime = is_live.then(|| Duration::try_from(clock_gettime(ClockId::Boottime)).ok());
+    let (graph, none) = part(snapshot, selection);
+    let mut check = match before {
+        Some(before) => {
+            let mut before = before.clone();
+            leave_out(&mut before, false, None);
+            let (before, none_before) = part(before, selection);
+            if let (Some(no), Some(_)) = (&none, none_before) {
+                return Err(not_found(&graph, no.clone()));
+            }
+            Check::since(Diff::new(before, graph), policy)
+        }
+        None => match none {
+            Some(no) => return Err(not_found(&graph, no)),
+            None => Check::new(graph, policy),
+        },
+    };
+    check.uptime = uptime.flatten();
+    Ok(check)
+}
+
+fn not_found(graph: &PidGraph, no: NotFound) -> Error {
+    Error::not_found(no, &Coverage::of(graph.snapshot()))
+}
+
+/// Whether what a process is seen in may be over in a moment.
+fn is_momentary(process: &Process) -> bool {
+    !process.kernel_thread && (process.state == 'D' || query::is_unreaped(process))
+}
+
+/// What tells a process and its state apart in two looks.
+fn identity(process: &Process) -> (Pid, Option<u64>, char) {
+    (process.pid, process.start_time, process.state)
+}
+
+fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    // One byte more tells that there are too many.
+    file.take(document::MAX_POLICY_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
+    document::policy(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
+}

@@ -1,0 +1,89 @@
+//! What came, went and changed between two views.
+
+use std::path::Path;
+
+use super::{handle, load, replay};
+use crate::cli;
+use crate::emit::Style;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::graph::PidGraph;
+use crate::model::{NotFound, Pid, Snapshot};
+use crate::output::{self, Outcome};
+use crate::query::{self, Coverage, Diff, DiffCaveat, Selection, leave_out};
+
+/// Compares two saved documents, or one with the live kernel.
+///
+/// # Errors
+/// There is no snapshot, nothing in either that was asked for, or the output
+/// could not be written.
+pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
+    let output = &arguments.output;
+    let origin = arguments.origin();
+    if is_stdin(&arguments.before) && arguments.after.as_deref().is_some_and(is_stdin) {
+        return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
+    }
+    let root = handle(arguments.filter.root.as_ref(), &origin)?;
+    let mut before = replay(&arguments.before, output.quiet)?;
+    let mut after = load(&origin, before.searched.clone(), before.details.clone(), output.quiet)?;
+    let viewer = viewer(&after).filter(|_| origin.file.is_none());
+    leave_out(&mut before, arguments.kernel_threads, None);
+    leave_out(&mut after, arguments.kernel_threads, viewer);
+    let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
+    let (before, none_before) = part(before, &selection);
+    let (after, none_after) = part(after, &selection);
+    if let (Some(_), Some(no)) = (none_before, none_after) {
+        return Err(Error::not_found(no, &Coverage::of(after.snapshot())));
+    }
+    let diff = Diff::new(before, after);
+    let color = output::is_colored(output.color.into());
+    let style = Style {
+        ascii: output.ascii || !output::is_utf8(),
+        ..output.style(output::is_terminal(), color)
+    };
+    let outcome = output::write(|out| output.format.emit(&diff, style, out))?;
+    if outcome == Outcome::Taken && !output.quiet {
+        warn(&diff);
+    }
+    let complete = diff.before.snapshot().complete && diff.after.snapshot().complete;
+    Ok(match diff.differs() {
+        true => Exit::No,
+        false if output.strict && !complete => Exit::Incomplete,
+        false => Exit::Success,
+    })
+}
+
+/// The part of a snapshot that is selected. Where that is nothing, a graph
+/// without a node, and what was not found.
+pub(super) fn part(snapshot: Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
+    if selection.is_everything() {
+        return (PidGraph::new(snapshot), None);
+    }
+    let mut nothing = snapshot.without_lists();
+    match query::select(PidGraph::new(snapshot), selection) {
+        Ok(graph) => (graph, None),
+        Err(no) => {
+            if let NotFound::Selection(criteria) = &no {
+                nothing.selected.extend(criteria.iter().cloned());
+            }
+            (PidGraph::new(nothing), Some(no))
+        }
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// This process, where the /proc that was read has its numbers.
+pub(super) fn viewer(snapshot: &Snapshot) -> Option<Pid> {
+    Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
+}
+
+/// Says in one line what may make differences that are none, or hide some.
+fn warn(diff: &Diff) {
+    let caveats: Vec<_> = diff.caveats().into_iter().map(DiffCaveat::message).collect();
+    if !caveats.is_empty() {
+        output::warn(caveats.join("; "));
+    }
+}

@@ -1,0 +1,193 @@
+//! What is wrong with a host, and the policy that says what must not be, as
+//! programs read and write them. Comments of types and fields are the
+//! descriptions of the published schemas.
+
+use serde::{Deserialize, Serialize};
+
+use super::Invalid;
+use super::scalars::{Id, Pid, Timestamp};
+use super::wire::{Generator, Host, Namespace, Process};
+use super::words::{Vocabulary, Word};
+use super::write::namespace;
+use crate::model;
+use crate::query::{self, CheckCode, CheckFinding, CheckSubject, Rule, Verdict};
+
+/// Version of the schema that checks written here follow.
+const CHECK_VERSION: &str = "1.0";
+
+impl Vocabulary for CheckCode {
+    const ALL: &'static [Self] = Self::ALL;
+    #[cfg(test)]
+    const NAME: &'static str = "check_code";
+    const UNKNOWN: [&'static str; 2] = ["code", "codes"];
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+
+    #[cfg(test)]
+    fn meaning(self) -> &'static str {
+        CheckCode::meaning(self)
+    }
+}
+
+impl Vocabulary for Verdict {
+    const ALL: &'static [Self] = &Self::ALL;
+    #[cfg(test)]
+    const NAME: &'static str = "verdict";
+    const UNKNOWN: [&'static str; 2] = ["verdict", "verdicts"];
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+
+    #[cfg(test)]
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Deny => "It must not be: the exit status is 1.",
+            Self::Warn => "It is said.",
+            Self::Allow => "It is passed over, and not listed.",
+        }
+    }
+}
+
+/// What is wrong with a host, as `pidns check -f json` writes it. Within schema
+/// version 1.x fields are added, never renamed, retyped or removed, and lists of
+/// words may grow.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CheckReport<'a> {
+    /// Version of this schema that the report follows.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
+    schema_version: &'static str,
+    /// The program that wrote it.
+    generator: Generator,
+    /// When the scan began.
+    captured_at: Timestamp,
+    /// Where the scan ran.
+    host: Host,
+    /// Whether nothing is missing in the places searched.
+    complete: bool,
+    /// When the view was taken that this one was compared with (--since), or null.
+    since: Option<Timestamp>,
+    /// How many findings are denied; the exit status is 1 unless it is 0.
+    denied: usize,
+    /// How many are warned of.
+    warned: usize,
+    /// What is wrong: denied first, then by code.
+    findings: Vec<Finding<'a>>,
+}
+
+/// One thing that is wrong.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
+pub struct Finding<'a> {
+    /// What kind of thing.
+    code: Word<CheckCode>,
+    /// What the policy makes of it.
+    verdict: Word<Verdict>,
+    /// Who, and what is wrong, for people; the wording may change at any time.
+    message: String,
+    /// What to do about it, for people.
+    advice: Vec<String>,
+    /// The process that it is about, by PID, or null.
+    pid: Option<Pid>,
+    /// The namespace that it is about, or null.
+    namespace_id: Option<Id>,
+    /// Age of the process in seconds; null where it is not known.
+    age: Option<f64>,
+    /// The process as in the document, or null.
+    process: Option<Process<'a>>,
+    /// The namespace as in the document, or null.
+    namespace: Option<Namespace>,
+}
+
+/// A check, to be serialised; `said` is what people are told of a finding, and
+/// what they can do about it.
+pub fn check(
+    check: &query::Check,
+    said: impl Fn(&CheckFinding) -> (String, Vec<String>),
+) -> CheckReport<'_> {
+    let graph = &check.graph;
+    let snapshot = graph.snapshot();
+    let finding = |finding: &CheckFinding| {
+        let (process, id) = match finding.subject {
+            CheckSubject::Process(pid) => (graph.process(pid), None),
+            CheckSubject::Namespace(id) => (None, Some(id)),
+            CheckSubject::View => (None, None),
+        };
+        let of = id.and_then(|id| graph.namespace(id));
+        let level = |it: &model::Namespace| {
+            std::iter::successors(Some(it), |it| graph.parent(it)).count() - 1
+        };
+        let (message, advice) = said(finding);
+        Finding {
+            code: finding.code.into(),
+            verdict: finding.verdict.into(),
+            message,
+            advice,
+            pid: process.map(|it| Pid(it.pid)),
+            namespace_id: id.map(Id),
+            age: process.and_then(|it| check.age(it)).map(|age| age.as_secs_f64()),
+            process: process.map(Process::from),
+            namespace: of.map(|it| namespace(graph, it, level(it))),
+        }
+    };
+    CheckReport {
+        schema_version: CHECK_VERSION,
+        generator: Generator::this(),
+        captured_at: Timestamp(snapshot.captured_at.clone()),
+        host: Host::from(&snapshot.host),
+        complete: snapshot.complete,
+        since: check.since.clone().map(Timestamp),
+        denied: check.count(Verdict::Deny),
+        warned: check.count(Verdict::Warn),
+        findings: check.findings.iter().map(finding).collect(),
+    }
+}
+
+/// What `pidns check --policy` reads, as YAML or JSON: rules for what is wrong.
+/// A rule is a code, or a code and whom it is about: `zombie:comm=GLOB`,
+/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`. A rule about
+/// somebody goes before one that is not, then allow before warn before deny.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyFile {
+    /// What must not be.
+    #[serde(default)]
+    deny: Vec<String>,
+    /// What is said.
+    #[serde(default)]
+    warn: Vec<String>,
+    /// What is passed over.
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+/// Largest policy, in bytes.
+pub const MAX_POLICY_SIZE: u64 = 1 << 20;
+
+/// Reads a policy.
+///
+/// # Errors
+/// The text is no policy, or a rule in it is none.
+pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
+    if text.len() as u64 > MAX_POLICY_SIZE {
+        return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
+    }
+    let file: PolicyFile = super::parse::parse(text)?;
+    let mut rules = Vec::new();
+    for (verdict, list) in
+        [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]
+    {
+        for (index, rule) in list.iter().enumerate() {
+            let place = || format!("{}[{index}]", verdict.name());
+            let parsed = rule
+                .parse()
+                .map_err(|error: query::ParseRuleError| Invalid::at(place(), error.to_string()))?;
+            rules.push((verdict, parsed));
+        }
+    }
+    Ok(rules)
+}

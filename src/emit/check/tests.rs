@@ -1,0 +1,150 @@
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::model::{NamespaceState, Snapshot};
+use crate::query::Policy;
+use crate::testing::{farm, process};
+
+/// The farm with a zombie of a hostile name, and a stopped init.
+fn troubled() -> Snapshot {
+    let mut snapshot = farm();
+    let namespace = snapshot.processes[3].namespace;
+    snapshot.processes[3].state = 'T';
+    for raw in 20..32 {
+        let mut zombie = process(&[raw, raw], None);
+        zombie.namespace = namespace;
+        zombie.state = 'Z';
+        zombie.ppid = Pid::new(7);
+        zombie.comm = "a%|`::,<b>\n\u{1b}[31m".into();
+        snapshot.processes.push(zombie);
+    }
+    snapshot.namespaces[2]
+        .holders
+        .push(Holder::Mount { path: "/run/it's $x".to_owned(), mount_namespace: 9 });
+    snapshot.namespaces[2].state = NamespaceState::Dead;
+    snapshot
+}
+
+fn written(format: CheckFormat, snapshot: Snapshot) -> String {
+    let check = Check::new(PidGraph::new(snapshot), &Policy::default());
+    let mut out = Vec::new();
+    format.emit(&check, Style::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn shows(format: CheckFormat, expected: &Expect) {
+    let text = written(format, troubled());
+    let some: Vec<_> = text.lines().take(12).chain(text.lines().rev().take(4)).collect();
+    expected.assert_eq(&(some.join("\n") + "\n"));
+}
+
+#[test]
+fn every_format_says_who_and_what_to_do_whatever_the_names() {
+    shows(
+        CheckFormat::Text,
+        &expect![[r#"
+            DENIED dead-namespace: pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9])
+              kill 4; umount '/run/it'\''s $x'
+            warning zombie: 7 sleep does not reap its child 20 → 20 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179])
+              kill 7
+            warning zombie: 7 sleep does not reap its child 21 → 21 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179])
+              kill 7
+            warning zombie: 7 sleep does not reap its child 22 → 22 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179])
+              kill 7
+            warning zombie: 7 sleep does not reap its child 23 → 23 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179])
+              kill 7
+            warning zombie: 7 sleep does not reap its child 24 → 24 a%|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179])
+              kill 7
+            1 denied, 14 warnings.
+
+            warning incomplete: the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
+              kill -CONT 6
+        "#]],
+    );
+    shows(
+        CheckFormat::Github,
+        &expect![[r#"
+            ::error title=pidns%3A dead-namespace::pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it's $x (in mnt:[9]); kill 4; umount '/run/it'\''s $x'
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 20 → 20 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 21 → 21 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 22 → 22 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 23 → 23 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 24 → 24 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 25 → 25 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 27 → 27 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 28 → 28 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 29 → 29 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::and 2 more
+            ::warning title=pidns%3A incomplete::the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
+            ::warning title=pidns%3A stopped-init::6 → 1 farm (child of 4 containerd-shim, in pid:[4026532179]) is an init and is stopped; kill -CONT 6
+            ::warning title=pidns%3A zombie::and 2 more
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 29 → 29 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+        "#]],
+    );
+    shows(
+        CheckFormat::Junit,
+        &expect![[r#"
+            <?xml version="1.0" encoding="UTF-8"?>
+            <testsuites name="pidns" tests="12" skipped="0" failures="1" errors="0">
+                <testsuite name="pidns check" tests="12" skipped="0" errors="0" failures="1">
+                    <testcase name="dead-namespace" classname="pidns.check">
+                        <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); kill 4; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
+                    </testcase>
+                    <testcase name="blocked-init" classname="pidns.check"/>
+                    <testcase name="leftover-process" classname="pidns.check"/>
+                    <testcase name="leftover-namespace" classname="pidns.check"/>
+                    <testcase name="nascent-namespace" classname="pidns.check"/>
+                    <testcase name="zombie" classname="pidns.check">
+                        <system-out>7 sleep does not reap its child 20 → 20 a%|`::,&lt;b&gt;\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            </testsuites>
+                </testsuite>
+                    </testcase>
+                        <system-out>the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)</system-out>
+        "#]],
+    );
+    shows(
+        CheckFormat::Markdown,
+        &expect![[r#"
+            ### pidns check: 1 denied, 14 warnings
+
+            | | code | what | what to do |
+            |---|---|---|---|
+            | **denied** | dead-namespace | pid&#58;&#91;4026532180&#93;  DEAD&#58; its init has exited; kept by 4 containerd-shim&#58; open fd 9; kept by mount /run/it&#39;s &#36;x (in mnt&#58;&#91;9&#93;) | kill 4<br>umount &#39;/run/it&#39;&#92;&#39;&#39;s &#36;x&#39; |
+            | warning | zombie | 7 sleep does not reap its child 20 → 20 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 21 → 21 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 22 → 22 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 23 → 23 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 24 → 24 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 25 → 25 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 26 → 26 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | incomplete | the view is incomplete&#58; cannot search the open files of 1 process&#58; Permission denied (os error 13) |  |
+            | warning | stopped-init | 6 → 1 farm (child of 4 containerd-shim, in pid&#58;&#91;4026532179&#93;) is an init and is stopped | kill -CONT 6 |
+            | warning | zombie | 7 sleep does not reap its child 31 → 31 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            | warning | zombie | 7 sleep does not reap its child 30 → 30 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+        "#]],
+    );
+}
+
+#[test]
+fn where_nothing_is_wrong_that_is_said() {
+    let mut sound = farm();
+    sound.complete = true;
+    sound.namespaces.pop();
+    assert_eq!(written(CheckFormat::Text, sound.clone()), "Nothing is wrong.\n");
+    assert_eq!(written(CheckFormat::Github, sound.clone()), "");
+    assert_eq!(
+        written(CheckFormat::Markdown, sound.clone()),
+        "### pidns check: nothing is wrong\n"
+    );
+    assert!(!written(CheckFormat::Junit, sound).contains("<failure"));
+}
+
+#[test]
+fn of_one_kind_ten_are_annotated_and_the_rest_counted() {
+    let text = written(CheckFormat::Github, troubled());
+    let zombies = text.lines().filter(|line| line.contains("pidns%3A zombie::")).count();
+    assert_eq!(zombies, 11);
+    assert!(text.contains("::warning title=pidns%3A zombie::and 2 more\n"), "{text}");
+    assert!(text.lines().all(|line| line.starts_with("::")), "{text}");
+}

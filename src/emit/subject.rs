@@ -1,0 +1,110 @@
+//! What is said of one process or namespace that a reader should look into, the
+//! same in every report: what a job left, what differs, what is wrong.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::describe::kept_by;
+use crate::graph::PidGraph;
+use crate::model::{Holder, Namespace, NamespaceState, Pid, Process};
+
+/// PIDs named one by one on a line; the rest are counted.
+const PIDS: usize = 10;
+
+/// Holders named one by one; the rest are counted.
+const HOLDERS: usize = 3;
+
+/// Characters of a command line; the rest is left out.
+const COMMAND: usize = 60;
+
+/// A namespace: its state, who keeps it, and what would let go of its mounts.
+pub fn namespace_text(graph: &PidGraph, namespace: &Namespace) -> String {
+    let mut text = state_text(graph, namespace);
+    let mounts = namespace.holders.iter().filter_map(|holder| match holder {
+        Holder::Mount { path, .. } => Some(path),
+        Holder::Fd { .. } | Holder::PidForChildren { .. } => None,
+    });
+    for path in mounts.take(HOLDERS) {
+        // Writing to a String does not fail.
+        let _ = write!(text, "; umount {}", shell_word(path));
+    }
+    text
+}
+
+/// A namespace: its state, and who keeps it.
+pub fn state_text(graph: &PidGraph, namespace: &Namespace) -> String {
+    let state = match namespace.state {
+        NamespaceState::Live => "live",
+        NamespaceState::Dead => "DEAD: its init has exited",
+        NamespaceState::Nascent => "nascent: no first process yet",
+        NamespaceState::Unknown => "state unknown",
+    };
+    let mut text = format!("{}  {state}", namespace.id);
+    let holders = kept_by(graph, namespace);
+    for holder in holders.iter().take(HOLDERS) {
+        // Writing to a String does not fail.
+        let _ = write!(text, "; {holder}");
+    }
+    if let Some(more @ 1..) = holders.len().checked_sub(HOLDERS) {
+        let _ = write!(text, "; and by {more} more");
+    }
+    text
+}
+
+/// The command line, or the name where there is none, as of zombies.
+pub fn command(process: &Process, ascii: bool) -> String {
+    let args = process.details.as_ref().and_then(|details| details.args.as_ref());
+    let Some(args) = args.filter(|args| !args.is_empty()) else {
+        let Process { comm, kernel_thread, .. } = process;
+        return if *kernel_thread { format!("[{comm}]") } else { comm.to_string() };
+    };
+    let text = args.join(" ");
+    match text.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}{}", &text[..end], if ascii { "..." } else { "…" }),
+        None => text,
+    }
+}
+
+/// PIDs by number, as many as a reader wants to see.
+pub fn pids(pids: impl Iterator<Item = Pid>) -> String {
+    let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
+    match pids.get(..PIDS) {
+        Some(named) if pids.len() > PIDS => {
+            format!("{} and {} more", named.join(", "), pids.len() - PIDS)
+        }
+        _ => pids.join(", "),
+    }
+}
+
+/// In the largest unit that is over.
+pub fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", age.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86400),
+    }
+}
+
+/// A text as one word of a shell, whatever is in it.
+pub fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(shell_word("/run/x-1"), "/run/x-1");
+        assert_eq!(shell_word("/run/it's $x"), "'/run/it'\\''s $x'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,252 @@
+//! From a graph and a policy to what is wrong with a host.
+
+mod policy;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::diff::{Diff, Happened};
+use crate::graph::PidGraph;
+use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
+
+pub use policy::{ParseRuleError, Policy, Rule, Verdict};
+
+/// Levels that are left below a namespace which nests deeply.
+const LEVELS_LEFT: usize = 4;
+
+/// A row of the table: all that is the same for every finding of one code.
+struct Row {
+    name: &'static str,
+    default: Verdict,
+    meaning: &'static str,
+}
+
+/// The table of codes. A new code is one more entry here and the place that
+/// finds it; the enum, its list and all look-ups come from it.
+macro_rules! check_codes {
+    ($($code:ident: $name:literal, $default:ident, $meaning:literal;)+) => {
+        /// What can be wrong with a host. An open list: it may grow.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum CheckCode {
+            $(#[doc = $meaning] $code,)+
+        }
+
+        impl CheckCode {
+            /// All of them, in the order in which they are shown.
+            pub const ALL: &'static [Self] = &[$(Self::$code),+];
+
+            fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$code => const {
+                        &Row { name: $name, default: Verdict::$default, meaning: $meaning }
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+check_codes! {
+    DeadNamespace: "dead-namespace", Deny,
+        "A PID namespace whose init has terminated: nothing can be forked into it.";
+    BlockedInit: "blocked-init", Deny,
+        "An init that has terminated and cannot go.";
+    LeftoverProcess: "leftover-process", Deny,
+        "A process that was not there before (only with --since).";
+    LeftoverNamespace: "leftover-namespace", Deny,
+        "A PID namespace that was not there before (only with --since).";
+    NascentNamespace: "nascent-namespace", Warn,
+        "A PID namespace that has had no process yet.";
+    Zombie: "zombie", Warn,
+        "A process that has terminated, and that its parent does not reap.";
+    InitDoesNotReap: "init-does-not-reap", Warn,
+        "An init that does not reap the children that it has or inherits.";
+    StoppedInit: "stopped-init", Warn,
+        "An init that is stopped: it reaps nobody.";
+    Uninterruptible: "uninterruptible", Warn,
+        "A process in uninterruptible sleep, in which no signal reaches it.";
+    DeepNesting: "deep-nesting", Warn,
+        "A PID namespace with few of the 32 levels left below it.";
+    UnknownState: "unknown-state", Warn,
+        "A PID namespace of which it cannot be proved whether its init is gone.";
+    Incomplete: "incomplete", Warn,
+        "Something may be missing in the view.";
+}
+
+impl CheckCode {
+    /// Its name in the output and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        self.row().meaning
+    }
+
+    /// What is made of it unless a policy says otherwise.
+    #[must_use]
+    pub fn default_verdict(self) -> Verdict {
+        self.row().default
+    }
+
+    /// The code of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckSubject {
+    /// A process.
+    Process(Pid),
+    /// A namespace.
+    Namespace(NamespaceId),
+    /// The view as a whole.
+    View,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckFinding {
+    /// What is made of it: denied comes first.
+    pub verdict: Verdict,
+    /// What kind of thing.
+    pub code: CheckCode,
+    /// Which one.
+    pub subject: CheckSubject,
+}
+
+/// What was found in a graph.
+#[derive(Debug)]
+pub struct Check {
+    /// The graph.
+    pub graph: PidGraph,
+    /// When the view was taken that it was compared with.
+    pub since: Option<String>,
+    /// Time since boot when it was taken, where it is of the live kernel.
+    pub uptime: Option<Duration>,
+    /// What is wrong and is not allowed: denied first, then by code.
+    pub findings: Vec<CheckFinding>,
+}
+
+impl Check {
+    /// Looks for what is wrong with a graph.
+    #[must_use]
+    pub fn new(graph: PidGraph, policy: &Policy) -> Self {
+        let findings = judge(&graph, Vec::new(), policy);
+        Self { graph, since: None, uptime: None, findings }
+    }
+
+    /// Looks for what is wrong with the second of two graphs, and what is only there.
+    #[must_use]
+    pub fn since(diff: Diff, policy: &Policy) -> Self {
+        let since = diff.before.snapshot().captured_at.clone();
+        let mut found = Vec::new();
+        for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
+            let process = change.after.and_then(|pid| diff.after.process(pid));
+            if let Some(process) = process.filter(|it| !is_unreaped(it)) {
+                found.push((CheckCode::LeftoverProcess, CheckSubject::Process(process.pid)));
+            }
+        }
+        for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
+            let subject = change.after.map(CheckSubject::Namespace);
+            found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
+        }
+        let findings = judge(&diff.after, found, policy);
+        Self { graph: diff.after, since: Some(since), uptime: None, findings }
+    }
+
+    /// How many findings there are of a verdict.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.findings.iter().filter(|finding| finding.verdict == verdict).count()
+    }
+
+    /// How old a process was, where that is known.
+    #[must_use]
+    pub fn age(&self, process: &Process) -> Option<Duration> {
+        // Clock ticks are hundredths of a second to user space (`USER_HZ`).
+        let started = Duration::from_millis(process.start_time?.saturating_mul(10));
+        Some(self.uptime?.saturating_sub(started))
+    }
+}
+
+/// Everything that is wrong, with what the policy makes of it.
+fn judge(
+    graph: &PidGraph,
+    mut found: Vec<(CheckCode, CheckSubject)>,
+    policy: &Policy,
+) -> Vec<CheckFinding> {
+    find_in_namespaces(graph, &mut found);
+    find_in_processes(graph, &mut found);
+    if !graph.snapshot().complete {
+        found.push((CheckCode::Incomplete, CheckSubject::View));
+    }
+    let judged = found.into_iter().map(|(code, subject)| {
+        let verdict = policy.verdict(graph, code, subject);
+        CheckFinding { verdict, code, subject }
+    });
+    let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
+    findings.sort_unstable();
+    findings
+}
+
+fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject)>) {
+    for (namespace, level) in graph.tree() {
+        let mut find = |code| found.push((code, CheckSubject::Namespace(namespace.id)));
+        match namespace.state {
+            NamespaceState::Dead => find(CheckCode::DeadNamespace),
+            NamespaceState::Nascent => find(CheckCode::NascentNamespace),
+            NamespaceState::Unknown => find(CheckCode::UnknownState),
+            NamespaceState::Live => {}
+        }
+        if !namespace.blocked_by.is_empty() {
+            find(CheckCode::BlockedInit);
+        }
+        if level + LEVELS_LEFT >= MAX_LEVEL {
+            find(CheckCode::DeepNesting);
+        }
+        let init = init_of(graph, namespace);
+        if let Some(init) = init.filter(|init| matches!(init.state, 'T' | 't')) {
+            found.push((CheckCode::StoppedInit, CheckSubject::Process(init.pid)));
+        }
+    }
+}
+
+fn find_in_processes(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject)>) {
+    let inits: HashSet<Pid> =
+        graph.snapshot().namespaces.iter().filter_map(|namespace| namespace.init).collect();
+    let mut unreaping: BTreeMap<Pid, usize> = BTreeMap::new();
+    for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
+        let subject = CheckSubject::Process(process.pid);
+        if process.state == 'D' {
+            found.push((CheckCode::Uninterruptible, subject));
+        }
+        if is_unreaped(process) {
+            found.push((CheckCode::Zombie, subject));
+            if let Some(init) = process.ppid.filter(|parent| inits.contains(parent)) {
+                *unreaping.entry(init).or_default() += 1;
+            }
+        }
+    }
+    let inits = unreaping.keys().filter(|&&init| graph.process(init).is_some());
+    found.extend(inits.map(|&init| (CheckCode::InitDoesNotReap, CheckSubject::Process(init))));
+}
+
+/// Whether a process is all terminated. One whose leading thread alone has
+/// terminated looks like a zombie, and goes on.
+#[must_use]
+pub fn is_unreaped(process: &Process) -> bool {
+    process.is_zombie() && process.threads.is_none_or(|threads| threads.get() == 1)
+}
+
+fn init_of<'a>(graph: &'a PidGraph, namespace: &Namespace) -> Option<&'a Process> {
+    namespace.init.and_then(|init| graph.process(init))
+}

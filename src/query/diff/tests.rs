@@ -1,0 +1,198 @@
+use super::*;
+use crate::testing::{farm, namespace, process, snapshot};
+
+fn pid(raw: u32) -> Pid {
+    Pid::new(raw).unwrap()
+}
+
+fn compare(before: Snapshot, after: Snapshot) -> Diff {
+    Diff::new(PidGraph::new(before), PidGraph::new(after))
+}
+
+/// A host with an init, and these processes; all with a start time.
+fn host(processes: Vec<Process>) -> Snapshot {
+    let mut processes = processes;
+    processes.push(process(&[1], Some(10)));
+    for process in &mut processes {
+        process.start_time.get_or_insert(5);
+    }
+    let mut namespaces: Vec<_> = processes.iter().filter_map(|it| it.namespace?.inode()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    let namespaces =
+        namespaces.into_iter().map(|inode| namespace(inode, (inode != 10).then_some(10))).collect();
+    snapshot(namespaces, processes)
+}
+
+/// What happened, in a line each.
+fn lines(diff: &Diff) -> Vec<String> {
+    let sign = |happened| match happened {
+        Happened::Came => '+',
+        Happened::Went => '-',
+        Happened::Changed => '~',
+    };
+    let namespaces = diff.namespaces.iter().map(|it| {
+        let id = it.after.or(it.before).unwrap();
+        format!("{} {id} {:?}", sign(it.happened()), it.fields)
+    });
+    let processes = diff.processes.iter().map(|it| {
+        let pid = it.after.or(it.before).unwrap();
+        format!("{} {pid} {:?}", sign(it.happened()), it.fields)
+    });
+    namespaces.chain(processes).collect()
+}
+
+#[test]
+fn a_graph_does_not_differ_from_itself() {
+    let diff = compare(farm(), farm());
+    assert!(!diff.differs());
+    assert_eq!(diff.relation, Relation::SameBoot);
+    assert_eq!(lines(&diff), Vec::<String>::new());
+    // The farm has no start times, but the kernel's numbers of its namespaces.
+    assert_eq!(diff.weak, Weak { namespaces: 0, processes: 5 });
+    let caveats: Vec<_> = diff.caveats().into_iter().collect();
+    assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
+}
+
+#[test]
+fn a_pid_that_was_given_again_is_another_process() {
+    let mut again = process(&[7], Some(10));
+    again.start_time = Some(6);
+    let diff = compare(host(vec![process(&[7], Some(10))]), host(vec![again]));
+    assert_eq!(lines(&diff), ["~ pid:[10] [Members]", "- 7 []", "+ 7 []"]);
+    let members = &diff.namespaces[0];
+    assert_eq!((&members.members_came, &members.members_went), (&vec![pid(7)], &vec![pid(7)]));
+    assert_eq!(diff.weak, Weak::default());
+}
+
+#[test]
+fn without_start_times_pids_and_namespace_have_to_do_and_are_counted() {
+    let unknown = |mut snapshot: Snapshot| {
+        for process in &mut snapshot.processes {
+            process.start_time = None;
+        }
+        snapshot
+    };
+    let before = host(vec![process(&[7, 2], Some(20)), process(&[8], Some(10))]);
+    let after = host(vec![process(&[7, 3], Some(20)), process(&[8], Some(10))]);
+    let diff = compare(unknown(before), after);
+    assert_eq!(lines(&diff), ["~ pid:[20] [Members]", "- 7 []", "+ 7 []"]);
+    assert_eq!(diff.weak.processes, 2);
+}
+
+#[test]
+fn what_lasts_of_a_process_is_compared_and_no_more() {
+    let changed = |change: fn(&mut Process)| {
+        let mut after = host(vec![process(&[7], Some(10))]);
+        change(&mut after.processes[0]);
+        let diff = compare(host(vec![process(&[7], Some(10))]), after);
+        diff.processes.first().map(|it| it.fields.clone()).unwrap_or_default()
+    };
+    for state in ['R', 'D', 'I'] {
+        let mut after = host(vec![process(&[7], Some(10))]);
+        after.processes[0].state = state;
+        assert!(!compare(host(vec![process(&[7], Some(10))]), after).differs(), "{state}");
+    }
+    assert_eq!(changed(|it| it.state = 'Z'), [ProcessField::State]);
+    assert_eq!(changed(|it| it.state = 'T'), [ProcessField::State]);
+    assert_eq!(changed(|it| it.comm = "sh".into()), [ProcessField::Comm]);
+    assert_eq!(changed(|it| it.uid = 5), [ProcessField::User]);
+    assert_eq!(changed(|it| it.ppid = Pid::new(1)), [ProcessField::Parent]);
+    assert_eq!(changed(|it| it.namespace = None), [ProcessField::Namespace]);
+    assert_eq!(changed(|it| it.user = Some("other".into())), []);
+}
+
+#[test]
+fn a_namespace_is_known_by_its_number_and_then_by_its_inode_and_init() {
+    let one = || host(vec![process(&[7, 1], Some(20))]);
+    // Another with the inode of the first.
+    let mut other = one();
+    other.namespaces[1].ns_id = Some(99);
+    other.processes[0].start_time = Some(6);
+    let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
+    assert_eq!(lines(&compare(one(), other.clone())), again);
+    // Likewise where the kernel has no numbers.
+    other.namespaces[1].ns_id = None;
+    assert_eq!(lines(&compare(one(), other.clone())), again);
+    // A dead one never gets an init again.
+    let mut dead = one();
+    dead.processes.remove(0);
+    dead.namespaces[1].init = None;
+    dead.namespaces[1].ns_id = None;
+    dead.namespaces[1].state = NamespaceState::Dead;
+    let revived = compare(dead.clone(), one());
+    assert_eq!(lines(&revived), ["- pid:[20] []", "+ pid:[20] []", "+ 7 []"]);
+    // The inode alone says that the init has ended and something keeps it.
+    let died = compare(one(), dead);
+    assert_eq!(lines(&died), ["~ pid:[20] [State, Members]", "- 7 []"]);
+    assert_eq!(died.weak.namespaces, 1);
+}
+
+#[test]
+fn a_namespace_without_an_inode_is_known_by_its_init() {
+    let mut unread = host(vec![process(&[7, 1], Some(20))]);
+    unread.namespaces[1].id = NamespaceId::Unread(pid(7));
+    unread.namespaces[1].ns_id = None;
+    unread.processes[0].namespace = Some(NamespaceId::Unread(pid(7)));
+    let diff = compare(unread, host(vec![process(&[7, 1], Some(20))]));
+    assert_eq!(lines(&diff), Vec::<String>::new());
+    assert_eq!(diff.counterpart(NamespaceId::Unread(pid(7))), Some(NamespaceId::Inode(20)));
+}
+
+#[test]
+fn of_another_boot_host_or_procfs_everything_is_new() {
+    let relation = |change: fn(&mut Snapshot)| {
+        let mut after = host(Vec::new());
+        change(&mut after);
+        let diff = compare(host(Vec::new()), after);
+        if !diff.relation.is_comparable() {
+            let new = ["- pid:[10] []", "+ pid:[10] []", "- 1 []", "+ 1 []"];
+            assert_eq!(lines(&diff), new, "{:?}", diff.relation);
+            assert_eq!(diff.weak, Weak::default());
+        }
+        diff.relation
+    };
+    assert_eq!(relation(|_| {}), Relation::SameBoot);
+    assert_eq!(relation(|it| it.host.boot_id = None), Relation::BootUnknown);
+    assert_eq!(relation(|it| it.host.boot_id = Some("other".to_owned())), Relation::OtherBoot);
+    let other_host = relation(|it| {
+        it.host.boot_id = Some("other".to_owned());
+        it.host.hostname = Some("ci-8".to_owned());
+    });
+    assert_eq!(other_host, Relation::OtherHost);
+    // A container may have a host name of its own.
+    let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
+    assert_eq!(renamed, Relation::SameBoot);
+    let inner = relation(|it| {
+        it.namespaces[0].ns_id = Some(99);
+    });
+    assert_eq!(inner, Relation::OtherProcfs);
+}
+
+#[test]
+fn pidns_itself_and_kernel_threads_are_left_out() {
+    let mut snapshot = host((7..=9).map(|raw| process(&[raw], Some(10))).collect());
+    snapshot.processes[0].comm = "pidns".into();
+    snapshot.processes[0].start_time = Some(8);
+    snapshot.processes[1].comm = "pidns".into();
+    snapshot.processes[2].kernel_thread = true;
+    let left = |kernel_threads, viewer| {
+        let mut snapshot = snapshot.clone();
+        leave_out(&mut snapshot, kernel_threads, viewer);
+        let mut pids: Vec<_> = snapshot.processes.iter().map(|it| it.pid.as_u32()).collect();
+        pids.sort_unstable();
+        pids
+    };
+    assert_eq!(left(false, None), [1, 8], "the younger one took it");
+    assert_eq!(left(true, None), [1, 8, 9]);
+    assert_eq!(left(false, Pid::new(8)), [1, 7], "the other is not this one");
+}
+
+#[test]
+fn views_that_are_not_of_the_same_places_or_parts_say_so() {
+    let mut other = host(Vec::new());
+    other.searched.clear();
+    other.selected = vec![crate::model::Criterion { by: "comm".into(), values: Vec::new() }];
+    let caveats: Vec<_> = compare(host(Vec::new()), other).caveats().into_iter().collect();
+    assert_eq!(caveats, [DiffCaveat::OtherSearch, DiffCaveat::OtherSelection]);
+}

@@ -1,0 +1,170 @@
+//! `pidns check`: what real jobs leave is found, live and in saved documents.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::Need::*;
+use common::*;
+use serde_json::Value;
+
+/// Runs a check that ends with this status, with nothing on standard error.
+fn check(arguments: &[&str], status: i32) -> String {
+    let output = pidns(&[&["check", "-q"], arguments].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}{stdout}");
+    assert_eq!(stderr, "");
+    stdout
+}
+
+/// The findings of a check as code, verdict and PID; it is as its schema says.
+fn findings(arguments: &[&str], status: i32) -> Vec<(String, String, Option<u64>)> {
+    let text = check(&[&["-f", "json"], arguments].concat(), status);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let schema: Value =
+        serde_json::from_str(include_str!("../schemas/pidns-check-1.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&report).map(|it| it.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.map(|it| (text(it, "code"), text(it, "verdict"), it["pid"].as_u64())).collect()
+}
+
+fn codes(findings: &[(String, String, Option<u64>)], verdict: &str) -> Vec<String> {
+    findings.iter().filter(|it| it.1 == verdict).map(|it| it.0.clone()).collect()
+}
+
+#[test]
+fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let save = |name: &str| {
+        fs::write(path(name), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+        path(name)
+    };
+    let before = save("before");
+    assert_eq!(findings(&["--since", &before], 0), []);
+    let left = leave(Path::new(&path("namespace")));
+    let after = save("after");
+    for source in [&[][..], &["-i", &after]] {
+        let since = [source, &["--since", &before]].concat();
+        let found = findings(&since, 1);
+        let expected = [
+            "dead-namespace",
+            "leftover-process",
+            "leftover-process",
+            "leftover-process",
+            "leftover-namespace",
+        ];
+        assert_eq!(codes(&found, "deny"), expected, "{found:?}");
+        assert_eq!(codes(&found, "warn"), ["zombie"]);
+        let pids: Vec<_> = found.iter().filter_map(|it| it.2).collect();
+        for pid in left.all() {
+            assert!(pids.contains(&u64::from(pid)), "{pid} in {found:?}");
+        }
+        let text = check(&since, 1);
+        for said in [
+            format!("{} sleep does not reap its child {} bash", left.parent, left.zombie),
+            format!("\n  kill {}\n", left.daemon),
+            format!("\n  kill -KILL {}\n", left.stopped),
+            format!("\n  umount {}\n", path("namespace")),
+            "\n5 denied, 1 warning.\n".to_owned(),
+        ] {
+            assert!(text.contains(&said), "{said} in {text}");
+        }
+        // Without --since only what is wrong by itself.
+        assert_eq!(codes(&findings(source, 1), "deny"), ["dead-namespace"]);
+        let allowed =
+            [source, &["--allow", "dead-namespace", "--deny", "zombie:comm=ba*"]].concat();
+        assert_eq!(codes(&findings(&allowed, 1), "deny"), ["zombie"]);
+        check(&[source, &["--allow", "dead-namespace"]].concat(), 0);
+        // A policy, which the options go before.
+        fs::write(path("policy"), "deny: [zombie]\nallow:\n  - dead-namespace\n").unwrap();
+        let file = path("policy");
+        let policy = [source, &["--policy", &file]].concat();
+        assert_eq!(codes(&findings(&policy, 1), "deny"), ["zombie"]);
+        check(&[&policy[..], &["--warn", "zombie"]].concat(), 0);
+        for (format, said) in [
+            ("github", "::error title=pidns%3A dead-namespace::"),
+            ("junit", "<failure message=\"dead-namespace: 1\" type=\"dead-namespace\">"),
+            ("markdown", "| **denied** | dead-namespace | "),
+        ] {
+            let text = check(&[source, &["-f", format]].concat(), 1);
+            assert!(text.contains(said), "{said} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let since = ["--since", before.to_str().unwrap()];
+    let mut child = Command::new("sleep").arg("1").spawn().unwrap();
+    check(&since, 1);
+    let reaper = std::thread::spawn(move || child.wait().unwrap());
+    let start = Instant::now();
+    check(&[&since[..], &["--wait", "20"]].concat(), 0);
+    assert!(start.elapsed() < Duration::from_secs(15));
+    assert!(reaper.join().unwrap().success());
+    let _stays = Running::spawn(Command::new("sleep").arg("600"));
+    let start = Instant::now();
+    check(&[&since[..], &["--wait", "0.5"]].concat(), 1);
+    assert!(start.elapsed() >= Duration::from_millis(500));
+}
+
+#[test]
+fn a_check_that_cannot_be_made_is_never_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = |text: &str| {
+        let path = dir.path().join("policy");
+        fs::write(&path, text).unwrap();
+        let output = pidns(&["check", "--policy", path.to_str().unwrap()]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (text, said) in [
+        ("deny: [zombies]", "deny[0]: no code \"zombies\""),
+        ("denied: [zombie]", "unknown field"),
+        ("[", "policy: "),
+        ("allow: [\"zombie:comm=[\"]", "allow[0]: "),
+    ] {
+        let (status, stderr) = policy(text);
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+    }
+    for arguments in [
+        &["--procfs", "/nowhere"][..],
+        &["--since", "/nowhere"],
+        &["-i", "/nowhere"],
+        &["--policy", "/nowhere"],
+        &["--deny", "zombies"],
+        &["-i", "-", "--since", "-"],
+        &["-i", "x", "--wait", "1"],
+    ] {
+        let output = pidns(&[&["check"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {stderr}");
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    let none = pidns(&["check", "--comm", "no such name"]);
+    assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
+}
+
+#[test]
+fn the_schemas_of_checks_and_policies_are_printed() {
+    for (name, committed) in [
+        ("check", include_str!("../schemas/pidns-check-1.schema.json")),
+        ("policy", include_str!("../schemas/pidns-policy-1.schema.json")),
+    ] {
+        assert_eq!(stdout(&pidns(&["schema", name])), committed);
+    }
+}

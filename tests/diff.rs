@@ -1,0 +1,398 @@
+//! `pidns diff`: what real jobs change, live and from saved documents.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The comparison as the test understands it; a field more is a failure.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+struct Comparison {
+    schema_version: String,
+    generator: Generator,
+    before: Side,
+    after: Side,
+    relation: String,
+    differs: bool,
+    caveats: Vec<Caveat>,
+    namespaces: Vec<NamespaceChange>,
+    processes: Vec<ProcessChange>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+struct Side {
+    captured_at: String,
+    host: Host,
+    procfs: Procfs,
+    searched: Vec<String>,
+    details: Vec<String>,
+    selected: Vec<Criterion>,
+    complete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+struct Caveat {
+    code: String,
+    message: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+struct NamespaceChange {
+    id: String,
+    change: String,
+    fields: Vec<String>,
+    members_came: Vec<u32>,
+    members_went: Vec<u32>,
+    before: Option<Namespace>,
+    after: Option<Namespace>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessChange {
+    pid: u32,
+    change: String,
+    fields: Vec<String>,
+    before: Option<Process>,
+    after: Option<Process>,
+}
+
+impl Comparison {
+    fn processes(&self, change: &str) -> Vec<u32> {
+        self.processes.iter().filter(|it| it.change == change).map(|it| it.pid).collect()
+    }
+}
+
+/// Files of one test.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Saves what pidns shows now.
+    fn save(&self, name: &str, arguments: &[&str]) -> String {
+        let document = stdout(&pidns(&[&["-q", "-f", "json"], arguments].concat()));
+        self.write(name, &document)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// Runs a comparison that finds a difference, or none.
+fn diff(arguments: &[&str], differs: bool) -> Comparison {
+    let output = pidns(&[&["diff", "-q", "-f", "json"], arguments].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(i32::from(differs)), "{stderr}");
+    assert_eq!(stderr, "");
+    let comparison: Comparison = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(comparison.differs, differs);
+    comparison
+}
+
+/// What it says to people.
+fn text(arguments: &[&str]) -> String {
+    let output = pidns(&[&["diff", "-q"], arguments].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
+    needs!(NamespaceOfItsOwn);
+    let files = Files::new();
+    let before = files.save("before", &[]);
+    diff(&[&before], false);
+    let left = leave(&files.path("namespace"));
+    let after = files.save("after", &[]);
+    for arguments in [&[&before[..]][..], &[&before, &after]] {
+        let comparison = diff(arguments, true);
+        assert_eq!(comparison.relation, "same-boot");
+        let mut expected = left.all();
+        expected.sort_unstable();
+        assert_eq!(comparison.processes("came"), expected, "{comparison:#?}");
+        assert_eq!(comparison.processes("went"), Vec::<u32>::new());
+        let came = |pid| {
+            let it = comparison.processes.iter().find(|it| it.pid == pid).unwrap();
+            assert!(it.before.is_none() && it.fields.is_empty());
+            it.after.as_ref().unwrap()
+        };
+        assert_eq!(came(left.zombie).state, "Z");
+        assert_eq!(came(left.zombie).ppid, Some(left.parent));
+        assert_eq!(came(left.stopped).state, "T");
+        let new: Vec<_> = comparison.namespaces.iter().filter(|it| it.change == "came").collect();
+        let [dead] = new.as_slice() else { panic!("{new:?}") };
+        let dead = dead.after.as_ref().unwrap();
+        assert_eq!(dead.state, "dead");
+        assert!(matches!(&dead.holders[..], [Holder::Mount { .. }]), "{dead:?}");
+        let root = comparison.namespaces.iter().find(|it| it.change == "changed").unwrap();
+        assert_eq!(
+            (&root.fields[..], &root.members_came[..]),
+            (&["members".to_owned()][..], &expected[..])
+        );
+        let text = text(arguments);
+        for line in [
+            format!("+ ├─ {} sleep\n", left.daemon),
+            format!("+ ├─ {} sleep  stopped\n", left.stopped),
+            format!("+ ├─ {} bash  zombie\n", left.zombie),
+            format!("+ └─ {}  DEAD: its init has exited; kept by mount ", dead.id),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        assert!(text.ends_with("\nProcesses: 4 came. PID namespace: 1 came.\n"), "{text}");
+    }
+    // The other way round all of it went.
+    let back = diff(&[&after, &before], true);
+    assert_eq!(back.processes("went").len(), 4);
+    assert_eq!(back.processes("came"), Vec::<u32>::new());
+    // What changes of one that stays.
+    kill(left.stopped, Signal::CONT);
+    until("it goes on", || status(left.stopped, "State").first().is_some_and(|it| it == "S"));
+    kill(left.parent, Signal::KILL);
+    until("the zombie is reaped", || status(left.zombie, "State").is_empty());
+    let later = diff(&[&after], true);
+    assert_eq!(later.processes("changed"), [left.stopped]);
+    let mut gone = [left.zombie, left.parent];
+    gone.sort_unstable();
+    assert_eq!(later.processes("went"), gone);
+    let changed = later.processes.iter().find(|it| it.change == "changed").unwrap();
+    assert_eq!(changed.fields, ["state"]);
+    assert!(
+        text(&[&after])
+            .contains(&format!("─ {} sleep  stopped → running or waiting\n", left.stopped))
+    );
+}
+
+/// A document with the start time of every process, from /proc where it has none.
+fn with_start_times(document: &str) -> String {
+    let mut document: Value = serde_json::from_str(document).unwrap();
+    for process in document["processes"].as_array_mut().unwrap() {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process["pid"])).unwrap_or_default();
+        let field = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(19));
+        if let Some(start_time) = field.and_then(|field| field.parse::<u64>().ok()) {
+            process["start_time"] = json!(start_time);
+        }
+    }
+    document.to_string()
+}
+
+#[test]
+fn a_pid_that_was_given_again_is_told_apart_by_its_start_time() {
+    needs!(NamespaceOfItsOwn);
+    let files = Files::new();
+    let sleep = || Running::spawn(Command::new("sleep").arg("600"));
+    let first = sleep();
+    let pid = first.pid();
+    until("it sleeps", || comm(pid) == "sleep");
+    let save = |name: &str| {
+        let path = files.save(name, &[]);
+        files.write(name, &with_start_times(&fs::read_to_string(path).unwrap()))
+    };
+    let before = save("before");
+    drop(first);
+    // A start time is a number of clock ticks.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // The next process gets the PID after this one (CONFIG_CHECKPOINT_RESTORE).
+    let mut second = None;
+    until("the PID is given again", || {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        let again = sleep();
+        second = (again.pid() == pid).then_some(again);
+        second.is_some()
+    });
+    until("it sleeps", || comm(pid) == "sleep");
+    let after = save("after");
+    let comparison = diff(&[&before, &after], true);
+    let changes: Vec<_> =
+        comparison.processes.iter().map(|it| (it.pid, it.change.as_str())).collect();
+    assert_eq!(changes, [(pid, "went"), (pid, "came")]);
+    assert_eq!(comparison.caveats.len(), 0, "{:?}", comparison.caveats);
+    // Without start times they look like one, and it is said that they may not be.
+    let without = |name: &str, path: &str| {
+        let mut document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        for process in document["processes"].as_array_mut().unwrap() {
+            process["start_time"] = Value::Null;
+        }
+        files.write(name, &document.to_string())
+    };
+    let (before, after) = (without("weak before", &before), without("weak after", &after));
+    let comparison = diff(&[&before, &after], false);
+    let codes: Vec<_> = comparison.caveats.iter().map(|it| it.code.as_str()).collect();
+    assert!(codes.contains(&"weak-processes"), "{codes:?}");
+    let output = pidns(&["diff", &before, &after]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("PIDs are reused") && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
+    needs!(NamespaceOfItsOwn);
+    let files = Files::new();
+    let before = files.save("before", &[]);
+    let _running = Running::spawn(Command::new("sleep").arg("600"));
+    until("it sleeps", || {
+        diff(&[&before], true)
+            .processes
+            .iter()
+            .any(|it| it.after.as_ref().is_some_and(|it| it.comm == "sleep"))
+    });
+    let comparison = diff(&[&before, "--comm", "sl*p"], true);
+    assert_eq!(comparison.processes("came").len(), 1);
+    assert_eq!(comparison.after.selected, comparison.before.selected);
+    let none = pidns(&["diff", &before, "--comm", "nobody"]);
+    assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
+    assert!(
+        String::from_utf8_lossy(&none.stderr).starts_with("pidns: nothing matches comm nobody")
+    );
+    // The shell that is the init has not changed.
+    diff(&[&before, "--comm", "bash"], false);
+}
+
+#[test]
+fn the_live_host_is_read_as_the_document_was() {
+    needs!(NamespaceOfItsOwn);
+    let files = Files::new();
+    let before = files.save("before", &["--search", "processes"]);
+    let comparison = diff(&[&before], false);
+    assert_eq!(comparison.after.searched, ["processes"]);
+    assert_eq!(comparison.before.searched, comparison.after.searched);
+    let whole = files.save("whole", &[]);
+    let comparison = diff(&[&before, &whole], false);
+    let codes: Vec<_> = comparison.caveats.iter().map(|it| it.code.as_str()).collect();
+    assert!(codes.contains(&"other-search"), "{codes:?}");
+}
+
+#[test]
+fn another_boot_and_another_host_are_said_and_everything_is_new() {
+    needs!(Namespaces);
+    let files = Files::new();
+    let document = stdout(&pidns(&["-q", "-f", "json"]));
+    let before = files.write("before", &document);
+    let other = |name: &str, hostname: &str| {
+        let mut document: Value = serde_json::from_str(&document).unwrap();
+        document["host"]["boot_id"] = "00000000-4b43-4a0b-9f3c-1c5f4f1d2a3b".into();
+        document["host"]["hostname"] = hostname.into();
+        files.write(name, &document.to_string())
+    };
+    let mine: Value = serde_json::from_str(&document).unwrap();
+    let rebooted = other("rebooted", mine["host"]["hostname"].as_str().unwrap());
+    let elsewhere = other("elsewhere", "not this one");
+    for (after, relation, said) in [
+        (&rebooted, "other-boot", "Another boot of the host: everything is new.\n"),
+        (&elsewhere, "other-host", "Another host: everything is new.\n"),
+    ] {
+        let comparison = diff(&[&before, after], true);
+        assert_eq!(comparison.relation, relation);
+        assert_eq!(comparison.processes("came").len(), comparison.processes("went").len());
+        assert_eq!(comparison.processes("changed"), Vec::<u32>::new());
+        assert!(text(&[&before, after]).starts_with(said));
+    }
+}
+
+#[test]
+fn what_is_no_document_is_trouble_and_nothing_is_printed() {
+    let files = Files::new();
+    let none = files.write("none", "[]");
+    for (arguments, said) in [
+        (&["/nowhere"][..], "cannot read /nowhere: No such file"),
+        (&[&none], "cannot use "),
+        (&["-", "-"], "only one of two documents can be standard input"),
+        (&[], "required arguments were not provided: <BEFORE>"),
+        (&[&none, &none, "--procfs", "/proc"], "cannot be used with"),
+    ] {
+        let output = pidns(&[&["diff"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(output.stdout, b"");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn strict_is_about_views_that_do_not_differ() {
+    needs!(NamespaceOfItsOwn);
+    let files = Files::new();
+    let document = stdout(&pidns(&["-q", "-f", "json"]));
+    let mut incomplete: Value = serde_json::from_str(&document).unwrap();
+    incomplete["complete"] = false.into();
+    let (whole, part) =
+        (files.write("whole", &document), files.write("part", &incomplete.to_string()));
+    let status = |arguments: &[&str]| pidns(&[&["diff", "-q"], arguments].concat()).status.code();
+    assert_eq!(status(&[&whole, &part]), Some(0));
+    assert_eq!(status(&[&whole, &part, "--strict"]), Some(3));
+    assert_eq!(status(&[&whole, &whole, "--strict"]), Some(0));
+    let mut other = incomplete;
+    other["processes"][0]["comm"] = "other".into();
+    let other = files.write("other", &other.to_string());
+    assert_eq!(status(&[&whole, &other, "--strict"]), Some(1));
+}
+
+#[test]
+fn two_documents_of_many_processes_are_compared_in_linear_time() {
+    let files = Files::new();
+    let document = |name: &str, count: u32, shift: u64| {
+        let host = json!({"id": "pid:[10]", "inode": 10, "device": 4, "ns_id": 1, "level": 0,
+            "parent": null, "children": [], "state": "live", "init": 1,
+            "members": (1..=count).collect::<Vec<_>>(), "member_count": count, "owner": null,
+            "holders": [], "blocked_by": [], "container": null, "evidence": "kernel"});
+        let process = |pid: u32| {
+            json!({"pid": pid, "ppid": (pid > 1).then_some(1), "namespace": "pid:[10]",
+                "nspid": [pid], "comm": format!("p{}", pid % 7), "args": null, "state": "S",
+                "uid": 0, "user": "root", "threads": 1,
+                "start_time": u64::from(pid) + if pid.is_multiple_of(2) { shift } else { 0 },
+                "kernel_thread": false, "namespaces": null, "cgroup": null, "evidence": "kernel"})
+        };
+        let document = json!({"schema_version": "1.0",
+            "generator": {"name": "pidns", "version": "0.1.0"},
+            "captured_at": "2026-11-23T14:28:00.123456Z",
+            "host": {"hostname": "a", "kernel_release": "6.18",
+                "boot_id": "7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b"},
+            "procfs": {"path": "/proc", "own": true, "namespace": "pid:[10]"},
+            "searched": ["processes"], "details": [], "selected": [], "complete": true,
+            "roots": ["pid:[10]"], "namespaces": [host],
+            "processes": (1..=count).map(process).collect::<Vec<_>>(), "diagnostics": []});
+        files.write(name, &document.to_string())
+    };
+    let time = |count| {
+        let (before, after) = (document("before", count, 0), document("after", count, 1));
+        let start = Instant::now();
+        let comparison = diff(&[&before, &after], true);
+        let elapsed = start.elapsed();
+        assert_eq!(comparison.processes("came").len(), count as usize / 2);
+        assert_eq!(comparison.processes("went").len(), count as usize / 2);
+        assert!(text(&[&before, &after]).lines().count() < 30, "what is alike shares a line");
+        elapsed
+    };
+    let (few, many) = (time(500), time(5_000));
+    assert!(many < few * 100, "{few:?} for 500 and {many:?} for 5,000");
+}
+
+#[test]
+fn the_schema_of_comparisons_is_printed() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/pidns-diff-1.schema.json");
+    assert_eq!(stdout(&pidns(&["schema", "diff"])), fs::read_to_string(committed).unwrap());
+}
