@@ -15,6 +15,7 @@ use rustix::io::{Errno, Result};
 
 use super::findings::Findings;
 use super::holders::HolderSearch;
+use super::process_dir::task_is_exiting;
 use crate::collect::nsfs::{self, NamespaceFd, compare_descriptor_tables};
 use crate::collect::parse;
 use crate::collect::registry::InitHistory;
@@ -37,6 +38,9 @@ impl HolderSearch<'_> {
         };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(&table, &mut buffer);
+        // Whether the table may have gone meanwhile: it is empty, or what was
+        // listed is no longer there.
+        let mut may_be_gone = true;
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -52,14 +56,27 @@ impl HolderSearch<'_> {
                     return refused(errno, found);
                 }
                 // Another file, or none any more. nsfs answers nothing else.
-                Ok(_) | Err(_) => continue,
+                Ok(_) => {
+                    may_be_gone = false;
+                    continue;
+                }
+                Err(_) => {
+                    may_be_gone = true;
+                    continue;
+                }
             };
+            may_be_gone = false;
             if let Some(fd) = parse::entry(name.to_bytes())
                 && let Some(inode) = self.pid_namespace_of(table.as_fd(), name, file, found)
             {
                 let comm = Some(self.process.comm.clone());
                 found.holders.push((inode, Holder::Fd { pid: self.process.pid, comm, fd }));
             }
+        }
+        // A thread gives its table away before it is seen to have exited. If
+        // another thread executes, that one keeps the table.
+        if may_be_gone && task_is_exiting(thread).unwrap_or(true) {
+            self.leader_exits();
         }
         Ok(())
     }

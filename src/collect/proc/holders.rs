@@ -39,6 +39,8 @@ pub struct HolderSearch<'a> {
     expects_access: bool,
     /// Whether something was refused that may be granted in a moment.
     is_unsettled: Cell<bool>,
+    /// Whether the leader was seen to exit, so that another thread is to be asked.
+    leader_exits: Cell<bool>,
 }
 
 impl<'a> HolderSearch<'a> {
@@ -51,8 +53,23 @@ impl<'a> HolderSearch<'a> {
         expects_access: bool,
     ) -> Self {
         let Scan { procfs, search, registry, .. } = scan;
-        let is_unsettled = Cell::new(false);
-        Self { process, dir, status_file, search, procfs, registry, expects_access, is_unsettled }
+        Self {
+            process,
+            dir,
+            status_file,
+            search,
+            procfs,
+            registry,
+            expects_access,
+            is_unsettled: Cell::new(false),
+            leader_exits: Cell::new(process.is_zombie()),
+        }
+    }
+
+    /// Notes that the leader exits, of a process that may live on.
+    pub(super) fn leader_exits(&self) {
+        self.leader_exits.set(true);
+        self.is_unsettled.set(true);
     }
 
     /// Finds what the process holds.
@@ -83,11 +100,16 @@ impl<'a> HolderSearch<'a> {
     /// Looks once at what the process holds.
     fn look(&self, found: &mut Findings) -> Result<()> {
         let mut leader = (self.process.pid, None);
-        if self.process.is_zombie() {
+        if self.leader_exits.get() {
             // A leader that has exited before its other threads shows nothing
             // any more. What the process holds, one of them shows.
             match self.living_thread() {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    // Unless it was a zombie before, one of them may be about
+                    // to take the leader's place.
+                    self.is_unsettled.set(!self.process.is_zombie());
+                    return self.still_there();
+                }
                 Ok(Some((tid, dir))) => leader = (tid, Some(dir)),
                 Err(errno) => {
                     return self.refused(DiagnosticCode::FdsUnreadable, errno, self.dir, found);
