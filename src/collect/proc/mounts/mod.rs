@@ -26,6 +26,7 @@ use rustix::io::{Errno, Result};
 use super::findings::Findings;
 use super::mount::Procfs;
 use super::process_dir::ProcessDir;
+use crate::collect::discovery::INITIAL_PID_NAMESPACE;
 use crate::collect::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::parse::{self, MountedKind, NamespaceMount};
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
@@ -37,9 +38,8 @@ use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid};
 use mount_point::{ROOT, open_beneath, root_of};
 use table::MountTable;
 
-/// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of the kernel,
-/// fixed since Linux 3.8).
-const INITIAL: NamespaceId = NamespaceId::Inode(0xEFFF_FFFC);
+/// The initial PID namespace, in which the kernel lets every mount namespace be walked.
+const INITIAL: NamespaceId = NamespaceId::Inode(INITIAL_PID_NAMESPACE);
 
 /// Reads the mounts of each mount namespace once.
 pub fn search(
