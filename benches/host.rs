@@ -5,13 +5,15 @@
 //! ```sh
 //! cargo bench --bench host                       # the table of the README
 //! cargo bench --bench host -- 2000 5 10 3 2      # processes, depth, chains, fds, loose
+//! PIDNS_BESIDE=/tmp/pidns-old cargo bench --bench host   # with another build in the same run
 //! ```
 //!
 //! Needs root, `unshare` and `setpriv` (util-linux) and `dash`. The forest is
 //! taken down at the end, on Ctrl-C, and if this program dies in any way.
 
 use std::env;
-use std::fmt::Write as _;
+use std::ffi::OsStr;
+use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd as _, BorrowedFd};
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, StatxFlags, openat, readlinkat_raw, statx};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
@@ -57,10 +59,9 @@ fn main() {
 fn suite() {
     prepare();
     println!("\n## This host as it is, {} processes\n", listed());
-    table(&[
-        ("pidns -f json", vec![PIDNS, "-q", "-f", "json"]),
-        ("lsns -t pid --json", vec!["lsns", "-t", "pid", "--json"]),
-    ]);
+    let mut commands = pidns(&["-f json"]);
+    commands.push(lsns());
+    table(&commands);
     for (processes, chains) in [(1_000, 4), (10_000, 40), (50_000, 200)] {
         measure(&Shape { processes, depth: 5, chains, fds: 3, loose: 0 });
     }
@@ -89,27 +90,56 @@ fn measure(shape: &Shape) {
     );
     let own = env::current_exe().unwrap_or_default();
     let own = own.to_str().unwrap_or_default();
-    let nested = format!("@{}", nested().expect("the forest stands"));
-    table(&[
-        ("floor of --search processes", vec![own, "floor", "processes"]),
-        (
-            "pidns -f json --search processes",
-            vec![PIDNS, "-q", "-f", "json", "--search", "processes"],
-        ),
-        ("floor of the default search", vec![own, "floor", "default"]),
-        ("pidns -f json", vec![PIDNS, "-q", "-f", "json"]),
-        ("pidns -f text", vec![PIDNS, "-q", "-f", "text"]),
-        ("pidns -f yaml", vec![PIDNS, "-q", "-f", "yaml"]),
-        ("pidns -f dot", vec![PIDNS, "-q", "-f", "dot"]),
-        ("pidns translate 1 --from @PID", vec![PIDNS, "translate", "1", "--from", &nested]),
-        ("lsns -t pid --json", vec!["lsns", "-t", "pid", "--json"]),
-    ]);
+    let nested = nested().expect("the forest stands");
+    let translate = format!("translate 1 --from @{nested}");
+    let mut commands = vec![floor_of(own, "processes")];
+    commands.extend(pidns(&["-f json --search processes"]));
+    commands.push(floor_of(own, "default"));
+    commands.extend(pidns(&["-f json", "-f text", "-f yaml", "-f dot", &translate]));
+    commands.push(lsns());
+    table(&commands);
     fell(forest);
+}
+
+/// What is measured, and the name under which it is shown.
+type Measured = (String, Vec<String>);
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// This build with some arguments each, and the build that `PIDNS_BESIDE` names.
+fn pidns(lines: &[&str]) -> Vec<Measured> {
+    let beside = env::var("PIDNS_BESIDE").ok();
+    let builds = [("pidns", Some(PIDNS.to_owned())), ("beside", beside)];
+    let mut measured = Vec::new();
+    for line in lines {
+        for (name, program) in &builds {
+            let Some(program) = program else { continue };
+            let mut command = vec![program.clone()];
+            command.extend(words(line));
+            if !line.starts_with("translate") {
+                command.push("-q".to_owned());
+            }
+            let line = line.split(" --from").next().unwrap_or_default();
+            measured.push((format!("{name} {line}"), command));
+        }
+    }
+    measured
+}
+
+fn lsns() -> Measured {
+    let line = "lsns -t pid --json";
+    (line.to_owned(), words(line))
+}
+
+fn floor_of(own: &str, search: &str) -> Measured {
+    (format!("floor of {search}"), vec![own.to_owned(), "floor".to_owned(), search.to_owned()])
 }
 
 /// Medians over alternating runs: whatever else the machine does meanwhile
 /// hits all commands alike.
-fn table(commands: &[(&str, Vec<&str>)]) {
+fn table(commands: &[Measured]) {
     let mut times = vec![Vec::new(); commands.len()];
     for run in 0..=RUNS {
         for (index, (_, command)) in commands.iter().enumerate() {
@@ -162,7 +192,7 @@ fn ms(time: Duration) -> f64 {
 
 /// Runs a command to its end with its output thrown away; `None` where it is
 /// not installed.
-fn spawn(command: &[&str]) -> Option<()> {
+fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     let mut child = Command::new(command.first()?);
     child.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = child.status().ok()?;
@@ -172,7 +202,7 @@ fn spawn(command: &[&str]) -> Option<()> {
 
 /// Peak memory of a command, in MiB: measured by another process, of which it
 /// is the only child.
-fn peak_of(command: &[&str]) -> f64 {
+fn peak_of(command: &[String]) -> f64 {
     let mut helper = Command::new(env::current_exe().unwrap_or_default());
     let output = helper.arg("peak").args(command).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -329,6 +359,9 @@ fn read_one(proc: BorrowedFd<'_>, pid: u32, whole: bool) {
     }
     let _ = readlinkat_raw(proc, format!("{pid}/ns/pid_for_children"), &mut link);
     let _ = readlinkat_raw(proc, format!("{pid}/ns/mnt"), &mut link);
+    if let Ok(file) = openat(proc, format!("{pid}/stat"), flags, Mode::empty()) {
+        let _ = rustix::io::read(&file, &mut status);
+    }
     let Ok(table) = openat(proc, format!("{pid}/fd"), flags | OFlags::DIRECTORY, Mode::empty())
     else {
         return;
@@ -337,7 +370,8 @@ fn read_one(proc: BorrowedFd<'_>, pid: u32, whole: bool) {
     let mut entries = RawDir::new(&table, &mut buffer);
     while let Some(Ok(entry)) = entries.next() {
         if entry.file_name().to_bytes()[0] != b'.' {
-            let _ = readlinkat_raw(&table, entry.file_name(), &mut link);
+            let (at, mask) = (AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO);
+            let _ = statx(&table, entry.file_name(), at, mask);
         }
     }
 }

@@ -88,7 +88,7 @@ fn namespace() -> (Running, u32) {
 
 /// Lets the init die and nobody reap it.
 fn make_zombie(parent: &Running, init: u32) {
-    kill(parent.pid(), Signal::STOP);
+    stop(parent.pid());
     kill(init, Signal::KILL);
     until("it is a zombie", || status(init, "State").first().is_some_and(|state| state == "Z"));
 }

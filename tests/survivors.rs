@@ -311,7 +311,7 @@ fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
     // A process injected from outside, whose parent there does not reap it.
     let mut injector = inject(init, &["sleep", "600"], 1);
     let injected = children(injector.pid())[0];
-    kill(injector.pid(), Signal::STOP);
+    stop(injector.pid());
     let document = Document::of(&[]);
     assert_eq!(document.home(injected).init, Some(init), "injected, and rightly placed");
     kill(init, Signal::KILL);
@@ -353,9 +353,7 @@ fn an_init_that_is_a_zombie_is_told_apart() {
     let unshare = children(running.pid())[0];
     until("an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
     let init = children(unshare)[0];
-    kill(unshare, Signal::STOP);
-    // A signal takes effect a moment later; until then it would reap.
-    until("unshare is stopped", || status(unshare, "State")[0] == "T");
+    stop(unshare);
     kill(init, Signal::KILL);
     until("a zombie", || status(init, "State")[0] == "Z");
     let document = Document::of(&[]);

@@ -260,3 +260,10 @@ pub fn kill(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(pid.expect("is a PID"), signal).expect("is sent");
 }
+
+/// Stops a process. The signal takes effect a moment after it is sent: until
+/// then a process that waits for its children still reaps one that ends.
+pub fn stop(pid: u32) {
+    kill(pid, Signal::STOP);
+    until("it is stopped", || status(pid, "State").first().is_some_and(|state| state == "T"));
+}
