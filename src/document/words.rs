@@ -91,7 +91,6 @@ vocabulary!(model::BlockReason, "block_reason", ["blocker for reason", "blockers
 });
 
 vocabulary!(model::Severity, "severity", ["severity", "severities"], {
-    Info: "info", "Worth knowing; nothing is missing.";
     Warning: "warning", "Something may be missing or wrong.";
 });
 

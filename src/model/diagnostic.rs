@@ -32,8 +32,6 @@ impl Diagnostic {
 /// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Worth knowing; nothing is missing. pidns itself makes none of these.
-    Info,
     /// Something may be missing or wrong.
     Warning,
 }

@@ -109,44 +109,9 @@ impl<'a> Worker<'a> {
             // Whoever is root in there may have mounted something over it.
             dir.open_namespaces()?;
         }
-        let (mut status, mut link) = self.status_and_link(&status_file, &mut dir)?;
-        for pause in PAUSES {
-            let refused = link.as_ref().err();
-            let is_unsettled = |errno| is_gone(errno) || self.expects_access(status.uid);
-            if !refused.is_some_and(|&errno| is_unsettled(errno)) {
-                break;
-            }
-            std::thread::sleep(pause);
-            (status, link) = self.status_and_link(&status_file, &mut dir)?;
-        }
-        if status.nspid.is_empty() {
-            // A leader whose place another thread takes by `execve(2)` has no
-            // numbers any more for a moment, nor has a process that is reaped.
-            (status, link) = self.status_and_link(&status_file, &mut dir)?;
-        }
-        // The first number is that in the namespace of this /proc. Another
-        // process's file may be mounted here, which is of the same file system.
-        let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
-        if shown.is_some_and(|shown| shown != pid) {
-            return Err(Errno::XDEV);
-        }
-        if status.nspid.is_empty() {
-            status.nspid = nspid_of_member(pid, self.scan.namespace, link);
-        }
-        if status.nspid.is_empty() {
-            self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
-        }
-        let namespace = match link {
-            Ok(namespace) => namespace,
-            // Status could be read after it, so the process is there, and
-            // this is a refusal. Here, as the buffer still holds the status.
-            Err(errno) => {
-                let code = DiagnosticCode::NamespaceUnreadable;
-                self.found.pending.note(code, Some(errno), Some(pid));
-                self.found.leaders.insert(pid, parse::leaders(&self.buffer));
-                None
-            }
-        };
+        // At once, as the buffer holds the status only until the next file is read.
+        let (status, link) = self.settled_status_and_link(&status_file, &mut dir)?;
+        let (status, namespace) = self.identify(pid, status, link)?;
         // Before anything that takes time: once pinned, the namespace can no
         // longer die and leave its inode number to another.
         let is_pinned = self.pin(pid, namespace, &status_file, &mut dir)?;
@@ -171,6 +136,69 @@ impl<'a> Worker<'a> {
         self.holders(&process, &status_file, &dir)?;
         self.found.processes.push(process);
         Ok(())
+    }
+
+    /// The status and the link of a process, once both tell what they should:
+    /// a process that executes another program, or is being reaped, refuses for
+    /// a moment what it should not, or has no numbers.
+    ///
+    /// # Errors
+    /// As of reading the status.
+    fn settled_status_and_link(
+        &mut self,
+        status_file: &OwnedFd,
+        dir: &mut ProcessDir<'_>,
+    ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
+        let (mut status, mut link) = self.status_and_link(status_file, dir)?;
+        for pause in PAUSES {
+            let refused = link.as_ref().err();
+            let is_unsettled = |errno| is_gone(errno) || self.expects_access(status.uid);
+            if !refused.is_some_and(|&errno| is_unsettled(errno)) {
+                break;
+            }
+            std::thread::sleep(pause);
+            (status, link) = self.status_and_link(status_file, dir)?;
+        }
+        if status.nspid.is_empty() {
+            // A leader whose place another thread takes by `execve(2)` has no
+            // numbers any more for a moment, nor has a process that is reaped.
+            (status, link) = self.status_and_link(status_file, dir)?;
+        }
+        Ok((status, link))
+    }
+
+    /// Holds the status, which the buffer still has, against the PID that /proc
+    /// lists, and notes what the kernel would not tell of the process.
+    ///
+    /// # Errors
+    /// The status is that of another process.
+    fn identify(
+        &mut self,
+        pid: Pid,
+        mut status: Status,
+        link: SysResult<Option<NamespaceId>>,
+    ) -> SysResult<(Status, Option<NamespaceId>)> {
+        // The first number is that in the namespace of this /proc. Another
+        // process's file may be mounted here, which is of the same file system.
+        let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
+        if shown.is_some_and(|shown| shown != pid) {
+            return Err(Errno::XDEV);
+        }
+        if status.nspid.is_empty() {
+            status.nspid = nspid_of_member(pid, self.scan.namespace, link);
+        }
+        if status.nspid.is_empty() {
+            self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
+        }
+        // The status could be read after the link, so the process is there, and
+        // an error is a refusal.
+        let namespace = link.unwrap_or_else(|errno| {
+            let code = DiagnosticCode::NamespaceUnreadable;
+            self.found.pending.note(code, Some(errno), Some(pid));
+            self.found.leaders.insert(pid, parse::leaders(&self.buffer));
+            None
+        });
+        Ok((status, namespace))
     }
 
     /// Whether the viewer should be allowed to see everything of a process

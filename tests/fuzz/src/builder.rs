@@ -290,7 +290,7 @@ fn criterion(u: &mut Unstructured<'_>) -> Result<Value> {
 fn diagnostic(u: &mut Unstructured<'_>) -> Result<Value> {
     Ok(json!({
         "code": u.choose(&["fds-unreadable", "init-blocked", "of-tomorrow"])?,
-        "severity": u.choose(&["info", "warning"])?,
+        "severity": "warning",
         "message": text(u)?,
         "errno": maybe(u, |u| u.choose(&["EACCES", "E2BIG", "133"]).copied())?,
         "pids": several(u, 3, pid)?,
