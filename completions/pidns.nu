@@ -46,7 +46,7 @@ module completions {
     --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
-    ...pids: string           # Only the branches that hold these processes: they, their namespaces and the ancestors of those
+    ...pids: string           # Only the branches that hold these processes: they, their namespaces, those that they keep though these are not live, and the ancestors
   ]
 
   def "nu-complete pidns translate format" [] {

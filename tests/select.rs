@@ -142,6 +142,18 @@ fn the_dead_are_shown_with_who_keeps_them() {
 }
 
 #[test]
+fn a_shell_that_cannot_fork_shows_why() {
+    needs!(Namespaces);
+    let shell = unshared("/bin/true;");
+    let text = stdout(&pidns(&["-q", &shell.pid().to_string()]));
+    let kept = format!("kept by {} sleep: its children would start here\n", shell.pid());
+    let dead: Vec<_> = text.lines().filter(|line| line.contains("  DEAD: ")).collect();
+    assert_eq!(dead.len(), 1, "{text}");
+    assert!(text.contains(&kept), "{text}");
+    assert!(text.contains("fails with \"Cannot allocate memory\" (ENOMEM).\n"), "{text}");
+}
+
+#[test]
 fn who_is_missing_among_others_is_said() {
     let output = pidns(&["1", "4000000", "4000001"]);
     assert_eq!(output.status.code(), Some(0));

@@ -289,8 +289,8 @@ impl Input {
 /// What to show; all of it must hold.
 #[derive(Debug, Args)]
 pub struct Select {
-    /// Only the branches that hold these processes: they, their namespaces and the
-    /// ancestors of those
+    /// Only the branches that hold these processes: they, their namespaces, those
+    /// that they keep though these are not live, and the ancestors
     #[arg(value_name = "PID", help_heading = None)]
     pids: Vec<Pid>,
     /// By what they are.

@@ -18,7 +18,8 @@ use crate::model::{
 /// What to show: whatever is shown meets all of these.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// These processes, any of them.
+    /// These processes, any of them; with them, of the namespaces that are not
+    /// live those that they keep.
     pub pids: BTreeSet<Pid>,
     /// This namespace and what is below it, without ancestors.
     pub root: Option<NamespaceRef>,
@@ -182,6 +183,18 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(named.flat_map(keepers));
     }
+    // Whoever names a process also asks what it keeps from going: a shell that
+    // cannot fork any more shows why.
+    if !selection.pids.is_empty() {
+        let in_reach = |it: &Namespace| positions.get(&it.id).is_some_and(|it| it.in_reach);
+        let is_kept = |it: &&Namespace| {
+            it.state != NamespaceState::Live
+                && in_reach(it)
+                && keepers(it).any(|pid| processes.contains(&pid))
+        };
+        let all = graph.tree().into_iter().map(|(namespace, _)| namespace);
+        namespaces.extend(all.filter(is_kept).map(|namespace| namespace.id));
+    }
     // Ancestors, as far up as the root.
     for (namespace, _) in graph.tree().into_iter().rev() {
         if let Some(parent) = namespace.parent
@@ -317,7 +330,16 @@ mod tests {
         let named = [(836, vec![1]), (179, vec![6, 7])];
         assert_eq!(left(&Selection { comm, ..all() }), named);
         let user = Some(User::Name("root".to_owned()));
-        assert_eq!(left(&Selection { user, pids: pids(&[4]), ..all() }), [(836, vec![4])]);
+        assert_eq!(left(&Selection { user, pids: pids(&[1]), ..all() }), [(836, vec![1])]);
+    }
+
+    #[test]
+    fn a_process_brings_the_namespaces_that_it_keeps_from_going() {
+        let holder = Selection { pids: pids(&[4]), ..all() };
+        assert_eq!(left(&holder), [(836, vec![4]), (179, vec![]), (180, vec![])]);
+        let only_live = Selection { state: Some(NamespaceState::Live), ..holder.clone() };
+        assert_eq!(left(&only_live), [(836, vec![4])]);
+        assert_eq!(left(&Selection { depth: Some(1), ..holder }), [(836, vec![4])]);
     }
 
     #[test]
