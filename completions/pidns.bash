@@ -44,7 +44,7 @@ _pidns() {
 
     case "${cmd}" in
         pidns)
-            opts="-i -r -f -q -h -V --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate check diff run schema completions man"
+            opts="-i -r -f -q -h -V --search --details --procfs --input --host --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate check diff run schema completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -95,6 +95,10 @@ _pidns() {
                     fi
                     return 0
                     ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -128,11 +132,11 @@ _pidns() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json yaml dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid" -- "${cur}"))
                     return 0
                     ;;
                 -f)
-                    COMPREPLY=($(compgen -W "text json yaml dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -147,7 +151,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__check)
-            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
+            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --details --procfs --input --host --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -244,6 +248,10 @@ _pidns() {
                     fi
                     return 0
                     ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -310,7 +318,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__diff)
-            opts="-r -f -q -h --kernel-threads --procfs --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
+            opts="-r -f -q -h --kernel-threads --procfs --host --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -321,6 +329,10 @@ _pidns() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)
@@ -434,7 +446,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__schema)
-            opts="-h --help document translation diff check policy"
+            opts="-h --help document record translation diff check policy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -448,7 +460,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__translate)
-            opts="-i -f -h --from --to --procfs --input --format --pretty --help"
+            opts="-i -f -h --from --to --procfs --input --host --format --pretty --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -497,6 +509,10 @@ _pidns() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --format)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= details= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
+    string join \n search= details= procfs= i/input= host= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -35,7 +35,8 @@ namespaces\t'The namespaces of other types'
 cgroup\t'Cgroups'
 all\t'All of these'"
 complete -c pidns -n "__fish_pidns_needs_command" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
-complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_needs_command" -s i -l input -d 'Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_needs_command" -l host -d 'Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time' -r
 complete -c pidns -n "__fish_pidns_needs_command" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l depth -d 'Only namespaces at most N levels below --root or the topmost; 0 for these alone' -r
 complete -c pidns -n "__fish_pidns_needs_command" -l members -d 'Which members to show of the namespaces' -r -f -a "all\t'All that are selected'
@@ -50,6 +51,7 @@ nascent\t'Made, but without a first process yet'
 unknown\t'None of these could be proved'"
 complete -c pidns -n "__fish_pidns_needs_command" -s f -l format -d 'Output format' -r -f -a "text\t'A tree for people'
 json\t'The document that `pidns schema` describes'
+ndjson\t'The same as records, one a line, for databases and many hosts'
 yaml\t'The same document as YAML'
 dot\t'A picture, for Graphviz'
 mermaid\t'A picture, for Markdown as GitHub and others draw it'"
@@ -73,7 +75,8 @@ complete -c pidns -n "__fish_pidns_needs_command" -a "man" -d 'Print the manual 
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l from -d 'The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l to -d 'The namespace to translate it to, likewise' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
-complete -c pidns -n "__fish_pidns_using_subcommand translate" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -s i -l input -d 'Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -l host -d 'Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s f -l format -d 'Output format' -r -f -a "text\t'The number alone'
 json\t'With the PIDs in all levels; `pidns schema translation` describes it'"
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l pretty -d 'Indent JSON even when it does not go to a terminal'
@@ -95,7 +98,8 @@ namespaces\t'The namespaces of other types'
 cgroup\t'Cgroups'
 all\t'All of these'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
-complete -c pidns -n "__fish_pidns_using_subcommand check" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_using_subcommand check" -s i -l input -d 'Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input' -r -F
+complete -c pidns -n "__fish_pidns_using_subcommand check" -l host -d 'Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time' -r
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l depth -d 'Only namespaces at most N levels below --root or the topmost; 0 for these alone' -r
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l members -d 'Which members to show of the namespaces' -r -f -a "all\t'All that are selected'
@@ -123,6 +127,7 @@ complete -c pidns -n "__fish_pidns_using_subcommand check" -l strict -d 'Exit wi
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l procfs -d 'The procfs to read where AFTER is the live kernel' -r -f -a "(__fish_complete_directories)"
+complete -c pidns -n "__fish_pidns_using_subcommand diff" -l host -d 'Of the hosts in files (ndjson) the one of this name or boot id' -r
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s r -l root -d 'Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l depth -d 'Only namespaces at most N levels below --root or the topmost; 0 for these alone' -r
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l members -d 'Which members to show of the namespaces' -r -f -a "all\t'All that are selected'

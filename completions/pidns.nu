@@ -17,7 +17,7 @@ module completions {
   }
 
   def "nu-complete pidns format" [] {
-    [ "text" "json" "yaml" "dot" "mermaid" ]
+    [ "text" "json" "ndjson" "yaml" "dot" "mermaid" ]
   }
 
   def "nu-complete pidns color" [] {
@@ -29,7 +29,8 @@ module completions {
     --search: string@"nu-complete pidns search" # Where to look for namespaces, beside every process's own: a list with commas
     --details: string@"nu-complete pidns details" # What else to read of every process: a list with commas; args may hold secrets
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
-    --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    --input(-i): path         # Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input
+    --host: string            # Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     --depth: string           # Only namespaces at most N levels below --root or the topmost; 0 for these alone
     --members: string@"nu-complete pidns members" # Which members to show of the namespaces
@@ -58,7 +59,8 @@ module completions {
     --from: string            # The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     --to: string              # The namespace to translate it to, likewise
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
-    --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    --input(-i): path         # Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input
+    --host: string            # Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time
     --format(-f): string@"nu-complete pidns translate format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
     --help(-h)                # Print help (see more with '--help')
@@ -100,7 +102,8 @@ module completions {
     --search: string@"nu-complete pidns check search" # Where to look for namespaces, beside every process's own: a list with commas
     --details: string@"nu-complete pidns check details" # What else to read of every process: a list with commas; args may hold secrets
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
-    --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    --input(-i): path         # Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is standard input
+    --host: string            # Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots of it NAME@TIME, or a beginning of the time
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     --depth: string           # Only namespaces at most N levels below --root or the topmost; 0 for these alone
     --members: string@"nu-complete pidns check members" # Which members to show of the namespaces
@@ -138,6 +141,7 @@ module completions {
   export extern "pidns diff" [
     --kernel-threads          # Also compare threads of the kernel
     --procfs: directory       # The procfs to read where AFTER is the live kernel
+    --host: string            # Of the hosts in files (ndjson) the one of this name or boot id
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
     --depth: string           # Only namespaces at most N levels below --root or the topmost; 0 for these alone
     --members: string@"nu-complete pidns diff members" # Which members to show of the namespaces
@@ -153,7 +157,7 @@ module completions {
     --strict                  # Exit with status 3 if the view is incomplete
     --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')
-    before: path              # The first: a saved document, JSON or YAML; - is standard input
+    before: path              # The first: a saved document, JSON, YAML or ndjson; - is standard input
     after?: path              # The second, likewise; the live kernel where it is left out
   ]
 
@@ -178,7 +182,7 @@ module completions {
   ]
 
   def "nu-complete pidns schema of" [] {
-    [ "document" "translation" "diff" "check" "policy" ]
+    [ "document" "record" "translation" "diff" "check" "policy" ]
   }
 
   # Print the JSON Schema of what json (and yaml) hold

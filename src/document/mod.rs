@@ -3,7 +3,8 @@
 //!
 //! Flat lists joined by IDs, so that `jq` needs no recursion. Within 1.x
 //! fields are added, never renamed, retyped or removed. Every field is always
-//! there, null where unknown.
+//! there, null where unknown. The same as records, one a line, is for databases
+//! and the logs of many hosts.
 
 mod check;
 mod diff;
@@ -11,6 +12,7 @@ mod job;
 mod objects;
 mod parse;
 mod read;
+mod records;
 mod scalars;
 mod schema;
 mod verify;
@@ -22,11 +24,13 @@ pub use check::{MAX_POLICY_SIZE, check, policy};
 pub use diff::diff;
 pub use job::JobReport;
 pub use parse::Invalid;
-pub use read::{MAX_SIZE, read};
-pub use schema::{CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
-pub use wire::Translation;
+pub use read::{MAX_SIZE, read, read_from};
+pub use schema::{
+    CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, RECORD_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
+};
+pub use wire::{Record, Translation};
 pub use words::PassedOver;
-pub use write::document;
+pub use write::{document, write_records};
 
 /// Version of the schema that documents written here follow.
 pub const SCHEMA_VERSION: &str = "1.0";

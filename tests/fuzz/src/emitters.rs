@@ -2,7 +2,7 @@
 
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
-use pidns::model::{NamespaceId, NamespaceState};
+use pidns::model::{NamespaceId, NamespaceState, Snapshot};
 
 use crate::defang::{expected, is_harmful};
 use crate::{dot, reads_as, write};
@@ -25,6 +25,7 @@ pub fn check(graph: &PidGraph, harmless: &PidGraph) {
             match format {
                 Format::Text => text(graph, harmless, style),
                 Format::Json => json(graph, style),
+                Format::Ndjson => ndjson(graph, style),
                 Format::Yaml => yaml(graph, style),
                 Format::Dot => picture(graph, style),
                 Format::Mermaid => chart(graph),
@@ -102,6 +103,15 @@ fn json(graph: &PidGraph, style: Style) {
     let text = write(graph, Format::Json, style);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
     assert!(style.pretty || text.lines().count() == 1, "{text:?}");
+    reads_as(&text, graph);
+}
+
+fn ndjson(graph: &PidGraph, style: Style) {
+    let text = write(graph, Format::Ndjson, style);
+    assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
+    let Snapshot { namespaces, processes, diagnostics, .. } = graph.snapshot();
+    let records = 1 + namespaces.len() + processes.len() + diagnostics.len();
+    assert_eq!(text.lines().count(), records, "{text:?}");
     reads_as(&text, graph);
 }
 
