@@ -132,11 +132,11 @@ _pidns() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid openmetrics" -- "${cur}"))
                     return 0
                     ;;
                 -f)
-                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson yaml dot mermaid openmetrics" -- "${cur}"))
                     return 0
                     ;;
                 --color)

@@ -54,7 +54,8 @@ json\t'The document that `pidns schema` describes'
 ndjson\t'The same as records, one a line, for databases and many hosts'
 yaml\t'The same document as YAML'
 dot\t'A picture, for Graphviz'
-mermaid\t'A picture, for Markdown as GitHub and others draw it'"
+mermaid\t'A picture, for Markdown as GitHub and others draw it'
+openmetrics\t'Numbers, for Prometheus and others who read its text'"
 complete -c pidns -n "__fish_pidns_needs_command" -l color -d 'When to colour text; NO_COLOR and CLICOLOR are respected' -r -f -a "auto\t'On a terminal'
 always\t'Also elsewhere'
 never\t'Nowhere'"

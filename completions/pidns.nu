@@ -17,7 +17,7 @@ module completions {
   }
 
   def "nu-complete pidns format" [] {
-    [ "text" "json" "ndjson" "yaml" "dot" "mermaid" ]
+    [ "text" "json" "ndjson" "yaml" "dot" "mermaid" "openmetrics" ]
   }
 
   def "nu-complete pidns color" [] {

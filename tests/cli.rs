@@ -52,7 +52,7 @@ fn wrong_arguments_get_one_line_and_status_2() {
         &["-f", "xml"],
         2,
         &expect![[r#"
-            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid]; see 'pidns --help'
+            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; see 'pidns --help'
         "#]],
     );
     fails(

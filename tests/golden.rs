@@ -82,6 +82,7 @@ fn version_1_0() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "1.0.0".to_owned()),
         captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+        scan_duration: None,
         host: Host {
             hostname: Some("ci-7".to_owned()),
             kernel_release: Some("6.18.44".to_owned()),

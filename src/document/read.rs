@@ -130,6 +130,7 @@ impl Document {
         let snapshot = model::Snapshot {
             generator: (generator.name, generator.version),
             captured_at: self.captured_at.0,
+            scan_duration: None,
             host: model::Host {
                 hostname: host.hostname,
                 kernel_release: host.kernel_release,

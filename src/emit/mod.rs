@@ -16,6 +16,7 @@ mod json;
 mod line;
 mod mermaid;
 mod ndjson;
+mod openmetrics;
 mod sanitize;
 mod subject;
 mod text;
@@ -60,6 +61,8 @@ pub enum Format {
     Dot,
     /// A picture, for Markdown as GitHub and others draw it.
     Mermaid,
+    /// Numbers, for Prometheus and others who read its text.
+    Openmetrics,
 }
 
 /// What a user may choose about how the output looks.
@@ -81,8 +84,15 @@ pub struct Style {
 
 impl Format {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Text, Self::Json, Self::Ndjson, Self::Yaml, Self::Dot, Self::Mermaid];
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Json,
+        Self::Ndjson,
+        Self::Yaml,
+        Self::Dot,
+        Self::Mermaid,
+        Self::Openmetrics,
+    ];
 
     /// The emitter of a format.
     #[must_use]
@@ -94,6 +104,7 @@ impl Format {
             Self::Yaml => Box::new(yaml::Yaml),
             Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
             Self::Mermaid => Box::new(mermaid::Mermaid),
+            Self::Openmetrics => Box::new(openmetrics::OpenMetrics),
         }
     }
 }

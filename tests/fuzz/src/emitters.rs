@@ -29,6 +29,7 @@ pub fn check(graph: &PidGraph, harmless: &PidGraph) {
                 Format::Yaml => yaml(graph, style),
                 Format::Dot => picture(graph, style),
                 Format::Mermaid => chart(graph),
+                Format::Openmetrics => metrics(graph),
             }
         }
     }
@@ -96,6 +97,27 @@ fn chart(graph: &PidGraph) {
             },
         };
         assert!(known, "{line} in {chart}");
+    }
+}
+
+/// Metrics are comments and samples, as many whatever the host has.
+fn metrics(graph: &PidGraph) {
+    let text = write(graph, Format::Openmetrics, PLAIN);
+    assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
+    let samples = text.strip_suffix("# EOF\n").expect("ends");
+    let samples = samples.lines().filter(|line| !line.starts_with("# "));
+    assert!(samples.clone().count() < 33 * 4 + 21 + 20, "{text}");
+    for sample in samples {
+        let (series, value) = sample.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<u32>().is_ok(), "{sample}");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        assert!(name.starts_with("pidns_") && name.is_ascii(), "{sample}");
+        // Without escapes quotes stand around values alone.
+        let labels = labels.replace("\\\\", "").replace("\\\"", "");
+        let quotes = labels.matches('"').count();
+        assert!(quotes.is_multiple_of(2) && !labels.contains('\\'), "{sample}");
+        let open = labels.split('"').step_by(2).collect::<String>();
+        assert!(open.chars().all(|c| c.is_ascii_lowercase() || "_=,}".contains(c)), "{sample}");
     }
 }
 
