@@ -20,11 +20,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONTAINER = "5feceb671def"
 
 
+def texts(fence):
+    """The fenced blocks of the page that begin with these words."""
+    return [text for _, text in fenced(fence)]
+
+
 def blocks(fence):
-    """The fenced blocks of the page by the last word of their first line."""
+    """The same by the word that follows."""
+    return {word: text for word, text in fenced(fence)}
+
+
+def fenced(fence):
     page = (ROOT / ".github/FLEET.md").read_text()
-    found = re.findall(rf"^```{fence}(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE)
-    return {words.strip(): text for words, text in found}
+    return re.findall(rf"^```{fence} ?(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE)
 
 
 def expected():
