@@ -25,6 +25,9 @@ _pidns() {
             pidns,diff)
                 cmd="pidns__subcmd__diff"
                 ;;
+            pidns,help)
+                cmd="pidns__subcmd__help"
+                ;;
             pidns,man)
                 cmd="pidns__subcmd__man"
                 ;;
@@ -37,6 +40,30 @@ _pidns() {
             pidns,translate)
                 cmd="pidns__subcmd__translate"
                 ;;
+            pidns__subcmd__help,check)
+                cmd="pidns__subcmd__help__subcmd__check"
+                ;;
+            pidns__subcmd__help,completions)
+                cmd="pidns__subcmd__help__subcmd__completions"
+                ;;
+            pidns__subcmd__help,diff)
+                cmd="pidns__subcmd__help__subcmd__diff"
+                ;;
+            pidns__subcmd__help,help)
+                cmd="pidns__subcmd__help__subcmd__help"
+                ;;
+            pidns__subcmd__help,man)
+                cmd="pidns__subcmd__help__subcmd__man"
+                ;;
+            pidns__subcmd__help,run)
+                cmd="pidns__subcmd__help__subcmd__run"
+                ;;
+            pidns__subcmd__help,schema)
+                cmd="pidns__subcmd__help__subcmd__schema"
+                ;;
+            pidns__subcmd__help,translate)
+                cmd="pidns__subcmd__help__subcmd__translate"
+                ;;
             *)
                 ;;
         esac
@@ -44,7 +71,7 @@ _pidns() {
 
     case "${cmd}" in
         pidns)
-            opts="-i -r -f -q -h -V --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help --version translate check diff run schema completions man"
+            opts="-i -r -f -q -h -V --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --strict --quiet --no-fold --help --version translate check diff run schema completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -147,7 +174,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__check)
-            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --details --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
+            opts="-i -r -f -q -h --since --deny --warn --allow --policy --wait --search --procfs --input --root --depth --members --comm --user --container --state --format --pretty --color --ascii --strict --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,10 +228,6 @@ _pidns() {
                     ;;
                 --search)
                     COMPREPLY=($(compgen -W "processes children threads fds mounts all" -- "${cur}"))
-                    return 0
-                    ;;
-                --details)
-                    COMPREPLY=($(compgen -W "args namespaces cgroup all" -- "${cur}"))
                     return 0
                     ;;
                 --procfs)
@@ -310,7 +333,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__diff)
-            opts="-r -f -q -h --kernel-threads --procfs --root --depth --members --comm --user --container --state --format --pretty --color --ascii --no-fold --strict --quiet --help"
+            opts="-r -f -q -h --kernel-threads --procfs --root --depth --members --comm --user --container --state --format --pretty --color --ascii --strict --quiet --no-fold --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -367,6 +390,132 @@ _pidns() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help)
+            opts="translate check diff run schema completions man help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__man)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__schema)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pidns__subcmd__help__subcmd__translate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -448,7 +597,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__translate)
-            opts="-i -f -h --from --to --procfs --input --format --pretty --help"
+            opts="-i -f -q -h --from --to --procfs --input --format --pretty --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -36,31 +36,34 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --color 'When to colour text; NO_COLOR and CLICOLOR are respected'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
             cand --ascii 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-            cand --no-fold 'Give every process and namespace a line of its own in text and pictures'
             cand --strict 'Exit with status 3 if the view is incomplete'
             cand -q 'No warnings on standard error'
             cand --quiet 'No warnings on standard error'
+            cand --no-fold 'Give every process and namespace a line of its own in text and pictures'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
-            cand translate 'Print a process''s PID in another PID namespace'
+            cand translate 'Print PIDs of processes in another PID namespace'
             cand check 'Say what is wrong on this host, and fail if it must not be'
             cand diff 'Say what came, went and changed between two views'
             cand run 'Run a command and say what it leaves behind'
             cand schema 'Print the JSON Schema of what json (and yaml) hold'
             cand completions 'Print a completion script'
             cand man 'Print the manual page, for man -l -'
+            cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'pidns;translate'= {
-            cand --from 'The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid'
-            cand --to 'The namespace to translate it to, likewise'
+            cand --from 'The namespace those PIDs are in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid'
+            cand --to 'The namespace to translate them to, likewise'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand -f 'Output format'
             cand --format 'Output format'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
+            cand -q 'No warnings on standard error'
+            cand --quiet 'No warnings on standard error'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -72,7 +75,6 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --policy 'Read rules from this file (YAML); those of the options go before them'
             cand --wait 'Look again until nothing is denied, or this time is over'
             cand --search 'Where to look for namespaces, beside every process''s own: a list with commas'
-            cand --details 'What else to read of every process: a list with commas; args may hold secrets'
             cand --procfs 'The procfs to read, such as a host''s /proc bound into a container'
             cand -i 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
             cand --input 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input'
@@ -89,7 +91,6 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --color 'When to colour text; NO_COLOR and CLICOLOR are respected'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
             cand --ascii 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-            cand --no-fold 'Give every process and namespace a line of its own in text and pictures'
             cand --strict 'Exit with status 3 if the view is incomplete'
             cand -q 'No warnings on standard error'
             cand --quiet 'No warnings on standard error'
@@ -112,10 +113,10 @@ set edit:completion:arg-completer[pidns] = {|@words|
             cand --kernel-threads 'Also compare threads of the kernel'
             cand --pretty 'Indent JSON even when it does not go to a terminal'
             cand --ascii 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-            cand --no-fold 'Give every process and namespace a line of its own in text and pictures'
             cand --strict 'Exit with status 3 if the view is incomplete'
             cand -q 'No warnings on standard error'
             cand --quiet 'No warnings on standard error'
+            cand --no-fold 'Give every process and namespace a line of its own in text and pictures'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -142,6 +143,32 @@ set edit:completion:arg-completer[pidns] = {|@words|
         &'pidns;man'= {
             cand -h 'Print help'
             cand --help 'Print help'
+        }
+        &'pidns;help'= {
+            cand translate 'Print PIDs of processes in another PID namespace'
+            cand check 'Say what is wrong on this host, and fail if it must not be'
+            cand diff 'Say what came, went and changed between two views'
+            cand run 'Run a command and say what it leaves behind'
+            cand schema 'Print the JSON Schema of what json (and yaml) hold'
+            cand completions 'Print a completion script'
+            cand man 'Print the manual page, for man -l -'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'pidns;help;translate'= {
+        }
+        &'pidns;help;check'= {
+        }
+        &'pidns;help;diff'= {
+        }
+        &'pidns;help;run'= {
+        }
+        &'pidns;help;schema'= {
+        }
+        &'pidns;help;completions'= {
+        }
+        &'pidns;help;man'= {
+        }
+        &'pidns;help;help'= {
         }
     ]
     $completions[$command]

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pidns_global_optspecs
-    string join \n search= details= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii no-fold strict q/quiet h/help V/version
+    string join \n search= details= procfs= i/input= r/root= depth= members= comm= user= container= state= f/format= pretty color= ascii strict q/quiet no-fold h/help V/version
 end
 
 function __fish_pidns_needs_command
@@ -58,25 +58,27 @@ always\t'Also elsewhere'
 never\t'Nowhere'"
 complete -c pidns -n "__fish_pidns_needs_command" -l pretty -d 'Indent JSON even when it does not go to a terminal'
 complete -c pidns -n "__fish_pidns_needs_command" -l ascii -d 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-complete -c pidns -n "__fish_pidns_needs_command" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_needs_command" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_needs_command" -s q -l quiet -d 'No warnings on standard error'
+complete -c pidns -n "__fish_pidns_needs_command" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_needs_command" -s V -l version -d 'Print version'
-complete -c pidns -n "__fish_pidns_needs_command" -a "translate" -d 'Print a process\'s PID in another PID namespace'
+complete -c pidns -n "__fish_pidns_needs_command" -a "translate" -d 'Print PIDs of processes in another PID namespace'
 complete -c pidns -n "__fish_pidns_needs_command" -a "check" -d 'Say what is wrong on this host, and fail if it must not be'
 complete -c pidns -n "__fish_pidns_needs_command" -a "diff" -d 'Say what came, went and changed between two views'
 complete -c pidns -n "__fish_pidns_needs_command" -a "run" -d 'Run a command and say what it leaves behind'
 complete -c pidns -n "__fish_pidns_needs_command" -a "schema" -d 'Print the JSON Schema of what json (and yaml) hold'
 complete -c pidns -n "__fish_pidns_needs_command" -a "completions" -d 'Print a completion script'
 complete -c pidns -n "__fish_pidns_needs_command" -a "man" -d 'Print the manual page, for man -l -'
-complete -c pidns -n "__fish_pidns_using_subcommand translate" -l from -d 'The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
-complete -c pidns -n "__fish_pidns_using_subcommand translate" -l to -d 'The namespace to translate it to, likewise' -r
+complete -c pidns -n "__fish_pidns_needs_command" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -l from -d 'The namespace those PIDs are in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid' -r
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -l to -d 'The namespace to translate them to, likewise' -r
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
-complete -c pidns -n "__fish_pidns_using_subcommand translate" -s f -l format -d 'Output format' -r -f -a "text\t'The number alone'
-json\t'With the PIDs in all levels; `pidns schema translation` describes it'"
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -s f -l format -d 'Output format' -r -f -a "text\t'The numbers alone, a line each'
+json\t'With the PIDs in all levels, an object for each PID, as `pidns schema translation` describes it'"
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -l pretty -d 'Indent JSON even when it does not go to a terminal'
+complete -c pidns -n "__fish_pidns_using_subcommand translate" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_using_subcommand translate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l since -d 'Compare with this saved document: what was not there before is a leftover' -r -F
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l deny -d 'Fail if there is such a thing. RULE is a code, or CODE:KEY=VALUE for a part of it: comm=GLOB, ns=NS, container=PREFIX, user=NAME' -r
@@ -89,10 +91,6 @@ children\t'Every process\'s pid_for_children'
 threads\t'Every thread\'s pid_for_children, and descriptors and mounts of its own'
 fds\t'Every file descriptor table'
 mounts\t'The mount table of every mount namespace in reach'
-all\t'All of these'"
-complete -c pidns -n "__fish_pidns_using_subcommand check" -l details -d 'What else to read of every process: a list with commas; args may hold secrets' -r -f -a "args\t'Command lines, which may hold secrets'
-namespaces\t'The namespaces of other types'
-cgroup\t'Cgroups'
 all\t'All of these'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l procfs -d 'The procfs to read, such as a host\'s /proc bound into a container' -r -f -a "(__fish_complete_directories)"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s i -l input -d 'Read a saved document, JSON or YAML, instead of the live kernel; - is standard input' -r -F
@@ -118,7 +116,6 @@ always\t'Also elsewhere'
 never\t'Nowhere'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l pretty -d 'Indent JSON even when it does not go to a terminal'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l ascii -d 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-complete -c pidns -n "__fish_pidns_using_subcommand check" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -143,9 +140,9 @@ never\t'Nowhere'"
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l kernel-threads -d 'Also compare threads of the kernel'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l pretty -d 'Indent JSON even when it does not go to a terminal'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l ascii -d 'Draw text in ASCII alone; the default where the locale is not UTF-8'
-complete -c pidns -n "__fish_pidns_using_subcommand diff" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s q -l quiet -d 'No warnings on standard error'
+complete -c pidns -n "__fish_pidns_using_subcommand diff" -l no-fold -d 'Give every process and namespace a line of its own in text and pictures'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand run" -l deny -d 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied' -r -f -a "leftover-process\t'A process, unless it is a zombie'
 zombie\t'A process that has terminated, and that its parent does not reap'
@@ -162,3 +159,11 @@ complete -c pidns -n "__fish_pidns_using_subcommand run" -s h -l help -d 'Print 
 complete -c pidns -n "__fish_pidns_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pidns -n "__fish_pidns_using_subcommand man" -s h -l help -d 'Print help'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "translate" -d 'Print PIDs of processes in another PID namespace'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "check" -d 'Say what is wrong on this host, and fail if it must not be'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "diff" -d 'Say what came, went and changed between two views'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "run" -d 'Run a command and say what it leaves behind'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "schema" -d 'Print the JSON Schema of what json (and yaml) hold'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "completions" -d 'Print a completion script'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "man" -d 'Print the manual page, for man -l -'
+complete -c pidns -n "__fish_pidns_using_subcommand help; and not __fish_seen_subcommand_from translate check diff run schema completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

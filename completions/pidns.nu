@@ -41,9 +41,9 @@ module completions {
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns color" # When to colour text; NO_COLOR and CLICOLOR are respected
     --ascii                   # Draw text in ASCII alone; the default where the locale is not UTF-8
-    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --strict                  # Exit with status 3 if the view is incomplete
     --quiet(-q)               # No warnings on standard error
+    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --help(-h)                # Print help (see more with '--help')
     --version(-V)             # Print version
     ...pids: string           # Only the branches that hold these processes: they, their namespaces, those that they keep though these are not live, and the ancestors
@@ -53,24 +53,21 @@ module completions {
     [ "text" "json" ]
   }
 
-  # Print a process's PID in another PID namespace
+  # Print PIDs of processes in another PID namespace
   export extern "pidns translate" [
-    --from: string            # The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
-    --to: string              # The namespace to translate it to, likewise
+    --from: string            # The namespace those PIDs are in: an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
+    --to: string              # The namespace to translate them to, likewise
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --format(-f): string@"nu-complete pidns translate format" # Output format
     --pretty                  # Indent JSON even when it does not go to a terminal
+    --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')
-    pid: string               # The PID to translate
+    ...pids: string           # The PIDs to translate
   ]
 
   def "nu-complete pidns check search" [] {
     [ "processes" "children" "threads" "fds" "mounts" "all" ]
-  }
-
-  def "nu-complete pidns check details" [] {
-    [ "args" "namespaces" "cgroup" "all" ]
   }
 
   def "nu-complete pidns check members" [] {
@@ -98,7 +95,6 @@ module completions {
     --policy: path            # Read rules from this file (YAML); those of the options go before them
     --wait: string            # Look again until nothing is denied, or this time is over
     --search: string@"nu-complete pidns check search" # Where to look for namespaces, beside every process's own: a list with commas
-    --details: string@"nu-complete pidns check details" # What else to read of every process: a list with commas; args may hold secrets
     --procfs: directory       # The procfs to read, such as a host's /proc bound into a container
     --input(-i): path         # Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
     --root(-r): string        # Only this namespace and what is below it. NS is an inode, pid:[INODE], pid:[?PID], @PID for that of a process, or a path such as /proc/12/ns/pid
@@ -112,7 +108,6 @@ module completions {
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns check color" # When to colour text; NO_COLOR and CLICOLOR are respected
     --ascii                   # Draw text in ASCII alone; the default where the locale is not UTF-8
-    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --strict                  # Exit with status 3 if the view is incomplete
     --quiet(-q)               # No warnings on standard error
     --help(-h)                # Print help (see more with '--help')
@@ -149,9 +144,9 @@ module completions {
     --pretty                  # Indent JSON even when it does not go to a terminal
     --color: string@"nu-complete pidns diff color" # When to colour text; NO_COLOR and CLICOLOR are respected
     --ascii                   # Draw text in ASCII alone; the default where the locale is not UTF-8
-    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --strict                  # Exit with status 3 if the view is incomplete
     --quiet(-q)               # No warnings on standard error
+    --no-fold                 # Give every process and namespace a line of its own in text and pictures
     --help(-h)                # Print help (see more with '--help')
     before: path              # The first: a saved document, JSON or YAML; - is standard input
     after?: path              # The second, likewise; the live kernel where it is left out
@@ -200,6 +195,42 @@ module completions {
   # Print the manual page, for man -l -
   export extern "pidns man" [
     --help(-h)                # Print help
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "pidns help" [
+  ]
+
+  # Print PIDs of processes in another PID namespace
+  export extern "pidns help translate" [
+  ]
+
+  # Say what is wrong on this host, and fail if it must not be
+  export extern "pidns help check" [
+  ]
+
+  # Say what came, went and changed between two views
+  export extern "pidns help diff" [
+  ]
+
+  # Run a command and say what it leaves behind
+  export extern "pidns help run" [
+  ]
+
+  # Print the JSON Schema of what json (and yaml) hold
+  export extern "pidns help schema" [
+  ]
+
+  # Print a completion script
+  export extern "pidns help completions" [
+  ]
+
+  # Print the manual page, for man -l -
+  export extern "pidns help man" [
+  ]
+
+  # Print this message or the help of the given subcommand(s)
+  export extern "pidns help help" [
   ]
 
 }

@@ -23,12 +23,13 @@ says so in one line on standard error, and in the document (\"complete\", \
 \"diagnostics\").";
 
 pub(super) const TRANSLATE: &str = "\
-Print a process's PID in another PID namespace, up or down the hierarchy, such \
-as for kill \"$(pidns translate 7 --from @4242)\".
+Print the PIDs of processes in another PID namespace, up or down the hierarchy, \
+a line each in the order in which they are given, such as for \
+kill \"$(pidns translate 7 --from @4242)\".
 
 Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
-that there is no such process, or that it is not visible there.";
+that one of them is no process, or is not visible there; nothing is printed then.";
 
 /// What `pidns check` does, with all of its codes.
 pub(super) fn check_about() -> String {
