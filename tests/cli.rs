@@ -321,8 +321,11 @@ fn the_schema_printed_is_the_schema_published() {
 
 #[test]
 fn the_manual_page_is_one_and_names_every_option() {
-    needs!(Program("groff"));
+    needs!(Program("groff"), Program("man"), Program("mandoc"));
     let page = stdout(&pidns(&["man"]));
+    assert_eq!(pipe(Command::new("mandoc").args(["-Tlint", "-Wall"]), page.as_bytes()), "");
+    let man = ["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l", "-"];
+    assert!(!pipe(Command::new("man").args(man), page.as_bytes()).is_empty());
     // Without a word of complaint, as `pipe` sees to.
     let text =
         pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
@@ -360,10 +363,13 @@ fn the_manual_page_is_one_and_names_every_option() {
         "DESCRIPTION",
         "OPTIONS",
         "COMMANDS",
+        "OUTPUT",
         "EXIT STATUS",
-        "EXAMPLES",
+        "ENVIRONMENT",
+        "FILES",
         "LIMITS",
         "SECURITY",
+        "EXAMPLES",
         "SEE ALSO",
     ] {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");

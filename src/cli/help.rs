@@ -189,6 +189,34 @@ pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
     ("3", "with --strict: the view is incomplete"),
 ];
 
+/// What pidns takes from its environment.
+pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+        "with --color auto: NO_COLOR takes colours away, as CLICOLOR=0 does; CLICOLOR_FORCE gives \
+         them also where standard output is no terminal.",
+    ),
+    (
+        "LC_ALL, LC_CTYPE, LANG",
+        "the first that is set is the locale; where its character set is not UTF-8, text is drawn \
+         in ASCII.",
+    ),
+    ("TERM", "no colours where it is dumb."),
+];
+
+/// What pidns reads beside what it is told to.
+pub(super) const FILES: &[(&str, &str)] = &[
+    ("/proc", "what is read of processes and namespaces; see proc(5) and --procfs."),
+    (
+        "/etc/passwd, /etc/nsswitch.conf",
+        "names of users, by the name service; where there are none, users are numbers.",
+    ),
+];
+
+/// What is related to pidns.
+pub(super) const SEE_ALSO: &str =
+    "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";
+
 /// What the manual page says on security, a paragraph each.
 pub(super) const SECURITY: &[&str] = &[
     "pidns acts as the user who runs it, and a scan changes nothing. It reads files of the \
