@@ -289,32 +289,6 @@ fn is_committed(file: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn committed_completions_are_those_that_the_program_prints() {
-    for (shell, file) in [
-        ("bash", "pidns.bash"),
-        ("zsh", "_pidns"),
-        ("fish", "pidns.fish"),
-        ("elvish", "pidns.elv"),
-        ("nushell", "pidns.nu"),
-    ] {
-        is_committed(&format!("completions/{file}"), &["completions", shell]);
-    }
-}
-
-#[test]
-fn bash_completes_what_the_help_names() {
-    let script = format!(
-        "source {}/completions/pidns.bash; COMP_WORDS=(pidns --f); COMP_CWORD=1; \
-         _pidns pidns --f pidns; echo \"${{COMPREPLY[@]}}\"; \
-         COMP_WORDS=(pidns -f ''); COMP_CWORD=2; _pidns pidns '' -f; echo \"${{COMPREPLY[@]}}\"",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let output = stdout(&run(Command::new("bash").args(["-c", &script])));
-    let formats: Vec<_> = formats().collect();
-    assert_eq!(output, format!("--format\n{}\n", formats.join(" ")));
-}
-
-#[test]
 fn the_schema_printed_is_the_schema_published() {
     is_committed("schemas/pidns-1.schema.json", &["schema"]);
 }

@@ -188,7 +188,7 @@ fn takes_value(option: &Arg) -> bool {
 
 fn value_name(option: &Arg) -> Option<String> {
     let names = option.get_value_names().filter(|_| takes_value(option))?;
-    Some(names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "))
+    Some(names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" "))
 }
 
 /// Words and what they mean.

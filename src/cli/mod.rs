@@ -123,6 +123,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     }
 }
 
+/// The command line, for who completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Of other options the last one counts, but a document that is named and then
 /// passed over would go unnoticed.
 fn names_two_documents(matches: &ArgMatches) -> bool {

@@ -241,6 +241,6 @@ fn id(namespace: &NamespaceFd) -> NamespaceId {
     NamespaceId::Inode(namespace.inode())
 }
 
-fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
+pub(super) fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
     CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }

@@ -8,11 +8,12 @@
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others
 //! - `log` what could not be found out; `error` why nothing could
-//! - `lookup` translates a PID without a scan
+//! - `lookup` translates a PID without a scan; `listing` lists processes for completions
 
 mod assemble;
 mod discovery;
 mod error;
+mod listing;
 mod log;
 mod lookup;
 mod nsfs;
@@ -35,6 +36,7 @@ use proc::ProcSource;
 use registry::NamespaceRegistry;
 
 pub use error::Error;
+pub use listing::Listing;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
 
