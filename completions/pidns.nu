@@ -1,4 +1,4 @@
-# Completions of pidns for Nushell (0.108 and later). `pidns completions nushell`
+# Completions of pidns for Nushell (tried with 0.115). `pidns completions nushell`
 # prints this file; save it as pidns.nu, and `use` it in config.nu.
 
 def "nu-complete pidns" [words: list<string>] {

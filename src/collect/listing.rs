@@ -4,13 +4,13 @@
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-use nix::unistd::{Uid, User};
 use rustix::fs::{AtFlags, RawDir, statat};
 
 use super::lookup::process_file;
 use super::parse;
 use super::proc::mount::Procfs;
 use super::sys::{open_dir, read};
+use super::user_name::user_name;
 use crate::model::{Container, Pid, containers};
 
 /// The processes of a /proc, as they come and go.
@@ -50,8 +50,7 @@ impl Listing {
     pub fn owner(&self, pid: Pid) -> Option<(u32, String)> {
         let name = process_file(pid, "").ok()?;
         let uid = statat(self.0.fd(), &name, AtFlags::empty()).ok()?.st_uid;
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        Some((uid, user.map_or_else(|| uid.to_string(), |user| user.name)))
+        Some((uid, user_name(uid).map_or_else(|| uid.to_string(), |name| name.to_string())))
     }
 
     /// The container that a process is in, by its cgroup.

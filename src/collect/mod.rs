@@ -6,7 +6,8 @@
 //! - `proc` the source that reads a mounted /proc; `parse` makes fields of its bytes
 //! - `assemble` makes a snapshot of a discovery
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
-//! - `sys` opening and reading; `viewer` what this process may see of others
+//! - `sys` opening and reading; `viewer` what this process may see of others;
+//!   `user_name` the names of users
 //! - `log` what could not be found out; `error` why nothing could
 //! - `lookup` translates a PID without a scan; `listing` lists processes for completions
 
@@ -21,6 +22,7 @@ pub mod parse;
 mod proc;
 mod registry;
 mod sys;
+mod user_name;
 mod viewer;
 
 use std::collections::BTreeSet;
