@@ -1,6 +1,6 @@
 //! What is wrong on this host.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// There is no snapshot or policy, nothing that was asked for, or the output
 /// could not be written.
 pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
-    let (output, origin) = (&arguments.output, &arguments.input.origin);
+    let (output, origin) = (&arguments.output, &arguments.origin);
     let mut policy = Policy::default();
     if let Some(path) = &arguments.policy {
         policy.add(read_policy(path)?);
@@ -84,14 +84,13 @@ fn look(
     selection: &Selection,
     policy: &Policy,
 ) -> Result<Check, Error> {
-    let (quiet, origin) = (arguments.output.quiet, &arguments.input.origin);
+    let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
     let is_live = origin.file.is_none();
     // What is compared is read as the other was.
-    let search = before.map_or_else(|| arguments.input.search(), |before| before.searched.clone());
+    let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     // Which process is meant is best told by its command line, and which
     // container it is in by its cgroup.
-    let mut details = arguments.input.details();
-    details.insert(Detail::Args);
+    let mut details = BTreeSet::from([Detail::Args]);
     details.extend(arguments.filter.container.as_ref().map(|_| Detail::Cgroup));
     let mut snapshot = load(origin, search.clone(), details.clone(), quiet)?;
     if is_live && snapshot.processes.iter().any(is_momentary) {

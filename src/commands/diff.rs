@@ -39,6 +39,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let color = output::is_colored(output.color.into());
     let style = Style {
         ascii: output.ascii || !output::is_utf8(),
+        unfolded: arguments.folding.no_fold,
         ..output.style(output::is_terminal(), color)
     };
     let outcome = output::write(|out| output.format.emit(&diff, style, out))?;

@@ -325,7 +325,7 @@ pub(super) struct Diagnostic {
 }
 
 /// What a PID is called in another PID namespace, as `pidns translate -f json`
-/// writes it. Within schema version 1.x fields are added, never renamed, retyped
+/// writes it: of several PIDs one after another, a line each unless indented. Within schema version 1.x fields are added, never renamed, retyped
 /// or removed.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
