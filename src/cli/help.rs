@@ -36,7 +36,8 @@ pub(super) fn check_about() -> String {
 Say what is wrong on this host, or in a saved document: who, and what to do about \
 it. What is denied makes the exit status 1; what is warned of is only said. What \
 may be over in a moment (zombies, uninterruptible sleep) counts where it is there \
-at a second look. With --since what was not there before is left over.
+at a second look. With --since what was not there before is left over; the shell \
+that runs the check, its parents and the rest of its pipe are not.
 
 Rules: one about somebody (zombie:comm=cron) goes before one that is not, an \
 option before --policy, then allow before warn before deny. The codes, with what \

@@ -108,7 +108,7 @@ fn look(
         snapshot.processes.retain(|process| process.state != 'X');
     }
     let itself = viewer(&snapshot).filter(|_| is_live);
-    leave_out(&mut snapshot, false, itself);
+    let attendants = leave_out(&mut snapshot, false, itself);
     let uptime = is_live.then(|| Duration::try_from(clock_gettime(ClockId::Boottime)).ok());
     let (graph, none) = part(snapshot, selection);
     let mut check = match before {
@@ -119,7 +119,7 @@ fn look(
             if let (Some(no), Some(_)) = (&none, none_before) {
                 return Err(not_found(&graph, no.clone()));
             }
-            Check::since(Diff::new(before, graph), policy)
+            Check::since(Diff::new(before, graph), &attendants, policy)
         }
         None => match none {
             Some(no) => return Err(not_found(&graph, no)),

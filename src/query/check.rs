@@ -4,7 +4,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::diff::{Diff, Happened};
@@ -144,14 +144,16 @@ impl Check {
         Self { graph, since: None, uptime: None, findings }
     }
 
-    /// Looks for what is wrong with the second of two graphs, and what is only there.
+    /// Looks for what is wrong with the second of two graphs, and what is only
+    /// there. `attendants` are there for the view, and are no leftovers.
     #[must_use]
-    pub fn since(diff: Diff, policy: &Policy) -> Self {
+    pub fn since(diff: Diff, attendants: &BTreeSet<Pid>, policy: &Policy) -> Self {
         let since = diff.before.snapshot().captured_at.clone();
         let mut found = Vec::new();
         for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
             let process = change.after.and_then(|pid| diff.after.process(pid));
-            if let Some(process) = process.filter(|it| !is_unreaped(it)) {
+            let is_left = |it: &&Process| !is_unreaped(it) && !attendants.contains(&it.pid);
+            if let Some(process) = process.filter(is_left) {
                 found.push((CheckCode::LeftoverProcess, CheckSubject::Process(process.pid)));
             }
         }

@@ -6,6 +6,7 @@ mod check;
 mod coverage;
 mod diff;
 mod leftovers;
+mod observer;
 mod pattern;
 mod resolve;
 mod select;
@@ -18,9 +19,10 @@ pub use check::{
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
-    Relation, Weak, leave_out,
+    Relation, Weak,
 };
 pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
+pub use observer::leave_out;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
 pub use select::{Members, Selection, select};

@@ -105,10 +105,12 @@ fn what_was_not_there_before_is_left_over() {
     let mut after = troubled();
     after.complete = true;
     let mut before = after.clone();
-    before.processes.retain(|process| process.pid != pid(2) && process.pid != pid(3));
+    before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
+    // Of the three that are new one runs the check, and one is a zombie.
+    let attendants = BTreeSet::from([pid(4)]);
     let diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
-    let check = Check::since(diff, &Policy::default());
+    let check = Check::since(diff, &attendants, &Policy::default());
     let denied: Vec<_> = check
         .findings
         .iter()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::{NamespaceState, Process, Snapshot};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -167,25 +168,6 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
         it.namespaces[0].ns_id = Some(99);
     });
     assert_eq!(inner, Relation::OtherProcfs);
-}
-
-#[test]
-fn pidns_itself_and_kernel_threads_are_left_out() {
-    let mut snapshot = host((7..=9).map(|raw| process(&[raw], Some(10))).collect());
-    snapshot.processes[0].comm = "pidns".into();
-    snapshot.processes[0].start_time = Some(8);
-    snapshot.processes[1].comm = "pidns".into();
-    snapshot.processes[2].kernel_thread = true;
-    let left = |kernel_threads, viewer| {
-        let mut snapshot = snapshot.clone();
-        leave_out(&mut snapshot, kernel_threads, viewer);
-        let mut pids: Vec<_> = snapshot.processes.iter().map(|it| it.pid.as_u32()).collect();
-        pids.sort_unstable();
-        pids
-    };
-    assert_eq!(left(false, None), [1, 8], "the younger one took it");
-    assert_eq!(left(true, None), [1, 8, 9]);
-    assert_eq!(left(false, Pid::new(8)), [1, 7], "the other is not this one");
 }
 
 #[test]
