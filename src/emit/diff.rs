@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use super::describe::{Pids, Symbols};
-use super::json::Json;
+use super::json::{Json, JsonLines};
 use super::subject::{command, namespace_text, pids};
 use super::{Sanitized, Style};
 use crate::document;
@@ -29,11 +29,14 @@ pub enum DiffFormat {
     Text,
     /// The comparison that `pidns schema diff` describes.
     Json,
+    /// The same as records, one a line, as `pidns schema diff-record` describes.
+    #[value(alias = "jsonl")]
+    Ndjson,
 }
 
 impl DiffFormat {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+    pub const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Ndjson];
 
     /// Writes a comparison.
     ///
@@ -43,6 +46,11 @@ impl DiffFormat {
         match self {
             Self::Text => Tree::new(diff, style).write(out),
             Self::Json => Json { pretty: style.pretty }.write(&document::diff(diff), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_diff_records(diff, |record| lines.line(record))?;
+                lines.end()
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use super::check_code::CheckCode;
 use super::diff::{Diff, Happened};
 use crate::graph::PidGraph;
 use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
@@ -15,91 +16,6 @@ pub use policy::{ParseRuleError, Policy, Rule, Verdict};
 
 /// Levels that are left below a namespace which nests deeply.
 const LEVELS_LEFT: usize = 4;
-
-/// A row of the table: all that is the same for every finding of one code.
-struct Row {
-    name: &'static str,
-    default: Verdict,
-    meaning: &'static str,
-}
-
-/// The table of codes. A new code is one more entry here and the place that
-/// finds it; the enum, its list and all look-ups come from it.
-macro_rules! check_codes {
-    ($($code:ident: $name:literal, $default:ident, $meaning:literal;)+) => {
-        /// What can be wrong with a host. An open list: it may grow.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum CheckCode {
-            $(#[doc = $meaning] $code,)+
-        }
-
-        impl CheckCode {
-            /// All of them, in the order in which they are shown.
-            pub const ALL: &'static [Self] = &[$(Self::$code),+];
-
-            fn row(self) -> &'static Row {
-                match self {
-                    $(Self::$code => const {
-                        &Row { name: $name, default: Verdict::$default, meaning: $meaning }
-                    },)+
-                }
-            }
-        }
-    };
-}
-
-check_codes! {
-    DeadNamespace: "dead-namespace", Deny,
-        "A PID namespace whose init has terminated: nothing can be forked into it.";
-    BlockedInit: "blocked-init", Deny,
-        "An init that has terminated and cannot go.";
-    LeftoverProcess: "leftover-process", Deny,
-        "A process that was not there before (only with --since).";
-    LeftoverNamespace: "leftover-namespace", Deny,
-        "A PID namespace that was not there before (only with --since).";
-    NascentNamespace: "nascent-namespace", Warn,
-        "A PID namespace that has had no process yet.";
-    Zombie: "zombie", Warn,
-        "A process that has terminated, and that its parent does not reap.";
-    InitDoesNotReap: "init-does-not-reap", Warn,
-        "An init that does not reap the children that it has or inherits.";
-    StoppedInit: "stopped-init", Warn,
-        "An init that is stopped: it reaps nobody.";
-    Uninterruptible: "uninterruptible", Warn,
-        "A process in uninterruptible sleep, in which no signal reaches it.";
-    DeepNesting: "deep-nesting", Warn,
-        "A PID namespace with few of the 32 levels left below it.";
-    UnknownState: "unknown-state", Warn,
-        "A PID namespace of which it cannot be proved whether its init is gone.";
-    Incomplete: "incomplete", Warn,
-        "Something may be missing in the view.";
-}
-
-impl CheckCode {
-    /// Its name in the output and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        self.row().meaning
-    }
-
-    /// What is made of it unless a policy says otherwise.
-    #[must_use]
-    pub fn default_verdict(self) -> Verdict {
-        self.row().default
-    }
-
-    /// The code of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.name() == name)
-    }
-}
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use super::Style;
 use super::describe::{Pids, Symbols};
-use super::json::Json;
+use super::json::{Json, JsonLines};
 use super::subject::{age_text, command, pids, shell_word, state_text};
 use crate::document;
 use crate::graph::PidGraph;
@@ -29,6 +29,9 @@ pub enum CheckFormat {
     Text,
     /// The findings, as `pidns schema check` describes them.
     Json,
+    /// The same as records, one a line, as `pidns schema check-record` describes.
+    #[value(alias = "jsonl")]
+    Ndjson,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,
     /// JUnit XML, a test case for each code.
@@ -39,21 +42,25 @@ pub enum CheckFormat {
 
 impl CheckFormat {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Github, Self::Junit, Self::Markdown];
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Ndjson, Self::Github, Self::Junit, Self::Markdown];
 
     /// Writes what was found.
     ///
     /// # Errors
     /// What the writer says.
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        let said = |finding: &CheckFinding| {
+            let said = said(check, finding, false);
+            (said.message, said.advice)
+        };
         match self {
             Self::Text => text::write(check, style, out),
-            Self::Json => {
-                let said = |finding: &CheckFinding| {
-                    let said = said(check, finding, false);
-                    (said.message, said.advice)
-                };
-                Json { pretty: style.pretty }.write(&document::check(check, said), out)
+            Self::Json => Json { pretty: style.pretty }.write(&document::check(check, said), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_check_records(check, said, |record| lines.line(record))?;
+                lines.end()
             }
             Self::Github => github::write(check, out),
             Self::Junit => junit::write(check, out),

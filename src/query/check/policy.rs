@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CheckCode, CheckSubject};
+use super::CheckSubject;
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceRef, Process};
+use crate::query::check_code::CheckCode;
 use crate::query::pattern::{Glob, User};
 
 /// What is made of something that is wrong.
