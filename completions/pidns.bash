@@ -277,11 +277,11 @@ _pidns() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json github junit markdown" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson github junit markdown" -- "${cur}"))
                     return 0
                     ;;
                 -f)
-                    COMPREPLY=($(compgen -W "text json github junit markdown" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson github junit markdown" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -356,11 +356,11 @@ _pidns() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson mermaid" -- "${cur}"))
                     return 0
                     ;;
                 -f)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson mermaid" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -396,7 +396,7 @@ _pidns() {
             fi
             case "${prev}" in
                 --deny)
-                    COMPREPLY=($(compgen -W "leftover-process zombie leftover-namespace dead-namespace nascent-namespace" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "dead-namespace leftover-process leftover-namespace nascent-namespace zombie" -- "${cur}"))
                     return 0
                     ;;
                 --grace)
@@ -434,7 +434,7 @@ _pidns() {
             return 0
             ;;
         pidns__subcmd__schema)
-            opts="-h --help document translation diff check policy"
+            opts="-h --help document translation diff diff-record check check-record run policy"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -110,6 +110,7 @@ nascent\t'Made, but without a first process yet'
 unknown\t'None of these could be proved'"
 complete -c pidns -n "__fish_pidns_using_subcommand check" -s f -l format -d 'Output format' -r -f -a "text\t'A line or two for each finding, for people'
 json\t'The findings, as `pidns schema check` describes them'
+ndjson\t'The same as records, one a line, as `pidns schema check-record` describes'
 github\t'Workflow commands, which GitHub Actions shows as annotations'
 junit\t'JUnit XML, a test case for each code'
 markdown\t'A table for a job\'s summary'"
@@ -136,7 +137,9 @@ dead\t'Its init has terminated: every fork into it fails (ENOMEM)'
 nascent\t'Made, but without a first process yet'
 unknown\t'None of these could be proved'"
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s f -l format -d 'Output format' -r -f -a "text\t'A tree of what changed, each line with +, - or ~, for people'
-json\t'The comparison that `pidns schema diff` describes'"
+json\t'The comparison that `pidns schema diff` describes'
+ndjson\t'The same as records, one a line, as `pidns schema diff-record` describes'
+mermaid\t'A picture of what changed, for Markdown as GitHub and others draw it'"
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l color -d 'When to colour text; NO_COLOR and CLICOLOR are respected' -r -f -a "auto\t'On a terminal'
 always\t'Also elsewhere'
 never\t'Nowhere'"
@@ -147,11 +150,11 @@ complete -c pidns -n "__fish_pidns_using_subcommand diff" -l no-fold -d 'Give ev
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -l strict -d 'Exit with status 3 if the view is incomplete'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s q -l quiet -d 'No warnings on standard error'
 complete -c pidns -n "__fish_pidns_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pidns -n "__fish_pidns_using_subcommand run" -l deny -d 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied' -r -f -a "leftover-process\t'A process, unless it is a zombie'
-zombie\t'A process that has terminated, and that its parent does not reap'
-leftover-namespace\t'A PID namespace that the command made, with or without processes'
-dead-namespace\t'A PID namespace whose init has terminated'
-nascent-namespace\t'A PID namespace that has had no process yet'"
+complete -c pidns -n "__fish_pidns_using_subcommand run" -l deny -d 'Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given more than once, or as a list. By default nothing is denied' -r -f -a "dead-namespace\t'A PID namespace whose init has terminated: nothing can be forked into it.'
+leftover-process\t'A process that was not there before (--since), or that a command left; no zombie.'
+leftover-namespace\t'A PID namespace that was not there before (--since), or that a command made and left.'
+nascent-namespace\t'A PID namespace that has had no process yet.'
+zombie\t'A process that has terminated, and that its parent does not reap.'"
 complete -c pidns -n "__fish_pidns_using_subcommand run" -l grace -d 'How long what CMD started may take to end after it' -r
 complete -c pidns -n "__fish_pidns_using_subcommand run" -l report -d 'Also write the report to this file' -r -F
 complete -c pidns -n "__fish_pidns_using_subcommand run" -s f -l format -d 'Format of that file' -r -f -a "text\t'A tree for people'

@@ -82,7 +82,7 @@ module completions {
   }
 
   def "nu-complete pidns check format" [] {
-    [ "text" "json" "github" "junit" "markdown" ]
+    [ "text" "json" "ndjson" "github" "junit" "markdown" ]
   }
 
   def "nu-complete pidns check color" [] {
@@ -127,7 +127,7 @@ module completions {
   }
 
   def "nu-complete pidns diff format" [] {
-    [ "text" "json" ]
+    [ "text" "json" "ndjson" "mermaid" ]
   }
 
   def "nu-complete pidns diff color" [] {
@@ -158,7 +158,7 @@ module completions {
   ]
 
   def "nu-complete pidns run deny" [] {
-    [ "leftover-process" "zombie" "leftover-namespace" "dead-namespace" "nascent-namespace" ]
+    [ "dead-namespace" "leftover-process" "leftover-namespace" "nascent-namespace" "zombie" ]
   }
 
   def "nu-complete pidns run format" [] {
@@ -178,7 +178,7 @@ module completions {
   ]
 
   def "nu-complete pidns schema of" [] {
-    [ "document" "translation" "diff" "check" "policy" ]
+    [ "document" "translation" "diff" "diff-record" "check" "check-record" "run" "policy" ]
   }
 
   # Print the JSON Schema of what json (and yaml) hold

@@ -68,6 +68,12 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
         for pid in left.all() {
             assert!(pids.contains(&u64::from(pid)), "{pid} in {found:?}");
         }
+        let lines = check(&[&since[..], &["-f", "ndjson"]].concat(), 1);
+        let records: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_records = records[1..].iter().map(|it| it["finding"]["pid"].as_u64());
+        assert!(of_records.eq(found.iter().map(|it| it.2)), "{lines}");
+        assert_eq!(records[0]["check"]["denied"], 5);
         let text = check(&since, 1);
         for said in [
             format!("{} sleep does not reap its child {} bash", left.parent, left.zombie),
@@ -94,6 +100,7 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
             ("github", "::error title=pidns%3A dead-namespace::"),
             ("junit", "<failure message=\"dead-namespace: 1\" type=\"dead-namespace\">"),
             ("markdown", "| **denied** | dead-namespace | "),
+            ("markdown", "\n```mermaid\n"),
         ] {
             let text = check(&[source, &["-f", format]].concat(), 1);
             assert!(text.contains(said), "{said} in {text}");
@@ -163,6 +170,7 @@ fn a_check_that_cannot_be_made_is_never_clean() {
 fn the_schemas_of_checks_and_policies_are_printed() {
     for (name, committed) in [
         ("check", include_str!("../schemas/pidns-check-1.schema.json")),
+        ("check-record", include_str!("../schemas/pidns-check-record-1.schema.json")),
         ("policy", include_str!("../schemas/pidns-policy-1.schema.json")),
     ] {
         assert_eq!(stdout(&pidns(&["schema", name])), committed);

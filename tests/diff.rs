@@ -114,7 +114,7 @@ fn diff(arguments: &[&str], differs: bool) -> Comparison {
     comparison
 }
 
-/// What it says to people.
+/// What it prints of two that differ, in text unless another format is asked for.
 fn text(arguments: &[&str]) -> String {
     let output = pidns(&[&["diff", "-q"], arguments].concat());
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
@@ -154,16 +154,24 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
             (&root.fields[..], &root.members_came[..]),
             (&["members".to_owned()][..], &expected[..])
         );
-        let text = text(arguments);
+        let tree = text(arguments);
         for line in [
             format!("+ ├─ {} sleep\n", left.daemon),
             format!("+ ├─ {} sleep  stopped\n", left.stopped),
             format!("+ ├─ {} bash  zombie\n", left.zombie),
             format!("+ └─ {}  DEAD: its init has exited; kept by mount ", dead.id),
         ] {
-            assert!(text.contains(&line), "{line} in {text}");
+            assert!(tree.contains(&line), "{line} in {tree}");
         }
-        assert!(text.ends_with("\nProcesses: 4 came. PID namespace: 1 came.\n"), "{text}");
+        assert!(tree.ends_with("\nProcesses: 4 came. PID namespace: 1 came.\n"), "{tree}");
+        let picture = text(&[arguments, &["-f", "mermaid"]].concat());
+        assert!(picture.contains(&format!("+ {} sleep  stopped", left.stopped)), "{picture}");
+        let lines = text(&[arguments, &["-f", "ndjson"]].concat());
+        let records: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let processes = records.iter().filter(|it| it["record"] == "process_change");
+        let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
+        assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
     // The other way round all of it went.
     let back = diff(&[&after, &before], true);
@@ -392,7 +400,11 @@ fn two_documents_of_many_processes_are_compared_in_linear_time() {
 }
 
 #[test]
-fn the_schema_of_comparisons_is_printed() {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/pidns-diff-1.schema.json");
-    assert_eq!(stdout(&pidns(&["schema", "diff"])), fs::read_to_string(committed).unwrap());
+fn the_schemas_of_comparisons_are_printed() {
+    for (name, committed) in [
+        ("diff", include_str!("../schemas/pidns-diff-1.schema.json")),
+        ("diff-record", include_str!("../schemas/pidns-diff-record-1.schema.json")),
+    ] {
+        assert_eq!(stdout(&pidns(&["schema", name])), committed);
+    }
 }

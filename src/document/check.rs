@@ -133,10 +133,10 @@ pub fn check(
     }
 }
 
-fn findings<'a>(
-    check: &'a query::Check,
+fn findings(
+    check: &query::Check,
     said: impl Fn(&CheckFinding) -> (String, Vec<String>),
-) -> impl Iterator<Item = Finding<'a>> {
+) -> impl Iterator<Item = Finding<'_>> {
     let graph = &check.graph;
     check.findings.iter().map(move |finding| {
         let (process, id) = match finding.subject {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::check_code::CheckCode;
 use super::diff::{Diff, Happened};
+use super::select::branches;
 use crate::graph::PidGraph;
 use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
@@ -85,6 +86,27 @@ impl Check {
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
+    }
+
+    /// The part of the graph that something is wrong with: who it is about, the
+    /// parents that do not reap, who keeps the namespaces, and all ancestors.
+    #[must_use]
+    pub fn branches(&self) -> PidGraph {
+        let (mut namespaces, mut processes) = (HashSet::new(), HashSet::new());
+        for finding in &self.findings {
+            match finding.subject {
+                CheckSubject::Namespace(id) => {
+                    namespaces.insert(id);
+                }
+                CheckSubject::Process(pid) => {
+                    processes.insert(pid);
+                    let process = self.graph.process(pid).filter(|it| is_unreaped(it));
+                    processes.extend(process.and_then(|it| it.ppid));
+                }
+                CheckSubject::View => {}
+            }
+        }
+        branches(PidGraph::new(self.graph.snapshot().clone()), namespaces, processes)
     }
 
     /// How old a process was, where that is known.

@@ -207,6 +207,25 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
+/// The part of a graph that holds these namespaces and processes: they, the
+/// namespaces of these processes, those who keep these namespaces, and all
+/// ancestors.
+pub(super) fn branches(
+    graph: PidGraph,
+    mut namespaces: HashSet<NamespaceId>,
+    mut processes: HashSet<Pid>,
+) -> PidGraph {
+    let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
+    processes.extend(named.flat_map(keepers));
+    namespaces.extend(processes.iter().filter_map(|&pid| graph.process(pid)?.namespace));
+    for (namespace, _) in graph.tree().into_iter().rev() {
+        if namespaces.contains(&namespace.id) {
+            namespaces.extend(namespace.parent);
+        }
+    }
+    retain(graph, &Selection::default(), None, &namespaces, &processes)
+}
+
 /// The position of every namespace. A parent comes before its children in the
 /// tree, so that its position is known when theirs is determined.
 fn positions(

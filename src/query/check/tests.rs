@@ -132,3 +132,22 @@ fn what_is_no_rule_says_why() {
     assert!(error("zombie:ns=x").starts_with("not an inode"));
     assert!(error("zombie:comm=[").contains("attern"));
 }
+
+#[test]
+fn the_branches_with_something_wrong_hold_who_is_to_blame_and_no_more() {
+    let mut host = farm();
+    host.processes.push(process(&[20], Some(4_026_531_836)));
+    host.processes.push(process(&[21], Some(4_026_531_836)));
+    host.processes[5].state = 'Z';
+    host.processes[5].ppid = Pid::new(1);
+    let mut well = namespace(4_026_532_190, Some(4_026_531_836));
+    well.ns_id = Some(4242);
+    host.namespaces.push(well);
+    let check = Check::new(PidGraph::new(host), &Policy::default());
+    let branches = check.branches();
+    let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
+    // The holder of the dead namespace, the zombie, and its parent.
+    assert_eq!(pids, [1, 4, 20]);
+    let namespaces: Vec<_> = branches.tree().iter().map(|(it, _)| it.id.to_string()).collect();
+    assert_eq!(namespaces, ["pid:[4026531836]", "pid:[4026532179]", "pid:[4026532180]"]);
+}
