@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -193,6 +193,43 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
         text(&[&after])
             .contains(&format!("─ {} sleep  stopped → running or waiting\n", left.stopped))
     );
+}
+
+#[test]
+fn a_namespace_that_only_a_descriptor_in_flight_keeps_is_hidden_not_gone() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Files::new();
+    let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
+    let id = namespace_of(init);
+    // No process has the descriptor any more once it is sent.
+    let keep = "import os, signal, socket, sys
+ends = socket.socketpair()
+namespace = os.open(sys.argv[1], os.O_RDONLY)
+socket.send_fds(ends[0], [b'x'], [namespace])
+os.close(namespace)
+print('ready', flush=True)
+signal.pause()";
+    let of_init = format!("/proc/{init}/ns/pid");
+    let (keeper, _) = start_command(Command::new("python3").args(["-c", keep, &of_init]));
+    let before = files.save("before", &[]);
+    drop(container);
+    until("no scan shows it", || !stdout(&pidns(&["-q"])).contains(&id));
+    let change = |arguments: &[&str]| {
+        let change = diff(arguments, true).namespaces.into_iter().find(|it| it.id == id).unwrap();
+        assert!(change.after.is_none());
+        // Before Linux 6.18 nothing can tell.
+        (change.change, change.before.unwrap().ns_id.is_some())
+    };
+    let (happened, can_tell) = change(&[&before]);
+    assert_eq!(happened, if can_tell { "hidden" } else { "went" });
+    let line = format!("? ├─ {id}  hidden: still in the kernel, kept by what no scan can show\n");
+    let tree = text(&[&before]);
+    assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
+    // A saved document has no kernel to ask.
+    let after = files.save("after", &[]);
+    assert_eq!(change(&[&before, &after]).0, "went");
+    drop(keeper);
+    until("it is gone", || change(&[&before]).0 == "went");
 }
 
 /// A document with the start time of every process, from /proc where it has none.

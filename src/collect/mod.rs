@@ -7,12 +7,14 @@
 //! - `assemble` makes a snapshot of a discovery
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others
+//! - `hidden` which namespaces are in the kernel though no scan shows them
 //! - `log` what could not be found out; `error` why nothing could
 //! - `lookup` translates a PID without a scan
 
 mod assemble;
 mod discovery;
 mod error;
+mod hidden;
 mod log;
 mod lookup;
 mod nsfs;
@@ -35,6 +37,7 @@ use proc::ProcSource;
 use registry::NamespaceRegistry;
 
 pub use error::Error;
+pub use hidden::still_in_kernel;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
 

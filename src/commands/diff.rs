@@ -1,14 +1,16 @@
 //! What came, went and changed between two views.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::{handle, load, replay};
 use crate::cli;
+use crate::collect;
 use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{NotFound, Pid, Snapshot};
+use crate::model::{Namespace, NamespaceId, NotFound, Pid, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage, Diff, DiffCaveat, Selection, leave_out};
 
@@ -29,13 +31,18 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let viewer = viewer(&after).filter(|_| origin.file.is_none());
     leave_out(&mut before, arguments.kernel_threads, None);
     leave_out(&mut after, arguments.kernel_threads, viewer);
+    let hidden = match origin.file {
+        None => hidden(&before, &after),
+        Some(_) => BTreeSet::new(),
+    };
     let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
     let (before, none_before) = part(before, &selection);
     let (after, none_after) = part(after, &selection);
     if let (Some(_), Some(no)) = (none_before, none_after) {
         return Err(Error::not_found(no, &Coverage::of(after.snapshot())));
     }
-    let diff = Diff::new(before, after);
+    let mut diff = Diff::new(before, after);
+    diff.hide(&hidden);
     let color = output::is_colored(output.color.into());
     let style = Style {
         ascii: output.ascii || !output::is_utf8(),
@@ -51,6 +58,17 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
         false if output.strict && !complete => Exit::Incomplete,
         false => Exit::Success,
     })
+}
+
+/// The namespaces that a scan of this boot does not show any more, though they
+/// are still in the kernel.
+fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
+    if before.host.boot_id.is_none() || before.host.boot_id != after.host.boot_id {
+        return BTreeSet::new();
+    }
+    let shown: HashSet<u64> = after.namespaces.iter().filter_map(|it| it.ns_id).collect();
+    let went = |it: &&Namespace| it.ns_id.is_some_and(|ns_id| !shown.contains(&ns_id));
+    collect::still_in_kernel(before.namespaces.iter().filter(went))
 }
 
 /// The part of a snapshot that is selected. Where that is nothing, a graph

@@ -38,6 +38,9 @@ vocabulary!(Relation, "relation", ["relation", "relations"], {
 vocabulary!(Happened, "change", ["change", "changes"], {
     Came: "came", "It is in the second alone.";
     Went: "went", "It is in the first alone.";
+    Hidden: "hidden", "It is in the first alone, but still in the kernel: a namespace kept by \
+        something that no scan can show, such as a descriptor in flight. Only where the second is \
+        the live host, from Linux 6.18 on.";
     Changed: "changed", "It is in both, and not the same.";
 });
 
@@ -154,7 +157,7 @@ pub struct NamespaceChange {
     members_went: Vec<Pid>,
     /// As it was, as in the document of the first; null where it came.
     before: Option<Namespace>,
-    /// As it is, as in the document of the second; null where it went.
+    /// As it is, as in the document of the second; null where it went or is hidden.
     after: Option<Namespace>,
 }
 

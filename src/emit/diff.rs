@@ -290,6 +290,7 @@ impl<'a> Tree<'a> {
             None => None,
             Some(Happened::Came) => Some(AnsiColor::Green),
             Some(Happened::Went) => Some(AnsiColor::Red),
+            Some(Happened::Hidden) => Some(AnsiColor::Magenta),
             Some(Happened::Changed) => Some(AnsiColor::Yellow),
         };
         let style = match color {
@@ -320,6 +321,9 @@ impl<'a> Tree<'a> {
         let Some(change) = self.changes.get(&node).filter(|change| says_more(change)) else {
             return id.to_string();
         };
+        if change.hidden {
+            return format!("{id}  hidden: still in the kernel, kept by what no scan can show");
+        }
         let mut text = namespace_text(graph, namespace);
         let old = change.before.and_then(|id| self.diff.before.namespace(id));
         for field in &change.fields {
@@ -354,6 +358,7 @@ impl<'a> Tree<'a> {
             let counts: Vec<_> = [
                 (Happened::Came, "came"),
                 (Happened::Went, "went"),
+                (Happened::Hidden, "hidden"),
                 (Happened::Changed, "changed"),
             ]
             .into_iter()
@@ -384,6 +389,7 @@ fn mark(happened: Option<Happened>) -> char {
         None => ' ',
         Some(Happened::Came) => '+',
         Some(Happened::Went) => '-',
+        Some(Happened::Hidden) => '?',
         Some(Happened::Changed) => '~',
     }
 }

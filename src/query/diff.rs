@@ -93,6 +93,8 @@ pub struct NamespaceChange {
     pub members_came: Vec<Pid>,
     /// Its members that are no more, by PID.
     pub members_went: Vec<Pid>,
+    /// Whether one that went is still in the kernel, see [`Diff::hide`].
+    pub hidden: bool,
 }
 
 /// What can change of a process.
@@ -139,6 +141,9 @@ pub enum Happened {
     Came,
     /// It is only in the first.
     Went,
+    /// It is only in the first, but still in the kernel: a namespace that is kept
+    /// by something that no scan can show.
+    Hidden,
     /// It is in both, and not the same.
     Changed,
 }
@@ -165,7 +170,10 @@ impl NamespaceChange {
     /// What happened to it.
     #[must_use]
     pub fn happened(&self) -> Happened {
-        Happened::of(self.before, self.after)
+        match Happened::of(self.before, self.after) {
+            Happened::Went if self.hidden => Happened::Hidden,
+            happened => happened,
+        }
     }
 }
 
@@ -219,6 +227,14 @@ impl Diff {
         let Comparison { relation, namespaces, processes, weak, counterparts, .. } =
             Comparison::of(&before, &after);
         Self { before, after, relation, namespaces, processes, weak, counterparts }
+    }
+
+    /// Says of namespaces of the first graph that they are still in the kernel,
+    /// though the second does not show them.
+    pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
+        for change in &mut self.namespaces {
+            change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
+        }
     }
 
     /// Whether there is a difference.

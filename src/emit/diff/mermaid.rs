@@ -12,10 +12,11 @@ use crate::emit::mermaid::{CHARACTERS, EDGES, LINES, Label, Title, WIDTH, broken
 use crate::query::Happened;
 
 /// What a class looks like: the box of a namespace by what happened to it.
-const CLASSES: [(&str, &str); 4] = [
+const CLASSES: [(&str, &str); 5] = [
     ("same", "fill:#eee,stroke:#777,color:#000"),
     ("came", "fill:#d3ecd3,stroke:#2e7d32,stroke-width:3px,color:#000"),
     ("went", "fill:#f6c9c6,stroke:#b3261e,stroke-dasharray:6 4,color:#000"),
+    ("hidden", "fill:#e6d9f0,stroke:#6b4c86,stroke-width:2px,color:#000"),
     ("changed", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
 ];
 
@@ -114,6 +115,7 @@ impl<'a, 'd> Chart<'a, 'd> {
             None => "same",
             Some(Happened::Came) => "came",
             Some(Happened::Went) => "went",
+            Some(Happened::Hidden) => "hidden",
             Some(Happened::Changed) => "changed",
         };
         self.boxed(class, &lines, parent)

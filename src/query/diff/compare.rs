@@ -236,6 +236,7 @@ impl<'a> Comparison<'a> {
                     fields: Vec::new(),
                     members_came: Vec::new(),
                     members_went,
+                    hidden: false,
                 });
                 continue;
             };
@@ -250,8 +251,14 @@ impl<'a> Comparison<'a> {
             let fields: Vec<_> = NamespaceField::ALL.into_iter().filter(changed).collect();
             if !fields.is_empty() {
                 let (before, after) = (Some(before.id), Some(after.id));
-                let change = NamespaceChange { before, after, fields, members_came, members_went };
-                self.namespaces.push(change);
+                self.namespaces.push(NamespaceChange {
+                    before,
+                    after,
+                    fields,
+                    members_came,
+                    members_went,
+                    hidden: false,
+                });
             }
         }
         for after in &self.after.snapshot().namespaces {
@@ -262,6 +269,7 @@ impl<'a> Comparison<'a> {
                     fields: Vec::new(),
                     members_came: self.members_came.remove(&after.id).unwrap_or_default(),
                     members_went: Vec::new(),
+                    hidden: false,
                 });
             }
         }

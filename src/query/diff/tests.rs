@@ -30,6 +30,7 @@ fn lines(diff: &Diff) -> Vec<String> {
     let sign = |happened| match happened {
         Happened::Came => '+',
         Happened::Went => '-',
+        Happened::Hidden => '?',
         Happened::Changed => '~',
     };
     let namespaces = diff.namespaces.iter().map(|it| {
@@ -177,4 +178,14 @@ fn views_that_are_not_of_the_same_places_or_parts_say_so() {
     other.selected = vec![crate::model::Criterion { by: "comm".into(), values: Vec::new() }];
     let caveats: Vec<_> = compare(host(Vec::new()), other).caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::OtherSearch, DiffCaveat::OtherSelection]);
+}
+
+#[test]
+fn what_went_and_is_still_in_the_kernel_is_hidden() {
+    let mut before = host(vec![process(&[7, 1], Some(20)), process(&[8, 1], Some(30))]);
+    before.namespaces[0].ns_id = Some(1010);
+    let mut diff = compare(before, host(Vec::new()));
+    diff.hide(&BTreeSet::from([NamespaceId::Inode(30), NamespaceId::Inode(10)]));
+    let namespaces: Vec<_> = lines(&diff).into_iter().filter(|it| it.contains(':')).collect();
+    assert_eq!(namespaces, ["- pid:[20] []", "? pid:[30] []"], "10 is in both");
 }
