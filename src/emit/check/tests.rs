@@ -86,7 +86,7 @@ fn every_format_says_who_and_what_to_do_whatever_the_names() {
         CheckFormat::Junit,
         &expect![[r#"
             <?xml version="1.0" encoding="UTF-8"?>
-            <testsuites name="pidns" tests="12" skipped="0" failures="1" errors="0">
+            <testsuites name="pidns" tests="12" failures="1" errors="0">
                 <testsuite name="pidns check" tests="12" skipped="0" errors="0" failures="1">
                     <testcase name="dead-namespace" classname="pidns.check">
                         <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); kill 4; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
