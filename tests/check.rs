@@ -190,6 +190,31 @@ fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
 }
 
 #[test]
+fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
+    const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
+    needs!(HostRoot);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    run(Command::new("cp").arg("/bin/sleep").arg(path("of-a-container")));
+    let running = Running::spawn(Command::new(path("of-a-container")).arg("600"));
+    until("it sleeps", || comm(running.pid()) == "of-a-container");
+    let _cgroup = Cgroup::of("check", &format!("docker/{ID}"), running.pid());
+    let before = path("before");
+    let since = ["--since", &before, "--comm", "of-a-container"];
+    let policy = path("policy");
+    fs::write(&policy, "allow: ['leftover-process:container=CA5E1']").unwrap();
+    assert_eq!(codes(&findings(&since, 1), "deny"), ["leftover-process"]);
+    for (rule, status) in [
+        (["--allow", "leftover-process:container=ca5e1"], 0),
+        (["--allow", "leftover-process:container=a5e1"], 1),
+        (["--policy", &policy], 0),
+    ] {
+        check(&[&since[..], &rule].concat(), status);
+    }
+}
+
+#[test]
 fn a_check_that_cannot_be_made_is_never_clean() {
     let dir = tempfile::tempdir().unwrap();
     let policy = |text: &str| {

@@ -308,6 +308,9 @@ fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
     let comparison = diff(&[&before, "--comm", "sl*p"], true);
     assert_eq!(comparison.processes("came").len(), 1);
     assert_eq!(comparison.after.selected, comparison.before.selected);
+    // The namespace was there before, though nothing of that name was in it.
+    let [namespace] = &comparison.namespaces[..] else { panic!("{comparison:?}") };
+    assert_eq!((&*namespace.change, namespace.members_came.len()), ("changed", 1));
     let none = pidns(&["diff", &before, "--comm", "nobody"]);
     assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
     assert!(

@@ -36,12 +36,10 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
         Some(_) => BTreeSet::new(),
     };
     let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
-    let (before, none_before) = part(before, &selection);
-    let (after, none_after) = part(after, &selection);
-    if let (Some(_), Some(no)) = (none_before, none_after) {
-        return Err(Error::not_found(no, &Coverage::of(after.snapshot())));
+    let (mut diff, parts) = compare(before, after, &selection)?;
+    if let [Some(before), Some(after)] = &parts {
+        diff.select(before, after);
     }
-    let mut diff = Diff::new(before, after);
     diff.hide(&hidden);
     let color = output::is_colored(output.color.into());
     let style = Style {
@@ -69,6 +67,34 @@ fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     let shown: HashSet<u64> = after.namespaces.iter().filter_map(|it| it.ns_id).collect();
     let went = |it: &&Namespace| it.ns_id.is_some_and(|ns_id| !shown.contains(&ns_id));
     collect::still_in_kernel(before.namespaces.iter().filter(went))
+}
+
+/// What differs between two snapshots as a whole and, where a part of them is
+/// selected, these parts.
+///
+/// # Errors
+/// Nothing in either is selected.
+pub(super) fn compare(
+    mut before: Snapshot,
+    mut after: Snapshot,
+    selection: &Selection,
+) -> Result<(Diff, [Option<PidGraph>; 2]), Error> {
+    let mut parts = [None, None];
+    if !selection.is_everything() {
+        let (of_before, none_before) = part(before.clone(), selection);
+        let (of_after, none_after) = part(after.clone(), selection);
+        if let (Some(_), Some(no)) = (none_before, none_after) {
+            return Err(not_found(&of_after, no));
+        }
+        before.selected.clone_from(&of_before.snapshot().selected);
+        after.selected.clone_from(&of_after.snapshot().selected);
+        parts = [Some(of_before), Some(of_after)];
+    }
+    Ok((Diff::new(PidGraph::new(before), PidGraph::new(after)), parts))
+}
+
+pub(super) fn not_found(graph: &PidGraph, no: NotFound) -> Error {
+    Error::not_found(no, &Coverage::of(graph.snapshot()))
 }
 
 /// The part of a snapshot that is selected. Where that is nothing, a graph

@@ -62,24 +62,32 @@ impl Check {
     }
 
     /// Looks for what is wrong with the second of two graphs, and what is only
-    /// there. `attendants` are there for the view, and are no leftovers.
+    /// there; where `part` of the second is meant, in that. `attendants` are there
+    /// for the view, and are no leftovers.
     #[must_use]
-    pub fn since(diff: Diff, attendants: &BTreeSet<Pid>, policy: &Policy) -> Self {
+    pub fn since(
+        diff: Diff,
+        part: Option<PidGraph>,
+        attendants: &BTreeSet<Pid>,
+        policy: &Policy,
+    ) -> Self {
         let since = diff.before.snapshot().captured_at.clone();
+        let graph = part.unwrap_or(diff.after);
         let mut found = Vec::new();
         for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
-            let process = change.after.and_then(|pid| diff.after.process(pid));
+            let process = change.after.and_then(|pid| graph.process(pid));
             let is_left = |it: &&Process| !is_unreaped(it) && !attendants.contains(&it.pid);
             if let Some(process) = process.filter(is_left) {
                 found.push((CheckCode::LeftoverProcess, CheckSubject::Process(process.pid)));
             }
         }
         for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
-            let subject = change.after.map(CheckSubject::Namespace);
+            let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
+            let subject = namespace.map(CheckSubject::Namespace);
             found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
         }
-        let findings = judge(&diff.after, found, policy);
-        Self { graph: diff.after, since: Some(since), uptime: None, findings }
+        let findings = judge(&graph, found, policy);
+        Self { graph, since: Some(since), uptime: None, findings }
     }
 
     /// How many findings there are of a verdict.

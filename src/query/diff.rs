@@ -10,7 +10,7 @@ mod compare;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, Pid};
@@ -227,6 +227,29 @@ impl Diff {
         let Comparison { relation, namespaces, processes, weak, counterparts, .. } =
             Comparison::of(&before, &after);
         Self { before, after, relation, namespaces, processes, weak, counterparts }
+    }
+
+    /// Leaves the changes of what is in one of these parts of the two graphs: what
+    /// a part lacks is not for that gone.
+    pub fn select(&mut self, before: &PidGraph, after: &PidGraph) {
+        let process = |graph: &PidGraph, pid: Option<Pid>| {
+            pid.is_some_and(|pid| graph.process(pid).is_some())
+        };
+        let namespace = |graph: &PidGraph, id: Option<NamespaceId>| {
+            id.is_some_and(|id| graph.namespace(id).is_some())
+        };
+        self.processes.retain(|it| process(before, it.before) || process(after, it.after));
+        let shown: HashSet<Pid> =
+            self.processes.iter().flat_map(|it| [it.before, it.after]).flatten().collect();
+        self.namespaces.retain_mut(|it| {
+            it.members_came.retain(|pid| shown.contains(pid));
+            it.members_went.retain(|pid| shown.contains(pid));
+            if it.members_came.is_empty() && it.members_went.is_empty() {
+                it.fields.retain(|field| *field != NamespaceField::Members);
+            }
+            let is_left = it.happened() != Happened::Changed || !it.fields.is_empty();
+            is_left && (namespace(before, it.before) || namespace(after, it.after))
+        });
     }
 
     /// Says of namespaces of the first graph that they are still in the kernel,

@@ -189,3 +189,23 @@ fn what_went_and_is_still_in_the_kernel_is_hidden() {
     let namespaces: Vec<_> = lines(&diff).into_iter().filter(|it| it.contains(':')).collect();
     assert_eq!(namespaces, ["- pid:[20] []", "? pid:[30] []"], "10 is in both");
 }
+
+#[test]
+fn what_a_selected_part_lacks_is_not_for_that_gone() {
+    let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
+    let mut after = before.clone();
+    // One is no sleep any more, and another one came.
+    after.processes[0].comm = "bash".into();
+    after.processes.push(process(&[9], Some(10)));
+    after.processes.last_mut().unwrap().start_time = Some(6);
+    let sleeps = |snapshot: &Snapshot| {
+        let mut part = snapshot.clone();
+        part.processes.retain(|it| it.comm == "sleep" && it.pid != pid(9));
+        PidGraph::new(part)
+    };
+    let (before_part, after_part) = (sleeps(&before), sleeps(&after));
+    let mut diff = compare(before, after);
+    assert_eq!(lines(&diff), ["~ pid:[10] [Members]", "~ 7 [Comm]", "+ 9 []"]);
+    diff.select(&before_part, &after_part);
+    assert_eq!(lines(&diff), ["~ 7 [Comm]"]);
+}
