@@ -77,8 +77,8 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
         let text = check(&since, 1);
         for said in [
             format!("{} sleep does not reap its child {} bash", left.parent, left.zombie),
-            format!("\n  kill {}\n", left.daemon),
-            format!("\n  kill -KILL {}\n", left.stopped),
+            format!("\n  kill {}", left.daemon),
+            format!("\n  kill -KILL {}", left.stopped),
             format!("\n  umount {}\n", path("namespace")),
             "\n5 denied, 1 warning.\n".to_owned(),
         ] {
@@ -205,6 +205,8 @@ fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
     let policy = path("policy");
     fs::write(&policy, "allow: ['leftover-process:container=CA5E1']").unwrap();
     assert_eq!(codes(&findings(&since, 1), "deny"), ["leftover-process"]);
+    let advice = format!("  kill {}, a part of docker ca5e1b9c04de\n", running.pid());
+    assert!(check(&since, 1).contains(&advice));
     for (rule, status) in [
         (["--allow", "leftover-process:container=ca5e1"], 0),
         (["--allow", "leftover-process:container=a5e1"], 1),

@@ -40,6 +40,7 @@ pub use error::Error;
 pub use hidden::still_in_kernel;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
+pub use proc::later::LaterDetails;
 
 /// What to read.
 #[derive(Clone, Debug)]

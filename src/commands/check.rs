@@ -1,6 +1,6 @@
 //! What is wrong on this host.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::diff::{compare, not_found, part, viewer};
 use super::{handle, load, replay};
 use crate::cli;
+use crate::collect::LaterDetails;
 use crate::document;
 use crate::emit::Style;
 use crate::error::Error;
@@ -87,10 +88,7 @@ fn look(
     let is_live = origin.file.is_none();
     // What is compared is read as the other was.
     let search = before.map_or_else(|| arguments.input.search(), |before| before.searched.clone());
-    // Which process is meant is best told by its command line, and which
-    // container it is in by its cgroup.
     let mut details = arguments.input.details();
-    details.insert(Detail::Args);
     let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
     details.extend(needs_cgroups.then_some(Detail::Cgroup));
     let mut snapshot = load(origin, search.clone(), details.clone(), quiet)?;
@@ -123,7 +121,28 @@ fn look(
         },
     };
     check.uptime = uptime.flatten();
+    if is_live {
+        describe(&mut check, &origin.procfs)?;
+    }
     Ok(check)
+}
+
+/// Which process is meant is best told by its command line, and what it is a
+/// part of by its cgroup: read of those alone that something is said of.
+fn describe(check: &mut Check, procfs: &Path) -> Result<(), Error> {
+    let concerned = check.concerned();
+    if concerned.is_empty() {
+        return Ok(());
+    }
+    let later = LaterDetails::open(procfs)?;
+    let asked = BTreeSet::from([Detail::Args, Detail::Cgroup]);
+    for pid in concerned {
+        let details = check.graph.process(pid).and_then(|process| later.of(process, &asked));
+        if let Some(details) = details {
+            check.graph.add_details(pid, details);
+        }
+    }
+    Ok(())
 }
 
 /// Whether what a process is seen in may be over in a moment.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::check_code::CheckCode;
 use super::diff::{Diff, Happened};
-use super::select::branches;
+use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
@@ -96,25 +96,39 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// The part of the graph that something is wrong with: who it is about, the
-    /// parents that do not reap, who keeps the namespaces, and all ancestors.
+    /// Those whom something is wrong with, the parents that do not reap, the inits
+    /// of the namespaces, and who keeps these.
     #[must_use]
-    pub fn branches(&self) -> PidGraph {
-        let (mut namespaces, mut processes) = (HashSet::new(), HashSet::new());
+    pub fn concerned(&self) -> HashSet<Pid> {
+        let mut concerned = HashSet::new();
         for finding in &self.findings {
             match finding.subject {
                 CheckSubject::Namespace(id) => {
-                    namespaces.insert(id);
+                    let namespace = self.graph.namespace(id);
+                    concerned.extend(namespace.and_then(|it| it.init));
+                    concerned.extend(namespace.into_iter().flat_map(keepers));
                 }
                 CheckSubject::Process(pid) => {
-                    processes.insert(pid);
-                    let process = self.graph.process(pid).filter(|it| is_unreaped(it));
-                    processes.extend(process.and_then(|it| it.ppid));
+                    concerned.insert(pid);
+                    let unreaped = self.graph.process(pid).filter(|it| is_unreaped(it));
+                    concerned.extend(unreaped.and_then(|it| it.ppid));
                 }
                 CheckSubject::View => {}
             }
         }
-        branches(PidGraph::new(self.graph.snapshot().clone()), namespaces, processes)
+        concerned
+    }
+
+    /// The part of the graph that something is wrong with: the namespaces, those
+    /// who are [concerned](Self::concerned), and all ancestors.
+    #[must_use]
+    pub fn branches(&self) -> PidGraph {
+        let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
+            CheckSubject::Namespace(id) => Some(id),
+            CheckSubject::Process(_) | CheckSubject::View => None,
+        });
+        let graph = PidGraph::new(self.graph.snapshot().clone());
+        branches(graph, namespaces.collect(), &self.concerned())
     }
 
     /// How old a process was, where that is known.

@@ -208,22 +208,19 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
 }
 
 /// The part of a graph that holds these namespaces and processes: they, the
-/// namespaces of these processes, those who keep these namespaces, and all
-/// ancestors.
+/// namespaces of these processes, and all ancestors.
 pub(super) fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
-    mut processes: HashSet<Pid>,
+    processes: &HashSet<Pid>,
 ) -> PidGraph {
-    let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
-    processes.extend(named.flat_map(keepers));
     namespaces.extend(processes.iter().filter_map(|&pid| graph.process(pid)?.namespace));
     for (namespace, _) in graph.tree().into_iter().rev() {
         if namespaces.contains(&namespace.id) {
             namespaces.extend(namespace.parent);
         }
     }
-    retain(graph, &Selection::default(), None, &namespaces, &processes)
+    retain(graph, &Selection::default(), None, &namespaces, processes)
 }
 
 /// The position of every namespace. A parent comes before its children in the
@@ -252,7 +249,7 @@ fn positions(
 
 /// The processes that keep a namespace in its state: the holders that outlast
 /// its members, what its terminated init waits for, and who should reap that.
-fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
+pub(super) fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
         Holder::Fd { pid, .. } => Some(*pid),

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use super::Style;
 use super::describe::{Pids, Symbols};
 use super::json::{Json, JsonLines};
-use super::subject::{age_text, command, pids, shell_word, state_text};
+use super::subject::{age_text, command, part_of, pids, shell_word, state_text};
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::{BlockReason, Blocker, Holder, Namespace, Pid, Process};
@@ -136,7 +136,7 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
         CheckCode::Zombie => match process.ppid {
             Some(parent) => (
                 format!("{} does not reap its child {who}", named(graph, parent)),
-                vec![format!("kill {parent}")],
+                vec![kill(graph, parent, "")],
             ),
             None => (format!("{who} is a zombie"), Vec::new()),
         },
@@ -156,8 +156,8 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
             format!("{who} is in uninterruptible sleep"),
             vec![format!("cat /proc/{pid}/stack says where it waits")],
         ),
-        _ if stopped => (format!("{who} is left, and stopped"), vec![format!("kill -KILL {pid}")]),
-        _ => (format!("{who} is left"), vec![format!("kill {pid}")]),
+        _ if stopped => (format!("{who} is left, and stopped"), vec![kill(graph, pid, "-KILL ")]),
+        _ => (format!("{who} is left"), vec![kill(graph, pid, "")]),
     };
     Said { message, advice }
 }
@@ -181,11 +181,11 @@ fn of_namespace(graph: &PidGraph, code: CheckCode, namespace: &Namespace) -> Sai
     let advice = match code {
         CheckCode::BlockedInit => {
             let reapers = namespace.blocked_by.iter().filter_map(|blocker| blocker.reaper);
-            reapers.map(|reaper| format!("kill {reaper}")).collect()
+            reapers.map(|reaper| kill(graph, reaper, "")).collect()
         }
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => vec!["run as root of the host, on its /proc".to_owned()],
-        _ => let_go(namespace),
+        _ => let_go(graph, namespace),
     };
     Said { message, advice }
 }
@@ -202,15 +202,24 @@ fn waits_for(graph: &PidGraph, blocker: &Blocker) -> String {
 }
 
 /// What would let a namespace go.
-fn let_go(namespace: &Namespace) -> Vec<String> {
-    let init = namespace.init.map(|init| format!("kill -KILL {init}"));
+fn let_go(graph: &PidGraph, namespace: &Namespace) -> Vec<String> {
+    let init = namespace.init.map(|init| kill(graph, init, "-KILL "));
     let holders = namespace.holders.iter().map(|holder| match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => format!("kill {pid}"),
+        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => kill(graph, *pid, ""),
         Holder::Mount { path, .. } => format!("umount {}", shell_word(path)),
     });
     let mut advice: Vec<String> = init.into_iter().chain(holders).take(MOST).collect();
     advice.dedup();
     advice
+}
+
+/// How to end a process; of a service or container that is said, which is rather
+/// to be stopped or started anew as a whole.
+fn kill(graph: &PidGraph, pid: Pid, signal: &str) -> String {
+    match graph.process(pid).and_then(part_of) {
+        Some(whole) => format!("kill {signal}{pid}, a part of {whole}"),
+        None => format!("kill {signal}{pid}"),
+    }
 }
 
 /// A PID with the name of its process, where that is in the graph.
