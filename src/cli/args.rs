@@ -14,7 +14,7 @@ use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, Translat
 use crate::model::{
     Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
 };
-use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
+use crate::query::{CheckCode, ContainerPrefix, Glob, Members, Rule, Selection, User, Verdict};
 
 /// PIDs to translate.
 #[derive(Debug, Args)]
@@ -56,8 +56,8 @@ impl Translate {
 pub struct Run {
     /// Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given
     /// more than once, or as a list. By default nothing is denied
-    #[arg(long, value_name = "CODE", value_delimiter = ',')]
-    deny: Vec<LeftoverCode>,
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes_of_jobs())]
+    deny: Vec<CheckCode>,
     /// Kill what is left: TERM, then, after the grace time once more, KILL
     #[arg(long)]
     pub kill: bool,
@@ -79,10 +79,17 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// Takes the name of something that a command may leave behind.
+fn codes_of_jobs() -> impl TypedValueParser<Value = CheckCode> {
+    let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
+    let names = PossibleValuesParser::new(CheckCode::of_jobs().map(code));
+    names.try_map(|name| CheckCode::from_name(&name).ok_or("no such code"))
+}
+
 impl Run {
     /// What must not be left.
     #[must_use]
-    pub fn denied(&self) -> BTreeSet<LeftoverCode> {
+    pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
     }
 
@@ -220,8 +227,14 @@ pub enum Schema {
     Translation,
     /// What diff -f json writes
     Diff,
+    /// A line of what diff -f ndjson writes
+    DiffRecord,
     /// What check -f json writes
     Check,
+    /// A line of what check -f ndjson writes
+    CheckRecord,
+    /// What run -f json writes
+    Run,
     /// What check --policy reads
     Policy,
 }

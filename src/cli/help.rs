@@ -37,7 +37,8 @@ pub(super) fn check_about() -> String {
 Say what is wrong on this host, or in a saved document: who, and what to do about \
 it. What is denied makes the exit status 1; what is warned of is only said. What \
 may be over in a moment (zombies, uninterruptible sleep) counts where it is there \
-at a second look. With --since what was not there before is left over.
+at a second look. With --since what was not there before is left over; the shell \
+that runs the check, its parents and the rest of its pipe are not.
 
 Rules: one about somebody (zombie:comm=cron) goes before one that is not, an \
 option before --policy, then allow before warn before deny. The codes, with what \
@@ -70,7 +71,9 @@ document does not have these, less has to do, and one line on standard error \
 says so. Of another boot or host everything is new. A process changes with its \
 parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
 runs or sleeps is no change. Threads of the kernel are left out unless asked \
-for, and so is the process of pidns that took a view.";
+for, and so is the process of pidns that took a view. A namespace that went, but \
+that a live kernel still has (Linux 6.18 can tell), is hidden: kept by something \
+that no scan can show, such as a descriptor in flight.";
 
 pub(super) const DIFF_EXIT_STATUS: &str = "\
 Exit status:

@@ -8,12 +8,14 @@
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others;
 //!   `user_name` the names of users
+//! - `hidden` which namespaces are in the kernel though no scan shows them
 //! - `log` what could not be found out; `error` why nothing could
 //! - `lookup` translates a PID without a scan; `listing` lists processes for completions
 
 mod assemble;
 mod discovery;
 mod error;
+mod hidden;
 mod listing;
 mod log;
 mod lookup;
@@ -38,9 +40,11 @@ use proc::ProcSource;
 use registry::NamespaceRegistry;
 
 pub use error::Error;
+pub use hidden::still_in_kernel;
 pub use listing::Listing;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
+pub use proc::later::LaterDetails;
 
 /// What to read.
 #[derive(Clone, Debug)]

@@ -100,3 +100,14 @@ pub(crate) fn fields_of_holders() -> Value {
         has(HolderKind::PidForChildren, json!({"pid": number, "tid": number})),
     ])
 }
+
+/// That a record has the field which its kind names.
+pub(crate) fn payloads_of<K: Vocabulary>() -> Value {
+    let has = |kind: &K| {
+        json!({
+            "if": {"properties": {"record": {"const": kind.word()}}, "required": ["record"]},
+            "then": {"required": [kind.word()]},
+        })
+    };
+    K::ALL.iter().map(has).collect()
+}
