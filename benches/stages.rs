@@ -60,6 +60,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "0".to_owned()),
         captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+        scan_duration: None,
         host: Host::default(),
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(id(0)) },
         searched: BTreeSet::from([SearchScope::Processes]),

@@ -59,7 +59,7 @@ fn wrong_arguments_get_one_line_and_status_2() {
         &["-f", "xml"],
         2,
         &expect![[r#"
-            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, yaml, dot, mermaid]; did you mean 'yaml'?
+            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; did you mean 'yaml'?
         "#]],
     );
     fails(
@@ -291,6 +291,7 @@ fn is_committed(file: &str, arguments: &[&str]) {
 #[test]
 fn the_schema_printed_is_the_schema_published() {
     is_committed("schemas/pidns-1.schema.json", &["schema"]);
+    is_committed("schemas/pidns-record-1.schema.json", &["schema", "record"]);
 }
 
 #[test]
@@ -309,6 +310,7 @@ fn the_manual_page_is_one_and_names_every_option() {
         "--details",
         "--procfs",
         "--input",
+        "--host",
         "--root",
         "--depth",
         "--members",

@@ -16,12 +16,13 @@ use pidns::model::{
 };
 
 const JSON: &[u8] = include_bytes!("golden/pidns-1.0.json");
+const NDJSON: &[u8] = include_bytes!("golden/pidns-1.0.ndjson");
 const YAML: &[u8] = include_bytes!("golden/pidns-1.0.yaml");
 
 #[test]
 fn a_document_of_version_1_0_is_read_as_it_was_written() {
     let expected = version_1_0();
-    for golden in [JSON, YAML] {
+    for golden in [JSON, NDJSON, YAML] {
         let (snapshot, passed_over) = document::read(golden).unwrap();
         assert!(passed_over.is_empty(), "{passed_over}");
         // A graph has its lists sorted by ID, the document in the order of the tree.
@@ -69,6 +70,7 @@ fn version_1_0() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "1.0.0".to_owned()),
         captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+        scan_duration: None,
         host: Host {
             hostname: Some("ci-7".to_owned()),
             kernel_release: Some("6.18.44".to_owned()),

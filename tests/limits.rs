@@ -16,6 +16,14 @@ const SIZE: usize = 128 * 1024;
 /// Begins a document in JSON, and in YAML.
 const BEGIN: [&str; 2] = ["{\"schema_version\": \"1.0\", ", "schema_version: \"1.0\"\n"];
 
+/// Begins a record, and the first of a snapshot without anything in it.
+const RECORD: &str = "{\"schema_version\": \"1.0\", \"captured_at\": \"2026-11-25T00:00:00Z\", \
+    \"host\": {\"hostname\": null, \"kernel_release\": null, \"boot_id\": null}, \"record\": ";
+
+/// A diagnostic that is as short as can be.
+const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"info\", \"message\": \"\", \
+    \"errno\": null, \"pids\": []}";
+
 /// The largest memory that any child had, in bytes.
 fn peak() -> usize {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is there");
@@ -52,17 +60,33 @@ fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     document
 }
 
+/// A process, as a document without any fault has it.
+fn process(pid: usize) -> String {
+    format!(
+        "{{\"pid\": {pid}, \"ppid\": null, \"namespace\": null, \"nspid\": [], \"comm\": \
+         \"sleep\", \"args\": null, \"state\": \"S\", \"uid\": 0, \"user\": null, \"threads\": 1, \
+         \"start_time\": {pid}, \"kernel_thread\": false, \"namespaces\": null, \"cgroup\": \
+         null, \"evidence\": \"kernel\"}}"
+    )
+}
+
+/// Records without any fault, as many as fit.
+fn sound_records() -> String {
+    let record =
+        |index: usize| format!("{RECORD}\"process\", \"process\": {}}}\n", process(index + 1));
+    let processes = of_words("", record);
+    let head = format!(
+        "{RECORD}\"snapshot\", \"snapshot\": {{\"generator\": {{\"name\": \"pidns\", \"version\": \
+         \"1\"}}, \"procfs\": {{\"path\": \"/proc\", \"own\": true, \"namespace\": null}}, \
+         \"searched\": [], \"details\": [], \"selected\": [], \"complete\": true, \"roots\": [], \
+         \"counts\": {{\"namespace\": 0, \"process\": {}, \"diagnostic\": 0}}}}}}\n",
+        processes.lines().count()
+    );
+    head + &processes
+}
+
 /// A document without any fault, as large as is asked for.
 fn sound() -> String {
-    let process = |pid: usize| {
-        format!(
-            "{}{{\"pid\": {pid}, \"ppid\": null, \"namespace\": null, \"nspid\": [], \"comm\": \
-             \"sleep\", \"args\": null, \"state\": \"S\", \"uid\": 0, \"user\": null, \"threads\": 1, \
-             \"start_time\": {pid}, \"kernel_thread\": false, \"namespaces\": null, \"cgroup\": \
-             null, \"evidence\": \"kernel\"}}",
-            if pid == 1 { "" } else { ", " }
-        )
-    };
     let begin = format!(
         "{}\"generator\": {{\"name\": \"pidns\", \"version\": \"1\"}}, \"captured_at\": \
          \"2026-11-25T00:00:00Z\", \"host\": {{\"hostname\": null, \"kernel_release\": null, \
@@ -71,7 +95,8 @@ fn sound() -> String {
          true, \"roots\": [], \"namespaces\": [], \"diagnostics\": [], \"processes\": [",
         BEGIN[0]
     );
-    of_words(&begin, |index| process(index + 1)) + "]}"
+    let separator = |index| if index == 0 { "" } else { ", " };
+    of_words(&begin, |index| format!("{}{}", separator(index), process(index + 1))) + "]}"
 }
 
 #[test]
@@ -83,6 +108,7 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
     let documents = [
         sound(),
         format!("--- {}", sound()),
+        sound_records(),
         // Many small things that are kept.
         of(&format!("{json}\"processes\": [{{\"args\": ["), "\"\","),
         of(&format!("{yaml}processes: [{{args: ["), "a,"),
@@ -94,6 +120,11 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         of_words(&format!("{json}\"processes\": [{{\"namespaces\": {{"), |index| {
             format!("\"{index:x}\":1,")
         }),
+        of("", &format!("{RECORD}\"diagnostic\", \"diagnostic\": {DIAGNOSTIC}}}\n")),
+        of(&format!("{RECORD}\"diagnostic\", \"diagnostic\": {{\"pids\": ["), "1,"),
+        of_words("", |index| format!("{RECORD}\"k{index:x}\"}}\n")),
+        // Of one snapshot each.
+        of_words("", |index| RECORD.replacen("null", &format!("\"h{index:x}\""), 1) + "\"x\"}\n"),
         // One large thing.
         of(&format!("{json}\"captured_at\": \""), "x"),
         of(&format!("{yaml}captured_at: \""), "\\u0041"),
@@ -102,7 +133,11 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         of(yaml, "k"),
         of(&format!("{yaml}? "), "k"),
         of(&format!("{yaml}complete: "), "1"),
+        of(&format!("{RECORD}\""), "x"),
+        of(&format!("{RECORD}\"x\"}}\n"), " "),
         // What is passed over.
+        of(&format!("{RECORD}\"x\", \"y\": ["), "[],"),
+        of(&format!("{RECORD}\"x\"}}\n"), "\n"),
         of(&format!("{json}\"x\": ["), "[],"),
         of(&format!("{json}\"x\": ["), "{\"a\":1},"),
         of(&format!("{json}\"x\": "), "["),

@@ -320,9 +320,9 @@ fn reads_the_same(reader: &mut Command) {
 }
 
 #[test]
-fn the_document_reads_back_into_pidns_from_both_formats() {
-    let (document, yaml) = written("yaml");
-    for text in [yaml, written("json").1] {
+fn the_document_reads_back_into_pidns_from_every_format_that_holds_it() {
+    let document = document();
+    for text in ["json", "ndjson", "yaml"].map(|format| written(format).1) {
         let json = pipe(Command::new(PIDNS).args(["-i", "-", "-f", "json"]), text.as_bytes());
         assert!(serde_json::from_str::<Value>(&json).unwrap() == document);
     }

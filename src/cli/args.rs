@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{
@@ -103,7 +103,7 @@ impl Run {
 /// Two views to compare.
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The first: a saved document, JSON or YAML; - is standard input
+    /// The first: a saved document, JSON, YAML or ndjson; - is standard input
     #[arg(value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
     pub before: PathBuf,
     /// The second, likewise; the live kernel where it is left out
@@ -116,6 +116,9 @@ pub struct Diff {
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath,
         conflicts_with = "after")]
     procfs: PathBuf,
+    /// Of the hosts in files (ndjson) the one of this name or boot id
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
     /// What to compare.
     #[command(flatten)]
     pub filter: Filter,
@@ -131,7 +134,8 @@ impl Diff {
     /// Where the second is read from.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        Origin { procfs: self.procfs.clone(), file: self.after.clone() }
+        let (procfs, file) = (self.procfs.clone(), self.after.clone());
+        Origin { procfs, file, host: self.host.clone() }
     }
 }
 
@@ -139,7 +143,7 @@ impl Diff {
 #[derive(Debug, Args)]
 pub struct Check {
     /// Compare with this saved document: what was not there before is a leftover
-    #[arg(long, value_name = "BEFORE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(long, value_name = "BEFORE", value_hint = clap::ValueHint::FilePath, group = SAVED)]
     pub since: Option<PathBuf>,
     /// Fail if there is such a thing. RULE is a code, or CODE:KEY=VALUE for a part of it:
     /// comm=GLOB, ns=NS, container=PREFIX, user=NAME
@@ -223,6 +227,8 @@ fn levels(text: &str) -> Result<u32, &'static str> {
 pub enum Schema {
     /// What -f json and -f yaml write
     Document,
+    /// A line of what -f ndjson writes
+    Record,
     /// What translate -f json writes
     Translation,
     /// What diff -f json writes
@@ -318,14 +324,28 @@ fn words<T: ValueEnum + Send + Sync>(
 
 /// Where to read from.
 #[derive(Debug, Args)]
+#[command(group = saved())]
 pub struct Origin {
     /// The procfs to read, such as a host's /proc bound into a container
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = clap::ValueHint::DirPath)]
     pub procfs: PathBuf,
-    /// Read a saved document, JSON or YAML, instead of the live kernel; - is standard input
+    /// Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is
+    /// standard input
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
-        action = clap::ArgAction::Append, conflicts_with = "procfs")]
+        action = clap::ArgAction::Append, conflicts_with = "procfs", group = SAVED)]
     pub file: Option<PathBuf>,
+    /// Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots
+    /// of it NAME@TIME, or a beginning of the time
+    #[arg(long, value_name = "NAME", requires = SAVED)]
+    pub host: Option<String>,
+}
+
+/// The arguments that name a saved document.
+const SAVED: &str = "saved";
+
+/// At least one of them, where something is to be chosen in it.
+fn saved() -> ArgGroup {
+    ArgGroup::new(SAVED).multiple(true)
 }
 
 impl Input {

@@ -135,6 +135,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "what has changed meanwhile?",
         "pidns -f json > before.json; make test; pidns diff before.json",
     ),
+    (
+        "one host of a file with those of many, made by -f ndjson and cat",
+        "pidns -i fleet.ndjson --host web-2",
+    ),
     ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
 ];
 

@@ -29,7 +29,7 @@ mod viewer;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -63,12 +63,13 @@ pub struct Request {
 /// /proc cannot be read at all. Whatever it refuses in part is in the
 /// snapshot's diagnostics.
 pub fn collect(request: &Request) -> Result<Snapshot, Error> {
-    let captured_at = timestamp(SystemTime::now());
+    let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
     let source = ProcSource::open(&request.procfs)?;
     let registry = NamespaceRegistry::default();
     let discovery = source.discover(&request.search, &request.details, &registry)?;
-    Ok(assemble(&source, registry, discovery, captured_at))
+    let snapshot = assemble(&source, registry, discovery, captured_at);
+    Ok(Snapshot { scan_duration: Some(start.elapsed()), ..snapshot })
 }
 
 /// A time as RFC 3339 has it. A clock that is set to before 1970 or after 9999

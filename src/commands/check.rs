@@ -48,7 +48,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
     }
     let before = match &arguments.since {
-        Some(path) => Some(replay(path, output.quiet)?),
+        Some(path) => Some(replay(path, origin.host.as_deref(), output.quiet)?),
         None => None,
     };
     // A time beyond all clocks never comes.

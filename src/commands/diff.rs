@@ -26,7 +26,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
     }
     let root = handle(arguments.filter.root.as_ref(), &origin)?;
-    let mut before = replay(&arguments.before, output.quiet)?;
+    let mut before = replay(&arguments.before, arguments.host.as_deref(), output.quiet)?;
     let mut after = load(&origin, before.searched.clone(), before.details.clone(), output.quiet)?;
     let viewer = viewer(&after).filter(|_| origin.file.is_none());
     leave_out(&mut before, arguments.kernel_threads, None);

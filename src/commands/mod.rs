@@ -12,7 +12,7 @@ mod translate;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use crate::cli::{NamespaceArg, Origin};
@@ -39,26 +39,25 @@ fn load(
     quiet: bool,
 ) -> Result<Snapshot, Error> {
     if let Some(path) = &origin.file {
-        return replay(path, quiet);
+        return replay(path, origin.host.as_deref(), quiet);
     }
     let procfs = origin.procfs.clone();
     Ok(collect::collect(&Request { procfs, search, details })?)
 }
 
-/// A saved document, from a file or standard input. What this version does not
+/// A saved document, from a file or standard input; `host` says which, where there
+/// may be several. What this version does not
 /// know of it is left out, and said to be.
-fn replay(path: &Path, quiet: bool) -> Result<Snapshot, Error> {
+fn replay(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    let input: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
+    let input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
     } else {
-        Box::new(File::open(path).map_err(failed)?)
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
     };
-    let mut text = Vec::new();
-    // One byte more tells that there are too many.
-    input.take(document::MAX_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
-    let (snapshot, passed_over) =
-        document::read(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })?;
+    let (snapshot, passed_over) = document::read_from(input, host)
+        .map_err(failed)?
+        .map_err(|source| Error::Invalid { path: path.to_owned(), source })?;
     if !passed_over.is_empty() && !quiet {
         output::warn(format_args!("{}: passed over {passed_over}", path.display()));
     }

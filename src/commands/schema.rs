@@ -13,6 +13,7 @@ use crate::output;
 pub fn schema(of: Schema) -> Result<Exit, Error> {
     let text = match of {
         Schema::Document => document::SCHEMA,
+        Schema::Record => document::RECORD_SCHEMA,
         Schema::Translation => document::TRANSLATION_SCHEMA,
         Schema::Check => document::CHECK_SCHEMA,
         Schema::CheckRecord => document::CHECK_RECORD_SCHEMA,

@@ -3,7 +3,8 @@
 //!
 //! Flat lists joined by IDs, so that `jq` needs no recursion. Within 1.x
 //! fields are added, never renamed, retyped or removed. Every field is always
-//! there, null where unknown.
+//! there, null where unknown. The same as records, one a line, is for databases
+//! and the logs of many hosts.
 
 mod check;
 mod diff;
@@ -11,6 +12,7 @@ mod job;
 mod objects;
 mod parse;
 mod read;
+mod records;
 mod scalars;
 mod schema;
 mod verify;
@@ -22,14 +24,14 @@ pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
 pub use diff::{diff, write_diff_records};
 pub use job::JobReport;
 pub use parse::Invalid;
-pub use read::{MAX_SIZE, read};
+pub use read::{MAX_SIZE, read, read_from};
 pub use schema::{
-    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, RUN_SCHEMA,
-    SCHEMA, TRANSLATION_SCHEMA,
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
+    RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
-pub use wire::Translation;
+pub use wire::{Record, Translation};
 pub use words::PassedOver;
-pub use write::document;
+pub use write::{document, write_records};
 
 /// Version of the schema that documents written here follow.
 pub const SCHEMA_VERSION: &str = "1.0";

@@ -9,8 +9,8 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, Serializer};
 
 use super::wire::{
-    Blocker, Container, Criterion, Diagnostic, Document, Generator, Holder, Host, Namespace, Owner,
-    Process, Procfs,
+    Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host,
+    Namespace, Owner, Process, Procfs, Record, SnapshotHead,
 };
 
 /// Reads structs from objects, not from lists.
@@ -72,8 +72,8 @@ macro_rules! objects {
 }
 
 objects! {
-    Blocker, Container, Criterion, Diagnostic, Generator, Holder, Host, Namespace, Owner,
-    Process<'_>, Procfs,
+    Blocker, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Namespace, Owner,
+    Process<'_>, Procfs, Record<'_>, SnapshotHead,
 }
 
 impl<'de> Deserialize<'de> for Document {

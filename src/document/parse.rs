@@ -9,7 +9,7 @@
 
 use std::fmt::{self, Write as _};
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 use serde_yaml::Error;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
@@ -38,6 +38,13 @@ impl Invalid {
     pub(super) fn and(mut self, more: &str) -> Self {
         self.problem.push_str(more);
         self
+    }
+
+    /// The same of a line, where it stands in one: `place` tells the place there,
+    /// and the number of the line.
+    pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
+        let (place, line) = place(&self.place);
+        Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
     /// What a parser says, which may quote all of a file that is no document,
@@ -83,11 +90,34 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
+/// Takes a line apart, one that holds one value in JSON; `number` is that of the line.
+pub(super) fn parse_line<'de, T: Deserialize<'de>>(
+    line: &'de [u8],
+    number: u64,
+) -> Result<T, Invalid> {
+    let mut json = serde_json::Deserializer::from_slice(line);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
+    let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
+    read.map_err(|(place, error)| {
+        // To the parser the line is the first one.
+        let (said, column) = (error.to_string(), error.column());
+        let here = format!(" at line {} column {column}", error.line());
+        let said = said.strip_suffix(&here).unwrap_or(&said);
+        Invalid::found(&place, &said).and(&format!(" at line {number} column {column}"))
+    })
+}
+
 /// Takes a text apart, as far as its form goes.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
-    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+    let text = without_mark(text);
     let is_json = text.trim_ascii_start().first() == Some(&b'{');
     if is_json { parse_json(text) } else { parse_yaml(text) }
+}
+
+/// A text without the mark that programs on Windows begin it with (U+FEFF).
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {

@@ -1,40 +1,80 @@
 //! From a text to the model: its version, its limits, and the place of what is wrong.
 
 use std::borrow::Cow;
+use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
 
 use super::SCHEMA_VERSION;
 use super::parse::{Cut, Invalid, parse};
+use super::records::{Origin, is_record, read_records};
 use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace, Process};
 use super::words::{HolderKind, PassedOver, Vocabulary as _, Word};
 use crate::model;
 
-/// Largest document that [`read`] takes, in bytes.
+/// Largest document that is read, in bytes; of records those of one snapshot.
 pub const MAX_SIZE: u64 = 128 << 20;
 
-/// Reads a document, JSON or YAML, told apart by content. It is not trusted:
-/// what comes back is as consistent as a scan of the kernel would be. Fields of
-/// a later 1.x are passed over; words of one are, too, and come back with it.
+/// Reads a document, JSON or YAML, or records of one snapshot (ndjson), told
+/// apart by content. It is not trusted: what comes back is as consistent as a
+/// scan of the kernel would be. Fields of a later 1.x are passed over; words of
+/// one are, too, and come back with it.
 ///
 /// # Errors
 /// The text is larger than [`MAX_SIZE`], or no document, or one of another major
-/// version, or is not as the schema says, or contradicts itself.
+/// version, or is not as the schema says, or contradicts itself; or its records
+/// are of several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
+    read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
+}
+
+/// The same of a file or a stream. Records may be of any number of snapshots:
+/// `host` says which is meant, by the name of its host or the ID of its boot, or
+/// one of these and the beginning of its time, `web-1@2026-11-23`. Those of others
+/// take no memory, and do not count for the limit.
+///
+/// # Errors
+/// It could not be read; in it, what [`read()`] says, or there is no such snapshot.
+pub fn read_from(
+    mut input: impl BufRead,
+    host: Option<&str>,
+) -> io::Result<Result<(model::Snapshot, PassedOver), Invalid>> {
+    let mut text = Vec::new();
+    let mut lines = 0;
+    // One byte more tells that there are too many.
+    let left = |text: &Vec<u8>| MAX_SIZE + 1 - text.len() as u64;
+    let begin = loop {
+        let begin = text.len();
+        lines += 1;
+        let read = input.by_ref().take(left(&text)).read_until(b'\n', &mut text)?;
+        if read == 0 || !text[begin..].trim_ascii().is_empty() {
+            break begin;
+        }
+    };
+    if is_record(&text[begin..]) {
+        return read_records(text.split_off(begin), lines, input, host);
+    }
+    input.take(left(&text)).read_to_end(&mut text)?;
+    let read = read_document(&text);
+    Ok(read.and_then(|read| Origin::of(&read.0).check(host).map(|()| read)))
+}
+
+/// Reads a document that is one text.
+fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
     #[derive(Deserialize)]
     #[serde(expecting = "a document of pidns")]
     struct Version {
         schema_version: String,
     }
     if text.len() as u64 > MAX_SIZE {
-        return Err(Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20)));
+        return Err(too_large());
     }
     if text.trim_ascii().is_empty() {
         return Err(Invalid::at("", "is empty"));
     }
     let read = parse::<Document>(text).and_then(|document| {
         check_version(&document.schema_version)?;
-        document.into_snapshot()
+        document.into_snapshot(PassedOver::default())
     });
     read.map_err(|error| {
         // A document of another version may differ in all else, so that is said first.
@@ -42,18 +82,29 @@ pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {
                 Err(error) => error,
-                // Words that are not known here may well be right there.
-                Ok(()) if version != SCHEMA_VERSION => error.and(&format!(
-                    "; the document follows schema version {version}, this program {SCHEMA_VERSION}"
-                )),
-                Ok(()) => error,
+                Ok(()) => with_version(error, &version),
             },
         }
     })
 }
 
+pub(super) fn too_large() -> Invalid {
+    Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
+}
+
+/// An error in a document of some 1.x: words that are not known here may well be
+/// right there.
+pub(super) fn with_version(error: Invalid, version: &str) -> Invalid {
+    if version == SCHEMA_VERSION {
+        return error;
+    }
+    error.and(&format!(
+        "; the document follows schema version {version}, this program {SCHEMA_VERSION}"
+    ))
+}
+
 /// Whether this program understands documents of a version.
-fn check_version(version: &str) -> Result<(), Invalid> {
+pub(super) fn check_version(version: &str) -> Result<(), Invalid> {
     let minor = version.strip_prefix("1.").unwrap_or_default();
     let is_number = minor.bytes().all(|it| it.is_ascii_digit());
     // A number without leading zeros, and of a length that can be shown.
@@ -66,17 +117,20 @@ fn check_version(version: &str) -> Result<(), Invalid> {
 
 impl Document {
     /// The snapshot that the document was made of, as far as this version
-    /// understands it.
-    fn into_snapshot(self) -> Result<(model::Snapshot, PassedOver), Invalid> {
+    /// understands it; what it does not is added to what was passed over before.
+    pub(super) fn into_snapshot(
+        self,
+        mut passed_over: PassedOver,
+    ) -> Result<(model::Snapshot, PassedOver), Invalid> {
         self.check_lists()?;
         let depths = self.check_namespaces()?;
         self.check_processes(&depths)?;
-        let mut passed_over = PassedOver::default();
         let Self { generator, host, procfs, .. } = self;
         let namespaces = self.namespaces.into_iter().enumerate();
         let snapshot = model::Snapshot {
             generator: (generator.name, generator.version),
             captured_at: self.captured_at.0,
+            scan_duration: None,
             host: model::Host {
                 hostname: host.hostname,
                 kernel_release: host.kernel_release,

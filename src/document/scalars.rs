@@ -115,7 +115,7 @@ macro_rules! spelled {
 }
 
 /// A time.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(
@@ -149,7 +149,7 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 /// The random ID of a boot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(

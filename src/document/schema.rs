@@ -7,6 +7,9 @@ pub const SCHEMA: &str = include_str!("../../schemas/pidns-1.schema.json");
 /// The published schema of a translation (JSON Schema 2020-12).
 pub const TRANSLATION_SCHEMA: &str = include_str!("../../schemas/pidns-translation-1.schema.json");
 
+/// The published schema of a record of ndjson (JSON Schema 2020-12).
+pub const RECORD_SCHEMA: &str = include_str!("../../schemas/pidns-record-1.schema.json");
+
 /// The published schema of a check (JSON Schema 2020-12).
 pub const CHECK_SCHEMA: &str = include_str!("../../schemas/pidns-check-1.schema.json");
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
 use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
-use super::words::{HolderKind, Word};
+use super::words::{HolderKind, RecordKind, Word};
 use crate::model;
 
 /// The PID namespace hierarchy of a Linux host, as `pidns -f json` and
@@ -71,6 +71,87 @@ pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
+/// A line of `pidns -f ndjson`: one thing of one snapshot of one host. Lines of
+/// any number of hosts may follow each other in any order. The field that
+/// `record` names holds the thing, as it stands in the document; a snapshot is
+/// one line of kind snapshot and as many of the others as that says. Within
+/// schema version 1.x fields are added, never renamed, retyped or removed, and
+/// readers pass over fields and kinds that they do not know.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of::<RecordKind>())))]
+#[allow(clippy::struct_field_names, reason = "`record` is what users see")]
+pub struct Record<'a> {
+    /// Version of this schema that the record follows.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
+    pub(super) schema_version: Cow<'a, str>,
+    /// When the scan began, as in the document. With host it names the snapshot
+    /// that the record belongs to.
+    pub(super) captured_at: Cow<'a, Timestamp>,
+    /// Where the scan ran, as in the document.
+    pub(super) host: Cow<'a, Host>,
+    /// What the record holds.
+    pub(super) record: Word<RecordKind>,
+    /// Of a record of kind snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "SnapshotHead"))]
+    pub(super) snapshot: Option<SnapshotHead>,
+    /// Of a record of kind namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "Namespace"))]
+    pub(super) namespace: Option<Namespace>,
+    /// Of a record of kind process.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "Process"))]
+    pub(super) process: Option<Process<'a>>,
+    /// Of a record of kind diagnostic.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[cfg_attr(test, schemars(with = "Diagnostic"))]
+    pub(super) diagnostic: Option<Diagnostic>,
+}
+
+/// What a document holds beside its lists; the fields are those of the document.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]
+pub(super) struct SnapshotHead {
+    /// The program that wrote it.
+    pub(super) generator: Generator,
+    /// The /proc that was read.
+    pub(super) procfs: Procfs,
+    /// Where namespaces were looked for.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub(super) searched: Vec<Word<model::SearchScope>>,
+    /// What was read of processes because it was asked for.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub(super) details: Vec<Word<model::Detail>>,
+    /// By what it was cut down since the scan; empty where it is whole.
+    pub(super) selected: Vec<Criterion>,
+    /// False as soon as anything in the places searched may be missing or is
+    /// not from the kernel.
+    pub(super) complete: bool,
+    /// The topmost visible namespaces, sorted.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub(super) roots: Vec<Id>,
+    /// How many records of the other kinds belong to the snapshot.
+    pub(super) counts: Counts,
+}
+
+/// How many records of each kind belong to a snapshot, so that a reader notices
+/// where some were lost on the way.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
+pub(super) struct Counts {
+    /// Records of kind namespace.
+    pub(super) namespace: usize,
+    /// Records of kind process.
+    pub(super) process: usize,
+    /// Records of kind diagnostic.
+    pub(super) diagnostic: usize,
+}
+
 /// A program.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -83,7 +164,7 @@ pub(super) struct Generator {
 }
 
 /// A host.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct Host {
@@ -358,8 +439,10 @@ pub(super) struct Level {
 }
 
 /// A value that may be absent, but not null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    usize::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Inodes by name, each checked as any other inode is.

@@ -110,6 +110,22 @@ vocabulary!(HolderKind, "holder_kind", ["holder of kind", "holders of kind"], {
         (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12): `pid` and `tid` say which.";
 });
 
+/// What a line of ndjson holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordKind {
+    Snapshot,
+    Namespace,
+    Process,
+    Diagnostic,
+}
+
+vocabulary!(RecordKind, "record_kind", ["record of kind", "records of kind"], {
+    Snapshot: "snapshot", "What a document holds beside its lists; one for each snapshot.";
+    Namespace: "namespace", "An entry of the document's namespaces.";
+    Process: "process", "An entry of its processes.";
+    Diagnostic: "diagnostic", "An entry of its diagnostics.";
+});
+
 /// A word of a list that may grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Word<T> {

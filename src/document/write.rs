@@ -7,10 +7,10 @@ use serde::ser::Serializer;
 
 use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
 use super::wire::{
-    Blocker, Container, Criterion, Diagnostic, Document, Generator, Holder, Host, Level, Namespace,
-    Owner, Process, Procfs, Translation,
+    Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
+    Namespace, Owner, Process, Procfs, Record, SnapshotHead, Translation,
 };
-use super::words::{HolderKind, Word};
+use super::words::{HolderKind, RecordKind, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
@@ -43,6 +43,65 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         namespaces: Lazy(WithGraph { tree: tree.into_iter(), graph }),
         processes: Lazy(graph.processes().iter().map(Process::from)),
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
+    }
+}
+
+/// Hands over the records of a graph, one after another: first what the document
+/// holds beside its lists, then these in its order.
+///
+/// # Errors
+/// What `write` says, which is not called again then.
+pub fn write_records<E>(
+    graph: &PidGraph,
+    mut write: impl FnMut(&Record<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let snapshot = graph.snapshot();
+    let captured_at = Timestamp(snapshot.captured_at.clone());
+    let host = Host::from(&snapshot.host);
+    let record_of = |kind: RecordKind| Record {
+        schema_version: SCHEMA_VERSION.into(),
+        captured_at: Cow::Borrowed(&captured_at),
+        host: Cow::Borrowed(&host),
+        record: kind.into(),
+        snapshot: None,
+        namespace: None,
+        process: None,
+        diagnostic: None,
+    };
+    let head = Some(SnapshotHead::from(graph));
+    write(&Record { snapshot: head, ..record_of(RecordKind::Snapshot) })?;
+    for (namespace, level) in graph.tree() {
+        let namespace = Some(self::namespace(graph, namespace, level));
+        write(&Record { namespace, ..record_of(RecordKind::Namespace) })?;
+    }
+    for process in graph.processes() {
+        write(&Record { process: Some(process.into()), ..record_of(RecordKind::Process) })?;
+    }
+    for diagnostic in &snapshot.diagnostics {
+        let diagnostic = Some(diagnostic.into());
+        write(&Record { diagnostic, ..record_of(RecordKind::Diagnostic) })?;
+    }
+    Ok(())
+}
+
+impl From<&PidGraph> for SnapshotHead {
+    fn from(graph: &PidGraph) -> Self {
+        let snapshot = graph.snapshot();
+        let (name, version) = snapshot.generator.clone();
+        Self {
+            generator: Generator { name, version },
+            procfs: Procfs::from(&snapshot.procfs),
+            searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
+            details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
+            selected: snapshot.selected.iter().map(Criterion::from).collect(),
+            complete: snapshot.complete,
+            roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
+            counts: Counts {
+                namespace: snapshot.namespaces.len(),
+                process: snapshot.processes.len(),
+                diagnostic: snapshot.diagnostics.len(),
+            },
+        }
     }
 }
 

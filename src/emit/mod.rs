@@ -15,6 +15,8 @@ mod job;
 mod json;
 mod line;
 mod mermaid;
+mod ndjson;
+mod openmetrics;
 mod sanitize;
 mod subject;
 mod text;
@@ -50,12 +52,17 @@ pub enum Format {
     Text,
     /// The document that `pidns schema` describes.
     Json,
+    /// The same as records, one a line, for databases and many hosts.
+    #[value(alias = "jsonl")]
+    Ndjson,
     /// The same document as YAML.
     Yaml,
     /// A picture, for Graphviz.
     Dot,
     /// A picture, for Markdown as GitHub and others draw it.
     Mermaid,
+    /// Numbers, for Prometheus and others who read its text.
+    Openmetrics,
 }
 
 /// What a user may choose about how the output looks.
@@ -77,7 +84,15 @@ pub struct Style {
 
 impl Format {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Yaml, Self::Dot, Self::Mermaid];
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Json,
+        Self::Ndjson,
+        Self::Yaml,
+        Self::Dot,
+        Self::Mermaid,
+        Self::Openmetrics,
+    ];
 
     /// The emitter of a format.
     #[must_use]
@@ -85,9 +100,11 @@ impl Format {
         match self {
             Self::Text => Box::new(text::Text::new(style)),
             Self::Json => Box::new(json::Json { pretty: style.pretty }),
+            Self::Ndjson => Box::new(ndjson::Ndjson),
             Self::Yaml => Box::new(yaml::Yaml),
             Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
             Self::Mermaid => Box::new(mermaid::Mermaid),
+            Self::Openmetrics => Box::new(openmetrics::OpenMetrics),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that one scan found, and how, when and where it was taken.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -13,6 +14,9 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// When the scan began: RFC 3339, UTC.
     pub captured_at: String,
+    /// How long the scan took; `None` of one that was saved, as documents do not
+    /// say: of two of the same host they would differ.
+    pub scan_duration: Option<Duration>,
     /// Where it was taken.
     pub host: Host,
     /// The /proc that was read.
@@ -40,6 +44,7 @@ impl Snapshot {
         Self {
             generator: self.generator.clone(),
             captured_at: self.captured_at.clone(),
+            scan_duration: self.scan_duration,
             host: self.host.clone(),
             procfs: self.procfs.clone(),
             searched: self.searched.clone(),

@@ -42,6 +42,7 @@ impl Builder {
         let snapshot = Snapshot {
             generator: ("pidns".to_owned(), "0.1.0".to_owned()),
             captured_at: "2026-11-23T14:28:00.123456Z".to_owned(),
+            scan_duration: None,
             host: Host {
                 hostname: Some("ci-7".to_owned()),
                 kernel_release: Some("6.18.44".to_owned()),

@@ -83,6 +83,7 @@ pub fn assemble(
     Snapshot {
         generator: (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         captured_at,
+        scan_duration: None,
         host: discovery.host,
         procfs: Procfs { namespace: mount, ..discovery.procfs },
         searched: discovery.searched,

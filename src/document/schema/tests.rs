@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use super::super::check::{CheckRecord, CheckReport, PolicyFile};
 use super::super::diff::{Comparison, DiffRecord};
 use super::super::job::JobReport;
-use super::super::wire::Document;
+use super::super::wire::{Document, Record};
 use super::super::{
     Translation, check, diff, document, read, write_check_records, write_diff_records,
+    write_records,
 };
 use super::generate::schema_of;
 use super::{
-    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RUN_SCHEMA, SCHEMA,
-    TRANSLATION_SCHEMA,
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA,
+    SCHEMA, TRANSLATION_SCHEMA,
 };
 use crate::graph::PidGraph;
 use crate::model;
@@ -26,6 +27,8 @@ fn the_committed_schemas_are_those_of_the_wire_types() {
     // UPDATE_EXPECT=1 writes them anew.
     expect_file!["../../../schemas/pidns-1.schema.json"]
         .assert_eq(&schema_of::<Document>("urn:pidns:schema:document:1", "pidns document"));
+    expect_file!["../../../schemas/pidns-record-1.schema.json"]
+        .assert_eq(&schema_of::<Record<'_>>("urn:pidns:schema:record:1", "pidns record"));
     expect_file!["../../../schemas/pidns-translation-1.schema.json"].assert_eq(&schema_of::<
         Translation,
     >(
@@ -58,6 +61,29 @@ fn schema() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
 }
 
+fn record_schema() -> Value {
+    serde_json::from_str(RECORD_SCHEMA).unwrap()
+}
+
+/// The records of a host that has something in every field.
+fn records() -> Vec<Value> {
+    let mut records = Vec::new();
+    let written = write_records(&PidGraph::new(whole()), |record| {
+        records.push(serde_json::to_value(record)?);
+        Ok::<_, serde_json::Error>(())
+    });
+    written.unwrap();
+    records
+}
+
+/// A host that has something in every field but those of a selection.
+fn whole() -> model::Snapshot {
+    let mut whole = everything();
+    whole.selected.clear();
+    whole.namespaces[0].member_count = None;
+    whole
+}
+
 fn validator(schema: &Value) -> jsonschema::Validator {
     jsonschema::options().should_validate_formats(true).build(schema).unwrap()
 }
@@ -74,6 +100,9 @@ fn errors(schema: &Value, value: &Value) -> Vec<String> {
 #[test]
 fn what_is_written_is_as_the_schemas_say() {
     assert_eq!(errors(&schema(), &written(everything())), Vec::<String>::new());
+    for record in records() {
+        assert_eq!(errors(&record_schema(), &record), Vec::<String>::new());
+    }
     let pid = |raw| model::Pid::new(raw).unwrap();
     let translation = model::Translation {
         pid: pid(2),
@@ -375,18 +404,19 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-#[test]
-fn the_reader_refuses_all_that_the_schema_does() {
-    let (schema, mut whole) = (schema(), everything());
-    whole.selected.clear();
-    whole.namespaces[0].member_count = None;
-    let document = written(whole);
-    assert!(read(document.to_string().as_bytes()).is_ok());
-    let validator = validator(&schema);
+/// Asserts that whatever the schema refuses of a value `reads` refuses as well,
+/// and says where; returns how many parts of the schema were tried.
+fn all_is_refused(
+    schema: &Value,
+    value: &Value,
+    reads: impl Fn(&Value) -> Option<String>,
+) -> usize {
+    assert_eq!(reads(value), None);
+    let validator = validator(schema);
     let mut tried = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    let whole = Visit { pointer: String::new(), value: &document, part: &schema };
-    walk(&schema, whole, &mut |visit| {
+    let whole = Visit { pointer: String::new(), value, part: schema };
+    walk(schema, whole, &mut |visit| {
         // One of each sort in a list is enough.
         let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
         let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
@@ -395,16 +425,15 @@ fn the_reader_refuses_all_that_the_schema_does() {
         }
         let place = visit.pointer.replace('/', ".");
         for bad in violations(visit) {
-            let mut spoiled = document.clone();
+            let mut spoiled = value.clone();
             *spoiled.pointer_mut(&visit.pointer).unwrap() = bad.clone();
             if validator.is_valid(&spoiled) || lacks_what_may_be_absent(&bad, visit.value) {
                 continue;
             }
-            let Err(error) = read(spoiled.to_string().as_bytes()) else {
+            let Some(error) = reads(&spoiled) else {
                 panic!("{} is read with {bad}", visit.pointer);
             };
             // The message names the value, or what it is a part of.
-            let error = error.to_string();
             let named = error.split(": ").next().unwrap().replace('[', ".").replace(']', "");
             assert!(
                 format!("{place}.").contains(&format!(".{named}."))
@@ -415,5 +444,31 @@ fn the_reader_refuses_all_that_the_schema_does() {
             tried.insert(visit.part.to_string());
         }
     });
-    assert!(tried.len() > 60, "{} parts of the schema were tried", tried.len());
+    tried.len()
+}
+
+#[test]
+fn the_reader_refuses_all_that_the_schema_does() {
+    let error = |text: String| read(text.as_bytes()).err().map(|error| error.to_string());
+    let tried = all_is_refused(&schema(), &written(whole()), |it| error(it.to_string()));
+    assert!(tried > 60, "{tried} parts of the schema were tried");
+}
+
+#[test]
+fn the_reader_refuses_all_that_the_schema_of_records_does() {
+    let all = records();
+    for kind in ["snapshot", "namespace", "process", "diagnostic"] {
+        // The one that says most.
+        let of_kind = all.iter().enumerate().filter(|(_, record)| record["record"] == kind);
+        let (index, record) = of_kind.max_by_key(|(_, it)| it.to_string().len()).unwrap();
+        let tried = all_is_refused(&record_schema(), record, |record| {
+            let mut all = all.clone();
+            all[index] = record.clone();
+            // Of another host or time it is another snapshot, which is all that is wrong.
+            let lines: Vec<_> = all.iter().map(Value::to_string).collect();
+            let error = read(lines.join("\n").as_bytes()).err()?.to_string();
+            Some(error.replace("holds snapshots of several ", "host: "))
+        });
+        assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
-use pidns::model::{NamespaceId, NamespaceState};
+use pidns::model::{NamespaceId, NamespaceState, Snapshot};
 
 use crate::defang::{expected, is_harmful};
 use crate::{dot, reads_as, write};
@@ -25,9 +25,11 @@ pub fn check(graph: &PidGraph, harmless: &PidGraph) {
             match format {
                 Format::Text => text(graph, harmless, style),
                 Format::Json => json(graph, style),
+                Format::Ndjson => ndjson(graph, style),
                 Format::Yaml => yaml(graph, style),
                 Format::Dot => picture(graph, style),
                 Format::Mermaid => chart(graph),
+                Format::Openmetrics => metrics(graph),
             }
         }
     }
@@ -98,10 +100,40 @@ fn chart(graph: &PidGraph) {
     }
 }
 
+/// Metrics are comments and samples, as many whatever the host has.
+fn metrics(graph: &PidGraph) {
+    let text = write(graph, Format::Openmetrics, PLAIN);
+    assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
+    let samples = text.strip_suffix("# EOF\n").expect("ends");
+    let samples = samples.lines().filter(|line| !line.starts_with("# "));
+    assert!(samples.clone().count() < 33 * 4 + 21 + 20, "{text}");
+    for sample in samples {
+        let (series, value) = sample.rsplit_once(' ').expect("a value");
+        assert!(value.parse::<u32>().is_ok(), "{sample}");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        assert!(name.starts_with("pidns_") && name.is_ascii(), "{sample}");
+        // Without escapes quotes stand around values alone.
+        let labels = labels.replace("\\\\", "").replace("\\\"", "");
+        let quotes = labels.matches('"').count();
+        assert!(quotes.is_multiple_of(2) && !labels.contains('\\'), "{sample}");
+        let open = labels.split('"').step_by(2).collect::<String>();
+        assert!(open.chars().all(|c| c.is_ascii_lowercase() || "_=,}".contains(c)), "{sample}");
+    }
+}
+
 fn json(graph: &PidGraph, style: Style) {
     let text = write(graph, Format::Json, style);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
     assert!(style.pretty || text.lines().count() == 1, "{text:?}");
+    reads_as(&text, graph);
+}
+
+fn ndjson(graph: &PidGraph, style: Style) {
+    let text = write(graph, Format::Ndjson, style);
+    assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
+    let Snapshot { namespaces, processes, diagnostics, .. } = graph.snapshot();
+    let records = 1 + namespaces.len() + processes.len() + diagnostics.len();
+    assert_eq!(text.lines().count(), records, "{text:?}");
     reads_as(&text, graph);
 }
 

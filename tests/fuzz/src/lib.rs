@@ -27,9 +27,9 @@ pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     String::from_utf8(out).expect("all formats are text")
 }
 
-/// Asserts that JSON and YAML read back as what was written.
+/// Asserts that JSON, records and YAML read back as what was written.
 pub fn reads_back(graph: &PidGraph) {
-    for format in [Format::Json, Format::Yaml] {
+    for format in [Format::Json, Format::Ndjson, Format::Yaml] {
         reads_as(&write(graph, format, Style::default()), graph);
     }
 }

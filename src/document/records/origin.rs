@@ -1,0 +1,119 @@
+//! Which snapshot of which host records are of, and which of several is meant.
+
+use super::super::parse::{Cut, Invalid};
+use crate::model;
+
+/// Which snapshot a record belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::document) struct Origin {
+    hostname: Option<String>,
+    boot_id: Option<String>,
+    captured_at: String,
+}
+
+impl Origin {
+    pub(in crate::document) fn of(snapshot: &model::Snapshot) -> Self {
+        Self {
+            hostname: snapshot.host.hostname.clone(),
+            boot_id: snapshot.host.boot_id.clone(),
+            captured_at: snapshot.captured_at.clone(),
+        }
+    }
+
+    /// The name of its host, short enough for an error.
+    pub(super) fn name(&self) -> String {
+        Cut(self.label().name()).to_string()
+    }
+
+    pub(super) fn label(&self) -> Label<'_> {
+        Label {
+            hostname: self.hostname.as_deref(),
+            boot_id: self.boot_id.as_deref(),
+            captured_at: &self.captured_at,
+        }
+    }
+
+    /// An error where it is not the one that was asked for.
+    pub(in crate::document) fn check(&self, host: Option<&str>) -> Result<(), Invalid> {
+        match host {
+            Some(host) if !self.label().is_meant_by(host) => {
+                Err(no_snapshot_of(host, std::slice::from_ref(self), false))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The same, borrowed from a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Label<'a> {
+    pub(super) hostname: Option<&'a str>,
+    pub(super) boot_id: Option<&'a str>,
+    pub(super) captured_at: &'a str,
+}
+
+impl<'a> Label<'a> {
+    /// What people call it.
+    fn name(self) -> &'a str {
+        self.hostname.or(self.boot_id).unwrap_or("a host without a name")
+    }
+
+    /// Whether it is what was asked for: a host by its name or boot ID, or one and
+    /// a time after an `@`, of which the beginning is enough.
+    pub(super) fn is_meant_by(self, host: &str) -> bool {
+        let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
+        let at = host.rsplit_once('@');
+        is_name(host)
+            || at.is_some_and(|(name, time)| is_name(name) && self.captured_at.starts_with(time))
+    }
+
+    pub(super) fn to_owned(self) -> Origin {
+        Origin {
+            hostname: self.hostname.map(str::to_owned),
+            boot_id: self.boot_id.map(str::to_owned),
+            captured_at: self.captured_at.to_owned(),
+        }
+    }
+}
+
+/// How many of the snapshots that there are an error names.
+pub(super) const NAMED: usize = 3;
+
+/// An error that says which there are, and whether there are more.
+pub(super) fn no_snapshot_of(host: &str, there_are: &[Origin], and_more: bool) -> Invalid {
+    let mut names: Vec<String> = Vec::new();
+    for origin in there_are {
+        let name = origin.name();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let names = names.join(", ");
+    // Of the right host it may be the time that is wrong.
+    let times = match there_are {
+        [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
+        _ => String::new(),
+    };
+    let more = if and_more { " and others" } else { "" };
+    Invalid::at("", format!("holds no snapshot of {}, only of {names}{times}{more}", Cut(host)))
+}
+
+/// An error that says what could be meant, and how to choose.
+pub(super) fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
+    let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
+    let differ =
+        |of: fn(Label) -> &str| rivals.iter().any(|it| of(it.label()) != of(chosen.label()));
+    let name = chosen.name();
+    let (what, how, of): (_, _, fn(Label) -> &str) = if differ(|it| it.name()) {
+        ("snapshots of several hosts, such as ".to_owned(), "NAME".to_owned(), |it| it.name())
+    } else if differ(|it| it.captured_at) {
+        let what = format!("several snapshots of {name}, such as of ");
+        (what, format!("{name}@TIME"), |it| it.captured_at)
+    } else {
+        let what = format!("snapshots of several boots of {name}, such as ");
+        (what, "BOOT_ID".to_owned(), |it| it.boot_id.unwrap_or("one without an ID"))
+    };
+    let shown: Vec<_> = all().map(|it| Cut(of(it)).to_string()).collect();
+    let shown = shown.join(", ");
+    Invalid::at("", format!("holds {what}{shown}; choose one by --host {how}"))
+}

@@ -1,0 +1,57 @@
+"""Makes the snapshots of a fleet out of those of one or two hosts."""
+
+import json
+import pathlib
+import subprocess
+
+DAYS = ("2026-11-23", "2026-11-24")
+BASE_TIME = "T14:28:00.123456Z"
+
+
+def document(pidns, *arguments):
+    """What pidns shows of a host, as a document."""
+    command = [pidns, "-q", "-f", "json", *arguments]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def records(pidns, document):
+    """The lines of a document. Whatever is wrong in it pidns refuses."""
+    command = [pidns, "-q", "-i", "-", "-f", "ndjson"]
+    text = json.dumps(document).encode()
+    return subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE).stdout
+
+
+def host(base, number, day, more=0):
+    """Another host, of which nothing but the names and what has grown differs."""
+    host = json.loads(json.dumps(base))
+    host["captured_at"] = day + BASE_TIME
+    host["host"]["hostname"] = f"web-{number:03}"
+    host["host"]["boot_id"] = f"00000000-0000-4000-8000-{number:012}"
+    host["complete"] = number % 10 != 3
+    if more:
+        grow(host, more)
+    return host
+
+
+def grow(host, more):
+    """Adds processes to the largest namespace, children of its init or of nobody."""
+    largest = max(host["namespaces"], key=lambda it: it["member_count"])
+    of_it = next(it for it in host["processes"] if it["namespace"] == largest["id"])
+    pid = max(it["pid"] for it in host["processes"])
+    for pid in range(pid + 1, pid + 1 + more):
+        inner = [pid] * len(of_it["nspid"])
+        new = {"pid": pid, "nspid": inner, "comm": "worker", "kernel_thread": False, "state": "S"}
+        host["processes"].append({**of_it, **new})
+        largest["members"].append(pid)
+    largest["member_count"] += more
+
+
+def make(pidns, bases, directory, count=50):
+    """Writes a file for each host and day: DAY/HOST.ndjson."""
+    for index, day in enumerate(DAYS):
+        target = pathlib.Path(directory, day)
+        target.mkdir(parents=True)
+        for number in range(count):
+            base = bases[number % len(bases)]
+            one = host(base, number, day, more=index * (number % 7))
+            (target / f"{one['host']['hostname']}.ndjson").write_bytes(records(pidns, one))

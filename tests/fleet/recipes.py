@@ -1,0 +1,146 @@
+"""Runs the queries of .github/FLEET.md as they stand there, on the snapshots of
+50 hosts on two days, and compares what they say with a plain count.
+
+python3 recipes.py PIDNS, with duckdb, polars and chdb of PyPI."""
+
+import collections
+import datetime
+import glob
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import fleet
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONTAINER = "5feceb671def"
+
+
+def texts(fence):
+    """The fenced blocks of the page that begin with these words."""
+    return [text for _, text in fenced(fence)]
+
+
+def blocks(fence):
+    """The same by the word that follows."""
+    return {word: text for word, text in fenced(fence)}
+
+
+def fenced(fence):
+    page = (ROOT / ".github/FLEET.md").read_text()
+    return re.findall(rf"^```{fence} ?(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE)
+
+
+def expected():
+    """What the queries must say, counted one line after another."""
+    snapshots = collections.defaultdict(lambda: collections.defaultdict(list))
+    for path in glob.glob("fleet/*/*.ndjson"):
+        for line in pathlib.Path(path).read_text().splitlines():
+            it = json.loads(line)
+            key = it["host"]["hostname"], datetime.date.fromisoformat(it["captured_at"][:10])
+            snapshots[key][it["record"]].append(it[it["record"]])
+    first, last = map(datetime.date.fromisoformat, fleet.DAYS)
+    dead, largest, incomplete, container = [], collections.Counter(), [], []
+    processes = collections.Counter()
+    for (host, day), lists in snapshots.items():
+        if not lists["snapshot"][0]["complete"]:
+            incomplete.append((host, day))
+        of_container = set()
+        for it in lists["namespace"]:
+            if it["state"] == "dead":
+                for held in it["holders"] or [dict.fromkeys(("kind", "pid", "comm", "path"))]:
+                    held = [held[key] for key in ("kind", "pid", "comm", "path")]
+                    dead.append((host, day, it["id"], *held))
+            if it["container"] and day == last:
+                name = it["container"]["runtime"], it["container"]["id"]
+                largest[host, *name] += it["member_count"]
+            if it["container"] and it["container"]["id"].startswith(CONTAINER):
+                of_container.add(it["id"])
+        for it in lists["process"]:
+            processes[host] += (day == last) - (day == first)
+            if it["namespace"] in of_container:
+                container.append((host, day, it["pid"], it["nspid"][-1], it["comm"]))
+    largest = [(*name, count) for name, count in largest.items()]
+    growth = [(host, more) for host, more in processes.items() if more > 0]
+    return {
+        "dead": sorted(dead, key=str),
+        "largest": sorted(largest, key=lambda it: (-it[3], it[0], it[2]))[:20],
+        "incomplete": sorted(incomplete),
+        "container": sorted(container),
+        "growth": sorted(growth, key=lambda it: (-it[1], it[0])),
+    }
+
+
+def duckdb_rows():
+    import duckdb
+
+    connection = duckdb.connect()
+    queries = blocks("sql duckdb")
+    connection.sql(queries.pop("table"))
+    return {name: connection.sql(query).fetchall() for name, query in queries.items()}
+
+
+def clickhouse_rows():
+    from chdb.session import Session
+
+    session = Session()
+    queries = blocks("sql clickhouse")
+    session.query(queries.pop("table"))
+    rows = {}
+    for name, query in queries.items():
+        text = session.query(query.rstrip().rstrip(";"), "JSONCompactEachRow").bytes().decode()
+        # Dates are texts there.
+        rows[name] = [tuple(row) for row in map(json.loads, text.splitlines())]
+    return rows
+
+
+def polars_rows():
+    variables = {}
+    exec(blocks("python polars")[""], variables)
+    return {name: variables[name].rows() for name in ("dead", "growth")}
+
+
+def same(name, rows, truth):
+    """The order is part of the answer, but for where a null or a text comes."""
+    as_text = lambda rows: [tuple(map(str, row)) for row in rows]
+    rows, truth = as_text(rows), as_text(truth)
+    if name == "dead":
+        # ClickHouse has an empty text where there is no holder.
+        blank = lambda row: tuple("" if it == "None" else it for it in row)
+        rows, truth = sorted(map(blank, rows)), sorted(map(blank, truth))
+    return rows == truth
+
+
+def main(pidns):
+    # A namespace that is dead while this host is looked at: the only child of
+    # a shell was its init.
+    script = "/bin/true; echo ready; read -r _"
+    holder = subprocess.Popen(
+        ["unshare", "-p", "bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    holder.stdout.readline()
+    real = fleet.document(pidns)
+    holder.communicate(b"\n")
+    made = fleet.document(pidns, "-i", ROOT / "tests/snapshots/host.json")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        fleet.make(pidns, [real, made], "fleet")
+        truth = expected()
+        assert all(truth.values()), "every question has an answer"
+        wrong = 0
+        for engine in (duckdb_rows, clickhouse_rows, polars_rows):
+            for name, rows in engine().items():
+                right = same(name, rows, truth[name])
+                wrong += not right
+                verdict = "as counted" if right else f"WRONG: {rows[:3]}, not {truth[name][:3]}"
+                print(f"{engine.__name__.removesuffix('_rows')} {name}: {len(rows)} rows, {verdict}")
+        os.chdir(ROOT)
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main(os.path.abspath(sys.argv[1]))

@@ -1,0 +1,109 @@
+//! What `-f openmetrics` writes is read by Prometheus, and gets to it by the units
+//! of .github/FLEET.md.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::Need::*;
+use common::*;
+
+/// The page that has the units.
+const FLEET: &str = ".github/FLEET.md";
+
+#[test]
+fn promtool_has_nothing_to_say_of_any_host() {
+    needs!(Program("promtool"));
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
+    for input in [&["-q"][..], &["-i", document], &["-q", "--members", "none"]] {
+        let metrics = stdout(&pidns(&[input, &["-f", "openmetrics"]].concat()));
+        let said = pipe(Command::new("promtool").args(["check", "metrics"]), metrics.as_bytes());
+        assert_eq!(said, "", "{metrics}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_the_document() {
+    let json = stdout(&pidns(&["-q", "-f", "json"]));
+    let document = Document::read(&json);
+    let saved = &mut Command::new(PIDNS);
+    let metrics = pipe(saved.args(["-q", "-i", "-", "-f", "openmetrics"]), json.as_bytes());
+    let sum = |name: &str, label: &str| -> usize {
+        let samples = metrics.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let samples = samples.filter(|line| line.contains(label));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
+    };
+    assert_eq!(sum("pidns_namespaces", ""), document.namespaces.len());
+    for state in ["live", "dead", "nascent", "unknown"] {
+        let of_state = document.namespaces.iter().filter(|it| it.state == state).count();
+        assert_eq!(sum("pidns_namespaces", &format!("state=\"{state}\"")), of_state);
+    }
+    assert_eq!(sum("pidns_processes", ""), document.processes.len());
+    let members = document.namespaces.iter().map(|it| it.members.len()).sum::<usize>();
+    assert_eq!(sum("pidns_namespace_members", ""), members);
+    assert_eq!(sum("pidns_complete", ""), usize::from(document.complete));
+    // When it was scanned nobody noted how long that took.
+    assert!(!metrics.contains("scan_duration"));
+    let live = stdout(&pidns(&["-q", "-f", "openmetrics"]));
+    let duration = live.lines().find_map(|it| it.strip_prefix("pidns_scan_duration_seconds "));
+    assert!((0.0..60.0).contains(&duration.unwrap().parse::<f64>().unwrap()), "{live}");
+}
+
+#[test]
+fn a_dead_namespace_counts_for_who_keeps_it() {
+    needs!(Namespaces);
+    let kept = |metrics: &str| -> usize {
+        let line = "pidns_dead_namespaces{keeper=\"pid_for_children\"} ";
+        metrics.lines().find_map(|it| it.strip_prefix(line)).unwrap().parse().unwrap()
+    };
+    let shell = unshared("/bin/true;");
+    let holder = Holder::PidForChildren { pid: shell.pid(), tid: shell.pid() };
+    let dead = Document::of(&["--state", "dead"]).namespaces;
+    let held = dead.into_iter().find(|it| it.holders.contains(&holder)).expect("is held");
+    assert_eq!(kept(&stdout(&pidns(&["-q", "-f", "openmetrics", "--root", &held.id]))), 1);
+}
+
+/// A file that the page shows, which a comment in its first line names.
+fn shown(page: &str, name: &str) -> String {
+    let begin = format!("\n```ini\n# {name}\n");
+    let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is shown"));
+    let (file, _) = rest.split_once("\n```").expect("a fence ends");
+    format!("{file}\n")
+}
+
+#[test]
+fn the_units_are_in_order_and_leave_whole_files_alone() {
+    needs!(Program("systemd-analyze"), Repository(FLEET));
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FLEET)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["pidns-metrics.service", "pidns-metrics.timer"];
+    for name in names {
+        std::fs::write(dir.path().join(name), shown(&page, name)).unwrap();
+    }
+    let mut verify = Command::new("systemd-analyze");
+    let output = run(verify.arg("verify").args(names.map(|name| dir.path().join(name))));
+    // It looks at the units of this host as well.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.lines().any(|line| line.contains("pidns")), "{said}");
+    // What the service runs, where it runs it.
+    let service = shown(&page, names[0]);
+    let script = service.split_once("ExecStart=/bin/sh -c '").unwrap().1;
+    let script = script.split_once("'\n").unwrap().0;
+    let textfiles = tempfile::tempdir().unwrap();
+    let run_in_path = |path: &str| {
+        let mut sh = Command::new("/bin/sh");
+        run(sh.args(["-c", script]).env("PATH", path).current_dir(&textfiles))
+    };
+    let bin = Path::new(PIDNS).parent().unwrap().display();
+    assert!(run_in_path(&format!("{bin}:/usr/bin:/bin")).status.success());
+    let file = textfiles.path().join("pidns.prom");
+    let metrics = std::fs::read_to_string(&file).unwrap();
+    assert!(metrics.ends_with("\n# EOF\n"), "{metrics}");
+    // Where pidns fails the last file stays.
+    let _ = std::fs::remove_file(textfiles.path().join("pidns.prom.tmp"));
+    assert!(!run_in_path("/bin-without-pidns:/bin").status.success());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), metrics);
+}
