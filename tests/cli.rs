@@ -119,7 +119,7 @@ fn what_may_have_been_meant_is_said() {
         &["-f", "jsno"],
         2,
         &expect![[r#"
-            pidns: invalid value 'jsno' for '--format <FORMAT>' [possible values: text, json, yaml, dot, mermaid]; did you mean 'json'?
+            pidns: invalid value 'jsno' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; did you mean 'json'?
         "#]],
     );
     fails(
