@@ -56,10 +56,14 @@ fn recipes_find_what_they_are_for() {
     let (init, sleep) = (members[0], members[1]);
     let id = namespace_of(init);
     let find = |part: &str| {
-        let mut recipes = blocks("```sh recipe").into_iter();
-        let recipe = recipes.find(|recipe| recipe.contains(part));
+        let recipes = blocks("```sh recipe");
+        let all = recipes.iter().find(|recipe| **recipe == part);
+        let recipe = all.or_else(|| recipes.iter().find(|recipe| recipe.contains(part)));
         cook(recipe.unwrap_or_else(|| panic!("no recipe with {part}")), sleep)
     };
+    let (named, _) = find("pidns \"$PID\"");
+    assert!(named.contains("docker 3f2a1b9c04de, 2 processes (1 shown)\n"), "{named}");
+    assert!(named.contains(&format!("─ {sleep} → {} sleep\n", nspid(sleep)[1])), "{named}");
     assert_eq!(find("translate 2").0, format!("{sleep}\n{}\n", nspid(sleep)[1]));
     assert_eq!(find("nsenter").0, "bash\n");
     let host = namespace_of(std::process::id());

@@ -8,15 +8,15 @@ use clap::ValueEnum;
 /// The shells that completions are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// GNU Bash
+    /// GNU Bash: save it as ~/.local/share/bash-completion/completions/pidns
     Bash,
-    /// Z shell
+    /// Z shell: save it as _pidns in a directory of $fpath
     Zsh,
-    /// fish
+    /// fish: save it as ~/.config/fish/completions/pidns.fish
     Fish,
-    /// Elvish
+    /// Elvish: `eval (pidns completions elvish | slurp)` in rc.elv
     Elvish,
-    /// Nushell
+    /// Nushell: save it as pidns.nu, and `use pidns.nu` in config.nu
     Nushell,
 }
 
