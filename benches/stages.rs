@@ -30,19 +30,13 @@ fn pid(raw: u32) -> Pid {
 fn snapshot() -> Snapshot {
     let id = |index: u32| NamespaceId::Inode(4_026_531_836 + u64::from(index));
     let namespace = |index: u32| Namespace {
-        id: id(index),
         device: Some(4),
         ns_id: Some(index.into()),
         // Chains of five.
         parent: (index > 0).then(|| if index % 5 == 1 { id(0) } else { id(index - 1) }),
         state: NamespaceState::Live,
-        init: None,
-        member_count: None,
-        owner: None,
-        holders: Vec::new(),
-        blocked_by: Vec::new(),
-        container: None,
         evidence: Evidence::Kernel,
+        ..Namespace::unread(id(index))
     };
     let process = |raw: u32| {
         let index = raw % NAMESPACES;

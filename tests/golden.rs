@@ -42,20 +42,8 @@ fn pid(raw: u32) -> Pid {
 
 /// A live namespace of which little is known.
 fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
-    Namespace {
-        id,
-        device: None,
-        ns_id: None,
-        parent,
-        state: NamespaceState::Live,
-        init: None,
-        member_count: None,
-        owner: None,
-        holders: Vec::new(),
-        blocked_by: Vec::new(),
-        container: None,
-        evidence: Evidence::Kernel,
-    }
+    let (state, evidence) = (NamespaceState::Live, Evidence::Kernel);
+    Namespace { parent, state, evidence, ..Namespace::unread(id) }
 }
 
 /// A sleeping process of which little is known.

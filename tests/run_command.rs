@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,12 +128,26 @@ fn run_job_by(program: &mut Command, options: &[&str], command: &[&str]) -> Outc
         .status()
         .unwrap();
     let report = text("report");
+    is_as_its_schema_says(&report);
     Outcome {
         status: status.code().expect("pidns is not killed"),
         stdout: text("stdout"),
         stderr: text("stderr"),
         report: serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}")),
     }
+}
+
+/// The schema of reports, as it is printed.
+static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+    let printed = stdout(&pidns(&["schema", "run"]));
+    assert_eq!(printed, include_str!("../schemas/pidns-run-1.schema.json"));
+    jsonschema::validator_for(&serde_json::from_str(&printed).unwrap()).unwrap()
+});
+
+fn is_as_its_schema_says(report: &str) {
+    let report = serde_json::from_str(report).unwrap();
+    let errors: Vec<_> = SCHEMA.iter_errors(&report).map(|it| it.to_string()).collect();
+    assert_eq!(errors, Vec::<String>::new());
 }
 
 fn bash(options: &[&str], script: &str) -> Outcome {

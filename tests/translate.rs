@@ -43,8 +43,10 @@ fn agree(nests: &[Vec<u32>]) -> usize {
                     let scanned = query::translate(&graph, pid(number), Some(*from), Some(*to));
                     let named = [*from, *to].map(NamespaceHandle::by);
                     let [from, to] = named.each_ref().map(Some);
-                    let asked = collect::translate(Path::new("/proc"), pid(number), from, to);
-                    assert_eq!(asked.unwrap().expect("the ioctls serve"), scanned);
+                    let proc = Path::new("/proc");
+                    let asked = collect::translate(proc, &[pid(number)], from, to);
+                    let asked = asked.unwrap().expect("the ioctls serve");
+                    assert_eq!(asked, scanned.clone().map(|one| vec![one]));
                     match numbers.get(to_id) {
                         Some(&there) => {
                             let translation = scanned.unwrap();
@@ -104,9 +106,10 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
                 let (named_from, named_to) =
                     (from.map(NamespaceHandle::by), to.map(NamespaceHandle::by));
                 let (named_from, named_to) = (named_from.as_ref(), named_to.as_ref());
-                let asked = collect::translate(Path::new("/proc"), pid(raw), named_from, named_to);
+                let proc = Path::new("/proc");
+                let asked = collect::translate(proc, &[pid(raw)], named_from, named_to);
                 if let Some(asked) = asked.unwrap() {
-                    let scanned = query::translate(&graph, pid(raw), from, to);
+                    let scanned = query::translate(&graph, pid(raw), from, to).map(|one| vec![one]);
                     assert_eq!(asked, scanned, "{raw} from {from:?} to {to:?}");
                     served += 1;
                 } else {
@@ -216,6 +219,35 @@ fn the_json_says_every_level_and_holds_to_its_schema() {
     // Nothing that is written is missing in the schema.
     let named: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), named);
+}
+
+#[test]
+fn several_pids_are_translated_in_the_order_asked_or_none_is() {
+    needs!(Namespaces);
+    let (_nest, inits) = nest(2);
+    let saved = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(saved.path(), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let replay = ["-i", saved.path().to_str().unwrap()];
+    let (outer, inner) = (inits[0].to_string(), sleep_of(inits[1]).to_string());
+    let to = format!("@{}", inits[0]);
+    let numbers = [nspid(sleep_of(inits[1]))[1], 1];
+    for origin in [&replay[..], &[]] {
+        let arguments = [&["translate", &inner, &outer, "--to", &to], origin].concat();
+        let text = stdout(&pidns(&arguments));
+        assert_eq!(text, format!("{}\n{}\n", numbers[0], numbers[1]));
+        // Programs read many as they read one: a value each, on a line each.
+        let json = stdout(&pidns(&[&arguments[..], &["-f", "json"]].concat()));
+        let values: Vec<serde_json::Value> =
+            json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let translated: Vec<_> = values.iter().map(|value| &value["translated"]).collect();
+        assert_eq!(translated, [numbers[0], numbers[1]]);
+        assert_eq!(values[0]["pid"].to_string(), inner);
+        let missing = [&["translate", &inner, "4000000", &outer], origin].concat();
+        let output = pidns(&missing);
+        assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("pidns: no process 4000000"), "{said}");
+    }
 }
 
 #[test]

@@ -14,18 +14,19 @@ use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, Translat
 use crate::model::{
     Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
 };
-use crate::query::{ContainerPrefix, Glob, LeftoverCode, Members, Rule, Selection, User, Verdict};
+use crate::query::{CheckCode, ContainerPrefix, Glob, Members, Rule, Selection, User, Verdict};
 
-/// A PID to translate.
+/// PIDs to translate.
 #[derive(Debug, Args)]
 pub struct Translate {
-    /// The PID to translate
-    pub pid: Pid,
-    /// The namespace that PID is in: an inode, pid:[INODE], pid:[?PID], @PID for that
+    /// The PIDs to translate
+    #[arg(value_name = "PID", required = true)]
+    pub pids: Vec<Pid>,
+    /// The namespace those PIDs are in: an inode, pid:[INODE], pid:[?PID], @PID for that
     /// of a process, or a path such as /proc/12/ns/pid
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
-    /// The namespace to translate it to, likewise
+    /// The namespace to translate them to, likewise
     #[arg(long, value_name = "NS")]
     pub to: Option<NamespaceArg>,
     /// What to read.
@@ -37,6 +38,9 @@ pub struct Translate {
     /// Indent JSON even when it does not go to a terminal
     #[arg(long)]
     pretty: bool,
+    /// No warnings on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 impl Translate {
@@ -52,13 +56,13 @@ impl Translate {
 pub struct Run {
     /// Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given
     /// more than once, or as a list. By default nothing is denied
-    #[arg(long, value_name = "CODE", value_delimiter = ',')]
-    deny: Vec<LeftoverCode>,
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes_of_jobs())]
+    deny: Vec<CheckCode>,
     /// Kill what is left: TERM, then, after the grace time once more, KILL
     #[arg(long)]
     pub kill: bool,
     /// How long what CMD started may take to end after it
-    #[arg(long, value_name = "SECONDS", default_value = "2")]
+    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
     /// Also write the report to this file
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -75,10 +79,17 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// Takes the name of something that a command may leave behind.
+fn codes_of_jobs() -> impl TypedValueParser<Value = CheckCode> {
+    let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
+    let names = PossibleValuesParser::new(CheckCode::of_jobs().map(code));
+    names.try_map(|name| CheckCode::from_name(&name).ok_or("no such code"))
+}
+
 impl Run {
     /// What must not be left.
     #[must_use]
-    pub fn denied(&self) -> BTreeSet<LeftoverCode> {
+    pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
     }
 
@@ -114,6 +125,9 @@ pub struct Diff {
     /// How to show it.
     #[command(flatten)]
     pub output: Output<DiffFormat>,
+    /// What may share a line.
+    #[command(flatten)]
+    pub folding: Folding,
 }
 
 impl Diff {
@@ -145,11 +159,20 @@ pub struct Check {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
     /// Look again until nothing is denied, or this time is over
-    #[arg(long, value_name = "SECONDS", default_value = "0", conflicts_with = "file")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
     wait: Seconds,
-    /// What to read.
+    /// Where to look.
     #[command(flatten)]
-    pub input: Input,
+    search: Search,
+    /// Of which host.
+    #[command(flatten)]
+    pub origin: Origin,
     /// What to check.
     #[command(flatten)]
     pub filter: Filter,
@@ -168,6 +191,12 @@ impl Check {
             .collect()
     }
 
+    /// Where to look for namespaces.
+    #[must_use]
+    pub fn search(&self) -> BTreeSet<SearchScope> {
+        self.search.scopes()
+    }
+
     /// How long to look again.
     #[must_use]
     pub fn wait(&self) -> Duration {
@@ -184,8 +213,13 @@ impl FromStr for Seconds {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let seconds = text.parse().ok().and_then(|it| Duration::try_from_secs_f64(it).ok());
-        seconds.map(Self).ok_or("not a number of seconds")
+        seconds.map(Self).ok_or("not a number of seconds (0 to 18446744073709551615)")
     }
+}
+
+/// A number of levels. There are 33 at most, but more is no mistake.
+fn levels(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }
 
 /// The published schemas.
@@ -199,8 +233,14 @@ pub enum Schema {
     Translation,
     /// What diff -f json writes
     Diff,
+    /// A line of what diff -f ndjson writes
+    DiffRecord,
     /// What check -f json writes
     Check,
+    /// A line of what check -f ndjson writes
+    CheckRecord,
+    /// What run -f json writes
+    Run,
     /// What check --policy reads
     Policy,
 }
@@ -222,10 +262,10 @@ impl FromStr for NamespaceArg {
     }
 }
 
-/// What to read.
+/// Where to look for namespaces.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
-pub struct Input {
+struct Search {
     /// Where to look for namespaces, beside every process's own: a list with commas
     #[arg(
         long,
@@ -236,6 +276,23 @@ pub struct Input {
         conflicts_with = "file"
     )]
     search: Vec<Words<SearchScope>>,
+}
+
+impl Search {
+    /// The places that were named; every process's own namespace is always read.
+    fn scopes(&self) -> BTreeSet<SearchScope> {
+        let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
+        asked.chain([SearchScope::Processes]).collect()
+    }
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub struct Input {
+    /// Where to look.
+    #[command(flatten)]
+    search: Search,
     /// What else to read of every process: a list with commas; args may hold secrets
     #[arg(
         long,
@@ -292,11 +349,10 @@ fn saved() -> ArgGroup {
 }
 
 impl Input {
-    /// Where to look for namespaces; every process's own is always read.
+    /// Where to look for namespaces.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
-        let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
-        asked.chain([SearchScope::Processes]).collect()
+        self.search.scopes()
     }
 
     /// What to read of every process beside what always is.
@@ -335,8 +391,8 @@ pub struct Filter {
     #[arg(short, long, value_name = "NS")]
     pub root: Option<NamespaceArg>,
     /// Only namespaces at most N levels below --root or the topmost; 0 for these alone
-    #[arg(long, value_name = "N")]
-    depth: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true)]
+    depth: Option<u32>,
     /// Which members to show of the namespaces
     #[arg(long, value_name = "WHICH", default_value = "all")]
     members: Members,
@@ -363,7 +419,7 @@ impl Filter {
         Selection {
             pids: BTreeSet::new(),
             root,
-            depth: self.depth,
+            depth: self.depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX)),
             members: self.members,
             comm: self.comm.clone(),
             user: self.user.clone(),
@@ -390,9 +446,6 @@ pub struct Output<F: Formats = Format> {
     /// Draw text in ASCII alone; the default where the locale is not UTF-8
     #[arg(long)]
     pub ascii: bool,
-    /// Give every process and namespace a line of its own in text and pictures
-    #[arg(long)]
-    no_fold: bool,
     /// Exit with status 3 if the view is incomplete
     #[arg(long)]
     pub strict: bool,
@@ -415,10 +468,18 @@ impl<F: Formats> Output<F> {
             ascii: self.ascii,
             pretty: self.pretty || terminal,
             terminal,
-            unfolded: self.no_fold,
             ..Style::default()
         }
     }
+}
+
+/// What may share a line, where what is alike is folded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Folding {
+    /// Give every process and namespace a line of its own in text and pictures
+    #[arg(long)]
+    pub no_fold: bool,
 }
 
 /// When to use colours.

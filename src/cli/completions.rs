@@ -1,43 +1,41 @@
-//! Completion scripts, made from the command line and nothing else.
+//! The completion scripts, as they stand in `completions/`. They are short: what
+//! may follow they ask the program, by `COMPLETE=SHELL pidns -- WORD...`.
 
-use clap::{CommandFactory as _, ValueEnum};
+use std::path::Path;
 
-use super::Cli;
+use clap::ValueEnum;
 
 /// The shells that completions are made for.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
-    /// GNU Bash
+    /// GNU Bash: save it as ~/.local/share/bash-completion/completions/pidns
     Bash,
-    /// Z shell
+    /// Z shell: save it as _pidns in a directory of $fpath
     Zsh,
-    /// fish
+    /// fish: save it as ~/.config/fish/completions/pidns.fish
     Fish,
-    /// Elvish
+    /// Elvish: `eval (pidns completions elvish | slurp)` in rc.elv
     Elvish,
-    /// Nushell
+    /// Nushell: save it as pidns.nu, and `use pidns.nu` in config.nu
     Nushell,
 }
 
 impl Shell {
-    /// The completion script. It is made in memory, as the library panics where
-    /// a writer fails.
+    /// By its name, or a path to it as in `$SHELL`.
     #[must_use]
-    pub fn completions(self) -> Vec<u8> {
-        use clap_complete::Shell as Kind;
-        let (mut command, mut script) = (Cli::command(), Vec::new());
-        let mut make =
-            |kind: Kind| clap_complete::generate(kind, &mut command, "pidns", &mut script);
+    pub fn by_path(path: &Path) -> Option<Self> {
+        Self::from_str(path.file_name()?.to_str()?, false).ok()
+    }
+
+    /// The completion script.
+    #[must_use]
+    pub fn script(self) -> &'static str {
         match self {
-            Self::Bash => make(Kind::Bash),
-            Self::Zsh => make(Kind::Zsh),
-            Self::Fish => make(Kind::Fish),
-            Self::Elvish => make(Kind::Elvish),
-            Self::Nushell => {
-                let kind = clap_complete_nushell::Nushell;
-                clap_complete::generate(kind, &mut command, "pidns", &mut script);
-            }
+            Self::Bash => include_str!("../../completions/pidns.bash"),
+            Self::Zsh => include_str!("../../completions/_pidns"),
+            Self::Fish => include_str!("../../completions/pidns.fish"),
+            Self::Elvish => include_str!("../../completions/pidns.elv"),
+            Self::Nushell => include_str!("../../completions/pidns.nu"),
         }
-        script
     }
 }

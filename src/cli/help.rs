@@ -23,12 +23,13 @@ says so in one line on standard error, and in the document (\"complete\", \
 \"diagnostics\").";
 
 pub(super) const TRANSLATE: &str = "\
-Print a process's PID in another PID namespace, up or down the hierarchy, such \
-as for kill \"$(pidns translate 7 --from @4242)\".
+Print the PIDs of processes in another PID namespace, up or down the hierarchy, \
+a line each in the order in which they are given, such as for \
+kill \"$(pidns translate 7 --from @4242)\".
 
 Without --from and --to: from the namespace of /proc to the process's own; \
 without one of them, the namespace of /proc stands for it. Exit status 1 says \
-that there is no such process, or that it is not visible there.";
+that one of them is no process, or is not visible there; nothing is printed then.";
 
 /// What `pidns check` does, with all of its codes.
 pub(super) fn check_about() -> String {
@@ -36,7 +37,8 @@ pub(super) fn check_about() -> String {
 Say what is wrong on this host, or in a saved document: who, and what to do about \
 it. What is denied makes the exit status 1; what is warned of is only said. What \
 may be over in a moment (zombies, uninterruptible sleep) counts where it is there \
-at a second look. With --since what was not there before is left over.
+at a second look. With --since what was not there before is left over; the shell \
+that runs the check, its parents and the rest of its pipe are not.
 
 Rules: one about somebody (zombie:comm=cron) goes before one that is not, an \
 option before --policy, then allow before warn before deny. The codes, with what \
@@ -69,7 +71,9 @@ document does not have these, less has to do, and one line on standard error \
 says so. Of another boot or host everything is new. A process changes with its \
 parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
 runs or sleeps is no change. Threads of the kernel are left out unless asked \
-for, and so is the process of pidns that took a view.";
+for, and so is the process of pidns that took a view. A namespace that went, but \
+that a live kernel still has (Linux 6.18 can tell), is hidden: kept by something \
+that no scan can show, such as a descriptor in flight.";
 
 pub(super) const DIFF_EXIT_STATUS: &str = "\
 Exit status:
@@ -191,6 +195,34 @@ pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
     ("2", "trouble: wrong arguments, invalid input, /proc unusable, output not written"),
     ("3", "with --strict: the view is incomplete"),
 ];
+
+/// What pidns takes from its environment.
+pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+        "with --color auto: NO_COLOR takes colours away, as CLICOLOR=0 does; CLICOLOR_FORCE gives \
+         them also where standard output is no terminal.",
+    ),
+    (
+        "LC_ALL, LC_CTYPE, LANG",
+        "the first that is set is the locale; where its character set is not UTF-8, text is drawn \
+         in ASCII.",
+    ),
+    ("TERM", "no colours where it is dumb."),
+];
+
+/// What pidns reads beside what it is told to.
+pub(super) const FILES: &[(&str, &str)] = &[
+    ("/proc", "what is read of processes and namespaces; see proc(5) and --procfs."),
+    (
+        "/etc/passwd, /etc/nsswitch.conf",
+        "names of users, by the name service; where there are none, users are numbers.",
+    ),
+];
+
+/// What is related to pidns.
+pub(super) const SEE_ALSO: &str =
+    "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";
 
 /// What the manual page says on security, a paragraph each.
 pub(super) const SECURITY: &[&str] = &[

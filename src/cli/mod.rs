@@ -9,6 +9,7 @@ mod args;
 mod completions;
 mod explain;
 mod help;
+mod leading;
 mod man;
 
 use std::ffi::OsString;
@@ -23,8 +24,8 @@ use help::{
 };
 
 pub use args::{
-    Check, Color, Diff, Filter, Formats, Input, NamespaceArg, Origin, Output, Run, Schema, Select,
-    Translate,
+    Check, Color, Diff, Filter, Folding, Formats, Input, NamespaceArg, Origin, Output, Run, Schema,
+    Select, Translate,
 };
 pub use completions::Shell;
 pub use man::man;
@@ -38,7 +39,6 @@ pub use man::man;
     long_about = LONG_ABOUT,
     after_help = after_help(),
     styles = STYLES,
-    disable_help_subcommand = true,
     args_override_self = true,
     args_conflicts_with_subcommands = true
 )]
@@ -55,12 +55,15 @@ pub struct Cli {
     /// How to show it.
     #[command(flatten)]
     pub output: Output,
+    /// What may share a line.
+    #[command(flatten)]
+    pub folding: Folding,
 }
 
 /// What else pidns does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print a process's PID in another PID namespace
+    /// Print PIDs of processes in another PID namespace
     #[command(long_about = TRANSLATE, args_override_self = true)]
     Translate(Translate),
     /// Say what is wrong on this host, and fail if it must not be
@@ -103,6 +106,9 @@ pub enum Parsed {
 /// They make no sense; the error says why in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let command = Cli::command().color(ColorChoice::Auto);
+    let arguments = leading::behind_command(arguments.into_iter().collect(), &command);
+    let arguments = arguments.map_err(Error::Usage)?;
+    let name = arguments.get(1).and_then(|word| word.to_str()).map(ToOwned::to_owned);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) if names_two_documents(&matches) => {
             let problem = "--input is given more than once: one document is read at a time";
@@ -113,8 +119,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
-        Err(error) => Err(Error::Usage(explain::explain(&error))),
+        Err(error) => Err(Error::Usage(explain::explain(&error, name.as_deref()))),
     }
+}
+
+/// The command line, for who completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Of other options the last one counts, but a document that is named and then

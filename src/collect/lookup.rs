@@ -54,29 +54,30 @@ impl NamespaceHandle {
     }
 }
 
-/// What the process that has `pid` in `from` is called in `to`, the same answer
-/// as a scan gives; `None` where only a scan can tell.
+/// What the processes that have `pids` in `from` are called in `to`, the same
+/// answer as a scan gives; `None` where only a scan can tell it of all of them.
 ///
 /// # Errors
 /// /proc cannot be read.
 pub fn translate(
     procfs: &Path,
-    pid: Pid,
+    pids: &[Pid],
     from: Option<&NamespaceHandle>,
     to: Option<&NamespaceHandle>,
-) -> Result<Option<Result<Translation, NotFound>>, Error> {
+) -> Result<Option<Result<Vec<Translation>, NotFound>>, Error> {
     let procfs = Procfs::open(procfs)?;
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
     let Some(own) = own else { return Ok(None) };
     let kernel = Kernel { procfs, own };
-    Ok(match kernel.translate(pid, from, to) {
-        Ok(translation) => Some(Ok(translation)),
+    Ok(match kernel.translate_all(pids, from, to) {
+        Ok(translations) => Some(Ok(translations)),
         Err(Failure::NotFound(no)) => Some(Err(no)),
         Err(Failure::NeedsScan) => None,
     })
 }
 
 /// Why there is no translation.
+#[derive(Clone)]
 enum Failure {
     /// There is no such process or namespace, or it is not visible there.
     NotFound(NotFound),
@@ -97,18 +98,26 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn translate(
+    fn translate_all(
         &self,
-        pid: Pid,
+        pids: &[Pid],
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
-    ) -> Result<Translation, Failure> {
-        let inward = from.is_none() && to.is_none();
+    ) -> Result<Vec<Translation>, Failure> {
         // Both stay open to the end, so that their inode numbers remain theirs.
         // An error of `to` is kept back: that there is no such process counts more.
         let (from, to) = (self.open(from)?, self.open(to));
-        let namespace = from.as_ref().map(id);
-        let home = from.as_ref().unwrap_or(&self.own);
+        pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
+    }
+
+    fn translate(
+        &self,
+        pid: Pid,
+        from: Option<&NamespaceFd>,
+        to: &Result<Option<NamespaceFd>, Failure>,
+    ) -> Result<Translation, Failure> {
+        let namespace = from.map(id);
+        let home = from.unwrap_or(&self.own);
         let missing = || Failure::NotFound(NotFound::Process { pid, namespace });
         let known = match home.tgid_from_pidns(pid) {
             Ok(known) => known,
@@ -143,9 +152,10 @@ impl Kernel {
             .zip(nspid)
             .map(|(namespace, pid)| Level { namespace: Some(namespace), pid })
             .collect();
+        let to = to.as_ref().map_err(Clone::clone)?.as_ref().map(id);
         let wanted =
-            match to?.as_ref().map(id) {
-                None if inward => levels.last(),
+            match to {
+                None if namespace.is_none() => levels.last(),
                 None => levels.first(),
                 Some(to) => {
                     let level = levels.iter().find(|level| level.namespace == Some(to));
@@ -231,6 +241,6 @@ fn id(namespace: &NamespaceFd) -> NamespaceId {
     NamespaceId::Inode(namespace.inode())
 }
 
-fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
+pub(super) fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
     CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }

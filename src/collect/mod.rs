@@ -6,13 +6,17 @@
 //! - `proc` the source that reads a mounted /proc; `parse` makes fields of its bytes
 //! - `assemble` makes a snapshot of a discovery
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
-//! - `sys` opening and reading; `viewer` what this process may see of others
+//! - `sys` opening and reading; `viewer` what this process may see of others;
+//!   `user_name` the names of users
+//! - `hidden` which namespaces are in the kernel though no scan shows them
 //! - `log` what could not be found out; `error` why nothing could
-//! - `lookup` translates a PID without a scan
+//! - `lookup` translates a PID without a scan; `listing` lists processes for completions
 
 mod assemble;
 mod discovery;
 mod error;
+mod hidden;
+mod listing;
 mod log;
 mod lookup;
 mod nsfs;
@@ -20,6 +24,7 @@ pub mod parse;
 mod proc;
 mod registry;
 mod sys;
+mod user_name;
 mod viewer;
 
 use std::collections::BTreeSet;
@@ -35,8 +40,11 @@ use proc::ProcSource;
 use registry::NamespaceRegistry;
 
 pub use error::Error;
+pub use hidden::still_in_kernel;
+pub use listing::Listing;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
+pub use proc::later::LaterDetails;
 
 /// What to read.
 #[derive(Clone, Debug)]

@@ -257,7 +257,7 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
         0 => Ok(Ordering::Equal),
         1 => Ok(Ordering::Less),
         2 => Ok(Ordering::Greater),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+        _ => Err(last_error()),
     }
 }
 
@@ -280,6 +280,58 @@ pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
 /// [`sys::reopen`].
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
+}
+
+/// A file handle of nsfs as `open_by_handle_at(2)` takes it, `struct file_handle`
+/// with `struct nsfs_file_handle` in it.
+#[repr(C)]
+struct FileHandle {
+    bytes: u32,
+    kind: i32,
+    ns_id: u64,
+    ns_type: u32,
+    inode: u32,
+}
+
+/// Size of the part after the head, `NSFS_FILE_HANDLE_SIZE_VER0`.
+const NSFS_FILE_HANDLE_SIZE: u32 = 16;
+
+/// Kind of the handles of nsfs, `FILEID_NSFS`.
+const FILEID_NSFS: i32 = 0xf1;
+
+/// Stands for the root of nsfs in place of a descriptor, `FD_NSFS_ROOT`.
+const FD_NSFS_ROOT: libc::c_int = -10003;
+
+/// Opens a PID namespace that is still in the kernel by its number and its inode
+/// there, whatever keeps it (since Linux 6.18).
+///
+/// # Errors
+/// `ESTALE` where it is gone; `EPERM` where it is not the caller's own, without
+/// `CAP_SYS_ADMIN` in the user namespace that owns it; `EBADF` on older kernels;
+/// `EINVAL` where the inode is none of nsfs.
+pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
+    let mut handle = FileHandle {
+        bytes: NSFS_FILE_HANDLE_SIZE,
+        kind: FILEID_NSFS,
+        ns_id,
+        ns_type: CLONE_NEWPID.cast_unsigned(),
+        inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
+    };
+    // SAFETY: the kernel reads the head of the handle and as many bytes behind
+    // it as that says, which is what stands there; it returns a new descriptor.
+    let raw = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            FD_NSFS_ROOT,
+            ptr::from_mut(&mut handle),
+            libc::O_RDONLY | libc::O_CLOEXEC,
+        )
+    };
+    let Some(raw) = i32::try_from(raw).ok().filter(|&raw| raw >= 0) else {
+        return Err(last_error());
+    };
+    // SAFETY: the call succeeded, so this is the new descriptor.
+    NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// An ioctl that takes a number by value, or nothing, and returns a number.

@@ -1,6 +1,6 @@
 //! What is wrong on this host.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::diff::{part, viewer};
+use super::diff::{compare, not_found, part, viewer};
 use super::{handle, load, replay};
 use crate::cli;
+use crate::collect::LaterDetails;
 use crate::document;
 use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::graph::PidGraph;
-use crate::model::{Detail, NotFound, Pid, Process, Snapshot};
+use crate::model::{Detail, Pid, Process, Snapshot};
 use crate::output;
-use crate::query::{self, Check, Coverage, Diff, Policy, Rule, Selection, Verdict, leave_out};
+use crate::query::{self, Check, Policy, Rule, Selection, Verdict, leave_out};
 
 /// How long what may be over in a moment is given before the second look.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// There is no snapshot or policy, nothing that was asked for, or the output
 /// could not be written.
 pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
-    let (output, origin) = (&arguments.output, &arguments.input.origin);
+    let (output, origin) = (&arguments.output, &arguments.origin);
     let mut policy = Policy::default();
     if let Some(path) = &arguments.policy {
         policy.add(read_policy(path)?);
@@ -84,15 +84,12 @@ fn look(
     selection: &Selection,
     policy: &Policy,
 ) -> Result<Check, Error> {
-    let (quiet, origin) = (arguments.output.quiet, &arguments.input.origin);
+    let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
     let is_live = origin.file.is_none();
     // What is compared is read as the other was.
-    let search = before.map_or_else(|| arguments.input.search(), |before| before.searched.clone());
-    // Which process is meant is best told by its command line, and which
-    // container it is in by its cgroup.
-    let mut details = arguments.input.details();
-    details.insert(Detail::Args);
-    details.extend(arguments.filter.container.as_ref().map(|_| Detail::Cgroup));
+    let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
+    let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
+    let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
     let mut snapshot = load(origin, search.clone(), details.clone(), quiet)?;
     if is_live && snapshot.processes.iter().any(is_momentary) {
         thread::sleep(MOMENT);
@@ -108,30 +105,43 @@ fn look(
         snapshot.processes.retain(|process| process.state != 'X');
     }
     let itself = viewer(&snapshot).filter(|_| is_live);
-    leave_out(&mut snapshot, false, itself);
+    let attendants = leave_out(&mut snapshot, false, itself);
     let uptime = is_live.then(|| Duration::try_from(clock_gettime(ClockId::Boottime)).ok());
-    let (graph, none) = part(snapshot, selection);
     let mut check = match before {
         Some(before) => {
             let mut before = before.clone();
             leave_out(&mut before, false, None);
-            let (before, none_before) = part(before, selection);
-            if let (Some(no), Some(_)) = (&none, none_before) {
-                return Err(not_found(&graph, no.clone()));
-            }
-            Check::since(Diff::new(before, graph), policy)
+            let (diff, [_, part]) = compare(before, snapshot, selection)?;
+            Check::since(diff, part, &attendants, policy)
         }
-        None => match none {
-            Some(no) => return Err(not_found(&graph, no)),
-            None => Check::new(graph, policy),
+        None => match part(snapshot, selection) {
+            (graph, None) => Check::new(graph, policy),
+            (graph, Some(no)) => return Err(not_found(&graph, no)),
         },
     };
     check.uptime = uptime.flatten();
+    if is_live {
+        describe(&mut check, &origin.procfs)?;
+    }
     Ok(check)
 }
 
-fn not_found(graph: &PidGraph, no: NotFound) -> Error {
-    Error::not_found(no, &Coverage::of(graph.snapshot()))
+/// Which process is meant is best told by its command line, and what it is a
+/// part of by its cgroup: read of those alone that something is said of.
+fn describe(check: &mut Check, procfs: &Path) -> Result<(), Error> {
+    let concerned = check.concerned();
+    if concerned.is_empty() {
+        return Ok(());
+    }
+    let later = LaterDetails::open(procfs)?;
+    let asked = BTreeSet::from([Detail::Args, Detail::Cgroup]);
+    for pid in concerned {
+        let details = check.graph.process(pid).and_then(|process| later.of(process, &asked));
+        if let Some(details) = details {
+            check.graph.add_details(pid, details);
+        }
+    }
+    Ok(())
 }
 
 /// Whether what a process is seen in may be over in a moment.

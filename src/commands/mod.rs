@@ -3,6 +3,7 @@
 //! opening a namespace that the user named.
 
 mod check;
+mod complete;
 mod diff;
 mod run;
 mod schema;
@@ -22,6 +23,7 @@ use crate::model::{Detail, SearchScope, Snapshot};
 use crate::output;
 
 pub use check::check;
+pub use complete::complete;
 pub use diff::diff;
 pub use run::run;
 pub use schema::schema;

@@ -16,8 +16,11 @@ pub fn schema(of: Schema) -> Result<Exit, Error> {
         Schema::Record => document::RECORD_SCHEMA,
         Schema::Translation => document::TRANSLATION_SCHEMA,
         Schema::Check => document::CHECK_SCHEMA,
+        Schema::CheckRecord => document::CHECK_RECORD_SCHEMA,
         Schema::Policy => document::POLICY_SCHEMA,
         Schema::Diff => document::DIFF_SCHEMA,
+        Schema::DiffRecord => document::DIFF_RECORD_SCHEMA,
+        Schema::Run => document::RUN_SCHEMA,
     };
     output::print(text.as_bytes())
 }

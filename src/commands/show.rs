@@ -33,6 +33,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let style = Style {
         ascii: cli.output.ascii || !output::is_utf8(),
         width: output::width(),
+        unfolded: cli.folding.no_fold,
         ..cli.output.style(output::is_terminal(), color)
     };
     let emitter = cli.output.format.emitter(style);

@@ -2,6 +2,8 @@
 //! programs read and write them. Comments of types and fields are the
 //! descriptions of the published schemas.
 
+mod records;
+
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
@@ -11,6 +13,10 @@ use super::words::{Vocabulary, Word};
 use super::write::namespace;
 use crate::model;
 use crate::query::{self, CheckCode, CheckFinding, CheckSubject, Rule, Verdict};
+
+#[cfg(test)]
+pub use records::CheckRecord;
+pub use records::write_check_records;
 
 /// Version of the schema that checks written here follow.
 const CHECK_VERSION: &str = "1.0";
@@ -60,12 +66,23 @@ pub struct CheckReport<'a> {
     /// Version of this schema that the report follows.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// The program that wrote it.
-    generator: Generator,
     /// When the scan began.
     captured_at: Timestamp,
     /// Where the scan ran.
     host: Host,
+    /// All but the list.
+    #[serde(flatten)]
+    head: Head,
+    /// What is wrong: denied first, then by code.
+    findings: Vec<Finding<'a>>,
+}
+
+/// What a check says beside its list.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
+pub(super) struct Head {
+    /// The program that wrote it.
+    generator: Generator,
     /// Whether nothing is missing in the places searched.
     complete: bool,
     /// When the view was taken that this one was compared with (--since), or null.
@@ -74,8 +91,6 @@ pub struct CheckReport<'a> {
     denied: usize,
     /// How many are warned of.
     warned: usize,
-    /// What is wrong: denied first, then by code.
-    findings: Vec<Finding<'a>>,
 }
 
 /// One thing that is wrong.
@@ -108,9 +123,22 @@ pub fn check(
     check: &query::Check,
     said: impl Fn(&CheckFinding) -> (String, Vec<String>),
 ) -> CheckReport<'_> {
+    let snapshot = check.graph.snapshot();
+    CheckReport {
+        schema_version: CHECK_VERSION,
+        captured_at: Timestamp(snapshot.captured_at.clone()),
+        host: Host::from(&snapshot.host),
+        head: Head::from(check),
+        findings: findings(check, said).collect(),
+    }
+}
+
+fn findings(
+    check: &query::Check,
+    said: impl Fn(&CheckFinding) -> (String, Vec<String>),
+) -> impl Iterator<Item = Finding<'_>> {
     let graph = &check.graph;
-    let snapshot = graph.snapshot();
-    let finding = |finding: &CheckFinding| {
+    check.findings.iter().map(move |finding| {
         let (process, id) = match finding.subject {
             CheckSubject::Process(pid) => (graph.process(pid), None),
             CheckSubject::Namespace(id) => (None, Some(id)),
@@ -132,17 +160,18 @@ pub fn check(
             process: process.map(Process::from),
             namespace: of.map(|it| namespace(graph, it, level(it))),
         }
-    };
-    CheckReport {
-        schema_version: CHECK_VERSION,
-        generator: Generator::this(),
-        captured_at: Timestamp(snapshot.captured_at.clone()),
-        host: Host::from(&snapshot.host),
-        complete: snapshot.complete,
-        since: check.since.clone().map(Timestamp),
-        denied: check.count(Verdict::Deny),
-        warned: check.count(Verdict::Warn),
-        findings: check.findings.iter().map(finding).collect(),
+    })
+}
+
+impl From<&query::Check> for Head {
+    fn from(check: &query::Check) -> Self {
+        Self {
+            generator: Generator::this(),
+            complete: check.graph.snapshot().complete,
+            since: check.since.clone().map(Timestamp),
+            denied: check.count(Verdict::Deny),
+            warned: check.count(Verdict::Warn),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What differs between two graphs, as programs read it. Comments of types and
 //! fields are the descriptions of the published schema.
 
+mod records;
+
 use std::collections::HashMap;
 
 use serde::Serialize;
@@ -15,6 +17,10 @@ use crate::query::{
     Diff, DiffCaveat, Happened, NamespaceChange as Changed, NamespaceField, ProcessChange as Moved,
     ProcessField, Relation,
 };
+
+#[cfg(test)]
+pub use records::DiffRecord;
+pub use records::write_diff_records;
 
 /// Version of the schema that comparisons written here follow.
 const DIFF_VERSION: &str = "1.0";
@@ -32,6 +38,9 @@ vocabulary!(Relation, "relation", ["relation", "relations"], {
 vocabulary!(Happened, "change", ["change", "changes"], {
     Came: "came", "It is in the second alone.";
     Went: "went", "It is in the first alone.";
+    Hidden: "hidden", "It is in the first alone, but still in the kernel: a namespace kept by \
+        something that no scan can show, such as a descriptor in flight. Only where the second is \
+        the live host, from Linux 6.18 on.";
     Changed: "changed", "It is in both, and not the same.";
 });
 
@@ -74,18 +83,9 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     /// Version of this schema that the comparison follows.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// The program that wrote it.
-    generator: Generator,
-    /// The first of the two.
-    before: Side,
-    /// The second of the two.
-    after: Side,
-    /// How they belong together.
-    relation: Word<Relation>,
-    /// Whether there is a difference; the exit status is 1 then.
-    differs: bool,
-    /// Why the differences may not be all, or not be real.
-    caveats: Vec<Caveat>,
+    /// All but the lists.
+    #[serde(flatten)]
+    head: Head,
     /// The namespaces that came, went or changed, by id.
     namespaces: N,
     /// The processes that came, went or changed, by PID; of two with one PID
@@ -93,14 +93,32 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     processes: P,
 }
 
+/// What a comparison says beside its lists.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
+pub(super) struct Head {
+    /// The program that wrote it.
+    generator: Generator,
+    /// The first of the two.
+    before: Side,
+    /// The second of the two.
+    pub(super) after: Side,
+    /// How they belong together.
+    relation: Word<Relation>,
+    /// Whether there is a difference; the exit status is 1 then.
+    differs: bool,
+    /// Why the differences may not be all, or not be real.
+    caveats: Vec<Caveat>,
+}
+
 /// One of the two that are compared, without its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
-struct Side {
+pub(super) struct Side {
     /// When the scan began.
-    captured_at: Timestamp,
+    pub(super) captured_at: Timestamp,
     /// Where the scan ran.
-    host: Host,
+    pub(super) host: Host,
     /// The /proc that was read.
     procfs: Procfs,
     /// Where namespaces were looked for.
@@ -139,7 +157,7 @@ pub struct NamespaceChange {
     members_went: Vec<Pid>,
     /// As it was, as in the document of the first; null where it came.
     before: Option<Namespace>,
-    /// As it is, as in the document of the second; null where it went.
+    /// As it is, as in the document of the second; null where it went or is hidden.
     after: Option<Namespace>,
 }
 
@@ -162,8 +180,17 @@ pub struct ProcessChange<'a> {
 /// A comparison, to be serialised.
 #[must_use]
 pub fn diff(diff: &Diff) -> impl Serialize {
+    Comparison {
+        schema_version: DIFF_VERSION,
+        head: Head::from(diff),
+        namespaces: Lazy(namespaces(diff)),
+        processes: Lazy(processes(diff)),
+    }
+}
+
+fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     let (levels_before, levels_after) = (levels(&diff.before), levels(&diff.after));
-    let namespaces = diff.namespaces.iter().filter_map(move |change| {
+    diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
             id: Id(change.after.or(change.before)?),
             change: Changed::happened(change).into(),
@@ -173,8 +200,11 @@ pub fn diff(diff: &Diff) -> impl Serialize {
             before: change.before.and_then(|id| at(&diff.before, &levels_before, id)),
             after: change.after.and_then(|id| at(&diff.after, &levels_after, id)),
         })
-    });
-    let processes = diff.processes.iter().filter_map(|change| {
+    })
+}
+
+fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
+    diff.processes.iter().filter_map(|change| {
         let before = change.before.and_then(|pid| diff.before.process(pid));
         let after = change.after.and_then(|pid| diff.after.process(pid));
         Some(ProcessChange {
@@ -184,18 +214,20 @@ pub fn diff(diff: &Diff) -> impl Serialize {
             before: before.map(Process::from),
             after: after.map(Process::from),
         })
-    });
-    let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
-    Comparison {
-        schema_version: DIFF_VERSION,
-        generator: Generator::this(),
-        before: Side::from(diff.before.snapshot()),
-        after: Side::from(diff.after.snapshot()),
-        relation: diff.relation.into(),
-        differs: diff.differs(),
-        caveats: diff.caveats().into_iter().map(caveat).collect(),
-        namespaces: Lazy(namespaces),
-        processes: Lazy(processes),
+    })
+}
+
+impl From<&Diff> for Head {
+    fn from(diff: &Diff) -> Self {
+        let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
+        Self {
+            generator: Generator::this(),
+            before: Side::from(diff.before.snapshot()),
+            after: Side::from(diff.after.snapshot()),
+            relation: diff.relation.into(),
+            differs: diff.differs(),
+            caveats: diff.caveats().into_iter().map(caveat).collect(),
+        }
     }
 }
 

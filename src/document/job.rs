@@ -7,41 +7,74 @@ use serde::{Serialize, Serializer};
 use super::document;
 use super::scalars::{Id, Pid};
 use super::wire::Generator;
+use super::words::Word;
 use crate::graph::PidGraph;
 use crate::model::{self, Ended};
-use crate::query::{self, Subject};
+use crate::query::{self, CheckCode, Subject};
 
 /// Version of the schema that reports written here follow.
 const JOB_VERSION: &str = "1.0";
 
-/// A report, to be serialised.
+/// What a command has left behind, as `pidns run -f json` writes it to the file
+/// of --report. Within schema version 1.x fields are added, never renamed,
+/// retyped or removed, and lists of words may grow.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobReport<'a> {
+    /// Version of this schema that the report follows.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
+    /// The program that wrote it.
     generator: Generator,
+    /// The command, and its arguments.
     command: &'a [String],
+    /// How the command ended, as a shell has it: its status, or 128 and the
+    /// number of the signal that ended it.
     status: u8,
+    /// The signal that ended it, or null.
     signal: Option<u8>,
+    /// How long what it had started was given to end, in seconds (--grace).
     grace: f64,
-    denied: Vec<&'static str>,
+    /// What it must not leave (--deny).
+    denied: Vec<Word<CheckCode>>,
+    /// What it left, one entry for each thing and code; a dead namespace is also
+    /// a leftover one.
     findings: Vec<Finding>,
+    /// What became of it, where it was to be killed (--kill); null where it was
+    /// not, or nothing was there to kill.
     killed: Option<Killed>,
+    /// The part of the host that was left, a document of its own (pidns schema),
+    /// with the ancestors of its namespaces; null where nothing was left.
+    #[cfg_attr(test, schemars(with = "Option<super::wire::Document>"))]
     document: Option<Left<'a>>,
 }
 
+/// One thing that was left.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
 struct Finding {
-    code: &'static str,
+    /// What kind of thing.
+    code: Word<CheckCode>,
+    /// Whether it must not be left.
     denied: bool,
+    /// The process, by PID, or null: a namespace, or processes of which each ends
+    /// before it can be read.
     pid: Option<Pid>,
+    /// The namespace, or null.
     namespace: Option<Id>,
+    /// Age of the process in seconds; null where it is not known.
     age: Option<f64>,
 }
 
+/// What became of what was left, by PIDs in the document.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 struct Killed {
+    /// Those that were sent SIGTERM; zombies are not among them.
     sigterm: Vec<Pid>,
+    /// Those that were sent SIGKILL, too, or came only then.
     sigkill: Vec<Pid>,
+    /// Those that are there all the same.
     remaining: Vec<Pid>,
 }
 
@@ -65,7 +98,7 @@ impl<'a> From<&'a query::JobReport> for JobReport<'a> {
             };
             let process = pid.and_then(|pid| graph?.process(pid));
             Finding {
-                code: finding.code.name(),
+                code: finding.code.into(),
                 denied: report.denied.contains(&finding.code),
                 pid: pid.map(Pid),
                 namespace: namespace.map(Id),
@@ -82,7 +115,7 @@ impl<'a> From<&'a query::JobReport> for JobReport<'a> {
                 Ended::Killed(signal) => Some(signal),
             },
             grace: report.grace.as_secs_f64(),
-            denied: report.denied.iter().map(|code| code.name()).collect(),
+            denied: report.denied.iter().map(|&code| code.into()).collect(),
             findings: report.findings().into_iter().map(finding).collect(),
             killed: report.killed.as_ref().map(Killed::from),
             document: graph.map(Left),

@@ -20,13 +20,14 @@ mod wire;
 mod words;
 mod write;
 
-pub use check::{MAX_POLICY_SIZE, check, policy};
-pub use diff::diff;
+pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
+pub use diff::{diff, write_diff_records};
 pub use job::JobReport;
 pub use parse::Invalid;
 pub use read::{MAX_SIZE, read, read_from};
 pub use schema::{
-    CHECK_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA, RECORD_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
+    RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
 pub use wire::{Record, Translation};
 pub use words::PassedOver;

@@ -19,10 +19,20 @@ pub const POLICY_SCHEMA: &str = include_str!("../../schemas/pidns-policy-1.schem
 /// The published schema of a comparison (JSON Schema 2020-12).
 pub const DIFF_SCHEMA: &str = include_str!("../../schemas/pidns-diff-1.schema.json");
 
+/// The published schema of a record of a check (JSON Schema 2020-12).
+pub const CHECK_RECORD_SCHEMA: &str =
+    include_str!("../../schemas/pidns-check-record-1.schema.json");
+
+/// The published schema of a record of a comparison (JSON Schema 2020-12).
+pub const DIFF_RECORD_SCHEMA: &str = include_str!("../../schemas/pidns-diff-record-1.schema.json");
+
+/// The published schema of a report on a job (JSON Schema 2020-12).
+pub const RUN_SCHEMA: &str = include_str!("../../schemas/pidns-run-1.schema.json");
+
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
-pub(super) use generate::{description_of_codes, fields_of_holders, payloads_of_records};
+pub(super) use generate::{description_of_codes, fields_of_holders, payloads_of};

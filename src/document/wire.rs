@@ -80,7 +80,7 @@ pub(super) struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of_records())))]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of::<RecordKind>())))]
 #[allow(clippy::struct_field_names, reason = "`record` is what users see")]
 pub struct Record<'a> {
     /// Version of this schema that the record follows.
@@ -406,7 +406,7 @@ pub(super) struct Diagnostic {
 }
 
 /// What a PID is called in another PID namespace, as `pidns translate -f json`
-/// writes it. Within schema version 1.x fields are added, never renamed, retyped
+/// writes it: of several PIDs one after another, a line each unless indented. Within schema version 1.x fields are added, never renamed, retyped
 /// or removed.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

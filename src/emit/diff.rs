@@ -1,6 +1,8 @@
 //! What differs between two graphs: a tree of the branches that changed for
 //! people, or the comparison for programs.
 
+mod mermaid;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,7 +10,7 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use super::describe::{Pids, Symbols};
-use super::json::Json;
+use super::json::{Json, JsonLines};
 use super::subject::{command, namespace_text, pids};
 use super::{Sanitized, Style};
 use crate::document;
@@ -29,11 +31,16 @@ pub enum DiffFormat {
     Text,
     /// The comparison that `pidns schema diff` describes.
     Json,
+    /// The same as records, one a line, as `pidns schema diff-record` describes.
+    #[value(alias = "jsonl")]
+    Ndjson,
+    /// A picture of what changed, for Markdown as GitHub and others draw it.
+    Mermaid,
 }
 
 impl DiffFormat {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Ndjson, Self::Mermaid];
 
     /// Writes a comparison.
     ///
@@ -43,6 +50,15 @@ impl DiffFormat {
         match self {
             Self::Text => Tree::new(diff, style).write(out),
             Self::Json => Json { pretty: style.pretty }.write(&document::diff(diff), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_diff_records(diff, |record| lines.line(record))?;
+                lines.end()
+            }
+            // Its boxes are small: what is alike always shares a line.
+            Self::Mermaid => {
+                mermaid::write(&Tree::new(diff, Style { unfolded: false, ..style }), out)
+            }
         }
     }
 }
@@ -62,6 +78,18 @@ struct Row {
     first: String,
     pids: Vec<Pid>,
     said: String,
+}
+
+impl Row {
+    fn text(&self, symbols: Symbols) -> String {
+        match self.pids.as_slice() {
+            [_] => format!("{} {}", self.first, self.said),
+            many => {
+                let (count, times) = (many.len(), symbols.times);
+                format!("{count} {times} {}: {}", self.said, pids(many.iter().copied()))
+            }
+        }
+    }
 }
 
 /// Both graphs laid over each other.
@@ -193,14 +221,8 @@ impl<'a> Tree<'a> {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        match self.diff.relation {
-            Relation::SameBoot | Relation::BootUnknown => {}
-            Relation::OtherBoot => writeln!(out, "Another boot of the host: everything is new.")?,
-            Relation::OtherHost => writeln!(out, "Another host: everything is new.")?,
-            Relation::OtherProcfs => writeln!(
-                out,
-                "The /proc of another PID namespace: its PIDs cannot be compared, everything is new."
-            )?,
+        if let Some(relation) = relation_text(self.diff.relation) {
+            writeln!(out, "{relation}")?;
         }
         let roots = self.shown_below(None);
         let mut todo: Vec<(Node, String, &str)> =
@@ -208,11 +230,12 @@ impl<'a> Tree<'a> {
         let [inner, last, bar] =
             if self.style.ascii { ["|- ", "`- ", "|  "] } else { ["├─ ", "└─ ", "│  "] };
         while let Some((node, prefix, branch)) = todo.pop() {
-            let happened = self.changes.get(&node).map(|change| change.happened());
-            // A namespace whose members alone changed is shown by them.
-            let marked =
-                happened.filter(|_| self.changes.get(&node).is_some_and(|it| says_more(it)));
-            self.line(out, marked, &format!("{prefix}{branch}"), &self.namespace(node))?;
+            self.line(
+                out,
+                self.happened(node),
+                &format!("{prefix}{branch}"),
+                &self.namespace(node),
+            )?;
             let below = match branch {
                 "" => prefix,
                 branch if branch == last => format!("{prefix}   "),
@@ -230,7 +253,11 @@ impl<'a> Tree<'a> {
             self.line(out, None, "", "unknown  processes whose namespace is ambiguous")?;
             self.members(out, None, "", false)?;
         }
-        self.summary(out)
+        let gap = if self.diff.differs() { "\n" } else { "" };
+        match self.summary() {
+            Some(summary) => writeln!(out, "{gap}{summary}."),
+            None => Ok(()),
+        }
     }
 
     fn members(
@@ -244,13 +271,7 @@ impl<'a> Tree<'a> {
         let rows = self.rows.get(&node).map(Vec::as_slice).unwrap_or_default();
         for (index, row) in rows.iter().enumerate() {
             let branch = if !more && index + 1 == rows.len() { last } else { inner };
-            let text = match row.pids.as_slice() {
-                [_] => format!("{} {}", row.first, row.said),
-                many => {
-                    let times = if self.style.ascii { 'x' } else { '×' };
-                    format!("{} {times} {}: {}", many.len(), row.said, pids(many.iter().copied()))
-                }
-            };
+            let text = row.text(self.symbols());
             self.line(out, Some(row.happened), &format!("{prefix}{branch}"), &text)?;
         }
         Ok(())
@@ -264,17 +285,26 @@ impl<'a> Tree<'a> {
         branch: &str,
         text: &str,
     ) -> io::Result<()> {
-        let (mark, color) = match happened {
-            None => (' ', None),
-            Some(Happened::Came) => ('+', Some(AnsiColor::Green)),
-            Some(Happened::Went) => ('-', Some(AnsiColor::Red)),
-            Some(Happened::Changed) => ('~', Some(AnsiColor::Yellow)),
+        let mark = mark(happened);
+        let color = match happened {
+            None => None,
+            Some(Happened::Came) => Some(AnsiColor::Green),
+            Some(Happened::Went) => Some(AnsiColor::Red),
+            Some(Happened::Hidden) => Some(AnsiColor::Magenta),
+            Some(Happened::Changed) => Some(AnsiColor::Yellow),
         };
         let style = match color {
             Some(color) if self.style.color => color.on_default(),
             _ => anstyle::Style::new(),
         };
         writeln!(out, "{style}{mark}{style:#} {branch}{style}{}{style:#}", Sanitized(text))
+    }
+
+    /// What happened to a namespace. One whose members alone changed is shown by
+    /// them.
+    fn happened(&self, node: Node) -> Option<Happened> {
+        let change = self.changes.get(&node).filter(|change| says_more(change));
+        change.map(|change| change.happened())
     }
 
     fn shown_below(&self, node: Option<Node>) -> Vec<Node> {
@@ -291,6 +321,9 @@ impl<'a> Tree<'a> {
         let Some(change) = self.changes.get(&node).filter(|change| says_more(change)) else {
             return id.to_string();
         };
+        if change.hidden {
+            return format!("{id}  hidden: still in the kernel, kept by what no scan can show");
+        }
         let mut text = namespace_text(graph, namespace);
         let old = change.before.and_then(|id| self.diff.before.namespace(id));
         for field in &change.fields {
@@ -308,8 +341,8 @@ impl<'a> Tree<'a> {
         text
     }
 
-    /// How much there is of each.
-    fn summary(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// How much there is of each, where there is anything.
+    fn summary(&self) -> Option<String> {
         let diff = self.diff;
         if !diff.differs() {
             let count = |count: usize, one: &str, many: &str| match count {
@@ -319,12 +352,13 @@ impl<'a> Tree<'a> {
             let processes = count(diff.after.processes().len(), "process", "processes");
             let namespaces = diff.after.snapshot().namespaces.len();
             let namespaces = count(namespaces, "PID namespace", "PID namespaces");
-            return writeln!(out, "No difference: {processes} and {namespaces} in both.");
+            return Some(format!("No difference: {processes} and {namespaces} in both"));
         }
         let said = |one: &str, many: &str, happened: Vec<Happened>| {
             let counts: Vec<_> = [
                 (Happened::Came, "came"),
                 (Happened::Went, "went"),
+                (Happened::Hidden, "hidden"),
                 (Happened::Changed, "changed"),
             ]
             .into_iter()
@@ -345,10 +379,30 @@ impl<'a> Tree<'a> {
         .into_iter()
         .flatten()
         .collect();
-        if said.is_empty() {
-            return Ok(());
-        }
-        writeln!(out, "\n{}.", said.join(". "))
+        (!said.is_empty()).then(|| said.join(". "))
+    }
+}
+
+/// What happened, in one sign.
+fn mark(happened: Option<Happened>) -> char {
+    match happened {
+        None => ' ',
+        Some(Happened::Came) => '+',
+        Some(Happened::Went) => '-',
+        Some(Happened::Hidden) => '?',
+        Some(Happened::Changed) => '~',
+    }
+}
+
+/// Why the two cannot be compared, where they cannot.
+fn relation_text(relation: Relation) -> Option<&'static str> {
+    match relation {
+        Relation::SameBoot | Relation::BootUnknown => None,
+        Relation::OtherBoot => Some("Another boot of the host: everything is new."),
+        Relation::OtherHost => Some("Another host: everything is new."),
+        Relation::OtherProcfs => Some(
+            "The /proc of another PID namespace: its PIDs cannot be compared, everything is new.",
+        ),
     }
 }
 

@@ -10,7 +10,7 @@ use super::subject::{age_text, command, namespace_text, pids};
 use super::{Sanitized, Style};
 use crate::document;
 use crate::model::{Ended, Killed, Namespace, NamespaceState, Process};
-use crate::query::{JobReport, LeftoverCode, Leftovers, Subject};
+use crate::query::{CheckCode, JobReport, Leftovers, Subject};
 
 /// More siblings than this that say the same share a line.
 const FOLD: usize = 3;
@@ -91,9 +91,9 @@ fn heading(report: &JobReport) -> String {
     };
     let mut left = Vec::new();
     for (code, one, more) in [
-        (LeftoverCode::Process, "process", "processes"),
-        (LeftoverCode::Zombie, "zombie", "zombies"),
-        (LeftoverCode::Namespace, "PID namespace", "PID namespaces"),
+        (CheckCode::LeftoverProcess, "process", "processes"),
+        (CheckCode::Zombie, "zombie", "zombies"),
+        (CheckCode::LeftoverNamespace, "PID namespace", "PID namespaces"),
     ] {
         match count(code) {
             0 => {}

@@ -23,16 +23,16 @@ use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState};
 pub struct Mermaid;
 
 /// Edges, characters and lines in a box, well below what GitHub draws.
-const EDGES: usize = 450;
-const CHARACTERS: usize = 45_000;
-const LINES: usize = 12;
+pub(super) const EDGES: usize = 450;
+pub(super) const CHARACTERS: usize = 45_000;
+pub(super) const LINES: usize = 12;
 
 /// Characters of a line, and of what must stay together in it.
 const LINE: usize = 45;
 const PART: usize = 120;
 
 /// Mermaid breaks lines that are longer than 200 pixels unless it is told not to.
-const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
+pub(super) const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 /// Namespaces that a box lists where they have none of their own.
 const LISTED: usize = 8;
@@ -315,7 +315,7 @@ impl<'a, 'f> Chart<'a, 'f> {
 }
 
 /// A line as lines of a box, unescaped: what must stay together is clipped.
-fn broken(line: &Line, lines: &mut Vec<String>) {
+pub(super) fn broken(line: &Line, lines: &mut Vec<String>) {
     let mut now = String::new();
     let mut column = 0;
     let mut parts = line.parts().peekable();
@@ -342,7 +342,7 @@ fn broken(line: &Line, lines: &mut Vec<String>) {
 
 /// Text that is harmless, and in it anything that Mermaid might read as more
 /// than text as the number of its character.
-struct Title<'a>(&'a str);
+pub(super) struct Title<'a>(pub(super) &'a str);
 
 impl fmt::Display for Title<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -361,7 +361,7 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// The same in a box. Mermaid decodes the numbers before it looks for line
 /// breaks (`\n`), formulas (`$$x$$`) and icons (`fa:fa-bell`), so that these
 /// are taken apart by an element that shows nothing.
-struct Label<'a>(&'a str);
+pub(super) struct Label<'a>(pub(super) &'a str);
 
 impl fmt::Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -112,9 +112,10 @@ impl Format {
 /// The formats of a translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TranslationFormat {
-    /// The number alone.
+    /// The numbers alone, a line each.
     Text,
-    /// With the PIDs in all levels; `pidns schema translation` describes it.
+    /// With the PIDs in all levels, an object for each PID, as `pidns schema translation`
+    /// describes it.
     Json,
 }
 
@@ -122,22 +123,20 @@ impl TranslationFormat {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
-    /// Writes a translation.
+    /// Writes translations, one after another: programs read one as they read many.
     ///
     /// # Errors
     /// What the writer says.
     pub fn emit(
         self,
-        translation: &Translation,
+        translations: &[Translation],
         style: Style,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        match self {
+        let json = json::Json { pretty: style.pretty };
+        translations.iter().try_for_each(|translation| match self {
             Self::Text => writeln!(out, "{}", translation.translated),
-            Self::Json => {
-                let wire = document::Translation::from(translation);
-                json::Json { pretty: style.pretty }.write(&wire, out)
-            }
-        }
+            Self::Json => json.write(&document::Translation::from(translation), out),
+        })
     }
 }

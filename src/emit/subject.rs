@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use super::describe::kept_by;
 use crate::graph::PidGraph;
-use crate::model::{Holder, Namespace, NamespaceState, Pid, Process};
+use crate::model::{Container, Holder, Namespace, NamespaceState, Pid, Process, containers};
 
 /// PIDs named one by one on a line; the rest are counted.
 const PIDS: usize = 10;
 
 /// Holders named one by one; the rest are counted.
 const HOLDERS: usize = 3;
+
+/// Characters of a container's ID.
+const SHORT_ID: usize = 12;
 
 /// Characters of a command line; the rest is left out.
 const COMMAND: usize = 60;
@@ -65,6 +68,19 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
+/// The service or container that a process is a part of, as far as its cgroup
+/// was read. Whoever ends such a process should rather stop that.
+pub fn part_of(process: &Process) -> Option<String> {
+    let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
+    let Container { runtime, id, .. } = containers::of_path(cgroup)?;
+    if runtime == "systemd" {
+        // A scope is what somebody has started: a session, an app.
+        return id.ends_with(".service").then_some(id);
+    }
+    let short: String = id.chars().take(SHORT_ID).collect();
+    Some(format!("{runtime} {short}"))
+}
+
 /// PIDs by number, as many as a reader wants to see.
 pub fn pids(pids: impl Iterator<Item = Pid>) -> String {
     let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
@@ -100,6 +116,20 @@ pub fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_part_of_its_service_or_container() {
+        let part = |cgroup: &str| {
+            let mut process = crate::testing::process(&[7], None);
+            process.details.get_or_insert_default().cgroup = Some(cgroup.to_owned());
+            part_of(&process)
+        };
+        assert_eq!(part("/system.slice/cron.service").as_deref(), Some("cron.service"));
+        let docker = format!("/docker/3f2a1b9c04de{}", "0".repeat(52));
+        assert_eq!(part(&docker).as_deref(), Some("docker 3f2a1b9c04de"));
+        assert_eq!(part("/user.slice/user-0.slice/session-3.scope"), None);
+        assert_eq!(part("/"), None);
+    }
 
     #[test]
     fn a_path_is_one_word_for_a_shell() {

@@ -9,7 +9,7 @@
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::model::{Namespace, NamespaceId, Pid, Process, Snapshot};
+use crate::model::{Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
 
 /// What a node stands for, by its index in a list of the snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,17 @@ impl PidGraph {
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
+    }
+
+    /// Adds what was read of a process later, where nothing of the kind is there.
+    pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
+        let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
+            return;
+        };
+        let details = self.snapshot.processes[index].details.get_or_insert_default();
+        details.args = details.args.take().or(later.args);
+        details.namespaces = details.namespaces.take().or(later.namespaces);
+        details.cgroup = details.cgroup.take().or(later.cgroup);
     }
 
     /// Every process, by PID.

@@ -48,7 +48,7 @@ pub struct ParsePidError;
 
 impl fmt::Display for ParsePidError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a PID")
+        f.write_str("not a PID (1 to 2147483647)")
     }
 }
 
@@ -153,21 +153,45 @@ impl FromStr for NamespaceRef {
     type Err = ParseNamespaceRefError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let failed = || ParseNamespaceRefError::of(text);
         if let Some(pid) = text.strip_prefix('@') {
-            return pid.parse().map(Self::Of).map_err(|_| ParseNamespaceRefError);
+            return pid.parse().map(Self::Of).map_err(|_| failed());
         }
         let id = text.parse().or_else(|_| format!("pid:[{text}]").parse());
-        id.map(Self::Id).map_err(|_| ParseNamespaceRefError)
+        id.map(Self::Id).map_err(|_| failed())
     }
 }
 
 /// The text names no namespace.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ParseNamespaceRefError;
+pub enum ParseNamespaceRefError {
+    /// It is of no form that does.
+    Form,
+    /// Its number is too small or too large.
+    Range,
+}
+
+impl ParseNamespaceRefError {
+    fn of(text: &str) -> Self {
+        let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
+        let number = inner.unwrap_or(text).trim_start_matches(['@', '?']);
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        // Zeros before a number are a fault of another kind.
+        let plain = number == "0" || !number.starts_with('0');
+        if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
+    }
+}
 
 impl fmt::Display for ParseNamespaceRefError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an inode, pid:[INODE], pid:[?PID], @PID, or a path with a slash in it")
+        f.write_str(match self {
+            Self::Form => {
+                "not an inode, pid:[INODE], pid:[?PID], @PID, or a path with a slash in it"
+            }
+            Self::Range => {
+                "out of range: an inode is 1 to 18446744073709551615, a PID 1 to 2147483647"
+            }
+        })
     }
 }
 
@@ -214,8 +238,13 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for text in ["", "@", "@0", "@x", "pid:[x]", "mnt:[1]", "-1", "0", "here"] {
-            assert_eq!(text.parse::<NamespaceRef>(), Err(ParseNamespaceRefError), "{text}");
+        for text in ["", "@", "@x", "pid:[x]", "pid:[]", "pid:[01]", "mnt:[1]", "-1", "here"] {
+            let error = Err(ParseNamespaceRefError::Form);
+            assert_eq!(text.parse::<NamespaceRef>(), error, "{text}");
+        }
+        for text in ["0", "@0", "@2147483648", "pid:[?0]", "pid:[99999999999999999999]"] {
+            let error = Err(ParseNamespaceRefError::Range);
+            assert_eq!(text.parse::<NamespaceRef>(), error, "{text}");
         }
     }
 

@@ -35,6 +35,27 @@ pub struct Namespace {
     pub evidence: Evidence,
 }
 
+impl Namespace {
+    /// One of which only its existence is known.
+    #[must_use]
+    pub fn unread(id: NamespaceId) -> Self {
+        Self {
+            id,
+            device: None,
+            ns_id: None,
+            parent: None,
+            state: NamespaceState::Unknown,
+            init: None,
+            member_count: None,
+            owner: None,
+            holders: Vec::new(),
+            blocked_by: Vec::new(),
+            container: None,
+            evidence: Evidence::Inferred,
+        }
+    }
+}
+
 /// The life of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum NamespaceState {

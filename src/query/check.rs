@@ -4,10 +4,12 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use super::check_code::CheckCode;
 use super::diff::{Diff, Happened};
+use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
@@ -15,91 +17,6 @@ pub use policy::{ParseRuleError, Policy, Rule, Verdict};
 
 /// Levels that are left below a namespace which nests deeply.
 const LEVELS_LEFT: usize = 4;
-
-/// A row of the table: all that is the same for every finding of one code.
-struct Row {
-    name: &'static str,
-    default: Verdict,
-    meaning: &'static str,
-}
-
-/// The table of codes. A new code is one more entry here and the place that
-/// finds it; the enum, its list and all look-ups come from it.
-macro_rules! check_codes {
-    ($($code:ident: $name:literal, $default:ident, $meaning:literal;)+) => {
-        /// What can be wrong with a host. An open list: it may grow.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum CheckCode {
-            $(#[doc = $meaning] $code,)+
-        }
-
-        impl CheckCode {
-            /// All of them, in the order in which they are shown.
-            pub const ALL: &'static [Self] = &[$(Self::$code),+];
-
-            fn row(self) -> &'static Row {
-                match self {
-                    $(Self::$code => const {
-                        &Row { name: $name, default: Verdict::$default, meaning: $meaning }
-                    },)+
-                }
-            }
-        }
-    };
-}
-
-check_codes! {
-    DeadNamespace: "dead-namespace", Deny,
-        "A PID namespace whose init has terminated: nothing can be forked into it.";
-    BlockedInit: "blocked-init", Deny,
-        "An init that has terminated and cannot go.";
-    LeftoverProcess: "leftover-process", Deny,
-        "A process that was not there before (only with --since).";
-    LeftoverNamespace: "leftover-namespace", Deny,
-        "A PID namespace that was not there before (only with --since).";
-    NascentNamespace: "nascent-namespace", Warn,
-        "A PID namespace that has had no process yet.";
-    Zombie: "zombie", Warn,
-        "A process that has terminated, and that its parent does not reap.";
-    InitDoesNotReap: "init-does-not-reap", Warn,
-        "An init that does not reap the children that it has or inherits.";
-    StoppedInit: "stopped-init", Warn,
-        "An init that is stopped: it reaps nobody.";
-    Uninterruptible: "uninterruptible", Warn,
-        "A process in uninterruptible sleep, in which no signal reaches it.";
-    DeepNesting: "deep-nesting", Warn,
-        "A PID namespace with few of the 32 levels left below it.";
-    UnknownState: "unknown-state", Warn,
-        "A PID namespace of which it cannot be proved whether its init is gone.";
-    Incomplete: "incomplete", Warn,
-        "Something may be missing in the view.";
-}
-
-impl CheckCode {
-    /// Its name in the output and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        self.row().meaning
-    }
-
-    /// What is made of it unless a policy says otherwise.
-    #[must_use]
-    pub fn default_verdict(self) -> Verdict {
-        self.row().default
-    }
-
-    /// The code of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.name() == name)
-    }
-}
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,29 +61,74 @@ impl Check {
         Self { graph, since: None, uptime: None, findings }
     }
 
-    /// Looks for what is wrong with the second of two graphs, and what is only there.
+    /// Looks for what is wrong with the second of two graphs, and what is only
+    /// there; where `part` of the second is meant, in that. `attendants` are there
+    /// for the view, and are no leftovers.
     #[must_use]
-    pub fn since(diff: Diff, policy: &Policy) -> Self {
+    pub fn since(
+        diff: Diff,
+        part: Option<PidGraph>,
+        attendants: &BTreeSet<Pid>,
+        policy: &Policy,
+    ) -> Self {
         let since = diff.before.snapshot().captured_at.clone();
+        let graph = part.unwrap_or(diff.after);
         let mut found = Vec::new();
         for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
-            let process = change.after.and_then(|pid| diff.after.process(pid));
-            if let Some(process) = process.filter(|it| !is_unreaped(it)) {
+            let process = change.after.and_then(|pid| graph.process(pid));
+            let is_left = |it: &&Process| !is_unreaped(it) && !attendants.contains(&it.pid);
+            if let Some(process) = process.filter(is_left) {
                 found.push((CheckCode::LeftoverProcess, CheckSubject::Process(process.pid)));
             }
         }
         for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
-            let subject = change.after.map(CheckSubject::Namespace);
+            let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
+            let subject = namespace.map(CheckSubject::Namespace);
             found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
         }
-        let findings = judge(&diff.after, found, policy);
-        Self { graph: diff.after, since: Some(since), uptime: None, findings }
+        let findings = judge(&graph, found, policy);
+        Self { graph, since: Some(since), uptime: None, findings }
     }
 
     /// How many findings there are of a verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
+    }
+
+    /// Those whom something is wrong with, the parents that do not reap, the inits
+    /// of the namespaces, and who keeps these.
+    #[must_use]
+    pub fn concerned(&self) -> HashSet<Pid> {
+        let mut concerned = HashSet::new();
+        for finding in &self.findings {
+            match finding.subject {
+                CheckSubject::Namespace(id) => {
+                    let namespace = self.graph.namespace(id);
+                    concerned.extend(namespace.and_then(|it| it.init));
+                    concerned.extend(namespace.into_iter().flat_map(keepers));
+                }
+                CheckSubject::Process(pid) => {
+                    concerned.insert(pid);
+                    let unreaped = self.graph.process(pid).filter(|it| is_unreaped(it));
+                    concerned.extend(unreaped.and_then(|it| it.ppid));
+                }
+                CheckSubject::View => {}
+            }
+        }
+        concerned
+    }
+
+    /// The part of the graph that something is wrong with: the namespaces, those
+    /// who are [concerned](Self::concerned), and all ancestors.
+    #[must_use]
+    pub fn branches(&self) -> PidGraph {
+        let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
+            CheckSubject::Namespace(id) => Some(id),
+            CheckSubject::Process(_) | CheckSubject::View => None,
+        });
+        let graph = PidGraph::new(self.graph.snapshot().clone());
+        branches(graph, namespaces.collect(), &self.concerned())
     }
 
     /// How old a process was, where that is known.

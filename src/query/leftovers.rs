@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use super::check_code::CheckCode;
 use crate::graph::PidGraph;
 use crate::model::{
     Criterion, Ended, Holder, Killed, Lineage, MountedNamespaces, Namespace, NamespaceId,
@@ -43,7 +44,7 @@ pub struct JobReport {
     /// How long what it started was waited for.
     pub grace: Duration,
     /// What it must not leave.
-    pub denied: BTreeSet<LeftoverCode>,
+    pub denied: BTreeSet<CheckCode>,
     /// What it left; `None` where that is nothing, and nobody had to look.
     pub leftovers: Option<Leftovers>,
     /// Time since boot when that was looked for (`CLOCK_BOOTTIME`).
@@ -61,7 +62,7 @@ impl JobReport {
 
     /// The codes of what was left and must not be.
     #[must_use]
-    pub fn violations(&self) -> BTreeSet<LeftoverCode> {
+    pub fn violations(&self) -> BTreeSet<CheckCode> {
         let codes = self.findings().into_iter().map(|finding| finding.code);
         codes.filter(|code| self.denied.contains(code)).collect()
     }
@@ -75,44 +76,11 @@ impl JobReport {
     }
 }
 
-/// A kind of thing that a job may leave behind. An open list: it may grow.
-///
-/// Codes are listed in the help with these comments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
-pub enum LeftoverCode {
-    /// A process, unless it is a zombie.
-    #[value(name = "leftover-process")]
-    Process,
-    /// A process that has terminated, and that its parent does not reap.
-    Zombie,
-    /// A PID namespace that the command made, with or without processes.
-    #[value(name = "leftover-namespace")]
-    Namespace,
-    /// A PID namespace whose init has terminated.
-    DeadNamespace,
-    /// A PID namespace that has had no process yet.
-    NascentNamespace,
-}
-
-impl LeftoverCode {
-    /// Its name in the report and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Process => "leftover-process",
-            Self::Zombie => "zombie",
-            Self::Namespace => "leftover-namespace",
-            Self::DeadNamespace => "dead-namespace",
-            Self::NascentNamespace => "nascent-namespace",
-        }
-    }
-}
-
 /// One thing that was left behind, under one of its codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What kind of thing.
-    pub code: LeftoverCode,
+    pub code: CheckCode,
     /// Which one.
     pub subject: Subject,
 }
@@ -179,21 +147,21 @@ impl Leftovers {
             let subject = Subject::Process(process.pid);
             let mut find = |code| findings.push(Finding { code, subject });
             if process.is_zombie() {
-                find(LeftoverCode::Zombie);
+                find(CheckCode::Zombie);
                 continue;
             }
-            find(LeftoverCode::Process);
+            find(CheckCode::LeftoverProcess);
         }
         if self.unseen {
-            findings.push(Finding { code: LeftoverCode::Process, subject: Subject::Unseen });
+            findings.push(Finding { code: CheckCode::LeftoverProcess, subject: Subject::Unseen });
         }
         for namespace in self.made() {
             let subject = Subject::Namespace(namespace.id);
             let mut find = |code| findings.push(Finding { code, subject });
-            find(LeftoverCode::Namespace);
+            find(CheckCode::LeftoverNamespace);
             match namespace.state {
-                NamespaceState::Dead => find(LeftoverCode::DeadNamespace),
-                NamespaceState::Nascent => find(LeftoverCode::NascentNamespace),
+                NamespaceState::Dead => find(CheckCode::DeadNamespace),
+                NamespaceState::Nascent => find(CheckCode::NascentNamespace),
                 NamespaceState::Live | NamespaceState::Unknown => {}
             }
         }
@@ -378,15 +346,6 @@ mod tests {
         let dead: Vec<_> =
             found(&leftovers).into_iter().filter(|(code, _)| *code == "dead-namespace").collect();
         assert_eq!(dead.len(), 2);
-    }
-
-    #[test]
-    fn the_command_line_has_the_names_of_the_report() {
-        use clap::ValueEnum as _;
-        for code in LeftoverCode::value_variants() {
-            let value = code.to_possible_value().expect("none is hidden");
-            assert_eq!(value.get_name(), code.name());
-        }
     }
 
     #[test]

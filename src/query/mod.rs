@@ -3,24 +3,27 @@
 //! another namespace, and how far a "no" can be trusted.
 
 mod check;
+mod check_code;
 mod coverage;
 mod diff;
 mod leftovers;
+mod observer;
 mod pattern;
 mod resolve;
 mod select;
 mod translate;
 
 pub use check::{
-    Check, CheckCode, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, Verdict,
-    is_unreaped,
+    Check, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, Verdict, is_unreaped,
 };
+pub use check_code::CheckCode;
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
-    Relation, Weak, leave_out,
+    Relation, Weak,
 };
-pub use leftovers::{Finding, JobReport, JobScope, LeftoverCode, Leftovers, Subject};
+pub use leftovers::{Finding, JobReport, JobScope, Leftovers, Subject};
+pub use observer::leave_out;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
 pub use select::{Members, Selection, select};

@@ -207,6 +207,22 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
+/// The part of a graph that holds these namespaces and processes: they, the
+/// namespaces of these processes, and all ancestors.
+pub(super) fn branches(
+    graph: PidGraph,
+    mut namespaces: HashSet<NamespaceId>,
+    processes: &HashSet<Pid>,
+) -> PidGraph {
+    namespaces.extend(processes.iter().filter_map(|&pid| graph.process(pid)?.namespace));
+    for (namespace, _) in graph.tree().into_iter().rev() {
+        if namespaces.contains(&namespace.id) {
+            namespaces.extend(namespace.parent);
+        }
+    }
+    retain(graph, &Selection::default(), None, &namespaces, processes)
+}
+
 /// The position of every namespace. A parent comes before its children in the
 /// tree, so that its position is known when theirs is determined.
 fn positions(
@@ -233,7 +249,7 @@ fn positions(
 
 /// The processes that keep a namespace in its state: the holders that outlast
 /// its members, what its terminated init waits for, and who should reap that.
-fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
+pub(super) fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
         Holder::Fd { pid, .. } => Some(*pid),

@@ -14,22 +14,17 @@ use crate::model::{
 /// A live namespace owned by root.
 pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     Namespace {
-        id: NamespaceId::Inode(inode),
         device: Some(4),
         ns_id: Some(inode + 1000),
         parent: parent.map(NamespaceId::Inode),
         state: NamespaceState::Live,
-        init: None,
-        member_count: None,
         owner: Some(Owner {
             user_namespace: 4_026_531_837,
             uid: Some(0),
             user: Some("root".into()),
         }),
-        holders: Vec::new(),
-        blocked_by: Vec::new(),
-        container: None,
         evidence: Evidence::Kernel,
+        ..Namespace::unread(NamespaceId::Inode(inode))
     }
 }
 

@@ -8,6 +8,7 @@ mod needs;
 mod proc;
 mod processes;
 mod program;
+mod readme;
 
 pub use document::*;
 pub use leaving::*;
@@ -15,3 +16,4 @@ pub use needs::*;
 pub use proc::*;
 pub use processes::*;
 pub use program::*;
+pub use readme::*;

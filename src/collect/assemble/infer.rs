@@ -37,9 +37,7 @@ use rustix::io::Errno;
 
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
-use crate::model::{
-    DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Pid, Process,
-};
+use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Process};
 
 /// What the rules use beside the processes and namespaces themselves.
 pub struct Known<'a> {
@@ -479,7 +477,7 @@ impl<'a> Groups<'a> {
             }
             let Some(id) = name(&mut self, group) else { continue };
             let index = *seen.entry(id).or_insert_with(|| {
-                namespaces.push(unread(id));
+                namespaces.push(Namespace::unread(id));
                 namespaces.len() - 1
             });
             let namespace = &mut namespaces[index];
@@ -511,24 +509,6 @@ impl<'a> Groups<'a> {
 
 fn pid(pid: Pid) -> u64 {
     pid.as_u32().into()
-}
-
-/// A namespace of which only its existence is known.
-fn unread(id: NamespaceId) -> Namespace {
-    Namespace {
-        id,
-        device: None,
-        ns_id: None,
-        parent: None,
-        state: NamespaceState::Unknown,
-        init: None,
-        member_count: None,
-        owner: None,
-        holders: Vec::new(),
-        blocked_by: Vec::new(),
-        container: None,
-        evidence: Evidence::Inferred,
-    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,17 @@
-//! Names of users, from the system's name service: the one thing here that
-//! the kernel does not tell.
+//! The names of all users in a snapshot.
 
 use std::collections::HashMap;
 
-use nix::unistd::{Uid, User};
 use smol_str::SmolStr;
+
+use crate::collect::user_name::user_name;
 
 use crate::model::{Namespace, Process};
 
 /// Fills in the names of all users, looking each up once.
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
-    let mut name = |uid: u32| {
-        let look_up = || Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into());
-        names.entry(uid).or_insert_with(look_up).clone()
-    };
+    let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
     for process in processes {
         process.user = name(process.uid);
     }

@@ -18,6 +18,7 @@ mod fds;
 mod findings;
 mod holders;
 mod inits;
+pub mod later;
 pub mod mount;
 mod mounts;
 mod process;

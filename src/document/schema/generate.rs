@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::model::DiagnosticCode;
 
-use super::super::words::{HolderKind, RecordKind, SPELLING, Vocabulary, Word};
+use super::super::words::{HolderKind, SPELLING, Vocabulary, Word};
 
 /// The schema of a wire type, as it is committed.
 pub(super) fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
@@ -102,12 +102,12 @@ pub(crate) fn fields_of_holders() -> Value {
 }
 
 /// That a record has the field which its kind names.
-pub(crate) fn payloads_of_records() -> Value {
-    let has = |kind: &RecordKind| {
+pub(crate) fn payloads_of<K: Vocabulary>() -> Value {
+    let has = |kind: &K| {
         json!({
             "if": {"properties": {"record": {"const": kind.word()}}, "required": ["record"]},
             "then": {"required": [kind.word()]},
         })
     };
-    RecordKind::ALL.iter().map(has).collect()
+    K::ALL.iter().map(has).collect()
 }

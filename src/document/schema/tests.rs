@@ -1,17 +1,25 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use expect_test::expect_file;
 use serde_json::{Value, json};
 
-use super::super::check::{CheckReport, PolicyFile};
-use super::super::diff::Comparison;
+use super::super::check::{CheckRecord, CheckReport, PolicyFile};
+use super::super::diff::{Comparison, DiffRecord};
+use super::super::job::JobReport;
 use super::super::wire::{Document, Record};
-use super::super::{Translation, diff, document, read, write_records};
+use super::super::{
+    Translation, check, diff, document, read, write_check_records, write_diff_records,
+    write_records,
+};
 use super::generate::schema_of;
-use super::{DIFF_SCHEMA, RECORD_SCHEMA, SCHEMA, TRANSLATION_SCHEMA};
+use super::{
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA,
+    SCHEMA, TRANSLATION_SCHEMA,
+};
 use crate::graph::PidGraph;
 use crate::model;
-use crate::query::Diff;
+use crate::query::{self, Check, Diff, Policy};
 use crate::testing::everything;
 
 #[test]
@@ -33,6 +41,20 @@ fn the_committed_schemas_are_those_of_the_wire_types() {
         .assert_eq(&schema_of::<PolicyFile>("urn:pidns:schema:policy:1", "pidns policy"));
     expect_file!["../../../schemas/pidns-diff-1.schema.json"]
         .assert_eq(&schema_of::<Comparison>("urn:pidns:schema:diff:1", "pidns diff"));
+    expect_file!["../../../schemas/pidns-check-record-1.schema.json"].assert_eq(&schema_of::<
+        CheckRecord,
+    >(
+        "urn:pidns:schema:check-record:1",
+        "pidns check record",
+    ));
+    expect_file!["../../../schemas/pidns-diff-record-1.schema.json"].assert_eq(&schema_of::<
+        DiffRecord,
+    >(
+        "urn:pidns:schema:diff-record:1",
+        "pidns diff record",
+    ));
+    expect_file!["../../../schemas/pidns-run-1.schema.json"]
+        .assert_eq(&schema_of::<JobReport>("urn:pidns:schema:run:1", "pidns run"));
 }
 
 fn schema() -> Value {
@@ -98,7 +120,7 @@ fn what_is_written_is_as_the_schemas_say() {
 }
 
 /// A comparison with something in every field.
-fn comparison() -> Value {
+fn compared() -> Diff {
     let (mut before, mut after) = (everything(), everything());
     for namespace in &mut before.namespaces {
         namespace.state = model::NamespaceState::Unknown;
@@ -109,14 +131,91 @@ fn comparison() -> Value {
     after.namespaces.pop();
     after.processes.remove(4);
     after.processes.push(crate::testing::process(&[12, 4], Some(4_026_532_179)));
-    let compared = Diff::new(PidGraph::new(before), PidGraph::new(after));
-    serde_json::to_value(diff(&compared)).unwrap()
+    Diff::new(PidGraph::new(before), PidGraph::new(after))
 }
 
 #[test]
 fn a_comparison_is_as_its_schema_says_and_every_field_of_it_is_described() {
     let schema: Value = serde_json::from_str(DIFF_SCHEMA).unwrap();
-    let value = comparison();
+    let value = serde_json::to_value(diff(&compared())).unwrap();
+    assert_eq!(errors(&schema, &value), Vec::<String>::new());
+    is_described(&schema, &value);
+}
+
+/// Asserts that records are as their schema says, that one without what its
+/// kind names is not, and that they hold just what the whole does.
+fn are_the_whole(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let mut head = whole.clone();
+    for (kind, list) in lists {
+        let of_kind = records.iter().filter(|it| it["record"] == *kind).map(|it| &it[kind]);
+        assert!(of_kind.eq(whole[list].as_array().unwrap()), "{kind}");
+        head.as_object_mut().unwrap().remove(*list);
+    }
+    for record in records {
+        assert_eq!(errors(&schema, record), Vec::<String>::new());
+        let mut without = record.clone();
+        without.as_object_mut().unwrap().remove(record["record"].as_str().unwrap());
+        assert_ne!(errors(&schema, &without), Vec::<String>::new());
+    }
+    let of_head = records[0][records[0]["record"].as_str().unwrap()].as_object().unwrap();
+    assert!(of_head.iter().all(|(name, value)| head[name] == *value));
+    assert!(
+        keys(&head).iter().all(|name| of_head.contains_key(*name) || !records[0][name].is_null())
+    );
+}
+
+#[test]
+fn records_of_a_comparison_hold_just_what_it_does() {
+    let (compared, mut records) = (compared(), Vec::new());
+    let written = write_diff_records(&compared, |record| {
+        records.push(serde_json::to_value(record)?);
+        Ok::<_, serde_json::Error>(())
+    });
+    written.unwrap();
+    let whole = serde_json::to_value(diff(&compared)).unwrap();
+    let lists = [("namespace_change", "namespaces"), ("process_change", "processes")];
+    are_the_whole(DIFF_RECORD_SCHEMA, &records, &whole, &lists);
+}
+
+#[test]
+fn a_check_and_its_records_are_as_their_schemas_say() {
+    let mut checked = Check::new(PidGraph::new(everything()), &Policy::default());
+    checked.since = Some(checked.graph.snapshot().captured_at.clone());
+    checked.uptime = Some(Duration::from_secs(1000));
+    let said = |_: &_| ("what".to_owned(), vec!["what to do".to_owned()]);
+    let whole = serde_json::to_value(check(&checked, said)).unwrap();
+    let schema: Value = serde_json::from_str(CHECK_SCHEMA).unwrap();
+    assert_eq!(errors(&schema, &whole), Vec::<String>::new());
+    let mut records = Vec::new();
+    let written = write_check_records(&checked, said, |record| {
+        records.push(serde_json::to_value(record)?);
+        Ok::<_, serde_json::Error>(())
+    });
+    written.unwrap();
+    are_the_whole(CHECK_RECORD_SCHEMA, &records, &whole, &[("finding", "findings")]);
+}
+
+#[test]
+fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() {
+    let pids = |raw: &[u32]| raw.iter().filter_map(|&raw| model::Pid::new(raw)).collect();
+    let graph = PidGraph::new(everything());
+    let namespaces = graph.snapshot().namespaces.iter().map(|it| it.id).collect();
+    let report = query::JobReport {
+        command: vec!["make".to_owned()],
+        ended: model::Ended::Killed(9),
+        grace: Duration::from_millis(100),
+        denied: query::CheckCode::of_jobs().collect(),
+        leftovers: Some(query::Leftovers { graph, namespaces, unseen: true }),
+        uptime: Duration::from_secs(1000),
+        killed: Some(model::Killed {
+            sigterm: pids(&[6]),
+            sigkill: pids(&[7]),
+            remaining: pids(&[8]),
+        }),
+    };
+    let schema: Value = serde_json::from_str(RUN_SCHEMA).unwrap();
+    let value = serde_json::to_value(JobReport::from(&report)).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
     is_described(&schema, &value);
 }

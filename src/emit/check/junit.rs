@@ -44,5 +44,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    out.write_all(xml.as_bytes())
+    // The schema of Jenkins has this attribute on each suite, but not on all of
+    // them together, which come first.
+    out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

@@ -1,16 +1,18 @@
-//! Findings as a table in Markdown, for the summary of a job.
+//! Findings as a table in Markdown, for the summary of a job, and a picture of
+//! the branches that they are in.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use super::{said, sum};
-use crate::emit::Sanitized;
+use crate::emit::mermaid::Mermaid;
+use crate::emit::{Emitter as _, Sanitized};
 use crate::query::{Check, Verdict};
 
 /// Rows of the table: a summary on GitHub may have one MiB.
 const MOST: usize = 500;
 
-/// Writes a heading and, where something was found, a table.
+/// Writes a heading and, where something was found, a table and a picture.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "### pidns check: {}", sum(check))?;
     if check.findings.is_empty() {
@@ -29,10 +31,17 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
             advice.join("<br>")
         )?;
     }
-    match check.findings.len().checked_sub(MOST) {
-        Some(more @ 1..) => writeln!(out, "\nand {more} more"),
-        _ => Ok(()),
+    if let Some(more @ 1..) = check.findings.len().checked_sub(MOST) {
+        writeln!(out, "\nand {more} more")?;
     }
+    let branches = check.branches();
+    if branches.snapshot().namespaces.is_empty() {
+        return Ok(());
+    }
+    // Nothing in the picture can end the fence: it has no backquote.
+    writeln!(out, "\n```mermaid")?;
+    Mermaid.emit(&branches, out)?;
+    writeln!(out, "```")
 }
 
 /// A text in a cell: every character of ASCII that Markdown or HTML may take

@@ -11,8 +11,8 @@ use std::io::{self, Write};
 
 use super::Style;
 use super::describe::{Pids, Symbols};
-use super::json::Json;
-use super::subject::{age_text, command, pids, shell_word, state_text};
+use super::json::{Json, JsonLines};
+use super::subject::{age_text, command, part_of, pids, shell_word, state_text};
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::{BlockReason, Blocker, Holder, Namespace, Pid, Process};
@@ -29,6 +29,9 @@ pub enum CheckFormat {
     Text,
     /// The findings, as `pidns schema check` describes them.
     Json,
+    /// The same as records, one a line, as `pidns schema check-record` describes.
+    #[value(alias = "jsonl")]
+    Ndjson,
     /// Workflow commands, which GitHub Actions shows as annotations.
     Github,
     /// JUnit XML, a test case for each code.
@@ -39,21 +42,25 @@ pub enum CheckFormat {
 
 impl CheckFormat {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Text, Self::Json, Self::Github, Self::Junit, Self::Markdown];
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Ndjson, Self::Github, Self::Junit, Self::Markdown];
 
     /// Writes what was found.
     ///
     /// # Errors
     /// What the writer says.
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        let said = |finding: &CheckFinding| {
+            let said = said(check, finding, false);
+            (said.message, said.advice)
+        };
         match self {
             Self::Text => text::write(check, style, out),
-            Self::Json => {
-                let said = |finding: &CheckFinding| {
-                    let said = said(check, finding, false);
-                    (said.message, said.advice)
-                };
-                Json { pretty: style.pretty }.write(&document::check(check, said), out)
+            Self::Json => Json { pretty: style.pretty }.write(&document::check(check, said), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_check_records(check, said, |record| lines.line(record))?;
+                lines.end()
             }
             Self::Github => github::write(check, out),
             Self::Junit => junit::write(check, out),
@@ -129,7 +136,7 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
         CheckCode::Zombie => match process.ppid {
             Some(parent) => (
                 format!("{} does not reap its child {who}", named(graph, parent)),
-                vec![format!("kill {parent}")],
+                vec![kill(graph, parent, "")],
             ),
             None => (format!("{who} is a zombie"), Vec::new()),
         },
@@ -149,8 +156,8 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
             format!("{who} is in uninterruptible sleep"),
             vec![format!("cat /proc/{pid}/stack says where it waits")],
         ),
-        _ if stopped => (format!("{who} is left, and stopped"), vec![format!("kill -KILL {pid}")]),
-        _ => (format!("{who} is left"), vec![format!("kill {pid}")]),
+        _ if stopped => (format!("{who} is left, and stopped"), vec![kill(graph, pid, "-KILL ")]),
+        _ => (format!("{who} is left"), vec![kill(graph, pid, "")]),
     };
     Said { message, advice }
 }
@@ -174,11 +181,11 @@ fn of_namespace(graph: &PidGraph, code: CheckCode, namespace: &Namespace) -> Sai
     let advice = match code {
         CheckCode::BlockedInit => {
             let reapers = namespace.blocked_by.iter().filter_map(|blocker| blocker.reaper);
-            reapers.map(|reaper| format!("kill {reaper}")).collect()
+            reapers.map(|reaper| kill(graph, reaper, "")).collect()
         }
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => vec!["run as root of the host, on its /proc".to_owned()],
-        _ => let_go(namespace),
+        _ => let_go(graph, namespace),
     };
     Said { message, advice }
 }
@@ -195,15 +202,24 @@ fn waits_for(graph: &PidGraph, blocker: &Blocker) -> String {
 }
 
 /// What would let a namespace go.
-fn let_go(namespace: &Namespace) -> Vec<String> {
-    let init = namespace.init.map(|init| format!("kill -KILL {init}"));
+fn let_go(graph: &PidGraph, namespace: &Namespace) -> Vec<String> {
+    let init = namespace.init.map(|init| kill(graph, init, "-KILL "));
     let holders = namespace.holders.iter().map(|holder| match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => format!("kill {pid}"),
+        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => kill(graph, *pid, ""),
         Holder::Mount { path, .. } => format!("umount {}", shell_word(path)),
     });
     let mut advice: Vec<String> = init.into_iter().chain(holders).take(MOST).collect();
     advice.dedup();
     advice
+}
+
+/// How to end a process; of a service or container that is said, which is rather
+/// to be stopped or started anew as a whole.
+fn kill(graph: &PidGraph, pid: Pid, signal: &str) -> String {
+    match graph.process(pid).and_then(part_of) {
+        Some(whole) => format!("kill {signal}{pid}, a part of {whole}"),
+        None => format!("kill {signal}{pid}"),
+    }
 }
 
 /// A PID with the name of its process, where that is in the graph.

@@ -86,7 +86,7 @@ fn every_format_says_who_and_what_to_do_whatever_the_names() {
         CheckFormat::Junit,
         &expect![[r#"
             <?xml version="1.0" encoding="UTF-8"?>
-            <testsuites name="pidns" tests="12" skipped="0" failures="1" errors="0">
+            <testsuites name="pidns" tests="12" failures="1" errors="0">
                 <testsuite name="pidns check" tests="12" skipped="0" errors="0" failures="1">
                     <testcase name="dead-namespace" classname="pidns.check">
                         <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); kill 4; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
@@ -118,10 +118,10 @@ fn every_format_says_who_and_what_to_do_whatever_the_names() {
             | warning | zombie | 7 sleep does not reap its child 24 → 24 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
             | warning | zombie | 7 sleep does not reap its child 25 → 25 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
             | warning | zombie | 7 sleep does not reap its child 26 → 26 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
-            | warning | incomplete | the view is incomplete&#58; cannot search the open files of 1 process&#58; Permission denied (os error 13) |  |
-            | warning | stopped-init | 6 → 1 farm (child of 4 containerd-shim, in pid&#58;&#91;4026532179&#93;) is an init and is stopped | kill -CONT 6 |
-            | warning | zombie | 7 sleep does not reap its child 31 → 31 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
-            | warning | zombie | 7 sleep does not reap its child 30 → 30 a&#37;&#124;&#96;&#58;&#58;,&#60;b&#62;&#92;n&#92;x1b&#91;31m (child of 7 sleep, in pid&#58;&#91;4026532179&#93;) | kill 7 |
+            ```
+              classDef dead fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000,text-align:left
+              classDef live fill:#d6e6f5,stroke:#4a6785,color:#000,text-align:left
+              n1 --> n2
         "#]],
     );
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CheckCode, CheckSubject};
+use super::CheckSubject;
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceRef, Process};
-use crate::query::pattern::{Glob, User};
+use crate::query::check_code::CheckCode;
+use crate::query::pattern::{ContainerPrefix, Glob, User};
 
 /// What is made of something that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +49,9 @@ enum Scope {
     Comm(Glob),
     /// That namespace, and its members.
     Namespace(NamespaceRef),
-    /// The namespaces of the container whose ID begins so, and their members.
-    Container(String),
+    /// The namespaces of the container whose ID begins so, their members, and its
+    /// processes in others.
+    Container(ContainerPrefix),
     /// Processes of that user; namespaces owned by it.
     User(User),
 }
@@ -105,7 +107,10 @@ impl FromStr for Scope {
             Some((_, "")) => Err(ParseRuleError::Value(format!("{text:?} has no value"))),
             Some(("comm", glob)) => glob.parse().map(Self::Comm).map_err(|error| bad(&error)),
             Some(("ns", ns)) => ns.parse().map(Self::Namespace).map_err(|error| bad(&error)),
-            Some(("container", prefix)) => Ok(Self::Container(prefix.to_owned())),
+            Some(("container", prefix)) => {
+                let Ok(prefix) = prefix.parse();
+                Ok(Self::Container(prefix))
+            }
             Some(("user", user)) => {
                 let Ok(user) = user.parse();
                 Ok(Self::User(user))
@@ -124,7 +129,7 @@ impl Scope {
                     Self::Comm(glob) => glob.matches(&process.comm),
                     Self::User(user) => user.owns(process),
                     Self::Namespace(named) => is_named(*named, graph, namespace),
-                    Self::Container(prefix) => is_of(prefix, namespace),
+                    Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
                 }
             }),
             CheckSubject::Namespace(id) => graph.namespace(id).is_some_and(|namespace| {
@@ -151,9 +156,9 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
     }
 }
 
-fn is_of(prefix: &str, namespace: Option<&Namespace>) -> bool {
+fn is_of(prefix: &ContainerPrefix, namespace: Option<&Namespace>) -> bool {
     let container = namespace.and_then(|namespace| namespace.container.as_ref());
-    container.is_some_and(|container| container.id.starts_with(prefix))
+    container.is_some_and(|container| prefix.matches(container))
 }
 
 fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
@@ -176,6 +181,13 @@ impl Policy {
     /// Adds a list of rules, which go before those that are there already.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
+    }
+
+    /// Whether a rule is about a container: who is in it is known by cgroups.
+    #[must_use]
+    pub fn names_a_container(&self) -> bool {
+        let mut rules = self.lists.iter().flatten();
+        rules.any(|(_, rule)| matches!(rule.scope, Some(Scope::Container(_))))
     }
 
     /// What is made of something that was found.

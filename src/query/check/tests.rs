@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{BlockReason, Blocker, Snapshot};
+use crate::model::{BlockReason, Blocker, ProcessDetails, Snapshot};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -76,28 +76,56 @@ fn namespace_of_one() -> Namespace {
     namespace(10, None)
 }
 
+/// What lists of rules, each before the ones above it, make of the zombie.
+fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
+    let mut policy = Policy::default();
+    for rules in lists {
+        policy.add(rules.iter().map(|(verdict, rule)| (*verdict, rule.parse().unwrap())).collect());
+    }
+    let mut host = troubled();
+    let zombie = host.processes.iter_mut().find(|it| it.pid == pid(3)).unwrap();
+    zombie.details = Some(Box::new(ProcessDetails {
+        cgroup: Some("/docker/3f2a1b9c04de".to_owned() + &"0".repeat(52)),
+        ..ProcessDetails::default()
+    }));
+    let found = found(host, &policy);
+    found.iter().find(|(_, code, _)| *code == "zombie").map_or(Verdict::Allow, |it| it.0)
+}
+
 #[test]
-fn a_rule_with_a_scope_goes_before_one_without() {
+fn a_rule_about_somebody_goes_before_one_that_is_not_then_later_lists_then_allow() {
     use Verdict::{Allow, Deny, Warn};
-    let zombie = |rules: &[(Verdict, &str)]| {
-        let found = found(troubled(), &policy(rules));
-        found.iter().find(|(_, code, _)| *code == "zombie").map(|(verdict, ..)| *verdict)
-    };
-    assert_eq!(zombie(&[]), Some(Warn));
-    assert_eq!(zombie(&[(Deny, "zombie")]), Some(Deny));
-    assert_eq!(zombie(&[(Deny, "zombie"), (Allow, "zombie")]), None);
-    assert_eq!(zombie(&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]), None);
-    assert_eq!(zombie(&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]), Some(Deny));
-    assert_eq!(zombie(&[(Deny, "zombie:comm=other")]), Some(Warn));
-    assert_eq!(zombie(&[(Deny, "zombie:user=root")]), Some(Deny));
-    assert_eq!(zombie(&[(Deny, "zombie:user=7")]), Some(Warn));
-    assert_eq!(zombie(&[(Deny, "zombie:ns=10")]), Some(Deny));
-    assert_eq!(zombie(&[(Deny, "zombie:ns=@7")]), Some(Warn));
-    let mut later = policy(&[(Allow, "zombie")]);
-    later.add(vec![(Deny, "zombie".parse().unwrap())]);
-    assert!(found(troubled(), &later).iter().any(|it| it.0 == Deny && it.1 == "zombie"));
+    for (lists, expected) in [
+        (&[][..], Warn),
+        (&[&[(Deny, "zombie")][..]], Deny),
+        // In one list allow goes before warn before deny.
+        (&[&[(Deny, "zombie"), (Allow, "zombie")]], Allow),
+        (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
+        (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
+        (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
+        // One about somebody goes before one that is not, in whichever list.
+        (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
+        (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
+        (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
+        // Of two of a kind that of the later list: the options after a file.
+        (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
+        (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
+        (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
+        // Whom they are about.
+        (&[&[(Deny, "zombie:comm=other")]], Warn),
+        (&[&[(Deny, "zombie:user=root")]], Deny),
+        (&[&[(Deny, "zombie:user=7")]], Warn),
+        (&[&[(Deny, "zombie:ns=10")]], Deny),
+        (&[&[(Deny, "zombie:ns=@1")]], Deny),
+        (&[&[(Deny, "zombie:ns=@7")]], Warn),
+        (&[&[(Deny, "zombie:container=3F2A1")]], Deny),
+        (&[&[(Deny, "zombie:container=f2a1")]], Warn),
+    ] {
+        assert_eq!(verdict(lists), expected, "{lists:?}");
+    }
     let of_container = policy(&[(Allow, "dead-namespace:container=3f2a")]);
     assert_eq!(found(farm(), &of_container)[0].1, "dead-namespace", "that one is in no container");
+    assert!(of_container.names_a_container() && !policy(&[(Allow, "zombie")]).names_a_container());
 }
 
 #[test]
@@ -105,10 +133,12 @@ fn what_was_not_there_before_is_left_over() {
     let mut after = troubled();
     after.complete = true;
     let mut before = after.clone();
-    before.processes.retain(|process| process.pid != pid(2) && process.pid != pid(3));
+    before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
+    // Of the three that are new one runs the check, and one is a zombie.
+    let attendants = BTreeSet::from([pid(4)]);
     let diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
-    let check = Check::since(diff, &Policy::default());
+    let check = Check::since(diff, None, &attendants, &Policy::default());
     let denied: Vec<_> = check
         .findings
         .iter()
@@ -129,4 +159,23 @@ fn what_is_no_rule_says_why() {
     assert_eq!(error("zombie:comm="), "\"comm=\" has no value");
     assert!(error("zombie:ns=x").starts_with("not an inode"));
     assert!(error("zombie:comm=[").contains("attern"));
+}
+
+#[test]
+fn the_branches_with_something_wrong_hold_who_is_to_blame_and_no_more() {
+    let mut host = farm();
+    host.processes.push(process(&[20], Some(4_026_531_836)));
+    host.processes.push(process(&[21], Some(4_026_531_836)));
+    host.processes[5].state = 'Z';
+    host.processes[5].ppid = Pid::new(1);
+    let mut well = namespace(4_026_532_190, Some(4_026_531_836));
+    well.ns_id = Some(4242);
+    host.namespaces.push(well);
+    let check = Check::new(PidGraph::new(host), &Policy::default());
+    let branches = check.branches();
+    let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
+    // The holder of the dead namespace, the zombie, and its parent.
+    assert_eq!(pids, [1, 4, 20]);
+    let namespaces: Vec<_> = branches.tree().iter().map(|(it, _)| it.id.to_string()).collect();
+    assert_eq!(namespaces, ["pid:[4026531836]", "pid:[4026532179]", "pid:[4026532180]"]);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::{NamespaceState, Process, Snapshot};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -29,6 +30,7 @@ fn lines(diff: &Diff) -> Vec<String> {
     let sign = |happened| match happened {
         Happened::Came => '+',
         Happened::Went => '-',
+        Happened::Hidden => '?',
         Happened::Changed => '~',
     };
     let namespaces = diff.namespaces.iter().map(|it| {
@@ -170,29 +172,40 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
 }
 
 #[test]
-fn pidns_itself_and_kernel_threads_are_left_out() {
-    let mut snapshot = host((7..=9).map(|raw| process(&[raw], Some(10))).collect());
-    snapshot.processes[0].comm = "pidns".into();
-    snapshot.processes[0].start_time = Some(8);
-    snapshot.processes[1].comm = "pidns".into();
-    snapshot.processes[2].kernel_thread = true;
-    let left = |kernel_threads, viewer| {
-        let mut snapshot = snapshot.clone();
-        leave_out(&mut snapshot, kernel_threads, viewer);
-        let mut pids: Vec<_> = snapshot.processes.iter().map(|it| it.pid.as_u32()).collect();
-        pids.sort_unstable();
-        pids
-    };
-    assert_eq!(left(false, None), [1, 8], "the younger one took it");
-    assert_eq!(left(true, None), [1, 8, 9]);
-    assert_eq!(left(false, Pid::new(8)), [1, 7], "the other is not this one");
-}
-
-#[test]
 fn views_that_are_not_of_the_same_places_or_parts_say_so() {
     let mut other = host(Vec::new());
     other.searched.clear();
     other.selected = vec![crate::model::Criterion { by: "comm".into(), values: Vec::new() }];
     let caveats: Vec<_> = compare(host(Vec::new()), other).caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::OtherSearch, DiffCaveat::OtherSelection]);
+}
+
+#[test]
+fn what_went_and_is_still_in_the_kernel_is_hidden() {
+    let mut before = host(vec![process(&[7, 1], Some(20)), process(&[8, 1], Some(30))]);
+    before.namespaces[0].ns_id = Some(1010);
+    let mut diff = compare(before, host(Vec::new()));
+    diff.hide(&BTreeSet::from([NamespaceId::Inode(30), NamespaceId::Inode(10)]));
+    let namespaces: Vec<_> = lines(&diff).into_iter().filter(|it| it.contains(':')).collect();
+    assert_eq!(namespaces, ["- pid:[20] []", "? pid:[30] []"], "10 is in both");
+}
+
+#[test]
+fn what_a_selected_part_lacks_is_not_for_that_gone() {
+    let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
+    let mut after = before.clone();
+    // One is no sleep any more, and another one came.
+    after.processes[0].comm = "bash".into();
+    after.processes.push(process(&[9], Some(10)));
+    after.processes.last_mut().unwrap().start_time = Some(6);
+    let sleeps = |snapshot: &Snapshot| {
+        let mut part = snapshot.clone();
+        part.processes.retain(|it| it.comm == "sleep" && it.pid != pid(9));
+        PidGraph::new(part)
+    };
+    let (before_part, after_part) = (sleeps(&before), sleeps(&after));
+    let mut diff = compare(before, after);
+    assert_eq!(lines(&diff), ["~ pid:[10] [Members]", "~ 7 [Comm]", "+ 9 []"]);
+    diff.select(&before_part, &after_part);
+    assert_eq!(lines(&diff), ["~ 7 [Comm]"]);
 }

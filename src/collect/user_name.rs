@@ -1,0 +1,47 @@
+//! What a user is called: the one thing here that the kernel does not tell.
+
+use smol_str::SmolStr;
+
+/// The name of a user, from the system's name service (`nsswitch.conf(5)`).
+#[cfg(not(target_feature = "crt-static"))]
+pub fn user_name(uid: u32) -> Option<SmolStr> {
+    use nix::unistd::{Uid, User};
+    Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into())
+}
+
+/// The name of a user, from `/etc/passwd` alone. The name service of glibc loads
+/// shared libraries of the host, which in a program that is linked statically
+/// must be of the very glibc that it was built with, or crash it.
+#[cfg(target_feature = "crt-static")]
+pub fn user_name(uid: u32) -> Option<SmolStr> {
+    use std::sync::LazyLock;
+    static PASSWD: LazyLock<Vec<u8>> =
+        LazyLock::new(|| std::fs::read("/etc/passwd").unwrap_or_default());
+    name_in(&PASSWD, uid)
+}
+
+/// The name of a user by the lines of a `passwd(5)`.
+#[cfg(any(target_feature = "crt-static", test))]
+fn name_in(passwd: &[u8], uid: u32) -> Option<SmolStr> {
+    passwd.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        let is_meant = std::str::from_utf8(number).ok()?.parse() == Ok(uid);
+        is_meant.then(|| String::from_utf8_lossy(name).into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_number() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/bash\n\nbroken\n+::::::\nwww:x:33:33::/:\nw2:x:33:1";
+        for (uid, expected) in [(0, Some("root")), (33, Some("www")), (1, None)] {
+            assert_eq!(name_in(passwd, uid).as_deref(), expected);
+        }
+        assert_eq!(name_in(b"", 0), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! What may come next on a command line that is being typed, for the completion
+//! scripts of the shells. It is quick, as a person waits: nothing is scanned, a
+//! bare list of processes serves. What cannot be read is not offered; nobody
+//! wants to read of it between two keys.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Arg, Command};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter, complete as offers,
+};
+
+use crate::cli::{self, Shell};
+use crate::collect::Listing;
+use crate::emit::Sanitized;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::model::Pid;
+use crate::output;
+use crate::query::CheckCode;
+
+/// The variable by which completion scripts ask: `COMPLETE=bash pidns` prints the
+/// script, and `COMPLETE=bash pidns -- WORD...` what may become of the last word.
+const VARIABLE: &str = "COMPLETE";
+
+/// Answers a completion script, where it is one that asks.
+///
+/// # Errors
+/// No script is for that shell, or standard output does not take the answer.
+pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
+    let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty() && shell != "0");
+    let Some(shell) = shell else { return Ok(None) };
+    let Some(shell) = Shell::by_path(Path::new(&shell)) else {
+        return Err(Error::Usage(format!(
+            "cannot complete for {VARIABLE}={}: see 'pidns completions --help' for the shells, \
+             or unset {VARIABLE}",
+            shell.display()
+        )));
+    };
+    let words = arguments.iter().position(|word| word == "--").map(|at| arguments.split_at(at + 1));
+    match words {
+        None => output::print(shell.script().as_bytes()),
+        Some((_, words)) => output::print(candidates(words.to_vec()).as_bytes()),
+    }
+    .map(Some)
+}
+
+/// What may become of the last of these words, the first of which is the program:
+/// a candidate a line, a tab, and what it is.
+fn candidates(words: Vec<OsString>) -> String {
+    let Some((last, before)) = words.split_last() else { return String::new() };
+    let is_empty = last.is_empty();
+    let listing = Arc::new(Listing::open(&procfs(before)));
+    let mut command = with_values(cli::command(), &listing);
+    let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
+    let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
+    let is_option = |it: &CompletionCandidate| it.get_value().as_encoded_bytes().starts_with(b"-");
+    // Options are asked for by a hyphen, unless nothing else may follow.
+    if is_empty && !offered.iter().all(is_option) {
+        offered.retain(|candidate| !is_option(candidate));
+    }
+    let mut lines = String::new();
+    for candidate in &offered {
+        // A name with a newline in it would be taken for two.
+        let value = candidate.get_value().to_str();
+        let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = Sanitized(help.lines().next().unwrap_or_default()).to_string();
+        lines.extend([value, "\t", &help, "\n"]);
+    }
+    lines
+}
+
+/// The procfs that the words before name.
+fn procfs(words: &[OsString]) -> PathBuf {
+    let mut named = None;
+    let mut words = words.iter().filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        named = match word.strip_prefix("--procfs") {
+            Some("") => words.next(),
+            Some(value) => value.strip_prefix('='),
+            None => continue,
+        };
+    }
+    named.unwrap_or("/proc").into()
+}
+
+/// The command line with what may stand for its arguments, as far as it depends
+/// on the host.
+fn with_values(command: Command, listing: &Arc<Option<Listing>>) -> Command {
+    // Commands are more likely, and processes are many.
+    let needs_digit = command.has_subcommands();
+    let one_of = |offer: fn(&Listing, &str) -> Vec<CompletionCandidate>| {
+        let listing = Arc::clone(listing);
+        ArgValueCompleter::new(move |typed: &OsStr| match (&*listing, typed.to_str()) {
+            (Some(listing), Some(typed)) => offer(listing, typed),
+            _ => Vec::new(),
+        })
+    };
+    let values = |argument: Arg| -> Arg {
+        let completer = match argument.get_id().as_str() {
+            "pids" if needs_digit => one_of(pids_by_digit),
+            "pids" => one_of(|listing, typed| pids(listing, "", typed)),
+            "root" | "from" | "to" => one_of(namespaces),
+            "comm" => one_of(names),
+            "user" => one_of(users),
+            "container" => one_of(containers),
+            "command" => ArgValueCompleter::new(Executable),
+            // Rules; `run --deny` names values of its own.
+            "deny" | "warn" | "allow" if argument.get_possible_values().is_empty() => {
+                ArgValueCompleter::new(codes)
+            }
+            _ => return argument,
+        };
+        argument.add(completer)
+    };
+    command.mut_args(values).mut_subcommands(|command| with_values(command, listing))
+}
+
+fn candidate(value: String, help: String) -> CompletionCandidate {
+    CompletionCandidate::new(value).help(Some(help.into()))
+}
+
+/// Processes whose PID begins as it was typed, after a prefix.
+fn pids(listing: &Listing, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
+    let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
+    let meant = all.filter(|(_, text)| text.starts_with(typed));
+    let named = meant.filter_map(|(pid, text)| Some((text, listing.comm(pid)?)));
+    named.map(|(text, comm)| candidate(format!("{prefix}{text}"), comm)).collect()
+}
+
+fn pids_by_digit(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+    if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
+}
+
+/// A namespace, by a process in it or a file.
+fn namespaces(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+    match typed.strip_prefix('@') {
+        Some(digits) => pids(listing, "@", digits),
+        None if typed.is_empty() => pids(listing, "@", ""),
+        None => PathCompleter::any().complete(typed.as_ref()),
+    }
+}
+
+/// What processes say of themselves, each word once, with the first process that
+/// says so. Words that a shell would not take as they are come from whoever
+/// named a process, and are not offered.
+fn words_of<'a>(
+    listing: &'a Listing,
+    typed: &str,
+    word: impl Fn(Pid) -> Option<(String, String)> + 'a,
+) -> Vec<CompletionCandidate> {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'+' | b'/');
+    let mut words = BTreeMap::new();
+    for (text, help) in listing.pids().into_iter().filter_map(word) {
+        if text.starts_with(typed) && text.bytes().all(is_plain) {
+            words.entry(text).or_insert(help);
+        }
+    }
+    words.into_iter().map(|(text, help)| candidate(text, help)).collect()
+}
+
+fn names(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+    words_of(listing, typed, |pid| Some((listing.comm(pid)?, format!("process {pid}"))))
+}
+
+fn users(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+    words_of(listing, typed, |pid| {
+        listing.owner(pid).map(|(uid, user)| (user, format!("UID {uid}")))
+    })
+}
+
+fn containers(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+    // As much of an ID as people use.
+    const SHORT: usize = 12;
+    words_of(listing, typed, |pid| {
+        let container = listing.container(pid)?;
+        let length = SHORT.max(typed.len());
+        let id = container.id.get(..length).unwrap_or(&container.id).to_owned();
+        let comm = listing.comm(pid).unwrap_or_default();
+        Some((id, format!("{} {comm}", container.runtime)))
+    })
+}
+
+/// What a rule of a check is about.
+fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let meant = CheckCode::ALL.iter().filter(|code| code.name().starts_with(&*typed));
+    meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
+}
+
+/// A command to run, and the files that it may be about.
+struct Executable;
+
+impl ValueCompleter for Executable {
+    fn complete(&self, typed: &OsStr) -> Vec<CompletionCandidate> {
+        let Some(typed) = typed.to_str().filter(|typed| !typed.contains('/')) else {
+            return PathCompleter::any().complete(typed);
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut found = BTreeMap::new();
+        let entries =
+            std::env::split_paths(&path).filter_map(|dir| fs::read_dir(dir).ok()).flatten();
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_meant = name.starts_with(typed) && !found.contains_key(&name);
+            let runs = |it: &fs::Metadata| it.is_file() && it.permissions().mode() & 0o111 != 0;
+            if is_meant && fs::metadata(entry.path()).is_ok_and(|it| runs(&it)) {
+                found.insert(name, ());
+            }
+        }
+        found.into_keys().map(CompletionCandidate::new).collect()
+    }
+
+    fn complete_at(&self, index: usize, typed: &OsStr) -> Vec<CompletionCandidate> {
+        if index == 0 { self.complete(typed) } else { PathCompleter::any().complete(typed) }
+    }
+}

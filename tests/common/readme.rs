@@ -1,0 +1,15 @@
+//! What the README shows.
+
+pub const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of the README that begin with this line, without the fences.
+pub fn blocks(fence: &str) -> Vec<&'static str> {
+    let mut blocks = Vec::new();
+    let mut rest = README;
+    while let Some((_, after)) = rest.split_once(&format!("\n{fence}\n")) {
+        let (block, after) = after.split_once("\n```").expect("a fence ends");
+        blocks.push(block);
+        rest = after;
+    }
+    blocks
+}

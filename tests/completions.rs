@@ -1,0 +1,272 @@
+//! Completions: what is offered, and that every shell offers it.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use clap::ValueEnum as _;
+use common::Need::*;
+use common::*;
+use pidns::cli::Shell;
+use pidns::emit::Format;
+
+/// What a script gets for these words: the values, with what they are.
+fn offered(words: &[&str]) -> Vec<(String, String)> {
+    let mut command = Command::new(PIDNS);
+    let output = run(command.env("COMPLETE", "bash").args(["--", "pidns"]).args(words));
+    assert_eq!(output.stderr, b"", "{words:?}");
+    let lines = stdout(&output);
+    let rows = lines.lines().map(|line| line.split_once('\t').expect("a tab parts them"));
+    rows.map(|(value, help)| (value.to_owned(), help.to_owned())).collect()
+}
+
+fn values(words: &[&str]) -> Vec<String> {
+    offered(words).into_iter().map(|(value, _)| value).collect()
+}
+
+#[test]
+fn the_program_prints_the_scripts_in_either_way() {
+    for (shell, file) in [
+        ("bash", "pidns.bash"),
+        ("zsh", "_pidns"),
+        ("fish", "pidns.fish"),
+        ("elvish", "pidns.elv"),
+        ("nushell", "pidns.nu"),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
+        let script = std::fs::read_to_string(path).unwrap();
+        assert_eq!(stdout(&pidns(&["completions", shell])), script);
+        let asked = run(Command::new(PIDNS).env("COMPLETE", format!("/usr/bin/{shell}")));
+        assert_eq!(stdout(&asked), script);
+    }
+    let unknown = run(Command::new(PIDNS).env("COMPLETE", "tcsh"));
+    assert_eq!((unknown.status.code(), &*unknown.stdout), (Some(2), &b""[..]));
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert!(said.starts_with("pidns: cannot complete for COMPLETE=tcsh: "), "{said}");
+    let shells = Shell::value_variants().len();
+    assert_eq!(values(&["completions", ""]).len(), shells, "every shell has a row above");
+    assert_eq!(shells, 5);
+}
+
+#[test]
+fn values_come_from_the_command_line_itself() {
+    let formats: Vec<_> = Format::ALL
+        .iter()
+        .map(|format| format.to_possible_value().unwrap().get_name().to_owned())
+        .collect();
+    assert_eq!(values(&["-f", ""]), formats);
+    assert_eq!(values(&["--format=j"])[0], "--format=json");
+    assert_eq!(values(&["--search", "fds,mo"]), ["fds,mounts"]);
+    assert_eq!(values(&["--details", "args,c"]), ["args,cgroup"]);
+    assert_eq!(values(&["-q", "check", "-f", "ju"]), ["junit"]);
+    assert_eq!(values(&["check", "--deny", "zombie,dead"]), ["zombie,dead-namespace"]);
+    assert_eq!(values(&["run", "--deny", "leftover-p"]), ["leftover-process"]);
+    assert_eq!(values(&["schema", "tr"]), ["translation"]);
+    assert_eq!(values(&["help", "tr"]), ["translate"]);
+    // Commands alone, until a hyphen asks for options.
+    let commands = values(&[""]);
+    assert!(commands.iter().any(|it| it == "translate"), "{commands:?}");
+    assert!(commands.iter().all(|it| it.starts_with(char::is_alphabetic)), "{commands:?}");
+    // Of a command its own.
+    let options = values(&["translate", "--"]);
+    assert!(options.iter().any(|it| it == "--from"), "{options:?}");
+    assert!(!options.iter().any(|it| it == "--search"), "{options:?}");
+}
+
+#[test]
+fn processes_are_offered_with_their_names() {
+    let sleep = Running::spawn(Command::new("sleep").arg("600"));
+    until("it is called so", || comm(sleep.pid()) == "sleep");
+    let pid = sleep.pid().to_string();
+    for (words, expected) in [
+        (vec![&*pid], pid.clone()),
+        (vec!["translate", ""], pid.clone()),
+        (vec!["--root", "@"], format!("@{pid}")),
+        (vec!["translate", "7", "--from", ""], format!("@{pid}")),
+        (vec!["--root=@"], format!("--root=@{pid}")),
+    ] {
+        let offered = offered(&words);
+        assert!(offered.contains(&(expected, "sleep".to_owned())), "{words:?}: {offered:?}");
+    }
+    assert_eq!(values(&["--comm", "slee"]), ["sleep"]);
+    assert_eq!(values(&["run", "--", "setpri"]), ["setpriv"]);
+    let owner = stdout(&run(Command::new("stat").args(["-c", "%U", &format!("/proc/{pid}")])));
+    assert!(values(&["--user", ""]).contains(&owner.trim_end().to_owned()));
+}
+
+#[test]
+fn containers_are_offered_by_what_people_use_of_their_ids() {
+    needs!(HostRoot);
+    let id = "77aa1b9c04de".repeat(5) + "77aa";
+    let (_running, init) = container(&format!("{SLEEP} echo ready; wait"));
+    let _cgroup = Cgroup::of("completions", &format!("docker/{id}"), init);
+    let expected = ("77aa1b9c04de".to_owned(), format!("docker {}", comm(init)));
+    assert_eq!(offered(&["--container", "77aa"]), [expected]);
+    assert_eq!(values(&["--container", &id[..20]]), [&id[..20]]);
+}
+
+#[test]
+fn a_name_that_a_shell_would_obey_is_not_offered() {
+    needs!(Program("python3"));
+    let (running, _) = start_command(Command::new("python3").args([
+        "-c",
+        "import time\n\
+         open('/proc/self/comm', 'w').write('evil$(id)\\x1b[2J')\n\
+         print('ready', flush=True); time.sleep(600)",
+    ]));
+    assert_eq!(comm(running.pid()), "evil$(id)\u{1b}[2J");
+    assert_eq!(values(&["--comm", "evil"]), Vec::<String>::new());
+    let (_, name) = offered(&[&running.pid().to_string()]).swap_remove(0);
+    assert!(name.starts_with("evil") && !name.contains('\u{1b}'), "{name:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_offered_nor_complained_of() {
+    assert_eq!(values(&["--procfs", "/nowhere", "--comm", ""]), Vec::<String>::new());
+    assert_eq!(values(&["--procfs=/etc", "--root", "@"]), Vec::<String>::new());
+    assert_eq!(values(&["--frobnicate", "x", "--zzz"]), Vec::<String>::new());
+    let nothing = run(Command::new(PIDNS).env("COMPLETE", "bash").arg("--"));
+    assert_eq!((stdout(&nothing), nothing.stderr), (String::new(), Vec::new()));
+    // Before anything else of the program, and on a small stack, too.
+    let script = format!("ulimit -s 256; COMPLETE=bash {PIDNS} -- pidns --vers");
+    assert!(stdout(&run(Command::new("bash").args(["-c", &script]))).starts_with("--version\t"));
+}
+
+/// The path on which the shells find pidns.
+fn path() -> String {
+    let bin = Path::new(PIDNS).parent().unwrap().display().to_string();
+    format!("{bin}:{}", std::env::var("PATH").unwrap())
+}
+
+/// A shell at a terminal, which somebody types to.
+struct Terminal {
+    _script: Running,
+    keys: ChildStdin,
+    screen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn start(shell: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("stty rows 50 cols 200; exec {shell}"), "/dev/null"]);
+        command.env("PATH", path()).env("HOME", home.path()).env("TERM", "xterm");
+        command.env("LC_ALL", "C.UTF-8").env_remove("COMPLETE");
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut script = Running(command.process_group(0).spawn().unwrap());
+        let keys = script.0.stdin.take().unwrap();
+        let mut output = script.0.stdout.take().unwrap();
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let _home = home;
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                written.lock().unwrap().extend(&buffer[..length]);
+            }
+        });
+        Self { _script: script, keys, screen }
+    }
+
+    /// Types, and waits until the screen says so, which what was typed does not.
+    fn type_until(&mut self, keys: &str, expected: &str) {
+        let before = self.screen.lock().unwrap().len();
+        let (mut seen, mut asked) = (before, String::new());
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        until(&format!("{keys:?} makes {expected:?}"), || {
+            let screen = self.screen.lock().unwrap();
+            let text = String::from_utf8_lossy(&screen[before..]).into_owned();
+            // Some ask where the cursor is, and wait for the answer.
+            asked.push_str(&String::from_utf8_lossy(&screen[seen..]));
+            seen = screen.len();
+            let questions = asked.matches("\u{1b}[6n").count();
+            if questions > 0 {
+                asked.clear();
+                self.keys.write_all("\u{1b}[1;1R".repeat(questions).as_bytes()).unwrap();
+            }
+            text.contains(expected)
+        });
+    }
+}
+
+/// Completes words of every kind at the terminal, by what comes of the whole line.
+fn completes(shell: &str, setup: &str, accept: &str) {
+    let mut terminal = Terminal::start(shell);
+    terminal.type_until(&format!("{setup}\r"), "ready");
+    terminal.type_until(&format!("pidns --versio\t{accept}\r"), "pidns 0.");
+    terminal.type_until(&format!("pidns schema tran\t{accept}\r"), "pidns translation");
+    terminal.type_until(&format!("pidns --color=nev\t{accept} --versio\t{accept}\r"), "pidns 0.");
+    terminal
+        .type_until(&format!("pidns -q --search fds,proc\t{accept} -f do\t{accept}\r"), "digraph");
+}
+
+#[test]
+fn bash_completes_at_the_terminal() {
+    needs!(Program("script"));
+    completes("bash --norc --noprofile", "source completions/pidns.bash; echo re''ady", "");
+}
+
+#[test]
+fn bash_keeps_words_together_and_names_processes() {
+    let own = std::process::id();
+    let complete = |line: &str, words: &str, at: usize| {
+        let script = format!(
+            "source completions/pidns.bash; COMP_LINE={line:?}; COMP_POINT=${{#COMP_LINE}}; \
+             COMP_WORDS=({words}); COMP_CWORD={at}; COMP_TYPE=9; _pidns; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).env("PATH", path());
+        stdout(&run(bash.current_dir(env!("CARGO_MANIFEST_DIR"))))
+    };
+    // Readline parts the line at = and @, and replaces what is behind them.
+    assert_eq!(complete("pidns --color=n", "pidns --color = n", 3), "never\n");
+    assert_eq!(complete("pidns --color=", "pidns --color =", 2), "auto\nalways\nnever\n");
+    let root = complete("pidns --root @", "pidns --root @", 2);
+    let row = format!("{own}  ({})", comm(own));
+    assert!(root.lines().any(|line| line == row), "{row} in {root}");
+    let pids = complete(&format!("pidns -q --root @{own}"), &format!("pidns -q --root @ {own}"), 4);
+    assert!(pids.lines().any(|line| line == row || line == own.to_string()), "{pids}");
+}
+
+#[test]
+fn zsh_completes_at_the_terminal() {
+    needs!(Program("script"), Program("zsh"));
+    let setup = "autoload -U compinit; compinit -u -D; source completions/_pidns; echo re''ady";
+    completes("zsh -f", setup, "");
+    // As a package installs it, in a directory of functions.
+    let setup = "fpath=(completions $fpath); autoload -U compinit; compinit -u -D; echo re''ady";
+    completes("zsh -f", setup, "");
+}
+
+#[test]
+fn fish_completes_at_the_terminal_and_offers_no_files_for_a_format() {
+    needs!(Program("script"), Program("fish"));
+    completes("fish --no-config", "source completions/pidns.fish; echo re''ady", "");
+    let script = "source completions/pidns.fish; complete -C 'pidns -f '";
+    let mut fish = Command::new("fish");
+    let fish = fish.args(["--no-config", "-c", script]).env("PATH", path());
+    let offered = stdout(&run(fish.current_dir(env!("CARGO_MANIFEST_DIR"))));
+    assert_eq!(offered.lines().count(), Format::ALL.len(), "{offered}");
+    assert!(offered.starts_with("text\tA tree for people\n"), "{offered}");
+}
+
+#[test]
+fn elvish_completes_at_the_terminal() {
+    needs!(Program("script"), Program("elvish"));
+    // It shows what it offers, also where that is one, and Enter accepts it.
+    let setup = "eval (pidns completions elvish | slurp); echo re''ady";
+    completes("elvish -norc", setup, "\r");
+}
+
+/// Debian has no Nushell; `npm install --global @nushell/linux-x64` brings `nu`.
+#[test]
+#[ignore = "needs nu on the path, which Debian does not have"]
+fn nushell_completes_at_the_terminal() {
+    completes("nu --no-config-file", "use completions/pidns.nu; print ('re' + 'ady')", "");
+}

@@ -1,0 +1,180 @@
+//! The README's recipes for CI, run as they stand there with a job that leaves
+//! behind what jobs leave: each must fail, and name all of it.
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use common::Need::*;
+use common::*;
+use serde_json::Value;
+
+/// A working directory of a CI job, whose `make test` is [`JOB`].
+struct Workspace(tempfile::TempDir);
+
+impl Workspace {
+    fn new() -> Self {
+        let this = Self(tempfile::tempdir().unwrap());
+        this.program("make", &format!("#!/bin/bash\n{JOB}"));
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A program that goes before all others of its name.
+    fn program(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path("bin")).unwrap();
+        fs::write(self.path("bin").join(name), text).unwrap();
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path("bin").join(name), executable).unwrap();
+    }
+
+    /// Runs a script as a runner does; its status, and what it has printed to
+    /// either stream, which goes to a file as those who are left keep it open.
+    fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String) {
+        fs::write(self.path("script"), script).unwrap();
+        let log = File::create(self.path("log")).unwrap();
+        let bin = self.path("bin");
+        let pidns = std::path::Path::new(PIDNS).parent().unwrap();
+        let path =
+            format!("{}:{}:{}", bin.display(), pidns.display(), std::env::var("PATH").unwrap());
+        let status = Command::new("bash")
+            .args(options)
+            .arg(self.path("script"))
+            .current_dir(self.0.path())
+            .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8")])
+            .env("GITHUB_STEP_SUMMARY", self.path("summary"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .status()
+            .unwrap();
+        (status.code(), self.read("log"))
+    }
+}
+
+/// Who the job says it has left, in what was printed.
+fn left(log: &str) -> Left {
+    let pairs = log.lines().filter_map(|line| line.split_once(' '));
+    Left::of(&pairs.filter_map(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?))).collect())
+}
+
+/// Whether a text names all that was left: a PID is a word of it.
+#[track_caller]
+fn assert_names_all(text: &str, left: &Left, workspace: &Workspace) {
+    let words: Vec<_> = text.split(|c: char| !c.is_ascii_digit()).collect();
+    for pid in left.all() {
+        assert!(words.contains(&pid.to_string().as_str()), "{pid} in {text}");
+    }
+    // Markdown has its punctuation as references.
+    let text = text.replace("&#95;", "_");
+    assert!(text.contains(&workspace.path("test").display().to_string()), "{text}");
+}
+
+/// The steps of GitHub's recipe, or the script of GitLab's.
+fn yaml(fence: &str) -> Value {
+    let recipes = blocks(fence);
+    assert_eq!(recipes.len(), 1);
+    serde_json::from_str(&pipe(Command::new("yq").arg("."), recipes[0].as_bytes())).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[test]
+fn the_recipes_for_a_shell_fail_and_name_all_that_is_left() {
+    needs!(NamespaceOfItsOwn, Program("jq"));
+    let recipes = blocks("```sh ci");
+    for verb in ["run", "check", "diff"] {
+        assert!(recipes.iter().any(|recipe| recipe.contains(&format!("pidns {verb} "))), "{verb}");
+    }
+    for recipe in recipes {
+        let workspace = Workspace::new();
+        let (status, log) = workspace.run(&[], recipe);
+        assert_eq!(status, Some(1), "{recipe}\n{log}");
+        // After the job's own lines.
+        let (_, said) = log.split_once("stopped ").unwrap();
+        assert_names_all(said, &left(&log), &workspace);
+        // Neither the shell nor the rest of the pipe, of which the job knew nothing.
+        let leftovers = said.matches("leftover-process").count();
+        assert!(!recipe.contains("pidns check") || leftovers == 3, "{said}");
+    }
+}
+
+#[test]
+fn the_recipe_for_github_annotates_and_sums_up_all_that_is_left() {
+    needs!(NamespaceOfItsOwn, Program("yq"));
+    let workspace = Workspace::new();
+    let workflow = yaml("```yaml github");
+    let (mut failed, mut log) = (Vec::new(), String::new());
+    for step in workflow["jobs"]["test"]["steps"].as_array().unwrap() {
+        let runs = match text(&step["if"]) {
+            "" => failed.is_empty(),
+            "always()" => true,
+            "failure()" => !failed.is_empty(),
+            other => panic!("{other}"),
+        };
+        if runs {
+            // As GitHub runs a step where it does not say `shell:`.
+            let (status, said) = workspace.run(&["-e"], text(&step["run"]));
+            failed.extend((status != Some(0)).then(|| (text(&step["run"]).to_owned(), status)));
+            log.push_str(&said);
+        }
+    }
+    assert_eq!(failed.len(), 2, "{failed:?}\n{log}");
+    assert!(failed.iter().all(|(step, status)| step.contains("check") && *status == Some(1)));
+    let left = left(&log);
+    let annotations: Vec<_> = log.lines().filter(|line| line.starts_with("::")).collect();
+    assert_names_all(&annotations.join("\n"), &left, &workspace);
+    let count = |command| annotations.iter().filter(|it| it.starts_with(command)).count();
+    // The daemon, the one that does not reap, the stopped one, and the
+    // namespace twice. The shells of the steps are new, and nobody's leftover.
+    assert_eq!((count("::error "), count("::warning ")), (5, 1), "{annotations:#?}");
+    assert_names_all(&workspace.read("summary"), &left, &workspace);
+}
+
+#[test]
+fn the_recipe_for_gitlab_reports_all_that_is_left() {
+    needs!(NamespaceOfItsOwn, Program("yq"));
+    let workspace = Workspace::new();
+    let job = &yaml("```yaml gitlab")["test"];
+    let lines: Vec<_> = job["script"].as_array().unwrap().iter().map(text).collect();
+    let (status, log) = workspace.run(&["-eo", "pipefail"], &lines.join("\n"));
+    assert_eq!(status, Some(1), "{log}");
+    let report = workspace.read(text(&job["artifacts"]["reports"]["junit"]));
+    assert_names_all(&report, &left(&log), &workspace);
+    assert!(report.contains("<failure message=\"leftover-process: 3\""), "{report}");
+}
+
+#[test]
+fn no_recipe_passes_where_pidns_fails() {
+    needs!(Program("jq"), Program("yq"));
+    let broken = |recipe: &str, options: &[&str]| {
+        let workspace = Workspace::new();
+        workspace.program("make", "#!/bin/sh\n");
+        workspace.program("pidns", "#!/bin/sh\nexit 2\n");
+        let (status, log) = workspace.run(options, recipe);
+        assert_eq!(status, Some(2), "{recipe}\n{log}");
+    };
+    for recipe in blocks("```sh ci") {
+        broken(recipe, &[]);
+    }
+    let gitlab = yaml("```yaml gitlab");
+    let script = gitlab["test"]["script"].as_array().unwrap();
+    broken(&script.iter().map(text).collect::<Vec<_>>().join("\n"), &["-eo", "pipefail"]);
+    let github = yaml("```yaml github");
+    let steps = github["jobs"]["test"]["steps"].as_array().unwrap().iter();
+    for step in steps.map(|step| text(&step["run"])).filter(|step| step.contains("pidns")) {
+        broken(step, &["-e"]);
+    }
+}
