@@ -161,8 +161,11 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// What may keep a dead namespace, and whether it keeps one.
-const KEEPERS: [(&str, fn(&PidGraph, &Namespace) -> bool); 5] = [
+/// Whether something of a kind keeps a namespace.
+type Keeps = fn(&PidGraph, &Namespace) -> bool;
+
+/// What may keep a dead namespace, by its label.
+const KEEPERS: [(&str, Keeps); 5] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
     ("pid_for_children", |_, it| {
@@ -181,7 +184,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
         labels: vec![("keeper", keeper.to_owned())],
         value: Value::Count(count),
     };
-    let of_keeper = |(keeper, keeps): (&str, fn(&PidGraph, &Namespace) -> bool)| {
+    let of_keeper = |(keeper, keeps): (&str, Keeps)| {
         sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
     let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
