@@ -49,6 +49,12 @@ impl Scan<'_> {
     fn searches_holders(&self) -> bool {
         self.search.iter().any(|&scope| scope != SearchScope::Processes)
     }
+
+    /// Whether mounts are searched, for which processes in every mount
+    /// namespace may be needed.
+    pub fn searches_mounts(&self) -> bool {
+        self.search.contains(&SearchScope::Mounts)
+    }
 }
 
 /// One thread of a walk, with its buffers.
@@ -350,11 +356,11 @@ impl<'a> Worker<'a> {
         status_file: &OwnedFd,
         dir: &ProcessDir<'_>,
     ) -> SysResult<()> {
-        let Scan { procfs, search, .. } = self.scan;
+        let Scan { procfs, .. } = self.scan;
         if Some(process.pid) == procfs.viewer {
             // What pidns itself holds open does not count, but pidns may be the
             // only process in its mount namespace.
-            if search.contains(&SearchScope::Mounts) {
+            if self.scan.searches_mounts() {
                 let inode = namespace_link(dir.as_fd(), c"ns/mnt", "mnt").ok().flatten();
                 self.found.add_reader(inode, process.pid, process.pid);
             }
@@ -408,6 +414,26 @@ fn status_of(procfs: &Procfs, process: &Process) -> Option<Status> {
     let is_same =
         status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
     is_same.then_some(status)
+}
+
+/// A process as /proc shows it now, with its start time, but without its namespace.
+///
+/// # Errors
+/// It is gone, or may not be read.
+pub fn now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
+    let mut buffer = Vec::new();
+    let mut dir = ProcessDir::open(procfs.fd(), pid)?;
+    let (base, name) = dir.file(c"status");
+    read(base, name, &mut buffer)?;
+    let process = process(pid, parse::status(&buffer), None);
+    let (base, name) = dir.file(c"stat");
+    read(base, name, &mut buffer)?;
+    Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
+}
+
+/// When the process that has a PID now started, if it can be told.
+pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
+    now(procfs, pid).ok()?.start_time
 }
 
 /// A process, as its status describes it.

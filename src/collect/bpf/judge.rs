@@ -1,0 +1,170 @@
+//! From what the program saw to what a walk over /proc would have found: plain
+//! processes are taken as they were seen, and whatever is odd is read through
+//! /proc, which decides.
+//!
+//! The records are of one moment, and the reading of /proc comes after it. So
+//! what is taken from them must not hang on anything that may be another's by
+//! then: a namespace's inode number stands for it only if the namespace that is
+//! pinned by now is the same one, or else its members are read through /proc,
+//! too.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rustix::io::Result as SysResult;
+
+use super::record::Record;
+use crate::collect::proc::census::Census;
+use crate::collect::proc::findings::Findings;
+use crate::collect::proc::process::{Scan, start_time_now};
+use crate::collect::proc::walk;
+use crate::model::{NamespaceId, Pid, Process};
+
+/// What the program saw.
+#[derive(Default)]
+pub struct Seen {
+    /// All PIDs, in ascending order once they are sorted.
+    pids: Vec<Pid>,
+    /// Processes of which all is known, each with its mount namespace.
+    plain: Vec<(Process, Option<u64>)>,
+    /// Those of which it is not.
+    odd: BTreeSet<Pid>,
+    /// The namespaces that processes are in, by inode.
+    namespaces: HashMap<u64, SeenNamespace>,
+}
+
+/// A namespace, as the processes in it told.
+#[derive(Default)]
+struct SeenNamespace {
+    ns_id: Option<u64>,
+    /// Its init, and when that started.
+    init: Option<(Pid, Option<u64>)>,
+    /// Whether the number was that of another namespace within one reading.
+    is_torn: bool,
+}
+
+impl Seen {
+    /// Takes a record, of which the start time counts only where holders are searched.
+    pub fn take(&mut self, record: Record, searches_holders: bool) {
+        let Record { mut process, ns_id, mount_namespace, is_odd, may_hold } = record;
+        self.pids.push(process.pid);
+        if let Some(NamespaceId::Inode(inode)) = process.namespace {
+            let is_new = !self.namespaces.contains_key(&inode);
+            let namespace = self.namespaces.entry(inode).or_default();
+            namespace.is_torn |= !is_new && namespace.ns_id != ns_id;
+            namespace.ns_id = ns_id;
+            if process.nspid.last() == Some(&Pid::INIT) {
+                namespace.init = Some((process.pid, process.start_time));
+            }
+        }
+        if is_odd || (searches_holders && may_hold) {
+            self.odd.insert(process.pid);
+            return;
+        }
+        if !searches_holders {
+            process.start_time = None;
+        }
+        self.plain.push((process, mount_namespace));
+    }
+
+    /// What a walk over /proc would have found. `before` is how many processes
+    /// /proc counted before they were seen.
+    ///
+    /// # Errors
+    /// /proc cannot be listed.
+    pub fn judge(
+        mut self,
+        scan: Scan<'_>,
+        before: Option<u64>,
+        census: &Census,
+    ) -> SysResult<Findings> {
+        // The program goes through them in this order; nothing but that is
+        // relied on if it did not.
+        self.pids.sort_unstable();
+        self.pids.dedup();
+        self.doubt_orphans();
+        self.odd.extend(scan.procfs.viewer);
+        let mut found = self.read(scan);
+        self.doubt_members(scan);
+        found.merge(self.read(scan));
+        // Not all may have been shown, and some may have been born since.
+        let unseen = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
+        let count = u64::try_from(self.pids.len() + unseen.count()).ok();
+        let after = census.count(scan.procfs);
+        if before.is_none() || before != after || count != after {
+            let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
+            let is_unseen =
+                |pid: &Pid| self.pids.binary_search(pid).is_err() && !known.contains(pid);
+            self.odd.extend(walk::list(scan.procfs)?.into_iter().filter(is_unseen));
+            found.merge(self.read(scan));
+        }
+        for (process, mount_namespace) in self.plain {
+            if scan.searches_mounts() && !process.kernel_thread {
+                found.add_reader(mount_namespace, process.pid, process.pid);
+            }
+            found.processes.push(process);
+        }
+        found.processes.sort_by_key(|process| process.pid);
+        found.processes.dedup_by_key(|process| process.pid);
+        Ok(found)
+    }
+
+    /// Reads what is odd through /proc. It is plain no more.
+    fn read(&mut self, scan: Scan<'_>) -> Findings {
+        let odd = std::mem::take(&mut self.odd);
+        if odd.is_empty() {
+            return Findings::default();
+        }
+        self.plain.retain(|(process, _)| !odd.contains(&process.pid));
+        walk::read(scan, &Vec::from_iter(odd))
+    }
+
+    /// A parent that was not seen is one that the kernel does not show, or is
+    /// just being replaced by one of its threads, or gone, so that its children
+    /// have another by now.
+    fn doubt_orphans(&mut self) {
+        let mut last = None;
+        for (process, _) in &self.plain {
+            // Siblings often come one after the other.
+            let parent = process.ppid.filter(|_| process.ppid != last);
+            let Some(parent) = parent else { continue };
+            if self.pids.binary_search(&parent).is_ok() {
+                last = Some(parent);
+            } else {
+                self.odd.extend([parent, process.pid]);
+            }
+        }
+    }
+
+    /// The members of namespaces that are not surely those which are pinned.
+    fn doubt_members(&mut self, scan: Scan<'_>) {
+        let is_doubted = |(&inode, seen): (&u64, &SeenNamespace)| {
+            (!seen.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
+        };
+        let doubted: BTreeSet<_> = self.namespaces.iter().filter_map(is_doubted).collect();
+        if doubted.is_empty() {
+            return;
+        }
+        let members = self.plain.iter().map(|(process, _)| process);
+        let members = members.filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
+        self.odd.extend(members.map(|process| process.pid));
+    }
+}
+
+impl SeenNamespace {
+    /// Whether the namespace that has the number now, and is pinned, is this one.
+    fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
+        let Some(now) = scan.registry.ns_id(inode).filter(|_| !self.is_torn) else { return false };
+        // pidns itself has been in it all the while.
+        if scan.namespace == Some(NamespaceId::Inode(inode)) {
+            return true;
+        }
+        if let Some(seen) = self.ns_id {
+            return now == Ok(seen);
+        }
+        // Before Linux 6.18. Its init has been read meanwhile, and its link
+        // then led to what is pinned. If the process that has that PID started
+        // when the init did, it is the same one, and so was its namespace.
+        let Some((init, started)) = self.init else { return false };
+        started.is_some() && start_time_now(scan.procfs, init) == started
+    }
+}
