@@ -119,7 +119,8 @@ pub struct Diff {
     /// Of the hosts in files (ndjson) the one of this name or boot id
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// How to ask the live kernel
+    /// How to ask the live kernel; with PIDNS_DEBUG=1 in the environment, standard error
+    /// says how it was asked
     #[arg(long, value_name = "HOW", default_value = "auto", conflicts_with = "after")]
     collector: Collector,
     /// What to compare.
@@ -342,7 +343,8 @@ pub struct Origin {
     /// of it NAME@TIME, or a beginning of the time
     #[arg(long, value_name = "NAME", requires = SAVED)]
     pub host: Option<String>,
-    /// How to ask the live kernel
+    /// How to ask the live kernel; with PIDNS_DEBUG=1 in the environment, standard error
+    /// says how it was asked
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub collector: Collector,
 }

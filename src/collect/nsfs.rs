@@ -1,6 +1,6 @@
 //! Namespace file descriptors and the ioctls on them (`ioctl_nsfs(2)`): the
-//! one module with `unsafe` code. Which namespace is asked what, and when, is
-//! for the callers.
+//! one module with `unsafe` code beside `bpf/kernel.rs`. Which namespace is asked
+//! what, and when, is for the callers.
 //!
 //! An open descriptor keeps its namespace alive, and its inode number from
 //! being given to another one.
