@@ -31,9 +31,12 @@ mod kind {
 /// Every so many types the place of one is kept, from which the others are near.
 const STRIDE: usize = 16;
 
-/// The most qualifiers of a type, and the deepest nesting of members without a
-/// name, that are followed. Real ones have a few.
-const DEEPEST: usize = 32;
+/// The most qualifiers of a type that are followed. Real ones have a few.
+const MOST_QUALIFIERS: usize = 32;
+
+/// The most structs and unions without a name that are looked into for one
+/// member. Those of struct task_struct are some ten.
+const MOST_UNNAMED: usize = 256;
 
 /// Size of a pointer.
 const POINTER: u32 = 8;
@@ -136,7 +139,7 @@ impl<'a> Btf<'a> {
     /// A type without its qualifiers and other names (`const`, `typedef`).
     fn unqualified(&self, number: u32) -> Option<Type<'a>> {
         let mut it = self.get(number)?;
-        for _ in 0..DEEPEST {
+        for _ in 0..MOST_QUALIFIERS {
             if !matches!(it.kind, kind::TYPEDEF..=kind::RESTRICT | kind::TYPE_TAG) {
                 return Some(it);
             }
@@ -173,13 +176,12 @@ impl<'a> Btf<'a> {
     /// The member of a struct or union that has a name, also within members
     /// that have none.
     pub fn member(&self, number: u32, name: &[u8]) -> Option<Member> {
-        self.member_within(number, name, 0)
+        let mut left = MOST_UNNAMED;
+        self.member_within(number, name, &mut left)
     }
 
-    fn member_within(&self, number: u32, name: &[u8], depth: usize) -> Option<Member> {
-        if depth > DEEPEST {
-            return None;
-        }
+    fn member_within(&self, number: u32, name: &[u8], left: &mut usize) -> Option<Member> {
+        *left = left.checked_sub(1)?;
         let mut unnamed = Vec::new();
         for (text, member) in self.unqualified(number)?.members()? {
             let text = self.strings.get(offset(text)?..)?;
@@ -191,7 +193,7 @@ impl<'a> Btf<'a> {
             }
         }
         unnamed.into_iter().find_map(|outer| {
-            let inner = self.member_within(outer.kind, name, depth + 1)?;
+            let inner = self.member_within(outer.kind, name, left)?;
             Some(Member { offset: outer.offset.checked_add(inner.offset)?, ..inner })
         })
     }
@@ -246,4 +248,73 @@ fn offset(number: u32) -> Option<usize> {
 /// Whether a text that a NUL ends is this one.
 fn begins_with(text: &[u8], name: &[u8]) -> bool {
     text.first() == name.first() && text.starts_with(name) && text.get(name.len()) == Some(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Types in the kernel's form: records of 32-bit words, and their texts.
+    fn types(words: &[u32], strings: &[u8]) -> Vec<u8> {
+        let length = |bytes: usize| u32::try_from(bytes).unwrap();
+        let header = [
+            u32::from(MAGIC) | 1 << 16,
+            24,
+            0,
+            length(words.len() * 4),
+            length(words.len() * 4),
+            length(strings.len()),
+        ];
+        let numbers = header.iter().chain(words).flat_map(|word| word.to_le_bytes());
+        numbers.chain(strings.iter().copied()).collect()
+    }
+
+    const STRINGS: &[u8] = b"\0int\0outer\0a\0b\0list\0";
+    const INT: [u32; 4] = [1, kind::INT << 24, 4, 32];
+
+    #[test]
+    fn a_member_is_found_within_one_without_a_name() {
+        // struct outer { int a; union { int b; int list[3]; }; }, which follows its parts.
+        let words = [
+            &INT[..],
+            &[0, kind::ARRAY << 24, 0, 1, 1, 3],
+            &[0, kind::UNION << 24 | 2, 12, 13, 1, 0, 15, 2, 0],
+            &[5, kind::STRUCT << 24 | 2, 16, 11, 1, 0, 0, 3, 32],
+        ]
+        .concat();
+        let bytes = types(&words, STRINGS);
+        let (btf, [outer, missing], [function]) =
+            Btf::read(&bytes, &[b"outer", b"oute"], &[b"outer"]).unwrap();
+        assert_eq!((outer, missing, function), (Some(4), None, None));
+        assert_eq!(btf.member(4, b"a"), Some(Member { offset: 0, kind: 1 }));
+        assert_eq!(btf.member(4, b"b"), Some(Member { offset: 4, kind: 1 }));
+        assert_eq!(btf.member(4, b"list"), Some(Member { offset: 4, kind: 2 }));
+        assert_eq!(btf.member(4, b"lis"), None);
+        assert_eq!((btf.element(2), btf.element(4)), (Some(1), None));
+        assert_eq!((btf.size(1), btf.size(2), btf.size(4)), (Some(4), None, Some(16)));
+        assert_eq!((btf.size(0), btf.size(5)), (None, None));
+    }
+
+    #[test]
+    fn types_without_end_are_left() {
+        // A typedef of itself, and a struct with two of itself without a name.
+        let words =
+            [&[1, kind::TYPEDEF << 24, 1][..], &[5, kind::STRUCT << 24 | 2, 8, 0, 2, 0, 0, 2, 0]]
+                .concat();
+        let bytes = types(&words, STRINGS);
+        let (btf, [], []) = Btf::read(&bytes, &[], &[]).unwrap();
+        assert_eq!(btf.size(1), None);
+        assert_eq!(btf.member(2, b"a"), None);
+    }
+
+    #[test]
+    fn a_bit_field_is_no_member() {
+        let words =
+            [&INT[..], &[5, 1 << 31 | kind::STRUCT << 24 | 2, 8, 11, 1, 3 << 24, 13, 1, 32]]
+                .concat();
+        let bytes = types(&words, STRINGS);
+        let (btf, [], []) = Btf::read(&bytes, &[], &[]).unwrap();
+        assert_eq!(btf.member(2, b"a"), None);
+        assert_eq!(btf.member(2, b"b"), Some(Member { offset: 4, kind: 1 }));
+    }
 }

@@ -13,9 +13,11 @@ pub enum Unusable {
     Unasked,
     /// There are so few processes that it would take longer.
     Few,
-    /// Where the viewer is in a PID namespace of its own, or reads the /proc of
-    /// another.
+    /// The /proc that is read is not that of the viewer's PID namespace.
     Elsewhere,
+    /// In another PID namespace than the initial one it is not known beforehand
+    /// how many processes there are.
+    Uncounted,
     /// Something is asked for that it does not tell.
     Untold(&'static str),
     /// These capabilities are missing, over the whole host.
@@ -44,6 +46,8 @@ pub enum Unusable {
         /// The last thing that the verifier said.
         reason: String,
     },
+    /// What it told makes no sense.
+    Senseless,
     /// What it told of pidns itself was wrong.
     Wrong(&'static str),
 }
@@ -56,6 +60,10 @@ impl fmt::Display for Unusable {
             Self::Elsewhere => {
                 write!(f, "it tells of the viewer's own PID namespace, whose /proc this is not")
             }
+            Self::Uncounted => write!(
+                f,
+                "how many processes there are is known in the initial PID namespace alone"
+            ),
             Self::Untold(what) => write!(f, "it does not tell {what}"),
             Self::Capability(missing) => write!(f, "it takes {missing} over the host"),
             Self::LockedDown => {
@@ -69,6 +77,7 @@ impl fmt::Display for Unusable {
             Self::Refused { errno, reason } => {
                 write!(f, "the kernel refused the program: {}: {reason}", io::Error::from(*errno))
             }
+            Self::Senseless => write!(f, "it told what makes no sense"),
             Self::Wrong(what) => write!(f, "it told a wrong {what} of pidns itself"),
         }
     }

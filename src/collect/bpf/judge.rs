@@ -14,18 +14,21 @@ use rustix::io::Result as SysResult;
 
 use super::record::Record;
 use crate::collect::proc::census::Census;
-use crate::collect::proc::findings::Findings;
-use crate::collect::proc::process::{Scan, start_time_now};
+use crate::collect::proc::findings::{Findings, MountTableReaders};
+use crate::collect::proc::process::{Scan, searches_holders, start_time_now};
 use crate::collect::proc::walk;
-use crate::model::{NamespaceId, Pid, Process};
+use crate::model::{NamespaceId, Pid, Process, SearchScope};
 
 /// What the program saw.
-#[derive(Default)]
-pub struct Seen {
+pub struct Seen<'a> {
+    /// What it was to search.
+    search: &'a BTreeSet<SearchScope>,
     /// All PIDs, in ascending order once they are sorted.
     pids: Vec<Pid>,
-    /// Processes of which all is known, each with its mount namespace.
-    plain: Vec<(Process, Option<u64>)>,
+    /// Processes of which all is known.
+    plain: Vec<Process>,
+    /// Who is in each mount namespace.
+    readers: MountTableReaders,
     /// Those of which it is not.
     odd: BTreeSet<Pid>,
     /// The namespaces that processes are in, by inode.
@@ -42,9 +45,22 @@ struct SeenNamespace {
     is_torn: bool,
 }
 
-impl Seen {
-    /// Takes a record, of which the start time counts only where holders are searched.
-    pub fn take(&mut self, record: Record, searches_holders: bool) {
+impl<'a> Seen<'a> {
+    /// Nothing yet, of such a search.
+    pub fn new(search: &'a BTreeSet<SearchScope>) -> Self {
+        Self {
+            search,
+            pids: Vec::new(),
+            plain: Vec::new(),
+            readers: MountTableReaders::new(),
+            odd: BTreeSet::new(),
+            namespaces: HashMap::new(),
+        }
+    }
+
+    /// Takes a record.
+    pub fn take(&mut self, record: Record) {
+        let searches_holders = searches_holders(self.search);
         let Record { mut process, ns_id, mount_namespace, is_odd, may_hold } = record;
         self.pids.push(process.pid);
         if let Some(NamespaceId::Inode(inode)) = process.namespace {
@@ -63,7 +79,12 @@ impl Seen {
         if !searches_holders {
             process.start_time = None;
         }
-        self.plain.push((process, mount_namespace));
+        if self.search.contains(&SearchScope::Mounts)
+            && let Some(inode) = mount_namespace.filter(|_| !process.kernel_thread)
+        {
+            self.readers.entry(inode).or_default().push((process.pid, process.pid));
+        }
+        self.plain.push(process);
     }
 
     /// What a walk over /proc would have found. `before` is how many processes
@@ -97,12 +118,11 @@ impl Seen {
             self.odd.extend(walk::list(scan.procfs)?.into_iter().filter(is_unseen));
             found.merge(self.read(scan));
         }
-        for (process, mount_namespace) in self.plain {
-            if scan.searches_mounts() && !process.kernel_thread {
-                found.add_reader(mount_namespace, process.pid, process.pid);
-            }
-            found.processes.push(process);
-        }
+        found.merge(Findings {
+            processes: std::mem::take(&mut self.plain),
+            readers: std::mem::take(&mut self.readers),
+            ..Findings::default()
+        });
         found.processes.sort_by_key(|process| process.pid);
         found.processes.dedup_by_key(|process| process.pid);
         Ok(found)
@@ -114,7 +134,7 @@ impl Seen {
         if odd.is_empty() {
             return Findings::default();
         }
-        self.plain.retain(|(process, _)| !odd.contains(&process.pid));
+        self.plain.retain(|process| !odd.contains(&process.pid));
         walk::read(scan, &Vec::from_iter(odd))
     }
 
@@ -123,7 +143,7 @@ impl Seen {
     /// have another by now.
     fn doubt_orphans(&mut self) {
         let mut last = None;
-        for (process, _) in &self.plain {
+        for process in &self.plain {
             // Siblings often come one after the other.
             let parent = process.ppid.filter(|_| process.ppid != last);
             let Some(parent) = parent else { continue };
@@ -144,8 +164,8 @@ impl Seen {
         if doubted.is_empty() {
             return;
         }
-        let members = self.plain.iter().map(|(process, _)| process);
-        let members = members.filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
+        let members =
+            self.plain.iter().filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
         self.odd.extend(members.map(|process| process.pid));
     }
 }

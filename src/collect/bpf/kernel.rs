@@ -264,16 +264,15 @@ pub fn load_program(
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
     // To write all of it down takes the verifier longer than to verify.
-    let first = load(&mut []);
-    match first {
-        Ok(loaded) => return Ok(loaded),
-        Err(Errno::PERM | Errno::NOSYS | Errno::NOMEM) => return named(BPF_PROG_LOAD.1, first),
-        Err(_) => {}
-    }
+    let errno = match load(&mut []) {
+        Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
+        other => return named(BPF_PROG_LOAD.1, other),
+    };
     let mut log = vec![0; VERIFIER_LOG];
     match load(&mut log) {
         Ok(loaded) => Ok(loaded),
-        Err(errno) => {
+        // This one may be that there is more to say than there is room for.
+        Err(_) => {
             let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
             let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
             // The last line counts what the verifier did.

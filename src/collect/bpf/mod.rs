@@ -32,6 +32,7 @@ use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::proc::ProcSource;
 use super::proc::census::Census;
+use super::proc::process::searches_holders;
 use super::registry::NamespaceRegistry;
 use super::viewer;
 use crate::model::{Collector, Detail, Pid, Process, SearchScope};
@@ -59,7 +60,6 @@ pub struct BpfSource<'a> {
     census: Census,
     /// The program, which the kernel has verified.
     program: OwnedFd,
-    searches_holders: bool,
 }
 
 impl<'a> BpfSource<'a> {
@@ -86,24 +86,24 @@ impl<'a> BpfSource<'a> {
         if search.contains(&SearchScope::Threads) {
             return Err(Unusable::Untold("what threads hold (--search threads)"));
         }
-        let searches_holders = search.iter().any(|&scope| scope != SearchScope::Processes);
-        let census = proc.census();
-        if collector == Collector::Auto {
-            // In other namespaces /proc counts the processes of the whole host.
-            if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
-                return Err(Unusable::Elsewhere);
-            }
-            let least = if searches_holders { WORTH_IT_WITH_HOLDERS } else { WORTH_IT };
-            if proc.count(&census).is_none_or(|count| count < least) {
-                return Err(Unusable::Few);
-            }
-        }
         // Without the first of these, it would tell more than /proc does.
         if !viewer::may_trace_all() {
             return Err(Unusable::Capability("CAP_SYS_PTRACE"));
         }
         if !viewer::may_load_bpf() {
             return Err(Unusable::Capability("CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"));
+        }
+        let searches_holders = searches_holders(search);
+        let census = proc.census();
+        if collector == Collector::Auto {
+            // In other namespaces /proc counts the processes of the whole host.
+            if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
+                return Err(Unusable::Uncounted);
+            }
+            let least = if searches_holders { WORTH_IT_WITH_HOLDERS } else { WORTH_IT };
+            if proc.count(&census).is_none_or(|count| count < least) {
+                return Err(Unusable::Few);
+            }
         }
         if fs::read_to_string(LOCKDOWN).is_ok_and(|text| text.contains("[confidentiality]")) {
             return Err(Unusable::LockedDown);
@@ -115,16 +115,16 @@ impl<'a> BpfSource<'a> {
         let name = if searches_holders { "holders" } else { "processes" };
         let program = object.program(name, &types)?;
         let program = kernel::load_program(&program, "pidns_tasks", own_types.as_fd())?;
-        Ok(Self { proc, census, program, searches_holders })
+        Ok(Self { proc, census, program })
     }
 
     /// Every process that there is at this moment.
     ///
     /// # Errors
     /// The kernel does not tell, or nothing that makes sense.
-    fn look(&self) -> Result<Seen, Unusable> {
+    fn look<'s>(&self, search: &'s BTreeSet<SearchScope>) -> Result<Seen<'s>, Unusable> {
         let iterator = kernel::open_iterator(&self.program)?;
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(search);
         let mut viewer = None;
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -138,11 +138,11 @@ impl<'a> BpfSource<'a> {
             };
             let records = buffer.get(..length).unwrap_or_default().chunks(record::SIZE);
             for record in records {
-                let record = Record::read(record).ok_or(Unusable::Wrong("record"))?;
+                let record = Record::read(record).ok_or(Unusable::Senseless)?;
                 if Some(record.process.pid) == self.proc.viewer() {
                     viewer = Some(record.process.clone());
                 }
-                seen.take(record, self.searches_holders);
+                seen.take(record);
             }
         }
         self.proc.is_viewer(viewer.as_ref()).map_err(Unusable::Wrong)?;
@@ -158,7 +158,7 @@ impl Source for BpfSource<'_> {
         registry: &NamespaceRegistry,
     ) -> Result<Discovery, Error> {
         let before = self.proc.count(&self.census);
-        let seen = self.look().map_err(Error::Bpf)?;
+        let seen = self.look(search).map_err(Error::Bpf)?;
         self.proc
             .discover_by(search, details, registry, |scan| seen.judge(scan, before, &self.census))
     }

@@ -85,7 +85,6 @@ impl Object {
         let (kernel, structs, [called_as]) =
             Btf::read(kernel, &STRUCTS, &[ITERATOR]).ok_or(Unusable::StrangeTypes)?;
         let missing = |what: &[u8]| Unusable::Missing(String::from_utf8_lossy(what).into_owned());
-        let called_as = called_as.ok_or_else(|| missing(ITERATOR))?;
         let (own, [], []) = Btf::read(self.types, &[], &[]).ok_or(Unusable::OwnObject)?;
         let fill_in = || {
             let mut instructions = section(self.bytes, name.as_bytes())?.to_vec();
@@ -121,6 +120,7 @@ impl Object {
             };
             fill_in_number(&mut instructions, it.at, value).ok_or(Unusable::OwnObject)?;
         }
+        let called_as = called_as.ok_or_else(|| missing(ITERATOR))?;
         Ok(Program { instructions, functions, called_as })
     }
 
@@ -275,4 +275,89 @@ fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         let is_it = text_at(names, offset_at(header, 0)?)? == name;
         is_it.then(|| content(header))?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_among_the_types_that_the_object_was_made_with() {
+        let object = Object::own().unwrap();
+        for name in ["processes", "holders"] {
+            // Only the kernel's function is not there.
+            let error = object.program(name, object.types).err().map(|error| error.to_string());
+            let expected = "this kernel has no bpf_iter_task as pidns knows it";
+            assert_eq!(error.as_deref(), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_kernel_does_not_have_is_named() {
+        let object = Object::own().unwrap();
+        let place = |name: &[u8]| {
+            object.types.windows(name.len()).position(|window| window == name).unwrap()
+        };
+        let without = |name: &[u8]| {
+            let mut types = object.types.to_vec();
+            types[place(name) + 1] = b'?';
+            object.program("processes", &types).err().map(|error| error.to_string()).unwrap()
+        };
+        assert!(without(b"\0start_boottime\0").contains("task_struct.start_boottime"));
+        assert!(without(b"\0signal_struct\0").contains("signal_struct.pids"));
+        // This one is asked for.
+        assert!(without(b"\0ns_id\0").contains("bpf_iter_task"));
+    }
+
+    #[test]
+    fn numbers_go_where_an_instruction_has_them() {
+        // r1 = *(u32 *)(r2 + 0); r1 += 0
+        let code = [[0x61, 0x21, 0, 0, 0, 0, 0, 0], [0x07, 1, 0, 0, 0, 0, 0, 0]].concat();
+        let mut filled = code.clone();
+        assert_eq!(fill_in_number(&mut filled, 0, Some(0x1234)), Some(()));
+        assert_eq!(fill_in_number(&mut filled, 8, Some(0x12345)), Some(()));
+        assert_eq!(filled[..8], [0x61, 0x21, 0x34, 0x12, 0, 0, 0, 0]);
+        assert_eq!(filled[8..], [0x07, 1, 0, 0, 0x45, 0x23, 1, 0]);
+        assert_eq!(fill_in_number(&mut filled, 0, Some(0x8000)), None);
+        assert_eq!(fill_in_number(&mut filled, 16, Some(1)), None);
+        assert_eq!(fill_in_number(&mut filled, 8, None), Some(()));
+        assert_eq!(filled[8..], UNREACHABLE);
+    }
+
+    proptest! {
+        #[test]
+        fn strange_types_are_survived(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let object = Object::own().unwrap();
+            let mut types = object.types.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(types.len());
+                types[at] = byte;
+            }
+            prop_assert!(object.program("holders", &types).is_err());
+            types.truncate(length.index(types.len()));
+            prop_assert!(object.program("processes", &types).is_err());
+        }
+
+        #[test]
+        fn strange_objects_are_survived(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let mut bytes = OBJECT.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let bytes: &'static [u8] = bytes.leak();
+            if let Some(types) = section(bytes, b".BTF")
+                && let Some(more) = section(bytes, b".BTF.ext")
+            {
+                let _ = Object { bytes, types, more }.program("holders", types);
+            }
+        }
+    }
 }

@@ -198,9 +198,15 @@ mod tests {
         for (at, value) in [(15, 9), (7, 0x200), (8, 0x10), (9, 0x4), (9, 0x20_0020)] {
             assert_eq!(odd(at, value), (true, false), "{at} {value}");
         }
-        // It has a namespace open; its leader has exited and a thread has not.
+        // It has a namespace open.
         assert_eq!(odd(14, 1), (false, true));
-        assert_eq!(odd(8, 0x20), (false, true));
+        // Its leader has exited, and a thread has not, or all have.
+        for (living, may_hold) in [(1, true), (0, false)] {
+            let mut words = WORDS;
+            (words[7], words[8], words[10]) = (0x80, 0x20, living);
+            let read = Record::read(&record(words, NSPID, b"sleep")).unwrap();
+            assert_eq!((read.process.state, read.is_odd, read.may_hold), ('Z', false, may_hold));
+        }
         let init = [42, 1, 0, 0, 0, 0, 0, 0];
         assert!(Record::read(&record(WORDS, init, b"sh")).unwrap().is_odd);
     }

@@ -103,7 +103,15 @@ struct record {
     char comm[16];
 };
 
-struct table { struct file **files; u8 *open; u32 holds; };
+// A table of descriptors, and where in it look_at_eight() is.
+struct table {
+    struct file **files;
+    u64 *open;
+    u64 bits;                         // which of those to come are open
+    struct inode *inode;              // of the last one
+    struct super_block *file_system;  // that this one is on, which is not nsfs
+    u32 holds;
+};
 
 static long look_at_eight(u64 eight, struct table *table);
 
@@ -150,39 +158,43 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 
     struct record record = {};
     record.levels = levels;
-    struct upid numbers[LEVELS] = {};
-    u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
-    // Keeps the compiler from computing the size again after the check of it.
-    asm volatile("" : "+r"(size));
-    if (size > sizeof(numbers)) return 0;
-    probe_read_kernel(numbers, size, &pid->numbers[top]);
-    if (numbers[0].ns != viewers.ns) return 0;
+    // In blocks, as a program has 512 bytes of stack for all that it calls.
+    {
+        struct upid numbers[LEVELS] = {};
+        u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
+        // Keeps the compiler from computing the size again after the check of it.
+        asm volatile("" : "+r"(size));
+        if (size > sizeof(numbers)) return 0;
+        probe_read_kernel(numbers, size, &pid->numbers[top]);
+        if (numbers[0].ns != viewers.ns) return 0;
 #pragma unroll
-    for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
-    record.pid = numbers[0].nr;
+        for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
+        record.pid = numbers[0].nr;
+    }
 
     struct upid own = {};
     READ(own, pid->numbers[level]);
     READ(record.namespace, own.ns->ns.inum);
     if (EXISTS(own.ns->ns.ns_id)) READ(record.ns_id, own.ns->ns.ns_id);
 
-    struct task_struct *parent = 0;
     struct signal_struct *signal = 0;
-    READ(parent, task->real_parent);
-    READ(signal, parent->signal);
-    pid = 0;
-    READ(pid, signal->pids[TGID]);
-    level = 0;
-    READ(level, pid->level);
-    if (pid && level >= top) {
+    {
+        struct task_struct *parent = 0;
         struct upid number = {};
-        READ(number, pid->numbers[top]);
+        READ(parent, task->real_parent);
+        READ(signal, parent->signal);
+        pid = 0;
+        READ(pid, signal->pids[TGID]);
+        level = 0;
+        READ(level, pid->level);
+        if (pid && level >= top) READ(number, pid->numbers[top]);
         if (number.ns == viewers.ns) record.parent = number.nr;
     }
-
-    struct cred *cred = 0;
-    READ(cred, task->real_cred);
-    READ(record.uid, cred->uid);
+    {
+        struct cred *cred = 0;
+        READ(cred, task->real_cred);
+        READ(record.uid, cred->uid);
+    }
     READ(signal, task->signal);
     READ(record.living, signal->live);
     READ(record.threads, signal->nr_threads);
@@ -221,10 +233,12 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Looks at eight descriptors; 1 ends the loop.
+// Looks at eight descriptors; 1 ends the loop. Descriptors of one file, or on
+// one file system, often come one after the other.
 SECTION("holders") static long look_at_eight(u64 eight, struct table *table) {
-    u8 open = 0;
-    probe_read_kernel(&open, sizeof(open), table->open + eight);
+    if (eight % 8 == 0) READ(table->bits, table->open[eight / 8]);
+    u8 open = table->bits;
+    table->bits >>= 8;
     if (!open) return 0;
     struct file *files[8] = {};
     probe_read_kernel(files, sizeof(files), table->files + eight * 8);
@@ -235,12 +249,16 @@ SECTION("holders") static long look_at_eight(u64 eight, struct table *table) {
         struct super_block *file_system = 0;
         unsigned long magic = 0;
         READ(inode, files[i]->f_inode);
+        if (inode == table->inode) continue;
+        table->inode = inode;
         READ(file_system, inode->i_sb);
+        if (file_system == table->file_system) continue;
         READ(magic, file_system->s_magic);
         if (magic == NSFS) {
             table->holds = HOLDS_DESCRIPTOR;
             return 1;
         }
+        table->file_system = file_system;
     }
     return 0;
 }

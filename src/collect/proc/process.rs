@@ -44,17 +44,9 @@ pub struct Scan<'a> {
     pub registry: &'a NamespaceRegistry,
 }
 
-impl Scan<'_> {
-    /// Whether anything but a process's own namespace is searched.
-    fn searches_holders(&self) -> bool {
-        self.search.iter().any(|&scope| scope != SearchScope::Processes)
-    }
-
-    /// Whether mounts are searched, for which processes in every mount
-    /// namespace may be needed.
-    pub fn searches_mounts(&self) -> bool {
-        self.search.contains(&SearchScope::Mounts)
-    }
+/// Whether anything but a process's own namespace is searched.
+pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
+    search.iter().any(|&scope| scope != SearchScope::Processes)
 }
 
 /// One thread of a walk, with its buffers.
@@ -72,7 +64,7 @@ pub struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// One that has found nothing yet.
     pub fn new(scan: Scan<'a>) -> Self {
-        let searches_holders = scan.searches_holders();
+        let searches_holders = searches_holders(scan.search);
         let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
         let may_trace_all = viewer::may_trace_all();
         Self { scan, searches_holders, may_trace_all, found, buffer, nested: false }
@@ -356,11 +348,11 @@ impl<'a> Worker<'a> {
         status_file: &OwnedFd,
         dir: &ProcessDir<'_>,
     ) -> SysResult<()> {
-        let Scan { procfs, .. } = self.scan;
+        let Scan { procfs, search, .. } = self.scan;
         if Some(process.pid) == procfs.viewer {
             // What pidns itself holds open does not count, but pidns may be the
             // only process in its mount namespace.
-            if self.scan.searches_mounts() {
+            if search.contains(&SearchScope::Mounts) {
                 let inode = namespace_link(dir.as_fd(), c"ns/mnt", "mnt").ok().flatten();
                 self.found.add_reader(inode, process.pid, process.pid);
             }
