@@ -41,6 +41,10 @@ const MOST_UNNAMED: usize = 256;
 /// Size of a pointer.
 const POINTER: u32 = 8;
 
+/// The numbers of types that were looked for by name, `None` for those that
+/// there are not.
+type Numbers<const N: usize> = [Option<u32>; N];
+
 /// Types, by their numbers.
 pub struct Btf<'a> {
     types: &'a [u8],
@@ -59,7 +63,7 @@ struct Type<'a> {
     /// Number of members, enumerators or parameters.
     count: usize,
     /// Its size, or the type that it refers to.
-    size_or_type: u32,
+    size_or_target: u32,
     /// What is particular to the kind.
     rest: &'a [u8],
 }
@@ -81,7 +85,7 @@ impl<'a> Btf<'a> {
         bytes: &'a [u8],
         structs: &[&[u8]; S],
         functions: &[&[u8]; F],
-    ) -> Option<(Self, [Option<u32>; S], [Option<u32>; F])> {
+    ) -> Option<(Self, Numbers<S>, Numbers<F>)> {
         let (header, version) = (offset_at(bytes, 4)?, *bytes.get(2)?);
         if u16_at(bytes, 0)? != MAGIC || version != 1 {
             return None;
@@ -143,7 +147,7 @@ impl<'a> Btf<'a> {
             if !matches!(it.kind, kind::TYPEDEF..=kind::RESTRICT | kind::TYPE_TAG) {
                 return Some(it);
             }
-            it = self.get(it.size_or_type)?;
+            it = self.get(it.size_or_target)?;
         }
         None
     }
@@ -153,7 +157,7 @@ impl<'a> Btf<'a> {
         let it = self.unqualified(number)?;
         match it.kind {
             kind::INT | kind::ENUM | kind::ENUM64 | kind::FLOAT | kind::STRUCT | kind::UNION => {
-                Some(it.size_or_type)
+                Some(it.size_or_target)
             }
             kind::PTR => Some(POINTER),
             _ => None,
@@ -218,7 +222,7 @@ impl<'a> Type<'a> {
             kind,
             has_widths: info >> 31 == 1,
             count,
-            size_or_type: u32_at(it, 8)?,
+            size_or_target: u32_at(it, 8)?,
             rest: part(it, 12, more)?,
         };
         Some((found, 12 + more))

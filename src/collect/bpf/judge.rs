@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, HashMap};
 use rustix::io::Result as SysResult;
 
 use super::record::Record;
-use crate::collect::proc::census::Census;
 use crate::collect::proc::findings::{Findings, MountTableReaders};
 use crate::collect::proc::process::{Scan, searches_holders, start_time_now};
 use crate::collect::proc::walk;
@@ -31,6 +30,8 @@ pub struct Seen<'a> {
     readers: MountTableReaders,
     /// Those of which it is not.
     odd: BTreeSet<Pid>,
+    /// Those of them that have no namespace open, with their start times.
+    none_open: HashMap<Pid, u64>,
     /// The namespaces that processes are in, by inode.
     namespaces: HashMap<u64, SeenNamespace>,
 }
@@ -54,6 +55,7 @@ impl<'a> Seen<'a> {
             plain: Vec::new(),
             readers: MountTableReaders::new(),
             odd: BTreeSet::new(),
+            none_open: HashMap::new(),
             namespaces: HashMap::new(),
         }
     }
@@ -61,7 +63,8 @@ impl<'a> Seen<'a> {
     /// Takes a record.
     pub fn take(&mut self, record: Record) {
         let searches_holders = searches_holders(self.search);
-        let Record { mut process, ns_id, mount_namespace, is_odd, may_hold } = record;
+        let Record { mut process, ns_id, mount_namespace, is_odd, may_hold, has_none_open } =
+            record;
         self.pids.push(process.pid);
         if let Some(NamespaceId::Inode(inode)) = process.namespace {
             let is_new = !self.namespaces.contains_key(&inode);
@@ -74,6 +77,9 @@ impl<'a> Seen<'a> {
         }
         if is_odd || (searches_holders && may_hold) {
             self.odd.insert(process.pid);
+            if searches_holders && has_none_open {
+                self.none_open.extend(process.start_time.map(|start| (process.pid, start)));
+            }
             return;
         }
         if !searches_holders {
@@ -87,17 +93,12 @@ impl<'a> Seen<'a> {
         self.plain.push(process);
     }
 
-    /// What a walk over /proc would have found. `before` is how many processes
-    /// /proc counted before they were seen.
+    /// What a walk over /proc would have found. `counted` is how many processes
+    /// /proc counted just before and just after they were seen.
     ///
     /// # Errors
     /// /proc cannot be listed.
-    pub fn judge(
-        mut self,
-        scan: Scan<'_>,
-        before: Option<u64>,
-        census: &Census,
-    ) -> SysResult<Findings> {
+    pub fn judge(mut self, scan: Scan<'_>, counted: [Option<u64>; 2]) -> SysResult<Findings> {
         // The program goes through them in this order; nothing but that is
         // relied on if it did not.
         self.pids.sort_unstable();
@@ -107,11 +108,10 @@ impl<'a> Seen<'a> {
         let mut found = self.read(scan);
         self.doubt_members(scan);
         found.merge(self.read(scan));
-        // Not all may have been shown, and some may have been born since.
+        // Some may not have been shown.
         let unseen = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + unseen.count()).ok();
-        let after = census.count(scan.procfs);
-        if before.is_none() || before != after || count != after {
+        if counted.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_unseen =
                 |pid: &Pid| self.pids.binary_search(pid).is_err() && !known.contains(pid);
@@ -135,6 +135,7 @@ impl<'a> Seen<'a> {
             return Findings::default();
         }
         self.plain.retain(|process| !odd.contains(&process.pid));
+        let scan = Scan { none_open: Some(&self.none_open), ..scan };
         walk::read(scan, &Vec::from_iter(odd))
     }
 

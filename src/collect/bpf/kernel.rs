@@ -269,18 +269,15 @@ pub fn load_program(
         other => return named(BPF_PROG_LOAD.1, other),
     };
     let mut log = vec![0; VERIFIER_LOG];
-    match load(&mut log) {
-        Ok(loaded) => Ok(loaded),
-        // This one may be that there is more to say than there is room for.
-        Err(_) => {
-            let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
-            let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-            // The last line counts what the verifier did.
-            let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
-            let reason = lines.next().unwrap_or("the verifier said nothing").to_owned();
-            Err(Unusable::Refused { errno, reason })
-        }
+    if let Ok(loaded) = load(&mut log) {
+        return Ok(loaded);
     }
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
+    // The last line counts what the verifier did.
+    let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
+    let reason = lines.next().unwrap_or("the verifier said nothing").to_owned();
+    Err(Unusable::Refused { errno, reason })
 }
 
 /// Opens an iterator: reading from it runs the program once for every task.

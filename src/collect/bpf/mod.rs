@@ -159,8 +159,8 @@ impl Source for BpfSource<'_> {
     ) -> Result<Discovery, Error> {
         let before = self.proc.count(&self.census);
         let seen = self.look(search).map_err(Error::Bpf)?;
-        self.proc
-            .discover_by(search, details, registry, |scan| seen.judge(scan, before, &self.census))
+        let after = self.proc.count(&self.census);
+        self.proc.discover_by(search, details, registry, |scan| seen.judge(scan, [before, after]))
     }
 
     fn is_there(&self, process: &Process) -> bool {

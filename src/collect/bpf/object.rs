@@ -130,10 +130,10 @@ impl Object {
         let relocations = section(self.bytes, format!(".rel{name}").as_bytes());
         for relocation in relocations.unwrap_or_default().chunks_exact(16) {
             let at = long_offset_at(relocation, 0)?;
-            let begins = i64::try_from(offset_at(instructions, at + 4)?).ok()?;
+            let begins = i32::try_from(offset_at(instructions, at + 4)?).ok()?;
             // From the next instruction on; this one takes the place of two.
-            let from = i64::try_from(at + INSTRUCTION).ok()?;
-            let distance = i32::try_from((begins - from) / INSTRUCTION as i64).ok()?;
+            let next = i32::try_from(at + INSTRUCTION).ok()?;
+            let distance = (begins - next) / i32::try_from(INSTRUCTION).ok()?;
             let [operation, registers, _, _, number @ ..] =
                 instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
             if *operation != LOAD_NUMBER {

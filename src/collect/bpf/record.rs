@@ -23,6 +23,12 @@ mod flag {
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
+/// What more there is to be read, as `task.bpf.c` has it.
+mod more {
+    pub const DESCRIPTOR: u32 = 1;
+    pub const CHANGED: u32 = 4;
+}
+
 /// States of a task, `TASK_…` and `EXIT_…` of the kernel, each one bit.
 mod state {
     /// What `State` shows is among these, by its highest bit.
@@ -51,6 +57,9 @@ pub struct Record {
     pub is_odd: bool,
     /// Whether it has to be read through /proc where holders are searched.
     pub may_hold: bool,
+    /// Whether its descriptors were looked at, where that was asked for, and no
+    /// namespace was among them.
+    pub has_none_open: bool,
 }
 
 impl Record {
@@ -91,6 +100,7 @@ impl Record {
         // kernel that are cut off here.
         let has_other_name =
             kernel_thread && (flags & flag::WORKER != 0 || name.len() == LONGEST_NAME);
+        let is_exiting = exit_state != 0 || flags & flag::EXITING != 0;
         let is_odd = nspid.len() != levels
             // An init: whether it lives, its cgroup and its namespace are read.
             || (levels > 1 && nspid.last() == Some(&Pid::INIT))
@@ -120,6 +130,7 @@ impl Record {
             // Threads of the kernel hold nothing. A leader that has exited shows
             // nothing of what the other threads hold.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && living != 0)),
+            has_none_open: !is_exiting && more & (more::DESCRIPTOR | more::CHANGED) == 0,
         })
     }
 }

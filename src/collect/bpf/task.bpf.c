@@ -18,7 +18,6 @@
 // struct nsproxy nor struct files_struct, which a task may give up at any time.
 // So pointers to those are read again afterwards.
 
-typedef unsigned char u8;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
@@ -103,7 +102,7 @@ struct record {
     char comm[16];
 };
 
-// A table of descriptors, and where in it look_at_eight() is.
+// A table of descriptors, and where in it look_at() is.
 struct table {
     struct file **files;
     u64 *open;
@@ -113,7 +112,7 @@ struct table {
     u32 holds;
 };
 
-static long look_at_eight(u64 eight, struct table *table);
+static long look_at(u64 number, struct table *table);
 
 // Whether a namespace is among the descriptors of a process.
 INLINE u32 holds_descriptor(struct task_struct *task) {
@@ -128,7 +127,7 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
     if (count > MOST_DESCRIPTORS) return CHANGED;
-    loop((count + 7) / 8, look_at_eight, &table, 0);
+    loop(count, look_at, &table, 0);
     READ(again, task->files);
     return table.holds | (again == files ? 0 : CHANGED);
 }
@@ -233,32 +232,26 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Looks at eight descriptors; 1 ends the loop. Descriptors of one file, or on
-// one file system, often come one after the other.
-SECTION("holders") static long look_at_eight(u64 eight, struct table *table) {
-    if (eight % 8 == 0) READ(table->bits, table->open[eight / 8]);
-    u8 open = table->bits;
-    table->bits >>= 8;
-    if (!open) return 0;
-    struct file *files[8] = {};
-    probe_read_kernel(files, sizeof(files), table->files + eight * 8);
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        if (!(open >> i & 1)) continue;
-        struct inode *inode = 0;
-        struct super_block *file_system = 0;
-        unsigned long magic = 0;
-        READ(inode, files[i]->f_inode);
-        if (inode == table->inode) continue;
-        table->inode = inode;
-        READ(file_system, inode->i_sb);
-        if (file_system == table->file_system) continue;
-        READ(magic, file_system->s_magic);
-        if (magic == NSFS) {
-            table->holds = HOLDS_DESCRIPTOR;
-            return 1;
-        }
-        table->file_system = file_system;
-    }
-    return 0;
+// Looks at a descriptor; 1 ends the loop. Descriptors of one file, or on one
+// file system, often come one after the other.
+SECTION("holders") static long look_at(u64 number, struct table *table) {
+    if (number % 64 == 0) READ(table->bits, table->open[number / 64]);
+    u64 is_open = table->bits & 1;
+    table->bits >>= 1;
+    if (!is_open) return 0;
+    struct file *file = 0;
+    struct inode *inode = 0;
+    READ(file, table->files[number]);
+    READ(inode, file->f_inode);
+    if (inode == table->inode) return 0;
+    table->inode = inode;
+    struct super_block *file_system = 0;
+    READ(file_system, inode->i_sb);
+    if (file_system == table->file_system) return 0;
+    table->file_system = file_system;
+    unsigned long magic = 0;
+    READ(magic, file_system->s_magic);
+    if (magic != NSFS) return 0;
+    table->holds = HOLDS_DESCRIPTOR;
+    return 1;
 }

@@ -160,8 +160,9 @@ impl ProcSource {
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let mut found = walk(Scan { procfs, namespace, search, details, registry })
-            .map_err(|errno| Error::read(&procfs.path, errno))?;
+        let mut found =
+            walk(Scan { procfs, namespace, search, details, registry, none_open: None })
+                .map_err(|errno| Error::read(&procfs.path, errno))?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(Error::read(&procfs.path, errno));
         }

@@ -7,7 +7,7 @@
 //! is read by path between opening such a descriptor and reading from it
 //! belongs to that process, provided that the read succeeds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result as SysResult};
@@ -42,6 +42,9 @@ pub struct Scan<'a> {
     pub details: &'a BTreeSet<Detail>,
     /// The namespaces met.
     pub registry: &'a NamespaceRegistry,
+    /// Processes whose descriptors need not be searched, as somebody has seen
+    /// that none of them is of a namespace, with their start times.
+    pub none_open: Option<&'a HashMap<Pid, u64>>,
 }
 
 /// Whether anything but a process's own namespace is searched.
