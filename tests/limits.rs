@@ -21,7 +21,7 @@ const RECORD: &str = "{\"schema_version\": \"1.0\", \"captured_at\": \"2026-11-2
     \"host\": {\"hostname\": null, \"kernel_release\": null, \"boot_id\": null}, \"record\": ";
 
 /// A diagnostic that is as short as can be.
-const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"info\", \"message\": \"\", \
+const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"warning\", \"message\": \"\", \
     \"errno\": null, \"pids\": []}";
 
 /// The largest memory that any child had, in bytes.

@@ -161,33 +161,32 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// What may keep a dead namespace.
-const KEEPERS: [&str; 6] = ["fd", "mount", "pid_for_children", "init", "child", "unseen"];
+/// What may keep a dead namespace, and whether it keeps one.
+const KEEPERS: [(&str, fn(&PidGraph, &Namespace) -> bool); 5] = [
+    ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
+    ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
+    ("pid_for_children", |_, it| {
+        it.holders.iter().any(|holder| matches!(holder, Holder::PidForChildren { .. }))
+    }),
+    ("init", |_, it| it.init.is_some()),
+    ("child", |graph, it| !graph.children(it).is_empty()),
+];
 
+/// Every kind of keeper, also one that keeps none.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
-    let is_kept_by = |namespace: &Namespace, keeper| {
-        let has = |is: fn(&Holder) -> bool| namespace.holders.iter().any(is);
-        match keeper {
-            "fd" => has(|it| matches!(it, Holder::Fd { .. })),
-            "mount" => has(|it| matches!(it, Holder::Mount { .. })),
-            "pid_for_children" => has(|it| matches!(it, Holder::PidForChildren { .. })),
-            "init" => namespace.init.is_some(),
-            "child" => !graph.children(namespace).is_empty(),
-            _ => false,
-        }
+    let is_unseen = |it: &Namespace| !KEEPERS.iter().any(|(_, keeps)| keeps(graph, it));
+    let sample = |keeper: &str, count| Sample {
+        labels: vec![("keeper", keeper.to_owned())],
+        value: Value::Count(count),
     };
-    let is_unseen = |namespace: &Namespace| !KEEPERS.iter().any(|it| is_kept_by(namespace, it));
-    let sample = |keeper: &'static str| {
-        let is_counted = |namespace: &&&Namespace| match keeper {
-            "unseen" => is_unseen(namespace),
-            _ => is_kept_by(namespace, keeper),
-        };
-        let count = dead.iter().filter(is_counted).count();
-        Sample { labels: vec![("keeper", keeper.to_owned())], value: Value::Count(count) }
+    let of_keeper = |(keeper, keeps): (&str, fn(&PidGraph, &Namespace) -> bool)| {
+        sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
     };
-    KEEPERS.map(sample).into()
+    let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
+    samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
+    samples
 }
 
 /// Members of the largest namespaces, and of all others together.

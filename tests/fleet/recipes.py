@@ -105,14 +105,14 @@ def polars_rows():
 
 
 def same(name, rows, truth):
-    """The order is part of the answer, but for where a null or a text comes."""
-    as_text = lambda rows: [tuple(map(str, row)) for row in rows]
-    rows, truth = as_text(rows), as_text(truth)
-    if name == "dead":
-        # ClickHouse has an empty text where there is no holder.
-        blank = lambda row: tuple("" if it == "None" else it for it in row)
-        rows, truth = sorted(map(blank, rows)), sorted(map(blank, truth))
-    return rows == truth
+    """Whether an answer is right. The order is a part of it, except where nulls
+    and texts decide it, which each database sorts in a way of its own."""
+    # ClickHouse has an empty text where there is no holder.
+    rows, truth = [
+        [tuple("" if it is None else str(it) for it in row) for row in answer]
+        for answer in (rows, truth)
+    ]
+    return sorted(rows) == sorted(truth) if name == "dead" else rows == truth
 
 
 def main(pidns):
