@@ -62,7 +62,9 @@ fn suite() {
     let mut commands = pidns(&["-f json"]);
     commands.push(lsns());
     table(&commands);
-    for (processes, chains) in [(1_000, 4), (10_000, 40), (50_000, 200)] {
+    for (processes, chains) in
+        [(300, 2), (500, 2), (1_000, 4), (2_000, 8), (10_000, 40), (50_000, 200)]
+    {
         measure(&Shape { processes, depth: 5, chains, fds: 3, loose: 0 });
     }
     measure(&Shape { processes: 10_000, depth: 5, chains: 40, fds: 5, loose: 0 });
@@ -93,9 +95,21 @@ fn measure(shape: &Shape) {
     let nested = nested().expect("the forest stands");
     let translate = format!("translate 1 --from @{nested}");
     let mut commands = vec![floor_of(own, "processes")];
-    commands.extend(pidns(&["-f json --search processes"]));
+    commands.extend(pidns(&[
+        "-f json --search processes",
+        "-f json --search processes --collector proc",
+        "-f json --search processes --collector bpf",
+    ]));
     commands.push(floor_of(own, "default"));
-    commands.extend(pidns(&["-f json", "-f text", "-f yaml", "-f dot", &translate]));
+    commands.extend(pidns(&[
+        "-f json",
+        "-f json --collector proc",
+        "-f json --collector bpf",
+        "-f text",
+        "-f yaml",
+        "-f dot",
+        &translate,
+    ]));
     commands.push(lsns());
     table(&commands);
     fell(forest);

@@ -246,13 +246,6 @@ fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
     thread.join().unwrap();
 }
 
-/// A program of Python whose main thread ends by the system call of that name
-/// for threads, exit, while another one goes on.
-const LEADER_EXITS: &str = "import ctypes, threading, time\n\
-     threading.Thread(target=time.sleep, args=(600,)).start()\n\
-     print('ready', flush=True)\n\
-     ctypes.CDLL(None).syscall(60, 0)";
-
 #[test]
 fn a_leader_that_has_exited_leaves_its_threads_searched() {
     needs!(Namespaces, Program("python3"));

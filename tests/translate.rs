@@ -10,7 +10,7 @@ use common::Need::*;
 use common::*;
 use pidns::collect::{self, NamespaceHandle, Request};
 use pidns::graph::PidGraph;
-use pidns::model::{NamespaceRef, Pid, SearchScope};
+use pidns::model::{Collector, NamespaceRef, Pid, SearchScope};
 use pidns::query;
 
 fn pid(raw: u32) -> Pid {
@@ -25,8 +25,9 @@ fn agree(nests: &[Vec<u32>]) -> usize {
         procfs: "/proc".into(),
         search: [SearchScope::Processes].into(),
         details: [].into(),
+        collector: Collector::Auto,
     };
-    let graph = PidGraph::new(collect::collect(&request).unwrap());
+    let graph = PidGraph::new(collect::collect(&request).unwrap().snapshot);
     let host = std::process::id();
     let inits = [host].into_iter().chain(nests.iter().flatten().copied());
     let namespaces: Vec<_> =
@@ -91,9 +92,13 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let sleep = sleep_of(inits[1]);
-    let request =
-        Request { procfs: "/proc".into(), search: SearchScope::default_set(), details: [].into() };
-    let graph = PidGraph::new(collect::collect(&request).unwrap());
+    let request = Request {
+        procfs: "/proc".into(),
+        search: SearchScope::default_set(),
+        details: [].into(),
+        collector: Collector::Auto,
+    };
+    let graph = PidGraph::new(collect::collect(&request).unwrap().snapshot);
     let host = std::process::id();
     let of = |raw| Some(NamespaceRef::Of(pid(raw)));
     let id = |raw| Some(NamespaceRef::Id(namespace_of(raw).parse().unwrap()));

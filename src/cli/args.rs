@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{
-    Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
+    Collector, Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
 };
 use crate::query::{CheckCode, ContainerPrefix, Glob, Members, Rule, Selection, User, Verdict};
 
@@ -119,6 +119,10 @@ pub struct Diff {
     /// Of the hosts in files (ndjson) the one of this name or boot id
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
+    /// How to ask the live kernel; with PIDNS_DEBUG=1 in the environment, standard error
+    /// says how it was asked
+    #[arg(long, value_name = "HOW", default_value = "auto", conflicts_with = "after")]
+    collector: Collector,
     /// What to compare.
     #[command(flatten)]
     pub filter: Filter,
@@ -135,7 +139,7 @@ impl Diff {
     #[must_use]
     pub fn origin(&self) -> Origin {
         let (procfs, file) = (self.procfs.clone(), self.after.clone());
-        Origin { procfs, file, host: self.host.clone() }
+        Origin { procfs, file, host: self.host.clone(), collector: self.collector }
     }
 }
 
@@ -332,12 +336,17 @@ pub struct Origin {
     /// Read a saved document, JSON, YAML or ndjson, instead of the live kernel; - is
     /// standard input
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = clap::ValueHint::FilePath,
-        action = clap::ArgAction::Append, conflicts_with = "procfs", group = SAVED)]
+        action = clap::ArgAction::Append, conflicts_with_all = ["procfs", "collector"],
+        group = SAVED)]
     pub file: Option<PathBuf>,
     /// Of the hosts in FILE (ndjson) the one of this name or boot id; of several snapshots
     /// of it NAME@TIME, or a beginning of the time
     #[arg(long, value_name = "NAME", requires = SAVED)]
     pub host: Option<String>,
+    /// How to ask the live kernel; with PIDNS_DEBUG=1 in the environment, standard error
+    /// says how it was asked
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub collector: Collector,
 }
 
 /// The arguments that name a saved document.

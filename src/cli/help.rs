@@ -232,6 +232,9 @@ pub(super) const SECURITY: &[&str] = &[
      system of namespaces. Namespaces are asked by ioctl_nsfs(2), and mount namespaces listed by \
      listmount(2) or entered by a thread that then ends. User names come from the name service. \
      pidns run also starts the command that it is given, and signals it.",
+    "As root, where there are some hundreds of processes, pidns has the kernel verify and run a BPF \
+     program that reads what /proc shows of each (a task iterator), and that is unloaded before \
+     pidns ends. Loading it leaves a BPF record where audit is on. --collector proc does without.",
     "Other users can cause gaps in a view, which are said (\"complete\", \"diagnostics\", \
      --strict), and choose names, which are made safe for terminals. A container's name comes from \
      a cgroup path: it is for people, and nothing to base a permission on. What --procfs of a \

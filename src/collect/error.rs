@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::bpf::Unusable;
+
 /// Why nothing could be collected.
 #[derive(Debug)]
 pub enum Error {
@@ -25,6 +27,8 @@ pub enum Error {
     NotProcfs(PathBuf),
     /// The file given is no PID namespace.
     NotNamespace(PathBuf),
+    /// The kernel was to be asked by BPF, and cannot be.
+    Bpf(Unusable),
 }
 
 impl Error {
@@ -44,6 +48,7 @@ impl fmt::Display for Error {
             Self::NotNamespace(path) => {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
+            Self::Bpf(_) => write!(f, "cannot ask the kernel by BPF"),
         }
     }
 }
@@ -52,6 +57,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
+            Self::Bpf(unusable) => Some(unusable),
             Self::NotProcfs(_) | Self::NotNamespace(_) => None,
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! - `discovery` what any source hands over, and what it can be asked
 //! - `proc` the source that reads a mounted /proc; `parse` makes fields of its bytes
+//! - `bpf` the source that has the kernel run a program for every process
 //! - `assemble` makes a snapshot of a discovery
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others;
@@ -13,6 +14,7 @@
 //! - `lookup` translates a PID without a scan; `listing` lists processes for completions
 
 mod assemble;
+mod bpf;
 mod discovery;
 mod error;
 mod hidden;
@@ -33,12 +35,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::model::{Detail, SearchScope, Snapshot};
+use crate::model::{Collector, Detail, SearchScope, Snapshot};
 use assemble::assemble;
+use bpf::BpfSource;
 use discovery::Source;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
+pub use bpf::Unusable;
 pub use error::Error;
 pub use hidden::still_in_kernel;
 pub use listing::Listing;
@@ -55,21 +59,42 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// What to read of every process beside what always is.
     pub details: BTreeSet<Detail>,
+    /// How the kernel is asked.
+    pub collector: Collector,
+}
+
+/// What was read, and how.
+#[derive(Debug)]
+pub struct Collected {
+    /// What was read.
+    pub snapshot: Snapshot,
+    /// Why it was read through /proc alone; `None` where it was not.
+    pub not_by_bpf: Option<Unusable>,
 }
 
 /// Reads the live kernel.
 ///
 /// # Errors
-/// /proc cannot be read at all. Whatever it refuses in part is in the
-/// snapshot's diagnostics.
-pub fn collect(request: &Request) -> Result<Snapshot, Error> {
+/// /proc cannot be read at all, or the kernel not be asked in the way that was
+/// named. Whatever is refused in part is in the snapshot's diagnostics.
+pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
-    let source = ProcSource::open(&request.procfs)?;
+    let proc = ProcSource::open(&request.procfs)?;
+    let Request { collector, search, details, .. } = request;
+    let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
     let registry = NamespaceRegistry::default();
-    let discovery = source.discover(&request.search, &request.details, &registry)?;
-    let snapshot = assemble(&source, registry, discovery, captured_at);
-    Ok(Snapshot { scan_duration: Some(start.elapsed()), ..snapshot })
+    let discovered = bpf.and_then(|bpf| bpf.discover(search, details, &registry));
+    let (discovery, not_by_bpf) = match discovered {
+        Ok(discovery) => (discovery, None),
+        Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
+            (proc.discover(search, details, &registry)?, Some(why))
+        }
+        Err(error) => return Err(error),
+    };
+    let snapshot = assemble(&proc, registry, discovery, captured_at);
+    let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
+    Ok(Collected { snapshot, not_by_bpf })
 }
 
 /// A time as RFC 3339 has it. A clock that is set to before 1970 or after 9999

@@ -1,6 +1,6 @@
 //! Namespace file descriptors and the ioctls on them (`ioctl_nsfs(2)`): the
-//! one module with `unsafe` code. Which namespace is asked what, and when, is
-//! for the callers.
+//! one module with `unsafe` code beside `bpf/kernel.rs`. Which namespace is asked
+//! what, and when, is for the callers.
 //!
 //! An open descriptor keeps its namespace alive, and its inode number from
 //! being given to another one.
@@ -14,7 +14,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{self, Errno};
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -218,27 +218,33 @@ pub fn device() -> io::Result<u64> {
     Ok(*DEVICE.get_or_init(|| device))
 }
 
-/// Device number of nsfs, by a descriptor of the viewer's own namespace: one
-/// that the kernel makes without any path (since Linux 6.11), else that of the
-/// file which /proc shows for it.
+/// Device number of nsfs, by a descriptor of the viewer's own namespace.
 fn own_namespace_device() -> io::Result<u64> {
-    let made = || {
-        let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-        // SAFETY: pidfds know this ioctl or refuse it; it takes no argument
-        // and returns a new descriptor on nsfs.
-        let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
-        // SAFETY: the ioctl succeeded, so this is the new descriptor.
-        FileId::of_descriptor(unsafe { OwnedFd::from_raw_fd(raw) }.as_fd())
-    };
-    let shown = || {
-        let own = sys::open_linked(CWD, c"/proc/self/ns/pid")?;
-        if sys::file_system(&own)? == NSFS_MAGIC {
-            FileId::of_descriptor(own.as_fd())
-        } else {
-            Err(Errno::NOTTY)
-        }
-    };
-    made().or_else(|_: Errno| shown()).map(|id| id.device)
+    made_namespace_device().or_else(|_| shown_namespace_device())
+}
+
+/// By one that the kernel makes without any path (since Linux 6.11).
+fn made_namespace_device() -> io::Result<u64> {
+    let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+    // SAFETY: pidfds know this ioctl or refuse it; it takes no argument
+    // and returns a new descriptor on nsfs.
+    let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
+    // SAFETY: the ioctl succeeded, so this is the new descriptor.
+    let own = unsafe { OwnedFd::from_raw_fd(raw) };
+    Ok(FileId::of_descriptor(own.as_fd())?.device)
+}
+
+/// By the file which /proc shows for it.
+fn shown_namespace_device() -> io::Result<u64> {
+    // Opened for itself, as the way to the link must not lead to another mount.
+    let proc =
+        openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let own = sys::open_linked(proc.as_fd(), c"self/ns/pid")?;
+    if sys::file_system(&own)? == NSFS_MAGIC {
+        Ok(FileId::of_descriptor(own.as_fd())?.device)
+    } else {
+        Err(Errno::NOTTY)
+    }
 }
 
 /// Compares the tables of open descriptors of two threads, by their PIDs in
@@ -591,4 +597,18 @@ impl MountStat<'_> {
 /// Why the last system call by way of libc failed.
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_of_namespaces_is_known_without_the_newest_kernel() {
+        let shown = shown_namespace_device();
+        assert_eq!(shown, device());
+        if let Ok(made) = made_namespace_device() {
+            assert_eq!(shown, Ok(made));
+        }
+    }
 }

@@ -156,6 +156,12 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
+    /// The kernel's 64-bit number for a namespace, as [`NamespaceFd::ns_id`];
+    /// `None` where it is not pinned.
+    pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
+        self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
+    }
+
     /// Notes that a namespace was met, whether or not it is pinned.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();

@@ -19,6 +19,11 @@ pub fn may_administer() -> bool {
     has_everywhere(CapabilitySet::SYS_ADMIN)
 }
 
+/// Whether the viewer may have the kernel run BPF programs that read its memory.
+pub fn may_load_bpf() -> bool {
+    may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
+}
+
 fn has_everywhere(capability: CapabilitySet) -> bool {
     is_in_initial_user_namespace()
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))

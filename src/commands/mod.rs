@@ -11,6 +11,7 @@ mod show;
 mod translate;
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -30,6 +31,9 @@ pub use schema::schema;
 pub use show::show;
 pub use translate::translate;
 
+/// The environment variable that has pidns say how it read the kernel.
+const DEBUG: &str = "PIDNS_DEBUG";
+
 /// The live kernel, searched in these places and with these details of
 /// processes, or a saved document instead.
 fn load(
@@ -41,8 +45,20 @@ fn load(
     if let Some(path) = &origin.file {
         return replay(path, origin.host.as_deref(), quiet);
     }
-    let procfs = origin.procfs.clone();
-    Ok(collect::collect(&Request { procfs, search, details })?)
+    let (procfs, collector) = (origin.procfs.clone(), origin.collector);
+    collect(&Request { procfs, search, details, collector })
+}
+
+/// Reads the live kernel; how, is said on standard error if [`DEBUG`] is set.
+fn collect(request: &Request) -> Result<Snapshot, Error> {
+    let collected = collect::collect(request)?;
+    if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
+        match &collected.not_by_bpf {
+            None => output::warn("collector: bpf"),
+            Some(why) => output::warn(format_args!("collector: proc; not bpf: {why}")),
+        }
+    }
+    Ok(collected.snapshot)
 }
 
 /// A saved document, from a file or standard input; `host` says which, where there

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::collect;
 use crate::cli::Run;
-use crate::collect::{self, Request};
+use crate::collect::Request;
 use crate::emit::{ReportFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::job::Job;
-use crate::model::{Ended, Pid, SearchScope};
+use crate::model::{Collector, Ended, Pid, SearchScope};
 use crate::output;
 use crate::query::{JobReport, JobScope, Leftovers};
 
@@ -116,8 +117,9 @@ fn scan(job: &Job) -> Result<Leftovers, Error> {
         procfs: PathBuf::from("/proc"),
         search: SearchScope::default_set(),
         details: BTreeSet::new(),
+        collector: Collector::Auto,
     };
-    let mut snapshot = collect::collect(&request)?;
+    let mut snapshot = collect(&request)?;
     let descendants = job.descendants();
     let zombies: BTreeSet<Pid> =
         snapshot.processes.iter().filter(|it| it.is_zombie()).map(|it| it.pid).collect();

@@ -4,6 +4,7 @@
 //! A test may build any of it literally. Collections of a [`Snapshot`] are unordered on entry and sorted
 //! by whoever shows them.
 
+mod collector;
 pub mod containers;
 mod diagnostic;
 mod id;
@@ -15,6 +16,7 @@ mod process;
 mod snapshot;
 mod translation;
 
+pub use collector::Collector;
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
 pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,

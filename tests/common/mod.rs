@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
 mod document;
+mod forest;
 pub mod hosts;
 mod leaving;
 mod needs;
@@ -11,6 +12,7 @@ mod program;
 mod readme;
 
 pub use document::*;
+pub use forest::*;
 pub use leaving::*;
 pub use needs::*;
 pub use proc::*;

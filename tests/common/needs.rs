@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::LazyLock;
 
-use super::{run, stdout};
+use super::{pidns, run, stdout};
 
 /// Set to anything in a test that was started once more by [`are_met`].
 const INSIDE: &str = "PIDNS_TEST_INSIDE";
@@ -34,6 +34,8 @@ pub enum Need {
     NoChroot,
     /// A program that a package of `tests/run` brings.
     Program(&'static str),
+    /// That the kernel lets BPF programs read its processes.
+    Bpf,
     /// A file of the repository that is not in the published crate.
     Repository(&'static str),
 }
@@ -131,6 +133,11 @@ fn lacking(need: Need) -> Option<String> {
             let reason = || format!("needs {name}, which is in the Debian package {package}");
             (!found).then(reason)
         }
+        Need::Bpf => {
+            let output = pidns(&["--collector", "bpf", "--search", "processes"]);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            (!output.status.success()).then(|| stderr.trim_end().to_owned())
+        }
         Need::Repository(file) => {
             let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists();
             (!here).then(|| format!("needs {file}, which is not in the published crate"))
@@ -168,6 +175,11 @@ fn run_inside(name: &str) {
 /// Says that a test is skipped, and why.
 fn skip(name: &str, reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {name}: {reason}");
+    say_skipped(name, reason);
+}
+
+/// Says that a test is skipped which only some machine need run: in CI, too.
+pub fn say_skipped(name: &str, reason: &str) {
     let line = format!("skipped: {name}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error takes it");
     (&*COUNTER).write_all(b"\n").expect("the counter reads it");

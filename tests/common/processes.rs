@@ -93,6 +93,13 @@ pub fn unshared(first: &str) -> Running {
     running
 }
 
+/// A program of Python whose main thread ends by the system call of that name
+/// for threads, exit, while another one goes on.
+pub const LEADER_EXITS: &str = "import ctypes, threading, time\n\
+     threading.Thread(target=time.sleep, args=(600,)).start()\n\
+     print('ready', flush=True)\n\
+     ctypes.CDLL(None).syscall(60, 0)";
+
 /// Runs a command in the namespace of `target`, by `nsenter`, which stays as
 /// the parent outside. Returns as soon as `sleeps` processes called `sleep` are in.
 pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {

@@ -16,7 +16,7 @@ pub use mountinfo::{
     HidePid, MountedKind, NamespaceMount, hidepid, mount_ids, namespace_mounts, shows_root,
 };
 pub use stat::{stat_is_exiting, stat_start_time};
-pub use status::{Leaders, Status, ignored_signals, leaders, status, status_pid};
+pub use status::{Leaders, Status, ignored_signals, leaders, name, status, status_pid};
 
 #[cfg(test)]
 mod tests {

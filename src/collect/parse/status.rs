@@ -154,7 +154,7 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
 /// is, and every byte other than these and NUL may occur.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
-        return text(escaped);
+        return self::name(escaped);
     }
     let mut name: SmallVec<[u8; 64]> = SmallVec::new();
     let mut bytes = escaped.iter().copied();
@@ -168,11 +168,12 @@ fn comm(escaped: &[u8]) -> SmolStr {
             (byte, false) => name.push(byte),
         }
     }
-    text(&name)
+    self::name(&name)
 }
 
-/// Bytes that are not UTF-8 become U+FFFD.
-fn text(bytes: &[u8]) -> SmolStr {
+/// A name as the kernel keeps it; bytes that are not UTF-8 become U+FFFD.
+#[must_use]
+pub fn name(bytes: &[u8]) -> SmolStr {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(text) => SmolStr::new(text),
         Cow::Owned(text) => SmolStr::from(text),

@@ -35,6 +35,8 @@ pub struct HolderSearch<'a> {
     pub procfs: &'a Procfs,
     /// The namespaces met.
     pub registry: &'a NamespaceRegistry,
+    /// Whether no namespace is among its descriptors, as is known before.
+    has_none_open: bool,
     /// Whether the viewer should be allowed to see what the process holds.
     expects_access: bool,
     /// Whether something was refused that may be granted in a moment.
@@ -52,8 +54,11 @@ impl<'a> HolderSearch<'a> {
         status_file: &'a OwnedFd,
         expects_access: bool,
     ) -> Self {
-        let Scan { procfs, search, registry, .. } = scan;
+        let Scan { procfs, search, registry, none_open, .. } = scan;
+        let seen = none_open.and_then(|seen| seen.get(&process.pid).copied());
         Self {
+            // If it is not another one that has its PID by now.
+            has_none_open: seen.is_some() && seen == process.start_time,
             process,
             dir,
             status_file,
@@ -174,7 +179,7 @@ impl<'a> HolderSearch<'a> {
                 }
             }
         }
-        match reads_table && searches(SearchScope::Fds) {
+        match reads_table && searches(SearchScope::Fds) && !self.has_none_open {
             // The kernel asks for the same permission (ptrace access) before it
             // shows either kind of link. So it would refuse every descriptor, too.
             true if denied => {

@@ -1,7 +1,7 @@
 //! Reads a mounted /proc: the only room that opens files in it. What it finds
 //! is handed over as the kernel told it; nothing is concluded here.
 //!
-//! - `mount` whose /proc it is, and what it hides
+//! - `mount` whose /proc it is, and what it hides; `census` how many processes it counts
 //! - `process_dir` the files of one process
 //! - `walk` threads, and batches of processes for them
 //! - `process` one process, wholly or not at all; `inits` whether an init lives
@@ -11,20 +11,21 @@
 //! - `findings` what one thread of the walk gathers
 //! - `descendants` who descends from this process, without a snapshot
 
+pub mod census;
 mod children;
 pub mod descendants;
 mod details;
 mod fds;
-mod findings;
+pub mod findings;
 mod holders;
 mod inits;
 pub mod later;
 pub mod mount;
 mod mounts;
-mod process;
+pub mod process;
 mod process_dir;
 mod released;
-mod walk;
+pub mod walk;
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -41,6 +42,8 @@ use super::registry::NamespaceRegistry;
 use super::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
 use super::viewer;
 use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
+use census::Census;
+use findings::Findings;
 use mount::Procfs;
 use process::Scan;
 
@@ -68,6 +71,51 @@ impl ProcSource {
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
+    }
+
+    /// Whether the /proc that is read is the viewer's own.
+    pub fn is_own(&self) -> bool {
+        self.procfs.own
+    }
+
+    /// The viewer, where this /proc shows it.
+    pub fn viewer(&self) -> Option<Pid> {
+        self.procfs.viewer
+    }
+
+    /// Inode of the viewer's namespace, where that is known.
+    pub fn viewer_namespace(&self) -> Option<u64> {
+        self.viewer_namespace
+    }
+
+    /// Makes ready to count processes.
+    pub fn census(&self) -> Census {
+        Census::new(&self.procfs)
+    }
+
+    /// How many processes there are on the host.
+    pub fn count(&self, census: &Census) -> Option<u64> {
+        census.count(&self.procfs)
+    }
+
+    /// Whether a process is the viewer, as this /proc shows it.
+    ///
+    /// # Errors
+    /// What is not as it is there.
+    pub fn is_viewer(&self, seen: Option<&Process>) -> Result<(), &'static str> {
+        let seen = seen.ok_or("PID")?;
+        let mut shown = process::now(&self.procfs, seen.pid).map_err(|_| "PID")?;
+        shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
+        let is_same = [
+            ("PID", shown.nspid == seen.nspid),
+            ("parent", shown.ppid == seen.ppid),
+            ("namespace", shown.namespace == seen.namespace),
+            ("name", shown.comm == seen.comm),
+            ("user", shown.uid == seen.uid),
+            ("number of threads", shown.threads == seen.threads),
+            ("start time", shown.start_time == seen.start_time),
+        ];
+        is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
     }
 
     /// A /proc that speaks in the viewer's own numbers, as the kernel does when
@@ -98,19 +146,23 @@ impl ProcSource {
             .map(|()| String::from_utf8_lossy(&buffer).trim_end().to_owned());
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
     }
-}
 
-impl Source for ProcSource {
-    fn discover(
+    /// Discovers what there is, with the processes that `walk` finds.
+    ///
+    /// # Errors
+    /// Nothing can be read at all, as `walk` says.
+    pub fn discover_by(
         &self,
         search: &BTreeSet<SearchScope>,
         details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
+        walk: impl FnOnce(Scan<'_>) -> SysResult<Findings>,
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let mut found = walk::walk(Scan { procfs, namespace, search, details, registry })
-            .map_err(|errno| Error::read(&procfs.path, errno))?;
+        let mut found =
+            walk(Scan { procfs, namespace, search, details, registry, none_open: None })
+                .map_err(|errno| Error::read(&procfs.path, errno))?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(Error::read(&procfs.path, errno));
         }
@@ -139,6 +191,17 @@ impl Source for ProcSource {
             holders: found.holders,
             log: found.log,
         })
+    }
+}
+
+impl Source for ProcSource {
+    fn discover(
+        &self,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+        registry: &NamespaceRegistry,
+    ) -> Result<Discovery, Error> {
+        self.discover_by(search, details, registry, walk::walk)
     }
 
     fn is_there(&self, process: &Process) -> bool {

@@ -7,7 +7,7 @@
 //! is read by path between opening such a descriptor and reading from it
 //! belongs to that process, provided that the read succeeds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result as SysResult};
@@ -42,13 +42,14 @@ pub struct Scan<'a> {
     pub details: &'a BTreeSet<Detail>,
     /// The namespaces met.
     pub registry: &'a NamespaceRegistry,
+    /// Processes whose descriptors need not be searched, as somebody has seen
+    /// that none of them is of a namespace, with their start times.
+    pub none_open: Option<&'a HashMap<Pid, u64>>,
 }
 
-impl Scan<'_> {
-    /// Whether anything but a process's own namespace is searched.
-    fn searches_holders(&self) -> bool {
-        self.search.iter().any(|&scope| scope != SearchScope::Processes)
-    }
+/// Whether anything but a process's own namespace is searched.
+pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
+    search.iter().any(|&scope| scope != SearchScope::Processes)
 }
 
 /// One thread of a walk, with its buffers.
@@ -66,7 +67,7 @@ pub struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// One that has found nothing yet.
     pub fn new(scan: Scan<'a>) -> Self {
-        let searches_holders = scan.searches_holders();
+        let searches_holders = searches_holders(scan.search);
         let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
         let may_trace_all = viewer::may_trace_all();
         Self { scan, searches_holders, may_trace_all, found, buffer, nested: false }
@@ -408,6 +409,26 @@ fn status_of(procfs: &Procfs, process: &Process) -> Option<Status> {
     let is_same =
         status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
     is_same.then_some(status)
+}
+
+/// A process as /proc shows it now, with its start time, but without its namespace.
+///
+/// # Errors
+/// It is gone, or may not be read.
+pub fn now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
+    let mut buffer = Vec::new();
+    let mut dir = ProcessDir::open(procfs.fd(), pid)?;
+    let (base, name) = dir.file(c"status");
+    read(base, name, &mut buffer)?;
+    let process = process(pid, parse::status(&buffer), None);
+    let (base, name) = dir.file(c"stat");
+    read(base, name, &mut buffer)?;
+    Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
+}
+
+/// When the process that has a PID now started, if it can be told.
+pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
+    now(procfs, pid).ok()?.start_time
 }
 
 /// A process, as its status describes it.

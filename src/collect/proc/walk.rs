@@ -2,7 +2,7 @@
 //! one process is read is not decided here.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -11,14 +11,19 @@ use rustix::io::Result as SysResult;
 use rustix::process::{Resource, getrlimit};
 
 use super::findings::Findings;
+use super::mount::Procfs;
 use super::process::{Scan, Worker};
 use crate::collect::parse;
 use crate::collect::registry::descriptors_for_reading;
+use crate::collect::sys::open_dir;
 use crate::model::Pid;
 
 /// PIDs handed to a thread at a time: large enough that taking them costs
 /// nothing, small enough that the other threads do not wait long for one slow batch.
 const BATCH: usize = 128;
+
+/// The least, of a list of processes that are all worth a look.
+const MIN_BATCH: usize = 16;
 
 /// Descriptors that the table of them is made ready for before threads start.
 const DESCRIPTORS: u64 = 4096;
@@ -32,13 +37,48 @@ const DESCRIPTORS_OF_A_THREAD: u64 = 16;
 /// /proc cannot be listed.
 pub fn walk(scan: Scan<'_>) -> SysResult<Findings> {
     let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-    let listing = Mutex::new(Listing(RawDir::new(scan.procfs.fd(), &mut buffer)));
+    // A descriptor of its own, as it has a position of its own.
+    let listing = Listing(RawDir::new(open_dir(scan.procfs.fd(), c".")?, &mut buffer));
+    read_batches(scan, BATCH, listing)
+}
+
+/// Reads certain processes; they come sorted by PID where they are given so.
+pub fn read(scan: Scan<'_>, pids: &[Pid]) -> Findings {
+    // None of these is read quickly, so that less of them is worth a thread.
+    let size = (pids.len() / 8).clamp(MIN_BATCH, BATCH);
+    // A list does not fail.
+    read_batches(scan, size, pids.iter().copied()).unwrap_or_default()
+}
+
+/// The PIDs of all processes.
+///
+/// # Errors
+/// /proc cannot be listed.
+pub fn list(procfs: &Procfs) -> SysResult<Vec<Pid>> {
+    let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
+    let mut listing = Listing(RawDir::new(open_dir(procfs.fd(), c".")?, &mut buffer));
+    let (mut pids, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        listing.next_batch(&mut batch, BATCH)?;
+        if batch.is_empty() {
+            return Ok(pids);
+        }
+        pids.append(&mut batch);
+    }
+}
+
+/// Reads all processes that there are in a list, in batches of that size.
+///
+/// # Errors
+/// The list fails.
+fn read_batches(scan: Scan<'_>, size: usize, list: impl Batches + Send) -> SysResult<Findings> {
+    let list = Mutex::new(list);
     let next = |batch: &mut Vec<Pid>| {
-        listing.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch)
+        list.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch, size)
     };
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::with_capacity(size);
     next(&mut batch)?;
-    if batch.len() < BATCH {
+    if batch.len() < size {
         // Too few processes to be worth a second thread.
         let mut worker = Worker::new(scan);
         worker.batch(&batch);
@@ -61,7 +101,7 @@ pub fn walk(scan: Scan<'_>) -> SysResult<Findings> {
         let helpers: Vec<_> = (1..threads)
             .filter_map(|_| {
                 let start = move || {
-                    let mut batch = Vec::with_capacity(BATCH);
+                    let mut batch = Vec::with_capacity(size);
                     next(&mut batch)?;
                     work(batch)
                 };
@@ -109,18 +149,34 @@ fn grow_descriptor_table(fd: impl AsFd) {
     }
 }
 
-/// The numbers in /proc.
-struct Listing<'a>(RawDir<'a, BorrowedFd<'a>>);
+/// A list of PIDs that is handed out bit by bit.
+trait Batches {
+    /// The next few, at most so many; none at the end.
+    ///
+    /// # Errors
+    /// The list cannot be read on.
+    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()>;
+}
 
-impl Listing<'_> {
-    /// The next few; none at the end.
-    fn next_batch(&mut self, batch: &mut Vec<Pid>) -> SysResult<()> {
+/// The numbers in /proc.
+struct Listing<'a>(RawDir<'a, OwnedFd>);
+
+impl Batches for Listing<'_> {
+    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()> {
         batch.clear();
-        while batch.len() < BATCH
+        while batch.len() < most
             && let Some(entry) = self.0.next()
         {
             batch.extend(parse::entry(entry?.file_name().to_bytes()).and_then(Pid::new));
         }
+        Ok(())
+    }
+}
+
+impl<I: Iterator<Item = Pid>> Batches for I {
+    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()> {
+        batch.clear();
+        batch.extend(self.take(most));
         Ok(())
     }
 }

@@ -1,0 +1,293 @@
+//! The calls of `bpf(2)` that are needed, and the kernel's type information:
+//! the one file of this folder with `unsafe` code. What is loaded, and what
+//! follows from a refusal, is for the callers.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::{ptr, slice};
+
+use rustix::io::{Errno, Result as SysResult};
+
+use super::error::Unusable;
+use super::object::Program;
+
+/// Where the kernel tells its types (since Linux 5.4, if built with `CONFIG_DEBUG_INFO_BTF`).
+pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// More than the types of any kernel take, in bytes.
+const MOST_TYPES: u64 = 64 << 20;
+
+/// Room for what the verifier says of a program that it refuses.
+const VERIFIER_LOG: usize = 64 * 1024;
+
+// Commands of `bpf(2)`.
+const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
+const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
+const BPF_LINK_CREATE: (libc::c_int, &str) = (28, "BPF_LINK_CREATE");
+const BPF_ITER_CREATE: (libc::c_int, &str) = (33, "BPF_ITER_CREATE");
+
+const BPF_PROG_TYPE_TRACING: u32 = 26;
+const BPF_TRACE_ITER: u32 = 28;
+
+/// Some helpers are for programs under the GPL alone, which those of pidns are
+/// if one likes: see `task.bpf.c`.
+const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
+
+/// The kernel's type information.
+pub enum Types {
+    /// Mapped (since Linux 6.16): nothing is copied.
+    Mapped(Mapping),
+    /// Read.
+    Read(Vec<u8>),
+}
+
+impl Types {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// The kernel has none, or they may not be read.
+    pub fn open() -> io::Result<Self> {
+        let mut file = File::open(TYPES)?;
+        let length = file.metadata()?.len();
+        if length > MOST_TYPES {
+            return Err(Errno::FBIG.into());
+        }
+        if let Some(mapping) = Mapping::new(&file, length) {
+            return Ok(Self::Mapped(mapping));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+        file.by_ref().take(MOST_TYPES).read_to_end(&mut bytes)?;
+        Ok(Self::Read(bytes))
+    }
+}
+
+impl Deref for Types {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(mapping) => mapping,
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// A file in memory, to be read.
+pub struct Mapping {
+    address: *mut libc::c_void,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps so many bytes of [`TYPES`]; `None` where the kernel does not let it.
+    fn new(file: &File, length: u64) -> Option<Self> {
+        let length = usize::try_from(length).ok().filter(|&length| length > 0)?;
+        let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+        // SAFETY: the kernel chooses an address where nothing is.
+        let address =
+            unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
+        (address != libc::MAP_FAILED).then_some(Self { address, length })
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as many bytes are mapped as long as `self` is there, and all
+        // of them are initialised. They are constant: nobody can write to the
+        // kernel's types, and the file has always the same length.
+        unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so, and what `deref` gave out is gone by now.
+        unsafe { libc::munmap(self.address, self.length) };
+    }
+}
+
+/// The arguments of a command, as `union bpf_attr` has them. The rest of it
+/// counts as zero.
+///
+/// # Safety
+/// What its pointers lead to is initialised, as long as its lengths say, and
+/// mutable where the command writes to it.
+unsafe trait Arguments {}
+
+#[repr(C)]
+struct LoadTypes {
+    types: *const u8,
+    log: *mut u8,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
+    spare: u32,
+}
+
+// SAFETY: `load_types` alone makes one, without a log.
+unsafe impl Arguments for LoadTypes {}
+
+#[repr(C)]
+struct LoadProgram {
+    kind: u32,
+    count: u32,
+    instructions: *const u8,
+    license: *const libc::c_char,
+    log_level: u32,
+    log_size: u32,
+    log: *mut u8,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attached_as: u32,
+    types: RawFd,
+    function_size: u32,
+    functions: *const u8,
+    function_count: u32,
+    line_size: u32,
+    lines: *const u8,
+    line_count: u32,
+    called_as: u32,
+    called_in: u32,
+    spare: u32,
+}
+
+const _: () = assert!(size_of::<LoadProgram>() == 120);
+
+// SAFETY: `load_program` alone makes one, of slices that outlive the call.
+unsafe impl Arguments for LoadProgram {}
+
+#[repr(C)]
+struct CreateLink {
+    program: RawFd,
+    target: u32,
+    attached_as: u32,
+    flags: u32,
+}
+
+// SAFETY: there is no pointer in it.
+unsafe impl Arguments for CreateLink {}
+
+#[repr(C)]
+struct CreateIterator {
+    link: RawFd,
+    flags: u32,
+}
+
+// SAFETY: there is no pointer in it.
+unsafe impl Arguments for CreateIterator {}
+
+/// Calls `bpf(2)` with a command that returns a new descriptor, closed when
+/// another program is executed.
+fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> {
+    let size = size_of::<A>();
+    // SAFETY: the kernel reads `size` bytes of the arguments, and of their
+    // pointers what `Arguments` promises.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
+    match RawFd::try_from(done) {
+        // SAFETY: all four commands return a descriptor that they have made.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+fn named<T>(call: &'static str, result: SysResult<T>) -> Result<T, Unusable> {
+    result.map_err(|errno| Unusable::Call { call, errno })
+}
+
+/// A length, as the kernel takes it.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// Hands the types of a program's functions to the kernel.
+///
+/// # Errors
+/// `EPERM` without `CAP_BPF`, or where a seccomp filter forbids `bpf(2)`.
+pub fn load_types(types: &[u8]) -> Result<OwnedFd, Unusable> {
+    let arguments = LoadTypes {
+        types: types.as_ptr(),
+        log: ptr::null_mut(),
+        size: length(types),
+        log_size: 0,
+        log_level: 0,
+        spare: 0,
+    };
+    named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
+}
+
+/// Has the kernel verify a program, and keep it as long as its descriptor is open.
+///
+/// # Errors
+/// It was refused, with the last line of what the verifier said, if anything.
+pub fn load_program(
+    program: &Program,
+    name: &str,
+    types: BorrowedFd<'_>,
+) -> Result<OwnedFd, Unusable> {
+    let load = |log: &mut [u8]| {
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().take(15).zip(name.bytes()) {
+            *to = from;
+        }
+        let arguments = LoadProgram {
+            kind: BPF_PROG_TYPE_TRACING,
+            count: length(&program.instructions) / 8,
+            instructions: program.instructions.as_ptr(),
+            license: LICENSE.as_ptr(),
+            log_level: (!log.is_empty()).into(),
+            log_size: length(log),
+            log: if log.is_empty() { ptr::null_mut() } else { log.as_mut_ptr() },
+            kernel_version: 0,
+            flags: 0,
+            name: short,
+            interface: 0,
+            attached_as: BPF_TRACE_ITER,
+            types: types.as_raw_fd(),
+            function_size: 8,
+            functions: program.functions.as_ptr(),
+            function_count: length(&program.functions) / 8,
+            line_size: 0,
+            lines: ptr::null(),
+            line_count: 0,
+            called_as: program.called_as,
+            called_in: 0,
+            spare: 0,
+        };
+        bpf(BPF_PROG_LOAD.0, &arguments)
+    };
+    // To write all of it down takes the verifier longer than to verify.
+    let errno = match load(&mut []) {
+        Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
+        other => return named(BPF_PROG_LOAD.1, other),
+    };
+    let mut log = vec![0; VERIFIER_LOG];
+    if let Ok(loaded) = load(&mut log) {
+        return Ok(loaded);
+    }
+    let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
+    // The last line counts what the verifier did.
+    let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
+    let reason = lines.next().unwrap_or("the verifier said nothing").to_owned();
+    Err(Unusable::Refused { errno, reason })
+}
+
+/// Opens an iterator: reading from it runs the program once for every task.
+///
+/// # Errors
+/// What `bpf(2)` says.
+pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, Unusable> {
+    let program = program.as_fd().as_raw_fd();
+    let link = CreateLink { program, target: 0, attached_as: BPF_TRACE_ITER, flags: 0 };
+    let link = named(BPF_LINK_CREATE.1, bpf(BPF_LINK_CREATE.0, &link))?;
+    let iterator = CreateIterator { link: link.as_raw_fd(), flags: 0 };
+    named(BPF_ITER_CREATE.1, bpf(BPF_ITER_CREATE.0, &iterator))
+}

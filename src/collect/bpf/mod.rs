@@ -1,0 +1,189 @@
+//! Asks the kernel for all processes at once, by a BPF program that it runs for
+//! each of its tasks (a task iterator, since Linux 5.8; what this one needs,
+//! since 5.17). That takes a fraction of the time in which /proc is read.
+//!
+//! The program is a filter, and /proc the judge: of processes of which there is
+//! nothing odd it tells all that /proc would show, and whatever else there is
+//! goes the way of `proc`. The answers to what is asked afterwards come from
+//! there, too.
+//!
+//! - `task.bpf.c` the program; `task.bpf.o` the same, made by tests/bpf/build
+//! - `object` makes the program ready for the running kernel; `btf` reads types
+//! - `kernel` the calls of `bpf(2)`, which are unsafe
+//! - `record` what the program writes; `judge` what follows from it
+//! - `error` why all this cannot be
+
+mod btf;
+mod bytes;
+mod error;
+mod judge;
+mod kernel;
+mod object;
+mod record;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::io::{Errno, Result as SysResult};
+
+use super::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
+use super::error::Error;
+use super::nsfs::NamespaceFd;
+use super::proc::ProcSource;
+use super::proc::census::Census;
+use super::proc::process::searches_holders;
+use super::registry::NamespaceRegistry;
+use super::viewer;
+use crate::model::{Collector, Detail, Pid, Process, SearchScope};
+use judge::Seen;
+use kernel::Types;
+use object::Object;
+use record::Record;
+
+pub use error::Unusable;
+
+/// Processes from which on it takes less time to ask the kernel than to read
+/// /proc: where they alone are looked at, and where holders are searched.
+const WORTH_IT: u64 = 350;
+const WORTH_IT_WITH_HOLDERS: u64 = 230;
+
+/// Where the kernel tells whether it is locked down (`kernel_lockdown(7)`).
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Bytes that are read of the iterator at a time. The kernel gives 32 KiB at most.
+const BUFFER: usize = 32 * 1024;
+
+/// The kernel as a source of snapshots, asked by BPF.
+pub struct BpfSource<'a> {
+    proc: &'a ProcSource,
+    census: Census,
+    /// The program, which the kernel has verified.
+    program: OwnedFd,
+}
+
+impl<'a> BpfSource<'a> {
+    /// Has the kernel take the program for a search. With [`Collector::Auto`]
+    /// only where that is surely worth it.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked so, or this search not be done so.
+    pub fn open(
+        proc: &'a ProcSource,
+        collector: Collector,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+    ) -> Result<Self, Unusable> {
+        if collector == Collector::Proc {
+            return Err(Unusable::Unasked);
+        }
+        if !proc.is_own() {
+            return Err(Unusable::Elsewhere);
+        }
+        if !details.is_empty() {
+            return Err(Unusable::Untold("--details"));
+        }
+        if search.contains(&SearchScope::Threads) {
+            return Err(Unusable::Untold("what threads hold (--search threads)"));
+        }
+        // Without the first of these, it would tell more than /proc does.
+        if !viewer::may_trace_all() {
+            return Err(Unusable::Capability("CAP_SYS_PTRACE"));
+        }
+        if !viewer::may_load_bpf() {
+            return Err(Unusable::Capability("CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"));
+        }
+        let searches_holders = searches_holders(search);
+        let census = proc.census();
+        if collector == Collector::Auto {
+            // In other namespaces /proc counts the processes of the whole host.
+            if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
+                return Err(Unusable::Uncounted);
+            }
+            let least = if searches_holders { WORTH_IT_WITH_HOLDERS } else { WORTH_IT };
+            if proc.count(&census).is_none_or(|count| count < least) {
+                return Err(Unusable::Few);
+            }
+        }
+        if fs::read_to_string(LOCKDOWN).is_ok_and(|text| text.contains("[confidentiality]")) {
+            return Err(Unusable::LockedDown);
+        }
+        // First what is often refused and takes little.
+        let object = Object::own().ok_or(Unusable::OwnObject)?;
+        let own_types = kernel::load_types(object.types)?;
+        let types = Types::open().map_err(Unusable::NoTypes)?;
+        let name = if searches_holders { "holders" } else { "processes" };
+        let program = object.program(name, &types)?;
+        let program = kernel::load_program(&program, "pidns_tasks", own_types.as_fd())?;
+        Ok(Self { proc, census, program })
+    }
+
+    /// Every process that there is at this moment.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or nothing that makes sense.
+    fn look<'s>(&self, search: &'s BTreeSet<SearchScope>) -> Result<Seen<'s>, Unusable> {
+        let iterator = kernel::open_iterator(&self.program)?;
+        let mut seen = Seen::new(search);
+        let mut viewer = None;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = match rustix::io::read(&iterator, &mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                // The kernel stops after a million tasks of which nothing was
+                // written, and goes on when it is asked again.
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(errno) => return Err(Unusable::Call { call: "BPF_ITER_CREATE", errno }),
+            };
+            let records = buffer.get(..length).unwrap_or_default().chunks(record::SIZE);
+            for record in records {
+                let record = Record::read(record).ok_or(Unusable::Senseless)?;
+                if Some(record.process.pid) == self.proc.viewer() {
+                    viewer = Some(record.process.clone());
+                }
+                seen.take(record);
+            }
+        }
+        self.proc.is_viewer(viewer.as_ref()).map_err(Unusable::Wrong)?;
+        Ok(seen)
+    }
+}
+
+impl Source for BpfSource<'_> {
+    fn discover(
+        &self,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+        registry: &NamespaceRegistry,
+    ) -> Result<Discovery, Error> {
+        let before = self.proc.count(&self.census);
+        let seen = self.look(search).map_err(Error::Bpf)?;
+        let after = self.proc.count(&self.census);
+        self.proc.discover_by(search, details, registry, |scan| seen.judge(scan, [before, after]))
+    }
+
+    fn is_there(&self, process: &Process) -> bool {
+        self.proc.is_there(process)
+    }
+
+    fn is_zombie(&self, process: &Process) -> bool {
+        self.proc.is_zombie(process)
+    }
+
+    fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
+        self.proc.init_of(namespace)
+    }
+
+    fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
+        self.proc.had_init(namespace)
+    }
+
+    fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
+        self.proc.init_now(namespace)
+    }
+
+    fn list_inits(&self) -> SysResult<Vec<ListedInit>> {
+        self.proc.list_inits()
+    }
+}

@@ -1,0 +1,363 @@
+//! The committed object: an ELF file with the program for each search, its
+//! types, and what in it depends on the running kernel. Its instructions are
+//! made ready for that kernel here.
+
+use super::btf::{Btf, Member};
+use super::bytes::{long_offset_at, offset_at, part, text_at, u16_at, u32_at};
+use super::error::Unusable;
+
+/// `task.bpf.c`, as tests/bpf/build makes it.
+const OBJECT: &[u8] = include_bytes!("task.bpf.o");
+
+/// The structs of the kernel that `task.bpf.c` reads.
+const STRUCTS: [&[u8]; 16] = [
+    b"task_struct",
+    b"pid",
+    b"upid",
+    b"pid_namespace",
+    b"ns_common",
+    b"mnt_namespace",
+    b"nsproxy",
+    b"cred",
+    b"signal_struct",
+    b"super_block",
+    b"inode",
+    b"file",
+    b"fdtable",
+    b"files_struct",
+    b"bpf_iter__task",
+    b"bpf_iter_meta",
+];
+
+/// The function of the kernel whose arguments a task iterator's programs get.
+const ITERATOR: &[u8] = b"bpf_iter_task";
+
+/// Size of an instruction.
+const INSTRUCTION: usize = 8;
+
+/// The operation of an instruction that loads a 64-bit number.
+const LOAD_NUMBER: u8 = 0x18;
+
+/// What such an instruction says if the number is a function's address,
+/// `BPF_PSEUDO_FUNC`.
+const IS_FUNCTION: u8 = 4;
+
+/// A call of a helper that does not exist. The verifier refuses it only where
+/// it can be reached.
+const UNREACHABLE: [u8; INSTRUCTION] = [0x85, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
+
+/// What depends on the kernel, `bpf_core_relo_kind`.
+mod relocation {
+    pub const OFFSET: u32 = 0;
+    pub const EXISTS: u32 = 2;
+}
+
+/// A program that is ready for the running kernel.
+pub struct Program {
+    /// Its instructions.
+    pub instructions: Vec<u8>,
+    /// Where its functions begin, and their types in [`Object::types`].
+    pub functions: Vec<u8>,
+    /// The kernel's number for the type of the function that it is called as.
+    pub called_as: u32,
+}
+
+/// The object that pidns has with it.
+pub struct Object {
+    bytes: &'static [u8],
+    /// The types of its functions, as the kernel takes them.
+    pub types: &'static [u8],
+    more: &'static [u8],
+}
+
+impl Object {
+    /// The committed one.
+    pub fn own() -> Option<Self> {
+        let bytes = OBJECT;
+        Some(Self { bytes, types: section(bytes, b".BTF")?, more: section(bytes, b".BTF.ext")? })
+    }
+
+    /// Makes the program in a section ready for the kernel with these types.
+    ///
+    /// # Errors
+    /// The kernel does not have what is read, or not as it is read.
+    pub fn program(&self, name: &str, kernel: &[u8]) -> Result<Program, Unusable> {
+        let (kernel, structs, [called_as]) =
+            Btf::read(kernel, &STRUCTS, &[ITERATOR]).ok_or(Unusable::StrangeTypes)?;
+        let missing = |what: &[u8]| Unusable::Missing(String::from_utf8_lossy(what).into_owned());
+        let (own, [], []) = Btf::read(self.types, &[], &[]).ok_or(Unusable::OwnObject)?;
+        let fill_in = || {
+            let mut instructions = section(self.bytes, name.as_bytes())?.to_vec();
+            self.address_functions(name, &mut instructions)?;
+            let mut functions = Vec::new();
+            for entry in self.records(&own, 8, name)? {
+                // The kernel counts instructions, the object bytes.
+                let at = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
+                functions.extend(at.to_le_bytes());
+                functions.extend(u32_at(entry, 4)?.to_le_bytes());
+            }
+            Some((instructions, functions))
+        };
+        let (mut instructions, functions) = fill_in().ok_or(Unusable::OwnObject)?;
+
+        let records = self.records(&own, 24, name).ok_or(Unusable::OwnObject)?;
+        let records: Option<Vec<_>> = records.map(|entry| Relocation::read(&own, entry)).collect();
+        let records = records.ok_or(Unusable::OwnObject)?;
+        for it in &records {
+            let index = STRUCTS.iter().position(|&name| name == it.name);
+            let number = index.and_then(|index| structs.get(index).copied().flatten());
+            let found = number.and_then(|number| it.find(&own, &kernel, number));
+            // Where the program asks whether there is such a field, it does
+            // without.
+            let is_asked_for =
+                || records.iter().any(|other| other.kind == relocation::EXISTS && other.is_of(it));
+            let value = match (it.kind, found) {
+                (relocation::EXISTS, found) => Some(found.is_some().into()),
+                (relocation::OFFSET, Some(offset)) => Some(offset),
+                (relocation::OFFSET, None) if is_asked_for() => None,
+                (relocation::OFFSET, None) => return Err(missing(&it.path(&own))),
+                _ => return Err(Unusable::OwnObject),
+            };
+            fill_in_number(&mut instructions, it.at, value).ok_or(Unusable::OwnObject)?;
+        }
+        let called_as = called_as.ok_or_else(|| missing(ITERATOR))?;
+        Ok(Program { instructions, functions, called_as })
+    }
+
+    /// Marks what stands for functions of the same program: the compiler leaves
+    /// a relocation for it, and where the function begins, in bytes.
+    fn address_functions(&self, name: &str, instructions: &mut [u8]) -> Option<()> {
+        let relocations = section(self.bytes, format!(".rel{name}").as_bytes());
+        for relocation in relocations.unwrap_or_default().chunks_exact(16) {
+            let at = long_offset_at(relocation, 0)?;
+            let begins = i32::try_from(offset_at(instructions, at + 4)?).ok()?;
+            // From the next instruction on; this one takes the place of two.
+            let next = i32::try_from(at + INSTRUCTION).ok()?;
+            let distance = (begins - next) / i32::try_from(INSTRUCTION).ok()?;
+            let [operation, registers, _, _, number @ ..] =
+                instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
+            if *operation != LOAD_NUMBER {
+                return None;
+            }
+            *registers |= IS_FUNCTION << 4;
+            *number = distance.to_le_bytes();
+        }
+        Some(())
+    }
+
+    /// What `.BTF.ext` says of the program in a section: the records of the
+    /// table whose place stands at `at`.
+    fn records(
+        &self,
+        own: &Btf<'static>,
+        at: usize,
+        section: &str,
+    ) -> Option<std::slice::ChunksExact<'static, u8>> {
+        let start = offset_at(self.more, 4)?.checked_add(offset_at(self.more, at)?)?;
+        let table = part(self.more, start, offset_at(self.more, at + 4)?)?;
+        let size = offset_at(table, 0).filter(|&size| size > 0)?;
+        let mut at = 4;
+        while at < table.len() {
+            let length = size.checked_mul(offset_at(table, at + 4)?)?;
+            let records = part(table, at + 8, length)?;
+            if own.text(u32_at(table, at)?)? == section.as_bytes() {
+                return Some(records.chunks_exact(size));
+            }
+            at += 8 + length;
+        }
+        Some([].chunks_exact(size))
+    }
+}
+
+/// A number in an instruction that depends on the kernel.
+struct Relocation<'a> {
+    /// Where the instruction is.
+    at: usize,
+    /// The object's number for the struct.
+    of: u32,
+    /// That struct's name.
+    name: &'a [u8],
+    /// The path to the field: numbers of members and indices, after that of
+    /// the struct itself, which is 0.
+    access: &'a str,
+    kind: u32,
+}
+
+impl<'a> Relocation<'a> {
+    fn read(own: &Btf<'a>, entry: &[u8]) -> Option<Self> {
+        let of = u32_at(entry, 4)?;
+        let access = std::str::from_utf8(own.text(u32_at(entry, 8)?)?).ok()?;
+        Some(Self {
+            at: offset_at(entry, 0)?,
+            of,
+            name: own.name(of)?,
+            access: access.strip_prefix('0')?,
+            kind: u32_at(entry, 12)?,
+        })
+    }
+
+    fn is_of(&self, other: &Self) -> bool {
+        (self.of, self.access) == (other.of, other.access)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = Option<usize>> + use<'a> {
+        self.access.split(':').skip(1).map(|step| step.parse().ok())
+    }
+
+    /// Where the kernel has the field, in its struct of this number; `None`
+    /// where it has none, or one of another size.
+    fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, number: u32) -> Option<u32> {
+        let (mut here, mut there) = (self.of, Member { offset: 0, kind: number });
+        for step in self.steps() {
+            let step = step?;
+            if let Some(element) = own.element(here) {
+                here = element;
+                let element = kernel.element(there.kind)?;
+                let skipped = kernel.size(element)?.checked_mul(u32::try_from(step).ok()?)?;
+                there = Member { offset: there.offset.checked_add(skipped)?, kind: element };
+            } else {
+                let (name, kind) = own.member_at(here, step)?;
+                here = kind;
+                let inner = kernel.member(there.kind, name)?;
+                there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
+            }
+        }
+        // Of structs only some fields are known here, and of arrays the first.
+        let is_whole = own.member_at(here, 0).is_some() || own.element(here).is_some();
+        (is_whole || own.size(here) == kernel.size(there.kind)).then_some(there.offset)
+    }
+
+    /// The field by its names, for people.
+    fn path(&self, own: &Btf<'_>) -> Vec<u8> {
+        let (mut path, mut here) = (self.name.to_vec(), self.of);
+        for step in self.steps().flatten() {
+            if let Some(element) = own.element(here) {
+                here = element;
+            } else if let Some((name, kind)) = own.member_at(here, step) {
+                path.push(b'.');
+                path.extend(name);
+                here = kind;
+            }
+        }
+        path
+    }
+}
+
+/// Puts a number into an instruction: the offset of one that loads or stores,
+/// else the constant; `None` if it must not be reached.
+fn fill_in_number(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
+    let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
+    let Some(value) = value else {
+        *instruction = UNREACHABLE;
+        return Some(());
+    };
+    let [operation, _, offset @ .., _, _, _, _] = instruction;
+    if matches!(*operation & 7, 1..=3) {
+        *offset = i16::try_from(value).ok()?.to_le_bytes();
+    } else {
+        let [_, _, _, _, number @ ..] = instruction;
+        *number = value.to_le_bytes();
+    }
+    Some(())
+}
+
+/// The section of an ELF file (64 bits, little-endian) that has a name.
+fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (table, size) = (long_offset_at(file, 40)?, usize::from(u16_at(file, 58)?));
+    let header = |index: u16| {
+        let at = table.checked_add(size.checked_mul(index.into())?)?;
+        file.get(at..)
+    };
+    let content =
+        |header: &[u8]| part(file, long_offset_at(header, 24)?, long_offset_at(header, 32)?);
+    let names = content(header(u16_at(file, 62)?)?)?;
+    (0..u16_at(file, 60)?).filter_map(header).find_map(|header| {
+        let is_it = text_at(names, offset_at(header, 0)?)? == name;
+        is_it.then(|| content(header))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_among_the_types_that_the_object_was_made_with() {
+        let object = Object::own().unwrap();
+        for name in ["processes", "holders"] {
+            // Only the kernel's function is not there.
+            let error = object.program(name, object.types).err().map(|error| error.to_string());
+            let expected = "this kernel has no bpf_iter_task as pidns knows it";
+            assert_eq!(error.as_deref(), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_kernel_does_not_have_is_named() {
+        let object = Object::own().unwrap();
+        let place = |name: &[u8]| {
+            object.types.windows(name.len()).position(|window| window == name).unwrap()
+        };
+        let without = |name: &[u8]| {
+            let mut types = object.types.to_vec();
+            types[place(name) + 1] = b'?';
+            object.program("processes", &types).err().map(|error| error.to_string()).unwrap()
+        };
+        assert!(without(b"\0start_boottime\0").contains("task_struct.start_boottime"));
+        assert!(without(b"\0signal_struct\0").contains("signal_struct.pids"));
+        // This one is asked for.
+        assert!(without(b"\0ns_id\0").contains("bpf_iter_task"));
+    }
+
+    #[test]
+    fn numbers_go_where_an_instruction_has_them() {
+        // r1 = *(u32 *)(r2 + 0); r1 += 0
+        let code = [[0x61, 0x21, 0, 0, 0, 0, 0, 0], [0x07, 1, 0, 0, 0, 0, 0, 0]].concat();
+        let mut filled = code.clone();
+        assert_eq!(fill_in_number(&mut filled, 0, Some(0x1234)), Some(()));
+        assert_eq!(fill_in_number(&mut filled, 8, Some(0x12345)), Some(()));
+        assert_eq!(filled[..8], [0x61, 0x21, 0x34, 0x12, 0, 0, 0, 0]);
+        assert_eq!(filled[8..], [0x07, 1, 0, 0, 0x45, 0x23, 1, 0]);
+        assert_eq!(fill_in_number(&mut filled, 0, Some(0x8000)), None);
+        assert_eq!(fill_in_number(&mut filled, 16, Some(1)), None);
+        assert_eq!(fill_in_number(&mut filled, 8, None), Some(()));
+        assert_eq!(filled[8..], UNREACHABLE);
+    }
+
+    proptest! {
+        #[test]
+        fn strange_types_are_survived(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let object = Object::own().unwrap();
+            let mut types = object.types.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(types.len());
+                types[at] = byte;
+            }
+            prop_assert!(object.program("holders", &types).is_err());
+            types.truncate(length.index(types.len()));
+            prop_assert!(object.program("processes", &types).is_err());
+        }
+
+        #[test]
+        fn strange_objects_are_survived(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let mut bytes = OBJECT.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let bytes: &'static [u8] = bytes.leak();
+            if let Some(types) = section(bytes, b".BTF")
+                && let Some(more) = section(bytes, b".BTF.ext")
+            {
+                let _ = Object { bytes, types, more }.program("holders", types);
+            }
+        }
+    }
+}

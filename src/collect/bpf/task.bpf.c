@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
+//
+// What the kernel runs for every task while pidns reads from a task iterator
+// (bpf_iter): it writes one record for each process that the viewer's PID
+// namespace shows. It tells what /proc would show of a process, and whether
+// there is more to be read of it there. It decides nothing else, changes
+// nothing, and gives away no address of the kernel.
+//
+// The structs hold only the fields that are read, by their names in the kernel.
+// Where the running kernel has them is filled in by the loader, from the
+// kernel's type information (CO-RE: "compile once, run everywhere"). All of
+// them are read by bpf_probe_read_kernel(), which fails where an address leads
+// nowhere: the verifier takes long to follow pointers by their types, and
+// kernels before Linux 6.2 know no other way.
+//
+// Everything happens in an RCU read-side critical section. It keeps credentials,
+// struct pid, PID namespaces and tables of descriptors in memory, but not
+// struct nsproxy nor struct files_struct, which a task may give up at any time.
+// So pointers to those are read again afterwards.
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define KERNEL __attribute__((preserve_access_index))
+
+struct ns_common { u32 inum; u64 ns_id; } KERNEL;
+struct pid_namespace { struct ns_common ns; } KERNEL;
+struct mnt_namespace { struct ns_common ns; } KERNEL;
+struct upid { int nr; struct pid_namespace *ns; } KERNEL;
+struct pid { u32 level; struct upid numbers[1]; } KERNEL;
+struct nsproxy {
+    struct mnt_namespace *mnt_ns;
+    struct pid_namespace *pid_ns_for_children;
+} KERNEL;
+struct cred { u32 uid; } KERNEL;
+struct signal_struct { u32 live; int nr_threads; struct pid *pids[4]; } KERNEL;
+struct super_block { unsigned long s_magic; } KERNEL;
+struct inode { struct super_block *i_sb; } KERNEL;
+struct file { struct inode *f_inode; } KERNEL;
+struct fdtable { u32 max_fds; struct file **fd; unsigned long *open_fds; } KERNEL;
+struct files_struct { struct fdtable *fdt; } KERNEL;
+struct task_struct {
+    u32 __state;
+    int exit_state;
+    u32 flags;
+    int pid;
+    int tgid;
+    u64 start_boottime;
+    char comm[16];
+    struct task_struct *real_parent;
+    struct pid *thread_pid;
+    struct cred *real_cred;
+    struct signal_struct *signal;
+    struct nsproxy *nsproxy;
+    struct files_struct *files;
+} KERNEL;
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
+struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
+
+// Helper functions of the kernel, by their numbers (bpf-helpers(7)).
+static u64 (*const get_current_task)(void) = (void *)35;
+static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
+static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
+
+#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
+#define EXISTS(field) __builtin_preserve_field_info(field, 2)
+
+// PIDTYPE_TGID of the kernel: the PID of the whole process.
+#define TGID 1
+// NSFS_MAGIC of statfs(2).
+#define NSFS 0x6e736673
+// More descriptors than any table has where fs.nr_open is as it is set at boot,
+// and fewer than would keep the kernel busy for long.
+#define MOST_DESCRIPTORS (1 << 20)
+// Levels whose PIDs are written. Deeper processes are read through /proc.
+#define LEVELS 8
+
+// There is more to be read of the process through /proc.
+// It has a namespace among its descriptors:
+#define HOLDS_DESCRIPTOR 1
+// Its children are born in another PID namespace than its own:
+#define HAS_FOR_CHILDREN 2
+// It gave up what was being read:
+#define CHANGED 4
+
+// `Record` of record.rs, word by word.
+struct record {
+    u64 ns_id;           // of its PID namespace; 0 before Linux 6.18
+    u64 start;           // nanoseconds after boot
+    u32 pid, parent;     // as the viewer's PID namespace has them, or 0
+    u32 uid;             // real user, as the initial user namespace has it
+    u32 state, exit_state, flags;
+    u32 living, threads; // threads that do not exit, all threads
+    u32 namespace, mount_namespace; // inode numbers
+    u32 more;            // HOLDS_DESCRIPTOR and so on
+    u32 levels;          // how many PIDs it has, of which the first are these
+    u32 nspid[LEVELS];
+    char comm[16];
+};
+
+// A table of descriptors, and where in it look_at() is.
+struct table {
+    struct file **files;
+    u64 *open;
+    u64 bits;                         // which of those to come are open
+    struct inode *inode;              // of the last one
+    struct super_block *file_system;  // that this one is on, which is not nsfs
+    u32 holds;
+};
+
+static long look_at(u64 number, struct table *table);
+
+// Whether a namespace is among the descriptors of a process.
+INLINE u32 holds_descriptor(struct task_struct *task) {
+    struct files_struct *files = 0, *again = 0;
+    READ(files, task->files);
+    if (!files) return 0;
+    struct fdtable *descriptors = 0;
+    struct table table = {};
+    u32 count = 0;
+    READ(descriptors, files->fdt);
+    READ(count, descriptors->max_fds);
+    READ(table.files, descriptors->fd);
+    READ(table.open, descriptors->open_fds);
+    if (count > MOST_DESCRIPTORS) return CHANGED;
+    loop(count, look_at, &table, 0);
+    READ(again, task->files);
+    return table.holds | (again == files ? 0 : CHANGED);
+}
+
+INLINE int write_record(struct bpf_iter__task *context, int search) {
+    struct task_struct *task = context->task;
+    // Threads other than the first are not told apart here.
+    if (!task || task->pid != task->tgid) return 0;
+
+    // The viewer is who reads from the iterator.
+    struct task_struct *viewer = (void *)get_current_task();
+    struct pid *pid = 0;
+    u32 top = 0;
+    struct upid viewers = {};
+    READ(pid, viewer->thread_pid);
+    READ(top, pid->level);
+    READ(viewers, pid->numbers[top]);
+
+    u32 level = 0;
+    pid = 0;
+    READ(pid, task->thread_pid);
+    // It has just been reaped.
+    if (!pid) return 0;
+    READ(level, pid->level);
+    if (level < top) return 0;
+    u32 levels = level - top + 1;
+
+    struct record record = {};
+    record.levels = levels;
+    // In blocks, as a program has 512 bytes of stack for all that it calls.
+    {
+        struct upid numbers[LEVELS] = {};
+        u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
+        // Keeps the compiler from computing the size again after the check of it.
+        asm volatile("" : "+r"(size));
+        if (size > sizeof(numbers)) return 0;
+        probe_read_kernel(numbers, size, &pid->numbers[top]);
+        if (numbers[0].ns != viewers.ns) return 0;
+#pragma unroll
+        for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
+        record.pid = numbers[0].nr;
+    }
+
+    struct upid own = {};
+    READ(own, pid->numbers[level]);
+    READ(record.namespace, own.ns->ns.inum);
+    if (EXISTS(own.ns->ns.ns_id)) READ(record.ns_id, own.ns->ns.ns_id);
+
+    struct signal_struct *signal = 0;
+    {
+        struct task_struct *parent = 0;
+        struct upid number = {};
+        READ(parent, task->real_parent);
+        READ(signal, parent->signal);
+        pid = 0;
+        READ(pid, signal->pids[TGID]);
+        level = 0;
+        READ(level, pid->level);
+        if (pid && level >= top) READ(number, pid->numbers[top]);
+        if (number.ns == viewers.ns) record.parent = number.nr;
+    }
+    {
+        struct cred *cred = 0;
+        READ(cred, task->real_cred);
+        READ(record.uid, cred->uid);
+    }
+    READ(signal, task->signal);
+    READ(record.living, signal->live);
+    READ(record.threads, signal->nr_threads);
+    record.state = task->__state;
+    record.exit_state = task->exit_state;
+    record.flags = task->flags;
+    record.start = task->start_boottime;
+    READ(record.comm, task->comm);
+
+    if (search) {
+        struct nsproxy *proxy = 0, *again = 0;
+        READ(proxy, task->nsproxy);
+        if (proxy) {
+            struct pid_namespace *children = 0;
+            struct mnt_namespace *mounts = 0;
+            READ(children, proxy->pid_ns_for_children);
+            READ(mounts, proxy->mnt_ns);
+            READ(record.mount_namespace, mounts->ns.inum);
+            READ(again, task->nsproxy);
+            if (children != own.ns) record.more |= HAS_FOR_CHILDREN;
+            if (again != proxy) record.more |= CHANGED;
+        }
+        record.more |= holds_descriptor(task);
+    }
+    seq_write(context->meta->seq, &record, sizeof(record));
+    return 0;
+}
+
+// For --search processes.
+SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
+    return write_record(context, 0);
+}
+
+// For descriptors, mounts and namespaces for children as well.
+SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
+    return write_record(context, 1);
+}
+
+// Looks at a descriptor; 1 ends the loop. Descriptors of one file, or on one
+// file system, often come one after the other.
+SECTION("holders") static long look_at(u64 number, struct table *table) {
+    if (number % 64 == 0) READ(table->bits, table->open[number / 64]);
+    u64 is_open = table->bits & 1;
+    table->bits >>= 1;
+    if (!is_open) return 0;
+    struct file *file = 0;
+    struct inode *inode = 0;
+    READ(file, table->files[number]);
+    READ(inode, file->f_inode);
+    if (inode == table->inode) return 0;
+    table->inode = inode;
+    struct super_block *file_system = 0;
+    READ(file_system, inode->i_sb);
+    if (file_system == table->file_system) return 0;
+    table->file_system = file_system;
+    unsigned long magic = 0;
+    READ(magic, file_system->s_magic);
+    if (magic != NSFS) return 0;
+    table->holds = HOLDS_DESCRIPTOR;
+    return 1;
+}

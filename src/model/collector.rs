@@ -1,0 +1,15 @@
+//! How the live kernel is asked.
+
+use clap::ValueEnum;
+
+/// How the live kernel is asked. All ways lead to the same document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Collector {
+    /// By BPF where that can be done and is faster, else through /proc
+    #[default]
+    Auto,
+    /// Through /proc alone
+    Proc,
+    /// By BPF; an error says why where that cannot be done
+    Bpf,
+}

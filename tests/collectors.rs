@@ -1,0 +1,283 @@
+//! The two ways to ask the kernel, BPF and /proc: they lead to one document,
+//! and the one stands in for the other where that cannot be had.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Output};
+
+use common::Need::*;
+use common::*;
+use serde_json::Value;
+
+/// What `--search` may be given.
+const SEARCHES: [&str; 6] =
+    ["processes", "children", "fds", "mounts", "processes,children,fds,mounts", "children,fds"];
+
+/// What pidns writes as it asks in one way; it must have asked in that way.
+fn document(collector: &str, search: &str) -> Value {
+    let arguments = ["-q", "-f", "json", "--collector", collector, "--search", search];
+    let output = run(Command::new(PIDNS).args(arguments).env("PIDNS_DEBUG", "1"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with(&format!("pidns: collector: {collector}")), "{said}");
+    let json = stdout(&output);
+    Document::read(&json);
+    serde_json::from_str(&json).expect("is JSON")
+}
+
+/// A document without what is of one run alone: when it was made, and pidns
+/// itself, as a process and as a member.
+fn without_pidns(mut document: Value) -> String {
+    let is_pidns = |process: &Value| process["comm"] == "pidns";
+    document["captured_at"].take();
+    let processes = document["processes"].as_array_mut().expect("a list");
+    let own: Vec<Value> =
+        processes.iter().filter(|it| is_pidns(it)).map(|it| it["pid"].clone()).collect();
+    processes.retain(|process| !is_pidns(process));
+    for namespace in document["namespaces"].as_array_mut().expect("a list") {
+        let members = namespace["members"].as_array_mut().expect("a list");
+        members.retain(|pid| !own.contains(pid));
+    }
+    document.to_string()
+}
+
+/// Both collectors see the same, in every search.
+fn agree() {
+    for search in SEARCHES {
+        let bpf = without_pidns(document("bpf", search));
+        let proc = without_pidns(document("proc", search));
+        assert_eq!(bpf, proc, "--search {search}");
+    }
+}
+
+#[test]
+fn in_twenty_random_forests_both_write_the_same_bytes() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn);
+    for seed in 100..120 {
+        until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
+        let _forest = Forest::grow(seed);
+        agree();
+    }
+}
+
+#[test]
+fn of_dead_nascent_and_leaderless_ones_both_write_the_same_bytes() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
+    let _dead = unshared("true;");
+    let _nascent = unshared("");
+    let (leaderless, _) = start_command(Command::new("python3").args(["-c", LEADER_EXITS]));
+    let container = ["-pf", "--kill-child", "python3", "-c", LEADER_EXITS];
+    let (leaderless_init, _) = start_command(Command::new("unshare").args(container));
+    for pid in [leaderless.pid(), children(leaderless_init.pid())[0]] {
+        until("the leader has exited", || status(pid, "State")[0] == "Z");
+    }
+    // A zombie, a stopped process, and a name that /proc escapes.
+    let dir = tempfile::tempdir().unwrap();
+    let left = leave(&dir.path().join("ns"));
+    let name = "printf 'a\\\\\\nb\\377' >/proc/$$/comm; echo ready; read x";
+    let (_named, _) = start_command(Command::new("unshare").args(["-pf", "bash", "-c", name]));
+    // More levels than a record has room for.
+    let (_nest, inits) = nest(9);
+    agree();
+    let document: Document =
+        serde_json::from_value(document("bpf", "processes,children,fds,mounts")).unwrap();
+    assert_eq!(document.process(left.zombie).state, "Z");
+    assert_eq!(document.process(left.stopped).state, "T");
+    assert_eq!(document.process(inits[8]).nspid, nspid(inits[8]));
+    let states: BTreeSet<_> = document.namespaces.iter().map(|it| it.state.as_str()).collect();
+    assert_eq!(states, BTreeSet::from(["dead", "live", "nascent"]));
+}
+
+#[test]
+fn of_three_thousand_namespaces_held_by_one_process_none_is_lost() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
+    let script = "import os, resource, time\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n\
+         held = [os.open('/proc/self/ns/pid', os.O_RDONLY) for _ in range(3000)]\n\
+         print('ready', flush=True)\n\
+         time.sleep(600)";
+    let (holder, _) = start_command(Command::new("python3").args(["-c", script]));
+    agree();
+    let document: Document = serde_json::from_value(document("bpf", "fds")).unwrap();
+    let is_its = |it: &&Holder| matches!(it, Holder::Fd { pid, .. } if *pid == holder.pid());
+    assert_eq!(document.home(holder.pid()).holders.iter().filter(is_its).count(), 3000);
+}
+
+/// What is in a document by PID or ID, each as one text.
+fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
+    let rows = document[list].as_array().expect("a list");
+    rows.iter().map(|row| (row[key].to_string(), row.to_string())).collect()
+}
+
+/// What was the same before and after a look by BPF is the same in it, on a
+/// host where processes come and go all the time.
+#[test]
+fn under_a_fork_storm_both_tell_the_same_of_what_stays() {
+    needs!(HostRoot, Bpf);
+    let (_farm, _dead, _nascent) = (farm(3, 5), unshared("true;"), unshared(""));
+    let _storm: Vec<_> = (0..2)
+        .map(|_| Running::spawn(Command::new("bash").args(["-c", "while :; do (:) & wait; done"])))
+        .collect();
+    let _namespaces = Running::spawn(
+        Command::new("bash").args(["-c", "while :; do unshare -pf --kill-child true; done"]),
+    );
+    let mut compared = 0;
+    for _ in 0..10 {
+        for search in ["processes", "processes,children,fds,mounts"] {
+            let [before, between, after] =
+                ["proc", "bpf", "proc"].map(|collector| document(collector, search));
+            for (list, key) in [("processes", "pid"), ("namespaces", "id")] {
+                let [before, between, after] =
+                    [&before, &between, &after].map(|document| rows(document, list, key));
+                for (key, row) in before {
+                    if after.get(&key) == Some(&row) && !has_changed(&row, between.get(&key)) {
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 1000, "{compared}");
+}
+
+/// Whether a row that stays has another member or state in between, as that of
+/// the namespace of all the others does; anything else must be the same.
+fn has_changed(row: &str, between: Option<&String>) -> bool {
+    let between = between.unwrap_or_else(|| panic!("is lost: {row}"));
+    if row == between {
+        return false;
+    }
+    let [row, between] = [row, between].map(|row| {
+        let mut row: Value = serde_json::from_str(row).unwrap();
+        // A worker of the kernel is called by what it works at.
+        if row["kernel_thread"] == true {
+            row["comm"].take();
+        }
+        // What others do meanwhile: run, and have children and threads.
+        for key in ["state", "threads", "members", "member_count", "children", "holders"] {
+            if let Some(value) = row.get_mut(key) {
+                value.take();
+            }
+        }
+        row
+    });
+    assert_eq!(row, between);
+    true
+}
+
+/// Runs pidns without some capabilities.
+fn without(capabilities: &str, collector: &str) -> Output {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", capabilities, "--inh-caps=-all", PIDNS]);
+    command.args(["-q", "-f", "json", "--search", "processes", "--collector", collector]);
+    run(command.env("PIDNS_DEBUG", "1"))
+}
+
+#[test]
+fn without_a_capability_proc_stands_in_and_bpf_says_why() {
+    needs!(HostRoot, Bpf);
+    // auto does not ask where there are few processes.
+    let _farm = farm(30, 12);
+    for (capabilities, missing) in [
+        ("-sys_ptrace", "CAP_SYS_PTRACE"),
+        ("-sys_admin,-bpf", "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"),
+        ("-sys_admin,-perfmon", "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"),
+    ] {
+        let output = without(capabilities, "auto");
+        let said = format!("pidns: collector: proc; not bpf: it takes {missing} over the host\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        Document::read(&stdout(&output));
+        let output = without(capabilities, "bpf");
+        let said =
+            format!("pidns: cannot ask the kernel by BPF: it takes {missing} over the host\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    }
+    // Either is enough: CAP_SYS_ADMIN, or the other two.
+    for capabilities in ["-bpf,-perfmon", "-sys_admin"] {
+        let output = without(capabilities, "auto");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
+        Document::read(&stdout(&output));
+    }
+}
+
+#[test]
+fn where_a_filter_forbids_bpf_proc_stands_in_silently() {
+    needs!(HostRoot, Bpf, Program("strace"));
+    let _farm = farm(30, 12);
+    let refused = |collector: &str, debug: &str| {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=bpf:error=EPERM", PIDNS]);
+        run(command.args(["-q", "--collector", collector]).env("PIDNS_DEBUG", debug))
+    };
+    let output = refused("auto", "");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(stdout(&output).contains("sleep"));
+    let cause = "bpf(BPF_BTF_LOAD): Operation not permitted (os error 1)\n";
+    let output = refused("auto", "1");
+    let said = format!("pidns: collector: proc; not bpf: {cause}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    let output = refused("bpf", "");
+    let said = format!("pidns: cannot ask the kernel by BPF: {cause}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+}
+
+#[test]
+fn what_bpf_does_not_tell_is_read_through_proc_unless_bpf_is_named() {
+    needs!(HostRoot, Bpf);
+    let elsewhere = "it tells of the viewer's own PID namespace, whose /proc this is not";
+    let (container, init) = container("echo ready; sleep 600; true");
+    let inner = format!("/proc/{init}/root/proc");
+    for (arguments, why) in [
+        (&["--details", "cgroup"][..], "it does not tell --details"),
+        (&["--search", "threads"], "it does not tell what threads hold (--search threads)"),
+        (&["--procfs", &inner], elsewhere),
+    ] {
+        let ask = |collector| {
+            let all = [&["-q", "-f", "json", "--collector", collector][..], arguments].concat();
+            run(Command::new(PIDNS).args(all).env("PIDNS_DEBUG", "1"))
+        };
+        let output = ask("auto");
+        let said = format!("pidns: collector: proc; not bpf: {why}\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        assert!(output.status.success());
+        let output = ask("bpf");
+        let said = format!("pidns: cannot ask the kernel by BPF: {why}\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    }
+    drop(container);
+    // In a namespace of its own /proc counts the processes of the whole host.
+    let mut inside = Command::new("unshare");
+    inside.args(["-mpf", "--mount-proc", "--kill-child", PIDNS, "-q", "-f", "json"]);
+    let output = run(inside.env("PIDNS_DEBUG", "1"));
+    let said = "pidns: collector: proc; not bpf: how many processes there are is known in the \
+                initial PID namespace alone\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_committed_program_is_that_of_its_source() {
+    needs!(Repository("tests/bpf/build"), Program("clang"), Program("llvm-strip"));
+    let here = env!("CARGO_MANIFEST_DIR");
+    let version = stdout(&run(Command::new("clang").arg("--version")));
+    if !version.starts_with("Debian clang version 14.0.6") {
+        // Another compiler makes another object of the same source.
+        say_skipped(
+            "the_committed_program_is_that_of_its_source",
+            "needs clang 14.0.6 of Debian 12",
+        );
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("task.bpf.o");
+    let output = run(Command::new(format!("{here}/tests/bpf/build")).arg(&made));
+    assert_eq!(stdout(&output), "");
+    let committed = std::fs::read(format!("{here}/src/collect/bpf/task.bpf.o")).unwrap();
+    assert!(
+        std::fs::read(made).unwrap() == committed,
+        "run tests/bpf/build, and commit the object"
+    );
+}

@@ -1,0 +1,51 @@
+//! Random forests of namespaces, with processes injected into them.
+
+use super::{Running, inject, injected_by, nest};
+
+/// Numbers that only look random, the same in every run.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+}
+
+/// A forest. It goes with its parts.
+pub struct Forest {
+    nests: Vec<(Running, Vec<u32>)>,
+    /// The inits of its namespaces.
+    pub inits: Vec<u32>,
+    /// Who has injected processes, and stays outside.
+    pub injectors: Vec<Running>,
+}
+
+impl Forest {
+    /// One to four nests, and one to six injections into them.
+    pub fn grow(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let nests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
+        let inits: Vec<u32> = nests.iter().flat_map(|(_, inits)| inits.clone()).collect();
+        let injectors = (0..=random.below(5))
+            .map(|_| {
+                let target = inits[random.below(inits.len())];
+                // Some from the host, some from inside another namespace; some
+                // whose parent goes, some that lead a session there.
+                let (command, sleeps): (&[&str], _) = match random.below(3) {
+                    0 => (&["sleep", "600"], 1),
+                    1 => (&["setsid", "sleep", "600"], 1),
+                    _ => (&["bash", "-c", "sleep 600 & sleep 600"], 2),
+                };
+                inject(target, command, sleeps)
+            })
+            .collect();
+        Self { nests, inits, injectors }
+    }
+
+    /// The processes that were injected.
+    pub fn injected(&self) -> Vec<u32> {
+        self.injectors.iter().flat_map(injected_by).collect()
+    }
+}
