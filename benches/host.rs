@@ -130,6 +130,10 @@ fn pidns(lines: &[&str]) -> Vec<Measured> {
     for line in lines {
         for (name, program) in &builds {
             let Some(program) = program else { continue };
+            if *name == "beside" && line.contains("--collector") {
+                // The other build may know no such option.
+                continue;
+            }
             let mut command = vec![program.clone()];
             command.extend(words(line));
             if !line.starts_with("translate") {
