@@ -10,7 +10,8 @@ use std::io::{self, Write};
 use anstyle::AnsiColor;
 
 use super::describe::{Pids, Symbols};
-use super::json::{Json, JsonLines};
+use super::json::Json;
+use super::ndjson::JsonLines;
 use super::subject::{command, namespace_text, pids};
 use super::{Sanitized, Style};
 use crate::document;

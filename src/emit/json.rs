@@ -35,27 +35,6 @@ impl Json {
     }
 }
 
-/// JSON values, one a line (newline-delimited JSON).
-pub struct JsonLines<'a>(Escaping<&'a mut dyn Write>);
-
-impl<'a> JsonLines<'a> {
-    /// Nothing written yet.
-    pub fn new(out: &'a mut dyn Write) -> Self {
-        Self(Escaping::new(out, Notation::Json))
-    }
-
-    /// Writes one more.
-    pub fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        value.serialize(&mut serde_json::Serializer::new(&mut self.0))?;
-        self.0.write_all(b"\n")
-    }
-
-    /// After the last one.
-    pub fn end(mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

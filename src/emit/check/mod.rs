@@ -11,7 +11,8 @@ use std::io::{self, Write};
 
 use super::Style;
 use super::describe::{Pids, Symbols};
-use super::json::{Json, JsonLines};
+use super::json::Json;
+use super::ndjson::JsonLines;
 use super::subject::{age_text, command, part_of, pids, shell_word, state_text};
 use crate::document;
 use crate::graph::PidGraph;
