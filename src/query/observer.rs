@@ -11,7 +11,7 @@ use crate::model::{Pid, Process, Snapshot};
 /// known. In a saved document it is the youngest that is called pidns, as its
 /// scan begins with its life: another of that name stays in.
 ///
-/// Returns those who stay in but are there for the view, see [`attendants`].
+/// Returns those who stay in but are there for the view, see `attendants`.
 pub fn leave_out(
     snapshot: &mut Snapshot,
     kernel_threads: bool,
