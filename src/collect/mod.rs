@@ -4,7 +4,8 @@
 //!
 //! - `discovery` what any source hands over, and what it can be asked
 //! - `proc` the source that reads a mounted /proc; `parse` makes fields of its bytes
-//! - `bpf` the source that has the kernel run a program for every process
+//! - `bpf` the source that has the kernel run a program for every process; `unusable` why
+//!   that cannot be
 //! - `assemble` makes a snapshot of a discovery
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others;
@@ -26,6 +27,7 @@ pub mod parse;
 mod proc;
 mod registry;
 mod sys;
+mod unusable;
 mod user_name;
 mod viewer;
 
@@ -42,13 +44,13 @@ use discovery::Source;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
-pub use bpf::Unusable;
 pub use error::Error;
 pub use hidden::still_in_kernel;
 pub use listing::Listing;
 pub use lookup::{NamespaceHandle, translate};
 pub use proc::descendants::{Descendant, Descendants};
 pub use proc::later::LaterDetails;
+pub use unusable::Unusable;
 
 /// What to read.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ mod records;
 mod scalars;
 mod schema;
 mod verify;
+mod version;
 mod wire;
 mod words;
 mod write;
@@ -24,11 +25,12 @@ pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
 pub use diff::{diff, write_diff_records};
 pub use job::JobReport;
 pub use parse::Invalid;
-pub use read::{MAX_SIZE, read, read_from};
+pub use read::{read, read_from};
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
+pub use version::MAX_SIZE;
 pub use wire::{Record, Translation};
 pub use words::PassedOver;
 pub use write::{document, write_records};

@@ -5,15 +5,12 @@ use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
 
-use super::SCHEMA_VERSION;
-use super::parse::{Cut, Invalid, parse};
+use super::parse::{Invalid, parse};
 use super::records::{Origin, is_record, read_records};
+use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace, Process};
 use super::words::{HolderKind, PassedOver, Vocabulary as _, Word};
 use crate::model;
-
-/// Largest document that is read, in bytes; of records those of one snapshot.
-pub const MAX_SIZE: u64 = 128 << 20;
 
 /// Reads a document, JSON or YAML, or records of one snapshot (ndjson), told
 /// apart by content. It is not trusted: what comes back is as consistent as a
@@ -86,33 +83,6 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> 
             },
         }
     })
-}
-
-pub(super) fn too_large() -> Invalid {
-    Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
-}
-
-/// An error in a document of some 1.x: words that are not known here may well be
-/// right there.
-pub(super) fn with_version(error: Invalid, version: &str) -> Invalid {
-    if version == SCHEMA_VERSION {
-        return error;
-    }
-    error.and(&format!(
-        "; the document follows schema version {version}, this program {SCHEMA_VERSION}"
-    ))
-}
-
-/// Whether this program understands documents of a version.
-pub(super) fn check_version(version: &str) -> Result<(), Invalid> {
-    let minor = version.strip_prefix("1.").unwrap_or_default();
-    let is_number = minor.bytes().all(|it| it.is_ascii_digit());
-    // A number without leading zeros, and of a length that can be shown.
-    if matches!(minor.len(), 1..=9) && is_number && (minor == "0" || !minor.starts_with('0')) {
-        return Ok(());
-    }
-    let problem = format!("{} is not supported, only 1.x is", Cut(version));
-    Err(Invalid::at("schema_version", problem))
 }
 
 impl Document {

@@ -14,7 +14,8 @@ use rustix::io::Result as SysResult;
 
 use super::record::Record;
 use crate::collect::proc::findings::{Findings, MountTableReaders};
-use crate::collect::proc::process::{Scan, searches_holders, start_time_now};
+use crate::collect::proc::scan::{Scan, searches_holders};
+use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
 use crate::model::{NamespaceId, Pid, Process, SearchScope};
 

@@ -12,11 +12,8 @@ use std::{ptr, slice};
 
 use rustix::io::{Errno, Result as SysResult};
 
-use super::error::Unusable;
 use super::object::Program;
-
-/// Where the kernel tells its types (since Linux 5.4, if built with `CONFIG_DEBUG_INFO_BTF`).
-pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
+use crate::collect::unusable::{TYPES, Unusable};
 
 /// More than the types of any kernel take, in bytes.
 const MOST_TYPES: u64 = 64 << 20;

@@ -11,11 +11,9 @@
 //! - `object` makes the program ready for the running kernel; `btf` reads types
 //! - `kernel` the calls of `bpf(2)`, which are unsafe
 //! - `record` what the program writes; `judge` what follows from it
-//! - `error` why all this cannot be
 
 mod btf;
 mod bytes;
-mod error;
 mod judge;
 mod kernel;
 mod object;
@@ -32,16 +30,15 @@ use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::proc::ProcSource;
 use super::proc::census::Census;
-use super::proc::process::searches_holders;
+use super::proc::scan::searches_holders;
 use super::registry::NamespaceRegistry;
+use super::unusable::Unusable;
 use super::viewer;
 use crate::model::{Collector, Detail, Pid, Process, SearchScope};
 use judge::Seen;
 use kernel::Types;
 use object::Object;
 use record::Record;
-
-pub use error::Unusable;
 
 /// Processes from which on it takes less time to ask the kernel than to read
 /// /proc: where they alone are looked at, and where holders are searched.

@@ -4,7 +4,7 @@
 
 use super::btf::{Btf, Member};
 use super::bytes::{long_offset_at, offset_at, part, text_at, u16_at, u32_at};
-use super::error::Unusable;
+use crate::collect::unusable::Unusable;
 
 /// `task.bpf.c`, as tests/bpf/build makes it.
 const OBJECT: &[u8] = include_bytes!("task.bpf.o");

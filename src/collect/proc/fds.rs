@@ -5,7 +5,6 @@
 //! What a descriptor leads to is the process's choice, and may change at any
 //! moment. Nothing is opened before it is known to be a namespace.
 
-use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -16,11 +15,11 @@ use rustix::io::{Errno, Result};
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::process_dir::task_is_exiting;
-use crate::collect::nsfs::{self, NamespaceFd, compare_descriptor_tables};
+use crate::collect::nsfs::{self, NamespaceFd};
 use crate::collect::parse;
 use crate::collect::registry::InitHistory;
 use crate::collect::sys::{FileId, is_gone, open_dir, open_linked, read_link};
-use crate::model::{DiagnosticCode, Holder, Pid};
+use crate::model::{DiagnosticCode, Holder};
 
 impl HolderSearch<'_> {
     /// Searches every open descriptor of a thread, given its directory.
@@ -144,42 +143,5 @@ impl HolderSearch<'_> {
         if let Some(fd) = parse::entry(name.to_bytes()) {
             found.mount_namespace_fds.push((inode, self.process.pid, fd));
         }
-    }
-}
-
-/// The tables of descriptors of one process that were read. Threads share
-/// theirs unless one was started or has made itself one without
-/// (`CLONE_FILES` of `clone(2)` and `unshare(2)`).
-pub struct DescriptorTables {
-    /// A thread for each table, in the order of `kcmp(2)`; `None` where that
-    /// does not know the threads by these numbers.
-    threads: Option<Vec<Pid>>,
-}
-
-impl DescriptorTables {
-    /// One that was read, that of a thread.
-    pub fn new(in_own_numbers: bool, thread: Pid) -> Self {
-        Self { threads: in_own_numbers.then(|| vec![thread]) }
-    }
-
-    /// Whether a thread's table was not read before, or that cannot be told.
-    /// It counts as read from now on.
-    pub fn is_new(&mut self, thread: Pid) -> bool {
-        let Some(threads) = &mut self.threads else { return true };
-        let mut failed = false;
-        let place = threads.binary_search_by(|&known| {
-            compare_descriptor_tables(known, thread).unwrap_or_else(|_| {
-                failed = true;
-                Ordering::Less
-            })
-        });
-        match place {
-            // One of the threads is gone, and may have stood for a table that
-            // others still have.
-            _ if failed => *threads = vec![thread],
-            Ok(_) => return false,
-            Err(place) => threads.insert(place, thread),
-        }
-        true
     }
 }

@@ -11,11 +11,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
-use super::fds::DescriptorTables;
 use super::findings::Findings;
 use super::mount::Procfs;
-use super::process::Scan;
 use super::process_dir::{PAUSES, for_each_task, still_there, task_is_exiting};
+use super::scan::Scan;
+use super::tables::DescriptorTables;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::NamespaceRegistry;
 use crate::collect::sys::{is_gone, namespace_link};

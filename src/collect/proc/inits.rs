@@ -11,8 +11,8 @@ use rustix::fs::RawDir;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::mount::Procfs;
-use super::process;
 use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use super::status::described;
 use crate::collect::discovery::{InitNow, ListedInit};
 use crate::collect::parse;
 use crate::collect::sys::{is_gone, open, open_dir, read, read_record};
@@ -120,7 +120,7 @@ pub fn look(procfs: &Procfs, pid: Pid, is_init: impl FnOnce() -> bool) -> SysRes
     read(base, name, &mut text)?;
     let status = parse::status(&text);
     let has_memory = status.has_memory;
-    Ok(life(procfs, &process::process(pid, status, None), has_memory))
+    Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
 /// Every process that has PID 1 in a namespace below that of this /proc.
@@ -164,7 +164,7 @@ fn listed(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<Lis
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;
-    let process = process::process(pid, status, link.ok().flatten());
+    let process = described(pid, status, link.ok().flatten());
     Ok(Some(ListedInit {
         now: life(procfs, &process, has_memory),
         namespace: process.namespace.and_then(crate::model::NamespaceId::inode),

@@ -4,9 +4,12 @@
 //! - `mount` whose /proc it is, and what it hides; `census` how many processes it counts
 //! - `process_dir` the files of one process
 //! - `walk` threads, and batches of processes for them
-//! - `process` one process, wholly or not at all; `inits` whether an init lives
+//! - `scan` what is looked for, and where
+//! - `process` one process, wholly or not at all; `status` as its status describes it, and
+//!   once more; `inits` whether an init lives
 //! - `details` what is read of a process only where that was asked for
-//! - `holders` what a process holds: `children` for its children, `fds` open descriptors
+//! - `holders` what a process holds: `children` for its children, `fds` open descriptors,
+//!   `tables` those that threads share
 //! - `mounts` what bind mounts hold; `released` what holds nothing any more
 //! - `findings` what one thread of the walk gathers
 //! - `descendants` who descends from this process, without a snapshot
@@ -22,9 +25,12 @@ mod inits;
 pub mod later;
 pub mod mount;
 mod mounts;
-pub mod process;
+mod process;
 mod process_dir;
 mod released;
+pub mod scan;
+pub mod status;
+mod tables;
 pub mod walk;
 
 use std::collections::BTreeSet;
@@ -45,7 +51,7 @@ use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, Sea
 use census::Census;
 use findings::Findings;
 use mount::Procfs;
-use process::Scan;
+use scan::Scan;
 
 /// How often an init is asked for that ends just when it was named.
 const LOOKS: usize = 3;
@@ -104,7 +110,7 @@ impl ProcSource {
     /// What is not as it is there.
     pub fn is_viewer(&self, seen: Option<&Process>) -> Result<(), &'static str> {
         let seen = seen.ok_or("PID")?;
-        let mut shown = process::now(&self.procfs, seen.pid).map_err(|_| "PID")?;
+        let mut shown = status::now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
         let is_same = [
             ("PID", shown.nspid == seen.nspid),
@@ -205,11 +211,11 @@ impl Source for ProcSource {
     }
 
     fn is_there(&self, process: &Process) -> bool {
-        process::is_there(&self.procfs, process)
+        status::is_there(&self.procfs, process)
     }
 
     fn is_zombie(&self, process: &Process) -> bool {
-        process::is_zombie(&self.procfs, process)
+        status::is_zombie(&self.procfs, process)
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {

@@ -7,7 +7,6 @@
 //! is read by path between opening such a descriptor and reading from it
 //! belongs to that process, provided that the read succeeds.
 
-use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::{Errno, Result as SysResult};
@@ -16,41 +15,17 @@ use super::details::{DetailReader, read_again};
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::inits;
-use super::mount::Procfs;
 use super::process_dir::{PAUSES, ProcessDir, still_there};
+use super::scan::{Scan, searches_holders};
+use super::status::described;
 use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
-use crate::collect::registry::{InitHistory, NamespaceRegistry};
+use crate::collect::registry::InitHistory;
 use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
 use crate::collect::viewer;
-use crate::model::{
-    Detail, DiagnosticCode, Evidence, NamespaceId, Nspid, Pid, Process, SearchScope,
-};
-
-/// What the threads of a walk share.
-#[derive(Clone, Copy)]
-pub struct Scan<'a> {
-    /// The /proc to read.
-    pub procfs: &'a Procfs,
-    /// The namespace whose numbers it speaks in, pinned, where that is known beforehand.
-    pub namespace: Option<NamespaceId>,
-    /// Where to look for namespaces; every process's own is always read.
-    pub search: &'a BTreeSet<SearchScope>,
-    /// What to read of every process beside what always is.
-    pub details: &'a BTreeSet<Detail>,
-    /// The namespaces met.
-    pub registry: &'a NamespaceRegistry,
-    /// Processes whose descriptors need not be searched, as somebody has seen
-    /// that none of them is of a namespace, with their start times.
-    pub none_open: Option<&'a HashMap<Pid, u64>>,
-}
-
-/// Whether anything but a process's own namespace is searched.
-pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
-    search.iter().any(|&scope| scope != SearchScope::Processes)
-}
+use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
 /// One thread of a walk, with its buffers.
 pub struct Worker<'a> {
@@ -118,7 +93,7 @@ impl<'a> Worker<'a> {
         let is_pinned = self.pin(pid, namespace, &status_file, &mut dir)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
-        let mut process = process(pid, status, namespace);
+        let mut process = described(pid, status, namespace);
         if self.searches_holders {
             process.start_time = self.start_time(pid, &status_file, &dir)?;
         }
@@ -386,77 +361,6 @@ fn nspid_of_member(
 ) -> Nspid {
     let is_member = mount.is_some() && link == Ok(mount);
     is_member.then_some(pid).into_iter().collect()
-}
-
-/// Whether a process that was read is still there, with the same PIDs in every level.
-pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
-    status_of(procfs, process).is_some()
-}
-
-/// Whether a process that was read is there and a zombie.
-pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
-    status_of(procfs, process).is_some_and(|status| matches!(status.state, 'Z' | 'X'))
-}
-
-/// The status of a process that was read, unless it is gone.
-fn status_of(procfs: &Procfs, process: &Process) -> Option<Status> {
-    let mut buffer = Vec::new();
-    let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
-    let (base, name) = dir.file(c"status");
-    read(base, name, &mut buffer).ok()?;
-    let status = parse::status(&buffer);
-    // Without NSpid the one number is known that /proc itself lists.
-    let is_same =
-        status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
-    is_same.then_some(status)
-}
-
-/// A process as /proc shows it now, with its start time, but without its namespace.
-///
-/// # Errors
-/// It is gone, or may not be read.
-pub fn now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
-    let mut buffer = Vec::new();
-    let mut dir = ProcessDir::open(procfs.fd(), pid)?;
-    let (base, name) = dir.file(c"status");
-    read(base, name, &mut buffer)?;
-    let process = process(pid, parse::status(&buffer), None);
-    let (base, name) = dir.file(c"stat");
-    read(base, name, &mut buffer)?;
-    Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
-}
-
-/// When the process that has a PID now started, if it can be told.
-pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
-    now(procfs, pid).ok()?.start_time
-}
-
-/// A process, as its status describes it.
-pub fn process(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before `Kthread` (Linux 6.8) a thread of the kernel was known as a child
-    // of kthreadd, which is PID 2 and has no parent.
-    let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
-        !status.has_memory
-            && !matches!(status.state, 'Z' | 'X')
-            && status.ppid.map_or(pid.as_u32() == 2, |ppid| ppid.as_u32() == 2)
-    });
-    Process {
-        pid,
-        ppid: status.ppid,
-        namespace,
-        nspid: status.nspid,
-        comm: status.comm,
-        state: status.state,
-        // Every kernel shows it. Should one not, `nobody` is the user that the
-        // kernel itself shows in place of one that it cannot name.
-        uid: status.uid.unwrap_or(65534),
-        user: None,
-        threads: status.threads,
-        start_time: None,
-        kernel_thread,
-        evidence: Evidence::Kernel,
-        details: None,
-    }
 }
 
 #[cfg(test)]

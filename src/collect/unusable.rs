@@ -6,6 +6,9 @@ use std::io;
 
 use rustix::io::Errno;
 
+/// Where the kernel tells its types (since Linux 5.4, if built with `CONFIG_DEBUG_INFO_BTF`).
+pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
 /// Why the kernel cannot be asked by BPF.
 #[derive(Debug)]
 pub enum Unusable {
@@ -69,8 +72,8 @@ impl fmt::Display for Unusable {
             Self::LockedDown => {
                 write!(f, "the kernel is locked down (confidentiality, see kernel_lockdown(7))")
             }
-            Self::NoTypes(error) => write!(f, "cannot read {}: {error}", super::kernel::TYPES),
-            Self::StrangeTypes => write!(f, "{} makes no sense", super::kernel::TYPES),
+            Self::NoTypes(error) => write!(f, "cannot read {}: {error}", TYPES),
+            Self::StrangeTypes => write!(f, "{} makes no sense", TYPES),
             Self::Missing(what) => write!(f, "this kernel has no {what} as pidns knows it"),
             Self::OwnObject => write!(f, "the BPF object in pidns makes no sense"),
             Self::Call { call, errno } => write!(f, "bpf({call}): {}", io::Error::from(*errno)),
