@@ -215,8 +215,12 @@ fn let_go(graph: &PidGraph, namespace: &Namespace) -> Vec<String> {
 }
 
 /// How to end a process; of a service or container that is said, which is rather
-/// to be stopped or started anew as a whole.
+/// to be stopped or started anew as a whole. With the init of /proc's own
+/// namespace all that can be seen would end.
 fn kill(graph: &PidGraph, pid: Pid, signal: &str) -> String {
+    if pid == Pid::INIT {
+        return format!("{pid} is the init here, and cannot be ended without all else");
+    }
     match graph.process(pid).and_then(part_of) {
         Some(whole) => format!("kill {signal}{pid}, a part of {whole}"),
         None => format!("kill {signal}{pid}"),

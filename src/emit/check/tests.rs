@@ -148,3 +148,16 @@ fn of_one_kind_ten_are_annotated_and_the_rest_counted() {
     assert!(text.contains("::warning title=pidns%3A zombie::and 2 more\n"), "{text}");
     assert!(text.lines().all(|line| line.starts_with("::")), "{text}");
 }
+
+#[test]
+fn nobody_is_told_to_end_the_init_of_everything() {
+    let mut snapshot = farm();
+    let mut zombie = process(&[20], None);
+    zombie.namespace = snapshot.processes[0].namespace;
+    (zombie.state, zombie.ppid) = ('Z', Pid::new(1));
+    snapshot.processes.push(zombie);
+    let text = written(CheckFormat::Text, snapshot);
+    let expected = "warning zombie: 1 systemd does not reap its child 20 sleep (child of 1 systemd)\n  \
+        1 is the init here, and cannot be ended without all else\n";
+    assert!(text.contains(expected), "{text}");
+}
