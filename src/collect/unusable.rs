@@ -72,8 +72,8 @@ impl fmt::Display for Unusable {
             Self::LockedDown => {
                 write!(f, "the kernel is locked down (confidentiality, see kernel_lockdown(7))")
             }
-            Self::NoTypes(error) => write!(f, "cannot read {}: {error}", TYPES),
-            Self::StrangeTypes => write!(f, "{} makes no sense", TYPES),
+            Self::NoTypes(error) => write!(f, "cannot read {TYPES}: {error}"),
+            Self::StrangeTypes => write!(f, "{TYPES} makes no sense"),
             Self::Missing(what) => write!(f, "this kernel has no {what} as pidns knows it"),
             Self::OwnObject => write!(f, "the BPF object in pidns makes no sense"),
             Self::Call { call, errno } => write!(f, "bpf({call}): {}", io::Error::from(*errno)),

@@ -36,10 +36,10 @@ const LINKS: [(&CStr, &str); 7] = [
     (c"ns/uts", "uts"),
 ];
 
-/// How many times a command line is looked at that is empty and should not be,
-/// and the time in between.
-const LOOKS: usize = 3;
-const PAUSE: Duration = Duration::from_millis(1);
+/// How long to wait before each further look at a command line that is empty and
+/// should not be. On a busy host a program is not loaded at once.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
 /// Reads the details of one process.
 pub struct DetailReader<'a> {
@@ -92,25 +92,24 @@ impl DetailReader<'_> {
     /// it does `ps(1)`; one more reason not to read this unasked.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
-        let mut is_whole = true;
-        for look in 1..=LOOKS {
+        let mut pauses = PAUSES.into_iter();
+        loop {
             let read = || read_at_most(self.dir, c"cmdline", MAX_ARGS, &mut bytes);
-            match read_again(self.status_file, read)? {
-                Ok(whole) => is_whole = whole,
+            let is_whole = match read_again(self.status_file, read)? {
+                Ok(is_whole) => is_whole,
                 Err(errno) => return Ok(Err(errno)),
-            }
+            };
+            let told = Args { list: parse::cmdline(&bytes), is_cut: !is_whole };
             // A zombie and a kernel thread have no memory, and so no arguments.
             if !bytes.is_empty() || !has_memory {
-                break;
+                return Ok(Ok(told));
             }
             // It has vanished, or it executes another program, whose arguments
             // the kernel shows only once it is loaded.
             still_there(self.status_file)?;
-            if look < LOOKS {
-                thread::sleep(PAUSE);
-            }
+            let Some(pause) = pauses.next() else { return Ok(Ok(told)) };
+            thread::sleep(pause);
         }
-        Ok(Ok(Args { list: parse::cmdline(&bytes), is_cut: !is_whole }))
     }
 
     /// The namespaces of other types. A kernel that has no such type has no such
