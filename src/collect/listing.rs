@@ -56,7 +56,7 @@ impl Listing {
     /// The container that a process is in, by its cgroup.
     #[must_use]
     pub fn container(&self, pid: Pid) -> Option<Container> {
-        containers::of_path(&containers::cgroup_path(&self.read(pid, "cgroup")?)?)
+        containers::of_cgroups(&self.read(pid, "cgroup")?, || false)
     }
 
     fn read(&self, pid: Pid, file: &str) -> Option<Vec<u8>> {

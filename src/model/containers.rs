@@ -138,9 +138,21 @@ pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Opti
 }
 
 /// The container that the path of a single cgroup names, as [`cgroup_path`]
-/// gives it; where there is none, the systemd unit.
+/// gives it; where there is none, the systemd unit. A path does not tell in
+/// which hierarchies it is, and so not whether `/NAMESPACE/ID` is containerd's.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Container> {
+    let path = path.as_bytes();
+    container(path)
+        .or_else(|| containerd_at(path).filter(|_| is_default_namespace(path)))
+        .or_else(|| unit(path))
+        .map(Found::into_container)
+}
+
+/// The same for whoever looks for a container by its id: `/NAMESPACE/ID` counts,
+/// as whoever names that id means it.
+#[must_use]
+pub fn sought_of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
     container(path)
         .or_else(|| containerd_at(path))
@@ -309,12 +321,17 @@ fn containerd(cgroups: &[u8]) -> Option<Found<'_>> {
     let mut seen_once = None;
     hierarchies(cgroups).find_map(|Hierarchy { path, is_unified }| {
         let found = containerd_at(path)?;
-        let is_sure = is_unified || path.starts_with(b"/default/") || seen_once == Some(path);
+        let is_sure = is_unified || is_default_namespace(path) || seen_once == Some(path);
         if !is_sure {
             seen_once.get_or_insert(path);
         }
         is_sure.then_some(found)
     })
+}
+
+/// Whether a path is in the namespace that containerd's own client uses.
+fn is_default_namespace(path: &[u8]) -> bool {
+    path.starts_with(b"/default/")
 }
 
 /// What is a container if the path is that of `/NAMESPACE/ID`.
@@ -458,7 +475,7 @@ mod tests {
         let said = say(of_cgroups(format!("0::{}\n", fill(path)).as_bytes(), || false));
         let path = fill(path);
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
-        assert_eq!(say(of_path(path)), said, "the path alone tells it: {path}");
+        assert_eq!(say(sought_of_path(path)), said, "the path alone tells it: {path}");
         said
     }
 
@@ -667,7 +684,7 @@ mod tests {
             let cgroups = hybrid(&places);
             assert_eq!(say(of_cgroups(&cgroups, || false)), expected, "{places:?}");
             let path = cgroup_path(&cgroups).unwrap();
-            assert_eq!(say(of_path(&path)), expected, "the cgroup alone tells it: {path}");
+            assert_eq!(say(sought_of_path(&path)), expected, "the cgroup alone tells it: {path}");
         }
     }
 
@@ -688,6 +705,14 @@ mod tests {
             (vec!["unified=/user.slice/user-0.slice"], "none"),
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
+        }
+        // A path alone does not tell whether it is in one.
+        for (path, expected, sought) in [
+            ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
+            ("/default/web", "containerd web -", "containerd web -"),
+        ] {
+            assert_eq!(say(of_path(path)), expected, "{path}");
+            assert_eq!(say(sought_of_path(path)), sought, "{path}");
         }
     }
 

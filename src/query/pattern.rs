@@ -95,7 +95,9 @@ impl ContainerPrefix {
     #[must_use]
     pub fn holds(&self, process: &Process) -> bool {
         let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());
-        cgroup.and_then(containers::of_path).is_some_and(|container| self.matches(&container))
+        cgroup
+            .and_then(containers::sought_of_path)
+            .is_some_and(|container| self.matches(&container))
     }
 
     fn begins(&self, text: &str) -> bool {

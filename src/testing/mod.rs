@@ -165,18 +165,8 @@ pub fn everything() -> Snapshot {
     inferred.evidence = Evidence::Inferred;
     snapshot.processes.push(inferred);
     snapshot.namespaces.push(Namespace {
-        id: NamespaceId::Unread(pid(9)),
-        device: None,
-        ns_id: None,
-        parent: None,
         state: NamespaceState::Nascent,
-        init: None,
-        member_count: None,
-        owner: None,
-        holders: Vec::new(),
-        blocked_by: Vec::new(),
-        container: None,
-        evidence: Evidence::Inferred,
+        ..Namespace::unread(NamespaceId::Unread(pid(9)))
     });
     snapshot
 }
