@@ -806,7 +806,7 @@ mod tests {
                 let path = cgroup_path(bytes);
                 prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
                 // A single controller of version 1 is enough where its path alone is known.
-                let alone = path.and_then(|path| of_path(&path));
+                let alone = path.and_then(|path| sought_of_path(&path));
                 prop_assert!(found == alone || found.is_none());
             }
         }

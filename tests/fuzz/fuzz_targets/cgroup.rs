@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::model::containers::{cgroup_path, of_cgroups, of_path};
+use pidns::model::containers::{cgroup_path, of_cgroups, sought_of_path};
 
 const RUNTIMES: [&str; 13] = [
     "docker",
@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(of_cgroups(&more, || false), found);
     let terminated = of_cgroups(bytes, || true);
     assert!(cgroup_path(bytes).is_none_or(|path| path.len() <= 3 * bytes.len()));
-    let alone = cgroup_path(bytes).and_then(|path| of_path(&path));
+    let alone = cgroup_path(bytes).and_then(|path| sought_of_path(&path));
     assert!(found.is_none() || alone == found, "{found:?} is not {alone:?}");
     let Some(container) = found else { return assert_eq!(terminated, None) };
     assert!(
