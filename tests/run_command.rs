@@ -670,10 +670,11 @@ impl Terminal {
         let dir = tempfile::tempdir().unwrap();
         let shown = File::create(dir.path().join("shown")).unwrap();
         let child = Command::new("script")
-            .args(["-qefc", command, "/dev/null"])
+            // Without `exec`, some shells stay and take the keys' signals too.
+            .args(["-qefc", &format!("exec {command}"), "/dev/null"])
             .current_dir(dir.path())
             .env("PIDNS", PIDNS)
-            .env("PS1", "$ ")
+            .env("SHELL", "/bin/sh")
             .env("TERM", "dumb")
             .stdin(Stdio::piped())
             .stdout(shown)
@@ -747,8 +748,8 @@ fn the_interrupt_key_ends_the_command_and_pidns_reports() {
 #[test]
 fn the_suspend_key_stops_the_job_and_fg_continues_it() {
     needs!(Program("script"));
-    let mut terminal = Terminal::start("bash --norc --noprofile -i");
-    terminal.wait_for("bash-");
+    let mut terminal = Terminal::start("env PS1='at your service: ' bash --norc --noprofile -i");
+    terminal.wait_for("at your service: ");
     terminal.press("$PIDNS run -- bash -c 'echo started; sleep 1; echo finished; exit 6'\n");
     terminal.wait_for("\nstarted");
     terminal.press("\u{1a}");
