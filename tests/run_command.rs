@@ -100,7 +100,10 @@ fn run_job(options: &[&str], command: &[&str]) -> Outcome {
 /// `pidns run` in a mount namespace of its own, where it can be: what others
 /// mount meanwhile would be the job's for all that pidns can tell.
 fn pidns_run() -> Command {
-    let mut command = if rustix::process::geteuid().is_root() {
+    static CAN_BE: LazyLock<bool> = LazyLock::new(|| {
+        Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|it| it.status.success())
+    });
+    let mut command = if *CAN_BE {
         let mut command = Command::new("unshare");
         command.args(["-m", PIDNS]);
         command
