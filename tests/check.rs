@@ -192,7 +192,7 @@ fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
 #[test]
 fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
     const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
-    needs!(HostRoot);
+    needs!(Initial("cgroup"));
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();

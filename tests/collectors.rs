@@ -175,7 +175,7 @@ fn without(capabilities: &str, collector: &str) -> Output {
 
 #[test]
 fn without_a_capability_proc_stands_in_and_bpf_says_why() {
-    needs!(HostRoot, Bpf);
+    needs!(Initial("pid"), Bpf);
     // auto does not ask where there are few processes.
     let _farm = farm(30, 12);
     for (capabilities, missing) in [
@@ -203,7 +203,7 @@ fn without_a_capability_proc_stands_in_and_bpf_says_why() {
 
 #[test]
 fn where_a_filter_forbids_bpf_proc_stands_in_silently() {
-    needs!(HostRoot, Bpf, Program("strace"));
+    needs!(Initial("pid"), Bpf, Program("strace"));
     let _farm = farm(30, 12);
     let refused = |collector: &str, debug: &str| {
         let mut command = Command::new("strace");

@@ -100,7 +100,7 @@ fn processes_are_offered_with_their_names() {
 
 #[test]
 fn containers_are_offered_by_what_people_use_of_their_ids() {
-    needs!(HostRoot);
+    needs!(Initial("cgroup"));
     let id = "77aa1b9c04de".repeat(5) + "77aa";
     let (_running, init) = container(&format!("{SLEEP} echo ready; wait"));
     let _cgroup = Cgroup::of("completions", &format!("docker/{id}"), init);

@@ -158,7 +158,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 #[test]
 fn of_several_hierarchies_the_deepest_tells() {
-    needs!(HostRoot);
+    needs!(Initial("cgroup"));
     let outer = "docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
     let top = Top::new();
     let (_kind, kind) = namespace();

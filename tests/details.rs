@@ -182,7 +182,7 @@ fn containers_that_share_a_namespace_are_found_by_their_processes() {
     const TWO: &str = "f00d1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04def00d";
     const POD: &str = "fab7b810-9dad-11d1-80b4-00c04fd43fab";
 
-    needs!(HostRoot);
+    needs!(Initial("cgroup"));
     let (_pod, pause) = container(&format!("{SLEEP} {SLEEP} echo ready; wait"));
     let members = children(pause);
     // In the host's namespace, as with `hostPID`.

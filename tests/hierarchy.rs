@@ -16,7 +16,7 @@ fn nested_namespaces_are_as_proc_itself_tells() {
     for (depth, &init) in inits.iter().enumerate() {
         let namespace = document.home(init);
         assert_eq!(namespace.id, namespace_of(init));
-        assert_eq!(namespace.level, depth + 1);
+        assert_eq!(namespace.level, Some(depth + 1));
         assert_eq!(namespace.init, Some(init));
         assert_eq!(namespace.state, "live");
         assert_eq!(namespace.evidence, "kernel");
@@ -112,7 +112,7 @@ fn twenty_nine_levels_are_climbed() {
     let (_running, inits) = nest(29);
     let document = Document::of(&[]);
     let deepest = document.home(inits[28]);
-    assert_eq!(deepest.level, 29);
+    assert_eq!(deepest.level, Some(29));
     assert_eq!(document.process(inits[28]).nspid, nspid(inits[28]));
     let lineage: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
     assert_eq!(document.lineage(&deepest.id)[1..], lineage);

@@ -36,7 +36,7 @@ fn docker_container() -> (Running, Cgroup, Vec<u32>) {
 
 #[test]
 fn every_recipe_runs_as_it_stands() {
-    needs!(HostRoot, Program("dot"), Program("jq"), Program("yq"));
+    needs!(Initial("cgroup"), Program("dot"), Program("jq"), Program("yq"));
     let (_running, _cgroup, container) = docker_container();
     // `--state dead` may have nothing to show otherwise.
     let _dead = unshared("/bin/true;");
@@ -50,7 +50,7 @@ fn every_recipe_runs_as_it_stands() {
 
 #[test]
 fn recipes_find_what_they_are_for() {
-    needs!(HostRoot, NoChroot, Program("dot"), Program("jq"), Program("yq"));
+    needs!(Initial("cgroup"), NoChroot, Program("dot"), Program("jq"), Program("yq"));
     let (_running, _cgroup, members) = docker_container();
     let shell = unshared("/bin/true;");
     let (init, sleep) = (members[0], members[1]);

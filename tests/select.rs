@@ -64,7 +64,7 @@ fn a_root_may_be_named_in_every_way() {
             .collect();
         assert_eq!(ours(&document, &inits), expected);
         assert_eq!(document.namespaces.len(), 2);
-        assert_eq!(document.namespaces[0].level, 0);
+        assert_eq!(document.namespaces[0].level, Some(0));
         let selected = &document.selected[0];
         assert_eq!((selected.by.as_str(), &selected.values), ("root", &vec![id.clone()]));
     }

@@ -39,6 +39,10 @@ const EPERM: u32 = 1;
 const EIO: u32 = 5;
 const ENOMEM: u32 = 12;
 const EMFILE: u32 = 24;
+const ENOTTY: u32 = 25;
+
+/// The initial PID namespace, which every other is below.
+const INITIAL: &str = "pid:[4026531836]";
 
 /// A command before which those ioctls are refused.
 fn refusing(rules: &str) -> Command {
@@ -235,7 +239,10 @@ fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
     assert_eq!(inferred.roots, std::slice::from_ref(&own));
     for (depth, &init) in inits.iter().enumerate() {
         let namespace = inferred.home(init);
-        assert_eq!((namespace.id.as_str(), namespace.level), (&*namespace_of(init), depth + 1));
+        assert_eq!(
+            (namespace.id.as_str(), namespace.level),
+            (&*namespace_of(init), Some(depth + 1))
+        );
         assert_eq!((namespace.evidence.as_str(), namespace.state.as_str()), ("inferred", "live"));
     }
     assert!(inferred.diagnostic("parents-inferred").is_some());
@@ -249,6 +256,32 @@ fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
     assert_eq!(unread.errno.as_deref(), Some("EPERM"));
     assert!(!told.complete);
     assert_eq!(Document::of(&[]).diagnostic("parent-unreadable"), None);
+    drop(file);
+}
+
+#[test]
+fn in_the_initial_namespace_nothing_else_is_a_root() {
+    needs!(Namespaces, Program("python3"));
+    let (_running, inits) = nest(2);
+    let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
+    let id = namespace_of(inits[1]);
+    kill(inits[1], Signal::KILL);
+    until("the inner init is gone", || status(inits[1], "State").is_empty());
+    // Elsewhere it may be one from outside of the viewer's namespace.
+    let is_root = namespace_of(std::process::id()) != INITIAL;
+    for errno in [EPERM, EMFILE, ENOTTY] {
+        let refused = format!("{GET_PARENT}:{errno}");
+        let told = document(&mut refusing(&refused), &[]);
+        let namespace = told.namespace(&id);
+        assert_eq!((&namespace.parent, &*namespace.state), (&None, "dead"));
+        assert_eq!(namespace.level, is_root.then_some(0));
+        assert_eq!(told.roots.contains(&id), is_root);
+        assert!(!told.complete && told.diagnostic("parent-unreadable").is_some());
+        let mut text = refusing(&refused);
+        let text = stdout(&run(text.args([PIDNS, "-q", "--no-fold", "--color", "never"])));
+        let line = text.lines().find(|line| line.starts_with(&id)).expect("is at the left");
+        assert_eq!(line.ends_with(", parent unknown"), !is_root, "{line}");
+    }
     drop(file);
 }
 

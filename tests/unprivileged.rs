@@ -147,7 +147,10 @@ fn a_container_with_the_host_s_proc_sees_one_tree() {
         for (depth, &init) in inits.iter().enumerate() {
             let namespace = document.home(init);
             assert_eq!(namespace.id, namespace_of(init));
-            assert_eq!((namespace.level, namespace.evidence.as_str()), (depth + 1, "inferred"));
+            assert_eq!(
+                (namespace.level, namespace.evidence.as_str()),
+                (Some(depth + 1), "inferred")
+            );
             assert_eq!(document.process(init).nspid, nspid(init));
         }
         let codes: Vec<_> = document.diagnostics.iter().map(|it| it.code.as_str()).collect();
@@ -175,7 +178,7 @@ fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
     assert_eq!(document.home(1).init, Some(1));
     let deepest = document.processes.iter().find(|it| it.nspid.len() == 2).expect("is nested");
     let deepest = document.home(deepest.pid);
-    assert_eq!((deepest.level, deepest.parent.as_ref()), (2, Some(&container)));
+    assert_eq!((deepest.level, deepest.parent.as_ref()), (Some(2), Some(&container)));
 }
 
 #[test]
@@ -196,12 +199,12 @@ fn root_of_an_unprivileged_user_namespace_gets_the_truth_on_the_host_s_proc() {
     let document = Document::read(&stdout(&output));
     assert!(!document.complete && !document.procfs.own);
     for (depth, &init) in inits.iter().enumerate() {
-        assert_eq!(document.home(init).level, depth + 1);
+        assert_eq!(document.home(init).level, Some(depth + 1));
         assert_eq!(document.home(init).id, format!("pid:[?{init}]"));
     }
     let viewer =
         document.processes.iter().find(|it| it.comm.starts_with("pidns") && it.nspid.len() == 2);
-    assert_eq!(document.home(viewer.expect("sees itself").pid).level, 1);
+    assert_eq!(document.home(viewer.expect("sees itself").pid).level, Some(1));
     let advice = "run as root of the host";
     assert!(document.diagnostics.iter().any(|it| it.message.contains(advice)), "{document:?}");
 }
@@ -219,6 +222,6 @@ fn thirty_two_levels_are_all_that_the_kernel_has_and_all_are_placed() {
     {
         let deepest = document.process(inits[levels - 1]);
         assert_eq!(deepest.nspid.len(), levels + 1);
-        assert_eq!(document.home(inits[levels - 1]).level, levels);
+        assert_eq!(document.home(inits[levels - 1]).level, Some(levels));
     }
 }

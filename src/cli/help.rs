@@ -174,6 +174,11 @@ pub(super) const READING: &[(&str, &str)] = &[
          unknown.",
     ),
     (
+        "parent unknown",
+        "the kernel would not name the namespace's parent, and nothing else tells; it stands \
+         after the roots, without a level.",
+    ),
+    (
         "entered by 141 nsenter",
         "the process came from outside, as by nsenter or docker exec: it is not the init, and its \
          parent is in another namespace.",

@@ -11,7 +11,6 @@ use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Generator, Host, Namespace, Process};
 use super::words::{Vocabulary, Word};
 use super::write::namespace;
-use crate::model;
 use crate::query::{self, CheckCode, CheckFinding, CheckSubject, Rule, Verdict};
 
 #[cfg(test)]
@@ -145,9 +144,6 @@ fn findings(
             CheckSubject::View => (None, None),
         };
         let of = id.and_then(|id| graph.namespace(id));
-        let level = |it: &model::Namespace| {
-            std::iter::successors(Some(it), |it| graph.parent(it)).count() - 1
-        };
         let (message, advice) = said(finding);
         Finding {
             code: finding.code.into(),
@@ -158,7 +154,7 @@ fn findings(
             namespace_id: id.map(Id),
             age: process.and_then(|it| check.age(it)).map(|age| age.as_secs_f64()),
             process: process.map(Process::from),
-            namespace: of.map(|it| namespace(graph, it, level(it))),
+            namespace: of.map(|it| namespace(graph, it)),
         }
     })
 }

@@ -3,8 +3,6 @@
 
 mod records;
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::scalars::{Id, Pid, Timestamp};
@@ -189,7 +187,6 @@ pub fn diff(diff: &Diff) -> impl Serialize {
 }
 
 fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
-    let (levels_before, levels_after) = (levels(&diff.before), levels(&diff.after));
     diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
             id: Id(change.after.or(change.before)?),
@@ -197,8 +194,8 @@ fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
             fields: change.fields.iter().map(|&field| field.into()).collect(),
             members_came: change.members_came.iter().map(|&pid| Pid(pid)).collect(),
             members_went: change.members_went.iter().map(|&pid| Pid(pid)).collect(),
-            before: change.before.and_then(|id| at(&diff.before, &levels_before, id)),
-            after: change.after.and_then(|id| at(&diff.after, &levels_after, id)),
+            before: change.before.and_then(|id| at(&diff.before, id)),
+            after: change.after.and_then(|id| at(&diff.after, id)),
         })
     })
 }
@@ -231,19 +228,9 @@ impl From<&Diff> for Head {
     }
 }
 
-/// The level of every namespace.
-fn levels(graph: &PidGraph) -> HashMap<NamespaceId, usize> {
-    graph.tree().into_iter().map(|(namespace, level)| (namespace.id, level)).collect()
-}
-
 /// A namespace as the document of its graph has it.
-fn at(
-    graph: &PidGraph,
-    levels: &HashMap<NamespaceId, usize>,
-    id: NamespaceId,
-) -> Option<Namespace> {
-    let level = levels.get(&id).copied().unwrap_or_default();
-    graph.namespace(id).map(|it| namespace(graph, it, level))
+fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
+    graph.namespace(id).map(|it| namespace(graph, it))
 }
 
 impl From<&Snapshot> for Side {

@@ -158,6 +158,7 @@ impl Namespace {
             device: self.device,
             ns_id: self.ns_id,
             parent: self.parent.map(|id| id.0),
+            parent_unknown: self.parent.is_none() && self.level.is_none(),
             state: self.state.known(passed_over).unwrap_or(model::NamespaceState::Unknown),
             init: self.init.map(|pid| pid.0),
             member_count: self.member_count.filter(|&count| count != self.members.len()),
@@ -280,7 +281,7 @@ mod tests {
     use super::super::document;
     use super::*;
     use crate::graph::PidGraph;
-    use crate::testing::everything;
+    use crate::testing::{detached_farm, everything, farm};
 
     /// What is read of a document of this version.
     fn snapshot_of(text: &[u8]) -> model::Snapshot {
@@ -302,12 +303,36 @@ mod tests {
 
     #[test]
     fn what_was_written_reads_back_as_it_was() {
-        for snapshot in [crate::testing::farm(), everything()] {
+        for snapshot in [farm(), detached_farm(), everything()] {
             let graph = PidGraph::new(snapshot);
             let json = serde_json::to_string(&document(&graph)).unwrap();
             assert_eq!(snapshot_of(json.as_bytes()), *graph.snapshot());
             let yaml = yaml(&graph);
             assert_eq!(snapshot_of(&yaml), *graph.snapshot());
+        }
+    }
+
+    #[test]
+    fn below_an_unknown_parent_no_level_is_known() {
+        let written = written(detached_farm());
+        let namespaces = written["namespaces"].as_array().unwrap();
+        let levels: Vec<_> = namespaces.iter().map(|it| it["level"].as_u64()).collect();
+        assert_eq!(levels, [Some(0), None, None]);
+        assert_eq!(written["roots"], serde_json::json!(["pid:[4026531836]"]));
+        for (pointer, value, expected) in [
+            (
+                "/namespaces/2/level",
+                2.into(),
+                "namespaces[2].level: 2 where null is expected, at most 32",
+            ),
+            (
+                "/namespaces/1/level",
+                0.into(),
+                "namespaces[2].level: null where 1 is expected, at most 32",
+            ),
+            ("/roots/0", "pid:[4026532179]".into(), "roots: are not the namespaces of level 0"),
+        ] {
+            assert_eq!(spoiled(&detached_farm(), pointer, value), expected);
         }
     }
 
@@ -342,7 +367,7 @@ mod tests {
         whole.namespaces[0].member_count = None;
         let dead = "pid:[4026532180]";
         for (pointer, value, expected) in [
-            ("/roots", serde_json::json!([]), "roots: are not the namespaces without parent"),
+            ("/roots", serde_json::json!([]), "roots: are not the namespaces of level 0"),
             ("/procfs/namespace", "pid:[5]".into(), "procfs.namespace: no namespace pid:[5]"),
             (
                 "/namespaces/1/parent",

@@ -5,13 +5,15 @@
 mod origin;
 
 use std::borrow::Cow;
-use std::fmt;
+use std::collections::HashMap;
 use std::io::{self, BufRead, Read as _};
+use std::{fmt, iter};
 
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::parse::{Invalid, parse_line, without_mark};
+use super::scalars::Id;
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Counts, Diagnostic, Document, Namespace, Process, Record, SnapshotHead};
 use super::words::{PassedOver, RecordKind, Vocabulary as _};
@@ -264,7 +266,13 @@ impl Records<'_> {
             let problem = format!("has {counts} of {name}, not {}", head.payload.counts);
             return Err(Invalid::at("", problem));
         }
-        self.namespaces.sort_by_key(|namespace| namespace.level);
+        // Parents before their children. Not every namespace has a level.
+        let items = self.namespaces.items.iter();
+        let parents: HashMap<Id, Id> = items.filter_map(|it| Some((it.id, it.parent?))).collect();
+        self.namespaces.sort_by_key(|namespace| {
+            let above = iter::successors(Some(namespace.id), |id| parents.get(id).copied());
+            above.take(model::MAX_LEVEL + 2).count()
+        });
         let version = head.record.schema_version.into_owned();
         let lines = Lines {
             head: head.line,

@@ -37,10 +37,16 @@ impl Document {
         for (index, namespace) in self.namespaces.iter().enumerate() {
             let at = |field: &str| format!("namespaces[{index}].{field}");
             let mut depth = match namespace.parent.map(|parent| (parent, depths.get(&parent))) {
-                None => Depth { root: namespace.id, level: 0, below_procfs: None },
+                None => Depth {
+                    root: namespace.id,
+                    level: 0,
+                    is_level: namespace.level.is_some(),
+                    below_procfs: None,
+                },
                 Some((_, Some(above))) => Depth {
                     root: above.root,
                     level: above.level + 1,
+                    is_level: above.is_level,
                     below_procfs: above.below_procfs.map(|below| below + 1),
                 },
                 Some((parent, None)) => {
@@ -51,9 +57,11 @@ impl Document {
             if Some(namespace.id) == self.procfs.namespace {
                 depth.below_procfs = Some(0);
             }
-            if namespace.level != depth.level || depth.level > model::MAX_LEVEL {
-                let problem =
-                    format!("{} where {} is expected, at most 32", namespace.level, depth.level);
+            let expected = depth.is_level.then_some(depth.level);
+            if namespace.level != expected || depth.level > model::MAX_LEVEL {
+                let name = |level: Option<usize>| level.map_or("null".into(), |it| it.to_string());
+                let (level, expected) = (name(namespace.level), name(expected));
+                let problem = format!("{level} where {expected} is expected, at most 32");
                 return Err(Invalid::at(at("level"), problem));
             }
             if namespace.inode.map(|inode| inode.0) != namespace.id.0.inode() {
@@ -63,12 +71,13 @@ impl Document {
                 return Err(Invalid::at(at("id"), format!("{} comes twice", namespace.id.0)));
             }
             match namespace.parent {
-                None => roots.push(namespace.id),
+                None if namespace.level.is_some() => roots.push(namespace.id),
+                None => {}
                 Some(parent) => children.entry(parent).or_default().push(namespace.id),
             }
         }
         if !is_same_set(&self.roots, &roots) {
-            return Err(Invalid::at("roots", "are not the namespaces without parent"));
+            return Err(Invalid::at("roots", "are not the namespaces of level 0"));
         }
         for (index, namespace) in self.namespaces.iter().enumerate() {
             let named = children.get(&namespace.id).map_or(&[][..], Vec::as_slice);
@@ -143,11 +152,13 @@ impl Document {
     }
 }
 
-/// How deep a namespace is: below its root, and below that of the /proc that
-/// was read, where it is.
+/// How deep a namespace is: below the topmost one that is known, and below that
+/// of the /proc that was read, where it is.
 pub(super) struct Depth {
     pub(super) root: Id,
     pub(super) level: usize,
+    /// Whether that topmost one is a root, so that levels count from it.
+    pub(super) is_level: bool,
     pub(super) below_procfs: Option<usize>,
 }
 

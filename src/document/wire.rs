@@ -219,10 +219,14 @@ pub(super) struct Namespace {
     /// since Linux 6.18), else null. Programs that read numbers as doubles lose
     /// digits beyond 2^53.
     pub(super) ns_id: Option<u64>,
-    /// 0 for a root, else its parent's plus one.
+    /// 0 for a root, else its parent's plus one; null where the way up to a root
+    /// could not be found out.
+    // Null says something, so it must be there.
+    #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
-    pub(super) level: usize,
-    /// The namespace that it was made in; null for a root.
+    pub(super) level: Option<usize>,
+    /// The namespace that it was made in; null for a root, and where it could not
+    /// be found out.
     pub(super) parent: Option<Id>,
     /// The namespaces made in it, by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

@@ -70,8 +70,8 @@ pub fn write_records<E>(
     };
     let head = Some(SnapshotHead::from(graph));
     write(&Record { snapshot: head, ..record_of(RecordKind::Snapshot) })?;
-    for (namespace, level) in graph.tree() {
-        let namespace = Some(self::namespace(graph, namespace, level));
+    for (namespace, _) in graph.tree() {
+        let namespace = Some(self::namespace(graph, namespace));
         write(&Record { namespace, ..record_of(RecordKind::Namespace) })?;
     }
     for process in graph.processes() {
@@ -116,20 +116,20 @@ impl Iterator for WithGraph<'_> {
     type Item = Namespace;
 
     fn next(&mut self) -> Option<Namespace> {
-        let (namespace, level) = self.tree.next()?;
-        Some(self::namespace(self.graph, namespace, level))
+        let (namespace, _) = self.tree.next()?;
+        Some(self::namespace(self.graph, namespace))
     }
 }
 
 /// A namespace, with what only the graph knows of it.
-pub(super) fn namespace(graph: &PidGraph, namespace: &model::Namespace, level: usize) -> Namespace {
+pub(super) fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     let members: Vec<_> = graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
     Namespace {
         id: Id(namespace.id),
         inode: namespace.id.inode().map(Inode),
         device: namespace.device,
         ns_id: namespace.ns_id,
-        level,
+        level: graph.level(namespace),
         parent: graph.parent(namespace).map(|parent| Id(parent.id)),
         children: graph.children(namespace).iter().map(|child| Id(child.id)).collect(),
         state: namespace.state.into(),

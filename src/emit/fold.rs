@@ -253,9 +253,9 @@ impl<'a> Folding<'a> {
         self.folds
     }
 
-    /// The topmost visible namespaces.
-    pub fn roots(&self) -> Vec<Siblings<'a>> {
-        self.siblings(self.graph.roots())
+    /// The topmost visible namespaces, then those whose parent is unknown.
+    pub fn tops(&self) -> Vec<Siblings<'a>> {
+        self.siblings([self.graph.roots(), self.graph.detached()].concat())
     }
 
     /// The namespaces made in this one.
@@ -381,7 +381,7 @@ impl<'a> Folding<'a> {
         namespace: &'a Namespace,
         shapes: &HashMap<NamespaceId, usize>,
     ) -> Option<Shape<'a>> {
-        if namespace.state != NamespaceState::Live {
+        if namespace.state != NamespaceState::Live || namespace.parent_unknown {
             return None;
         }
         let children = self.graph.children(namespace);

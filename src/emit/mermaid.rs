@@ -97,7 +97,7 @@ impl<'a, 'f> Chart<'a, 'f> {
     /// The chart in that detail; `None` where it is too large.
     fn new(folding: &'f Folding<'a>, detail: Detail) -> Option<Self> {
         let mut chart = Self::empty(folding, detail);
-        chart.siblings(&folding.roots(), None, 0, false)?;
+        chart.siblings(&folding.tops(), None, 0, false)?;
         chart.unplaced()?;
         chart.finish();
         chart.fits().then_some(chart)

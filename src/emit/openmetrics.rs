@@ -148,14 +148,16 @@ fn families(graph: &PidGraph) -> Vec<Family> {
 /// Every state of each level that there is, so that a number goes down to 0 and
 /// does not vanish.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
-    let mut counts: BTreeMap<(usize, NamespaceState), usize> = BTreeMap::new();
-    for (namespace, level) in graph.tree() {
+    let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
+    for namespace in &graph.snapshot().namespaces {
+        let level = graph.level(namespace);
         for state in NamespaceState::ALL {
             *counts.entry((level, state)).or_default() += usize::from(namespace.state == state);
         }
     }
-    let sample = |((level, state), count): ((usize, NamespaceState), usize)| Sample {
-        labels: vec![("state", state.name().to_owned()), ("level", level.to_string())],
+    let name = |level: Option<usize>| level.map_or("unknown".into(), |it| it.to_string());
+    let sample = |((level, state), count): ((Option<usize>, NamespaceState), usize)| Sample {
+        labels: vec![("state", state.name().to_owned()), ("level", name(level))],
         value: Value::Count(count),
     };
     counts.into_iter().map(sample).collect()

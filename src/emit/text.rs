@@ -130,7 +130,7 @@ impl Emitter for Text {
             line: Line::default(),
             piece: String::new(),
         };
-        for root in folding.roots() {
+        for root in folding.tops() {
             tree.namespaces(&root, "", false)?;
         }
         tree.unplaced()?;

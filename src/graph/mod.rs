@@ -109,11 +109,32 @@ impl PidGraph {
     /// The topmost visible namespaces.
     #[must_use]
     pub fn roots(&self) -> Vec<&Namespace> {
-        let is_root = |namespace: &&Namespace| self.parent(namespace).is_none();
-        self.snapshot.namespaces.iter().filter(is_root).collect()
+        self.tops().filter(|top| !top.parent_unknown).collect()
     }
 
-    /// The namespace that this one was made in; `None` for a root.
+    /// The namespaces that have a parent which could not be found out.
+    #[must_use]
+    pub fn detached(&self) -> Vec<&Namespace> {
+        self.tops().filter(|top| top.parent_unknown).collect()
+    }
+
+    fn tops(&self) -> impl Iterator<Item = &Namespace> {
+        self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
+    }
+
+    /// How many namespaces are above this one, as far as the topmost visible
+    /// one; `None` where the way there could not be found out.
+    #[must_use]
+    pub fn level(&self, namespace: &Namespace) -> Option<usize> {
+        let (mut top, mut level) = (namespace, 0);
+        while let Some(parent) = self.parent(top) {
+            (top, level) = (parent, level + 1);
+        }
+        (!top.parent_unknown).then_some(level)
+    }
+
+    /// The namespace that this one was made in; `None` for a root, and where it
+    /// could not be found out.
     #[must_use]
     pub fn parent(&self, namespace: &Namespace) -> Option<&Namespace> {
         let node = self.namespace_node(namespace.id)?;
@@ -152,11 +173,12 @@ impl PidGraph {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }
 
-    /// Every namespace with its level: a parent before its children, siblings
-    /// by ID.
+    /// Every namespace with how many are above it: a parent before its children,
+    /// siblings by ID, and roots before those whose parent is unknown.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
-        let mut todo: Vec<_> = self.roots().into_iter().rev().map(|root| (root, 0)).collect();
+        let tops = [self.roots(), self.detached()].concat();
+        let mut todo: Vec<_> = tops.into_iter().rev().map(|top| (top, 0)).collect();
         let mut tree = Vec::with_capacity(self.snapshot.namespaces.len());
         while let Some((namespace, level)) = todo.pop() {
             tree.push((namespace, level));

@@ -14,8 +14,11 @@ pub struct Namespace {
     pub device: Option<u64>,
     /// The kernel's 64-bit number, never reused (`NS_GET_ID`, since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// The namespace it was made in; `None` for a topmost visible one.
+    /// The namespace it was made in; `None` for a topmost visible one, and
+    /// where it could not be found out.
     pub parent: Option<NamespaceId>,
+    /// Whether it has a parent in the viewer's sight that could not be found out.
+    pub parent_unknown: bool,
     /// Live, dead, nascent, or unknown where none of these is proved.
     pub state: NamespaceState,
     /// The process with PID 1 in it, where it is visible.
@@ -44,6 +47,7 @@ impl Namespace {
             device: None,
             ns_id: None,
             parent: None,
+            parent_unknown: false,
             state: NamespaceState::Unknown,
             init: None,
             member_count: None,

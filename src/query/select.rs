@@ -298,7 +298,7 @@ fn retain(
         let shown = shown.get(&namespace.id).copied().unwrap_or_default();
         namespace.member_count = counts.get(&namespace.id).copied().filter(|&it| it != shown);
         if Some(namespace.id) == root {
-            namespace.parent = None;
+            (namespace.parent, namespace.parent_unknown) = (None, false);
         }
     }
     PidGraph::new(part)

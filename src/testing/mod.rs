@@ -122,6 +122,13 @@ pub fn farm() -> Snapshot {
     farm
 }
 
+/// The farm, where the kernel would not name the parent of the container.
+pub fn detached_farm() -> Snapshot {
+    let mut farm = farm();
+    (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
+    farm
+}
+
 /// A snapshot with something in every field of the document.
 pub fn everything() -> Snapshot {
     let mut snapshot = farm();

@@ -26,8 +26,11 @@ pub enum Need {
     /// The same, in a PID namespace where nothing but the test runs, whose
     /// init reaps at once.
     NamespaceOfItsOwn,
-    /// Root of the initial user namespace: cgroup hierarchies, other users.
+    /// Root of the initial user namespace: other users, all capabilities.
     HostRoot,
+    /// Root of the host in this initial namespace, which containers are not in:
+    /// `pid` for the count of all processes, `cgroup` for hierarchies of one's own.
+    Initial(&'static str),
     /// That an ordinary user can make a user namespace. Not in a chroot, for one.
     UserNamespaces,
     /// A root directory that is the root of all mounts: `nsenter -m` leaves a chroot.
@@ -113,6 +116,16 @@ fn lacking(need: Need) -> Option<String> {
             let error = AS_ROOT.as_ref().err()?;
             Some(format!("needs root of the host, with CAP_SYS_ADMIN ({error})"))
         }
+        Need::Initial(kind) => lacking(Need::HostRoot).or_else(|| {
+            let initial = match kind {
+                "pid" => "pid:[4026531836]",
+                "cgroup" => "cgroup:[4026531835]",
+                kind => panic!("no number of the initial {kind} namespace is at hand"),
+            };
+            let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("is its own");
+            let is_in = own.as_os_str() == initial;
+            (!is_in).then(|| format!("needs to be in the initial {kind} namespace"))
+        }),
         Need::UserNamespaces => {
             let error = succeeds(&["-U"]).err()?;
             Some(format!("user namespaces cannot be made here ({error})"))

@@ -45,6 +45,9 @@ impl Viewer {
 pub struct RefusedParents {
     /// By their inodes.
     pub inodes: HashSet<u64>,
+    /// Whether every namespace but the initial one has a parent in the viewer's
+    /// sight: it is in the initial one.
+    pub all_have_parents: bool,
     /// Whether those that have a level in /proc are surely not topmost: it is
     /// the viewer's own /proc, which shows nothing outside of its namespace.
     pub is_certain: bool,
@@ -62,6 +65,7 @@ pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     };
     RefusedParents {
         inodes: parents.iter().filter(is_refused).map(|(&inode, _)| inode).collect(),
+        all_have_parents: viewer.is_initial(),
         is_certain: viewer.is_initial() || viewer.is_in_own_proc,
     }
 }
@@ -90,6 +94,7 @@ pub fn describe(
             device: fd.map(NamespaceFd::device),
             ns_id: fd.and_then(|fd| told(fd.ns_id(), DiagnosticCode::NsIdUnreadable, log)),
             parent,
+            parent_unknown: false,
             state: NamespaceState::Unknown,
             init: None,
             member_count: None,

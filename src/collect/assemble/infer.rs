@@ -35,6 +35,7 @@ use std::num::NonZeroU32;
 use super::describe::RefusedParents;
 use rustix::io::Errno;
 
+use crate::collect::discovery::INITIAL_PID_NAMESPACE;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Process};
@@ -496,6 +497,8 @@ impl<'a> Groups<'a> {
                 continue;
             }
             let refused = known.refused_parents;
+            namespace.parent_unknown = level.is_some()
+                || (refused.all_have_parents && id.inode() != Some(INITIAL_PID_NAMESPACE));
             let is_refused = id.inode().is_some_and(|inode| refused.inodes.contains(&inode));
             if is_refused && (refused.is_certain || level.is_none()) {
                 log.note(DiagnosticCode::ParentUnreadable, Some(Errno::PERM), None);

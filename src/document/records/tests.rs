@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::super::{PassedOver, read, read_from};
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
-use crate::testing::{everything, farm};
+use crate::testing::{detached_farm, everything, farm};
 
 /// The records of a snapshot, as values.
 fn records(snapshot: Snapshot) -> Vec<Value> {
@@ -41,7 +41,7 @@ fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
 
 #[test]
 fn records_read_back_as_what_was_written_in_whatever_order_they_come() {
-    for snapshot in [farm(), everything()] {
+    for snapshot in [farm(), detached_farm(), everything()] {
         let mut records = records(snapshot.clone());
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
         records.reverse();
@@ -162,7 +162,7 @@ fn what_is_wrong_with_a_record_is_told_with_its_line() {
     };
     let first_process = 2 + farm().namespaces.len();
     for (line, pointer, value, expected) in [
-        (1, "/snapshot/roots", json!([]), "snapshot.roots: are not the namespaces without parent"),
+        (1, "/snapshot/roots", json!([]), "snapshot.roots: are not the namespaces of level 0"),
         (
             1,
             "/snapshot/complete",

@@ -105,6 +105,9 @@ impl<'a> Describe<'a> {
         if namespace.evidence == Evidence::Inferred {
             line.part(", ", Emphasis::Inferred, format_args!("inferred"));
         }
+        if namespace.parent_unknown {
+            line.part(", ", Emphasis::Warning, format_args!("parent unknown"));
+        }
     }
 
     /// Says what keeps a terminated init, and who could end that.

@@ -78,7 +78,7 @@ impl<'a> Picture<'a, '_> {
               edge [color=\"#4a6785\", arrowsize=0.7];\n",
         )?;
         self.title()?;
-        self.siblings(&self.folding.roots(), None, 0, false)?;
+        self.siblings(&self.folding.tops(), None, 0, false)?;
         self.unplaced()?;
         self.holders()?;
         self.out.write_all(b"}\n")
