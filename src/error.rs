@@ -127,15 +127,20 @@ impl fmt::Display for Error {
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Invalid { path, .. } => write!(f, "cannot use {}", path.display()),
             Self::Collect(error) => error.fmt(f),
-            Self::NotFound { no, caveat: None } => no.fmt(f),
-            Self::NotFound { no, caveat: Some(Caveat::Incomplete) } => {
-                write!(f, "{no} in this view, which is incomplete")
-            }
-            Self::NotFound { no, caveat: Some(Caveat::Part) } => {
-                write!(f, "{no} in this document, which is a part of a view")
-            }
-            Self::NotFound { no, caveat: Some(Caveat::NoCgroups) } => {
-                write!(f, "{no} in this document, which has no cgroups of processes")
+            Self::NotFound { no, caveat } => {
+                no.fmt(f)?;
+                f.write_str(match caveat {
+                    None => "",
+                    Some(Caveat::Incomplete) => " in this view, which is incomplete",
+                    Some(Caveat::Part) => " in this document, which is a part of a view",
+                    Some(Caveat::NoCgroups) => {
+                        " in this document, which has no cgroups of processes"
+                    }
+                })?;
+                if let Some(pid) = no.probably_meant() {
+                    write!(f, "; that of process {pid} is @{pid}")?;
+                }
+                Ok(())
             }
             Self::Write(_) => f.write_str("cannot write the output"),
             Self::Report { path, .. } => write!(f, "cannot write {}", path.display()),

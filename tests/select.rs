@@ -187,6 +187,9 @@ fn a_plain_no_is_one_line_and_status_1() {
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
         }
     }
+    let output = pidns(&["--root", "5"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.ends_with("; that of process 5 is @5\n"), "{stderr}");
 }
 
 #[test]

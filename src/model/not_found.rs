@@ -36,6 +36,21 @@ pub enum NotFound {
     Selection(Vec<Criterion>),
 }
 
+/// The largest PID that the kernel gives (`PID_MAX_LIMIT`), far below the
+/// inodes of namespaces.
+const MOST_PIDS: u64 = 1 << 22;
+
+impl NotFound {
+    /// The process whose namespace was probably meant: its PID stands in the
+    /// place of an inode.
+    #[must_use]
+    pub fn probably_meant(&self) -> Option<Pid> {
+        let Self::Namespace(id) = self else { return None };
+        let number = id.inode().filter(|&inode| inode <= MOST_PIDS)?;
+        u32::try_from(number).ok().and_then(Pid::new)
+    }
+}
+
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -380,7 +380,17 @@ impl<'a> Describe<'a> {
                 let _ = write!(text, ", {} {name}", Count(count));
             }
         }
-        let _ = write!(text, "; {}", processes(snapshot.processes.len()));
+        let shown = snapshot.processes.len();
+        let left_out = |namespace: &Namespace| {
+            namespace
+                .member_count
+                .map_or(0, |all| all.saturating_sub(self.graph.members(namespace).len()))
+        };
+        let left_out: usize = snapshot.namespaces.iter().map(left_out).sum();
+        let _ = write!(text, "; {}", processes(shown + left_out));
+        if left_out > 0 {
+            let _ = write!(text, " ({} shown)", Count(shown));
+        }
         text
     }
 
