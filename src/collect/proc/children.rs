@@ -1,6 +1,7 @@
 //! The namespaces that threads have for their children. Descriptors and mounts
 //! are not searched here.
 
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::OFlags;
@@ -15,6 +16,9 @@ use crate::collect::registry::InitHistory;
 use crate::collect::sys::{is_gone, namespace_link};
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
+/// The link to the namespace that a thread's children are born in, below `/proc/PID`.
+const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
+
 impl HolderSearch<'_> {
     /// The namespace that a thread's children are born in.
     pub(super) fn pid_for_children(
@@ -23,11 +27,10 @@ impl HolderSearch<'_> {
         tid: Pid,
         found: &mut Findings,
     ) -> Result<()> {
-        let name = c"ns/pid_for_children";
-        match namespace_link(dir, name, "pid") {
+        match namespace_link(dir, FOR_CHILDREN, "pid") {
             Ok(Some(inode)) => {
-                let open = || open_namespace(dir, name);
-                let shows = || namespace_link(dir, name, "pid") == Ok(Some(inode));
+                let open = || open_namespace(dir, FOR_CHILDREN);
+                let shows = || namespace_link(dir, FOR_CHILDREN, "pid") == Ok(Some(inode));
                 self.has_for_children(inode, tid, found, InitHistory::Existed, open, shows);
                 Ok(())
             }
@@ -57,8 +60,10 @@ impl HolderSearch<'_> {
         }
         match namespace {
             Ok(fd) => {
-                let inode = fd.inode();
-                self.has_for_children(inode, tid, found, InitHistory::NoneYet, || Ok(fd), || true);
+                // The thread may have entered another one meanwhile (`setns(2)`).
+                let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
+                let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
+                self.has_for_children(fd.inode(), tid, found, history, || Ok(fd), || true);
                 Ok(())
             }
             Err(Errno::SRCH) => self.still_there(),
