@@ -174,10 +174,8 @@ fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
     let _farm = farm(100, 48);
     let dot = stdout(&pidns(&["-q", "-f", "dot"]));
     assert!(dot.contains("48 × sleep"));
-    let start = std::time::Instant::now();
-    let svg = pipe(Command::new("dot").arg("-Tsvg"), dot.as_bytes());
+    let svg = pipe(with_processor_seconds(10, "dot").arg("-Tsvg"), dot.as_bytes());
     assert!(svg.contains("48 × sleep"));
-    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
 #[test]

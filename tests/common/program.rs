@@ -31,6 +31,14 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("output is UTF-8")
 }
 
+/// A program that the kernel ends (`SIGXCPU`) when it has used so many seconds
+/// of processor time. How long it takes says little on a busy machine.
+pub fn with_processor_seconds(seconds: u32, program: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", "ulimit -t $0; exec \"$@\"", &seconds.to_string(), program]);
+    command
+}
+
 /// Feeds `input` to a command and returns what it prints; it must succeed and
 /// say nothing on standard error.
 pub fn pipe(command: &mut Command, input: &[u8]) -> String {
