@@ -264,9 +264,9 @@ fn elvish_completes_at_the_terminal() {
     completes("elvish -norc", setup, "\r");
 }
 
-/// Debian has no Nushell; `npm install --global @nushell/linux-x64` brings `nu`.
+/// `npm install --global @nushell/linux-x64` brings `nu`.
 #[test]
-#[ignore = "needs nu on the path, which Debian does not have"]
+#[ignore = "needs Nushell, which Debian does not have: .ci/run brings it and runs this"]
 fn nushell_completes_at_the_terminal() {
     completes("nu --no-config-file", "use completions/pidns.nu; print ('re' + 'ady')", "");
 }

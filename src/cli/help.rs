@@ -188,6 +188,12 @@ pub(super) const READING: &[(&str, &str)] = &[
         "a process that has exited and that its parent, 416, does not reap; stopped and \
          uninterruptible are said likewise.",
     ),
+    (
+        "a_pid:[4026532179] in an SVG",
+        "the id of the box of a namespace, however it is drawn. The link in it has the state as \
+         its target, for style sheets and scripts (a[target~=\"dead\"]), and as its title what a \
+         box has no room for: whole ids, and all PIDs.",
+    ),
 ];
 
 /// Exit statuses, with what they mean.

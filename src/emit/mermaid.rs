@@ -226,7 +226,7 @@ impl<'a, 'f> Chart<'a, 'f> {
             let holders = self.describe.kept_by(namespace);
             for holder in holders.iter().take(LINES / 2) {
                 self.line.clear();
-                self.line.plain("", format_args!("{holder}"));
+                holder.describe(&mut self.line);
                 broken(&self.line, &mut lines);
             }
             if let Some(more @ 1..) = holders.len().checked_sub(LINES / 2) {
@@ -286,6 +286,12 @@ impl<'a, 'f> Chart<'a, 'f> {
         let number = self.boxed(None, "unknown", &lines);
         let _ = writeln!(self.text, "  class n{number} inferred");
         self.classes.insert("inferred");
+        if number > 0 {
+            // It stands with what is below the first box, out of the way of
+            // the edges that lead there.
+            let _ = writeln!(self.text, "  n0 ~~~ n{number}");
+            self.edges += 1;
+        }
         self.fits().then_some(())
     }
 
@@ -406,6 +412,18 @@ mod tests {
               classDef live fill:#d6e6f5,stroke:#4a6785,color:#000,text-align:left
               classDef dead fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000,text-align:left
         "#]].assert_eq(&chart(farm()));
+    }
+
+    #[test]
+    fn processes_without_a_place_stand_below_the_first_box_without_an_edge() {
+        let mut snapshot = farm();
+        snapshot.processes[4].namespace = None;
+        let chart = chart(snapshot);
+        assert!(
+            chart.contains("  n3[\"unknown: 1 process whose namespace is ambiguous<br/>"),
+            "{chart}"
+        );
+        assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
     #[test]

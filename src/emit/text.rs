@@ -184,7 +184,7 @@ impl<'a> Tree<'a, '_> {
         };
         for holder in &kept_by {
             self.line.clear();
-            self.line.plain("", format_args!("{holder}"));
+            holder.describe(&mut self.line);
             self.write_line(next(&self.text.lines), false)?;
         }
         if let Some(more) = more {
@@ -250,13 +250,21 @@ impl<'a> Tree<'a, '_> {
         self.out.write_all(b"\n")?;
         let incomplete = if snapshot.complete { "" } else { "; incomplete" };
         let counts = format!("{}{incomplete}.", self.describe.counts());
+        let arrow = self.text.lines.symbols.arrow;
+        let means = format!("{}.", ARROW_MEANS.replace(Symbols::UNICODE.arrow, arrow));
+        let example = self.describe.example().map(|example| format!("{example}:"));
         self.line.clear();
         self.line.words("", &counts);
-        if let Some(example) = self.describe.example() {
-            let means = ARROW_MEANS.replace(Symbols::UNICODE.arrow, self.text.lines.symbols.arrow);
+        if let Some(example) = example {
+            // On a line of its own where one is not enough for both.
+            let both = counts.width() + example.width() + means.width() + "   ".len();
+            if self.text.style.width.is_some_and(|width| both > width) {
+                self.write_line("", false)?;
+                self.line.clear();
+            }
             // The PIDs stay together.
-            self.line.plain("  ", format_args!("{example}:"));
-            self.line.words(" ", &format!("{means}."));
+            self.line.plain("  ", format_args!("{example}"));
+            self.line.words(" ", &means);
         }
         self.write_line("", false)?;
         let is_dead = |namespace: &Namespace| namespace.state == NamespaceState::Dead;
@@ -335,20 +343,39 @@ impl<'a> Tree<'a, '_> {
             let style = palette.style(part.emphasis);
             write!(out, "{style}")?;
             // A part of its own may still be too long: a path, an argument.
-            let mut start = 0;
-            for (at, character) in piece.char_indices() {
-                let wide = character.width().unwrap_or(0);
-                if column + wide > width && at > start {
-                    let fits = piece.get(start..at).unwrap_or_default();
-                    write!(out, "{fits}{style:#}\n{prefix}{side}{below} {style}")?;
-                    (start, column) = (at, indent);
+            let mut rest = piece.as_str();
+            loop {
+                let (fits, more) =
+                    rest.split_at(fitting(rest, width.saturating_sub(column + after)));
+                if more.is_empty() {
+                    write!(out, "{fits}{style:#}")?;
+                    column += fits.width();
+                    break;
                 }
-                column += wide;
+                // The break stands for the blank.
+                let fits = fits.strip_suffix(' ').unwrap_or(fits);
+                write!(out, "{fits}{style:#}\n{prefix}{side}{below} {style}")?;
+                (rest, column) = (more, indent);
             }
-            write!(out, "{}{style:#}", piece.get(start..).unwrap_or_default())?;
         }
         out.write_all(b"\n")
     }
+}
+
+/// How much of a text goes on a line that has room for so many columns, in
+/// bytes: what ends with a blank if possible, and at least one character.
+fn fitting(text: &str, room: usize) -> usize {
+    let (mut columns, mut after_blank) = (0, None);
+    for (at, character) in text.char_indices() {
+        columns += character.width().unwrap_or(0);
+        if columns > room && at > 0 {
+            return after_blank.unwrap_or(at);
+        }
+        if character == ' ' {
+            after_blank = Some(at + 1);
+        }
+    }
+    text.len()
 }
 
 fn write_escaped(out: &mut dyn Write, text: &str, ascii: bool) -> io::Result<()> {
@@ -460,8 +487,8 @@ mod tests {
                   └─ kept by 4 containerd-shim: open fd 9
 
             3 PID namespaces, 1 dead; 25 processes;
-              incomplete.  6 → 1: its PID here → in its own
-              namespace.
+              incomplete.
+            6 → 1: its PID here → in its own namespace.
             DEAD: starting a process in it fails with
               "Cannot allocate memory" (ENOMEM).
         "#]],
@@ -492,17 +519,18 @@ mod tests {
                    │ docker 3f2a1b9c04de, 2 processes
                    ├─ 6 → 1 farm
                    ├─ 7 → 2 日本語日本語 (sh -c
-                   │    echo ééééééééééééééééééééééééééé
+                   │    echo
                    │    éééééééééééééééééééééééééééééééé
-                   │    é)
+                   │    éééééééééééééééééééééééééééé)
                    └─ pid:[4026532180]
                       │ DEAD: its init has exited
-                      └─ kept by 4 containerd-shim: open
-                            fd 9
+                      └─ kept by 4 containerd-shim:
+                           open fd 9
 
                 3 PID namespaces, 1 dead; 5 processes;
-                  incomplete.  6 → 1: its PID here → in
-                  its own namespace.
+                  incomplete.
+                6 → 1: its PID here → in its own
+                  namespace.
                 DEAD: starting a process in it fails
                   with "Cannot allocate memory"
                   (ENOMEM).
@@ -615,10 +643,10 @@ mod tests {
             &expect![[r#"
             pid:[10]  1 process
             ├─ 2 sleep
-            ├─ pid:[20]  DEAD: its init 6 has exited, stuck until 2 sleep reaps it, sleep,
+            ├─ pid:[20]  DEAD: its init 6 has exited, stuck until 2 sleep reaps it; sleep,
             │  │ 1 process
             │  └─ 6 → 1 sleep, zombie of 2 sleep
-            ├─ pid:[30]  DEAD: its init 8 has exited, stuck until 2 sleep reaps zombie 9,
+            ├─ pid:[30]  DEAD: its init 8 has exited, stuck until 2 sleep reaps zombie 9;
             │  │ sleep, 2 processes
             │  ├─ 8 → 1 sleep
             │  └─ 9 → 4 sleep, zombie of 2 sleep
@@ -630,8 +658,8 @@ mod tests {
             unknown  1 process whose namespace is ambiguous
             └─ 15 → 7 sleep
 
-            5 PID namespaces, 2 dead, 1 nascent; 7 processes.  6 → 1: its PID here → in its
-              own namespace.
+            5 PID namespaces, 2 dead, 1 nascent; 7 processes.
+            6 → 1: its PID here → in its own namespace.
             DEAD: starting a process in it fails with "Cannot allocate memory" (ENOMEM).
             inferred: concluded from PIDs, as the kernel would not say.
         "#]],

@@ -1,5 +1,5 @@
 // Draws Mermaid charts in Chromium and prints what their boxes say, as JSON:
-// node render.mjs CHART.mmd... -> [{"file", "boxes": [["line", ...], ...], "edges"}]
+// node render.mjs CHART.mmd... -> [{"file", "boxes": [["line", ...], ...], "cut": boxes with too much text, "edges"}]
 // With PNG_DIR, a picture of each goes there. Needs mermaid and puppeteer-core.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -23,13 +23,20 @@ for (const file of process.argv.slice(2)) {
     const { svg } = await mermaid.render("chart", text);
     document.body.innerHTML = svg;
     const lines = (box) => {
-      const label = box.querySelector(".nodeLabel");
+      // What is drawn stays as it is, to be looked at.
+      const label = box.querySelector(".nodeLabel").cloneNode(true);
       label.querySelectorAll("br").forEach((br) => br.replaceWith("\n"));
       return label.textContent.split("\n");
     };
+    const isCut = (box) => {
+      const [outer, inner] = [".label-container", ".nodeLabel"].map((it) => box.querySelector(it).getBoundingClientRect());
+      return inner.left < outer.left || inner.right > outer.right || inner.top < outer.top || inner.bottom > outer.bottom;
+    };
+    const boxes = [...document.querySelectorAll("g.node")];
     return {
       title: document.querySelector("svg > title")?.textContent,
-      boxes: [...document.querySelectorAll("g.node")].map(lines),
+      boxes: boxes.map(lines),
+      cut: boxes.filter(isCut).map(lines),
       edges: document.querySelectorAll("path.flowchart-link").length,
     };
   }, readFileSync(file, "utf8"));

@@ -4,6 +4,7 @@
 
 mod phrase;
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use super::fold::{Condition, Folding, Row, Siblings, entered_by, keeping};
@@ -51,8 +52,8 @@ impl<'a> Describe<'a> {
 
     /// Says what a namespace is, without its ID.
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
-        let mut separators = std::iter::once(separator).chain(std::iter::repeat(", "));
-        let mut next = || separators.next().unwrap_or(", ");
+        let separators = Cell::new(separator);
+        let next = || separators.replace(", ");
         let init = namespace.init.and_then(|init| self.graph.process(init));
         match namespace.state {
             NamespaceState::Live => {}
@@ -71,7 +72,7 @@ impl<'a> Describe<'a> {
                         format_args!("DEAD: its init {init} has exited"),
                     ),
                 }
-                self.stuck(namespace, &mut next, line);
+                self.stuck(namespace, next, line);
             }
             NamespaceState::Nascent => line.part(
                 next(),
@@ -83,6 +84,10 @@ impl<'a> Describe<'a> {
                 Emphasis::Warning,
                 format_args!("state unknown: cannot tell whether its init runs"),
             ),
+        }
+        if namespace.state != NamespaceState::Live {
+            // What follows is not a part of what is wrong.
+            separators.set("; ");
         }
         // That of the namespace whose /proc was read is its PID 1.
         match (init, namespace.init) {
@@ -97,13 +102,16 @@ impl<'a> Describe<'a> {
         }
         if let Some(container) = &namespace.container {
             line.plain(next(), format_args!("{}", ContainerText(container)));
+            if let Some(pod) = &container.pod {
+                line.plain(" ", format_args!("of pod {pod}"));
+            }
         }
         self.population(namespace, next, line);
         if let Some(owner) = self.owner(namespace) {
-            line.plain(", ", format_args!("{owner}"));
+            line.plain(next(), format_args!("{owner}"));
         }
         if namespace.evidence == Evidence::Inferred {
-            line.part(", ", Emphasis::Inferred, format_args!("inferred"));
+            line.part(next(), Emphasis::Inferred, format_args!("inferred"));
         }
         if namespace.parent_unknown {
             line.part(", ", Emphasis::Warning, format_args!("parent unknown"));
@@ -111,12 +119,7 @@ impl<'a> Describe<'a> {
     }
 
     /// Says what keeps a terminated init, and who could end that.
-    fn stuck(
-        &self,
-        namespace: &Namespace,
-        next: &mut impl FnMut() -> &'static str,
-        line: &mut Line,
-    ) {
+    fn stuck(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let Some(blocker) = namespace.blocked_by.first() else {
             if namespace.init.is_some() {
                 line.part(next(), Emphasis::Dead, format_args!("not gone yet"));
@@ -155,12 +158,7 @@ impl<'a> Describe<'a> {
     }
 
     /// Says how many members there are.
-    fn population(
-        &self,
-        namespace: &Namespace,
-        mut next: impl FnMut() -> &'static str,
-        line: &mut Line,
-    ) {
+    fn population(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let shown = members.len();
         let of_kernel = members.iter().filter(|member| member.kernel_thread).count();

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::emit::line::Line;
 use crate::graph::PidGraph;
 use crate::model::{Container, Holder, Owner, Pid, Process};
 
@@ -113,21 +114,39 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-impl fmt::Display for KeptBy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl KeptBy<'_> {
+    /// Says who or what keeps it, and how, in two parts.
+    pub fn describe(&self, line: &mut Line) {
         match self {
-            Self::Fd(process, fd) => write!(f, "kept by {process}: open fd {fd}"),
+            Self::Fd(process, fd) => {
+                line.plain("", format_args!("kept by {process}:"));
+                line.plain(" ", format_args!("open fd {fd}"));
+            }
             Self::Mount(path, mount_namespace) => {
-                write!(f, "kept by mount {path} (in mnt:[{mount_namespace}])")
+                line.plain("", format_args!("kept by mount {path}"));
+                line.plain(" ", format_args!("(in mnt:[{mount_namespace}])"));
             }
             Self::Starter(process, None) => {
-                write!(f, "kept by {process}: its children would start here")
+                line.plain("", format_args!("kept by {process}:"));
+                line.plain(" ", format_args!("its children would start here"));
             }
             Self::Starter(process, Some(thread)) => {
-                write!(f, "kept by {process}: children of its thread {thread} would start here")
+                line.plain("", format_args!("kept by {process}:"));
+                line.plain(" ", format_args!("children of its thread {thread} would start here"));
             }
-            Self::Children => f.write_str("kept by the namespaces below it"),
+            Self::Children => line.plain("", format_args!("kept by the namespaces below it")),
         }
+    }
+}
+
+impl fmt::Display for KeptBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Line::default();
+        self.describe(&mut line);
+        line.parts().enumerate().try_for_each(|(index, part)| {
+            f.write_str(if index == 0 { "" } else { part.separator })?;
+            f.write_str(part.text)
+        })
     }
 }
 
@@ -182,19 +201,15 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// A container, as its own tools shorten its ID.
+/// A container without its pod, as its own tools shorten its ID.
 pub struct ContainerText<'a>(pub &'a Container);
 
 impl fmt::Display for ContainerText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Container { runtime, id, pod } = self.0;
+        let Container { runtime, id, .. } = self.0;
         let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let short = id.get(..12).filter(|_| hex).unwrap_or(id);
-        write!(f, "{runtime} {short}")?;
-        match pod {
-            Some(pod) => write!(f, " of pod {pod}"),
-            None => Ok(()),
-        }
+        write!(f, "{runtime} {short}")
     }
 }
 

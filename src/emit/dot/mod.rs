@@ -5,7 +5,13 @@
 //! namespaces below go there first; those with some are easier to read beside
 //! it, where edges show the levels, as a box within a box makes its whole
 //! column wide. They join the shelf, boxes in boxes, where they are many, too,
-//! and so does what is nested more than [`MOST_BESIDE`] levels deep.
+//! and so does what is nested more than [`MOST_BESIDE`] levels deep. What
+//! somebody holds stays beside it, as the edge from the holder would cross it.
+//!
+//! Graphviz gives a class to nodes, not to the tables on a shelf. What it gives
+//! to both is a link with an id, a tooltip and a target: without an address the
+//! target means nothing to a browser, so that it tells the state of every box.
+//! It also makes Graphviz write the link of a table at all.
 
 mod escape;
 mod table;
@@ -100,7 +106,10 @@ impl<'a> Picture<'a, '_> {
         let mut beside: Vec<&Siblings<'a>> = Vec::new();
         for kind in [leaves, trees] {
             let many = kind.len() > MOST_BESIDE || level > MOST_BESIDE;
-            if many { &mut on_shelf } else { &mut beside }.extend(kind);
+            let (held, free): (Vec<_>, Vec<_>) = kind.into_iter().partition(|it| self.is_held(it));
+            let few_held = held.len() <= MOST_BESIDE && level <= MOST_BESIDE;
+            if many { &mut on_shelf } else { &mut beside }.extend(free);
+            if many && !few_held { &mut on_shelf } else { &mut beside }.extend(held);
         }
         // In the order of the text.
         let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
@@ -113,10 +122,10 @@ impl<'a> Picture<'a, '_> {
             let Some(namespace) = it.first() else { continue };
             let node = namespace.id.to_string();
             let boxed = self.boxed(it, false, &node, in_each)?;
+            let class = class(namespace);
             write!(
                 self.out,
-                "  \"{node}\" [id=\"{node}\", class=\"{}\", tooltip=\"{}\", label=<",
-                class(namespace),
+                "  \"{node}\" [id=\"{node}\", class=\"{class}\", target=\"{class}\", tooltip=\"{}\", label=<",
                 quoted(&self.tooltip(it))
             )?;
             self.out.write_all(&boxed.html)?;
@@ -129,6 +138,13 @@ impl<'a> Picture<'a, '_> {
             self.siblings(&below, Some(namespace.id), level + 1, in_each)?;
         }
         Ok(())
+    }
+
+    /// Whether an edge leads to it from who holds it, which would cross the
+    /// boxes of a shelf.
+    fn is_held(&self, siblings: &Siblings<'a>) -> bool {
+        let Siblings::One(namespace) = siblings else { return false };
+        self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
     }
 
     fn edge(
@@ -167,10 +183,13 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(&html)?;
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
-        match (parent, first) {
-            (Some(parent), Some(first)) => self.edge(parent, &node, "w", first),
-            _ => Ok(()),
-        }
+        let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
+        // A box alone has no shelf around it, but a heading.
+        let headport = match siblings {
+            [_] => format!("{}:w", port(first.id)),
+            _ => "w".to_owned(),
+        };
+        self.edge(parent, &node, &headport, first)
     }
 
     /// The box of a namespace, or of many alike; on a shelf, what is below the
@@ -190,10 +209,10 @@ impl<'a> Picture<'a, '_> {
         let mut table = Table::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // A node beside the shelf has these itself, and a class, which
-            // tables cannot have.
+            // A node beside the shelf has these itself.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
+            table.attribute("target", &class(namespace))?;
         }
         table.start(&port(namespace.id))?;
         self.line.clear();
@@ -208,7 +227,7 @@ impl<'a> Picture<'a, '_> {
                 if full {
                     self.line.plain("", format_args!("kept by {} more", Count(more)));
                 } else {
-                    self.line.plain("", format_args!("{holder}"));
+                    holder.describe(&mut self.line);
                 }
                 table.heading(&self.line)?;
                 if full {
@@ -406,6 +425,31 @@ mod tests {
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);
         assert!(shelf.contains(" id=\"pid:[12]\" tooltip=\"pid:[12], owner root in user:["));
+    }
+
+    #[test]
+    fn what_somebody_holds_stands_beside_the_shelf_as_the_edge_to_it_would_cross_that() {
+        let mut snapshot = many(9);
+        let held = snapshot.namespaces.iter_mut().find(|it| it.id.inode() == Some(15)).unwrap();
+        held.state = NamespaceState::Dead;
+        let holder = Holder::Fd { pid: Pid::new(2000).unwrap(), comm: None, fd: 9 };
+        held.holders = vec![holder];
+        let text = dot(snapshot);
+        assert!(text.contains("  \"pid:[10]\" -> \"pid:[15]\" ["), "{text}");
+        assert!(text.contains("  \"pid:[1000]\" -> \"pid:[15]\" [tailport=\"p2000:e\""), "{text}");
+        assert!(text.contains("  \"in pid:[10]\" [class=\"shelf\""), "{text}");
+        assert!(text.contains("<table border=\"1\" color=\"#4a6785\" style=\"solid\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\" id=\"pid:[16]\""));
+    }
+
+    #[test]
+    fn an_edge_leads_to_the_heading_of_a_box_that_stands_alone_however_deep() {
+        let mut namespaces = vec![namespace(10, None)];
+        namespaces.extend((11..30).map(|inode| namespace(inode, Some(inode - 1))));
+        let text = dot(snapshot(namespaces, Vec::new()));
+        assert!(
+            text.contains("-> \"in pid:[16]\" [tailport=\"n16:e\", headport=\"n17:w\"]"),
+            "{text}"
+        );
     }
 
     #[test]

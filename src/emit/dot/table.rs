@@ -119,8 +119,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Graphviz shares out the room that is left among the rows: empty ones
-        // take most of it, so that boxes stay as small as they are.
+        // Boxes stay as small as they are.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
         left -= column;
@@ -136,8 +135,9 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Empty rows at the end of a column.
-const FILLERS: usize = 20;
+/// Empty rows at the end of a column, or columns at the end of a row, that take
+/// the room that is left: Graphviz shares it out evenly.
+pub const FILLERS: usize = 20;
 
 /// The table of a box as it is written.
 pub struct Table {

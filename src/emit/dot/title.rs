@@ -6,9 +6,15 @@ use std::io;
 
 use super::Picture;
 use super::escape::Html;
-use super::table::{LINE, LINES, LOOKS, PART};
+use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
 use crate::emit::describe::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS};
 use crate::model::{Evidence, NamespaceState, Snapshot};
+
+/// Begins the table of the title, and that of the legend in it.
+const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">";
+
+/// Begins a line of the title.
+const LINE_OF_TITLE: &str = "<tr><td align=\"left\">";
 
 impl Picture<'_, '_> {
     /// What the picture is of, what the signs in it mean, and what is missing.
@@ -16,13 +22,15 @@ impl Picture<'_, '_> {
         let snapshot = self.graph.snapshot();
         let mut label = Vec::new();
         let mut html = Html(&mut label);
-        html.markup("<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">")?;
-        html.markup("<tr><td colspan=\"2\" align=\"left\"><font point-size=\"14\"><b>")?;
+        html.markup(TABLE)?;
+        html.markup(LINE_OF_TITLE)?;
+        html.markup("<font point-size=\"14\"><b>")?;
         html.text("PID namespaces")?;
         if let Some(hostname) = &snapshot.host.hostname {
             html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
         }
-        html.markup("</b></font></td></tr><tr><td colspan=\"2\" align=\"left\">")?;
+        html.markup("</b></font></td></tr>")?;
+        html.markup(LINE_OF_TITLE)?;
         let time = seconds(&snapshot.captured_at);
         let incomplete = if snapshot.complete { "" } else { "; incomplete" };
         html.text(format_args!(
@@ -38,7 +46,7 @@ impl Picture<'_, '_> {
         html.markup("</td></tr>")?;
         self.legend(snapshot, &mut html)?;
         for diagnostic in snapshot.diagnostics.iter().take(LINES) {
-            html.markup("<tr><td colspan=\"2\" align=\"left\">")?;
+            html.markup(LINE_OF_TITLE)?;
             let what = if diagnostic.is_gap() { "incomplete" } else { "note" };
             html.text(format_args!("{what}: {}", Clipped(&diagnostic.message, PART)))?;
             html.markup("</td></tr>")?;
@@ -49,8 +57,26 @@ impl Picture<'_, '_> {
         self.out.write_all(b">;\n")
     }
 
-    /// Of those kinds that occur.
+    /// Of those kinds that occur, in a table of its own, beside which empty
+    /// cells take the room that longer lines of the title make.
     fn legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+        let mut rows = Vec::new();
+        self.rows_of_legend(snapshot, &mut Html(&mut rows))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        html.markup(LINE_OF_TITLE)?;
+        html.markup(
+            "<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\"><tr><td>",
+        )?;
+        html.markup(TABLE)?;
+        html.0.write_all(&rows)?;
+        html.markup("</table></td>")?;
+        html.markup(&"<td></td>".repeat(FILLERS))?;
+        html.markup("</tr></table></td></tr>")
+    }
+
+    fn rows_of_legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
         let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
             html.markup("<tr>")?;
             sample(html)?;
@@ -84,12 +110,12 @@ impl Picture<'_, '_> {
         }
         let kept = namespaces.iter().any(|it| !self.describe.kept_by(it).is_empty());
         if kept && !self.keepers.is_empty() {
-            let cell = "<td><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
+            let cell = "<td align=\"left\"><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
             row(&|html| html.markup(cell), &"keeps the namespace alive")?;
         }
         if let Some(example) = self.describe.example() {
             let cell = |html: &mut Html<'_>| {
-                html.markup("<td>")?;
+                html.markup("<td align=\"left\">")?;
                 html.text(&example)?;
                 html.markup("</td>")
             };
