@@ -57,14 +57,13 @@ fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
     assert_eq!(outer.holders, []);
     let name = comm(std::process::id());
     let expected = format!(
-        "─ {}  DEAD: its init has exited\n{}   └─ kept by {} {name}: open fd {}\n",
+        "\n└─ {}  DEAD: its init has exited\n   └─ kept by {} {name}: open fd {}\n",
         inner.id,
-        " ".repeat(3),
         std::process::id(),
         file.as_raw_fd()
     );
     // Another test's child has all descriptors of ours until it executes.
-    until(&expected, || stdout(&pidns(&["-q"])).contains(&expected));
+    until(&expected, || stdout(&pidns(&["-q", "--root", &outer.id])).contains(&expected));
     // Processes alone do not show it.
     assert!(Document::of(&["--search", "processes"]).find_namespace(&inner.id).is_none());
 }

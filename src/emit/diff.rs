@@ -7,13 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use anstyle::AnsiColor;
-
 use super::describe::{Pids, Symbols};
 use super::json::Json;
 use super::ndjson::JsonLines;
 use super::subject::{command, namespace_text, pids};
-use super::{Sanitized, Style};
+use super::{Sanitized, Style, palette};
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, Pid, Process};
@@ -287,18 +285,14 @@ impl<'a> Tree<'a> {
         text: &str,
     ) -> io::Result<()> {
         let mark = mark(happened);
-        let color = match happened {
-            None => None,
-            Some(Happened::Came) => Some(AnsiColor::Green),
-            Some(Happened::Went) => Some(AnsiColor::Red),
-            Some(Happened::Hidden) => Some(AnsiColor::Magenta),
-            Some(Happened::Changed) => Some(AnsiColor::Yellow),
+        let style = match happened.filter(|_| self.style.color) {
+            None => anstyle::Style::new(),
+            Some(Happened::Came) => palette::CAME,
+            Some(Happened::Went) => palette::WENT,
+            Some(Happened::Hidden) => palette::HIDDEN,
+            Some(Happened::Changed) => palette::CHANGED,
         };
-        let style = match color {
-            Some(color) if self.style.color => color.on_default(),
-            _ => anstyle::Style::new(),
-        };
-        writeln!(out, "{style}{mark}{style:#} {branch}{style}{}{style:#}", Sanitized(text))
+        writeln!(out, "{style}{mark}{style:#} {branch}{}", Sanitized(text))
     }
 
     /// What happened to a namespace. One whose members alone changed is shown by
@@ -574,7 +568,7 @@ mod tests {
             out
         };
         let colored = String::from_utf8(text(true)).unwrap();
-        assert!(colored.contains("\u{1b}[32m+\u{1b}[0m "), "{colored}");
+        assert!(colored.contains("\u{1b}[38;5;231m\u{1b}[48;5;22m+\u{1b}[0m "), "{colored}");
         let mut plain = Vec::new();
         anstream::StripStream::new(&mut plain).write_all(colored.as_bytes()).unwrap();
         assert_eq!(plain, text(false));

@@ -17,6 +17,7 @@ mod line;
 mod mermaid;
 mod ndjson;
 mod openmetrics;
+mod palette;
 mod sanitize;
 mod subject;
 mod text;
@@ -34,6 +35,7 @@ use clap::ValueEnum;
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::Translation;
+use line::Emphasis;
 
 /// A way to write a graph.
 pub trait Emitter {
@@ -80,6 +82,13 @@ pub struct Style {
     pub width: Option<usize>,
     /// Text and pictures in which nothing shares a line.
     pub unfolded: bool,
+}
+
+impl Style {
+    /// How a part of a line looks that stands out so much.
+    fn of(self, emphasis: Emphasis) -> anstyle::Style {
+        if self.color { palette::of(emphasis) } else { anstyle::Style::new() }
+    }
 }
 
 impl Format {

@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use anstyle::Ansi256Color;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::describe::{
@@ -24,7 +23,6 @@ use crate::model::{Evidence, Namespace, NamespaceState};
 pub struct Text {
     style: Style,
     lines: Lines,
-    palette: Palette,
 }
 
 /// The pieces that a tree is drawn with.
@@ -52,64 +50,10 @@ const HOLDERS: usize = 40;
 /// The width that indentation is made for where there is no terminal.
 const NOMINAL_WIDTH: usize = 80;
 
-/// What stands out, and how. No colour is legible on every ground, as no
-/// colour has enough contrast to black, white and what lies between: what has
-/// a meaning brings its own ground, and all else has the terminal's colours.
-/// These are of the 256 colours that terminals do not redefine.
-struct Palette {
-    name: anstyle::Style,
-    dead: anstyle::Style,
-    warning: anstyle::Style,
-    entered: anstyle::Style,
-    inferred: anstyle::Style,
-}
-
-const fn on(foreground: u8, background: u8) -> anstyle::Style {
-    anstyle::Style::new()
-        .fg_color(Some(anstyle::Color::Ansi256(Ansi256Color(foreground))))
-        .bg_color(Some(anstyle::Color::Ansi256(Ansi256Color(background))))
-}
-
-const COLORS: Palette = Palette {
-    name: anstyle::Style::new().bold(),
-    // White on dark red.
-    dead: on(231, 124).bold(),
-    // Black on yellow.
-    warning: on(16, 220),
-    // White on blue.
-    entered: on(231, 25),
-    // White on grey.
-    inferred: on(231, 240),
-};
-const PLAIN: Palette = Palette {
-    name: anstyle::Style::new(),
-    dead: anstyle::Style::new(),
-    warning: anstyle::Style::new(),
-    entered: anstyle::Style::new(),
-    inferred: anstyle::Style::new(),
-};
-
-impl Palette {
-    fn style(&self, emphasis: Emphasis) -> anstyle::Style {
-        match emphasis {
-            Emphasis::Plain => anstyle::Style::new(),
-            Emphasis::Name => self.name,
-            Emphasis::Dead => self.dead,
-            Emphasis::Warning => self.warning,
-            Emphasis::Entered => self.entered,
-            Emphasis::Inferred => self.inferred,
-        }
-    }
-}
-
 impl Text {
     /// A tree of that style.
     pub fn new(style: Style) -> Self {
-        Self {
-            style,
-            lines: if style.ascii { ASCII } else { UTF8 },
-            palette: if style.color { COLORS } else { PLAIN },
-        }
+        Self { style, lines: if style.ascii { ASCII } else { UTF8 } }
     }
 }
 
@@ -290,14 +234,14 @@ impl<'a> Tree<'a, '_> {
     /// beside the line to what is `below`.
     fn write_line(&mut self, branch: &str, below: bool) -> io::Result<()> {
         let Self { text, out, prefix, line, piece, .. } = self;
-        let Text { style, lines, palette } = text;
+        let Text { style, lines } = text;
         write!(out, "{prefix}{branch}")?;
         let Some(width) = style.width else {
             for (index, part) in line.parts().enumerate() {
                 if index > 0 {
                     out.write_all(part.separator.as_bytes())?;
                 }
-                let style = palette.style(part.emphasis);
+                let style = style.of(part.emphasis);
                 if style.is_plain() {
                     write_escaped(*out, part.text, text.style.ascii)?;
                 } else {
@@ -340,7 +284,7 @@ impl<'a> Tree<'a, '_> {
                 column += separator.len();
             }
             is_first = false;
-            let style = palette.style(part.emphasis);
+            let style = style.of(part.emphasis);
             write!(out, "{style}")?;
             // A part of its own may still be too long: a path, an argument.
             let mut rest = piece.as_str();
@@ -547,58 +491,6 @@ mod tests {
         let mut strip = anstream::StripStream::new(&mut plain);
         strip.write_all(coloured.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(plain).unwrap(), text(farm(), Style::default()));
-    }
-
-    /// Relative luminance (WCAG 2.1) of one of the 256 colours of terminals,
-    /// but the first 16, which everybody redefines.
-    fn luminance(color: anstyle::Color) -> f64 {
-        let anstyle::Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
-            panic!("{color:?} looks different on every terminal")
-        };
-        let channels = match index - 16 {
-            cube @ 0..216 => [cube / 36, cube / 6 % 6, cube % 6]
-                .map(|step| if step == 0 { 0 } else { 55 + 40 * step }),
-            grey => [8 + 10 * (grey - 216); 3],
-        };
-        let linear = channels.map(|channel| {
-            let channel = f64::from(channel) / 255.0;
-            if channel <= 0.03928 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
-        });
-        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    }
-
-    #[test]
-    fn what_has_a_meaning_is_legible_on_every_ground() {
-        for emphasis in [Emphasis::Dead, Emphasis::Warning, Emphasis::Entered, Emphasis::Inferred] {
-            // It brings its own ground, so that the terminal's does not matter.
-            let style = COLORS.style(emphasis);
-            let colors = [style.get_fg_color(), style.get_bg_color()].map(Option::unwrap);
-            let [one, other] = colors.map(|color| luminance(color) + 0.05);
-            let contrast = f64::max(one, other) / f64::min(one, other);
-            assert!(contrast >= 4.5, "{emphasis:?}: {contrast}");
-        }
-        // All else has the colours that the terminal's owner reads best.
-        for emphasis in [Emphasis::Plain, Emphasis::Name] {
-            let style = COLORS.style(emphasis);
-            assert_eq!((style.get_fg_color(), style.get_bg_color()), (None, None));
-        }
-    }
-
-    #[test]
-    fn no_colour_without_a_ground_would_do() {
-        // Of one luminance there is no enough contrast to black and to the
-        // dark ground of Solarized, and to white and to its light one.
-        let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
-        let grounds = grounds.map(|channels| {
-            let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));
-            0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
-        });
-        let legible = |luminance: f64| {
-            grounds
-                .iter()
-                .all(|&ground| f64::max(luminance, ground) / f64::min(luminance, ground) >= 4.5)
-        };
-        assert!(!(0..=100).any(|step| legible(0.05 + f64::from(step) / 100.0)));
     }
 
     #[test]

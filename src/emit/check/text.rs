@@ -2,20 +2,19 @@
 
 use std::io::{self, Write};
 
-use anstyle::AnsiColor;
-
 use super::{said, sum};
+use crate::emit::line::Emphasis;
 use crate::emit::{Sanitized, Style};
 use crate::query::{Check, Verdict};
 
 /// Writes a line for each finding, and one for what to do.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
-        let (word, color) = match finding.verdict {
-            Verdict::Deny => ("DENIED", AnsiColor::Red),
-            Verdict::Warn | Verdict::Allow => ("warning", AnsiColor::Yellow),
+        let (word, emphasis) = match finding.verdict {
+            Verdict::Deny => ("DENIED", Emphasis::Dead),
+            Verdict::Warn | Verdict::Allow => ("warning", Emphasis::Warning),
         };
-        let mark = if style.color { color.on_default().bold() } else { anstyle::Style::new() };
+        let mark = style.of(emphasis);
         let said = said(check, finding, style.ascii);
         let code = finding.code.name();
         writeln!(out, "{mark}{word}{mark:#} {code}: {}", Sanitized(said.message))?;

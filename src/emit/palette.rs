@@ -1,0 +1,100 @@
+//! What stands out on a terminal, and how. No colour is legible on every
+//! ground, as no colour has enough contrast to black, white and what lies
+//! between: what has a meaning brings its own ground, and all else has the
+//! terminal's colours. These are of the 256 colours that terminals do not
+//! redefine.
+
+use anstyle::{Ansi256Color, Color, Style};
+
+use super::line::Emphasis;
+
+/// In a comparison: what came, what went, what is there but hidden, and what changed.
+pub const CAME: Style = on(WHITE, DARK_GREEN);
+pub const WENT: Style = on(WHITE, DARK_RED);
+pub const HIDDEN: Style = on(WHITE, DARK_MAGENTA);
+pub const CHANGED: Style = on(BLACK, YELLOW);
+
+const BLACK: u8 = 16;
+const WHITE: u8 = 231;
+const DARK_GREEN: u8 = 22;
+const BLUE: u8 = 25;
+const DARK_MAGENTA: u8 = 90;
+const DARK_RED: u8 = 124;
+const YELLOW: u8 = 220;
+const GREY: u8 = 240;
+
+const fn on(foreground: u8, background: u8) -> Style {
+    Style::new()
+        .fg_color(Some(Color::Ansi256(Ansi256Color(foreground))))
+        .bg_color(Some(Color::Ansi256(Ansi256Color(background))))
+}
+
+/// How a part of a line looks that stands out so much.
+pub const fn of(emphasis: Emphasis) -> Style {
+    match emphasis {
+        Emphasis::Plain => Style::new(),
+        Emphasis::Name => Style::new().bold(),
+        Emphasis::Dead => on(WHITE, DARK_RED).bold(),
+        Emphasis::Warning => on(BLACK, YELLOW),
+        Emphasis::Entered => on(WHITE, BLUE),
+        Emphasis::Inferred => on(WHITE, GREY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative luminance (WCAG 2.1) of one of the 256 colours of terminals,
+    /// but the first 16, which everybody redefines.
+    fn luminance(color: Color) -> f64 {
+        let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
+            panic!("{color:?} looks different on every terminal")
+        };
+        let channels = match index - 16 {
+            cube @ 0..216 => [cube / 36, cube / 6 % 6, cube % 6]
+                .map(|step| if step == 0 { 0 } else { 55 + 40 * step }),
+            grey => [8 + 10 * (grey - 216); 3],
+        };
+        let linear = channels.map(|channel| {
+            let channel = f64::from(channel) / 255.0;
+            if channel <= 0.03928 { channel / 12.92 } else { ((channel + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    }
+
+    #[test]
+    fn what_has_a_meaning_is_legible_on_every_ground() {
+        let meanings = [Emphasis::Dead, Emphasis::Warning, Emphasis::Entered, Emphasis::Inferred];
+        let marks = [CAME, WENT, HIDDEN, CHANGED];
+        for style in meanings.map(of).into_iter().chain(marks) {
+            // It brings its own ground, so that the terminal's does not matter.
+            let colors = [style.get_fg_color(), style.get_bg_color()].map(Option::unwrap);
+            let [one, other] = colors.map(|color| luminance(color) + 0.05);
+            let contrast = f64::max(one, other) / f64::min(one, other);
+            assert!(contrast >= 4.5, "{style:?}: {contrast}");
+        }
+        // All else has the colours that the terminal's owner reads best.
+        for emphasis in [Emphasis::Plain, Emphasis::Name] {
+            let style = of(emphasis);
+            assert_eq!((style.get_fg_color(), style.get_bg_color()), (None, None));
+        }
+    }
+
+    #[test]
+    fn no_colour_without_a_ground_would_do() {
+        // Of one luminance there is no enough contrast to black and to the
+        // dark ground of Solarized, and to white and to its light one.
+        let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
+        let grounds = grounds.map(|channels| {
+            let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));
+            0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+        });
+        let legible = |luminance: f64| {
+            grounds
+                .iter()
+                .all(|&ground| f64::max(luminance, ground) / f64::min(luminance, ground) >= 4.5)
+        };
+        assert!(!(0..=100).any(|step| legible(0.05 + f64::from(step) / 100.0)));
+    }
+}
