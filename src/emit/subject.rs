@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::describe::kept_by;
+use super::sanitize::is_harmful;
 use crate::graph::PidGraph;
 use crate::model::{Container, Holder, Namespace, NamespaceState, Pid, Process, containers};
 
@@ -104,13 +105,33 @@ pub fn age_text(age: Duration) -> String {
     }
 }
 
-/// A text as one word of a shell, whatever is in it.
+/// A text as one word of a shell, whatever is in it: where a terminal would
+/// obey a part of that, as the escapes that `$'...'` takes (POSIX.1-2024).
 pub fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();
     }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    if !text.contains(is_harmful) {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    let mut word = "$'".to_owned();
+    for character in text.chars() {
+        match character {
+            '\n' => word.push_str("\\n"),
+            '\\' | '\'' => word.extend(['\\', character]),
+            _ if is_harmful(character) => {
+                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                    // Three digits, so that no digit behind them is taken for one.
+                    // Writing to a String does not fail.
+                    let _ = write!(word, "\\{byte:03o}");
+                }
+            }
+            _ => word.push(character),
+        }
+    }
+    word.push('\'');
+    word
 }
 
 #[cfg(test)]
@@ -136,5 +157,11 @@ mod tests {
         assert_eq!(shell_word("/run/x-1"), "/run/x-1");
         assert_eq!(shell_word("/run/it's $x"), "'/run/it'\\''s $x'");
         assert_eq!(shell_word(""), "''");
+        let hostile = "/run/a\nb\\n'\u{1b}1\u{202e}é";
+        let word = shell_word(hostile);
+        assert_eq!(word, "$'/run/a\\nb\\\\n\\'\\0331\\342\\200\\256é'");
+        let script = format!("printf %s {word}");
+        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(output.stdout, hostile.as_bytes());
     }
 }
