@@ -34,6 +34,9 @@ const PART: usize = 120;
 /// Mermaid breaks lines that are longer than 200 pixels unless it is told not to.
 pub(super) const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
+/// So many levels still stand one beside the other, however few there are on each.
+const MOST_BESIDE: usize = 6;
+
 /// Namespaces that a box lists where they have none of their own.
 const LISTED: usize = 8;
 
@@ -113,7 +116,8 @@ impl<'a, 'f> Chart<'a, 'f> {
             }
         }
         let describe = Describe::new(folding, Symbols::UNICODE);
-        let mut text = format!("{WIDTH}\nflowchart LR\n  accTitle: PID namespaces");
+        let direction = direction(graph);
+        let mut text = format!("{WIDTH}\nflowchart {direction}\n  accTitle: PID namespaces");
         if let Some(hostname) = &graph.snapshot().host.hostname {
             // Writing to a String does not fail.
             let _ = write!(text, " of {}", Title(hostname));
@@ -320,6 +324,21 @@ impl<'a, 'f> Chart<'a, 'f> {
     }
 }
 
+/// From left to right, as there are mostly more siblings than levels; from top
+/// to bottom where a deep chain would be drawn too small to read, as charts are
+/// made to fit the width of the page.
+fn direction(graph: &PidGraph) -> &'static str {
+    let mut counts: Vec<usize> = Vec::new();
+    for (_, level) in graph.tree() {
+        counts.resize(counts.len().max(level + 1), 0);
+        if let Some(count) = counts.get_mut(level) {
+            *count += 1;
+        }
+    }
+    let widest = counts.iter().copied().max().unwrap_or(0);
+    if counts.len() > MOST_BESIDE && counts.len() > widest { "TB" } else { "LR" }
+}
+
 /// A line as lines of a box, unescaped: what must stay together is clipped.
 pub(super) fn broken(line: &Line, lines: &mut Vec<String>) {
     let mut now = String::new();
@@ -462,6 +481,18 @@ mod tests {
         let flat = chart(many(460, 0));
         assert!(flat.contains("460 more namespaces, and all below them: left out"), "{flat}");
         assert_eq!(flat.matches(" --> ").count(), 1);
+    }
+
+    #[test]
+    fn a_deep_chain_goes_from_top_to_bottom() {
+        let chain = |levels: u64| {
+            let mut namespaces = vec![namespace(10, None)];
+            namespaces.extend((11..10 + levels).map(|inode| namespace(inode, Some(inode - 1))));
+            chart(snapshot(namespaces, Vec::new()))
+        };
+        assert!(chain(6).contains("\nflowchart LR\n"));
+        assert!(chain(7).contains("\nflowchart TB\n"));
+        assert!(chart(many(40, 0)).contains("\nflowchart LR\n"));
     }
 
     #[test]
