@@ -103,14 +103,13 @@ fn pidns_run() -> Command {
     static CAN_BE: LazyLock<bool> = LazyLock::new(|| {
         Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|it| it.status.success())
     });
-    let mut command = if *CAN_BE {
-        let mut command = Command::new("unshare");
-        command.args(["-m", PIDNS]);
-        command
-    } else {
-        Command::new(PIDNS)
-    };
-    command.arg("run");
+    // In the background of a script some signals are ignored.
+    let mut command = Command::new("env");
+    command.arg("--default-signal");
+    if *CAN_BE {
+        command.args(["unshare", "-m"]);
+    }
+    command.args([PIDNS, "run"]);
     command
 }
 
@@ -287,10 +286,12 @@ fn nothing_changes_for_the_command() {
     // The dispositions and the mask are inherited: nohup, and background jobs
     // of sh, depend on it.
     let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
-    let script = |run: &str| format!("trap '' HUP INT; {run} {signals}");
-    let alone = stdout(&common::run(Command::new("bash").args(["-c", &script("")])));
-    let under =
-        stdout(&common::run(Command::new("bash").args(["-c", &script(&format!("{PIDNS} run"))])));
+    let print = |run: &str| {
+        let script = format!("trap '' HUP INT; {run} {signals}");
+        let mut command = Command::new("env");
+        stdout(&common::run(command.args(["--default-signal", "bash", "-c", &script])))
+    };
+    let (under, alone) = (print(&format!("{PIDNS} run")), print(""));
     assert_eq!(under, alone);
     assert!(alone.lines().any(|it| it.starts_with("SigIgn:") && it.ends_with('3')), "{alone}");
     // Descriptors, process group, environment and working directory, too.
@@ -674,7 +675,7 @@ impl Terminal {
         let shown = File::create(dir.path().join("shown")).unwrap();
         let child = Command::new("script")
             // Without `exec`, some shells stay and take the keys' signals too.
-            .args(["-qefc", &format!("exec {command}"), "/dev/null"])
+            .args(["-qefc", &format!("exec env --default-signal {command}"), "/dev/null"])
             .current_dir(dir.path())
             .env("PIDNS", PIDNS)
             .env("SHELL", "/bin/sh")
