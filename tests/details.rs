@@ -145,6 +145,7 @@ fn what_may_not_be_read_is_null_and_said_to_be() {
 
 #[test]
 fn processes_that_come_go_and_execute_leave_nothing_half_read() {
+    needs!(NamespaceOfItsOwn);
     // One executes itself again and again, one starts others that end at once.
     let again = "exec bash -c \"$0\" \"$0\" again";
     let mut command = Command::new("bash");

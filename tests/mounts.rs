@@ -18,6 +18,13 @@ const DEAD_MOUNT: &str = "mount -t tmpfs none $1; touch $1/ns; \
      mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
      kill -9 $init; wait 2>/dev/null;";
 
+/// For scripts: mounts at `$1/root` what is needed to run `sleep` there. A bind
+/// mount of `/` alone is refused in a user namespace: it would uncover what is
+/// below other mounts.
+const OTHER_ROOT: &str = "mkdir $1/root; mount -t tmpfs none $1/root; \
+     for d in bin lib lib64 usr; do if [ -e /$d ]; then \
+     mkdir $1/root/$d; mount --rbind /$d $1/root/$d; fi; done;";
+
 /// Starts a script in a mount namespace of its own, after [`DEAD_MOUNT`] at a
 /// directory; the id of the dead namespace.
 fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, String) {
@@ -78,8 +85,8 @@ fn of_older_kernel() -> Document {
 fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
     // A mount at its root makes it look as if it saw all mounts.
-    let script = "mkdir $1/root; mount --bind / $1/root; echo ready; exec chroot $1/root sleep 600";
-    let (running, id) = start_with_dead_mount(&dir, script);
+    let script = format!("{OTHER_ROOT} echo ready; exec chroot $1/root sleep 600");
+    let (running, id) = start_with_dead_mount(&dir, &script);
     until("it sleeps", || comm(running.pid()) == "sleep");
     assert!(!sees(running.pid(), &id), "or else this proves nothing");
     let path = format!("{}/ns", dir.path().display());
@@ -112,9 +119,10 @@ fn a_mount_outside_of_a_chroot_is_found_on_older_kernels() {
 /// A process in whose mount namespace the old root lies below the new one.
 fn check_without_pivot_root() {
     let dir = tempfile::tempdir().unwrap();
-    let script = "mkdir $1/root; mount --bind / $1/root; cd $1/root; mount --move $1/root /; \
-         echo ready; exec chroot . sleep 600";
-    let (running, id) = start_with_dead_mount(&dir, script);
+    let script = format!(
+        "{OTHER_ROOT} cd $1/root; mount --move $1/root /; echo ready; exec chroot . sleep 600"
+    );
+    let (running, id) = start_with_dead_mount(&dir, &script);
     until("it sleeps", || comm(running.pid()) == "sleep");
     assert!(!sees(running.pid(), &id), "or else this proves nothing");
     let path = format!("{}/ns", dir.path().display());

@@ -78,6 +78,7 @@ fn a_reader_that_is_gone_is_no_trouble() {
 
 #[test]
 fn a_reader_that_wants_the_first_line_alone_is_no_trouble() {
+    needs!(NamespaceOfItsOwn);
     for arguments in all_outputs() {
         let output = shell("\"$@\" | head -n 1; exit ${PIPESTATUS[0]}", &arguments);
         assert_eq!(result(&output), succeeded(), "{arguments:?}");
@@ -143,6 +144,7 @@ fn a_standard_output_that_was_opened_for_reading_is_trouble() {
 
 #[test]
 fn output_that_is_thrown_away_is_no_trouble() {
+    needs!(NamespaceOfItsOwn);
     // daemon(3) and Python open /dev/null for reading and writing.
     for redirection in ["> /dev/null", "1<> /dev/null", "<> /dev/null 1>&0 2>&0"] {
         for arguments in all_outputs() {
