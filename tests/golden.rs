@@ -182,7 +182,7 @@ fn processes() -> Vec<Process> {
             threads: NonZeroU32::new(3),
             start_time: Some(81_233),
             details: Some(Box::new(ProcessDetails {
-                args: Some(["", "no", "--port=80", "a\nb", "1e3"].map(str::to_owned).into()),
+                args: Some(["", "no", "--port=80", "a\nb", "1e3"].map(Into::into).into()),
                 namespaces: Some(
                     [("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into(),
                 ),

@@ -357,7 +357,7 @@ pub(super) struct Process<'a> {
     /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
     /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
     /// unless it was asked for (see details) and could be read.
-    pub(super) args: Option<Cow<'a, [String]>>,
+    pub(super) args: Option<Cow<'a, [SmolStr]>>,
     /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
     /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
     pub(super) state: Letter,

@@ -112,7 +112,7 @@ struct Kind<'a> {
     /// The name of who entered it, or does not reap it.
     parent: Option<&'a str>,
     /// Where they were asked for.
-    args: Option<&'a [String]>,
+    args: Option<&'a [SmolStr]>,
 }
 
 /// Looks for parents. Members often have the same one as the member before,

@@ -444,7 +444,7 @@ mod tests {
         let mut snapshot = farm();
         snapshot.processes[4].comm = "日本語日本語".into();
         snapshot.processes[4].details = Some(Box::new(ProcessDetails {
-            args: Some(vec!["sh".to_owned(), "-c".to_owned(), format!("echo {}", "é".repeat(60))]),
+            args: Some(vec!["sh".into(), "-c".into(), format!("echo {}", "é".repeat(60)).into()]),
             ..ProcessDetails::default()
         }));
         for line in text(snapshot.clone(), terminal(40)).lines() {

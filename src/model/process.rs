@@ -48,7 +48,7 @@ pub struct ProcessDetails {
     /// Its command line, one string an argument (`/proc/PID/cmdline`); bytes
     /// that are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process
     /// that has terminated.
-    pub args: Option<Vec<String>>,
+    pub args: Option<Vec<SmolStr>>,
     /// Inodes of its other namespaces by the name of their link in
     /// `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,

@@ -162,7 +162,7 @@ pub fn everything() -> Snapshot {
     farm.threads = NonZeroU32::new(3);
     farm.start_time = Some(81_233);
     farm.details = Some(Box::new(ProcessDetails {
-        args: Some(vec!["/usr/bin/farm".to_owned(), String::new(), "--port=80".to_owned()]),
+        args: Some(vec!["/usr/bin/farm".into(), "".into(), "--port=80".into()]),
         namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
         cgroup: Some("/system.slice/docker.service".to_owned()),
     }));

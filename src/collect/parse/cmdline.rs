@@ -1,15 +1,17 @@
 //! `/proc/PID/cmdline` (`proc_pid_cmdline(5)`). Other files do not enter.
 
+use smol_str::SmolStr;
+
 /// The arguments, each of which ends with NUL; none of a zombie or a kernel
 /// thread. A process that writes over them may have left out the last NUL.
 /// Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
-pub fn cmdline(bytes: &[u8]) -> Vec<String> {
+pub fn cmdline(bytes: &[u8]) -> Vec<SmolStr> {
     if bytes.is_empty() {
         return Vec::new();
     }
     let text = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    text.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into_owned()).collect()
+    text.split(|&byte| byte == 0).map(|it| String::from_utf8_lossy(it).into()).collect()
 }
 
 #[cfg(test)]
@@ -25,6 +27,6 @@ mod tests {
         assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
         // The one empty argument that Linux gives to a program without any.
         assert_eq!(cmdline(b"\0"), [""]);
-        assert_eq!(cmdline(b""), [""; 0]);
+        assert_eq!(cmdline(b""), [] as [&str; 0]);
     }
 }

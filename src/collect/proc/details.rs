@@ -141,7 +141,7 @@ impl DetailReader<'_> {
 
 /// A command line.
 struct Args {
-    list: Vec<String>,
+    list: Vec<SmolStr>,
     /// Whether there is more of it. The last argument may then end anywhere, be
     /// it within a character.
     is_cut: bool,
