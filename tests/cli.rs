@@ -66,8 +66,8 @@ fn wrong_arguments_get_one_line_and_status_2() {
         &["--search", "fds,sockets"],
         2,
         &expect![[r#"
-        pidns: invalid value 'sockets' for '--search <LIST>' [possible values: processes, children, threads, fds, mounts, all]; see 'pidns --help'
-    "#]],
+            pidns: invalid value 'sockets' for '--search <LIST>' [possible values: processes, children, threads, fds, mounts, all, kernel]; see 'pidns --help'
+        "#]],
     );
     fails(
         &["completions"],

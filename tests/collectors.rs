@@ -43,11 +43,13 @@ fn without_pidns(mut document: Value) -> String {
 
 /// Both collectors see the same, in every search.
 fn agree() {
-    for search in SEARCHES {
-        let bpf = without_pidns(document("bpf", search));
-        let proc = without_pidns(document("proc", search));
-        assert_eq!(bpf, proc, "--search {search}");
-    }
+    SEARCHES.into_iter().for_each(agree_in);
+}
+
+fn agree_in(search: &str) {
+    let bpf = without_pidns(document("bpf", search));
+    let proc = without_pidns(document("proc", search));
+    assert_eq!(bpf, proc, "--search {search}");
 }
 
 #[test]
@@ -101,6 +103,14 @@ fn of_three_thousand_namespaces_held_by_one_process_none_is_lost() {
     let document: Document = serde_json::from_value(document("bpf", "fds")).unwrap();
     let is_its = |it: &&Holder| matches!(it, Holder::Fd { pid, .. } if *pid == holder.pid());
     assert_eq!(document.home(holder.pid()).holders.iter().filter(is_its).count(), 3000);
+}
+
+#[test]
+fn of_what_the_kernel_alone_knows_both_write_the_same_bytes() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let _keepers = KEEPERS.map(|(_, does)| keeper(does));
+    let (_mounted, _forest) = (keeper(MOUNTED), Forest::grow(7));
+    agree_in("kernel");
 }
 
 /// What is in a document by PID or ID, each as one text.
@@ -259,25 +269,24 @@ fn what_bpf_does_not_tell_is_read_through_proc_unless_bpf_is_named() {
 }
 
 #[test]
-fn the_committed_program_is_that_of_its_source() {
+fn the_committed_programs_are_those_of_their_sources() {
     needs!(Repository("tests/bpf/build"), Program("clang"), Program("llvm-strip"));
     let here = env!("CARGO_MANIFEST_DIR");
     let version = stdout(&run(Command::new("clang").arg("--version")));
     if !version.starts_with("Debian clang version 14.0.6") {
         // Another compiler makes another object of the same source.
         say_skipped(
-            "the_committed_program_is_that_of_its_source",
+            "the_committed_programs_are_those_of_their_sources",
             "needs clang 14.0.6 of Debian 12",
         );
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let made = dir.path().join("task.bpf.o");
-    let output = run(Command::new(format!("{here}/tests/bpf/build")).arg(&made));
+    let output = run(Command::new(format!("{here}/tests/bpf/build")).arg(dir.path()));
     assert_eq!(stdout(&output), "");
-    let committed = std::fs::read(format!("{here}/src/collect/bpf/task.bpf.o")).unwrap();
-    assert!(
-        std::fs::read(made).unwrap() == committed,
-        "run tests/bpf/build, and commit the object"
-    );
+    for object in ["task.bpf.o", "namespaces.bpf.o"] {
+        let made = std::fs::read(dir.path().join(object)).unwrap();
+        let committed = std::fs::read(format!("{here}/src/collect/bpf/{object}")).unwrap();
+        assert!(made == committed, "run tests/bpf/build, and commit {object}");
+    }
 }

@@ -219,7 +219,7 @@ fn words_of_a_later_version_are_passed_over_and_told_in_one_line() {
         serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     later["namespaces"][0]["state"] = "frozen".into();
     let holder = serde_json::json!({
-        "kind": "socket", "pid": 1, "tid": null, "comm": null, "fd": null, "path": null,
+        "kind": "io_uring", "pid": 1, "tid": null, "comm": null, "fd": null, "path": null,
         "mount_namespace": null,
     });
     later["namespaces"][0]["holders"] = serde_json::json!([holder, holder]);
@@ -234,7 +234,7 @@ fn words_of_a_later_version_are_passed_over_and_told_in_one_line() {
     assert_eq!(document.namespaces[0].holders, []);
     let stderr = String::from_utf8(output.stderr).unwrap();
     let line = format!(
-        "pidns: {file}: passed over 2 holders of kind \"socket\", 1 namespace state \"frozen\""
+        "pidns: {file}: passed over 2 holders of kind \"io_uring\", 1 namespace state \"frozen\""
     );
     assert!(stderr.lines().any(|it| it == line), "{stderr}");
     let quiet = pidns(&["-q", "-i", file, "-f", "json"]);

@@ -77,7 +77,7 @@ fn version_1_0() -> Snapshot {
             boot_id: Some("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b".to_owned()),
         },
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(HOST) },
-        searched: SearchScope::ALL.into(),
+        searched: SearchScope::OF_PROC.into(),
         details: Detail::ALL.into(),
         selected: vec![
             Criterion { by: "members".to_owned(), values: vec!["none".to_owned()] },

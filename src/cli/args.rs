@@ -276,7 +276,7 @@ struct Search {
         value_name = "LIST",
         value_delimiter = ',',
         default_value = "processes,children,fds,mounts",
-        value_parser = words(&SearchScope::ALL),
+        value_parser = words(&SearchScope::OF_PROC, &[SearchScope::Kernel]),
         conflicts_with = "file"
     )]
     search: Vec<Words<SearchScope>>,
@@ -284,9 +284,14 @@ struct Search {
 
 impl Search {
     /// The places that were named; every process's own namespace is always read.
+    /// What /proc leads to must be known before the kernel's memory can tell more.
     fn scopes(&self) -> BTreeSet<SearchScope> {
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
-        asked.chain([SearchScope::Processes]).collect()
+        let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
+        if scopes.contains(&SearchScope::Kernel) {
+            scopes.extend(SearchScope::default_set());
+        }
+        scopes
     }
 }
 
@@ -302,7 +307,7 @@ pub struct Input {
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        value_parser = words(&Detail::ALL),
+        value_parser = words(&Detail::ALL, &[]),
         conflicts_with = "file"
     )]
     details: Vec<Words<Detail>>,
@@ -315,12 +320,14 @@ pub struct Input {
 #[derive(Clone, Debug)]
 struct Words<T>(Vec<T>);
 
-/// Takes the name of one of these values, or `all`.
+/// Takes the name of one of these values, or `all`, or the name of one of `others`.
 fn words<T: ValueEnum + Send + Sync>(
     values: &'static [T],
+    others: &'static [T],
 ) -> impl TypedValueParser<Value = Words<T>> {
     let all = PossibleValue::new("all").help("All of these");
-    let names = values.iter().filter_map(ValueEnum::to_possible_value).chain([all]);
+    let names = |of: &'static [T]| of.iter().filter_map(ValueEnum::to_possible_value);
+    let names = names(values).chain([all]).chain(names(others));
     PossibleValuesParser::new(names).map(|word| {
         Words(T::from_str(&word, false).map_or_else(|_| values.to_vec(), |one| vec![one]))
     })

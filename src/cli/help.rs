@@ -245,7 +245,10 @@ pub(super) const SECURITY: &[&str] = &[
      pidns run also starts the command that it is given, and signals it.",
     "As root, where there are some hundreds of processes, pidns has the kernel verify and run a BPF \
      program that reads what /proc shows of each (a task iterator), and that is unloaded before \
-     pidns ends. Loading it leaves a BPF record where audit is on. --collector proc does without.",
+     pidns ends. Loading it leaves a BPF record where audit is on. --collector proc does without. \
+     --search kernel loads three more, which read which PID namespaces are in memory and what \
+     keeps those without a living init, and opens these namespaces by their numbers \
+     (open_by_handle_at(2)).",
     "Other users can cause gaps in a view, which are said (\"complete\", \"diagnostics\", \
      --strict), and choose names, which are made safe for terminals. A container's name comes from \
      a cgroup path: it is for people, and nothing to base a permission on. What --procfs of a \
@@ -263,7 +266,18 @@ pub(super) const LIMITS: &[&str] = &[
      of its terminated init; an open directory of /proc that belonged to a dead member; a socket \
      whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
      elsewhere or with a file of it open; fsopen(2), files registered with io_uring, perf events, \
-     FUSE mounts and System V shared memory. Such a namespace is not shown.",
+     FUSE mounts and System V shared memory. Such a namespace is not shown, unless --search kernel \
+     finds it.",
+    "--search kernel takes Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc of \
+     one's own PID namespace and a kernel that runs BPF programs, with any --collector; where it \
+     cannot be done it is an error. It searches what is searched by default, too, and shows every \
+     PID namespace in or below one's own that has no living init, whatever keeps it. Holders are \
+     then also pidfds, UNIX sockets whose peer was a member, UNIX sockets in which something that \
+     keeps it waits to be received, and open files of its procfs. Where nothing of that keeps it, \
+     it has no holders, and diagnostics says so (held-unseen); the view is complete all the same. \
+     A namespace that came to lose its init only during the scan is not among them, nor one that \
+     somebody keeps who is just ending. Where there is one that /proc leads nowhere to, the \
+     search waits 0.2 seconds for the kernel to free what is about to go.",
     "Before Linux 6.12, inside a PID namespace or without CAP_SYS_ADMIN, mounts are seen through \
      the processes that are in a mount namespace: what lies below a mount that covers their root \
      directory may then be missed.",

@@ -119,6 +119,9 @@ pub struct Discovery {
     /// Holders of namespaces, each with the inode of the namespace that it
     /// holds; unsorted, and some of them more than once.
     pub holders: Vec<(u64, Holder)>,
+    /// Namespaces that are in the kernel's memory, though nothing that was
+    /// discovered leads to them, by inode.
+    pub in_kernel: HashSet<u64>,
     /// What could not be read.
     pub log: DiagnosticLog,
 }

@@ -9,7 +9,7 @@ use super::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
 /// How long the kernel may take to free a namespace whose last user has gone.
-const FREEING: Duration = Duration::from_millis(200);
+pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Those of these namespaces, which a scan of this boot has shown, that are
 /// still in the kernel, as far as it says so: since Linux 6.18, with permission

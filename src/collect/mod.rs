@@ -10,6 +10,7 @@
 //! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
 //! - `sys` opening and reading; `viewer` what this process may see of others;
 //!   `user_name` the names of users
+//! - `kernel_search` finds what is in the kernel though /proc leads nowhere to it
 //! - `hidden` which namespaces are in the kernel though no scan shows them
 //! - `log` what could not be found out; `error` why nothing could
 //! - `lookup` translates a PID without a scan; `listing` lists processes for completions
@@ -19,6 +20,7 @@ mod bpf;
 mod discovery;
 mod error;
 mod hidden;
+mod kernel_search;
 mod listing;
 mod log;
 mod lookup;
@@ -41,6 +43,7 @@ use crate::model::{Collector, Detail, SearchScope, Snapshot};
 use assemble::assemble;
 use bpf::BpfSource;
 use discovery::Source;
+use kernel_search::KernelSearch;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
@@ -84,16 +87,21 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     raise_descriptor_limit();
     let proc = ProcSource::open(&request.procfs)?;
     let Request { collector, search, details, .. } = request;
+    let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));
+    let kernel = kernel.transpose().map_err(Error::Bpf)?;
     let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
     let registry = NamespaceRegistry::default();
     let discovered = bpf.and_then(|bpf| bpf.discover(search, details, &registry));
-    let (discovery, not_by_bpf) = match discovered {
+    let (mut discovery, not_by_bpf) = match discovered {
         Ok(discovery) => (discovery, None),
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
             (proc.discover(search, details, &registry)?, Some(why))
         }
         Err(error) => return Err(error),
     };
+    if let Some(kernel) = kernel {
+        kernel.finish(&registry, &mut discovery).map_err(Error::Bpf)?;
+    }
     let snapshot = assemble(&proc, registry, discovery, captured_at);
     let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
     Ok(Collected { snapshot, not_by_bpf })

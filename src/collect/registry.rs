@@ -12,8 +12,8 @@
 //! that no process is left out; a namespace beyond the others is asked for its
 //! parent and closed again, and that is said.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::{Errno, Result};
@@ -41,7 +41,8 @@ pub enum InitHistory {
     /// shows no link to it.
     NoneYet,
     /// It has had one: `ns/pid` leads to it, or `pid_for_children` does, which
-    /// the kernel does not show before there is an init.
+    /// the kernel does not show before there is an init; or a look into the
+    /// kernel's memory told.
     Existed,
 }
 
@@ -167,6 +168,12 @@ impl NamespaceRegistry {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
         registered.init_history = registered.init_history.max(init);
+    }
+
+    /// Lets go of all namespaces but these, so that whatever is still there of
+    /// the others is not kept by the registry.
+    pub fn retain(&self, inodes: &HashSet<u64>) {
+        self.lock().retain(|inode, _| inodes.contains(inode));
     }
 
     /// All namespaces that were met, by inode.

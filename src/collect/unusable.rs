@@ -35,6 +35,8 @@ pub enum Unusable {
     Missing(String),
     /// The object in pidns makes no sense.
     OwnObject,
+    /// A namespace cannot be opened by its number.
+    Unopened(Errno),
     /// A call of `bpf(2)` failed.
     Call {
         /// Which one.
@@ -76,6 +78,11 @@ impl fmt::Display for Unusable {
             Self::StrangeTypes => write!(f, "{TYPES} makes no sense"),
             Self::Missing(what) => write!(f, "this kernel has no {what} as pidns knows it"),
             Self::OwnObject => write!(f, "the BPF object in pidns makes no sense"),
+            Self::Unopened(errno) => write!(
+                f,
+                "cannot open a namespace by its number (open_by_handle_at): {}",
+                io::Error::from(*errno)
+            ),
             Self::Call { call, errno } => write!(f, "bpf({call}): {}", io::Error::from(*errno)),
             Self::Refused { errno, reason } => {
                 write!(f, "the kernel refused the program: {}: {reason}", io::Error::from(*errno))

@@ -198,12 +198,10 @@ impl Holder {
             Invalid::at(format!("{}.{field}", place()), problem)
         };
         let pid = self.pid.map(|pid| pid.0).ok_or_else(|| is_null("pid"));
+        let fd = self.fd.ok_or_else(|| is_null("fd"));
+        let file = |file, pid, comm, fd| model::Holder::File { file, pid, comm, fd };
         Ok(Some(match kind {
-            HolderKind::Fd => model::Holder::Fd {
-                pid: pid?,
-                comm: self.comm,
-                fd: self.fd.ok_or_else(|| is_null("fd"))?,
-            },
+            HolderKind::Fd => model::Holder::Fd { pid: pid?, comm: self.comm, fd: fd? },
             HolderKind::Mount => model::Holder::Mount {
                 path: self.path.ok_or_else(|| is_null("path"))?,
                 mount_namespace: self.mount_namespace.ok_or_else(|| is_null("mount_namespace"))?.0,
@@ -213,6 +211,10 @@ impl Holder {
                 comm: self.comm,
                 tid: self.tid.ok_or_else(|| is_null("tid"))?.0,
             },
+            HolderKind::Pidfd => file(model::HoldingFile::Pidfd, pid?, self.comm, fd?),
+            HolderKind::Socket => file(model::HoldingFile::Socket, pid?, self.comm, fd?),
+            HolderKind::InFlight => file(model::HoldingFile::InFlight, pid?, self.comm, fd?),
+            HolderKind::ProcfsFile => file(model::HoldingFile::Procfs, pid?, self.comm, fd?),
         }))
     }
 }
@@ -505,7 +507,7 @@ mod tests {
         let mut later = written(everything());
         let fd = later["namespaces"][2]["holders"][0].clone();
         let socket = |it: &mut Value| {
-            it["kind"] = "socket".into();
+            it["kind"] = "io_uring".into();
             it["fd"] = Value::Null;
             it["cookie"] = 5.into();
         };
@@ -532,7 +534,7 @@ mod tests {
         assert_eq!(
             passed_over.to_string(),
             "1 blocker for reason \"stopped\", 1 detail \"environ\", \
-             2 holders of kind \"socket\", 2 marks of evidence \"rumour\", \
+             2 holders of kind \"io_uring\", 2 marks of evidence \"rumour\", \
              1 namespace state \"frozen\" and 2 more"
         );
     }

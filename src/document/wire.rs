@@ -290,7 +290,8 @@ pub(super) struct Holder {
     pub(super) tid: Option<Pid>,
     /// Name of the process; null where it is not known.
     pub(super) comm: Option<SmolStr>,
-    /// Of fd the number of the descriptor in the process.
+    /// Of fd, pidfd, socket, in_flight and procfs_file the number of the
+    /// descriptor in the process.
     pub(super) fd: Option<u32>,
     /// Of mount the mount point, as its mount namespace sees it.
     pub(super) path: Option<String>,

@@ -64,6 +64,8 @@ vocabulary!(model::SearchScope, "search_scope", ["search scope", "search scopes"
         that a thread has for itself.";
     Fds: "fds", "Every file descriptor table.";
     Mounts: "mounts", "The mount table of every mount namespace in reach.";
+    Kernel: "kernel", "The kernel's list of PID namespaces, and what keeps those without a living \
+        init there (Linux 6.18).";
 });
 
 vocabulary!(model::Detail, "detail", ["detail", "details"], {
@@ -100,6 +102,10 @@ pub(super) enum HolderKind {
     Fd,
     Mount,
     PidForChildren,
+    Pidfd,
+    Socket,
+    InFlight,
+    ProcfsFile,
 }
 
 vocabulary!(HolderKind, "holder_kind", ["holder of kind", "holders of kind"], {
@@ -108,6 +114,14 @@ vocabulary!(HolderKind, "holder_kind", ["holder of kind", "holders of kind"], {
         where.";
     PidForChildren: "pid_for_children", "A thread whose children are born in it \
         (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12): `pid` and `tid` say which.";
+    Pidfd: "pidfd", "A pidfd of a process that was in it: `pid` and `fd` say whose. This and what \
+        follows is looked for with --search kernel, for namespaces without a living init.";
+    Socket: "socket", "A UNIX socket whose peer was in it (SO_PEERCRED): `pid` and `fd` say whose.";
+    InFlight: "in_flight", "A UNIX socket in which a descriptor that keeps it waits to be received \
+        (SCM_RIGHTS), or what a process that was in it has sent (SCM_CREDENTIALS): `pid` and `fd` \
+        say whose.";
+    ProcfsFile: "procfs_file", "An open file or directory of its procfs, or of a process that was \
+        in it: `pid` and `fd` say whose.";
 });
 
 /// What a line of ndjson holds.
@@ -215,7 +229,7 @@ impl PassedOver {
     }
 }
 
-/// A short list: `2 holders of kind "socket", 1 namespace state "frozen"`.
+/// A short list: `2 holders of kind "io_uring", 1 namespace state "frozen"`.
 impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 5;
@@ -251,7 +265,7 @@ mod tests {
     #[test]
     fn a_word_of_a_later_version_is_counted_and_what_is_no_word_refused() {
         let mut passed_over = PassedOver::default();
-        for text in ["\"socket\"", "\"fd\"", "\"socket\""] {
+        for text in ["\"io_uring\"", "\"fd\"", "\"io_uring\""] {
             let word: Word<HolderKind> = serde_json::from_str(text).unwrap();
             word.known(&mut passed_over);
         }
@@ -259,7 +273,7 @@ mod tests {
         assert_eq!(word.known(&mut passed_over), None);
         assert_eq!(
             passed_over.to_string(),
-            "2 holders of kind \"socket\", 1 namespace state \"frozen\""
+            "2 holders of kind \"io_uring\", 1 namespace state \"frozen\""
         );
         for no in ["\"\"", "\"Fd\"", "\"a b\"", "\"a\\n\"", "1", "null", "\"\u{e9}\""] {
             assert!(serde_json::from_str::<Word<HolderKind>>(no).is_err(), "{no}");

@@ -230,6 +230,23 @@ impl From<&model::Holder> for Holder {
                 comm: comm.clone(),
                 ..holder_of(HolderKind::PidForChildren)
             },
+            model::Holder::File { file, pid, comm, fd } => Self {
+                pid: Some(Pid(*pid)),
+                comm: comm.clone(),
+                fd: Some(*fd),
+                ..holder_of((*file).into())
+            },
+        }
+    }
+}
+
+impl From<model::HoldingFile> for HolderKind {
+    fn from(file: model::HoldingFile) -> Self {
+        match file {
+            model::HoldingFile::Pidfd => Self::Pidfd,
+            model::HoldingFile::Socket => Self::Socket,
+            model::HoldingFile::InFlight => Self::InFlight,
+            model::HoldingFile::Procfs => Self::ProcfsFile,
         }
     }
 }

@@ -229,7 +229,7 @@ impl<'a> Folding<'a> {
                 this.apart.extend(blocker.reaper);
             }
             if namespace.state != NamespaceState::Live {
-                this.apart.extend(keeping(graph, namespace).filter_map(holding));
+                this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
             }
         }
         this.alike = this.find_alike();
@@ -237,7 +237,7 @@ impl<'a> Folding<'a> {
         // that names them.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
-                this.apart.extend(keeping(graph, namespace).filter_map(holding));
+                this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
             }
         }
         this
@@ -442,18 +442,12 @@ pub fn keeping<'a>(
     })
 }
 
-fn holding(holder: &Holder) -> Option<Pid> {
-    match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => Some(*pid),
-        Holder::Mount { .. } => None,
-    }
-}
-
 fn kind_of_holder(holder: &Holder) -> HolderKind<'_> {
     match holder {
         Holder::Fd { comm, .. } => (0, comm.as_deref()),
         Holder::Mount { .. } => (1, None),
         Holder::PidForChildren { comm, .. } => (2, comm.as_deref()),
+        Holder::File { file, comm, .. } => (3 + *file as u8, comm.as_deref()),
     }
 }
 

@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Emitter;
 use super::sanitize::Sanitized;
 use crate::graph::PidGraph;
-use crate::model::{Holder, Namespace, NamespaceState};
+use crate::model::{Holder, HoldingFile, Namespace, NamespaceState};
 
 /// Metrics, each a gauge.
 pub struct OpenMetrics;
@@ -167,15 +167,24 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
 /// What may keep a dead namespace, by its label.
-const KEEPERS: [(&str, Keeps); 5] = [
+const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
     ("pid_for_children", |_, it| {
         it.holders.iter().any(|holder| matches!(holder, Holder::PidForChildren { .. }))
     }),
+    ("pidfd", |_, it| has_file(it, HoldingFile::Pidfd)),
+    ("socket", |_, it| has_file(it, HoldingFile::Socket)),
+    ("in_flight", |_, it| has_file(it, HoldingFile::InFlight)),
+    ("procfs_file", |_, it| has_file(it, HoldingFile::Procfs)),
     ("init", |_, it| it.init.is_some()),
     ("child", |graph, it| !graph.children(it).is_empty()),
 ];
+
+fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
+    let is_it = |it: &Holder| matches!(it, Holder::File { file, .. } if *file == wanted);
+    namespace.holders.iter().any(is_it)
+}
 
 /// Every kind of keeper, also one that keeps none.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
@@ -274,6 +283,10 @@ mod tests {
             pidns_dead_namespaces{keeper="fd"} 1
             pidns_dead_namespaces{keeper="mount"} 0
             pidns_dead_namespaces{keeper="pid_for_children"} 0
+            pidns_dead_namespaces{keeper="pidfd"} 0
+            pidns_dead_namespaces{keeper="socket"} 0
+            pidns_dead_namespaces{keeper="in_flight"} 0
+            pidns_dead_namespaces{keeper="procfs_file"} 0
             pidns_dead_namespaces{keeper="init"} 0
             pidns_dead_namespaces{keeper="child"} 0
             pidns_dead_namespaces{keeper="unseen"} 0

@@ -26,7 +26,7 @@ pub fn namespace_text(graph: &PidGraph, namespace: &Namespace) -> String {
     let mut text = state_text(graph, namespace);
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
         Holder::Mount { path, .. } => Some(path),
-        Holder::Fd { .. } | Holder::PidForChildren { .. } => None,
+        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     });
     for path in mounts.take(HOLDERS) {
         // Writing to a String does not fail.

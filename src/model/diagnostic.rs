@@ -368,6 +368,17 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("run it under an init that does, such as tini or docker run --init"),
     }
+    /// A namespace that is in the kernel's memory, and of which nothing that was
+    /// searched shows who keeps it there. It is shown, so that the view is complete.
+    HeldUnseen {
+        name: "held-unseen",
+        severity: Severity::Warning,
+        is_gap: false,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "{} are kept by something that no search shows",
+        advice: Advice::Text("it may be a mount of its /proc, for one"),
+    }
 }
 
 impl DiagnosticCode {

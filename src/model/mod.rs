@@ -25,7 +25,8 @@ pub use id::{
 pub use job::{Ended, Killed, MountedNamespaces};
 pub use lineage::Lineage;
 pub use namespace::{
-    BlockReason, Blocker, Container, Evidence, Holder, Namespace, NamespaceState, Owner,
+    BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, Namespace, NamespaceState,
+    Owner,
 };
 pub use not_found::NotFound;
 pub use process::{Detail, Process, ProcessDetails};

@@ -139,6 +139,47 @@ pub enum Holder {
         /// The thread; equal to `pid` for the leader.
         tid: Pid,
     },
+    /// An open file that is not the namespace's own, but keeps it.
+    File {
+        /// What kind of file.
+        file: HoldingFile,
+        /// The process that has it open.
+        pid: Pid,
+        /// That process's name.
+        comm: Option<SmolStr>,
+        /// Its number there.
+        fd: u32,
+    },
+}
+
+impl Holder {
+    /// The process that keeps the namespace, where one does.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        match self {
+            Self::Fd { pid, .. } | Self::PidForChildren { pid, .. } | Self::File { pid, .. } => {
+                Some(*pid)
+            }
+            Self::Mount { .. } => None,
+        }
+    }
+}
+
+/// A file that keeps a namespace without leading to it. It is looked for with
+/// [`SearchScope::Kernel`](super::SearchScope::Kernel), and of namespaces without
+/// a living init alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldingFile {
+    /// A pidfd of a process that was in the namespace (`pidfd_open(2)`).
+    Pidfd,
+    /// A UNIX socket whose peer was in it (`SO_PEERCRED` of `unix(7)`).
+    Socket,
+    /// A UNIX socket in which such a file, or a descriptor of the namespace,
+    /// waits to be received (`SCM_RIGHTS` of `unix(7)`).
+    InFlight,
+    /// A file or directory of the namespace's procfs, or of a process that was
+    /// in it.
+    Procfs,
 }
 
 /// The container, or service, that a cgroup path names.

@@ -93,17 +93,24 @@ pub enum SearchScope {
     Fds,
     /// The mount table of every mount namespace in reach.
     Mounts,
+    /// All of these but threads, and what is in the kernel's memory though /proc
+    /// leads nowhere to it. As root, Linux 6.18
+    Kernel,
 }
 
 impl SearchScope {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] =
+    pub const ALL: [Self; 6] =
+        [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts, Self::Kernel];
+
+    /// Those that a reading of /proc can search.
+    pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// All but the threads, which cost most and tell least.
+    /// All of /proc's but the threads, which cost most and tell least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
-        Self::ALL.into_iter().filter(|&scope| scope != Self::Threads).collect()
+        Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()
     }
 
     /// Its name in the document and on the command line.
@@ -115,6 +122,7 @@ impl SearchScope {
             Self::Threads => "threads",
             Self::Fds => "fds",
             Self::Mounts => "mounts",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -214,10 +214,7 @@ fn made_namespaces(
     pids: &HashSet<Pid>,
     scope: &JobScope,
 ) -> BTreeSet<NamespaceId> {
-    let is_ours = |holder: &Holder| match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => pids.contains(pid),
-        Holder::Mount { .. } => false,
-    };
+    let is_ours = |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     let is_mounted = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             Some(*mount_namespace) == scope.mounted.mount_namespace
@@ -225,7 +222,7 @@ fn made_namespaces(
                     !scope.mounted.points.iter().any(|(it, at)| *it == inode && at == path)
                 })
         }
-        Holder::Fd { .. } | Holder::PidForChildren { .. } => false,
+        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => false,
     };
     let inhabited: HashSet<_> = snapshot
         .processes

@@ -252,7 +252,7 @@ fn positions(
 pub(super) fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
-        Holder::Fd { pid, .. } => Some(*pid),
+        Holder::Fd { pid, .. } | Holder::File { pid, .. } => Some(*pid),
         Holder::PidForChildren { pid, .. } => (!live).then_some(*pid),
         Holder::Mount { .. } => None,
     });

@@ -93,6 +93,7 @@ pub enum Holder {
     Fd { pid: u32, fd: u32 },
     Mount { path: String, mount_namespace: u64 },
     PidForChildren { pid: u32, tid: u32 },
+    File { kind: String, pid: u32, fd: u32 },
 }
 
 /// A holder as it is written: all keys, null where they do not apply.
@@ -140,6 +141,17 @@ impl TryFrom<AnyHolder> for Holder {
                 path: None,
                 mount_namespace: None,
             } if kind == "pid_for_children" => Ok(Self::PidForChildren { pid, tid }),
+            AnyHolder {
+                kind,
+                pid: Some(pid),
+                tid: None,
+                comm: _,
+                fd: Some(fd),
+                path: None,
+                mount_namespace: None,
+            } if ["pidfd", "socket", "in_flight", "procfs_file"].contains(&kind.as_str()) => {
+                Ok(Self::File { kind, pid, fd })
+            }
             other => Err(format!("no holder is like {other:?}")),
         }
     }

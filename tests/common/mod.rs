@@ -4,6 +4,7 @@
 mod document;
 mod forest;
 pub mod hosts;
+mod keepers;
 mod leaving;
 mod needs;
 mod proc;
@@ -13,6 +14,7 @@ mod readme;
 
 pub use document::*;
 pub use forest::*;
+pub use keepers::*;
 pub use leaving::*;
 pub use needs::*;
 pub use proc::*;

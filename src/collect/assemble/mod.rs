@@ -8,12 +8,14 @@
 //! - `state` live, dead or nascent, or unknown
 //! - `blockers` what keeps a terminated init from going; `zombies` what living
 //!   inits do not reap
+//! - `unseen` of which namespaces it is not known what keeps them
 //! - `users` names of users
 
 mod blockers;
 mod describe;
 mod infer;
 mod state;
+mod unseen;
 mod users;
 mod vanished;
 mod zombies;
@@ -57,7 +59,7 @@ pub fn assemble(
     namespaces.sort_unstable_by_key(|namespace| namespace.id);
     attach_inits(&mut namespaces, &processes, &discovery.cgroups, &discovery.terminated);
     attach_holders(&mut namespaces, discovery.holders);
-    vanished::leave_out_vanished(&mut namespaces, &processes);
+    vanished::leave_out_vanished(&mut namespaces, &processes, &discovery.in_kernel);
     let inputs = state::StateInputs {
         source,
         mount,
@@ -67,7 +69,13 @@ pub fn assemble(
         undecided: &discovery.undecided,
     };
     let without_init = state::determine_states(&mut namespaces, &inputs, log.hides_inits());
-    vanished::leave_out_members(&without_init, &mut namespaces, &mut processes);
+    vanished::leave_out_members(
+        &without_init,
+        &mut namespaces,
+        &mut processes,
+        &discovery.in_kernel,
+    );
+    unseen::note_held_unseen(&namespaces, &processes, &discovery.in_kernel, &mut log);
     state::note_unproved(&namespaces, &mut log);
     blockers::find_blockers(&mut namespaces, &processes);
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
@@ -209,6 +217,7 @@ mod tests {
             terminated: HashSet::from([pid(6)]),
             undecided: HashSet::new(),
             holders: vec![(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 })],
+            in_kernel: HashSet::new(),
             log: DiagnosticLog::default(),
         };
         let registry = NamespaceRegistry::default();

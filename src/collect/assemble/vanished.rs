@@ -3,13 +3,22 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Holder, Lineage, Namespace, NamespaceId, Process};
+use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Leaves out namespaces without a member, a holder, or a namespace below that
 /// has one. Whatever led to them has vanished during the scan, and only
-/// pidns's own descriptor still keeps them alive.
-pub fn leave_out_vanished(namespaces: &mut Vec<Namespace>, processes: &[Process]) {
-    let is_unheld = |it: &&Namespace| it.init.is_none() && it.holders.is_empty();
+/// pidns's own descriptor still keeps them alive; unless it is known that
+/// something else does (`in_kernel`, by inode).
+pub fn leave_out_vanished(
+    namespaces: &mut Vec<Namespace>,
+    processes: &[Process],
+    in_kernel: &HashSet<u64>,
+) {
+    let is_unheld = |it: &&Namespace| {
+        it.init.is_none()
+            && it.holders.is_empty()
+            && it.id.inode().is_none_or(|inode| !in_kernel.contains(&inode))
+    };
     let mut vanished: HashSet<_> = namespaces.iter().filter(is_unheld).map(|it| it.id).collect();
     if vanished.is_empty() {
         return;
@@ -35,6 +44,7 @@ pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
     processes: &mut Vec<Process>,
+    in_kernel: &HashSet<u64>,
 ) {
     if without_members.is_empty() {
         return;
@@ -51,12 +61,9 @@ pub fn leave_out_members(
         return;
     }
     for namespace in namespaces.iter_mut() {
-        namespace.holders.retain(|holder| match holder {
-            Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => !vanished.contains(pid),
-            Holder::Mount { .. } => true,
-        });
+        namespace.holders.retain(|it| it.pid().is_none_or(|pid| !vanished.contains(&pid)));
     }
-    leave_out_vanished(namespaces, processes);
+    leave_out_vanished(namespaces, processes, in_kernel);
 }
 
 #[cfg(test)]
@@ -76,16 +83,18 @@ mod tests {
         has_init: bool,
         is_held: bool,
         has_member: bool,
+        is_in_kernel: bool,
     }
 
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
-        proptest::collection::vec(any::<(u8, u8)>(), 1..16).prop_map(|all| {
-            let node = |(at, (parent, reasons)): (u64, (u8, u8))| Node {
+        proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
+            let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
                 // One root in four, and the first.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,
-                has_member: reasons / 64 == 0,
+                has_member: reasons / 64 % 4 == 0,
+                is_in_kernel: reasons / 256 % 8 == 0,
             };
             (0..).zip(all).map(node).collect()
         })
@@ -94,7 +103,8 @@ mod tests {
     /// Those that something leads to and, over and over, their parents.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
-        let has_reason = |node: &Node| node.has_init || node.is_held || node.has_member;
+        let has_reason =
+            |node: &Node| node.has_init || node.is_held || node.has_member || node.is_in_kernel;
         let mut shown: BTreeSet<u64> =
             numbered().filter(|(_, node)| has_reason(node)).map(|(at, _)| at).collect();
         loop {
@@ -120,7 +130,7 @@ mod tests {
         namespaces[3].holders = vec![fd(5), fd(7)];
         let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];
         let without_members = [2, 4].map(NamespaceId::Inode).into();
-        leave_out_members(&without_members, &mut namespaces, &mut processes);
+        leave_out_members(&without_members, &mut namespaces, &mut processes, &HashSet::new());
         assert_eq!(processes, [process(&[5], Some(1))]);
         let ids: Vec<_> = namespaces.iter().map(|it| it.id).collect();
         assert_eq!(ids, [1, 4].map(NamespaceId::Inode));
@@ -131,12 +141,15 @@ mod tests {
         #[test]
         fn only_what_nothing_leads_to_is_left_out(nodes in nodes()) {
             let mut namespaces = Vec::new();
-            let mut processes = Vec::new();
+            let (mut processes, mut in_kernel) = (Vec::new(), HashSet::new());
             for (at, node) in (0..).zip(&nodes) {
                 let mut namespace = namespace(at, node.parent);
                 namespace.init = node.has_init.then_some(Pid::INIT);
                 if node.is_held {
                     namespace.holders = vec![Holder::Fd { pid: Pid::INIT, comm: None, fd: 3 }];
+                }
+                if node.is_in_kernel {
+                    in_kernel.insert(at);
                 }
                 if node.has_member {
                     processes.push(process(&[7, 2], Some(at)));
@@ -144,7 +157,7 @@ mod tests {
                 namespaces.push(namespace);
             }
             let before = namespaces.clone();
-            leave_out_vanished(&mut namespaces, &processes);
+            leave_out_vanished(&mut namespaces, &processes, &in_kernel);
             let shown = shown(&nodes);
             let expected: Vec<_> =
                 before.into_iter().filter(|it| shown.contains(&it.id)).collect();

@@ -43,7 +43,7 @@ const POINTER: u32 = 8;
 
 /// The numbers of types that were looked for by name, `None` for those that
 /// there are not.
-type Numbers<const N: usize> = [Option<u32>; N];
+type Numbers = Vec<Option<u32>>;
 
 /// Types, by their numbers.
 pub struct Btf<'a> {
@@ -81,11 +81,11 @@ impl<'a> Btf<'a> {
     /// Reads the types, and finds those with certain names on the way: structs
     /// and unions for `structs`, functions for `functions`. Of two with one
     /// name the first one counts.
-    pub fn read<const S: usize, const F: usize>(
+    pub fn read(
         bytes: &'a [u8],
-        structs: &[&[u8]; S],
-        functions: &[&[u8]; F],
-    ) -> Option<(Self, Numbers<S>, Numbers<F>)> {
+        structs: &[&[u8]],
+        functions: &[&[u8]],
+    ) -> Option<(Self, Numbers, Numbers)> {
         let (header, version) = (offset_at(bytes, 4)?, *bytes.get(2)?);
         if u16_at(bytes, 0)? != MAGIC || version != 1 {
             return None;
@@ -94,7 +94,8 @@ impl<'a> Btf<'a> {
             |at| part(bytes, header.checked_add(offset_at(bytes, at)?)?, offset_at(bytes, at + 4)?);
         let (types, strings) = (section(8)?, section(16)?);
         let mut starts = Vec::with_capacity(types.len() / (24 * STRIDE));
-        let (mut found_structs, mut found_functions) = ([None; S], [None; F]);
+        let (mut found_structs, mut found_functions) =
+            (vec![None; structs.len()], vec![None; functions.len()]);
         let (mut at, mut number) = (0, 1_u32);
         while at < types.len() {
             if number as usize % STRIDE == 1 {
@@ -287,9 +288,9 @@ mod tests {
         ]
         .concat();
         let bytes = types(&words, STRINGS);
-        let (btf, [outer, missing], [function]) =
+        let (btf, structs, functions) =
             Btf::read(&bytes, &[b"outer", b"oute"], &[b"outer"]).unwrap();
-        assert_eq!((outer, missing, function), (Some(4), None, None));
+        assert_eq!((structs, functions), (vec![Some(4), None], vec![None]));
         assert_eq!(btf.member(4, b"a"), Some(Member { offset: 0, kind: 1 }));
         assert_eq!(btf.member(4, b"b"), Some(Member { offset: 4, kind: 1 }));
         assert_eq!(btf.member(4, b"list"), Some(Member { offset: 4, kind: 2 }));
@@ -306,7 +307,7 @@ mod tests {
             [&[1, kind::TYPEDEF << 24, 1][..], &[5, kind::STRUCT << 24 | 2, 8, 0, 2, 0, 0, 2, 0]]
                 .concat();
         let bytes = types(&words, STRINGS);
-        let (btf, [], []) = Btf::read(&bytes, &[], &[]).unwrap();
+        let (btf, ..) = Btf::read(&bytes, &[], &[]).unwrap();
         assert_eq!(btf.size(1), None);
         assert_eq!(btf.member(2, b"a"), None);
     }
@@ -317,7 +318,7 @@ mod tests {
             [&INT[..], &[5, 1 << 31 | kind::STRUCT << 24 | 2, 8, 11, 1, 3 << 24, 13, 1, 32]]
                 .concat();
         let bytes = types(&words, STRINGS);
-        let (btf, [], []) = Btf::read(&bytes, &[], &[]).unwrap();
+        let (btf, ..) = Btf::read(&bytes, &[], &[]).unwrap();
         assert_eq!(btf.member(2, b"a"), None);
         assert_eq!(btf.member(2, b"b"), Some(Member { offset: 4, kind: 1 }));
     }

@@ -22,11 +22,14 @@ const MOST_TYPES: u64 = 64 << 20;
 const VERIFIER_LOG: usize = 64 * 1024;
 
 // Commands of `bpf(2)`.
+const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "BPF_MAP_CREATE");
 const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
 const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
 const BPF_LINK_CREATE: (libc::c_int, &str) = (28, "BPF_LINK_CREATE");
 const BPF_ITER_CREATE: (libc::c_int, &str) = (33, "BPF_ITER_CREATE");
 
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
@@ -53,7 +56,9 @@ impl Types {
         if length > MOST_TYPES {
             return Err(Errno::FBIG.into());
         }
-        if let Some(mapping) = Mapping::new(&file, length) {
+        let mapped = usize::try_from(length).map_err(|_| Errno::FBIG);
+        let mapped = mapped.and_then(|it| Mapping::new(file.as_fd(), it, libc::MAP_PRIVATE));
+        if let Ok(mapping) = mapped {
             return Ok(Self::Mapped(mapping));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
@@ -80,14 +85,15 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps so many bytes of [`TYPES`]; `None` where the kernel does not let it.
-    fn new(file: &File, length: u64) -> Option<Self> {
-        let length = usize::try_from(length).ok().filter(|&length| length > 0)?;
-        let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    /// Maps so many bytes of [`TYPES`] or of an [`Array`].
+    ///
+    /// # Errors
+    /// What `mmap(2)` says: `EINVAL` where there are none.
+    fn new(file: BorrowedFd<'_>, length: usize, flags: libc::c_int) -> SysResult<Self> {
+        let (protection, file) = (libc::PROT_READ, file.as_raw_fd());
         // SAFETY: the kernel chooses an address where nothing is.
-        let address =
-            unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0) };
-        (address != libc::MAP_FAILED).then_some(Self { address, length })
+        let address = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, file, 0) };
+        if address == libc::MAP_FAILED { Err(last_error()) } else { Ok(Self { address, length }) }
     }
 }
 
@@ -97,7 +103,8 @@ impl Deref for Mapping {
     fn deref(&self) -> &[u8] {
         // SAFETY: as many bytes are mapped as long as `self` is there, and all
         // of them are initialised. They are constant: nobody can write to the
-        // kernel's types, and the file has always the same length.
+        // kernel's types, whose file has always the same length; and of an array
+        // `Array::copy` has one, while the program that writes to it does not run.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
@@ -116,6 +123,18 @@ impl Drop for Mapping {
 /// What its pointers lead to is initialised, as long as its lengths say, and
 /// mutable where the command writes to it.
 unsafe trait Arguments {}
+
+#[repr(C)]
+struct CreateMap {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    count: u32,
+    flags: u32,
+}
+
+// SAFETY: there is no pointer in it.
+unsafe impl Arguments for CreateMap {}
 
 #[repr(C)]
 struct LoadTypes {
@@ -189,10 +208,15 @@ fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> 
     // pointers what `Arguments` promises.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
     match RawFd::try_from(done) {
-        // SAFETY: all four commands return a descriptor that they have made.
+        // SAFETY: all five commands return a descriptor that they have made.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        _ => Err(last_error()),
     }
+}
+
+/// Why the last system call failed.
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 fn named<T>(call: &'static str, result: SysResult<T>) -> Result<T, Unusable> {
@@ -202,6 +226,48 @@ fn named<T>(call: &'static str, result: SysResult<T>) -> Result<T, Unusable> {
 /// A length, as the kernel takes it.
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+/// An array in the kernel, which a program writes to (since Linux 5.5 one that
+/// can be mapped).
+pub struct Array {
+    map: OwnedFd,
+    length: usize,
+}
+
+impl Array {
+    /// Makes one of elements of 8 bytes or a multiple of that, all of them zero.
+    ///
+    /// # Errors
+    /// As of [`load_types`]; `ENOMEM`, `E2BIG` where it is too large.
+    pub fn new(element: usize, count: u32) -> Result<Self, Unusable> {
+        let arguments = CreateMap {
+            kind: BPF_MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: u32::try_from(element).unwrap_or(u32::MAX),
+            count,
+            flags: BPF_F_MMAPABLE,
+        };
+        let map = named(BPF_MAP_CREATE.1, bpf(BPF_MAP_CREATE.0, &arguments))?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Self { map, length: element.saturating_mul(count) })
+    }
+
+    /// What stands in it. It takes `&mut self`, as its program must not run
+    /// meanwhile, which it does while somebody reads from an iterator.
+    ///
+    /// # Errors
+    /// It cannot be mapped.
+    pub fn copy(&mut self) -> Result<Vec<u8>, Unusable> {
+        let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
+        named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
+    }
+}
+
+impl AsFd for Array {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
+    }
 }
 
 /// Hands the types of a program's functions to the kernel.

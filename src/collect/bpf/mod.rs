@@ -7,15 +7,19 @@
 //! goes the way of `proc`. The answers to what is asked afterwards come from
 //! there, too.
 //!
+//! Three more programs find what /proc leads to by no way at all (`--search kernel`).
+//!
 //! - `task.bpf.c` the program; `task.bpf.o` the same, made by tests/bpf/build
-//! - `object` makes the program ready for the running kernel; `btf` reads types
-//! - `kernel` the calls of `bpf(2)`, which are unsafe
 //! - `record` what the program writes; `judge` what follows from it
+//! - `namespaces.bpf.c`, `namespaces.bpf.o` the other three; `namespaces` what they tell
+//! - `object` makes a program ready for the running kernel; `btf` reads types
+//! - `kernel` the calls of `bpf(2)`, which are unsafe
 
 mod btf;
 mod bytes;
 mod judge;
 mod kernel;
+pub mod namespaces;
 mod object;
 mod record;
 
@@ -37,7 +41,7 @@ use super::viewer;
 use crate::model::{Collector, Detail, Pid, Process, SearchScope};
 use judge::Seen;
 use kernel::Types;
-use object::Object;
+use object::{Object, Section};
 use record::Record;
 
 /// Processes from which on it takes less time to ask the kernel than to read
@@ -48,8 +52,11 @@ const WORTH_IT_WITH_HOLDERS: u64 = 230;
 /// Where the kernel tells whether it is locked down (`kernel_lockdown(7)`).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Bytes that are read of the iterator at a time. The kernel gives 32 KiB at most.
+/// Bytes that are read of an iterator at a time. The kernel gives 32 KiB at most.
 const BUFFER: usize = 32 * 1024;
+
+/// The function of the kernel whose arguments the programs of a task iterator get.
+const ITERATOR: &[u8] = b"bpf_iter_task";
 
 /// The kernel as a source of snapshots, asked by BPF.
 pub struct BpfSource<'a> {
@@ -83,13 +90,7 @@ impl<'a> BpfSource<'a> {
         if search.contains(&SearchScope::Threads) {
             return Err(Unusable::Untold("what threads hold (--search threads)"));
         }
-        // Without the first of these, it would tell more than /proc does.
-        if !viewer::may_trace_all() {
-            return Err(Unusable::Capability("CAP_SYS_PTRACE"));
-        }
-        if !viewer::may_load_bpf() {
-            return Err(Unusable::Capability("CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"));
-        }
+        check_capabilities()?;
         let searches_holders = searches_holders(search);
         let census = proc.census();
         if collector == Collector::Auto {
@@ -102,15 +103,14 @@ impl<'a> BpfSource<'a> {
                 return Err(Unusable::Few);
             }
         }
-        if fs::read_to_string(LOCKDOWN).is_ok_and(|text| text.contains("[confidentiality]")) {
-            return Err(Unusable::LockedDown);
-        }
+        check_lockdown()?;
         // First what is often refused and takes little.
-        let object = Object::own().ok_or(Unusable::OwnObject)?;
+        let object = Object::read(object::TASK).ok_or(Unusable::OwnObject)?;
         let own_types = kernel::load_types(object.types)?;
         let types = Types::open().map_err(Unusable::NoTypes)?;
         let name = if searches_holders { "holders" } else { "processes" };
-        let program = object.program(name, &types)?;
+        let section = Section { name, called_as: ITERATOR, map: None };
+        let program = object.program(section, &types)?;
         let program = kernel::load_program(&program, "pidns_tasks", own_types.as_fd())?;
         Ok(Self { proc, census, program })
     }
@@ -120,30 +120,64 @@ impl<'a> BpfSource<'a> {
     /// # Errors
     /// The kernel does not tell, or nothing that makes sense.
     fn look<'s>(&self, search: &'s BTreeSet<SearchScope>) -> Result<Seen<'s>, Unusable> {
-        let iterator = kernel::open_iterator(&self.program)?;
         let mut seen = Seen::new(search);
         let mut viewer = None;
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let length = match rustix::io::read(&iterator, &mut buffer) {
-                Ok(0) => break,
-                Ok(length) => length,
-                // The kernel stops after a million tasks of which nothing was
-                // written, and goes on when it is asked again.
-                Err(Errno::AGAIN | Errno::INTR) => continue,
-                Err(errno) => return Err(Unusable::Call { call: "BPF_ITER_CREATE", errno }),
-            };
-            let records = buffer.get(..length).unwrap_or_default().chunks(record::SIZE);
-            for record in records {
-                let record = Record::read(record).ok_or(Unusable::Senseless)?;
-                if Some(record.process.pid) == self.proc.viewer() {
-                    viewer = Some(record.process.clone());
-                }
-                seen.take(record);
+        read_records(&self.program, record::SIZE, |record| {
+            let record = Record::read(record).ok_or(Unusable::Senseless)?;
+            if Some(record.process.pid) == self.proc.viewer() {
+                viewer = Some(record.process.clone());
             }
-        }
+            seen.take(record);
+            Ok(())
+        })?;
         self.proc.is_viewer(viewer.as_ref()).map_err(Unusable::Wrong)?;
         Ok(seen)
+    }
+}
+
+/// Whether the viewer may have the kernel run such programs, and would see
+/// through /proc whatever they tell.
+fn check_capabilities() -> Result<(), Unusable> {
+    if !viewer::may_trace_all() {
+        return Err(Unusable::Capability("CAP_SYS_PTRACE"));
+    }
+    if !viewer::may_load_bpf() {
+        return Err(Unusable::Capability("CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"));
+    }
+    Ok(())
+}
+
+/// Whether the kernel lets programs read its memory.
+fn check_lockdown() -> Result<(), Unusable> {
+    let text = fs::read_to_string(LOCKDOWN);
+    if text.is_ok_and(|text| text.contains("[confidentiality]")) {
+        return Err(Unusable::LockedDown);
+    }
+    Ok(())
+}
+
+/// Has the kernel run an iterator's program, and hands over its records, each
+/// of so many bytes.
+///
+/// # Errors
+/// The kernel says so; what `take` says.
+fn read_records(
+    program: &OwnedFd,
+    size: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), Unusable>,
+) -> Result<(), Unusable> {
+    let iterator = kernel::open_iterator(program)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = match rustix::io::read(&iterator, &mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            // The kernel stops after a million objects of which nothing was
+            // written, and goes on when it is asked again.
+            Err(Errno::AGAIN | Errno::INTR) => continue,
+            Err(errno) => return Err(Unusable::Call { call: "BPF_ITER_CREATE", errno }),
+        };
+        buffer.get(..length).unwrap_or_default().chunks(size).try_for_each(&mut take)?;
     }
 }
 

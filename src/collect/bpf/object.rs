@@ -1,36 +1,18 @@
-//! The committed object: an ELF file with the program for each search, its
-//! types, and what in it depends on the running kernel. Its instructions are
-//! made ready for that kernel here.
+//! The committed objects: ELF files with one program for each purpose, their
+//! types, and what in them depends on the running kernel. Instructions are made
+//! ready for that kernel here.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::btf::{Btf, Member};
 use super::bytes::{long_offset_at, offset_at, part, text_at, u16_at, u32_at};
 use crate::collect::unusable::Unusable;
 
 /// `task.bpf.c`, as tests/bpf/build makes it.
-const OBJECT: &[u8] = include_bytes!("task.bpf.o");
+pub const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The structs of the kernel that `task.bpf.c` reads.
-const STRUCTS: [&[u8]; 16] = [
-    b"task_struct",
-    b"pid",
-    b"upid",
-    b"pid_namespace",
-    b"ns_common",
-    b"mnt_namespace",
-    b"nsproxy",
-    b"cred",
-    b"signal_struct",
-    b"super_block",
-    b"inode",
-    b"file",
-    b"fdtable",
-    b"files_struct",
-    b"bpf_iter__task",
-    b"bpf_iter_meta",
-];
-
-/// The function of the kernel whose arguments a task iterator's programs get.
-const ITERATOR: &[u8] = b"bpf_iter_task";
+/// `namespaces.bpf.c`, likewise.
+pub const NAMESPACES: &[u8] = include_bytes!("namespaces.bpf.o");
 
 /// Size of an instruction.
 const INSTRUCTION: usize = 8;
@@ -39,8 +21,12 @@ const INSTRUCTION: usize = 8;
 const LOAD_NUMBER: u8 = 0x18;
 
 /// What such an instruction says if the number is a function's address,
-/// `BPF_PSEUDO_FUNC`.
+/// `BPF_PSEUDO_FUNC`, or the descriptor of a map, `BPF_PSEUDO_MAP_FD`.
 const IS_FUNCTION: u8 = 4;
+const IS_MAP: u8 = 1;
+
+/// Size of a symbol of the object.
+const SYMBOL: usize = 24;
 
 /// A call of a helper that does not exist. The verifier refuses it only where
 /// it can be reached.
@@ -62,7 +48,18 @@ pub struct Program {
     pub called_as: u32,
 }
 
-/// The object that pidns has with it.
+/// A program of an object.
+#[derive(Clone, Copy)]
+pub struct Section<'a> {
+    /// The section that it is in.
+    pub name: &'static str,
+    /// The function of the kernel whose arguments it gets.
+    pub called_as: &'static [u8],
+    /// What stands for the map that it declares, if it does.
+    pub map: Option<BorrowedFd<'a>>,
+}
+
+/// An object that pidns has with it.
 pub struct Object {
     bytes: &'static [u8],
     /// The types of its functions, as the kernel takes them.
@@ -71,9 +68,8 @@ pub struct Object {
 }
 
 impl Object {
-    /// The committed one.
-    pub fn own() -> Option<Self> {
-        let bytes = OBJECT;
+    /// Reads one; `None` where it makes no sense.
+    pub fn read(bytes: &'static [u8]) -> Option<Self> {
         Some(Self { bytes, types: section(bytes, b".BTF")?, more: section(bytes, b".BTF.ext")? })
     }
 
@@ -81,31 +77,34 @@ impl Object {
     ///
     /// # Errors
     /// The kernel does not have what is read, or not as it is read.
-    pub fn program(&self, name: &str, kernel: &[u8]) -> Result<Program, Unusable> {
-        let (kernel, structs, [called_as]) =
-            Btf::read(kernel, &STRUCTS, &[ITERATOR]).ok_or(Unusable::StrangeTypes)?;
+    pub fn program(&self, it: Section<'_>, kernel: &[u8]) -> Result<Program, Unusable> {
         let missing = |what: &[u8]| Unusable::Missing(String::from_utf8_lossy(what).into_owned());
-        let (own, [], []) = Btf::read(self.types, &[], &[]).ok_or(Unusable::OwnObject)?;
+        let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(Unusable::OwnObject)?;
         let fill_in = || {
-            let mut instructions = section(self.bytes, name.as_bytes())?.to_vec();
-            self.address_functions(name, &mut instructions)?;
+            let mut instructions = section(self.bytes, it.name.as_bytes())?.to_vec();
+            self.fill_in_addresses(it, &mut instructions)?;
             let mut functions = Vec::new();
-            for entry in self.records(&own, 8, name)? {
+            for entry in self.records(&own, 8, it.name)? {
                 // The kernel counts instructions, the object bytes.
                 let at = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
                 functions.extend(at.to_le_bytes());
                 functions.extend(u32_at(entry, 4)?.to_le_bytes());
             }
-            Some((instructions, functions))
+            let records = self.records(&own, 24, it.name)?;
+            let records: Vec<_> =
+                records.map(|entry| Relocation::read(&own, entry)).collect::<Option<_>>()?;
+            Some((instructions, functions, records))
         };
-        let (mut instructions, functions) = fill_in().ok_or(Unusable::OwnObject)?;
+        let (mut instructions, functions, records) = fill_in().ok_or(Unusable::OwnObject)?;
 
-        let records = self.records(&own, 24, name).ok_or(Unusable::OwnObject)?;
-        let records: Option<Vec<_>> = records.map(|entry| Relocation::read(&own, entry)).collect();
-        let records = records.ok_or(Unusable::OwnObject)?;
+        let mut structs: Vec<_> = records.iter().map(|it| it.name).collect();
+        structs.sort_unstable();
+        structs.dedup();
+        let (kernel, numbers, called_as) =
+            Btf::read(kernel, &structs, &[it.called_as]).ok_or(Unusable::StrangeTypes)?;
         for it in &records {
-            let index = STRUCTS.iter().position(|&name| name == it.name);
-            let number = index.and_then(|index| structs.get(index).copied().flatten());
+            let index = structs.binary_search(&it.name).ok();
+            let number = index.and_then(|index| numbers.get(index).copied().flatten());
             let found = number.and_then(|number| it.find(&own, &kernel, number));
             // Where the program asks whether there is such a field, it does
             // without.
@@ -120,27 +119,36 @@ impl Object {
             };
             fill_in_number(&mut instructions, it.at, value).ok_or(Unusable::OwnObject)?;
         }
-        let called_as = called_as.ok_or_else(|| missing(ITERATOR))?;
+        let called_as = called_as.first().copied().flatten();
+        let called_as = called_as.ok_or_else(|| missing(it.called_as))?;
         Ok(Program { instructions, functions, called_as })
     }
 
-    /// Marks what stands for functions of the same program: the compiler leaves
-    /// a relocation for it, and where the function begins, in bytes.
-    fn address_functions(&self, name: &str, instructions: &mut [u8]) -> Option<()> {
-        let relocations = section(self.bytes, format!(".rel{name}").as_bytes());
+    /// Fills in what stands for functions of the same program, and for its map.
+    /// For a function the compiler leaves a relocation, and where it begins, in
+    /// bytes; for the map, a relocation with a symbol that nothing defines.
+    fn fill_in_addresses(&self, it: Section<'_>, instructions: &mut [u8]) -> Option<()> {
+        let symbols = section(self.bytes, b".symtab")?;
+        let relocations = section(self.bytes, format!(".rel{}", it.name).as_bytes());
         for relocation in relocations.unwrap_or_default().chunks_exact(16) {
             let at = long_offset_at(relocation, 0)?;
-            let begins = i32::try_from(offset_at(instructions, at + 4)?).ok()?;
-            // From the next instruction on; this one takes the place of two.
-            let next = i32::try_from(at + INSTRUCTION).ok()?;
-            let distance = (begins - next) / i32::try_from(INSTRUCTION).ok()?;
+            let symbol = offset_at(relocation, 12)?.checked_mul(SYMBOL)?;
+            let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
+            let (meaning, value) = if is_defined {
+                let begins = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
+                // From the next instruction on; this one takes the place of two.
+                let next = i32::try_from(at + INSTRUCTION).ok()?;
+                (IS_FUNCTION, (begins - next) / i32::try_from(INSTRUCTION).ok()?)
+            } else {
+                (IS_MAP, it.map?.as_raw_fd())
+            };
             let [operation, registers, _, _, number @ ..] =
                 instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
             if *operation != LOAD_NUMBER {
                 return None;
             }
-            *registers |= IS_FUNCTION << 4;
-            *number = distance.to_le_bytes();
+            *registers |= meaning << 4;
+            *number = value.to_le_bytes();
         }
         Some(())
     }
@@ -279,36 +287,78 @@ fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Every program, with the object that it is in.
+    fn all() -> Vec<(Object, Section<'static>)> {
+        let of_tasks = |name| (TASK, name, &b"bpf_iter_task"[..]);
+        let all = [
+            of_tasks("processes"),
+            of_tasks("holders"),
+            (NAMESPACES, "namespaces", b"bpf_iter_task"),
+            (NAMESPACES, "tasks", b"bpf_iter_task"),
+            (NAMESPACES, "descriptors", b"bpf_iter_task_file"),
+        ];
+        // Any descriptor will do, as nothing is loaded.
+        let map: &'static std::fs::File =
+            Box::leak(Box::new(std::fs::File::open("/dev/null").unwrap()));
+        let map = Some(map.as_fd());
+        let program = |(bytes, name, called_as)| {
+            (Object::read(bytes).unwrap(), Section { name, called_as, map })
+        };
+        all.map(program).into()
+    }
+
     #[test]
     fn every_field_is_found_among_the_types_that_the_object_was_made_with() {
-        let object = Object::own().unwrap();
-        for name in ["processes", "holders"] {
+        for (object, section) in all() {
             // Only the kernel's function is not there.
-            let error = object.program(name, object.types).err().map(|error| error.to_string());
-            let expected = "this kernel has no bpf_iter_task as pidns knows it";
-            assert_eq!(error.as_deref(), Some(expected), "{name}");
+            let error = object.program(section, object.types).err().map(|error| error.to_string());
+            let called_as = String::from_utf8_lossy(section.called_as);
+            let expected = format!("this kernel has no {called_as} as pidns knows it");
+            assert_eq!(error, Some(expected), "{}", section.name);
         }
+    }
+
+    /// What is said of a program for a kernel whose types do not have that name.
+    fn without(section: &str, name: &[u8]) -> String {
+        let (object, section) = all().into_iter().find(|(_, it)| it.name == section).unwrap();
+        let mut types = object.types.to_vec();
+        let places = 0..types.len() - name.len();
+        for at in places.filter(|&at| object.types[at..].starts_with(name)) {
+            types[at + 1] = b'?';
+        }
+        object.program(section, &types).err().map(|error| error.to_string()).unwrap()
     }
 
     #[test]
     fn a_field_that_the_kernel_does_not_have_is_named() {
-        let object = Object::own().unwrap();
-        let place = |name: &[u8]| {
-            object.types.windows(name.len()).position(|window| window == name).unwrap()
-        };
-        let without = |name: &[u8]| {
-            let mut types = object.types.to_vec();
-            types[place(name) + 1] = b'?';
-            object.program("processes", &types).err().map(|error| error.to_string()).unwrap()
-        };
-        assert!(without(b"\0start_boottime\0").contains("task_struct.start_boottime"));
-        assert!(without(b"\0signal_struct\0").contains("signal_struct.pids"));
+        let of_processes = |name: &[u8]| without("processes", name);
+        assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
+        assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.pids"));
         // This one is asked for.
-        assert!(without(b"\0ns_id\0").contains("bpf_iter_task"));
+        assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
+    }
+
+    #[test]
+    fn namespaces_are_listed_by_either_field_and_not_without_their_numbers() {
+        let of_list = |name: &[u8]| without("namespaces", name);
+        assert!(of_list(b"\0ns_list_node\0").contains("bpf_iter_task"));
+        assert!(of_list(b"\0ns_list_entry\0").contains("bpf_iter_task"));
+        // Before Linux 6.18 there is none of them.
+        let said = "this kernel has no pid_namespace.ns.ns_id as pidns knows it";
+        assert_eq!(of_list(b"\0ns_id\0"), said);
+    }
+
+    #[test]
+    fn a_program_without_its_map_is_not_made() {
+        let (object, section) = all().swap_remove(2);
+        let made = object.program(Section { map: None, ..section }, object.types);
+        assert!(matches!(made.err(), Some(Unusable::OwnObject)));
     }
 
     #[test]
@@ -332,31 +382,32 @@ mod tests {
             changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
             length in any::<prop::sample::Index>(),
         ) {
-            let object = Object::own().unwrap();
-            let mut types = object.types.to_vec();
-            for (at, byte) in changes {
-                let at = at.index(types.len());
-                types[at] = byte;
+            for (object, section) in all() {
+                let mut types = object.types.to_vec();
+                for (at, byte) in &changes {
+                    let at = at.index(types.len());
+                    types[at] = *byte;
+                }
+                prop_assert!(object.program(section, &types).is_err());
+                types.truncate(length.index(types.len()));
+                prop_assert!(object.program(section, &types).is_err());
             }
-            prop_assert!(object.program("holders", &types).is_err());
-            types.truncate(length.index(types.len()));
-            prop_assert!(object.program("processes", &types).is_err());
         }
 
         #[test]
         fn strange_objects_are_survived(
             changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         ) {
-            let mut bytes = OBJECT.to_vec();
-            for (at, byte) in changes {
-                let at = at.index(bytes.len());
-                bytes[at] = byte;
-            }
-            let bytes: &'static [u8] = bytes.leak();
-            if let Some(types) = section(bytes, b".BTF")
-                && let Some(more) = section(bytes, b".BTF.ext")
-            {
-                let _ = Object { bytes, types, more }.program("holders", types);
+            for (object, section) in all() {
+                let mut bytes = object.bytes.to_vec();
+                for (at, byte) in &changes {
+                    let at = at.index(bytes.len());
+                    bytes[at] = *byte;
+                }
+                let bytes: &'static [u8] = bytes.leak();
+                if let Some(object) = Object::read(bytes) {
+                    let _ = object.program(section, object.types);
+                }
             }
         }
     }

@@ -33,7 +33,7 @@ pub mod status;
 mod tables;
 pub mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::thread;
@@ -141,6 +141,16 @@ impl ProcSource {
         above.take(MAX_LEVEL).any(|above| above.inode() == own)
     }
 
+    /// Whether a thread has that file open, by the file's inode number.
+    pub fn has_open(&self, pid: Pid, tid: Pid, fd: u32, file: u64) -> bool {
+        released::has_open(&self.procfs, pid, tid, fd, file).unwrap_or(false)
+    }
+
+    /// Whether a thread has the namespace of that inode for its children.
+    pub fn has_for_children(&self, pid: Pid, tid: Pid, inode: u64) -> bool {
+        released::has_for_children(&self.procfs, inode, pid, tid).unwrap_or(false)
+    }
+
     fn host(&self) -> Host {
         let uname = rustix::system::uname();
         let text = |name: &std::ffi::CStr| Some(name.to_string_lossy().into_owned());
@@ -195,6 +205,7 @@ impl ProcSource {
             terminated: found.terminated,
             undecided: found.undecided,
             holders: found.holders,
+            in_kernel: HashSet::new(),
             log: found.log,
         })
     }

@@ -45,7 +45,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => holds_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        Holder::Mount { .. } => Ok(true),
+        // Files are looked for later.
+        Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
@@ -70,6 +71,13 @@ fn holds_open(procfs: &Procfs, in_threads: bool, inode: u64, pid: Pid, fd: u32) 
     Ok(found || threads > MOST_THREADS)
 }
 
+/// Whether a thread has the file of that inode number open.
+pub fn has_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -> Result<bool> {
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
+    Ok(leads_to(thread.as_fd(), fd)?.inode == inode)
+}
+
 /// The file that a descriptor of a process or thread, given its directory, leads to.
 fn leads_to(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     let mut number = itoa::Buffer::new();
@@ -77,7 +85,7 @@ fn leads_to(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
 }
 
 /// Whether a thread still has a namespace for its children.
-fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
+pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
     match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {

@@ -98,6 +98,10 @@ pub(crate) fn fields_of_holders() -> Value {
         has(HolderKind::Fd, json!({"pid": number, "fd": number})),
         has(HolderKind::Mount, json!({"path": text, "mount_namespace": number})),
         has(HolderKind::PidForChildren, json!({"pid": number, "tid": number})),
+        has(HolderKind::Pidfd, json!({"pid": number, "fd": number})),
+        has(HolderKind::Socket, json!({"pid": number, "fd": number})),
+        has(HolderKind::InFlight, json!({"pid": number, "fd": number})),
+        has(HolderKind::ProcfsFile, json!({"pid": number, "fd": number})),
     ])
 }
 

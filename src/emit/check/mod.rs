@@ -206,7 +206,9 @@ fn waits_for(graph: &PidGraph, blocker: &Blocker) -> String {
 fn let_go(graph: &PidGraph, namespace: &Namespace) -> Vec<String> {
     let init = namespace.init.map(|init| kill(graph, init, "-KILL "));
     let holders = namespace.holders.iter().map(|holder| match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } => kill(graph, *pid, ""),
+        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } | Holder::File { pid, .. } => {
+            kill(graph, *pid, "")
+        }
         Holder::Mount { path, .. } => format!("umount {}", shell_word(path)),
     });
     let mut advice: Vec<String> = init.into_iter().chain(holders).take(MOST).collect();

@@ -11,7 +11,7 @@ use super::fold::{Condition, Folding, Row, Siblings, entered_by, keeping};
 use super::line::{Emphasis, Line};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Evidence, Namespace, NamespaceState, Pid, Process, Snapshot,
+    BlockReason, Blocker, Evidence, Namespace, NamespaceState, Pid, Process, SearchScope, Snapshot,
 };
 
 pub use phrase::{Clipped, Count, KeptBy, Of, Pids, Symbols};
@@ -406,11 +406,25 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     let holders = keeping(graph, namespace);
     let mut lines: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
     // Each namespace keeps the one that it was made in.
-    let is_live = namespace.state == NamespaceState::Live;
-    if lines.is_empty() && !is_live && !graph.children(namespace).is_empty() {
-        lines.push(KeptBy::Children);
+    if lines.is_empty() && namespace.state != NamespaceState::Live {
+        if !graph.children(namespace).is_empty() {
+            lines.push(KeptBy::Children);
+        } else if is_held_unseen(graph, namespace) {
+            lines.push(KeptBy::Unseen);
+        }
     }
     lines
+}
+
+/// Whether a namespace without holders was found in the kernel's memory. Of a
+/// selection some of what was made in it may be left out.
+fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
+    let snapshot = graph.snapshot();
+    let has_ended = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);
+    has_ended
+        && namespace.init.is_none()
+        && snapshot.selected.is_empty()
+        && snapshot.searched.contains(&SearchScope::Kernel)
 }
 
 /// What `a → b` means.

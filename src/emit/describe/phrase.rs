@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::emit::line::Line;
 use crate::graph::PidGraph;
-use crate::model::{Container, Holder, Owner, Pid, Process};
+use crate::model::{Container, Holder, HoldingFile, Owner, Pid, Process};
 
 /// Levels of which all PIDs are shown.
 const LEVELS: usize = 4;
@@ -87,8 +87,12 @@ pub enum KeptBy<'a> {
     Mount(&'a str, u64),
     /// A process, or one of its threads, whose children start in it.
     Starter(ProcessRef<'a>, Option<Pid>),
+    /// A file that a process has open, which is not the namespace's own.
+    File(ProcessRef<'a>, HoldingFile, u32),
     /// Namespaces that were made in it.
     Children,
+    /// Something that is not known.
+    Unseen,
 }
 
 impl<'a> KeptBy<'a> {
@@ -102,14 +106,19 @@ impl<'a> KeptBy<'a> {
                 ProcessRef::new(graph, *pid, comm.as_deref()),
                 (pid != tid).then_some(*tid),
             ),
+            Holder::File { file, pid, comm, fd } => {
+                Self::File(ProcessRef::new(graph, *pid, comm.as_deref()), *file, *fd)
+            }
         }
     }
 
     /// The process that does.
     pub fn pid(&self) -> Option<Pid> {
         match self {
-            Self::Fd(process, _) | Self::Starter(process, _) => Some(process.pid),
-            Self::Mount(..) | Self::Children => None,
+            Self::Fd(process, _) | Self::Starter(process, _) | Self::File(process, ..) => {
+                Some(process.pid)
+            }
+            Self::Mount(..) | Self::Children | Self::Unseen => None,
         }
     }
 }
@@ -134,7 +143,25 @@ impl KeptBy<'_> {
                 line.plain("", format_args!("kept by {process}:"));
                 line.plain(" ", format_args!("children of its thread {thread} would start here"));
             }
+            Self::File(process, file, fd) => {
+                line.plain("", format_args!("kept by {process}:"));
+                match file {
+                    HoldingFile::Pidfd => line.plain(" ", format_args!("pidfd {fd}")),
+                    HoldingFile::Socket => {
+                        line.plain(" ", format_args!("unix socket {fd} whose peer was in it"));
+                    }
+                    HoldingFile::InFlight => {
+                        line.plain(" ", format_args!("descriptor in flight to its socket {fd}"));
+                    }
+                    HoldingFile::Procfs => {
+                        line.plain(" ", format_args!("open file of its /proc, fd {fd}"));
+                    }
+                }
+            }
             Self::Children => line.plain("", format_args!("kept by the namespaces below it")),
+            Self::Unseen => {
+                line.plain("", format_args!("kept by something that no search shows"));
+            }
         }
     }
 }

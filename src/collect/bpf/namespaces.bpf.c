@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
+//
+// What the kernel runs for `--search kernel`: one program lists every PID
+// namespace that is in memory; two more write which of those that have no
+// living init a task keeps there, or an open descriptor. They decide nothing
+// else, change nothing, and give away no address of the kernel.
+//
+// As in task.bpf.c, the structs hold only the fields that are read, and all of
+// them are read by bpf_probe_read_kernel(), which fails where an address leads
+// nowhere. An RCU read-side critical section keeps PID namespaces in memory.
+// What else is read here may be given up meanwhile; what then stands there is
+// believed by nobody unless it names a namespace that is in the list.
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#define KERNEL __attribute__((preserve_access_index))
+#define UNUSED __attribute__((unused))
+
+struct list_head { struct list_head *next; } KERNEL;
+struct ns_tree_node { struct list_head ns_list_entry; } KERNEL;
+struct ns_common {
+    u32 ns_type;
+    void *ops;
+    u32 inum;
+    u64 ns_id;
+    struct list_head ns_list_node;    // Linux 6.18
+    struct ns_tree_node ns_tree_node; // since Linux 6.19 in place of it
+} KERNEL;
+struct pid_namespace {
+    u32 pid_allocated;
+    struct task_struct *child_reaper;
+    u32 level;
+    struct pid_namespace *parent;
+    struct ns_common ns;
+} KERNEL;
+struct upid { int nr; struct pid_namespace *ns; } KERNEL;
+struct pid { u32 level; struct upid numbers[1]; } KERNEL;
+struct signal_struct { struct pid *pids[4]; } KERNEL;
+struct nsproxy { struct pid_namespace *pid_ns_for_children; } KERNEL;
+struct task_struct {
+    struct pid *thread_pid;
+    struct signal_struct *signal;
+    struct nsproxy *nsproxy;
+} KERNEL;
+struct super_block { unsigned long s_magic; void *s_fs_info; } KERNEL;
+struct inode { struct super_block *i_sb; unsigned long i_ino; void *i_private; } KERNEL;
+struct file { struct inode *f_inode; } KERNEL;
+struct proc_fs_info { struct pid_namespace *pid_ns; } KERNEL;
+struct proc_inode { struct pid *pid; struct inode vfs_inode; } KERNEL;
+struct sock_common { u16 skc_family; } KERNEL;
+struct sk_buff { struct sk_buff *next; char cb[48]; } KERNEL;
+struct sk_buff_head { struct sk_buff *next; } KERNEL;
+struct sock {
+    struct sock_common __sk_common;
+    struct sk_buff_head sk_receive_queue;
+    struct pid *sk_peer_pid;
+} KERNEL;
+struct socket { struct sock *sk; } KERNEL;
+struct socket_alloc { struct socket socket; struct inode vfs_inode; } KERNEL;
+struct scm_fp_list { short count; struct file *fp[1]; } KERNEL;
+struct unix_skb_parms { struct pid *pid; struct scm_fp_list *fp; } KERNEL;
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
+struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
+struct bpf_iter__task_file {
+    struct bpf_iter_meta *meta;
+    struct task_struct *task;
+    u32 fd;
+    struct file *file;
+} KERNEL;
+
+// Helper functions of the kernel, by their numbers (bpf-helpers(7)).
+static void *(*const look_up)(void *map, const void *key) = (void *)1;
+static u64 (*const get_current_task)(void) = (void *)35;
+static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
+static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
+
+#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
+#define EXISTS(field) __builtin_preserve_field_info(field, 2)
+#define OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
+#define OUTER(type, field, inner) ((struct type *)((char *)(inner) - OFFSET(type, field)))
+
+// PIDTYPE_TGID of the kernel: the PID of the whole process.
+#define TGID 1
+// PIDNS_ADDING of the kernel: its init has not terminated (or is to come).
+#define MAY_ADD (1U << 31)
+// What NS_GET_NSTYPE of ioctl_nsfs(2) says of a PID namespace.
+#define CLONE_NEWPID 0x20000000
+#define AF_UNIX 1
+// Types of file systems, as statfs(2) tells them.
+#define NSFS 0x6e736673
+#define PIDFS 0x50494446
+#define PROCFS 0x9fa0
+#define SOCKFS 0x534f434b
+// More namespaces than there is memory for.
+#define MOST_NAMESPACES (1 << 20)
+// How deep they can be nested (MAX_PID_NS_LEVEL).
+#define MOST_LEVELS 32
+// Messages of one queue that are looked at; by default less fit into one.
+#define MOST_MESSAGES 4096
+// Descriptors that one message can have (SCM_MAX_FD).
+#define MOST_IN_MESSAGE 253
+// Records of one descriptor that are written. The kernel takes 32 KiB.
+#define MOST_RECORDS 256
+
+// The namespace of a struct pid.
+INLINE struct pid_namespace *namespace_of(struct pid *pid) {
+    struct pid_namespace *namespace = 0;
+    u32 level = 0;
+    if (!pid) return 0;
+    READ(level, pid->level);
+    READ(namespace, pid->numbers[level].ns);
+    return namespace;
+}
+
+// The number of a struct pid in the namespace of that level, or 0.
+INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
+    struct upid number = {};
+    u32 level = 0;
+    if (!pid) return 0;
+    READ(level, pid->level);
+    if (level < top) return 0;
+    READ(number, pid->numbers[top]);
+    return number.ns == namespace ? number.nr : 0;
+}
+
+// What is to be known of a namespace's init.
+#define LIVES 0
+#define HAS_GONE 1
+#define IS_TO_COME 2
+
+INLINE u32 init_of(struct pid_namespace *namespace) {
+    struct task_struct *init = 0;
+    u32 allocated = 0;
+    READ(allocated, namespace->pid_allocated);
+    READ(init, namespace->child_reaper);
+    if (!(allocated & MAY_ADD)) return HAS_GONE;
+    return init ? LIVES : IS_TO_COME;
+}
+
+// `Listed` of namespaces.rs, word by word: an element of the map.
+struct listed {
+    u64 ns_id;
+    u32 inode;
+    u32 init;
+};
+
+// The map that the list goes to, which the loader makes. It has no type here,
+// as the kernel refuses those of what is declared and not defined.
+extern char list __attribute__((nodebug));
+
+// Where in the ring of namespaces list_next() is.
+struct walk {
+    struct pid_namespace *own; // the viewer's
+    struct pid_namespace *at;
+    void *ops;                 // what all PID namespaces have in common
+    u32 level;                 // of the viewer's
+    u32 is_below;
+    struct pid_namespace *above;
+    // What is written in the end, as `fill_list` of namespaces.rs reads it.
+    struct {
+        u32 count;
+        u32 is_whole;
+    } length;
+};
+
+static long climb(u64 number, struct walk *walk);
+static long list_next(u64 number, struct walk *walk);
+
+// Lists the viewer's namespace and those below it.
+SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
+    struct task_struct *task = context->task;
+    // Once is enough: for the viewer, who reads from the iterator.
+    if (!task || (u64)task != get_current_task()) return 0;
+    struct walk walk = {};
+    struct pid *pid = 0;
+    READ(pid, task->thread_pid);
+    walk.own = namespace_of(pid);
+    if (!walk.own) return 0;
+    walk.at = walk.own;
+    READ(walk.ops, walk.own->ns.ops);
+    READ(walk.level, walk.own->level);
+    loop(MOST_NAMESPACES, list_next, &walk, 0);
+    seq_write(context->meta->seq, &walk.length, sizeof(walk.length));
+    return 0;
+}
+
+// Goes one further in the ring, until it is back at the viewer's namespace.
+SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
+    struct pid_namespace *at = walk->at;
+    struct list_head *next = 0;
+    void *ops = 0;
+    if (EXISTS(at->ns.ns_list_node)) {
+        next = &at->ns.ns_list_node;
+        READ(next, next->next);
+        at = OUTER(pid_namespace, ns.ns_list_node, next);
+    } else if (EXISTS(at->ns.ns_tree_node.ns_list_entry)) {
+        next = &at->ns.ns_tree_node.ns_list_entry;
+        READ(next, next->next);
+        at = OUTER(pid_namespace, ns.ns_tree_node.ns_list_entry, next);
+    }
+    if (!next) return 1;
+    walk->at = at;
+    // The head of the list is in no namespace. What stands before it is
+    // something else of the kernel's.
+    READ(ops, at->ns.ops);
+    if (ops != walk->ops) return 0;
+    walk->above = at;
+    walk->is_below = walk->level == 0 || at == walk->own;
+    if (!walk->is_below) loop(MOST_LEVELS, climb, walk, 0);
+    if (walk->is_below) {
+        struct listed *listed = look_up(&list, &walk->length.count);
+        walk->length.count++;
+        if (listed) {
+            READ(listed->ns_id, at->ns.ns_id);
+            READ(listed->inode, at->ns.inum);
+            listed->init = init_of(at);
+        }
+    }
+    walk->length.is_whole = at == walk->own;
+    return walk->length.is_whole;
+}
+
+// Goes one up, until it is at the viewer's namespace or at the top.
+SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
+    struct pid_namespace *parent = 0;
+    READ(parent, walk->above->parent);
+    walk->above = parent;
+    walk->is_below = parent == walk->own;
+    return walk->is_below || !parent;
+}
+
+// By what a namespace is kept; a task is a member, or has it for its children:
+#define BY_ITSELF 0
+#define BY_PIDFD 1
+#define BY_SOCKET 2
+#define IN_FLIGHT 3
+#define BY_PROCFS 4
+#define BY_MEMBER 5
+#define FOR_CHILDREN 6
+
+// `Kept` of namespaces.rs, word by word.
+struct kept {
+    u64 ns_id;
+    u64 file;          // inode number of the open file
+    u32 inode;         // inode number of the namespace
+    u32 pid, tid;      // who keeps it, as the viewer's namespace has them
+    u32 fd;
+    u32 by;
+    u32 spare;
+};
+
+// Fills in a namespace.
+INLINE void name(struct kept *kept, struct pid_namespace *namespace) {
+    READ(kept->ns_id, namespace->ns.ns_id);
+    READ(kept->inode, namespace->ns.inum);
+}
+
+// Fills in a task that the viewer can see; 0 where it cannot.
+INLINE int name_task(struct kept *kept, struct task_struct *task) {
+    // The viewer is who reads from the iterator.
+    struct task_struct *viewer = (void *)get_current_task();
+    struct pid *pid = 0;
+    u32 top = 0;
+    READ(pid, viewer->thread_pid);
+    struct pid_namespace *own = namespace_of(pid);
+    READ(top, own->level);
+    struct signal_struct *signal = 0;
+    READ(pid, task->thread_pid);
+    kept->tid = number_in(pid, top, own);
+    READ(signal, task->signal);
+    READ(pid, signal->pids[TGID]);
+    kept->pid = number_in(pid, top, own);
+    return kept->tid && kept->pid;
+}
+
+// Looks at a task, also at one that is on its way out.
+SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
+    struct task_struct *task = context->task;
+    if (!task) return 0;
+    struct kept kept = {};
+    struct pid *pid = 0;
+    struct nsproxy *proxy = 0;
+    struct pid_namespace *children = 0;
+    READ(pid, task->thread_pid);
+    struct pid_namespace *own = namespace_of(pid);
+    if (!own || !name_task(&kept, task)) return 0;
+    if (init_of(own) != LIVES) {
+        name(&kept, own);
+        kept.by = BY_MEMBER;
+        seq_write(context->meta->seq, &kept, sizeof(kept));
+    }
+    READ(proxy, task->nsproxy);
+    READ(children, proxy->pid_ns_for_children);
+    if (children && children != own && init_of(children) != LIVES) {
+        name(&kept, children);
+        kept.by = FOR_CHILDREN;
+        seq_write(context->meta->seq, &kept, sizeof(kept));
+    }
+    return 0;
+}
+
+// A descriptor that is looked at.
+struct look {
+    struct kept kept;
+    struct seq_file *seq;
+    struct pid_namespace *last;      // that was written
+    u64 records;
+    struct sk_buff *message;
+    struct sk_buff *end;             // what follows the last message
+    struct scm_fp_list *descriptors; // of that message
+};
+
+NOINLINE static void keeps(struct look *look, struct pid_namespace *namespace, u32 by);
+static long next_message(u64 number, struct look *look);
+static long in_message(u64 number, struct look *look);
+
+// Looks at an open file, which may be in flight itself.
+INLINE void look_at(struct look *look, struct file *file, int in_flight) {
+    struct inode *inode = 0;
+    struct super_block *file_system = 0;
+    unsigned long magic = 0;
+    void *private = 0;
+    READ(inode, file->f_inode);
+    READ(file_system, inode->i_sb);
+    READ(magic, file_system->s_magic);
+    if (!in_flight) READ(look->kept.file, inode->i_ino);
+    if (magic == NSFS) {
+        struct ns_common *common = 0;
+        u32 type = 0;
+        READ(common, inode->i_private);
+        READ(type, common->ns_type);
+        if (type == CLONE_NEWPID) keeps(look, OUTER(pid_namespace, ns, common), in_flight ? IN_FLIGHT : BY_ITSELF);
+    } else if (magic == PIDFS) {
+        READ(private, inode->i_private);
+        keeps(look, namespace_of(private), in_flight ? IN_FLIGHT : BY_PIDFD);
+    } else if (magic == PROCFS) {
+        struct pid_namespace *namespace = 0;
+        struct pid *pid = 0;
+        READ(private, file_system->s_fs_info);
+        READ(namespace, ((struct proc_fs_info *)private)->pid_ns);
+        keeps(look, namespace, in_flight ? IN_FLIGHT : BY_PROCFS);
+        READ(pid, OUTER(proc_inode, vfs_inode, inode)->pid);
+        keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : BY_PROCFS);
+    } else if (magic == SOCKFS) {
+        struct sock *socket = 0;
+        struct pid *pid = 0;
+        u16 family = 0;
+        READ(socket, OUTER(socket_alloc, vfs_inode, inode)->socket.sk);
+        READ(family, socket->__sk_common.skc_family);
+        if (family != AF_UNIX) return;
+        READ(pid, socket->sk_peer_pid);
+        keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : BY_SOCKET);
+        // Of a socket that is in flight itself the messages are not looked at.
+        if (in_flight) return;
+        look->end = (void *)&socket->sk_receive_queue;
+        look->message = look->end;
+        look->last = 0;
+        loop(MOST_MESSAGES, next_message, look, 0);
+    }
+}
+
+// Looks at an open descriptor.
+SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context) {
+    struct task_struct *task = context->task;
+    struct file *file = context->file;
+    if (!task || !file) return 0;
+    struct look look = {};
+    if (!name_task(&look.kept, task)) return 0;
+    look.kept.fd = context->fd;
+    look.seq = context->meta->seq;
+    look_at(&look, file, 0);
+    return 0;
+}
+
+// Writes that a namespace is kept, if it has no living init.
+SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
+    // Copied, as the verifier would follow every number that it may have.
+    u64 records = 0;
+    READ(records, look->records);
+    if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;
+    if (init_of(namespace) == LIVES) return;
+    look->last = namespace;
+    look->records = records + 1;
+    look->kept.by = by;
+    name(&look->kept, namespace);
+    seq_write(look->seq, &look->kept, sizeof(look->kept));
+}
+
+// Looks at the next message that waits in a socket; 1 ends the loop.
+SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
+    struct sk_buff *message = 0;
+    short count = 0;
+    struct pid *pid = 0;
+    READ(message, look->message->next);
+    if (!message || message == look->end) return 1;
+    look->message = message;
+    struct unix_skb_parms *more = (void *)&message->cb;
+    READ(pid, more->pid);
+    keeps(look, namespace_of(pid), IN_FLIGHT);
+    READ(look->descriptors, more->fp);
+    if (!look->descriptors) return 0;
+    READ(count, look->descriptors->count);
+    if (count > 0 && count <= MOST_IN_MESSAGE) loop(count, in_message, look, 0);
+    return 0;
+}
+
+// Looks at a file that a message has with it.
+SECTION("descriptors") static long in_message(u64 number, struct look *look) {
+    struct file *file = 0;
+    READ(file, look->descriptors->fp[number]);
+    look_at(look, file, 1);
+    return 0;
+}

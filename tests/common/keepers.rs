@@ -1,0 +1,111 @@
+//! Processes that keep a PID namespace in a way that /proc does not show.
+
+use std::process::Command;
+
+use super::{Running, start_command};
+
+/// What all keepers begin with, for Python: `namespace()` makes a PID namespace
+/// that has ended when it returns. Its init waits until `outside` has seen its
+/// PID, and does `inside` before it ends.
+const MAKE: &str = r"
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None)
+
+def namespace(outside=lambda init: None, inside=lambda: None):
+    (told, tell), (go, let) = os.pipe(), os.pipe()
+    maker = os.fork()
+    if maker == 0:
+        libc.unshare(0x20000000)
+        init = os.fork()
+        if init == 0:
+            os.read(go, 1)
+            inside()
+            os._exit(0)
+        os.write(tell, b'%d' % init)
+        os.waitpid(init, 0)
+        os._exit(0)
+    init = int(os.read(told, 16))
+    print('namespace', os.stat('/proc/%d/ns/pid' % init).st_ino)
+    outside(init)
+    os.write(let, b'x')
+    os.waitpid(maker, 0)
+
+def mount_procfs(path):
+    # Where no other mount namespace sees it.
+    libc.unshare(0x20000)
+    libc.mount(b'none', b'/', None, 0x44000, None)
+    libc.mount(b'proc', path, b'proc', 0, None)
+
+one, other = socket.socketpair()
+def send(descriptor):
+    socket.send_fds(one, [b'x'], [descriptor])
+";
+
+/// By what each keeps a namespace: the kind of holder, and what it does to be one.
+/// It prints the number of its descriptor.
+pub const KEEPERS: [(&str, &str); 8] = [
+    ("pidfd", "namespace(lambda init: print('fd', os.pidfd_open(init)))"),
+    (
+        "socket",
+        "listener = socket.socket(socket.AF_UNIX)\n\
+         listener.bind('\\0%d' % os.getpid()); listener.listen()\n\
+         name = listener.getsockname()\n\
+         namespace(inside=lambda: socket.socket(socket.AF_UNIX).connect(name))\n\
+         accepted, _ = listener.accept(); print('fd', accepted.fileno())",
+    ),
+    (
+        "in_flight",
+        "namespace(inside=lambda: send(os.open('/proc/self/ns/pid', os.O_RDONLY)))\n\
+         print('fd', other.fileno())",
+    ),
+    (
+        "in_flight",
+        "namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
+         print('fd', other.fileno())",
+    ),
+    // What has credentials with it has the sender.
+    (
+        "in_flight",
+        "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\
+         namespace(inside=lambda: one.send(b'x'))\n\
+         print('fd', other.fileno())",
+    ),
+    ("procfs_file", "namespace(lambda init: print('fd', os.open('/proc/%d' % init, os.O_RDONLY)))"),
+    (
+        "procfs_file",
+        "namespace(lambda init: print('fd', os.open('/proc/%d/status' % init, os.O_RDONLY)))",
+    ),
+    // A file of a procfs that is mounted no more.
+    (
+        "procfs_file",
+        "def inside():\n    \
+             mount_procfs(b'/proc')\n    \
+             send(os.open('/proc/uptime', os.O_RDONLY))\n    \
+             libc.umount2(b'/proc', 2)\n\
+         namespace(inside=inside)\n\
+         _, (fd,), _, _ = socket.recv_fds(other, 1, 1); print('fd', fd)",
+    ),
+];
+
+/// A procfs that is mounted in the keeper's mount namespace, and of which nobody
+/// has a file open.
+pub const MOUNTED: &str = "libc.unshare(0x20000); libc.mount(b'none', b'/', None, 0x44000, None)\n\
+     namespace(inside=lambda: libc.mount(b'proc', b'/tmp', b'proc', 0, None))";
+
+/// A process that keeps a namespace.
+pub struct Keeper {
+    /// The process.
+    pub running: Running,
+    /// The ID of the namespace.
+    pub namespace: String,
+    /// Its descriptor, if it keeps it by one.
+    pub fd: Option<u32>,
+}
+
+/// Starts one of [`KEEPERS`].
+pub fn keeper(does: &str) -> Keeper {
+    let script = format!("{MAKE}\n{does}\nprint('ready', flush=True)\ntime.sleep(600)");
+    let (running, names) = start_command(Command::new("python3").args(["-c", &script]));
+    let namespace = format!("pid:[{}]", names["namespace"]);
+    Keeper { running, namespace, fd: names.get("fd").copied() }
+}

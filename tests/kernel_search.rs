@@ -1,0 +1,214 @@
+//! `--search kernel`: namespaces that are in the kernel's memory although
+//! nothing in /proc leads to them, and what keeps them there.
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::Need::*;
+use common::*;
+
+/// The arguments, and those for a document.
+const KERNEL: [&str; 2] = ["--search", "kernel"];
+
+#[test]
+fn what_no_reading_of_proc_finds_is_shown_with_what_keeps_it() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let keepers = KEEPERS.map(|(kind, does)| (kind, keeper(does)));
+    let without = Document::of(&["--search", "all"]);
+    let with = Document::of(&KERNEL);
+    assert_eq!(with.searched, ["processes", "children", "fds", "mounts", "kernel"]);
+    let text = stdout(&pidns(&["-q", "--no-fold", "--search", "kernel"]));
+    for (kind, Keeper { running, namespace, fd }) in &keepers {
+        let (pid, fd) = (running.pid(), fd.expect("is told"));
+        assert!(without.find_namespace(namespace).is_none(), "{kind}");
+        let found = with.namespace(namespace);
+        assert_eq!((found.state.as_str(), found.init, found.members.len()), ("dead", None, 0));
+        assert_eq!(found.parent.as_ref(), Some(&with.home(pid).id), "{kind}");
+        assert_eq!(found.holders, [Holder::File { kind: (*kind).to_owned(), pid, fd }]);
+        let by = match *kind {
+            "pidfd" => format!("pidfd {fd}"),
+            "socket" => format!("unix socket {fd} whose peer was in it"),
+            "in_flight" => format!("descriptor in flight to its socket {fd}"),
+            _ => format!("open file of its /proc, fd {fd}"),
+        };
+        let line = format!(
+            "─ {namespace}  DEAD: its init has exited\n   └─ kept by {pid} python3: {by}\n"
+        );
+        assert!(text.replace('│', " ").contains(&line), "{line}{text}");
+    }
+    assert!(with.diagnostic("held-unseen").is_none());
+}
+
+#[test]
+fn whatever_keeps_them_is_told_in_every_format() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let of_kind = |wanted| KEEPERS.iter().find(|(kind, _)| *kind == wanted).unwrap().1;
+    let kept = keeper(of_kind("pidfd"));
+    let (pid, fd) = (kept.running.pid(), kept.fd.unwrap());
+    for (format, expected) in [
+        ("dot", format!("kept by {pid} python3: pidfd {fd}")),
+        ("mermaid", format!("kept by {pid} python3: pidfd {fd}")),
+        ("yaml", "  - kind: \"pidfd\"\n".to_owned()),
+        ("ndjson", format!("{{\"kind\":\"pidfd\",\"pid\":{pid},")),
+        ("openmetrics", "{keeper=\"pidfd\"} 1\n".to_owned()),
+    ] {
+        let written = stdout(&pidns(&["-q", "-f", format, "--search", "kernel"]));
+        assert!(written.contains(&expected), "{expected}: {written}");
+    }
+    let check = pidns(&["check", "-q", "--deny", "dead-namespace", "--search", "kernel"]);
+    assert_eq!(check.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains(&format!("kept by {pid} python3: pidfd {fd}")), "{said}");
+    assert!(said.contains(&format!("kill {pid}")), "{said}");
+}
+
+#[test]
+fn of_one_that_nothing_shows_the_keeper_of_that_is_said() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let kept = keeper(MOUNTED);
+    let document = Document::of(&KERNEL);
+    let found = document.namespace(&kept.namespace);
+    assert_eq!((found.state.as_str(), found.holders.len()), ("dead", 0));
+    let said = document.diagnostic("held-unseen").expect("is said");
+    let expected = format!(
+        "kept by something that no search shows: {}; it may be a mount of its /proc, for one",
+        kept.namespace
+    );
+    assert_eq!((said.message.as_str(), said.pids.len()), (expected.as_str(), 0));
+    // It is shown, and nothing else is missing.
+    assert!(document.complete, "{:?}", document.diagnostics);
+    let text = stdout(&pidns(&["--search", "kernel"]));
+    let line = "DEAD: its init has exited\n   └─ kept by something that no search shows\n";
+    assert!(text.contains(line), "{text}");
+    drop(kept);
+    until("it is gone", || Document::of(&KERNEL).diagnostic("held-unseen").is_none());
+}
+
+#[test]
+fn what_something_nested_in_it_keeps_is_not_called_unseen() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    // The init of the outer one makes another, whose init a pidfd keeps.
+    let kept = keeper(
+        "def inside():\n    \
+             libc.unshare(0x20000000)\n    \
+             inner = os.fork()\n    \
+             if inner == 0:\n        \
+                 send(os.pidfd_open(os.getpid())); os._exit(0)\n    \
+             os.waitpid(inner, 0)\n\
+         namespace(inside=inside)",
+    );
+    let document = Document::of(&KERNEL);
+    let outer = document.namespace(&kept.namespace);
+    assert_eq!((outer.state.as_str(), outer.holders.len(), outer.children.len()), ("dead", 0, 1));
+    let inner = document.namespace(&outer.children[0]);
+    assert_eq!((inner.state.as_str(), inner.holders.len()), ("dead", 1));
+    assert!(document.diagnostic("held-unseen").is_none());
+}
+
+#[test]
+fn one_without_a_first_process_yet_is_told_from_a_dead_one() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let does = "maker = os.fork()\n\
+         if maker == 0:\n    \
+             libc.unshare(0x20000000); one.send(b'x'); time.sleep(600)\n\
+         other.recv(1)\n\
+         import fcntl\n\
+         fd = fcntl.ioctl(os.pidfd_open(maker), 0xff06)\n\
+         print('namespace', os.stat(fd).st_ino)\n\
+         send(fd); os.close(fd); os.kill(maker, 9); os.waitpid(maker, 0)\n\
+         print('fd', other.fileno())";
+    let kept = keeper(does);
+    let document = Document::of(&KERNEL);
+    let found = document.namespace(&kept.namespace);
+    let (pid, fd) = (kept.running.pid(), kept.fd.unwrap());
+    assert_eq!(found.state, "nascent");
+    assert_eq!(found.holders, [Holder::File { kind: "in_flight".to_owned(), pid, fd }]);
+}
+
+#[test]
+fn in_a_table_of_descriptors_that_a_thread_has_for_itself_they_are_found() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
+    let does = "import threading\n\
+         done = threading.Event()\n\
+         def hold():\n    \
+             libc.unshare(0x400)\n    \
+             namespace(lambda init: print('fd', os.pidfd_open(init)))\n    \
+             done.set(); time.sleep(600)\n\
+         threading.Thread(target=hold, daemon=True).start(); done.wait()";
+    let kept = keeper(does);
+    let document = Document::of(&KERNEL);
+    let (pid, fd) = (kept.running.pid(), kept.fd.unwrap());
+    let expected = Holder::File { kind: "pidfd".to_owned(), pid, fd };
+    assert_eq!(document.namespace(&kept.namespace).holders, [expected]);
+}
+
+#[test]
+fn what_has_just_ended_or_is_just_being_made_is_never_among_them() {
+    // On the host, as what other processes keep is not seen from a namespace below.
+    needs!(HostRoot, UserNamespaces, Bpf, NamespaceList);
+    // They end at once; with whoever has made them; before or after that.
+    let storms = "while :; do unshare -pf --kill-child true; done &
+         while :; do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
+         while :; do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
+         while :; do unshare -p sleep 0.0$((RANDOM % 9)); done &
+         echo ready; wait";
+    // In a user namespace, by which they are told from those of other tests.
+    let mut command = Command::new("unshare");
+    let (storms, _) = start_command(command.args(["-Ur", "bash", "-c", storms]));
+    let owner = link(format!("/proc/{}/ns/user", storms.pid())).unwrap();
+    let mut seen = 0;
+    for _ in 0..50 {
+        let document = Document::of(&KERNEL);
+        for namespace in &document.namespaces {
+            let owned_by = namespace.owner.as_ref().map(|it| it.user_namespace);
+            if owned_by.is_some_and(|inode| owner == format!("user:[{inode}]")) {
+                let is_held = !(namespace.holders.is_empty() && namespace.children.is_empty());
+                assert!(is_held || namespace.init.is_some(), "{namespace:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+/// What is said on standard error where nothing can be written; the status is 2.
+fn refused(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn where_it_cannot_be_done_the_one_line_says_why() {
+    needs!(HostRoot, Bpf, Program("strace"), NamespaceList);
+    let cause = |cause: &str| format!("pidns: cannot ask the kernel by BPF: {cause}\n");
+    for (capabilities, missing) in [
+        ("-sys_ptrace", "CAP_SYS_PTRACE"),
+        ("-sys_admin", "CAP_SYS_ADMIN"),
+        ("-sys_admin,-bpf", "CAP_SYS_ADMIN"),
+    ] {
+        for collector in ["auto", "proc", "bpf"] {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set", capabilities, "--inh-caps=-all", PIDNS]);
+            let output = run(command.args(["--collector", collector]).args(KERNEL));
+            let said = cause(&format!("it takes {missing} over the host"));
+            assert_eq!(refused(&output), said, "--collector {collector}");
+        }
+    }
+    for (call, name) in [
+        ("bpf", "bpf(BPF_BTF_LOAD)"),
+        ("open_by_handle_at", "cannot open a namespace by its number (open_by_handle_at)"),
+    ] {
+        let mut command = Command::new("strace");
+        let inject = format!("inject={call}:error=EPERM");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, PIDNS]);
+        let said = cause(&format!("{name}: Operation not permitted (os error 1)"));
+        assert_eq!(refused(&run(command.args(KERNEL))), said);
+    }
+    let (container, init) = container("echo ready; sleep 600; true");
+    let inner = format!("/proc/{init}/root/proc");
+    let elsewhere = "it tells of the viewer's own PID namespace, whose /proc this is not";
+    let output = pidns(&["--procfs", &inner, "--search", "kernel"]);
+    assert_eq!(refused(&output), cause(elsewhere));
+    drop(container);
+}
