@@ -123,8 +123,8 @@ fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
 /// host where processes come and go all the time.
 #[test]
 fn under_a_fork_storm_both_tell_the_same_of_what_stays() {
-    needs!(HostRoot, Bpf);
-    let (_farm, _dead, _nascent) = (farm(3, 5), unshared("true;"), unshared(""));
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn);
+    let (_farm, _dead, _nascent) = (farm(10, 10), unshared("true;"), unshared(""));
     let _storm: Vec<_> = (0..2)
         .map(|_| Running::spawn(Command::new("bash").args(["-c", "while :; do (:) & wait; done"])))
         .collect();
