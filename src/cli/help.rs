@@ -73,7 +73,7 @@ parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
 runs or sleeps is no change. Threads of the kernel are left out unless asked \
 for, and so is the process of pidns that took a view. A namespace that went, but \
 that a live kernel still has (Linux 6.18 can tell), is hidden: kept by something \
-that no scan can show, such as a descriptor in flight.";
+that /proc does not show, such as a descriptor in flight (--search kernel may).";
 
 pub(super) const DIFF_EXIT_STATUS: &str = "\
 Exit status:

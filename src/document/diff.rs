@@ -37,7 +37,7 @@ vocabulary!(Happened, "change", ["change", "changes"], {
     Came: "came", "It is in the second alone.";
     Went: "went", "It is in the first alone.";
     Hidden: "hidden", "It is in the first alone, but still in the kernel: a namespace kept by \
-        something that no scan can show, such as a descriptor in flight. Only where the second is \
+        something that /proc does not show, such as a descriptor in flight. Only where the second is \
         the live host, from Linux 6.18 on.";
     Changed: "changed", "It is in both, and not the same.";
 });

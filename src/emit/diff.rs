@@ -317,7 +317,7 @@ impl<'a> Tree<'a> {
             return id.to_string();
         };
         if change.hidden {
-            return format!("{id}  hidden: still in the kernel, kept by what no scan can show");
+            return format!("{id}  hidden: still in the kernel, kept by what /proc does not show");
         }
         let mut text = namespace_text(graph, namespace);
         let old = change.before.and_then(|id| self.diff.before.namespace(id));

@@ -142,7 +142,7 @@ pub enum Happened {
     /// It is only in the first.
     Went,
     /// It is only in the first, but still in the kernel: a namespace that is kept
-    /// by something that no scan can show.
+    /// by something that /proc does not show.
     Hidden,
     /// It is in both, and not the same.
     Changed,
