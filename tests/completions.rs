@@ -266,7 +266,7 @@ fn elvish_completes_at_the_terminal() {
 
 /// `npm install --global @nushell/linux-x64` brings `nu`.
 #[test]
-#[ignore = "needs Nushell, which Debian does not have: .ci/run brings it and runs this"]
+#[ignore = "needs Nushell, which Debian does not have: the workflow brings it and runs this"]
 fn nushell_completes_at_the_terminal() {
     completes("nu --no-config-file", "use completions/pidns.nu; print ('re' + 'ady')", "");
 }
