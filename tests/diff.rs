@@ -222,7 +222,8 @@ signal.pause()";
     };
     let (happened, can_tell) = change(&[&before]);
     assert_eq!(happened, if can_tell { "hidden" } else { "went" });
-    let line = format!("? ├─ {id}  hidden: still in the kernel, kept by what /proc does not show\n");
+    let line =
+        format!("? ├─ {id}  hidden: still in the kernel, kept by what /proc does not show\n");
     let tree = text(&[&before]);
     assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
     // A saved document has no kernel to ask.
