@@ -36,7 +36,7 @@ fn is_refused(prepare: &str, file: &str, cause: &str) {
 
 #[test]
 fn without_the_types_of_the_kernel_or_with_strange_ones_proc_stands_in() {
-    needs!(HostRoot, Bpf);
+    needs!(Initial("pid"), Bpf);
     // auto does not ask where there are few processes.
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
@@ -61,7 +61,7 @@ fn without_the_types_of_the_kernel_or_with_strange_ones_proc_stands_in() {
 
 #[test]
 fn types_without_what_is_read_are_named() {
-    needs!(HostRoot, Bpf);
+    needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
@@ -81,7 +81,7 @@ fn types_without_what_is_read_are_named() {
 
 #[test]
 fn where_the_kernel_is_locked_down_nothing_is_loaded() {
-    needs!(HostRoot, Bpf);
+    needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let lock = "mount -t tmpfs none /sys/kernel/security && \
                 echo \"$file\" >/sys/kernel/security/lockdown";
@@ -95,7 +95,7 @@ fn where_the_kernel_is_locked_down_nothing_is_loaded() {
 
 #[test]
 fn what_the_verifier_says_last_is_the_cause() {
-    needs!(HostRoot, Bpf);
+    needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     // Types of which one is at another place than the kernel has it: the argument
