@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 /// For scripts: makes `$1/ns` a bind mount of a new PID namespace, on a tmpfs
 /// that no other mount namespace sees, and ends the namespace's init.
-const DEAD_MOUNT: &str = "mount -t tmpfs none $1; touch $1/ns; \
+const DEAD_MOUNT: &str = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none $1; touch $1/ns; \
      unshare -pf --kill-child sleep 600 & u=$!; \
      until read -rd ' ' init </proc/$u/task/$u/children; do :; done; \
      mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
