@@ -91,10 +91,15 @@ fn chart(graph: &PidGraph) {
         let known = match line.split_once(' ').map_or(line, |(first, _)| first) {
             "accTitle:" | "accDescr:" => is_text(line),
             "classDef" | "class" => true,
-            _ => match line.split_once("[\"").and_then(|(_, rest)| rest.rsplit_once("\"]:::")) {
-                Some((label, class)) => is_text(label) && class.chars().all(char::is_alphabetic),
-                None => line.contains(" --> ") && line.is_ascii() && !line.contains('"'),
-            },
+            _ => {
+                let a_box = line.split_once("[\"").and_then(|(_, rest)| rest.rsplit_once("\"]:::"));
+                if let Some((label, class)) = a_box {
+                    is_text(label) && class.chars().all(char::is_alphabetic)
+                } else {
+                    let is_edge = line.contains(" --> ") || line.starts_with("n0 ~~~ n");
+                    is_edge && line.is_ascii() && !line.contains('"')
+                }
+            }
         };
         assert!(known, "{line} in {chart}");
     }
@@ -106,7 +111,7 @@ fn metrics(graph: &PidGraph) {
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
     let samples = text.strip_suffix("# EOF\n").expect("ends");
     let samples = samples.lines().filter(|line| !line.starts_with("# "));
-    assert!(samples.clone().count() < 33 * 4 + 21 + 20, "{text}");
+    assert!(samples.clone().count() < 34 * 4 + 21 + 24, "{text}");
     for sample in samples {
         let (series, value) = sample.rsplit_once(' ').expect("a value");
         assert!(value.parse::<u32>().is_ok(), "{sample}");
