@@ -149,7 +149,7 @@ fn families(graph: &PidGraph) -> Vec<Family> {
 /// does not vanish.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
-    for namespace in &graph.snapshot().namespaces {
+    for (namespace, _) in graph.tree() {
         let level = graph.level(namespace);
         for state in NamespaceState::ALL {
             *counts.entry((level, state)).or_default() += usize::from(namespace.state == state);
