@@ -148,7 +148,7 @@ fn check_a_mount_namespace_kept_by_a_descriptor(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
     // A copy of the mount namespace keeps the mount that then goes here.
     let script = "unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
-         exec 9</proc/$!/ns/mnt; kill -9 $!; wait 2>/dev/null; umount $1/ns; \
+         exec 9</proc/$!/ns/mnt; kill -9 $!; wait 2>/dev/null; umount -l $1/ns; \
          echo ready; exec sleep 600";
     let (running, id) = start_with_dead_mount(&dir, script);
     assert!(!sees(running.pid(), &id));
@@ -185,7 +185,7 @@ fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
     let script = "touch $1/app.mnt; \
          until unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          mount --bind /proc/$!/ns/mnt $1/app.mnt 2>/dev/null; do kill -9 $!; wait 2>/dev/null; done; \
-         kill -9 $!; wait 2>/dev/null; umount $1/ns; echo ready; exec sleep 600";
+         kill -9 $!; wait 2>/dev/null; umount -l $1/ns; echo ready; exec sleep 600";
     let (running, id) = start_with_dead_mount(&dir, script);
     assert!(!sees(running.pid(), &id));
     let document = of();

@@ -48,7 +48,7 @@ fn a_root_may_be_named_in_every_way() {
     let file = dir.path().join("ns");
     fs::write(&file, "").unwrap();
     let proc_file = format!("/proc/{}/ns/pid", inits[1]);
-    let bind = "mount --bind $1 $2; $3 -q -f json --root $2; umount $2";
+    let bind = "mount --bind $1 $2; $3 -q -f json --root $2; umount -l $2";
     let arguments = [proc_file.as_str(), file.to_str().unwrap(), PIDNS];
     let bound = stdout(&run(&mut in_mount_namespace(bind, &arguments)));
     let mut documents = vec![Document::read(&bound)];

@@ -37,9 +37,9 @@ impl HolderSearch<'_> {
         };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(&table, &mut buffer);
-        // Whether the table may have gone meanwhile: it is empty, or what was
-        // listed is no longer there.
-        let mut may_be_gone = true;
+        // Whether the table may have gone meanwhile: it is empty, or something
+        // that was listed is no longer there.
+        let (mut is_empty, mut was_lost) = (true, false);
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -56,66 +56,73 @@ impl HolderSearch<'_> {
                 }
                 // Another file, or none any more. nsfs answers nothing else.
                 Ok(_) => {
-                    may_be_gone = false;
+                    is_empty = false;
                     continue;
                 }
                 Err(_) => {
-                    may_be_gone = true;
+                    was_lost = true;
                     continue;
                 }
             };
-            may_be_gone = false;
-            if let Some(fd) = parse::entry(name.to_bytes())
-                && let Some(inode) = self.pid_namespace_of(table.as_fd(), name, file, found)
-            {
-                let comm = Some(self.process.comm.clone());
-                found.holders.push((inode, Holder::Fd { pid: self.process.pid, comm, fd }));
+            is_empty = false;
+            let Some(fd) = parse::entry(name.to_bytes()) else { continue };
+            match self.pid_namespace_of(table.as_fd(), name, file, found) {
+                Ok(Some(inode)) => {
+                    let comm = Some(self.process.comm.clone());
+                    found.holders.push((inode, Holder::Fd { pid: self.process.pid, comm, fd }));
+                }
+                Ok(None) => {}
+                Err(_) => was_lost = true,
             }
         }
         // A thread gives its table away before it is seen to have exited. If
-        // another thread executes, that one keeps the table.
-        if may_be_gone && task_is_exiting(thread).unwrap_or(true) {
-            self.leader_exits();
+        // another thread executes, that one keeps the table, and may have taken
+        // the leader's place by now.
+        if is_empty || was_lost {
+            self.table_may_be_gone(task_is_exiting(thread).unwrap_or(true));
         }
         Ok(())
     }
 
     /// The PID namespace that a descriptor of some namespace leads to, pinned;
-    /// `None` where it is of another kind, or leads elsewhere by now.
+    /// `None` where it is of another kind.
+    ///
+    /// # Errors
+    /// It leads elsewhere by now, or nowhere.
     fn pid_namespace_of(
         &self,
         table: BorrowedFd<'_>,
         name: &CStr,
         file: FileId,
         found: &mut Findings,
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>> {
         // The number may have been given to the one that is pinned only after
         // it was read. What shows it now leads there.
         if self.registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
-            return Some(file.inode);
+            return Ok(Some(file.inode));
         }
         // Most namespaces that are held open are of other kinds, whose links
         // say so: `net:[INODE]`. Where it is a path, it says nothing.
         let mut text = [0; 32];
-        let text = read_link(table, name, &mut text).ok()?;
+        let text = read_link(table, name, &mut text)?;
         let shown = parse::namespace_link(text, "pid");
         if parse::namespace_link(text, "mnt") == Some(file.inode) {
             self.keeps_mounts(name, file.inode, found);
         }
         if shown.is_none() && text.first() != Some(&b'/') {
-            return None;
+            return Ok(None);
         }
         let fd = open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path));
         let fd = match fd {
             Ok(fd) => fd,
             // It has become another file, which was not opened.
-            Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return None,
+            Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
             Err(errno) => {
                 self.unopened(errno, found);
                 if let Some(inode) = shown {
                     self.registry.meet(inode, InitHistory::Unknown);
                 }
-                return shown;
+                return Ok(shown);
             }
         };
         let inode = fd.inode();
@@ -125,17 +132,17 @@ impl HolderSearch<'_> {
                 if fd.is_mount_namespace() {
                     self.keeps_mounts(name, inode, found);
                 }
-                return None;
+                return Ok(None);
             }
             Err(errno) => {
                 self.unopened(errno, found);
-                return None;
+                return Ok(None);
             }
         }
         if let Err(errno) = self.registry.keep(fd, InitHistory::Unknown) {
             self.unopened(errno, found);
         }
-        Some(inode)
+        Ok(Some(inode))
     }
 
     /// Notes a descriptor of a mount namespace, which keeps all that is mounted in there.

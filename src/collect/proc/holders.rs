@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
@@ -71,10 +72,14 @@ impl<'a> HolderSearch<'a> {
         }
     }
 
-    /// Notes that the leader exits, of a process that may live on.
-    pub(super) fn leader_exits(&self) {
-        self.leader_exits.set(true);
+    /// Notes that a thread may have given its descriptors away while they were
+    /// looked at. If it exits, the process may live on; if it does not, it may
+    /// be another one that has taken its place.
+    pub(super) fn table_may_be_gone(&self, exits: bool) {
         self.is_unsettled.set(true);
+        if exits {
+            self.leader_exits.set(true);
+        }
     }
 
     /// Finds what the process holds.
@@ -110,9 +115,10 @@ impl<'a> HolderSearch<'a> {
             // any more. What the process holds, one of them shows.
             match self.living_thread() {
                 Ok(None) => {
-                    // Unless it was a zombie before, one of them may be about
-                    // to take the leader's place.
-                    self.is_unsettled.set(!self.process.is_zombie());
+                    // Unless the leader was all that was left, one of them may
+                    // have taken its place meanwhile, or be about to.
+                    let is_alone = self.process.threads == Some(NonZeroU32::MIN);
+                    self.is_unsettled.set(!(self.process.is_zombie() && is_alone));
                     return self.still_there();
                 }
                 Ok(Some((tid, dir))) => leader = (tid, Some(dir)),

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Result;
 
 use super::mount::Procfs;
-use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use super::process_dir::{PAUSES, ProcessDir, for_each_task, task_is_exiting};
 use crate::collect::nsfs;
 use crate::collect::sys::{FileId, is_gone, namespace_link, open_base};
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
@@ -56,19 +57,27 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
 fn holds_open(procfs: &Procfs, in_threads: bool, inode: u64, pid: Pid, fd: u32) -> Result<bool> {
     let held = FileId { device: nsfs::device()?, inode };
     let process = ProcessDir::open(procfs.fd(), pid)?;
-    match leads_to(process.as_fd(), fd) {
-        Ok(file) if file == held => return Ok(true),
-        Err(errno) if !is_gone(errno) => return Err(errno),
-        Ok(_) if !in_threads => return Ok(false),
-        // Where the leader has exited, its threads still show their table.
-        Ok(_) | Err(_) => {}
+    // A thread may be about to take the place of a leader that has exited
+    // (`execve(2)`), so that for a moment neither shows the table.
+    for pause in [Duration::ZERO].into_iter().chain(PAUSES) {
+        std::thread::sleep(pause);
+        match leads_to(process.as_fd(), fd) {
+            Ok(file) if file == held => return Ok(true),
+            Err(errno) if !is_gone(errno) => return Err(errno),
+            Ok(_) if !in_threads => return Ok(false),
+            // Where the leader has exited, its threads still show their table.
+            Ok(_) | Err(_) => {}
+        }
+        let (mut found, mut threads) = (false, 0);
+        for_each_task(process.as_fd(), |_, thread| {
+            threads += 1;
+            found = found || threads <= MOST_THREADS && leads_to(thread.as_fd(), fd) == Ok(held);
+        })?;
+        if found || threads > MOST_THREADS {
+            return Ok(true);
+        }
     }
-    let (mut found, mut threads) = (false, 0);
-    for_each_task(process.as_fd(), |_, thread| {
-        threads += 1;
-        found = found || threads <= MOST_THREADS && leads_to(thread.as_fd(), fd) == Ok(held);
-    })?;
-    Ok(found || threads > MOST_THREADS)
+    Ok(false)
 }
 
 /// Whether a thread has the file of that inode number open.
@@ -87,10 +96,17 @@ fn leads_to(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
 /// Whether a thread still has a namespace for its children.
 pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
-    let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
-    match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
-        Ok(shown) => Ok(shown == Some(inode)),
-        // The namespace has had no init yet, or the thread is exiting.
-        Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
+    let has = |tid: Pid| {
+        let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
+        match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
+            Ok(shown) => Ok(shown == Some(inode)),
+            // The namespace has had no init yet, or the thread is exiting.
+            Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
+        }
+    };
+    match has(tid) {
+        // It may have become the leader (`execve(2)`).
+        Err(errno) if is_gone(errno) && tid != pid => has(pid),
+        other => other,
     }
 }
