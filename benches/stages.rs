@@ -42,19 +42,13 @@ fn snapshot() -> Snapshot {
         let index = raw % NAMESPACES;
         let level = if index == 0 { 0 } else { (index - 1) % 5 + 1 };
         Process {
-            pid: pid(raw),
             ppid: Pid::new(raw / 2),
             namespace: Some(id(index)),
             nspid: (0..=level).map(|step| pid(raw / (step + 1) + 1)).collect(),
             comm: "idle".into(),
             state: 'S',
-            uid: 0,
             user: Some("root".into()),
-            threads: None,
-            start_time: None,
-            kernel_thread: false,
-            evidence: Evidence::Kernel,
-            details: None,
+            ..Process::unread(pid(raw))
         }
     };
     Snapshot {

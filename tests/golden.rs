@@ -49,19 +49,11 @@ fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
 /// A sleeping process of which little is known.
 fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     Process {
-        pid: pid(nspid[0]),
-        ppid: None,
         namespace,
         nspid: nspid.iter().map(|&raw| pid(raw)).collect(),
         comm: "sleep".into(),
         state: 'S',
-        uid: 0,
-        user: None,
-        threads: None,
-        start_time: None,
-        kernel_thread: false,
-        evidence: Evidence::Kernel,
-        details: None,
+        ..Process::unread(pid(nspid[0]))
     }
 }
 

@@ -7,8 +7,9 @@ mod records;
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
+use super::process::Process;
 use super::scalars::{Id, Pid, Timestamp};
-use super::wire::{Generator, Host, Namespace, Process};
+use super::wire::{Generator, Host, Namespace};
 use super::words::{Vocabulary, Word};
 use super::write::namespace;
 use crate::query::{self, CheckCode, CheckFinding, CheckSubject, Rule, Verdict};

@@ -5,8 +5,9 @@ mod records;
 
 use serde::Serialize;
 
+use super::process::Process;
 use super::scalars::{Id, Pid, Timestamp};
-use super::wire::{Criterion, Generator, Host, Namespace, Process, Procfs};
+use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
 use super::words::{Vocabulary, Word, vocabulary};
 use super::write::{Lazy, namespace};
 use crate::graph::PidGraph;

@@ -11,6 +11,7 @@ mod diff;
 mod job;
 mod objects;
 mod parse;
+mod process;
 mod read;
 mod records;
 mod scalars;

@@ -8,9 +8,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, Serializer};
 
+use super::process::Process;
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host,
-    Namespace, Owner, Process, Procfs, Record, SnapshotHead,
+    Namespace, Owner, Procfs, Record, SnapshotHead,
 };
 
 /// Reads structs from objects, not from lists.

@@ -1,6 +1,5 @@
 //! From a text to the model: its version, its limits, and the place of what is wrong.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
@@ -8,8 +7,8 @@ use serde::Deserialize;
 use super::parse::{Invalid, parse};
 use super::records::{Origin, is_record, read_records};
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace, Process};
-use super::words::{HolderKind, PassedOver, Vocabulary as _, Word};
+use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace};
+use super::words::{HolderKind, PassedOver, Vocabulary as _};
 use crate::model;
 
 /// Reads a document, JSON or YAML, or records of one snapshot (ndjson), told
@@ -174,14 +173,9 @@ impl Namespace {
                 id: container.id,
                 pod: container.pod,
             }),
-            evidence: certainty(self.evidence, passed_over),
+            evidence: self.evidence.certainty(passed_over),
         })
     }
-}
-
-/// What is not known to be said by the kernel counts as inferred.
-fn certainty(evidence: Word<model::Evidence>, passed_over: &mut PassedOver) -> model::Evidence {
-    evidence.known(passed_over).unwrap_or(model::Evidence::Inferred)
 }
 
 impl Holder {
@@ -228,31 +222,6 @@ impl Blocker {
             reason: self.reason.known(passed_over)?,
             reaper: self.reaper.map(|pid| pid.0),
         })
-    }
-}
-
-impl Process<'_> {
-    fn into_model(self, passed_over: &mut PassedOver) -> model::Process {
-        let details = model::ProcessDetails {
-            args: self.args.map(Cow::into_owned),
-            namespaces: self.namespaces.map(Cow::into_owned),
-            cgroup: self.cgroup.map(Cow::into_owned),
-        };
-        model::Process {
-            pid: self.pid.0,
-            ppid: self.ppid.map(|pid| pid.0),
-            namespace: self.namespace.map(|id| id.0),
-            nspid: self.nspid.0,
-            comm: self.comm,
-            state: self.state.0,
-            uid: self.uid,
-            user: self.user,
-            threads: self.threads,
-            start_time: self.start_time,
-            kernel_thread: self.kernel_thread,
-            evidence: certainty(self.evidence, passed_over),
-            details: (details != model::ProcessDetails::default()).then(|| Box::new(details)),
-        }
     }
 }
 

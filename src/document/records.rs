@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::parse::{Invalid, parse_line, without_mark};
+use super::process::Process;
 use super::scalars::Id;
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{Counts, Diagnostic, Document, Namespace, Process, Record, SnapshotHead};
+use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotHead};
 use super::words::{PassedOver, RecordKind, Vocabulary as _};
 use crate::model;
 use origin::{Label, NAMED, no_snapshot_of, several};

@@ -6,12 +6,12 @@
 //! or a list, as documents of earlier versions do not have it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
-use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
+use super::process::Process;
+use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
 use super::words::{HolderKind, RecordKind, Word};
 use crate::model;
 
@@ -334,62 +334,6 @@ pub(super) struct Container {
     pub(super) pod: Option<String>,
 }
 
-/// A process: a thread group, known by the PID of its leader.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
-pub(super) struct Process<'a> {
-    /// Its PID in the namespace of the /proc that was read.
-    pub(super) pid: Pid,
-    /// Its parent's PID; null where it has no parent that this /proc shows, for
-    /// which status shows 0.
-    pub(super) ppid: Option<Pid>,
-    /// Its own (innermost) namespace; null where that is ambiguous.
-    pub(super) namespace: Option<Id>,
-    /// Its PIDs, from the namespace of the /proc that was read inward to its own
-    /// (NSpid of proc_pid_status(5)). Empty where the kernel does not tell
-    /// (before Linux 4.1).
-    #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
-    pub(super) nspid: Nspid,
-    /// Command name, at most 15 bytes unless it is a kernel thread. Bytes that
-    /// are not UTF-8 are U+FFFD.
-    pub(super) comm: SmolStr,
-    /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
-    /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
-    /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
-    /// unless it was asked for (see details) and could be read.
-    pub(super) args: Option<Cow<'a, [SmolStr]>>,
-    /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
-    /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
-    pub(super) state: Letter,
-    /// Real user ID, as the viewer's user namespace maps it.
-    pub(super) uid: u32,
-    /// That user's name; null where the host has none.
-    pub(super) user: Option<SmolStr>,
-    /// How many threads it has (Threads of proc_pid_status(5)); null where that
-    /// is not known, as of a process that has terminated.
-    pub(super) threads: Option<std::num::NonZeroU32>,
-    /// When it started, in clock ticks (1/100 s) after boot: field 22 of
-    /// proc_pid_stat(5). With host.boot_id and pid it is one process for ever.
-    /// Null where it was not read, as of a search of processes alone.
-    pub(super) start_time: Option<u64>,
-    /// Whether it is a thread of the kernel's own.
-    pub(super) kernel_thread: bool,
-    /// Inodes of its other namespaces by the names of their links in
-    /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
-    /// details) and could be read. A link is missing where the kernel has no such
-    /// type; a process that has terminated has lost most of them.
-    #[serde(default, deserialize_with = "inodes")]
-    #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
-    pub(super) namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of its cgroup: of several hierarchies that which tells its container
-    /// or unit, else that of version 2, else the deepest of version 1. Null unless
-    /// it was asked for (see details) and could be read.
-    pub(super) cgroup: Option<Cow<'a, str>>,
-    /// How its namespace is known.
-    pub(super) evidence: Word<model::Evidence>,
-}
-
 /// Something that a reader of the document must know.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -448,12 +392,4 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// Inodes by name, each checked as any other inode is.
-fn inodes<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {
-    let inodes = Option::<BTreeMap<SmolStr, Inode>>::deserialize(deserializer)?;
-    Ok(inodes.map(|it| Cow::Owned(it.into_iter().map(|(name, inode)| (name, inode.0)).collect())))
 }

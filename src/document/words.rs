@@ -162,6 +162,13 @@ impl<T: Vocabulary> Word<T> {
     }
 }
 
+impl Word<model::Evidence> {
+    /// The evidence; what is not known to be said by the kernel counts as inferred.
+    pub(super) fn certainty(self, passed_over: &mut PassedOver) -> model::Evidence {
+        self.known(passed_over).unwrap_or(model::Evidence::Inferred)
+    }
+}
+
 impl<T> From<T> for Word<T> {
     fn from(value: T) -> Self {
         Self::Known(value)

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::scalars::{BootId, Code, Errno, Id, Inode, Letter, Nspid, Pid, Timestamp};
+use super::process::Process;
+use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
-    Namespace, Owner, Process, Procfs, Record, SnapshotHead, Translation,
+    Namespace, Owner, Procfs, Record, SnapshotHead, Translation,
 };
 use super::words::{HolderKind, RecordKind, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
@@ -175,29 +176,6 @@ impl From<&model::Host> for Host {
 impl From<&model::Procfs> for Procfs {
     fn from(procfs: &model::Procfs) -> Self {
         Self { path: procfs.path.clone(), own: procfs.own, namespace: procfs.namespace.map(Id) }
-    }
-}
-
-impl<'a> From<&'a model::Process> for Process<'a> {
-    fn from(process: &'a model::Process) -> Self {
-        let details = process.details.as_deref();
-        Self {
-            pid: Pid(process.pid),
-            ppid: process.ppid.map(Pid),
-            namespace: process.namespace.map(Id),
-            nspid: Nspid(process.nspid.clone()),
-            comm: process.comm.clone(),
-            args: details.and_then(|it| it.args.as_deref()).map(Cow::Borrowed),
-            state: Letter(process.state),
-            uid: process.uid,
-            user: process.user.clone(),
-            threads: process.threads,
-            start_time: process.start_time,
-            kernel_thread: process.kernel_thread,
-            namespaces: details.and_then(|it| it.namespaces.as_ref()).map(Cow::Borrowed),
-            cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
-            evidence: process.evidence.into(),
-        }
     }
 }
 

@@ -84,6 +84,26 @@ impl Detail {
 }
 
 impl Process {
+    /// One of which nothing was read.
+    #[must_use]
+    pub fn unread(pid: Pid) -> Self {
+        Self {
+            pid,
+            ppid: None,
+            namespace: None,
+            nspid: Nspid::new(),
+            comm: SmolStr::default(),
+            state: '?',
+            uid: 0,
+            user: None,
+            threads: None,
+            start_time: None,
+            kernel_thread: false,
+            evidence: Evidence::Kernel,
+            details: None,
+        }
+    }
+
     /// Whether it has terminated and waits for its parent to reap it.
     #[must_use]
     pub fn is_zombie(&self) -> bool {

@@ -32,19 +32,12 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
 pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     let nspid: Nspid = nspid.iter().filter_map(|&raw| Pid::new(raw)).collect();
     Process {
-        pid: nspid[0],
-        ppid: None,
         namespace: namespace.map(NamespaceId::Inode),
-        nspid,
         comm: "sleep".into(),
         state: 'S',
-        uid: 0,
         user: Some("root".into()),
-        threads: None,
-        start_time: None,
-        kernel_thread: false,
-        evidence: Evidence::Kernel,
-        details: None,
+        nspid: nspid.clone(),
+        ..Process::unread(nspid[0])
     }
 }
 

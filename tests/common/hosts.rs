@@ -80,19 +80,13 @@ impl Builder {
         comm: &str,
     ) -> &mut Process {
         self.snapshot.processes.push(Process {
-            pid: pid(nspid[0]),
             ppid: ppid.map(pid),
             namespace: Some(NamespaceId::Inode(namespace)),
             nspid: nspid.iter().map(|&raw| pid(raw)).collect(),
             comm: comm.into(),
             state: 'S',
-            uid: 0,
             user: Some("root".into()),
-            threads: None,
-            start_time: None,
-            kernel_thread: false,
-            evidence: Evidence::Kernel,
-            details: None,
+            ..Process::unread(pid(nspid[0]))
         });
         self.snapshot.processes.last_mut().expect("was pushed")
     }

@@ -6,7 +6,7 @@ use super::mount::Procfs;
 use super::process_dir::ProcessDir;
 use crate::collect::parse::{self, Status};
 use crate::collect::sys::read;
-use crate::model::{Evidence, NamespaceId, Pid, Process};
+use crate::model::{NamespaceId, Pid, Process};
 
 /// Whether a process that was read is still there, with the same PIDs in every level.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
@@ -61,7 +61,6 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
             && status.ppid.map_or(pid.as_u32() == 2, |ppid| ppid.as_u32() == 2)
     });
     Process {
-        pid,
         ppid: status.ppid,
         namespace,
         nspid: status.nspid,
@@ -70,11 +69,8 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         // Every kernel shows it. Should one not, `nobody` is the user that the
         // kernel itself shows in place of one that it cannot name.
         uid: status.uid.unwrap_or(65534),
-        user: None,
         threads: status.threads,
-        start_time: None,
         kernel_thread,
-        evidence: Evidence::Kernel,
-        details: None,
+        ..Process::unread(pid)
     }
 }
