@@ -90,11 +90,12 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));
     let kernel = kernel.transpose().map_err(Error::Bpf)?;
     let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
-    let registry = NamespaceRegistry::default();
+    let mut registry = NamespaceRegistry::default();
     let discovered = bpf.and_then(|bpf| bpf.discover(search, details, &registry));
     let (mut discovery, not_by_bpf) = match discovered {
         Ok(discovery) => (discovery, None),
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
+            registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, Some(why))
         }
         Err(error) => return Err(error),

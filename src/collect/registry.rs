@@ -157,6 +157,15 @@ impl NamespaceRegistry {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
+    /// Whether a namespace that has had an init is pinned, to which the kernel
+    /// gave that 64-bit number.
+    pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
+        self.lock().get(&inode).is_some_and(|known| {
+            known.init_history == InitHistory::Existed
+                && known.fd.as_ref().is_some_and(|fd| fd.ns_id() == Ok(ns_id))
+        })
+    }
+
     /// The kernel's 64-bit number for a namespace, as [`NamespaceFd::ns_id`];
     /// `None` where it is not pinned.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {

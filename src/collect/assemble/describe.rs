@@ -145,14 +145,17 @@ pub fn place_inits(
     registered: &HashMap<u64, Registered>,
     processes: &mut [Process],
 ) {
+    let is_unplaced = |it: &Process| it.namespace.is_none() && it.nspid.last() == Some(&Pid::INIT);
+    if !processes.iter().any(is_unplaced) {
+        return;
+    }
     for (&inode, registered) in registered {
         let Some(init) = registered.fd.as_ref().and_then(|fd| source.init_of(fd).ok()) else {
             continue;
         };
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
-            && process.namespace.is_none()
-            && process.nspid.last() == Some(&Pid::INIT)
+            && is_unplaced(process)
             // Else its number may be another's by now.
             && source.is_there(process)
         {

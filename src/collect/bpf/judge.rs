@@ -2,11 +2,13 @@
 //! processes are taken as they were seen, and whatever is odd is read through
 //! /proc, which decides.
 //!
-//! The records are of one moment, and the reading of /proc comes after it. So
-//! what is taken from them must not hang on anything that may be another's by
-//! then: a namespace's inode number stands for it only if the namespace that is
-//! pinned by now is the same one, or else its members are read through /proc,
-//! too.
+//! The record of a process is of one moment, and the reading of /proc comes
+//! after it, while the others are still being seen. So what is taken from it
+//! must not hang on anything that may be another's by then: a namespace's inode
+//! number stands for it only if the namespace that is pinned by now is the same
+//! one, or else its members are read through /proc, too. An init is taken as it
+//! was seen if its namespace is still the same, and who has a namespace for its
+//! children if that one is.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,10 +16,10 @@ use rustix::io::Result as SysResult;
 
 use super::record::Record;
 use crate::collect::proc::findings::{Findings, MountTableReaders};
-use crate::collect::proc::scan::{Scan, searches_holders};
+use crate::collect::proc::scan::{Scan, SeenInit, Target, searches_holders};
 use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
-use crate::model::{NamespaceId, Pid, Process, SearchScope};
+use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
 /// What the program saw.
 pub struct Seen<'a> {
@@ -29,12 +31,15 @@ pub struct Seen<'a> {
     plain: Vec<Process>,
     /// Who is in each mount namespace.
     readers: MountTableReaders,
-    /// Those of which it is not.
+    /// Those whose children are born in another namespace: its inode and the
+    /// kernel's number for it, and how they hold it.
+    for_children: Vec<(u64, u64, Holder)>,
+    /// Those of which it turned out later that it is not.
     odd: BTreeSet<Pid>,
-    /// Those of them that have no namespace open, with their start times.
-    none_open: HashMap<Pid, u64>,
     /// The namespaces that processes are in, by inode.
     namespaces: HashMap<u64, SeenNamespace>,
+    /// That which the last process is in.
+    last: (Option<NamespaceId>, Option<u64>),
 }
 
 /// A namespace, as the processes in it told.
@@ -48,26 +53,32 @@ struct SeenNamespace {
 }
 
 impl<'a> Seen<'a> {
-    /// Nothing yet, of such a search.
-    pub fn new(search: &'a BTreeSet<SearchScope>) -> Self {
+    /// Nothing yet, of such a search, with room for so many processes.
+    pub fn new(search: &'a BTreeSet<SearchScope>, count: usize) -> Self {
         Self {
             search,
-            pids: Vec::new(),
-            plain: Vec::new(),
+            pids: Vec::with_capacity(count),
+            plain: Vec::with_capacity(count),
             readers: MountTableReaders::new(),
+            for_children: Vec::new(),
             odd: BTreeSet::new(),
-            none_open: HashMap::new(),
             namespaces: HashMap::new(),
+            last: (None, None),
         }
     }
 
-    /// Takes a record.
-    pub fn take(&mut self, record: Record) {
+    /// Takes a record. Returns its process if that is to be read through /proc.
+    pub fn take(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
-        let Record { mut process, ns_id, mount_namespace, is_odd, may_hold, has_none_open } =
-            record;
+        let Record { mut process, ns_id, is_init, has_memory, .. } = record;
+        let Record { is_odd, may_hold, has_none_open, .. } = record;
         self.pids.push(process.pid);
-        if let Some(NamespaceId::Inode(inode)) = process.namespace {
+        let in_namespace = (process.namespace, ns_id);
+        // Members of one namespace often come one after the other.
+        if let Some(NamespaceId::Inode(inode)) = process.namespace
+            && (self.last != in_namespace || process.nspid.last() == Some(&Pid::INIT))
+        {
+            self.last = in_namespace;
             let is_new = !self.namespaces.contains_key(&inode);
             let namespace = self.namespaces.entry(inode).or_default();
             namespace.is_torn |= !is_new && namespace.ns_id != ns_id;
@@ -76,38 +87,88 @@ impl<'a> Seen<'a> {
                 namespace.init = Some((process.pid, process.start_time));
             }
         }
-        if is_odd || (searches_holders && may_hold) {
-            self.odd.insert(process.pid);
-            if searches_holders && has_none_open {
-                self.none_open.extend(process.start_time.map(|start| (process.pid, start)));
-            }
-            return;
+        let pid = process.pid;
+        let searches = |scope| self.search.contains(&scope);
+        let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
+        let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
+        // What hangs on a namespace needs the number of it that is never reused.
+        let is_numbered = if is_init {
+            ns_id.is_some() && has_memory && for_children.is_none()
+        } else {
+            for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
+        };
+        if is_odd || !is_numbered || (searches_holders && may_hold) {
+            let none_open_since = process.start_time.filter(|_| has_none_open);
+            return Some(Target { pid, none_open_since, init: None });
         }
         if !searches_holders {
             process.start_time = None;
         }
-        if self.search.contains(&SearchScope::Mounts)
-            && let Some(inode) = mount_namespace.filter(|_| !process.kernel_thread)
-        {
-            self.readers.entry(inode).or_default().push((process.pid, process.pid));
+        if let Some(ns_id) = ns_id.filter(|_| is_init) {
+            let init = SeenInit { process, ns_id, mount_namespace };
+            return Some(Target { pid, none_open_since: None, init: Some(Box::new(init)) });
+        }
+        if let Some((inode, Some(ns_id))) = for_children {
+            let comm = Some(process.comm.clone());
+            let holder = Holder::PidForChildren { pid, comm, tid: pid };
+            self.for_children.push((inode, ns_id, holder));
+        }
+        if let Some(inode) = mount_namespace.filter(|_| !process.kernel_thread) {
+            self.readers.entry(inode).or_default().push((pid, pid));
         }
         self.plain.push(process);
+        None
     }
 
-    /// What a walk over /proc would have found. `counted` is how many processes
-    /// /proc counted just before and just after they were seen.
+    /// Takes what another thread saw of the other processes.
+    pub fn merge(&mut self, mut other: Self) {
+        self.pids.extend(other.pids);
+        // The fewer are moved.
+        if self.plain.len() < other.plain.len() {
+            std::mem::swap(&mut self.plain, &mut other.plain);
+        }
+        self.plain.append(&mut other.plain);
+        for (inode, readers) in other.readers {
+            self.readers.entry(inode).or_default().extend(readers);
+        }
+        self.for_children.append(&mut other.for_children);
+        self.odd.extend(other.odd);
+        for (inode, theirs) in other.namespaces {
+            self.namespaces
+                .entry(inode)
+                .and_modify(|namespace| {
+                    namespace.is_torn |= theirs.is_torn || namespace.ns_id != theirs.ns_id;
+                    namespace.init = namespace.init.or(theirs.init);
+                })
+                .or_insert(theirs);
+        }
+    }
+
+    /// Whether a process was seen.
+    pub fn has(&self, pid: Pid) -> bool {
+        self.pids.contains(&pid)
+    }
+
+    /// What a walk over /proc would have found. `found` is what was read of the
+    /// processes that were to be read, and `counted` how many processes /proc
+    /// counted just before they were seen, and just after each share of them was.
     ///
     /// # Errors
     /// /proc cannot be listed.
-    pub fn judge(mut self, scan: Scan<'_>, counted: [Option<u64>; 2]) -> SysResult<Findings> {
+    pub fn judge(
+        mut self,
+        scan: Scan<'_>,
+        mut found: Findings,
+        counted: &[Option<u64>],
+    ) -> SysResult<Findings> {
         // The program goes through them in this order; nothing but that is
         // relied on if it did not.
         self.pids.sort_unstable();
         self.pids.dedup();
         self.doubt_orphans();
-        self.odd.extend(scan.procfs.viewer);
-        let mut found = self.read(scan);
+        found.merge(self.read(scan));
         self.doubt_members(scan);
+        self.doubt_holders(scan);
         found.merge(self.read(scan));
         // Some may not have been shown.
         let unseen = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
@@ -120,8 +181,9 @@ impl<'a> Seen<'a> {
             found.merge(self.read(scan));
         }
         found.merge(Findings {
-            processes: std::mem::take(&mut self.plain),
-            readers: std::mem::take(&mut self.readers),
+            processes: self.plain,
+            holders: self.for_children.into_iter().map(|(inode, _, it)| (inode, it)).collect(),
+            readers: self.readers,
             ..Findings::default()
         });
         found.processes.sort_by_key(|process| process.pid);
@@ -136,7 +198,8 @@ impl<'a> Seen<'a> {
             return Findings::default();
         }
         self.plain.retain(|process| !odd.contains(&process.pid));
-        let scan = Scan { none_open: Some(&self.none_open), ..scan };
+        let is_plain = |holder: &Holder| holder.pid().is_none_or(|pid| !odd.contains(&pid));
+        self.for_children.retain(|(.., holder)| is_plain(holder));
         walk::read(scan, &Vec::from_iter(odd))
     }
 
@@ -153,6 +216,16 @@ impl<'a> Seen<'a> {
                 last = Some(parent);
             } else {
                 self.odd.extend([parent, process.pid]);
+            }
+        }
+    }
+
+    /// Those whose children are born in a namespace that is not surely pinned,
+    /// or has surely had an init.
+    fn doubt_holders(&mut self, scan: Scan<'_>) {
+        for (inode, ns_id, holder) in &self.for_children {
+            if !scan.registry.is_pinned_as(*inode, *ns_id) {
+                self.odd.extend(holder.pid());
             }
         }
     }

@@ -4,8 +4,8 @@
 //!
 //! The program is a filter, and /proc the judge: of processes of which there is
 //! nothing odd it tells all that /proc would show, and whatever else there is
-//! goes the way of `proc`. The answers to what is asked afterwards come from
-//! there, too.
+//! goes the way of `proc`, by other threads at the same time. The answers to
+//! what is asked afterwards come from there, too.
 //!
 //! Three more programs find what /proc leads to by no way at all (`--search kernel`).
 //!
@@ -26,6 +26,7 @@ mod record;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::mpsc::Sender;
 
 use rustix::io::{Errno, Result as SysResult};
 
@@ -34,7 +35,8 @@ use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::proc::ProcSource;
 use super::proc::census::Census;
-use super::proc::scan::searches_holders;
+use super::proc::scan::{Target, searches_holders};
+use super::proc::walk;
 use super::registry::NamespaceRegistry;
 use super::unusable::Unusable;
 use super::viewer;
@@ -48,6 +50,9 @@ use record::Record;
 /// /proc: where they alone are looked at, and where holders are searched.
 const WORTH_IT: u64 = 350;
 const WORTH_IT_WITH_HOLDERS: u64 = 230;
+
+/// Processes that there is room made for before they are counted out.
+const MOST_ROOM: u64 = 1 << 16;
 
 /// Where the kernel tells whether it is locked down (`kernel_lockdown(7)`).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -115,22 +120,26 @@ impl<'a> BpfSource<'a> {
         Ok(Self { proc, census, program })
     }
 
-    /// Every process that there is at this moment.
+    /// Adds every process that there is at this moment, or where several threads
+    /// look, the share of this one. Those that are to be read through /proc are
+    /// sent to whoever does that.
     ///
     /// # Errors
     /// The kernel does not tell, or nothing that makes sense.
-    fn look<'s>(&self, search: &'s BTreeSet<SearchScope>) -> Result<Seen<'s>, Unusable> {
-        let mut seen = Seen::new(search);
-        let mut viewer = None;
+    fn look<'s>(&self, mut seen: Seen<'s>, reader: &Sender<Target>) -> Result<Seen<'s>, Unusable> {
         read_records(&self.program, record::SIZE, |record| {
-            let record = Record::read(record).ok_or(Unusable::Senseless)?;
+            let mut record = Record::read(record).ok_or(Unusable::Senseless)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                viewer = Some(record.process.clone());
+                self.proc.is_viewer(&record.process).map_err(Unusable::Wrong)?;
+                // What pidns itself holds does not count.
+                record.is_odd = true;
             }
-            seen.take(record);
+            if let Some(target) = seen.take(record) {
+                // Unreachable: it reads until the sender has gone.
+                let _ = reader.send(target);
+            }
             Ok(())
         })?;
-        self.proc.is_viewer(viewer.as_ref()).map_err(Unusable::Wrong)?;
         Ok(seen)
     }
 }
@@ -188,10 +197,23 @@ impl Source for BpfSource<'_> {
         details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
     ) -> Result<Discovery, Error> {
-        let before = self.proc.count(&self.census);
-        let seen = self.look(search).map_err(Error::Bpf)?;
-        let after = self.proc.count(&self.census);
-        self.proc.discover_by(search, details, registry, |scan| seen.judge(scan, [before, after]))
+        self.proc.discover_by(search, details, registry, |scan| {
+            let before = self.proc.count(&self.census);
+            let room = before.map_or(0, |count| count.min(MOST_ROOM));
+            let (shares, found) = walk::read_while(scan, |reader| {
+                let seen = Seen::new(search, usize::try_from(room).unwrap_or(0));
+                (self.look(seen, reader), self.proc.count(&self.census))
+            });
+            let (mut seen, mut counted) = (Seen::new(search, 0), vec![before]);
+            for (share, after) in shares {
+                seen.merge(share.map_err(Error::Bpf)?);
+                counted.push(after);
+            }
+            if !self.proc.viewer().is_some_and(|viewer| seen.has(viewer)) {
+                return Err(Error::Bpf(Unusable::Wrong("PID")));
+            }
+            seen.judge(scan, found, &counted).map_err(|errno| self.proc.unlisted(errno))
+        })
     }
 
     fn is_there(&self, process: &Process) -> bool {

@@ -339,7 +339,7 @@ mod tests {
     fn a_field_that_the_kernel_does_not_have_is_named() {
         let of_processes = |name: &[u8]| without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
-        assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.pids"));
+        assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.nr_threads"));
         // This one is asked for.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }

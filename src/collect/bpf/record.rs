@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 
 use crate::collect::parse;
-use crate::model::{Evidence, NamespaceId, Nspid, Pid, Process};
+use crate::model::{NamespaceId, Nspid, Pid, Process};
 
 /// PIDs that a record has room for, `LEVELS`.
 const LEVELS: usize = 8;
@@ -14,7 +14,7 @@ const LEVELS: usize = 8;
 const LONGEST_NAME: usize = 15;
 
 /// Size of a record.
-pub const SIZE: usize = 112;
+pub const SIZE: usize = 128;
 
 /// Flags of a task, `PF_…` of the kernel; `proc_pid_stat(5)` shows them.
 mod flag {
@@ -26,7 +26,7 @@ mod flag {
 /// What more there is to be read, as `task.bpf.c` has it.
 mod more {
     pub const DESCRIPTOR: u32 = 1;
-    pub const CHANGED: u32 = 4;
+    pub const CHANGED: u32 = 2;
 }
 
 /// States of a task, `TASK_…` and `EXIT_…` of the kernel, each one bit.
@@ -51,8 +51,15 @@ pub struct Record {
     pub process: Process,
     /// The kernel's number for its namespace, never reused (since Linux 6.18).
     pub ns_id: Option<u64>,
+    /// Inode of the namespace that its children are born in, and the kernel's
+    /// number for that, if it is another one and that was asked for.
+    pub for_children: Option<(u64, Option<u64>)>,
     /// Inode of its mount namespace, if it has one and that was asked for.
     pub mount_namespace: Option<u64>,
+    /// Whether it is the init of a namespace below the viewer's.
+    pub is_init: bool,
+    /// Whether it has not given up its memory, as a process does that exits.
+    pub has_memory: bool,
     /// Whether it has to be read through /proc, whatever is searched.
     pub is_odd: bool,
     /// Whether it has to be read through /proc where holders are searched.
@@ -70,6 +77,8 @@ impl Record {
         let [
             id_low,
             id_high,
+            children_id_low,
+            children_id_high,
             start_low,
             start_high,
             pid,
@@ -81,12 +90,15 @@ impl Record {
             living,
             threads,
             namespace,
+            children_namespace,
             mount_namespace,
+            has_memory,
             more,
             levels,
             numbers @ ..,
         ] = words.map(u32::from_ne_bytes);
         let long = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        let id = |low, high| Some(long(low, high)).filter(|&id| id != 0);
         let name = bytes.get(SIZE - LONGEST_NAME - 1..)?;
         let name = name.get(..name.iter().position(|&byte| byte == 0).unwrap_or(LONGEST_NAME))?;
         let levels = usize::try_from(levels).ok().filter(|&levels| levels > 0)?;
@@ -101,31 +113,31 @@ impl Record {
         let has_other_name =
             kernel_thread && (flags & flag::WORKER != 0 || name.len() == LONGEST_NAME);
         let is_exiting = exit_state != 0 || flags & flag::EXITING != 0;
+        let is_init = levels > 1 && nspid.len() == levels && nspid.last() == Some(&Pid::INIT);
         let is_odd = nspid.len() != levels
-            // An init: whether it lives, its cgroup and its namespace are read.
-            || (levels > 1 && nspid.last() == Some(&Pid::INIT))
             || has_other_name
             || letter.is_none()
             || (exit_state == 0 && flags & flag::EXITING != 0);
         Some(Self {
             process: Process {
-                pid,
                 ppid: Pid::new(parent),
                 namespace: Some(NamespaceId::Inode(namespace.into())),
                 nspid,
                 comm: parse::name(name),
                 state: letter.unwrap_or('?'),
                 uid,
-                user: None,
                 threads: NonZeroU32::new(threads),
                 // In clock ticks.
                 start_time: Some(long(start_low, start_high) / 10_000_000),
                 kernel_thread,
-                evidence: Evidence::Kernel,
-                details: None,
+                ..Process::unread(pid)
             },
-            ns_id: Some(long(id_low, id_high)).filter(|&id| id != 0),
+            ns_id: id(id_low, id_high),
+            for_children: Some((children_namespace.into(), id(children_id_low, children_id_high)))
+                .filter(|&(inode, _)| inode != 0 && inode != u64::from(namespace)),
             mount_namespace: Some(mount_namespace.into()).filter(|&inode| inode != 0),
+            is_init,
+            has_memory: has_memory != 0,
             is_odd,
             // Threads of the kernel hold nothing. A leader that has exited shows
             // nothing of what the other threads hold.
@@ -167,7 +179,7 @@ mod tests {
     use super::*;
 
     /// A record of these words, whose name is `sleep` unless they say more.
-    fn record(words: [u32; 16], nspid: [u32; 8], name: &[u8]) -> Vec<u8> {
+    fn record(words: [u32; 20], nspid: [u32; 8], name: &[u8]) -> Vec<u8> {
         let mut bytes: Vec<u8> =
             words.iter().chain(&nspid).flat_map(|word| word.to_ne_bytes()).collect();
         bytes.extend(name);
@@ -175,8 +187,8 @@ mod tests {
         bytes
     }
 
-    const WORDS: [u32; 16] =
-        [7, 1, 0x2540_be40, 2, 42, 6, 1000, 1, 0, 0x40_0000, 1, 3, 0xf000_0001, 9, 0, 2];
+    const WORDS: [u32; 20] =
+        [7, 1, 0, 0, 50_000_000, 2, 42, 6, 1000, 1, 0, 0x40_0000, 1, 3, 61_441, 0, 9, 0, 0, 2];
     const NSPID: [u32; 8] = [42, 5, 0, 0, 0, 0, 0, 0];
 
     #[test]
@@ -188,12 +200,12 @@ mod tests {
         let process = read.process;
         assert_eq!(process.pid, Pid::new(42).unwrap());
         assert_eq!(process.ppid, Pid::new(6));
-        assert_eq!(process.namespace, Some(NamespaceId::Inode(0xf000_0001)));
+        assert_eq!(process.namespace, Some(NamespaceId::Inode(61_441)));
         assert_eq!(process.nspid.iter().map(|pid| pid.as_u32()).collect::<Vec<_>>(), [42, 5]);
         assert_eq!(process.comm, "a\u{fffd}\nb");
         assert_eq!((process.state, process.uid, process.kernel_thread), ('S', 1000, false));
         assert_eq!(process.threads, NonZeroU32::new(3));
-        assert_eq!(process.start_time, Some((2 << 32 | 0x2540_be40) / 10_000_000));
+        assert_eq!(process.start_time, Some(((2 << 32) + 50_000_000) / 10_000_000));
     }
 
     #[test]
@@ -204,29 +216,45 @@ mod tests {
             let read = Record::read(&record(words, NSPID, b"sleep")).unwrap();
             (read.is_odd, read.may_hold)
         };
-        assert_eq!(odd(15, 2), (false, false));
+        assert_eq!(odd(19, 2), (false, false));
         // More levels than there is room for; a state of a moment; exiting.
-        for (at, value) in [(15, 9), (7, 0x200), (8, 0x10), (9, 0x4), (9, 0x20_0020)] {
+        for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(odd(at, value), (true, false), "{at} {value}");
         }
         // It has a namespace open.
-        assert_eq!(odd(14, 1), (false, true));
+        assert_eq!(odd(18, 1), (false, true));
         // Its leader has exited, and a thread has not, or all have.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;
-            (words[7], words[8], words[10]) = (0x80, 0x20, living);
+            (words[9], words[10], words[12]) = (0x80, 0x20, living);
             let read = Record::read(&record(words, NSPID, b"sleep")).unwrap();
             assert_eq!((read.process.state, read.is_odd, read.may_hold), ('Z', false, may_hold));
         }
-        let init = [42, 1, 0, 0, 0, 0, 0, 0];
-        assert!(Record::read(&record(WORDS, init, b"sh")).unwrap().is_odd);
+    }
+
+    #[test]
+    fn inits_and_namespaces_for_children_are_told() {
+        let read = Record::read(&record(WORDS, NSPID, b"sh")).unwrap();
+        assert!(!read.is_init && read.for_children.is_none());
+        let mut words = WORDS;
+        (words[2], words[3], words[15], words[17]) = (8, 1, 61_442, 1);
+        let read = Record::read(&record(words, [42, 1, 0, 0, 0, 0, 0, 0], b"sh")).unwrap();
+        assert!(read.is_init && read.has_memory && !read.is_odd);
+        assert_eq!(read.for_children, Some((61_442, Some(1 << 32 | 8))));
+        (words[2], words[3], words[19]) = (0, 0, 1);
+        let read = Record::read(&record(words, [1, 0, 0, 0, 0, 0, 0, 0], b"sh"));
+        assert!(read.is_none(), "it is not PID 42");
+        words[6] = 1;
+        let read = Record::read(&record(words, [1, 0, 0, 0, 0, 0, 0, 0], b"sh")).unwrap();
+        assert!(!read.is_init, "it is that of the viewer's own namespace");
+        assert_eq!(read.for_children, Some((61_442, None)));
     }
 
     #[test]
     fn a_record_that_makes_no_sense_is_none() {
         let bytes = record(WORDS, NSPID, b"sleep");
         assert!(Record::read(&bytes[1..]).is_none());
-        for (at, value) in [(4, 43), (4, 0), (15, 0), (4, u32::MAX)] {
+        for (at, value) in [(6, 43), (6, 0), (19, 0), (6, u32::MAX)] {
             let mut words = WORDS;
             words[at] = value;
             assert!(Record::read(&record(words, NSPID, b"sleep")).is_none(), "{at} {value}");

@@ -55,12 +55,14 @@ struct task_struct {
     struct signal_struct *signal;
     struct nsproxy *nsproxy;
     struct files_struct *files;
+    void *mm;
 } KERNEL;
 struct seq_file;
 struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
 // Helper functions of the kernel, by their numbers (bpf-helpers(7)).
+static u64 (*const get_current_pid_tgid)(void) = (void *)14;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
@@ -78,24 +80,26 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define MOST_DESCRIPTORS (1 << 20)
 // Levels whose PIDs are written. Deeper processes are read through /proc.
 #define LEVELS 8
+// How many PIDs that follow each other go to the same reader.
+#define SHARE 16
 
 // There is more to be read of the process through /proc.
 // It has a namespace among its descriptors:
 #define HOLDS_DESCRIPTOR 1
-// Its children are born in another PID namespace than its own:
-#define HAS_FOR_CHILDREN 2
 // It gave up what was being read:
-#define CHANGED 4
+#define CHANGED 2
 
 // `Record` of record.rs, word by word.
 struct record {
     u64 ns_id;           // of its PID namespace; 0 before Linux 6.18
+    u64 children_ns_id;  // of that for its children
     u64 start;           // nanoseconds after boot
     u32 pid, parent;     // as the viewer's PID namespace has them, or 0
     u32 uid;             // real user, as the initial user namespace has it
     u32 state, exit_state, flags;
     u32 living, threads; // threads that do not exit, all threads
-    u32 namespace, mount_namespace; // inode numbers
+    u32 namespace, children_namespace, mount_namespace; // inode numbers
+    u32 has_memory;      // 1 until it gives it up by exiting; 0 of the kernel's threads
     u32 more;            // HOLDS_DESCRIPTOR and so on
     u32 levels;          // how many PIDs it has, of which the first are these
     u32 nspid[LEVELS];
@@ -114,6 +118,17 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
+// How many bits a number has up to the highest that is set, without a branch,
+// each of which the verifier would follow.
+INLINE u32 length(u64 bits) {
+    for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
+    // Now counts them: in pairs, fours and eights, whose sums end up on top.
+    bits -= bits >> 1 & 0x5555555555555555;
+    bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return bits * 0x0101010101010101 >> 56;
+}
+
 // Whether a namespace is among the descriptors of a process.
 INLINE u32 holds_descriptor(struct task_struct *task) {
     struct files_struct *files = 0, *again = 0;
@@ -127,9 +142,25 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
     if (count > MOST_DESCRIPTORS) return CHANGED;
-    loop(count, look_at, &table, 0);
+    // A table has room for a multiple of 64, and most of that is empty.
+    u64 last = 0;
+    READ(last, table.open[count / 64 - 1]);
+    loop(count - 64 + length(last), look_at, &table, 0);
     READ(again, task->files);
     return table.holds | (again == files ? 0 : CHANGED);
+}
+
+// Whether another thread of the viewer gets a process. Where the viewer has one
+// thread, that gets all of them. Where it has more, two of them read at a time,
+// each from an iterator of its own: the first thread of the viewer, and another.
+INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
+    struct signal_struct *signal = 0;
+    int threads = 0;
+    READ(signal, viewer->signal);
+    READ(threads, signal->nr_threads);
+    u64 ids = get_current_pid_tgid();
+    u32 pid = task->pid, is_first = (u32)ids == ids >> 32;
+    return threads > 1 && pid / SHARE % 2 == is_first;
 }
 
 INLINE int write_record(struct bpf_iter__task *context, int search) {
@@ -139,6 +170,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 
     // The viewer is who reads from the iterator.
     struct task_struct *viewer = (void *)get_current_task();
+    if (is_anothers(viewer, task)) return 0;
     struct pid *pid = 0;
     u32 top = 0;
     struct upid viewers = {};
@@ -175,6 +207,15 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     READ(own, pid->numbers[level]);
     READ(record.namespace, own.ns->ns.inum);
     if (EXISTS(own.ns->ns.ns_id)) READ(record.ns_id, own.ns->ns.ns_id);
+    {
+        u64 memory = 0;
+        READ(memory, task->mm);
+        // Keeps the compiler from a branch, after which the verifier would go
+        // through all that follows twice.
+        u64 negative = -memory;
+        asm volatile("" : "+r"(negative));
+        record.has_memory = (memory | negative) >> 63;
+    }
 
     struct signal_struct *signal = 0;
     {
@@ -213,7 +254,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
             READ(mounts, proxy->mnt_ns);
             READ(record.mount_namespace, mounts->ns.inum);
             READ(again, task->nsproxy);
-            if (children != own.ns) record.more |= HAS_FOR_CHILDREN;
+            READ(record.children_namespace, children->ns.inum);
+            if (EXISTS(own.ns->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
             if (again != proxy) record.more |= CHANGED;
         }
         record.more |= holds_descriptor(task);

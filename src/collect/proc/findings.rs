@@ -32,9 +32,13 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Takes over what another thread found.
-    pub fn merge(&mut self, other: Self) {
-        self.processes.extend(other.processes);
+    /// Takes over what another thread found, in any order.
+    pub fn merge(&mut self, mut other: Self) {
+        // The fewer are moved.
+        if self.processes.len() < other.processes.len() {
+            std::mem::swap(&mut self.processes, &mut other.processes);
+        }
+        self.processes.append(&mut other.processes);
         self.leaders.extend(other.leaders);
         self.cgroups.extend(other.cgroups);
         self.terminated.extend(other.terminated);

@@ -48,19 +48,19 @@ pub struct HolderSearch<'a> {
 
 impl<'a> HolderSearch<'a> {
     /// That of one process, in the directory `/proc/PID` and by its open status.
+    /// `has_none_open` says that its descriptors need not be searched.
     pub fn new(
         scan: Scan<'a>,
         process: &'a Process,
+        has_none_open: bool,
         dir: BorrowedFd<'a>,
         status_file: &'a OwnedFd,
         expects_access: bool,
     ) -> Self {
-        let Scan { procfs, search, registry, none_open, .. } = scan;
-        let seen = none_open.and_then(|seen| seen.get(&process.pid).copied());
+        let Scan { procfs, search, registry, .. } = scan;
         Self {
-            // If it is not another one that has its PID by now.
-            has_none_open: seen.is_some() && seen == process.start_time,
             process,
+            has_none_open,
             dir,
             status_file,
             search,

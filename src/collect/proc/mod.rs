@@ -108,8 +108,7 @@ impl ProcSource {
     ///
     /// # Errors
     /// What is not as it is there.
-    pub fn is_viewer(&self, seen: Option<&Process>) -> Result<(), &'static str> {
-        let seen = seen.ok_or("PID")?;
+    pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
         let is_same = [
@@ -163,24 +162,27 @@ impl ProcSource {
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
     }
 
+    /// That /proc cannot be listed.
+    pub fn unlisted(&self, errno: Errno) -> Error {
+        Error::read(&self.procfs.path, errno)
+    }
+
     /// Discovers what there is, with the processes that `walk` finds.
     ///
     /// # Errors
-    /// Nothing can be read at all, as `walk` says.
+    /// Nothing can be read at all; what `walk` says.
     pub fn discover_by(
         &self,
         search: &BTreeSet<SearchScope>,
         details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
-        walk: impl FnOnce(Scan<'_>) -> SysResult<Findings>,
+        walk: impl FnOnce(Scan<'_>) -> Result<Findings, Error>,
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let mut found =
-            walk(Scan { procfs, namespace, search, details, registry, none_open: None })
-                .map_err(|errno| Error::read(&procfs.path, errno))?;
+        let mut found = walk(Scan { procfs, namespace, search, details, registry })?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
-            return Err(Error::read(&procfs.path, errno));
+            return Err(self.unlisted(errno));
         }
         // After the walk, which finds a process to read each mount table by.
         if search.contains(&SearchScope::Mounts) {
@@ -218,7 +220,9 @@ impl Source for ProcSource {
         details: &BTreeSet<Detail>,
         registry: &NamespaceRegistry,
     ) -> Result<Discovery, Error> {
-        self.discover_by(search, details, registry, walk::walk)
+        self.discover_by(search, details, registry, |scan| {
+            walk::walk(scan).map_err(|errno| self.unlisted(errno))
+        })
     }
 
     fn is_there(&self, process: &Process) -> bool {

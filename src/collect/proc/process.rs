@@ -16,14 +16,14 @@ use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::inits;
 use super::process_dir::{PAUSES, ProcessDir, still_there};
-use super::scan::{Scan, searches_holders};
+use super::scan::{Scan, SeenInit, Target, searches_holders};
 use super::status::described;
 use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::open_namespace;
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::InitHistory;
-use crate::collect::sys::{is_gone, namespace_link, open, read, read_record};
+use crate::collect::sys::{is_gone, namespace_link, open, read_record};
 use crate::collect::viewer;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
@@ -49,9 +49,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads some processes. One that vanishes meanwhile is left out.
-    pub fn batch(&mut self, pids: &[Pid]) {
-        for &pid in pids {
-            match self.process(pid) {
+    pub fn batch(&mut self, targets: &mut Vec<Target>) {
+        for target in targets.drain(..) {
+            let pid = target.pid;
+            match self.target(target) {
                 Ok(()) => self.found.log.merge(std::mem::take(&mut self.found.pending)),
                 Err(errno) => {
                     self.found.pending = DiagnosticLog::default();
@@ -64,11 +65,41 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads one process, wholly or not at all.
+    /// Reads one process, wholly or not at all; of what was seen before only
+    /// what is missing.
     ///
     /// # Errors
     /// It has vanished, or may not be read.
-    fn process(&mut self, pid: Pid) -> SysResult<()> {
+    fn target(&mut self, target: Target) -> SysResult<()> {
+        let seen = target.init.and_then(|init| self.confirm(*init));
+        if seen.is_some() { Ok(()) } else { self.process(target.pid, target.none_open_since) }
+    }
+
+    /// Takes an init as it was seen, if the namespace that it is in now is the
+    /// same one: then it is the same process, as no other can have become a
+    /// member of that namespace under its PID. `None` where it is to be read.
+    fn confirm(&mut self, seen: SeenInit) -> Option<()> {
+        let SeenInit { process, ns_id, mount_namespace } = seen;
+        let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
+        let (base, name) = dir.file(c"ns/pid");
+        let fd = open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))?;
+        self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
+        let cgroup = self.cgroup(process.pid, &mut dir);
+        if dir.pid_namespace() != Ok(process.namespace) {
+            self.found.pending = DiagnosticLog::default();
+            return None;
+        }
+        self.found.cgroups.extend(cgroup.map(|cgroup| (process.pid, cgroup)));
+        self.found.add_reader(mount_namespace, process.pid, process.pid);
+        self.found.processes.push(process);
+        Some(())
+    }
+
+    /// Reads one process.
+    ///
+    /// # Errors
+    /// As of [`target`](Self::target).
+    fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
         let procfs = self.scan.procfs.fd();
         // Where much is read, an open directory keeps it together and makes
         // each path shorter. Where little is, it would cost more than that.
@@ -109,7 +140,9 @@ impl<'a> Worker<'a> {
         }
         // Last, as it takes longest, and compares what it finds with the
         // process's own namespace.
-        self.holders(&process, &status_file, &dir)?;
+        // If it is not another one that has its PID by now.
+        let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
+        self.holders(&process, has_none_open, &status_file, &dir)?;
         self.found.processes.push(process);
         Ok(())
     }
@@ -288,18 +321,7 @@ impl<'a> Worker<'a> {
         status_file: &OwnedFd,
         dir: &mut ProcessDir<'_>,
     ) -> SysResult<()> {
-        let (base, name) = dir.file(c"cgroup");
-        let cgroup = match read(base, name, &mut self.buffer) {
-            Ok(()) => Some(self.buffer.clone()),
-            Err(errno) => {
-                // Without cgroups in the kernel there is no such file.
-                if !is_gone(errno) {
-                    let code = DiagnosticCode::CgroupUnreadable;
-                    self.found.pending.note(code, Some(errno), Some(init.pid));
-                }
-                None
-            }
-        };
+        let cgroup = self.cgroup(init.pid, dir);
         let now = inits::life(self.scan.procfs, init, has_memory);
         // Both were read by path, and are this process's only if the PID still
         // is. While its namespace is pinned, a link that leads there proves
@@ -316,6 +338,22 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
+    /// The cgroups of a process, where they can be read.
+    fn cgroup(&mut self, pid: Pid, dir: &mut ProcessDir<'_>) -> Option<Vec<u8>> {
+        let (base, name) = dir.file(c"cgroup");
+        match open(base, name).and_then(|file| read_record(&file, &mut self.buffer)) {
+            Ok(()) => Some(self.buffer.clone()),
+            Err(errno) => {
+                // Without cgroups in the kernel there is no such file.
+                if !is_gone(errno) {
+                    let code = DiagnosticCode::CgroupUnreadable;
+                    self.found.pending.note(code, Some(errno), Some(pid));
+                }
+                None
+            }
+        }
+    }
+
     /// Searches what a process holds, where that was asked for.
     ///
     /// # Errors
@@ -323,6 +361,7 @@ impl<'a> Worker<'a> {
     fn holders(
         &mut self,
         process: &Process,
+        has_none_open: bool,
         status_file: &OwnedFd,
         dir: &ProcessDir<'_>,
     ) -> SysResult<()> {
@@ -342,9 +381,15 @@ impl<'a> Worker<'a> {
         }
         let before = self.found.holders.len();
         let expects_access = self.expects_access(process.uid);
-        let search =
-            HolderSearch::new(self.scan, process, dir.as_fd(), status_file, expects_access);
-        let searched = search.search(&mut self.found);
+        let searched = HolderSearch::new(
+            self.scan,
+            process,
+            has_none_open,
+            dir.as_fd(),
+            status_file,
+            expects_access,
+        )
+        .search(&mut self.found);
         if searched.is_err() {
             self.found.holders.truncate(before);
         }

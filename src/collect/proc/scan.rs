@@ -1,10 +1,10 @@
 //! What a scan of /proc looks for, and where.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::mount::Procfs;
 use crate::collect::registry::NamespaceRegistry;
-use crate::model::{Detail, NamespaceId, Pid, SearchScope};
+use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 
 /// What the threads of a walk share.
 #[derive(Clone, Copy)]
@@ -19,9 +19,36 @@ pub struct Scan<'a> {
     pub details: &'a BTreeSet<Detail>,
     /// The namespaces met.
     pub registry: &'a NamespaceRegistry,
-    /// Processes whose descriptors need not be searched, as somebody has seen
-    /// that none of them is of a namespace, with their start times.
-    pub none_open: Option<&'a HashMap<Pid, u64>>,
+}
+
+/// A process to read.
+#[derive(Debug)]
+pub struct Target {
+    /// Its PID in the namespace of this /proc.
+    pub pid: Pid,
+    /// Where somebody has seen that no namespace is among its descriptors, which
+    /// need not be searched then: when that process started.
+    pub none_open_since: Option<u64>,
+    /// What somebody has seen of it, where it was an init that lived and held nothing.
+    pub init: Option<Box<SeenInit>>,
+}
+
+/// An init, as somebody has seen it.
+#[derive(Debug)]
+pub struct SeenInit {
+    /// All that /proc would have shown of it.
+    pub process: Process,
+    /// The kernel's number for its namespace, never reused.
+    pub ns_id: u64,
+    /// Inode of its mount namespace, where that was asked for.
+    pub mount_namespace: Option<u64>,
+}
+
+impl From<Pid> for Target {
+    /// A process of which nothing is known yet.
+    fn from(pid: Pid) -> Self {
+        Self { pid, none_open_since: None, init: None }
+    }
 }
 
 /// Whether anything but a process's own namespace is searched.

@@ -3,6 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -13,15 +14,15 @@ use rustix::process::{Resource, getrlimit};
 use super::findings::Findings;
 use super::mount::Procfs;
 use super::process::Worker;
-use super::scan::Scan;
+use super::scan::{Scan, Target};
 use crate::collect::parse;
 use crate::collect::registry::descriptors_for_reading;
 use crate::collect::sys::open_dir;
 use crate::model::Pid;
 
-/// PIDs handed to a thread at a time: large enough that taking them costs
+/// Processes handed to a thread at a time: large enough that taking them costs
 /// nothing, small enough that the other threads do not wait long for one slow batch.
-const BATCH: usize = 128;
+const BATCH: usize = 32;
 
 /// The least, of a list of processes that are all worth a look.
 const MIN_BATCH: usize = 16;
@@ -43,12 +44,29 @@ pub fn walk(scan: Scan<'_>) -> SysResult<Findings> {
     read_batches(scan, BATCH, listing)
 }
 
-/// Reads certain processes; they come sorted by PID where they are given so.
+/// Reads certain processes; they come sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> Findings {
     // None of these is read quickly, so that less of them is worth a thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, BATCH);
     // A list does not fail.
     read_batches(scan, size, pids.iter().copied()).unwrap_or_default()
+}
+
+/// Reads the processes that somebody names, while they are being named; they
+/// come sorted by PID. Two threads name them, or where there is but one, that
+/// does: whoever names them can tell by how many threads there are.
+pub fn read_while<T: Send>(
+    scan: Scan<'_>,
+    name: impl Fn(&Sender<Target>) -> T + Sync,
+) -> (Vec<T>, Findings) {
+    let (sender, receiver) = mpsc::channel();
+    let (list, name) = (Mutex::new(Queue(receiver)), &name);
+    let other = sender.clone();
+    // The queue ends once both senders have gone.
+    let first = move || name(&sender);
+    let (named, found) = by_threads(scan, MIN_BATCH, &list, first, Some(move || name(&other)));
+    // A queue does not fail.
+    (named, sorted(found.unwrap_or_default()))
 }
 
 /// The PIDs of all processes.
@@ -64,7 +82,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<Pid>> {
         if batch.is_empty() {
             return Ok(pids);
         }
-        pids.append(&mut batch);
+        pids.extend(batch.iter().map(|target| target.pid));
     }
 }
 
@@ -74,51 +92,82 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<Pid>> {
 /// The list fails.
 fn read_batches(scan: Scan<'_>, size: usize, list: impl Batches + Send) -> SysResult<Findings> {
     let list = Mutex::new(list);
-    let next = |batch: &mut Vec<Pid>| {
-        list.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch, size)
-    };
     let mut batch = Vec::with_capacity(size);
-    next(&mut batch)?;
-    if batch.len() < size {
-        // Too few processes to be worth a second thread.
-        let mut worker = Worker::new(scan);
-        worker.batch(&batch);
-        return Ok(sorted(worker.found));
-    }
-    let work = |mut batch: Vec<Pid>| {
-        let mut worker = Worker::new(scan);
-        while !batch.is_empty() {
-            worker.batch(&batch);
-            next(&mut batch)?;
-        }
-        Ok(worker.found)
+    next_batch(&list, &mut batch, size)?;
+    // Too few processes are not worth a second thread.
+    let is_all = batch.len() < size;
+    let mut worker = Worker::new(scan);
+    let first = || {
+        worker.batch(&mut batch);
+        worker.found
     };
-    let work = &work;
+    if is_all {
+        return Ok(sorted(first()));
+    }
+    let (done, found) = by_threads(scan, size, &list, first, None::<fn() -> Findings>);
+    let mut found = found?;
+    for done in done {
+        found.merge(done);
+    }
+    Ok(sorted(found))
+}
+
+/// Reads all processes that there are in a list by as many threads as help.
+/// This one is among them once it has done something else; where there is
+/// another, it does the second thing before.
+///
+/// Returns what these returned, and what was found, unless the list fails.
+fn by_threads<T: Send>(
+    scan: Scan<'_>,
+    size: usize,
+    list: &Mutex<impl Batches + Send>,
+    first: impl FnOnce() -> T,
+    second: Option<impl FnOnce() -> T + Send>,
+) -> (Vec<T>, SysResult<Findings>) {
+    let work = || {
+        let mut worker = Worker::new(scan);
+        let mut batch = Vec::with_capacity(size);
+        loop {
+            next_batch(list, &mut batch, size)?;
+            if batch.is_empty() {
+                return Ok(worker.found);
+            }
+            worker.batch(&mut batch);
+        }
+    };
+    let second = Mutex::new(second);
+    let lock_second = || second.lock().unwrap_or_else(PoisonError::into_inner);
+    let help = || {
+        let second = lock_second().take();
+        (second.map(|second| second()), work())
+    };
     let threads = threads();
     if threads > 1 {
         grow_descriptor_table(scan.procfs.fd());
     }
-    let found = thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads)
-            .filter_map(|_| {
-                let start = move || {
-                    let mut batch = Vec::with_capacity(size);
-                    next(&mut batch)?;
-                    work(batch)
-                };
-                // Where a thread cannot be had, the others do its work.
-                thread::Builder::new().spawn_scoped(scope, start).ok()
-            })
-            .collect();
-        let mut found = work(batch)?;
+    thread::scope(|scope| {
+        // They begin when all are there, so that there are as many throughout.
+        let mut second = lock_second();
+        // Where a thread cannot be had, the others do its work.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, help).ok();
+        let helpers: Vec<_> = (1..threads).filter_map(spawn).collect();
+        if helpers.is_empty() {
+            *second = None;
+        }
+        drop(second);
+        let mut done = vec![first()];
+        let mut found = work();
         for helper in helpers {
             // Unreachable: a panic ends the program.
-            let Ok(theirs) = helper.join() else { continue };
-            found.merge(theirs?);
+            let Ok((second, theirs)) = helper.join() else { continue };
+            done.extend(second);
+            found = found.and_then(|mut found| {
+                found.merge(theirs?);
+                Ok(found)
+            });
         }
-        Ok(found)
-    })?;
-    Ok(sorted(found))
+        (done, found)
+    })
 }
 
 /// Each thread found its processes in the order of the listing, so this merges
@@ -150,34 +199,56 @@ fn grow_descriptor_table(fd: impl AsFd) {
     }
 }
 
-/// A list of PIDs that is handed out bit by bit.
+/// A list of processes that is handed out bit by bit.
 trait Batches {
     /// The next few, at most so many; none at the end.
     ///
     /// # Errors
     /// The list cannot be read on.
-    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()>;
+    fn next_batch(&mut self, batch: &mut Vec<Target>, most: usize) -> SysResult<()>;
+}
+
+/// The next few of a list that threads share.
+///
+/// # Errors
+/// As of the list.
+fn next_batch(list: &Mutex<impl Batches>, batch: &mut Vec<Target>, most: usize) -> SysResult<()> {
+    list.lock().unwrap_or_else(PoisonError::into_inner).next_batch(batch, most)
 }
 
 /// The numbers in /proc.
 struct Listing<'a>(RawDir<'a, OwnedFd>);
 
 impl Batches for Listing<'_> {
-    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()> {
+    fn next_batch(&mut self, batch: &mut Vec<Target>, most: usize) -> SysResult<()> {
         batch.clear();
         while batch.len() < most
             && let Some(entry) = self.0.next()
         {
-            batch.extend(parse::entry(entry?.file_name().to_bytes()).and_then(Pid::new));
+            let pid = parse::entry(entry?.file_name().to_bytes()).and_then(Pid::new);
+            batch.extend(pid.map(Target::from));
         }
         Ok(())
     }
 }
 
-impl<I: Iterator<Item = Pid>> Batches for I {
-    fn next_batch(&mut self, batch: &mut Vec<Pid>, most: usize) -> SysResult<()> {
+/// What somebody still names. It ends when nobody will any more.
+struct Queue(Receiver<Target>);
+
+impl Batches for Queue {
+    fn next_batch(&mut self, batch: &mut Vec<Target>, most: usize) -> SysResult<()> {
         batch.clear();
-        batch.extend(self.take(most));
+        // Waits for the first, and takes the others that are there.
+        batch.extend(self.0.recv());
+        batch.extend(self.0.try_iter().take(most.saturating_sub(batch.len())));
+        Ok(())
+    }
+}
+
+impl<I: Iterator<Item = Pid>> Batches for I {
+    fn next_batch(&mut self, batch: &mut Vec<Target>, most: usize) -> SysResult<()> {
+        batch.clear();
+        batch.extend(self.take(most).map(Target::from));
         Ok(())
     }
 }
