@@ -11,8 +11,13 @@ use crate::model::{Namespace, Process};
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
+    // Processes of one user often come one after the other.
+    let mut last = (None, None);
     for process in processes {
-        process.user = name(process.uid);
+        if last.0 != Some(process.uid) {
+            last = (Some(process.uid), name(process.uid));
+        }
+        process.user.clone_from(&last.1);
     }
     for owner in namespaces.iter_mut().filter_map(|namespace| namespace.owner.as_mut()) {
         owner.user = owner.uid.and_then(&mut name);

@@ -75,17 +75,19 @@ impl<'a> Worker<'a> {
         if seen.is_some() { Ok(()) } else { self.process(target.pid, target.none_open_since) }
     }
 
-    /// Takes an init as it was seen, if the namespace that it is in now is the
-    /// same one: then it is the same process, as no other can have become a
-    /// member of that namespace under its PID. `None` where it is to be read.
+    /// Takes an init as it was seen, if the namespace that its PID leads to is
+    /// still the same one: then it is the same process, and has been all the
+    /// while, as no other can become a member of that namespace under its PID.
+    /// `None` where it is to be read.
     fn confirm(&mut self, seen: SeenInit) -> Option<()> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
-        let (base, name) = dir.file(c"ns/pid");
-        let fd = open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))?;
-        self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let cgroup = self.cgroup(process.pid, &mut dir);
-        if dir.pid_namespace() != Ok(process.namespace) {
+        let (base, name) = dir.file(c"ns/pid");
+        let fd = open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id));
+        let kept = fd.and_then(|fd| self.scan.registry.keep(fd, InitHistory::Existed).ok());
+        if kept.is_none() {
+            // What was noted may be of another process.
             self.found.pending = DiagnosticLog::default();
             return None;
         }
