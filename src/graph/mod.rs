@@ -50,15 +50,19 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
+        // Siblings often come one after the other.
+        let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
-            let process = &this.snapshot.processes[index];
-            let (namespace, ppid) = (process.namespace, process.ppid);
-            let node = NodeIndex::new(namespaces + index);
-            if let Some(namespace) = namespace.and_then(|id| this.namespace_node(id)) {
-                this.graph.add_edge(namespace, node, ());
+            let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
+            if namespace.0 != id {
+                namespace = (id, id.and_then(|id| this.namespace_node(id)));
             }
-            if let Some(parent) = ppid.and_then(|pid| this.process_node(pid)) {
-                this.graph.add_edge(parent, node, ());
+            if parent.0 != ppid {
+                parent = (ppid, ppid.and_then(|pid| this.process_node(pid)));
+            }
+            let node = NodeIndex::new(namespaces + index);
+            for from in [namespace.1, parent.1].into_iter().flatten() {
+                this.graph.add_edge(from, node, ());
             }
         }
         this
