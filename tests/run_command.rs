@@ -326,6 +326,10 @@ fn standard_input_is_the_commands() {
     assert_eq!(pipe(command, text.as_bytes()), text);
 }
 
+/// For bash: a process that ends when its parent has become `sleep`, which
+/// never waits for it.
+const ENDS_LATER: &str = "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0)";
+
 #[test]
 fn whatever_is_left_is_named() {
     needs!(Namespaces);
@@ -337,7 +341,7 @@ fn whatever_is_left_is_named() {
         "exec >/dev/null 2>&1
          ( (exec sleep 601) & )
          setsid bash -c '(exec sleep 602) & exit'
-         bash -c 'sleep 0.1 & exec sleep 611' &
+         bash -c '{ENDS_LATER} & exec sleep 611' &
          sleep 603 & stopped=$!
          unshare -pf --kill-child bash -c '(sleep 604 &) ; exec sleep 605' &
          unshare --pid={mount} -f true
@@ -420,13 +424,15 @@ fn what_ends_within_the_grace_time_is_not_left() {
 #[test]
 fn kill_ends_all_that_is_left() {
     needs!(Namespaces);
-    let script = "exec >/dev/null 2>&1
+    let script = &format!(
+        "exec >/dev/null 2>&1
         ( (exec sleep 621) & )
         setsid bash -c 'trap \"\" TERM; while :; do sleep 6.22; done' &
         sleep 623 & stopped=$!
         unshare -pf bash -c 'trap \"\" TERM; (setsid sleep 624 &) ; while :; do sleep 6.25; done' &
-        bash -c 'sleep 0.1 & exec -a parent-626 sleep 626' &
-        sleep 0.5; kill -STOP $stopped";
+        bash -c '{ENDS_LATER} & exec -a parent-626 sleep 626' &
+        sleep 0.5; kill -STOP $stopped"
+    );
     let outcome = bash(&["--kill", "--grace", "0.3"], script);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let report = &outcome.report;
