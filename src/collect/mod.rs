@@ -95,6 +95,7 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (mut discovery, not_by_bpf) = match discovered {
         Ok(discovery) => (discovery, None),
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
+            // The first one would keep what it met from going.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, Some(why))
         }

@@ -15,11 +15,11 @@ use std::collections::{BTreeSet, HashMap};
 use rustix::io::Result as SysResult;
 
 use super::record::Record;
-use crate::collect::proc::findings::{Findings, MountTableReaders};
+use crate::collect::proc::findings::Findings;
 use crate::collect::proc::scan::{Scan, SeenInit, Target, searches_holders};
 use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
-use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
+use crate::model::{Holder, NamespaceId, Pid, SearchScope};
 
 /// What the program saw.
 pub struct Seen<'a> {
@@ -27,10 +27,8 @@ pub struct Seen<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// All PIDs, in ascending order once they are sorted.
     pids: Vec<Pid>,
-    /// Processes of which all is known.
-    plain: Vec<Process>,
-    /// Who is in each mount namespace.
-    readers: MountTableReaders,
+    /// Processes of which all is known, and who is in each mount namespace.
+    plain: Findings,
     /// Those whose children are born in another namespace: its inode and the
     /// kernel's number for it, and how they hold it.
     for_children: Vec<(u64, u64, Holder)>,
@@ -58,8 +56,7 @@ impl<'a> Seen<'a> {
         Self {
             search,
             pids: Vec::with_capacity(count),
-            plain: Vec::with_capacity(count),
-            readers: MountTableReaders::new(),
+            plain: Findings { processes: Vec::with_capacity(count), ..Findings::default() },
             for_children: Vec::new(),
             odd: BTreeSet::new(),
             namespaces: HashMap::new(),
@@ -70,8 +67,17 @@ impl<'a> Seen<'a> {
     /// Takes a record. Returns its process if that is to be read through /proc.
     pub fn take(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
-        let Record { mut process, ns_id, is_init, has_memory, .. } = record;
-        let Record { is_odd, may_hold, has_none_open, .. } = record;
+        let Record {
+            mut process,
+            ns_id,
+            for_children,
+            mount_namespace,
+            is_init,
+            has_memory,
+            is_odd,
+            may_hold,
+            has_none_open,
+        } = record;
         self.pids.push(process.pid);
         let in_namespace = (process.namespace, ns_id);
         // Members of one namespace often come one after the other.
@@ -89,8 +95,8 @@ impl<'a> Seen<'a> {
         }
         let pid = process.pid;
         let searches = |scope| self.search.contains(&scope);
-        let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
-        let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
+        let for_children = for_children.filter(|_| searches(SearchScope::Children));
+        let mount_namespace = mount_namespace.filter(|_| searches(SearchScope::Mounts));
         // What hangs on a namespace needs the number of it that is never reused.
         let is_numbered = if is_init {
             ns_id.is_some() && has_memory && for_children.is_none()
@@ -113,24 +119,15 @@ impl<'a> Seen<'a> {
             let holder = Holder::PidForChildren { pid, comm, tid: pid };
             self.for_children.push((inode, ns_id, holder));
         }
-        if let Some(inode) = mount_namespace.filter(|_| !process.kernel_thread) {
-            self.readers.entry(inode).or_default().push((pid, pid));
-        }
-        self.plain.push(process);
+        self.plain.add_reader(mount_namespace.filter(|_| !process.kernel_thread), pid, pid);
+        self.plain.processes.push(process);
         None
     }
 
     /// Takes what another thread saw of the other processes.
     pub fn merge(&mut self, mut other: Self) {
         self.pids.extend(other.pids);
-        // The fewer are moved.
-        if self.plain.len() < other.plain.len() {
-            std::mem::swap(&mut self.plain, &mut other.plain);
-        }
-        self.plain.append(&mut other.plain);
-        for (inode, readers) in other.readers {
-            self.readers.entry(inode).or_default().extend(readers);
-        }
+        self.plain.merge(other.plain);
         self.for_children.append(&mut other.for_children);
         self.odd.extend(other.odd);
         for (inode, theirs) in other.namespaces {
@@ -180,12 +177,8 @@ impl<'a> Seen<'a> {
             self.odd.extend(walk::list(scan.procfs)?.into_iter().filter(is_unseen));
             found.merge(self.read(scan));
         }
-        found.merge(Findings {
-            processes: self.plain,
-            holders: self.for_children.into_iter().map(|(inode, _, it)| (inode, it)).collect(),
-            readers: self.readers,
-            ..Findings::default()
-        });
+        self.plain.holders = self.for_children.into_iter().map(|(at, _, it)| (at, it)).collect();
+        found.merge(self.plain);
         found.processes.sort_by_key(|process| process.pid);
         found.processes.dedup_by_key(|process| process.pid);
         Ok(found)
@@ -197,7 +190,7 @@ impl<'a> Seen<'a> {
         if odd.is_empty() {
             return Findings::default();
         }
-        self.plain.retain(|process| !odd.contains(&process.pid));
+        self.plain.processes.retain(|process| !odd.contains(&process.pid));
         let is_plain = |holder: &Holder| holder.pid().is_none_or(|pid| !odd.contains(&pid));
         self.for_children.retain(|(.., holder)| is_plain(holder));
         walk::read(scan, &Vec::from_iter(odd))
@@ -208,7 +201,7 @@ impl<'a> Seen<'a> {
     /// have another by now.
     fn doubt_orphans(&mut self) {
         let mut last = None;
-        for process in &self.plain {
+        for process in &self.plain.processes {
             // Siblings often come one after the other.
             let parent = process.ppid.filter(|_| process.ppid != last);
             let Some(parent) = parent else { continue };
@@ -220,8 +213,8 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Those whose children are born in a namespace that is not surely pinned,
-    /// or has surely had an init.
+    /// Those whose children are born in a namespace of which it is not sure that
+    /// it is pinned and has had an init.
     fn doubt_holders(&mut self, scan: Scan<'_>) {
         for (inode, ns_id, holder) in &self.for_children {
             if !scan.registry.is_pinned_as(*inode, *ns_id) {
@@ -239,8 +232,11 @@ impl<'a> Seen<'a> {
         if doubted.is_empty() {
             return;
         }
-        let members =
-            self.plain.iter().filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
+        let members = self
+            .plain
+            .processes
+            .iter()
+            .filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
         self.odd.extend(members.map(|process| process.pid));
     }
 }

@@ -141,8 +141,9 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    if (count > MOST_DESCRIPTORS) return CHANGED;
-    // A table has room for a multiple of 64, and most of that is empty.
+    // A table has room for a multiple of 64, at least for one, and most of it is
+    // empty. Of none nothing was read.
+    if (count - 64 > MOST_DESCRIPTORS) return CHANGED;
     u64 last = 0;
     READ(last, table.open[count / 64 - 1]);
     loop(count - 64 + length(last), look_at, &table, 0);

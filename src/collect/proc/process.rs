@@ -71,15 +71,17 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// It has vanished, or may not be read.
     fn target(&mut self, target: Target) -> SysResult<()> {
-        let seen = target.init.and_then(|init| self.confirm(*init));
-        if seen.is_some() { Ok(()) } else { self.process(target.pid, target.none_open_since) }
+        if target.init.is_some_and(|init| self.confirm(*init)) {
+            return Ok(());
+        }
+        self.process(target.pid, target.none_open_since)
     }
 
     /// Takes an init as it was seen, if the namespace that its PID leads to is
     /// still the same one: then it is the same process, and has been all the
     /// while, as no other can become a member of that namespace under its PID.
-    /// `None` where it is to be read.
-    fn confirm(&mut self, seen: SeenInit) -> Option<()> {
+    /// `false` where it is to be read.
+    fn confirm(&mut self, seen: SeenInit) -> bool {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
         let cgroup = self.cgroup(process.pid, &mut dir);
@@ -89,15 +91,15 @@ impl<'a> Worker<'a> {
         if kept.is_none() {
             // What was noted may be of another process.
             self.found.pending = DiagnosticLog::default();
-            return None;
+            return false;
         }
         self.found.cgroups.extend(cgroup.map(|cgroup| (process.pid, cgroup)));
         self.found.add_reader(mount_namespace, process.pid, process.pid);
         self.found.processes.push(process);
-        Some(())
+        true
     }
 
-    /// Reads one process.
+    /// Reads one process, of which at most is known that nothing is open.
     ///
     /// # Errors
     /// As of [`target`](Self::target).

@@ -2,9 +2,8 @@
 //! have let go of it during the scan, and then nothing but pidns's own
 //! descriptor is left of it. Mounts are not looked at here.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::Duration;
 
 use rustix::io::Result;
 
@@ -32,13 +31,28 @@ pub fn leave_out_released(
         _ => None,
     };
     let has_members: HashSet<u64> = processes.iter().filter_map(inode_of).collect();
-    let mut is_held: HashMap<u64, bool> = HashMap::new();
-    for (inode, holder) in holders.iter().filter(|(inode, _)| !has_members.contains(inode)) {
-        let is_held = is_held.entry(*inode).or_default();
-        // One holder is enough; the others were there a moment ago.
-        *is_held = *is_held || still_holds(procfs, in_threads, *inode, holder);
+    // One holder is enough; the others were there a moment ago.
+    let look = |unheld: &mut HashSet<u64>| {
+        for (inode, holder) in holders.iter() {
+            if unheld.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
+                unheld.remove(inode);
+            }
+        }
+    };
+    let mut unheld: HashSet<u64> =
+        holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
+    look(&mut unheld);
+    // A thread may be about to take the place of a leader that has exited
+    // (`execve(2)`), so that for a moment neither shows what the process holds.
+    // However many holders let go, they are waited for together.
+    for pause in PAUSES {
+        if unheld.is_empty() {
+            return;
+        }
+        std::thread::sleep(pause);
+        look(&mut unheld);
     }
-    holders.retain(|(inode, _)| is_held.get(inode).copied().unwrap_or(true));
+    holders.retain(|(inode, _)| !unheld.contains(inode));
 }
 
 /// Whether a namespace is still held; also where that cannot be told.
@@ -57,27 +71,19 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
 fn holds_open(procfs: &Procfs, in_threads: bool, inode: u64, pid: Pid, fd: u32) -> Result<bool> {
     let held = FileId { device: nsfs::device()?, inode };
     let process = ProcessDir::open(procfs.fd(), pid)?;
-    // A thread may be about to take the place of a leader that has exited
-    // (`execve(2)`), so that for a moment neither shows the table.
-    for pause in [Duration::ZERO].into_iter().chain(PAUSES) {
-        std::thread::sleep(pause);
-        match leads_to(process.as_fd(), fd) {
-            Ok(file) if file == held => return Ok(true),
-            Err(errno) if !is_gone(errno) => return Err(errno),
-            Ok(_) if !in_threads => return Ok(false),
-            // Where the leader has exited, its threads still show their table.
-            Ok(_) | Err(_) => {}
-        }
-        let (mut found, mut threads) = (false, 0);
-        for_each_task(process.as_fd(), |_, thread| {
-            threads += 1;
-            found = found || threads <= MOST_THREADS && leads_to(thread.as_fd(), fd) == Ok(held);
-        })?;
-        if found || threads > MOST_THREADS {
-            return Ok(true);
-        }
+    match leads_to(process.as_fd(), fd) {
+        Ok(file) if file == held => return Ok(true),
+        Err(errno) if !is_gone(errno) => return Err(errno),
+        Ok(_) if !in_threads => return Ok(false),
+        // Where the leader has exited, its threads still show their table.
+        Ok(_) | Err(_) => {}
     }
-    Ok(false)
+    let (mut found, mut threads) = (false, 0);
+    for_each_task(process.as_fd(), |_, thread| {
+        threads += 1;
+        found = found || threads <= MOST_THREADS && leads_to(thread.as_fd(), fd) == Ok(held);
+    })?;
+    Ok(found || threads > MOST_THREADS)
 }
 
 /// Whether a thread has the file of that inode number open.
