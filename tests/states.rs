@@ -4,7 +4,6 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -99,33 +98,30 @@ fn a_namespace_that_gets_its_init_after_proc_was_listed_lives_also_where_the_ker
     assert_eq!(document.diagnostic("state-unproved"), None);
 }
 
-/// Set in a process that this program starts as an init.
-const EXECUTES: &str = "PIDNS_TEST_EXECUTES";
-
 #[test]
-fn an_init_whose_other_thread_executes_lives() {
-    const NAME: &str = "an_init_whose_other_thread_executes_lives";
-    // libtest runs a test in a thread of its own. One that executes this program
-    // anew, over and over, takes the place of the leader each time.
-    if std::env::var_os(EXECUTES).is_some() {
-        let error = Command::new("/proc/self/exe").args(["--exact", NAME]).exec();
-        panic!("cannot execute: {error}");
-    }
-    needs!(NamespaceOfItsOwn);
-    let program = std::env::current_exe().unwrap();
+fn an_init_whose_other_thread_executes_is_there_and_lives() {
+    needs!(NamespaceOfItsOwn, Program("cc"));
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("execute-again");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
+    // The smaller the program, the more often its leader is being replaced.
+    let mut cc = Command::new("cc");
+    stdout(&run(cc.args(["-O", "-static", "-pthread", "-o"]).arg(&program).arg(source)));
     let inits: Vec<_> = (0..3)
         .map(|_| {
             let mut unshare = Command::new("unshare");
-            unshare.args(["-pf", "--kill-child"]).arg(&program).args(["--exact", NAME]);
-            Running::spawn(unshare.env(EXECUTES, "1").stdout(Stdio::null()))
+            Running::spawn(unshare.args(["-pf", "--kill-child"]).arg(&program))
         })
         .collect();
     until("three inits", || inits.iter().all(|it| !children(it.pid()).is_empty()));
-    for _ in 0..100 {
-        let document = Document::of(&["--search", "processes"]);
-        for running in &inits {
-            let init = children(running.pid())[0];
-            assert_eq!(document.home(init).state, "live");
+    for search in ["processes", "processes,children,fds,mounts"] {
+        for _ in 0..500 {
+            let document = Document::of(&["--search", search]);
+            assert!(document.complete, "{:?}", document.diagnostics);
+            for running in &inits {
+                let init = children(running.pid())[0];
+                assert_eq!(document.home(init).state, "live");
+            }
         }
     }
 }

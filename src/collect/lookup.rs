@@ -16,7 +16,7 @@ use super::error::Error;
 use super::nsfs::{NamespaceFd, open_namespace};
 use super::parse;
 use super::proc::mount::Procfs;
-use super::sys::{is_gone, namespace_link, open, open_dir, read_record};
+use super::sys::{namespace_link, open, open_dir, read_record};
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
 /// A namespace that the user named. Where that was by a file, it is kept open,
@@ -135,11 +135,9 @@ impl Kernel {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        match read_record(&status, &mut text) {
-            Ok(()) => {}
-            Err(errno) if is_gone(errno) => return Err(missing()),
-            Err(errno) => return Err(errno.into()),
-        }
+        // Even `ESRCH` does not say that it is gone: the file may be that of a leader
+        // whose place another thread takes (`execve(2)`).
+        read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A member of the viewer's own namespace is placed without its link,
         // which may be refused.

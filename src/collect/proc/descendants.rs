@@ -13,6 +13,7 @@ use rustix::process::{
 };
 
 use super::mount::Procfs;
+use super::process_dir::look;
 use crate::collect::error::Error;
 use crate::collect::parse;
 use crate::collect::sys::{namespace_link, open_dir, read};
@@ -288,7 +289,8 @@ fn path(name: std::fmt::Arguments<'_>) -> SysResult<CString> {
 
 fn status(procfs: &Procfs, pid: Pid) -> Option<parse::Status> {
     let mut buffer = Vec::new();
-    read(procfs.fd(), &path(format_args!("{pid}/status")).ok()?, &mut buffer).ok()?;
+    let name = path(format_args!("{pid}/status")).ok()?;
+    look(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
     Some(parse::status(&buffer))
 }
 

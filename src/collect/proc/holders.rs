@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result};
 
 use super::findings::Findings;
 use super::mount::Procfs;
-use super::process_dir::{PAUSES, for_each_task, still_there, task_is_exiting};
+use super::process_dir::{for_each_task, still_there, task_is_exiting};
 use super::scan::Scan;
 use super::tables::DescriptorTables;
 use crate::collect::log::DiagnosticLog;
@@ -82,29 +82,26 @@ impl<'a> HolderSearch<'a> {
         }
     }
 
-    /// Finds what the process holds.
-    ///
-    /// A process in `execve(2)` may refuse everything for a moment, when
-    /// another thread takes the place of its leader. So what is refused is
-    /// looked at again, a few times.
+    /// Finds what the process holds; `false` where something was refused or gone
+    /// that may be there in a moment, as while another thread takes the place of
+    /// the leader (`execve(2)`).
     ///
     /// # Errors
     /// It has vanished; `found` may then have a part of what it held.
-    pub fn search(&self, found: &mut Findings) -> Result<()> {
+    pub fn search(&self, found: &mut Findings) -> Result<bool> {
         let noted = std::mem::take(&mut found.pending);
         let before = found.holders.len();
+        let asks_another = self.leader_exits.get();
         self.look(found)?;
-        for pause in PAUSES {
-            if !self.is_unsettled.replace(false) {
-                break;
-            }
-            std::thread::sleep(pause);
+        if self.leader_exits.get() && !asks_another {
+            // What the leader has given away, another thread may show.
             found.holders.truncate(before);
             found.pending = DiagnosticLog::default();
+            self.is_unsettled.set(false);
             self.look(found)?;
         }
         found.pending.merge(noted);
-        Ok(())
+        Ok(!self.is_unsettled.get())
     }
 
     /// Looks once at what the process holds.

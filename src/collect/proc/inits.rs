@@ -11,7 +11,7 @@ use rustix::fs::RawDir;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::mount::Procfs;
-use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use super::process_dir::{self, ProcessDir, for_each_task, task_is_exiting};
 use super::status::described;
 use crate::collect::discovery::{InitNow, ListedInit};
 use crate::collect::parse;
@@ -137,7 +137,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     while let Some(entry) = entries.next() {
         let pid = parse::entry(entry?.file_name().to_bytes()).and_then(Pid::new);
         let Some(pid) = pid else { continue };
-        match listed(procfs, pid, &mut status) {
+        match process_dir::look(|| listed(procfs, pid, &mut status)) {
             Ok(init) => inits.extend(init),
             Err(errno) if is_gone(errno) => {}
             Err(errno) => return Err(errno),

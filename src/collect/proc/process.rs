@@ -8,14 +8,16 @@
 //! belongs to that process, provided that the read succeeds.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::details::{DetailReader, read_again};
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::inits;
-use super::process_dir::{PAUSES, ProcessDir, still_there};
+use super::process_dir::{ProcessDir, still_there};
 use super::scan::{Scan, SeenInit, Target, searches_holders};
 use super::status::described;
 use crate::collect::discovery::InitNow;
@@ -27,16 +29,32 @@ use crate::collect::sys::{is_gone, namespace_link, open, read_record};
 use crate::collect::viewer;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
+/// How long after they were first seen to be between two states processes are
+/// looked at again, beside once at the end of the first pass.
+const FURTHER_LOOKS: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
+
 /// One thread of a walk, with its buffers.
 pub struct Worker<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
     may_trace_all: bool,
-    /// What it found.
-    pub found: Findings,
+    found: Findings,
     buffer: Vec<u8>,
     /// Whether the last process was nested, as the next one then often is.
     nested: bool,
+    look: Look,
+    /// Processes to look at again, and when the last of them was first seen.
+    again: Vec<Target>,
+    noted: Instant,
+}
+
+/// How often a process was looked at before.
+#[derive(Clone, Copy, PartialEq)]
+enum Look {
+    First,
+    Further,
+    /// There will be no other: what a process tells now is believed.
+    Last,
 }
 
 impl<'a> Worker<'a> {
@@ -45,36 +63,81 @@ impl<'a> Worker<'a> {
         let searches_holders = searches_holders(scan.search);
         let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
         let may_trace_all = viewer::may_trace_all();
-        Self { scan, searches_holders, may_trace_all, found, buffer, nested: false }
+        Self {
+            scan,
+            searches_holders,
+            may_trace_all,
+            found,
+            buffer,
+            nested: false,
+            look: Look::First,
+            again: Vec::new(),
+            noted: Instant::now(),
+        }
     }
 
-    /// Reads some processes. One that vanishes meanwhile is left out.
+    /// Reads some processes; of what was seen before only what is missing. Those
+    /// that are between two states are left to [`finish`](Self::finish).
     pub fn batch(&mut self, targets: &mut Vec<Target>) {
-        for target in targets.drain(..) {
-            let pid = target.pid;
-            match self.target(target) {
-                Ok(()) => self.found.log.merge(std::mem::take(&mut self.found.pending)),
-                Err(errno) => {
-                    self.found.pending = DiagnosticLog::default();
-                    if !is_gone(errno) {
-                        let code = DiagnosticCode::ProcessUnreadable;
-                        self.found.log.note(code, Some(errno), Some(pid));
-                    }
-                }
+        for Target { pid, none_open_since, init } in targets.drain(..) {
+            if !init.is_some_and(|init| self.confirm(*init)) {
+                self.read(pid, none_open_since);
             }
         }
     }
 
-    /// Reads one process, wholly or not at all; of what was seen before only
-    /// what is missing.
+    /// Looks again at the processes that were between two states, and hands over
+    /// all that was found.
+    ///
+    /// While a thread that is not the leader executes another program
+    /// (`execve(2)`), it takes over the leader's number. In between the kernel
+    /// shows the old leader, which is exiting: it refuses what it should not, has
+    /// no number or that of the thread, or is gone.
+    pub fn finish(mut self) -> Findings {
+        self.look = Look::Further;
+        while !self.again.is_empty() {
+            for Target { pid, none_open_since, .. } in std::mem::take(&mut self.again) {
+                self.read(pid, none_open_since);
+            }
+            let passed = self.noted.elapsed();
+            match FURTHER_LOOKS.into_iter().find(|&look| look > passed) {
+                None => self.look = Look::Last,
+                Some(_) if self.again.is_empty() => {}
+                Some(next) => std::thread::sleep(next.saturating_sub(passed)),
+            }
+        }
+        self.found
+    }
+
+    /// Reads one process, wholly or not at all. One that vanishes meanwhile is
+    /// left out.
+    fn read(&mut self, pid: Pid, none_open_since: Option<u64>) {
+        let read = self.process(pid, none_open_since);
+        let pending = std::mem::take(&mut self.found.pending);
+        let Err(errno) = read else { return self.found.log.merge(pending) };
+        let is_passing = match errno {
+            // Nothing is there under that number; twice, it is believed.
+            Errno::NOENT => self.look == Look::First,
+            Errno::SRCH | Errno::XDEV | Errno::AGAIN => self.look != Look::Last,
+            _ => false,
+        };
+        if is_passing {
+            if self.look == Look::First {
+                self.noted = Instant::now();
+            }
+            self.again.push(Target { pid, none_open_since, init: None });
+        } else if !is_gone(errno) {
+            self.found.log.note(DiagnosticCode::ProcessUnreadable, Some(errno), Some(pid));
+        }
+    }
+
+    /// Fails where a process seems to be between two states and is to be looked
+    /// at again.
     ///
     /// # Errors
-    /// It has vanished, or may not be read.
-    fn target(&mut self, target: Target) -> SysResult<()> {
-        if target.init.is_some_and(|init| self.confirm(*init)) {
-            return Ok(());
-        }
-        self.process(target.pid, target.none_open_since)
+    /// `EAGAIN`, unless this is the last look.
+    fn look_again(&self) -> SysResult<()> {
+        if self.look == Look::Last { Ok(()) } else { Err(Errno::AGAIN) }
     }
 
     /// Takes an init as it was seen, if the namespace that its PID leads to is
@@ -121,7 +184,7 @@ impl<'a> Worker<'a> {
             dir.open_namespaces()?;
         }
         // At once, as the buffer holds the status only until the next file is read.
-        let (status, link) = self.settled_status_and_link(&status_file, &mut dir)?;
+        let (status, link) = self.status_and_link(&status_file, &mut dir)?;
         let (status, namespace) = self.identify(pid, status, link)?;
         // Before anything that takes time: once pinned, the namespace can no
         // longer die and leave its inode number to another.
@@ -138,53 +201,30 @@ impl<'a> Worker<'a> {
                 reader.read(self.scan.details, &process, has_memory, &mut self.found.pending)?;
             process.details = Some(Box::new(details));
         }
+        let mut now = InitNow::Living;
         if is_init {
             // After pinning, which often spares the check at the end of it.
-            self.init(&process, has_memory, is_pinned, &status_file, &mut dir)?;
+            now = self.init(&process, has_memory, is_pinned, &status_file, &mut dir)?;
         }
         // Last, as it takes longest, and compares what it finds with the
         // process's own namespace.
         // If it is not another one that has its PID by now.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
         self.holders(&process, has_none_open, &status_file, &dir)?;
+        match now {
+            InitNow::Terminated => self.found.terminated.insert(pid),
+            InitNow::Unknown => self.found.undecided.insert(pid),
+            InitNow::Living | InitNow::Absent => false,
+        };
         self.found.processes.push(process);
         Ok(())
-    }
-
-    /// The status and the link of a process, once both tell what they should:
-    /// a process that executes another program, or is being reaped, refuses for
-    /// a moment what it should not, or has no numbers.
-    ///
-    /// # Errors
-    /// As of reading the status.
-    fn settled_status_and_link(
-        &mut self,
-        status_file: &OwnedFd,
-        dir: &mut ProcessDir<'_>,
-    ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        let (mut status, mut link) = self.status_and_link(status_file, dir)?;
-        for pause in PAUSES {
-            let refused = link.as_ref().err();
-            let is_unsettled = |errno| is_gone(errno) || self.expects_access(status.uid);
-            if !refused.is_some_and(|&errno| is_unsettled(errno)) {
-                break;
-            }
-            std::thread::sleep(pause);
-            (status, link) = self.status_and_link(status_file, dir)?;
-        }
-        if status.nspid.is_empty() {
-            // A leader whose place another thread takes by `execve(2)` has no
-            // numbers any more for a moment, nor has a process that is reaped.
-            (status, link) = self.status_and_link(status_file, dir)?;
-        }
-        Ok((status, link))
     }
 
     /// Holds the status, which the buffer still has, against the PID that /proc
     /// lists, and notes what the kernel would not tell of the process.
     ///
     /// # Errors
-    /// The status is that of another process.
+    /// The status is that of another process, or it is to be looked at again.
     fn identify(
         &mut self,
         pid: Pid,
@@ -197,7 +237,14 @@ impl<'a> Worker<'a> {
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
         }
+        if link.is_err_and(|errno| is_gone(errno) || self.expects_access(status.uid)) {
+            self.look_again()?;
+        }
         if status.nspid.is_empty() {
+            // One that is being reaped has no numbers, either.
+            if memmem::find(&self.buffer, b"\nNSpid:").is_some() {
+                self.look_again()?;
+            }
             status.nspid = nspid_of_member(pid, self.scan.namespace, link);
         }
         if status.nspid.is_empty() {
@@ -324,7 +371,7 @@ impl<'a> Worker<'a> {
         is_pinned: bool,
         status_file: &OwnedFd,
         dir: &mut ProcessDir<'_>,
-    ) -> SysResult<()> {
+    ) -> SysResult<InitNow> {
         let cgroup = self.cgroup(init.pid, dir);
         let now = inits::life(self.scan.procfs, init, has_memory);
         // Both were read by path, and are this process's only if the PID still
@@ -334,12 +381,7 @@ impl<'a> Worker<'a> {
             still_there(status_file)?;
         }
         self.found.cgroups.extend(cgroup.map(|cgroup| (init.pid, cgroup)));
-        match now {
-            InitNow::Terminated => self.found.terminated.insert(init.pid),
-            InitNow::Unknown => self.found.undecided.insert(init.pid),
-            InitNow::Living | InitNow::Absent => false,
-        };
-        Ok(())
+        Ok(now)
     }
 
     /// The cgroups of a process, where they can be read.
@@ -361,7 +403,8 @@ impl<'a> Worker<'a> {
     /// Searches what a process holds, where that was asked for.
     ///
     /// # Errors
-    /// The process has vanished; nothing that it held is kept then.
+    /// The process has vanished, or is to be looked at again; nothing that it
+    /// held is kept then.
     fn holders(
         &mut self,
         process: &Process,
@@ -385,15 +428,17 @@ impl<'a> Worker<'a> {
         }
         let before = self.found.holders.len();
         let expects_access = self.expects_access(process.uid);
-        let searched = HolderSearch::new(
+        let search = HolderSearch::new(
             self.scan,
             process,
             has_none_open,
             dir.as_fd(),
             status_file,
             expects_access,
-        )
-        .search(&mut self.found);
+        );
+        let searched = search.search(&mut self.found);
+        let searched =
+            searched.and_then(|is_settled| if is_settled { Ok(()) } else { self.look_again() });
         if searched.is_err() {
             self.found.holders.truncate(before);
         }

@@ -4,7 +4,6 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
@@ -12,13 +11,6 @@ use rustix::io::{Errno, Result};
 use crate::collect::parse;
 use crate::collect::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::model::{NamespaceId, Pid};
-
-/// How long to wait before each further look at a process that refuses what it
-/// should not. While a thread that is not the leader executes another program
-/// (`execve(2)`), it takes over the leader's number; in between the kernel
-/// shows the old leader, which is exiting.
-pub const PAUSES: [Duration; 3] =
-    [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
 /// The directory `/proc/PID`, opened or only by its path.
 pub struct ProcessDir<'a> {
@@ -112,6 +104,19 @@ impl AsFd for ProcessDir<'_> {
 /// As of reading that file.
 pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
+}
+
+/// Looks at a process, and where it is not there once more: while a thread that
+/// is not the leader executes another program (`execve(2)`), it takes over the
+/// leader's number, and what was just opened under that may be the old leader's.
+///
+/// # Errors
+/// As of the second look, where there was one.
+pub fn look<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
+    match look() {
+        Err(errno) if is_gone(errno) => look(),
+        looked => looked,
+    }
 }
 
 /// Calls `visit` with every thread's directory under `/proc/PID/task`.

@@ -4,14 +4,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Result;
 
 use super::mount::Procfs;
-use super::process_dir::{PAUSES, ProcessDir, for_each_task, task_is_exiting};
+use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
 use crate::collect::nsfs;
 use crate::collect::sys::{FileId, is_gone, namespace_link, open_base};
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
+
+/// How long to wait before each further look at what seems to be held no more.
+const PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
 /// Threads of one process whose own tables are looked at. Of one that has more
 /// it cannot be told that it holds nothing any more, in a bounded time.

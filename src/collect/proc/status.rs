@@ -1,9 +1,9 @@
 //! A process as its status describes it, and those that were read looked at once more.
 
-use rustix::io::Result as SysResult;
+use rustix::io::{Errno, Result as SysResult};
 
 use super::mount::Procfs;
-use super::process_dir::ProcessDir;
+use super::process_dir::{ProcessDir, look};
 use crate::collect::parse::{self, Status};
 use crate::collect::sys::read;
 use crate::model::{NamespaceId, Pid, Process};
@@ -22,13 +22,16 @@ pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
 fn status_of(procfs: &Procfs, process: &Process) -> Option<Status> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
-    let (base, name) = dir.file(c"status");
-    read(base, name, &mut buffer).ok()?;
-    let status = parse::status(&buffer);
-    // Without NSpid the one number is known that /proc itself lists.
-    let is_same =
-        status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
-    is_same.then_some(status)
+    let read = || {
+        let (base, name) = dir.file(c"status");
+        read(base, name, &mut buffer)?;
+        let status = parse::status(&buffer);
+        // Without NSpid the one number is known that /proc itself lists.
+        let is_same =
+            status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
+        if is_same { Ok(status) } else { Err(Errno::SRCH) }
+    };
+    look(read).ok()
 }
 
 /// A process as /proc shows it now, with its start time, but without its namespace.

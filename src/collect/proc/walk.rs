@@ -99,7 +99,7 @@ fn read_batches(scan: Scan<'_>, size: usize, list: impl Batches + Send) -> SysRe
     let mut worker = Worker::new(scan);
     let first = || {
         worker.batch(&mut batch);
-        worker.found
+        worker.finish()
     };
     if is_all {
         return Ok(sorted(first()));
@@ -130,7 +130,7 @@ fn by_threads<T: Send>(
         loop {
             next_batch(list, &mut batch, size)?;
             if batch.is_empty() {
-                return Ok(worker.found);
+                return Ok(worker.finish());
             }
             worker.batch(&mut batch);
         }
