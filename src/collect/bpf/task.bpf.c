@@ -155,13 +155,14 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
 // thread, that gets all of them. Where it has more, two of them read at a time,
 // each from an iterator of its own: the first thread of the viewer, and another.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
+    u64 ids = get_current_pid_tgid();
+    u32 pid = task->pid, is_first = (u32)ids == ids >> 32;
+    if (pid / SHARE % 2 != is_first) return 0;
     struct signal_struct *signal = 0;
     int threads = 0;
     READ(signal, viewer->signal);
     READ(threads, signal->nr_threads);
-    u64 ids = get_current_pid_tgid();
-    u32 pid = task->pid, is_first = (u32)ids == ids >> 32;
-    return threads > 1 && pid / SHARE % 2 == is_first;
+    return threads > 1;
 }
 
 INLINE int write_record(struct bpf_iter__task *context, int search) {
@@ -174,10 +175,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (is_anothers(viewer, task)) return 0;
     struct pid *pid = 0;
     u32 top = 0;
-    struct upid viewers = {};
     READ(pid, viewer->thread_pid);
     READ(top, pid->level);
-    READ(viewers, pid->numbers[top]);
 
     u32 level = 0;
     pid = 0;
@@ -190,6 +189,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 
     struct record record = {};
     record.levels = levels;
+    struct pid_namespace *viewers;
     // In blocks, as a program has 512 bytes of stack for all that it calls.
     {
         struct upid numbers[LEVELS] = {};
@@ -198,10 +198,11 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         asm volatile("" : "+r"(size));
         if (size > sizeof(numbers)) return 0;
         probe_read_kernel(numbers, size, &pid->numbers[top]);
-        if (numbers[0].ns != viewers.ns) return 0;
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
+        // The iterator goes through the PIDs of this namespace.
+        viewers = numbers[0].ns;
     }
 
     struct upid own = {};
@@ -219,18 +220,6 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     }
 
     struct signal_struct *signal = 0;
-    {
-        struct task_struct *parent = 0;
-        struct upid number = {};
-        READ(parent, task->real_parent);
-        READ(signal, parent->signal);
-        pid = 0;
-        READ(pid, signal->pids[TGID]);
-        level = 0;
-        READ(level, pid->level);
-        if (pid && level >= top) READ(number, pid->numbers[top]);
-        if (number.ns == viewers.ns) record.parent = number.nr;
-    }
     {
         struct cred *cred = 0;
         READ(cred, task->real_cred);
@@ -261,6 +250,24 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         }
         record.more |= holds_descriptor(task);
     }
+
+    // Last, as the verifier follows both ways to the end. In the initial PID
+    // namespace a process has the number by which the kernel itself knows it.
+    struct task_struct *parent = 0;
+    READ(parent, task->real_parent);
+    if (!top) {
+        READ(record.parent, parent->tgid);
+    } else {
+        struct upid number = {};
+        READ(signal, parent->signal);
+        pid = 0;
+        READ(pid, signal->pids[TGID]);
+        level = 0;
+        READ(level, pid->level);
+        if (pid && level >= top) READ(number, pid->numbers[top]);
+        if (number.ns == viewers) record.parent = number.nr;
+    }
+
     seq_write(context->meta->seq, &record, sizeof(record));
     return 0;
 }
