@@ -22,7 +22,7 @@ use super::scan::{Scan, SeenInit, Target, searches_holders};
 use super::status::described;
 use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::nsfs::open_namespace;
+use crate::collect::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::InitHistory;
 use crate::collect::sys::{is_gone, namespace_link, open, read_record};
@@ -140,16 +140,14 @@ impl<'a> Worker<'a> {
         if self.look == Look::Last { Ok(()) } else { Err(Errno::AGAIN) }
     }
 
-    /// Takes an init as it was seen, if the namespace that its PID leads to is
-    /// still the same one: then it is the same process, and has been all the
-    /// while, as no other can become a member of that namespace under its PID.
+    /// Takes an init as it was seen, if its PID is still that of the same
+    /// namespace's init: then it is the same process, and has been all the while.
     /// `false` where it is to be read.
     fn confirm(&mut self, seen: SeenInit) -> bool {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
         let cgroup = self.cgroup(process.pid, &mut dir);
-        let (base, name) = dir.file(c"ns/pid");
-        let fd = open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id));
+        let fd = self.namespace_of_init(&process, ns_id, &mut dir);
         let kept = fd.and_then(|fd| self.scan.registry.keep(fd, InitHistory::Existed).ok());
         if kept.is_none() {
             // What was noted may be of another process.
@@ -160,6 +158,23 @@ impl<'a> Worker<'a> {
         self.found.add_reader(mount_namespace, process.pid, process.pid);
         self.found.processes.push(process);
         true
+    }
+
+    /// The namespace of that number, if that process is still its init.
+    fn namespace_of_init(
+        &self,
+        init: &Process,
+        ns_id: u64,
+        dir: &mut ProcessDir<'_>,
+    ) -> Option<NamespaceFd> {
+        if self.scan.procfs.own
+            && let Some(NamespaceId::Inode(inode)) = init.namespace
+            && let Ok(fd) = open_by_handle(ns_id, inode)
+        {
+            return (fd.tgid_from_pidns(Pid::INIT) == Ok(init.pid)).then_some(fd);
+        }
+        let (base, name) = dir.file(c"ns/pid");
+        open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))
     }
 
     /// Reads one process, of which at most is known that nothing is open.
