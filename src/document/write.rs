@@ -26,7 +26,24 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
 }
 
 /// The document of a graph, to be serialised.
+#[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
+    document_of(graph, Lazy(graph.processes().iter().map(Process::from)))
+}
+
+/// The same with an empty list of processes.
+#[must_use]
+pub fn without_processes(graph: &PidGraph) -> impl Serialize {
+    document_of(graph, [(); 0])
+}
+
+/// An element of the list of processes.
+#[must_use]
+pub fn process(process: &model::Process) -> impl Serialize {
+    Process::from(process)
+}
+
+fn document_of(graph: &PidGraph, processes: impl Serialize) -> impl Serialize {
     let snapshot = graph.snapshot();
     let (name, version) = snapshot.generator.clone();
     let tree = graph.tree();
@@ -42,7 +59,7 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
         namespaces: Lazy(WithGraph { tree: tree.into_iter(), graph }),
-        processes: Lazy(graph.processes().iter().map(Process::from)),
+        processes,
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }
 }
