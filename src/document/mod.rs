@@ -34,7 +34,7 @@ pub use schema::{
 pub use version::MAX_SIZE;
 pub use wire::{Record, Translation};
 pub use words::PassedOver;
-pub use write::{document, process, without_processes, write_records};
+pub use write::{document, namespace_element, process_element, without_lists, write_records};
 
 /// Version of the schema that documents written here follow.
 pub const SCHEMA_VERSION: &str = "1.0";

@@ -28,25 +28,36 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
 /// The document of a graph, to be serialised.
 #[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
-    document_of(graph, Lazy(graph.processes().iter().map(Process::from)))
+    let namespaces = WithGraph { tree: graph.tree().into_iter(), graph };
+    document_of(graph, Lazy(namespaces), Lazy(graph.processes().iter().map(Process::from)))
 }
 
-/// The same with an empty list of processes.
+/// The same with empty lists of namespaces and processes, for whoever writes
+/// their elements beside.
 #[must_use]
-pub fn without_processes(graph: &PidGraph) -> impl Serialize {
-    document_of(graph, [(); 0])
+pub fn without_lists(graph: &PidGraph) -> impl Serialize {
+    document_of(graph, [(); 0], [(); 0])
+}
+
+/// An element of the list of namespaces.
+#[must_use]
+pub fn namespace_element(graph: &PidGraph, namespace: &model::Namespace) -> impl Serialize {
+    self::namespace(graph, namespace)
 }
 
 /// An element of the list of processes.
 #[must_use]
-pub fn process(process: &model::Process) -> impl Serialize {
+pub fn process_element(process: &model::Process) -> impl Serialize {
     Process::from(process)
 }
 
-fn document_of(graph: &PidGraph, processes: impl Serialize) -> impl Serialize {
+fn document_of(
+    graph: &PidGraph,
+    namespaces: impl Serialize,
+    processes: impl Serialize,
+) -> impl Serialize {
     let snapshot = graph.snapshot();
     let (name, version) = snapshot.generator.clone();
-    let tree = graph.tree();
     Document {
         schema_version: SCHEMA_VERSION.to_owned(),
         generator: Generator { name, version },
@@ -58,7 +69,7 @@ fn document_of(graph: &PidGraph, processes: impl Serialize) -> impl Serialize {
         selected: snapshot.selected.iter().map(Criterion::from).collect(),
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
-        namespaces: Lazy(WithGraph { tree: tree.into_iter(), graph }),
+        namespaces,
         processes,
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }

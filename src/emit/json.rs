@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::Emitter;
 use super::escape::{Escaping, Notation};
-use crate::document;
+use crate::document::{document, namespace_element, process_element, without_lists};
 use crate::graph::PidGraph;
-use crate::model::Process;
+use crate::model::{Namespace, Process};
 
 /// JSON, indented or on one line.
 pub struct Json {
@@ -19,33 +19,23 @@ pub struct Json {
     pub pretty: bool,
 }
 
-/// Processes that a thread writes at a time, some 80 KiB.
-const PIECE: usize = 256;
+/// Processes from which on a second thread saves more time than it takes.
+const WORTH_IT: usize = 2000;
 
-/// Pieces from which on a second thread saves more time than it takes.
-const WORTH_IT: usize = 8;
-
-/// Where the list of processes begins: in a string a quotation mark has a
-/// backslash before it.
-const LIST: &[u8] = b"\"processes\":[";
+/// How many elements of its lists a thread writes at a time, some 40 KiB.
+const NAMESPACES: usize = 32;
+const PROCESSES: usize = 128;
 
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        let is_long = graph.processes().len() >= WORTH_IT * PIECE;
+        let is_long = graph.processes().len() >= WORTH_IT;
         let is_alone =
             || thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
         if !is_long || self.pretty || is_alone() {
-            return self.write(&document::document(graph), out);
+            return self.write(&document(graph), out);
         }
         let mut out = Escaping::new(out, Notation::Json);
-        let rest = serde_json::to_vec(&document::without_processes(graph))?;
-        let Some(at) = memmem::find(&rest, LIST) else {
-            return Err(io::Error::other("a document without a list of processes"));
-        };
-        let (before, after) = rest.split_at(at + LIST.len());
-        out.write_all(before)?;
-        write_by_two(graph.processes(), &mut out)?;
-        out.write_all(after)?;
+        write_by_two(graph, &mut out)?;
         out.write_all(b"\n")?;
         out.flush()
     }
@@ -65,55 +55,105 @@ impl Json {
     }
 }
 
-/// Writes the elements of the list of processes. Of each two pieces another
-/// thread makes one: this takes longer than all else that is done once everything
-/// is known.
-fn write_by_two(processes: &[Process], out: &mut impl Write) -> io::Result<()> {
-    let pieces = processes.chunks(PIECE);
-    let others = pieces.clone().skip(1).step_by(2);
+/// A piece of a document on one line. Of elements it says whether they are the
+/// first of their list.
+enum Piece<'a> {
+    Text(&'a [u8]),
+    Namespaces(bool, &'a [(&'a Namespace, usize)]),
+    Processes(bool, &'a [Process]),
+}
+
+impl Piece<'_> {
+    fn write(&self, graph: &PidGraph, out: &mut impl Write) -> io::Result<()> {
+        match *self {
+            Self::Text(text) => out.write_all(text),
+            Self::Namespaces(is_first, list) => {
+                let elements = list.iter().map(|(it, _)| namespace_element(graph, it));
+                write_elements(is_first, elements, out)
+            }
+            Self::Processes(is_first, list) => {
+                write_elements(is_first, list.iter().map(process_element), out)
+            }
+        }
+    }
+}
+
+fn write_elements(
+    is_first: bool,
+    elements: impl Iterator<Item: Serialize>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    for (number, element) in elements.enumerate() {
+        if number > 0 || !is_first {
+            out.write_all(b",")?;
+        }
+        element.serialize(&mut serde_json::Serializer::new(&mut *out))?;
+    }
+    Ok(())
+}
+
+/// The pieces of a document, given what it holds beside its lists, which are
+/// empty there. Within a string a quotation mark has a backslash before it.
+fn pieces<'a>(
+    rest: &'a [u8],
+    namespaces: &'a [(&'a Namespace, usize)],
+    processes: &'a [Process],
+) -> Option<Vec<Piece<'a>>> {
+    let split_after = |text: &'a [u8], begin: &[u8]| {
+        let at = memmem::find(text, begin)? + begin.len();
+        text.split_at_checked(at)
+    };
+    let (head, rest) = split_after(rest, b"\"namespaces\":[")?;
+    let (between, tail) = split_after(rest, b"\"processes\":[")?;
+    let mut pieces = vec![Piece::Text(head)];
+    for (number, list) in namespaces.chunks(NAMESPACES).enumerate() {
+        pieces.push(Piece::Namespaces(number == 0, list));
+    }
+    pieces.push(Piece::Text(between));
+    for (number, list) in processes.chunks(PROCESSES).enumerate() {
+        pieces.push(Piece::Processes(number == 0, list));
+    }
+    pieces.push(Piece::Text(tail));
+    Some(pieces)
+}
+
+/// Writes a document on one line. Of each two pieces another thread makes one:
+/// this takes longer than all else that is done once everything is known.
+fn write_by_two(graph: &PidGraph, out: &mut impl Write) -> io::Result<()> {
+    let (rest, tree) = (serde_json::to_vec(&without_lists(graph))?, graph.tree());
+    let pieces = pieces(&rest, &tree, graph.processes())
+        .ok_or_else(|| io::Error::other("a document without its lists"))?;
     thread::scope(|scope| {
         let (sender, received) = mpsc::sync_channel(1);
-        let make = move |piece| {
-            let mut text = Vec::with_capacity(384 * PIECE);
-            let written = write_elements(piece, &mut text);
-            // It ends where nobody receives any more.
-            sender.send(written.map(|()| text))
+        let others = pieces.iter().skip(1).step_by(2);
+        // It ends where nobody receives any more.
+        let make = move || {
+            _ = { others }.try_for_each(|piece| {
+                let mut text = Vec::with_capacity(48 * 1024);
+                let written = piece.write(graph, &mut text);
+                sender.send(written.map(|()| text))
+            });
         };
-        let helper =
-            thread::Builder::new().spawn_scoped(scope, move || _ = { others }.try_for_each(make));
-        for (number, piece) in pieces.enumerate() {
-            if number > 0 {
-                out.write_all(b",")?;
-            }
+        let helper = thread::Builder::new().spawn_scoped(scope, make);
+        for (number, piece) in pieces.iter().enumerate() {
             if number % 2 == 1 && helper.is_ok() {
                 out.write_all(&received.recv().map_err(io::Error::other)??)?;
             } else {
-                write_elements(piece, out)?;
+                piece.write(graph, out)?;
             }
         }
         Ok(())
     })
 }
-
-/// Writes processes, with commas between them.
-fn write_elements(processes: &[Process], out: &mut impl Write) -> io::Result<()> {
-    for (number, process) in processes.iter().enumerate() {
-        if number > 0 {
-            out.write_all(b",")?;
-        }
-        document::process(process).serialize(&mut serde_json::Serializer::new(&mut *out))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// So many processes in one namespace.
+    /// So many processes, in seventy namespaces.
     fn many(count: u32) -> PidGraph {
-        let mut processes: Vec<_> = (1..=count).map(|pid| process(&[pid], Some(1))).collect();
+        let mut processes: Vec<_> =
+            (1..=count).map(|pid| process(&[pid], Some(1 + u64::from(pid) % 70))).collect();
         for process in &mut processes {
             // A quarter of them begin with what is escaped, others with what is not.
             process.comm = format!(
@@ -123,18 +163,19 @@ mod tests {
             )
             .into();
         }
-        PidGraph::new(snapshot(vec![namespace(1, None)], processes))
+        let namespaces = (1..=70).map(|inode| namespace(inode, (inode > 1).then_some(1)));
+        PidGraph::new(snapshot(namespaces.collect(), processes))
     }
 
     #[test]
     fn two_threads_write_what_one_does() {
-        let enough = u32::try_from(WORTH_IT * PIECE).unwrap();
+        let enough = u32::try_from(WORTH_IT).unwrap();
         for count in [enough - 1, enough, enough + 1, enough + 300] {
             let graph = many(count);
             let (mut by_two, mut by_one) = (Vec::new(), Vec::new());
             let json = Json { pretty: false };
             json.emit(&graph, &mut by_two).unwrap();
-            json.write(&document::document(&graph), &mut by_one).unwrap();
+            json.write(&document(&graph), &mut by_one).unwrap();
             assert!(by_two == by_one, "{count}");
         }
     }
