@@ -22,9 +22,13 @@ pub struct Json {
 /// Processes from which on a second thread saves more time than it takes.
 const WORTH_IT: usize = 2000;
 
-/// How many elements of its lists a thread writes at a time, some 40 KiB.
-const NAMESPACES: usize = 32;
-const PROCESSES: usize = 128;
+/// How many elements of its lists a thread writes at a time, some 20 KiB.
+const NAMESPACES: usize = 16;
+const PROCESSES: usize = 64;
+
+/// Pieces that one thread may be ahead of the other. Waiting for each other after
+/// every piece takes longer than writing it.
+const AHEAD: usize = 4;
 
 impl Emitter for Json {
     fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
@@ -124,12 +128,12 @@ fn write_by_two(graph: &PidGraph, out: &mut impl Write) -> io::Result<()> {
     let pieces = pieces(&rest, &tree, graph.processes())
         .ok_or_else(|| io::Error::other("a document without its lists"))?;
     thread::scope(|scope| {
-        let (sender, received) = mpsc::sync_channel(1);
+        let (sender, received) = mpsc::sync_channel(AHEAD);
         let others = pieces.iter().skip(1).step_by(2);
         // It ends where nobody receives any more.
         let make = move || {
             _ = { others }.try_for_each(|piece| {
-                let mut text = Vec::with_capacity(48 * 1024);
+                let mut text = Vec::with_capacity(24 * 1024);
                 let written = piece.write(graph, &mut text);
                 sender.send(written.map(|()| text))
             });

@@ -2,6 +2,7 @@
 //! it does not say is not concluded here.
 
 use std::collections::{HashMap, HashSet};
+use std::thread;
 
 use rustix::io::Errno;
 
@@ -15,6 +16,9 @@ use crate::model::{
 
 /// The inode of every namespace's parent, as `NS_GET_PARENT` answered.
 type Parents = HashMap<u64, rustix::io::Result<u64>>;
+
+/// Namespaces from which on a second thread saves more time than it takes.
+const WORTH_IT: usize = 64;
 
 /// What the viewer is to the namespaces that it asks the kernel for.
 pub struct Viewer {
@@ -70,42 +74,68 @@ pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     }
 }
 
-/// Every namespace met, as the kernel describes it.
+/// Every namespace met, as the kernel describes it. Where there are many, a
+/// second thread asks for half of them.
 pub fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &Parents,
     viewer: &Viewer,
     log: &mut DiagnosticLog,
 ) -> Vec<Namespace> {
-    let describe = |(&inode, registered): (&u64, &Registered)| {
-        let fd = registered.fd.as_ref();
-        let parent = match parents.get(&inode) {
-            Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-            // It may be a topmost visible one. Whether it is not, and what
-            // follows, is known once its level is.
-            Some(Err(Errno::PERM)) | None => None,
-            Some(Err(errno)) => {
-                log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
-                None
-            }
-        };
-        Namespace {
-            id: NamespaceId::Inode(inode),
-            device: fd.map(NamespaceFd::device),
-            ns_id: fd.and_then(|fd| told(fd.ns_id(), DiagnosticCode::NsIdUnreadable, log)),
-            parent,
-            parent_unknown: false,
-            state: NamespaceState::Unknown,
-            init: None,
-            member_count: None,
-            owner: fd.and_then(|fd| owner(fd, viewer, log)),
-            holders: Vec::new(),
-            blocked_by: Vec::new(),
-            container: None,
-            evidence: Evidence::Kernel,
+    let met: Vec<_> = registered.iter().map(|(&inode, registered)| (inode, registered)).collect();
+    let (here, there) = met.split_at(if met.len() < WORTH_IT { met.len() } else { met.len() / 2 });
+    let describe = |some: &[(u64, &Registered)]| {
+        let mut log = DiagnosticLog::default();
+        let all = some.iter().map(|(inode, it)| namespace(*inode, it, parents, viewer, &mut log));
+        (all.collect::<Vec<_>>(), log)
+    };
+    thread::scope(|scope| {
+        let spawn = || thread::Builder::new().spawn_scoped(scope, || describe(there)).ok();
+        let helper = if there.is_empty() { None } else { spawn() };
+        let (mut namespaces, noted) = describe(here);
+        log.merge(noted);
+        // Where a thread cannot be had, this one does its work.
+        let answered = helper.and_then(|helper| helper.join().ok());
+        let (others, noted) = answered.unwrap_or_else(|| describe(there));
+        namespaces.extend(others);
+        log.merge(noted);
+        namespaces
+    })
+}
+
+fn namespace(
+    inode: u64,
+    registered: &Registered,
+    parents: &Parents,
+    viewer: &Viewer,
+    log: &mut DiagnosticLog,
+) -> Namespace {
+    let fd = registered.fd.as_ref();
+    let parent = match parents.get(&inode) {
+        Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
+        // It may be a topmost visible one. Whether it is not, and what
+        // follows, is known once its level is.
+        Some(Err(Errno::PERM)) | None => None,
+        Some(Err(errno)) => {
+            log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
+            None
         }
     };
-    registered.iter().map(describe).collect()
+    Namespace {
+        id: NamespaceId::Inode(inode),
+        device: fd.map(NamespaceFd::device),
+        ns_id: fd.and_then(|fd| told(fd.ns_id(), DiagnosticCode::NsIdUnreadable, log)),
+        parent,
+        parent_unknown: false,
+        state: NamespaceState::Unknown,
+        init: None,
+        member_count: None,
+        owner: fd.and_then(|fd| owner(fd, viewer, log)),
+        holders: Vec::new(),
+        blocked_by: Vec::new(),
+        container: None,
+        evidence: Evidence::Kernel,
+    }
 }
 
 /// The user namespace that owns a namespace, where it is in reach.
