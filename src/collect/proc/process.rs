@@ -180,7 +180,7 @@ impl<'a> Worker<'a> {
     /// Reads one process, of which at most is known that nothing is open.
     ///
     /// # Errors
-    /// As of [`target`](Self::target).
+    /// It has vanished, may not be read, or is to be looked at again.
     fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
         let procfs = self.scan.procfs.fd();
         // Where much is read, an open directory keeps it together and makes
