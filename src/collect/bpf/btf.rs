@@ -94,31 +94,25 @@ impl<'a> Btf<'a> {
             |at| part(bytes, header.checked_add(offset_at(bytes, at)?)?, offset_at(bytes, at + 4)?);
         let (types, strings) = (section(8)?, section(16)?);
         let mut starts = Vec::with_capacity(types.len() / (24 * STRIDE));
-        let (mut found_structs, mut found_functions) =
-            (vec![None; structs.len()], vec![None; functions.len()]);
+        let (mut structs, mut functions) = (Names::new(structs), Names::new(functions));
         let (mut at, mut number) = (0, 1_u32);
         while at < types.len() {
             if number as usize % STRIDE == 1 {
                 starts.push(u32::try_from(at).ok()?);
             }
-            let (it, length) = Type::at(types, at)?;
-            let find = |names: &[&[u8]], found: &mut [Option<u32>]| {
-                if let Some(name) = offset(it.name).and_then(|name| strings.get(name..)) {
-                    for (wanted, found) in names.iter().zip(found) {
-                        if begins_with(name, wanted) {
-                            found.get_or_insert(number);
-                        }
-                    }
-                }
-            };
-            match it.kind {
-                kind::STRUCT | kind::UNION => find(structs, &mut found_structs),
-                kind::FUNC => find(functions, &mut found_functions),
+            let (kind, name, length) = Type::glance(types, at)?;
+            match kind {
+                kind::STRUCT | kind::UNION => structs.find(strings, name, number),
+                kind::FUNC => functions.find(strings, name, number),
                 _ => {}
             }
             at += length;
             number += 1;
         }
+        if at > types.len() {
+            return None;
+        }
+        let (found_structs, found_functions) = (structs.found, functions.found);
         Some((Self { types, strings, starts }, found_structs, found_functions))
     }
 
@@ -204,11 +198,44 @@ impl<'a> Btf<'a> {
     }
 }
 
+/// Names that are looked for among those of one kind of types.
+struct Names<'a> {
+    wanted: &'a [&'a [u8]],
+    found: Numbers,
+    /// The letters that they begin with: nearly all others are passed over by these.
+    first: [bool; 256],
+}
+
+impl<'a> Names<'a> {
+    fn new(wanted: &'a [&'a [u8]]) -> Self {
+        let mut first = [false; 256];
+        for letter in wanted.iter().filter_map(|name| name.first()) {
+            first[usize::from(*letter)] = true;
+        }
+        Self { wanted, found: vec![None; wanted.len()], first }
+    }
+
+    /// Notes the type of that number if its name, the text at a place, is one
+    /// of them that was not found before.
+    fn find(&mut self, strings: &[u8], name: u32, number: u32) {
+        let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
+        if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
+            return;
+        }
+        for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
+            if begins_with(name, wanted) {
+                found.get_or_insert(number);
+            }
+        }
+    }
+}
+
 impl<'a> Type<'a> {
-    /// The type that begins at a place, and how many bytes it takes.
-    fn at(types: &'a [u8], at: usize) -> Option<(Self, usize)> {
-        let it = types.get(at..)?;
-        let info = u32_at(it, 4)?;
+    /// The kind and the name of the type that begins at a place, and how many
+    /// bytes it takes, if they are there.
+    fn glance(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
+        let [n0, n1, n2, n3, i0, i1, i2, i3] = *types.get(at..)?.first_chunk()?;
+        let info = u32::from_le_bytes([i0, i1, i2, i3]);
         let (kind, count) = ((info >> 24) & 31, (info & 0xffff) as usize);
         let more = match kind {
             kind::INT | kind::VAR | kind::DECL_TAG => 4,
@@ -218,15 +245,23 @@ impl<'a> Type<'a> {
             1..=19 => 0,
             _ => return None,
         };
+        Some((kind, u32::from_le_bytes([n0, n1, n2, n3]), 12 + more))
+    }
+
+    /// The type that begins at a place, and how many bytes it takes.
+    fn at(types: &'a [u8], at: usize) -> Option<(Self, usize)> {
+        let (kind, name, length) = Self::glance(types, at)?;
+        let it = part(types, at, length)?;
+        let info = u32_at(it, 4)?;
         let found = Self {
-            name: u32_at(it, 0)?,
+            name,
             kind,
             has_widths: info >> 31 == 1,
-            count,
+            count: (info & 0xffff) as usize,
             size_or_target: u32_at(it, 8)?,
-            rest: part(it, 12, more)?,
+            rest: it.get(12..)?,
         };
-        Some((found, 12 + more))
+        Some((found, length))
     }
 
     /// The names and places of its members; `None` for one that does not begin
