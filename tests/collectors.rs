@@ -290,3 +290,21 @@ fn the_committed_programs_are_those_of_their_sources() {
         assert!(made == committed, "run tests/bpf/build, and commit {object}");
     }
 }
+
+#[test]
+fn a_process_whose_other_thread_executes_is_there() {
+    needs!(HostRoot, Bpf, Program("cc"));
+    let dir = tempfile::tempdir().unwrap();
+    let program = execute_again(dir.path());
+    let running: Vec<_> = (0..3).map(|_| Running::spawn(&mut Command::new(&program))).collect();
+    for _ in 0..400 {
+        let document = Document::of(&["--collector", "bpf", "--search", "processes"]);
+        for it in &running {
+            assert_eq!(document.process(it.pid()).pid, it.pid());
+        }
+        // What is shown under the number of another thread is no process.
+        let ours = |it: &&Process| it.ppid == Some(std::process::id()) && it.comm == "exe";
+        let is_running = |it: &Process| running.iter().any(|running| running.pid() == it.pid);
+        assert!(document.processes.iter().filter(ours).all(is_running));
+    }
+}

@@ -102,11 +102,7 @@ fn a_namespace_that_gets_its_init_after_proc_was_listed_lives_also_where_the_ker
 fn an_init_whose_other_thread_executes_is_there_and_lives() {
     needs!(NamespaceOfItsOwn, Program("cc"));
     let dir = tempfile::tempdir().unwrap();
-    let program = dir.path().join("execute-again");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
-    // The smaller the program, the more often its leader is being replaced.
-    let mut cc = Command::new("cc");
-    stdout(&run(cc.args(["-O", "-static", "-pthread", "-o"]).arg(&program).arg(source)));
+    let program = execute_again(dir.path());
     let inits: Vec<_> = (0..3)
         .map(|_| {
             let mut unshare = Command::new("unshare");

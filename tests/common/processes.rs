@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{children, comm, run, status};
+use super::{children, comm, run, status, stdout};
 
 /// A process of ours, ended with all that it started: they are one process
 /// group.
@@ -99,6 +99,17 @@ pub const LEADER_EXITS: &str = "import ctypes, threading, time\n\
      threading.Thread(target=time.sleep, args=(600,)).start()\n\
      print('ready', flush=True)\n\
      ctypes.CDLL(None).syscall(60, 0)";
+
+/// Makes a program, in a directory, whose leader waits while another thread executes
+/// it anew, over and over, and takes the leader's place each time. The smaller it
+/// is, the more often a look falls in between.
+pub fn execute_again(dir: &Path) -> PathBuf {
+    let program = dir.join("execute-again");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
+    let mut cc = Command::new("cc");
+    stdout(&run(cc.args(["-O", "-static", "-pthread", "-o"]).arg(&program).arg(source)));
+    program
+}
 
 /// Runs a command in the namespace of `target`, by `nsenter`, which stays as
 /// the parent outside. Returns as soon as `sleeps` processes called `sleep` are in.

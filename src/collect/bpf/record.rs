@@ -117,6 +117,7 @@ impl Record {
         let is_odd = nspid.len() != levels
             || has_other_name
             || letter.is_none()
+            || more & more::CHANGED != 0
             || (exit_state == 0 && flags & flag::EXITING != 0);
         Some(Self {
             process: Process {
@@ -221,8 +222,9 @@ mod tests {
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(odd(at, value), (true, false), "{at} {value}");
         }
-        // It has a namespace open.
+        // It has a namespace open; it changed meanwhile.
         assert_eq!(odd(18, 1), (false, true));
+        assert_eq!(odd(18, 2), (true, true));
         // Its leader has exited, and a thread has not, or all have.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;

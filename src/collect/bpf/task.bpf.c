@@ -73,6 +73,8 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 
 // PIDTYPE_TGID of the kernel: the PID of the whole process.
 #define TGID 1
+// PF_EXITING of the kernel: the task is on its way out.
+#define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
 // More descriptors than any table has where fs.nr_open is as it is set at boot,
@@ -86,7 +88,7 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 // There is more to be read of the process through /proc.
 // It has a namespace among its descriptors:
 #define HOLDS_DESCRIPTOR 1
-// It gave up what was being read:
+// It gave up what was being read, or another thread takes its leader's place:
 #define CHANGED 2
 
 // `Record` of record.rs, word by word.
@@ -117,6 +119,15 @@ struct table {
 };
 
 static long look_at(u64 number, struct table *table);
+
+// Whether a number is not 0, without a branch, after which the verifier would go
+// through all that follows twice.
+INLINE u32 is_set(u64 number) {
+    u64 negative = -number;
+    // Keeps the compiler from a branch.
+    asm volatile("" : "+r"(negative));
+    return (number | negative) >> 63;
+}
 
 // How many bits a number has up to the highest that is set, without a branch,
 // each of which the verifier would follow.
@@ -156,7 +167,7 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
 // each from an iterator of its own: the first thread of the viewer, and another.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
     u64 ids = get_current_pid_tgid();
-    u32 pid = task->pid, is_first = (u32)ids == ids >> 32;
+    u32 pid = task->tgid, is_first = (u32)ids == ids >> 32;
     if (pid / SHARE % 2 != is_first) return 0;
     struct signal_struct *signal = 0;
     int threads = 0;
@@ -167,8 +178,12 @@ INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
 
 INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
-    // Threads other than the first are not told apart here.
-    if (!task || task->pid != task->tgid) return 0;
+    if (!task) return 0;
+    // Threads other than the first are not told apart here. But one that exits may
+    // be the first one of before, whose place and number another takes just now
+    // (execve(2)), and which may be all that is shown of the process.
+    u64 is_other = task->pid ^ task->tgid;
+    if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is who reads from the iterator.
     struct task_struct *viewer = (void *)get_current_task();
@@ -179,8 +194,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     READ(top, pid->level);
 
     u32 level = 0;
+    struct signal_struct *signal = 0;
+    READ(signal, task->signal);
     pid = 0;
-    READ(pid, task->thread_pid);
+    READ(pid, signal->pids[TGID]);
     // It has just been reaped.
     if (!pid) return 0;
     READ(level, pid->level);
@@ -189,6 +206,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 
     struct record record = {};
     record.levels = levels;
+    record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers;
     // In blocks, as a program has 512 bytes of stack for all that it calls.
     {
@@ -212,20 +230,14 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     {
         u64 memory = 0;
         READ(memory, task->mm);
-        // Keeps the compiler from a branch, after which the verifier would go
-        // through all that follows twice.
-        u64 negative = -memory;
-        asm volatile("" : "+r"(negative));
-        record.has_memory = (memory | negative) >> 63;
+        record.has_memory = is_set(memory);
     }
 
-    struct signal_struct *signal = 0;
     {
         struct cred *cred = 0;
         READ(cred, task->real_cred);
         READ(record.uid, cred->uid);
     }
-    READ(signal, task->signal);
     READ(record.living, signal->live);
     READ(record.threads, signal->nr_threads);
     record.state = task->__state;
