@@ -7,7 +7,7 @@
 //! must not hang on anything that may be another's by then: a namespace's inode
 //! number stands for it only if the namespace that is pinned by now is the same
 //! one, or else its members are read through /proc, too. An init is taken as it
-//! was seen if its namespace is still the same, and who has a namespace for its
+//! was seen if it still is the init of the same namespace, and who has a namespace for its
 //! children if that one is.
 
 use std::collections::{BTreeSet, HashMap};

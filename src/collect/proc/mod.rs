@@ -142,12 +142,13 @@ impl ProcSource {
 
     /// Whether a thread has that file open, by the file's inode number.
     pub fn has_open(&self, pid: Pid, tid: Pid, fd: u32, file: u64) -> bool {
-        released::has_open(&self.procfs, pid, tid, fd, file).unwrap_or(false)
+        process_dir::look(|| released::has_open(&self.procfs, pid, tid, fd, file)).unwrap_or(false)
     }
 
     /// Whether a thread has the namespace of that inode for its children.
     pub fn has_for_children(&self, pid: Pid, tid: Pid, inode: u64) -> bool {
-        released::has_for_children(&self.procfs, inode, pid, tid).unwrap_or(false)
+        let has = || released::has_for_children(&self.procfs, inode, pid, tid);
+        process_dir::look(has).unwrap_or(false)
     }
 
     fn host(&self) -> Host {

@@ -451,9 +451,9 @@ impl<'a> Worker<'a> {
             status_file,
             expects_access,
         );
-        let searched = search.search(&mut self.found);
-        let searched =
-            searched.and_then(|is_settled| if is_settled { Ok(()) } else { self.look_again() });
+        let searched = search
+            .search(&mut self.found)
+            .and_then(|is_settled| if is_settled { Ok(()) } else { self.look_again() });
         if searched.is_err() {
             self.found.holders.truncate(before);
         }
