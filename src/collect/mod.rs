@@ -34,6 +34,7 @@ mod user_name;
 mod viewer;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -73,8 +74,30 @@ pub struct Request {
 pub struct Collected {
     /// What was read.
     pub snapshot: Snapshot,
-    /// Why it was read through /proc alone; `None` where it was not.
-    pub not_by_bpf: Option<Unusable>,
+    /// How the kernel was asked.
+    pub way: Way,
+}
+
+/// How the kernel was asked for processes. The snapshot is the same.
+#[derive(Debug)]
+pub enum Way {
+    /// By BPF.
+    Bpf,
+    /// By BPF, with the program for older kernels, which takes longer. Why not
+    /// with the other one.
+    BpfByHelper(Unusable),
+    /// Through /proc alone, as it could not be asked by BPF.
+    Proc(Unusable),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bpf => write!(f, "bpf"),
+            Self::BpfByHelper(why) => write!(f, "bpf, as on older kernels: {why}"),
+            Self::Proc(why) => write!(f, "proc; not bpf: {why}"),
+        }
+    }
 }
 
 /// Reads the live kernel.
@@ -91,13 +114,16 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let kernel = kernel.transpose().map_err(Error::Bpf)?;
     let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
     let mut registry = NamespaceRegistry::default();
-    let discovered = bpf.and_then(|bpf| bpf.discover(search, details, &registry));
-    let (mut discovery, not_by_bpf) = match discovered {
-        Ok(discovery) => (discovery, None),
+    let discovered = bpf.and_then(|bpf| {
+        let discovery = bpf.discover(search, details, &registry)?;
+        Ok((discovery, bpf.by_helper.map_or(Way::Bpf, Way::BpfByHelper)))
+    });
+    let (mut discovery, way) = match discovered {
+        Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
             // The first one would keep what it met from going.
             registry = NamespaceRegistry::default();
-            (proc.discover(search, details, &registry)?, Some(why))
+            (proc.discover(search, details, &registry)?, Way::Proc(why))
         }
         Err(error) => return Err(error),
     };
@@ -106,7 +132,7 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     }
     let snapshot = assemble(&proc, registry, discovery, captured_at);
     let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
-    Ok(Collected { snapshot, not_by_bpf })
+    Ok(Collected { snapshot, way })
 }
 
 /// A time as RFC 3339 has it. A clock that is set to before 1970 or after 9999

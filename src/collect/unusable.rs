@@ -57,6 +57,14 @@ pub enum Unusable {
     Wrong(&'static str),
 }
 
+impl Unusable {
+    /// Whether the kernel does not have this.
+    #[must_use]
+    pub fn is_missing(&self, name: &str) -> bool {
+        matches!(self, Self::Missing(missing) if missing == name)
+    }
+}
+
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

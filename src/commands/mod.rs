@@ -53,10 +53,7 @@ fn load(
 fn collect(request: &Request) -> Result<Snapshot, Error> {
     let collected = collect::collect(request)?;
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
-        match &collected.not_by_bpf {
-            None => output::warn("collector: bpf"),
-            Some(why) => output::warn(format_args!("collector: proc; not bpf: {why}")),
-        }
+        output::warn(format_args!("collector: {}", collected.way));
     }
     Ok(collected.snapshot)
 }

@@ -9,7 +9,8 @@
 //!
 //! Three more programs find what /proc leads to by no way at all (`--search kernel`).
 //!
-//! - `task.bpf.c` the program; `task.bpf.o` the same, made by tests/bpf/build
+//! - `task.bpf.c` the program; `task.bpf.o` the same, made by tests/bpf/build, and
+//!   `task-by-helper.bpf.o` for kernels before Linux 6.2
 //! - `record` what the program writes; `judge` what follows from it
 //! - `namespaces.bpf.c`, `namespaces.bpf.o` the other three; `namespaces` what they tell
 //! - `object` makes a program ready for the running kernel; `btf` reads types
@@ -69,6 +70,8 @@ pub struct BpfSource<'a> {
     census: Census,
     /// The program, which the kernel has verified.
     program: OwnedFd,
+    /// Why it is the one for older kernels, if it is that.
+    pub by_helper: Option<Unusable>,
 }
 
 impl<'a> BpfSource<'a> {
@@ -109,15 +112,16 @@ impl<'a> BpfSource<'a> {
             }
         }
         check_lockdown()?;
-        // First what is often refused and takes little.
-        let object = Object::read(object::TASK).ok_or(Unusable::OwnObject)?;
-        let own_types = kernel::load_types(object.types)?;
-        let types = Types::open().map_err(Unusable::NoTypes)?;
         let name = if searches_holders { "holders" } else { "processes" };
-        let section = Section { name, called_as: ITERATOR, map: None };
-        let program = object.program(section, &types)?;
-        let program = kernel::load_program(&program, "pidns_tasks", own_types.as_fd())?;
-        Ok(Self { proc, census, program })
+        let (program, by_helper) = match load(object::TASK, name) {
+            Ok(program) => (program, None),
+            // Older kernels, or those whose verifier is of another opinion.
+            Err(why) if why.is_missing(object::CAST) || matches!(why, Unusable::Refused { .. }) => {
+                (load(object::TASK_BY_HELPER, name)?, Some(why))
+            }
+            Err(why) => return Err(why),
+        };
+        Ok(Self { proc, census, program, by_helper })
     }
 
     /// Adds every process that there is at this moment, or where several threads
@@ -142,6 +146,20 @@ impl<'a> BpfSource<'a> {
         })?;
         Ok(seen)
     }
+}
+
+/// Has the kernel take the program of an object that has this name.
+///
+/// # Errors
+/// It does not, or does not have what the program reads.
+fn load(object: &'static [u8], name: &'static str) -> Result<OwnedFd, Unusable> {
+    // First what is often refused and takes little.
+    let object = Object::read(object).ok_or(Unusable::OwnObject)?;
+    let own_types = kernel::load_types(object.types)?;
+    let types = Types::open().map_err(Unusable::NoTypes)?;
+    let section = Section { name, called_as: ITERATOR, map: None };
+    let program = object.program(section, &types)?;
+    kernel::load_program(&program, "pidns_tasks", own_types.as_fd())
 }
 
 /// Whether the viewer may have the kernel run such programs, and would see

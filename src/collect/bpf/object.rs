@@ -11,6 +11,9 @@ use crate::collect::unusable::Unusable;
 /// `task.bpf.c`, as tests/bpf/build makes it.
 pub const TASK: &[u8] = include_bytes!("task.bpf.o");
 
+/// The same for kernels without [`CAST`].
+pub const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
+
 /// `namespaces.bpf.c`, likewise.
 pub const NAMESPACES: &[u8] = include_bytes!("namespaces.bpf.o");
 
@@ -28,14 +31,25 @@ const IS_MAP: u8 = 1;
 /// Size of a symbol of the object.
 const SYMBOL: usize = 24;
 
+/// The function of the kernel that tells the verifier what a pointer leads to
+/// (since Linux 6.2), and by what number objects call it.
+pub const CAST: &str = "bpf_rdonly_cast";
+const CAST_NUMBER: i32 = 0x7dcb_0001;
+
+/// The operation of a call, and what it says if the number is that of a
+/// function's type in the kernel, `BPF_PSEUDO_KFUNC_CALL`.
+const CALL: u8 = 0x85;
+const IS_KERNEL_FUNCTION: u8 = 2;
+
 /// A call of a helper that does not exist. The verifier refuses it only where
 /// it can be reached.
-const UNREACHABLE: [u8; INSTRUCTION] = [0x85, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
+const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// What depends on the kernel, `bpf_core_relo_kind`.
 mod relocation {
     pub const OFFSET: u32 = 0;
     pub const EXISTS: u32 = 2;
+    pub const TYPE: u32 = 7;
 }
 
 /// A program that is ready for the running kernel.
@@ -100,8 +114,10 @@ impl Object {
         let mut structs: Vec<_> = records.iter().map(|it| it.name).collect();
         structs.sort_unstable();
         structs.dedup();
-        let (kernel, numbers, called_as) =
-            Btf::read(kernel, &structs, &[it.called_as]).ok_or(Unusable::StrangeTypes)?;
+        let functions_of_kernel = [it.called_as, CAST.as_bytes()];
+        let (kernel, numbers, found) =
+            Btf::read(kernel, &structs, &functions_of_kernel).ok_or(Unusable::StrangeTypes)?;
+        let [called_as, cast] = *found.first_chunk().ok_or(Unusable::StrangeTypes)?;
         for it in &records {
             let index = structs.binary_search(&it.name).ok();
             let number = index.and_then(|index| numbers.get(index).copied().flatten());
@@ -114,12 +130,15 @@ impl Object {
                 (relocation::EXISTS, found) => Some(found.is_some().into()),
                 (relocation::OFFSET, Some(offset)) => Some(offset),
                 (relocation::OFFSET, None) if is_asked_for() => None,
+                (relocation::TYPE, Some(_)) => number,
+                (relocation::TYPE, None) => return Err(missing(it.name)),
                 (relocation::OFFSET, None) => return Err(missing(&it.path(&own))),
                 _ => return Err(Unusable::OwnObject),
             };
             fill_in_number(&mut instructions, it.at, value).ok_or(Unusable::OwnObject)?;
         }
-        let called_as = called_as.first().copied().flatten();
+        // After the fields: where they are missing, a program without casts is of no use.
+        fill_in_casts(&mut instructions, cast).ok_or_else(|| missing(CAST.as_bytes()))?;
         let called_as = called_as.ok_or_else(|| missing(it.called_as))?;
         Ok(Program { instructions, functions, called_as })
     }
@@ -251,6 +270,23 @@ impl<'a> Relocation<'a> {
     }
 }
 
+/// Has the calls of [`CAST`] call the function that has this number; `None`
+/// where there are such calls but no such function.
+fn fill_in_casts(instructions: &mut [u8], number: Option<u32>) -> Option<()> {
+    let mut at = 0;
+    while let Some([operation, registers, _, _, value @ ..]) =
+        instructions.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<INSTRUCTION>)
+    {
+        if *operation == CALL && *value == CAST_NUMBER.to_le_bytes() {
+            *registers |= IS_KERNEL_FUNCTION << 4;
+            *value = number?.to_le_bytes();
+        }
+        // What follows a long number is the rest of that.
+        at += if *operation == LOAD_NUMBER { 2 * INSTRUCTION } else { INSTRUCTION };
+    }
+    Some(())
+}
+
 /// Puts a number into an instruction: the offset of one that loads or stores,
 /// else the constant; `None` if it must not be reached.
 fn fill_in_number(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
@@ -288,6 +324,7 @@ fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd as _;
+    use std::ptr;
 
     use proptest::prelude::*;
 
@@ -295,10 +332,12 @@ mod tests {
 
     /// Every program, with the object that it is in.
     fn all() -> Vec<(Object, Section<'static>)> {
-        let of_tasks = |name| (TASK, name, &b"bpf_iter_task"[..]);
+        let of_tasks = |object, name| (object, name, &b"bpf_iter_task"[..]);
         let all = [
-            of_tasks("processes"),
-            of_tasks("holders"),
+            of_tasks(TASK_BY_HELPER, "processes"),
+            of_tasks(TASK_BY_HELPER, "holders"),
+            of_tasks(TASK, "processes"),
+            of_tasks(TASK, "holders"),
             (NAMESPACES, "namespaces", b"bpf_iter_task"),
             (NAMESPACES, "tasks", b"bpf_iter_task"),
             (NAMESPACES, "descriptors", b"bpf_iter_task_file"),
@@ -316,9 +355,10 @@ mod tests {
     #[test]
     fn every_field_is_found_among_the_types_that_the_object_was_made_with() {
         for (object, section) in all() {
-            // Only the kernel's function is not there.
+            // Only the kernel's functions are not there.
             let error = object.program(section, object.types).err().map(|error| error.to_string());
-            let called_as = String::from_utf8_lossy(section.called_as);
+            let casts = ptr::eq(object.bytes, TASK).then_some(CAST.into());
+            let called_as = casts.unwrap_or(String::from_utf8_lossy(section.called_as));
             let expected = format!("this kernel has no {called_as} as pidns knows it");
             assert_eq!(error, Some(expected), "{}", section.name);
         }
@@ -356,7 +396,8 @@ mod tests {
 
     #[test]
     fn a_program_without_its_map_is_not_made() {
-        let (object, section) = all().swap_remove(2);
+        let (object, section) =
+            all().into_iter().find(|(_, section)| section.name == "namespaces").unwrap();
         let made = object.program(Section { map: None, ..section }, object.types);
         assert!(matches!(made.err(), Some(Unusable::OwnObject)));
     }
@@ -374,6 +415,22 @@ mod tests {
         assert_eq!(fill_in_number(&mut filled, 16, Some(1)), None);
         assert_eq!(fill_in_number(&mut filled, 8, None), Some(()));
         assert_eq!(filled[8..], UNREACHABLE);
+    }
+
+    #[test]
+    fn casts_call_the_function_of_the_kernel() {
+        let number = CAST_NUMBER.to_le_bytes();
+        let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
+        // A long number whose second half looks like a call, a call of a helper, a cast.
+        let long = [[LOAD_NUMBER, 1, 0, 0, 0, 0, 0, 0], call(0, number)].concat();
+        let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
+        let (mut filled, mut none) = (code(call(0, number)), code(call(0, [35, 0, 0, 0])));
+        assert_eq!(fill_in_casts(&mut filled, None), None);
+        assert_eq!(fill_in_casts(&mut filled, Some(0x1234)), Some(()));
+        assert_eq!(filled, code(call(2 << 4, [0x34, 0x12, 0, 0])));
+        let before = none.clone();
+        assert_eq!(fill_in_casts(&mut none, None), Some(()));
+        assert_eq!(none, before);
     }
 
     proptest! {

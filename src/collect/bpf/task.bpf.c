@@ -8,10 +8,12 @@
 //
 // The structs hold only the fields that are read, by their names in the kernel.
 // Where the running kernel has them is filled in by the loader, from the
-// kernel's type information (CO-RE: "compile once, run everywhere"). All of
-// them are read by bpf_probe_read_kernel(), which fails where an address leads
-// nowhere: the verifier takes long to follow pointers by their types, and
-// kernels before Linux 6.2 know no other way.
+// kernel's type information (CO-RE: "compile once, run everywhere"). They are
+// read as the kernel would, except that 0 comes from an address that leads
+// nowhere: the verifier has no trust in pointers that bpf_rdonly_cast() made
+// (since Linux 6.2), nor in those that they lead to, and takes little time over
+// them. For older kernels this source is compiled once more, with BY_HELPER:
+// each field is then read by a call of bpf_probe_read_kernel().
 //
 // Everything happens in an RCU read-side critical section. It keeps credentials,
 // struct pid, PID namespaces and tables of descriptors in memory, but not
@@ -39,7 +41,7 @@ struct signal_struct { u32 live; int nr_threads; struct pid *pids[4]; } KERNEL;
 struct super_block { unsigned long s_magic; } KERNEL;
 struct inode { struct super_block *i_sb; } KERNEL;
 struct file { struct inode *f_inode; } KERNEL;
-struct fdtable { u32 max_fds; struct file **fd; unsigned long *open_fds; } KERNEL;
+struct fdtable { u32 max_fds; struct file **fd; u64 *open_fds; } KERNEL;
 struct files_struct { struct fdtable *fdt; } KERNEL;
 struct task_struct {
     u32 __state;
@@ -68,7 +70,21 @@ static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
 static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
 
-#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
+// What is at an address of which the verifier does not know what is there.
+#define READ_AT(to, address) probe_read_kernel(&(to), sizeof(to), address)
+// The struct at an address, and a field of such a struct. Volatile, as the same
+// field may be something else the next time.
+#ifdef BY_HELPER
+#define STRUCT(name, address) ((struct name *)(address))
+#define READ(to, field) READ_AT(to, &(field))
+#else
+// No helper but a function of the kernel, which has a number of its own in each
+// kernel: the loader knows it by this one.
+static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
+#define STRUCT(name, address) \
+    ((struct name *)rdonly_cast(address, __builtin_btf_type_id(*(struct name *)0, 1)))
+#define READ(to, field) ((to) = *(volatile __typeof__(field) *)&(field))
+#endif
 #define EXISTS(field) __builtin_preserve_field_info(field, 2)
 
 // PIDTYPE_TGID of the kernel: the PID of the whole process.
@@ -82,6 +98,9 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define MOST_DESCRIPTORS (1 << 20)
 // Levels whose PIDs are written. Deeper processes are read through /proc.
 #define LEVELS 8
+// MAX_PID_NS_LEVEL of the kernel is 32: with this the verifier sees that numbers
+// of levels are small.
+#define ANY_LEVEL 63
 // How many PIDs that follow each other go to the same reader.
 #define SHARE 16
 
@@ -105,7 +124,7 @@ struct record {
     u32 more;            // HOLDS_DESCRIPTOR and so on
     u32 levels;          // how many PIDs it has, of which the first are these
     u32 nspid[LEVELS];
-    char comm[16];
+    u64 comm[2];         // 16 bytes of text
 };
 
 // A table of descriptors, and where in it look_at() is.
@@ -113,12 +132,22 @@ struct table {
     struct file **files;
     u64 *open;
     u64 bits;                         // which of those to come are open
-    struct inode *inode;              // of the last one
-    struct super_block *file_system;  // that this one is on, which is not nsfs
+    u64 inode;                        // number_of() that of the last one
+    u64 file_system;                  // likewise, that it is on, which is not nsfs
     u32 holds;
 };
 
 static long look_at(u64 number, struct table *table);
+
+// A pointer as a number, to be compared alone: it is not the same number. The
+// verifier distinguishes pointers by what they lead to, and goes through what
+// follows for each of them.
+INLINE u64 number_of(const void *pointer) {
+    u64 number = -(u64)pointer;
+    // Keeps the compiler from finding the pointer in it.
+    asm volatile("" : "+r"(number));
+    return number;
+}
 
 // Whether a number is not 0, without a branch, after which the verifier would go
 // through all that follows twice.
@@ -144,7 +173,6 @@ INLINE u32 length(u64 bits) {
 INLINE u32 holds_descriptor(struct task_struct *task) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
-    if (!files) return 0;
     struct fdtable *descriptors = 0;
     struct table table = {};
     u32 count = 0;
@@ -154,12 +182,12 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(table.open, descriptors->open_fds);
     // A table has room for a multiple of 64, at least for one, and most of it is
     // empty. Of none nothing was read.
-    if (count - 64 > MOST_DESCRIPTORS) return CHANGED;
+    if (count - 64 > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     u64 last = 0;
-    READ(last, table.open[count / 64 - 1]);
+    READ_AT(last, &table.open[count / 64 - 1]);
     loop(count - 64 + length(last), look_at, &table, 0);
     READ(again, task->files);
-    return table.holds | (again == files ? 0 : CHANGED);
+    return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
 // Whether another thread of the viewer gets a process. Where the viewer has one
@@ -179,6 +207,7 @@ INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
 INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
+    task = STRUCT(task_struct, task);
     // Threads other than the first are not told apart here. But one that exits may
     // be the first one of before, whose place and number another takes just now
     // (execve(2)), and which may be all that is shown of the process.
@@ -186,7 +215,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (is_other && !(task->flags & EXITING)) return 0;
 
     // The viewer is who reads from the iterator.
-    struct task_struct *viewer = (void *)get_current_task();
+    struct task_struct *viewer = STRUCT(task_struct, (void *)get_current_task());
     if (is_anothers(viewer, task)) return 0;
     struct pid *pid = 0;
     u32 top = 0;
@@ -207,7 +236,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct record record = {};
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
-    struct pid_namespace *viewers;
+    struct pid_namespace *viewers, *own = 0;
     // In blocks, as a program has 512 bytes of stack for all that it calls.
     {
         struct upid numbers[LEVELS] = {};
@@ -215,7 +244,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         // Keeps the compiler from computing the size again after the check of it.
         asm volatile("" : "+r"(size));
         if (size > sizeof(numbers)) return 0;
-        probe_read_kernel(numbers, size, &pid->numbers[top]);
+        probe_read_kernel(numbers, size, &pid->numbers[top & ANY_LEVEL]);
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
@@ -223,14 +252,13 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         viewers = numbers[0].ns;
     }
 
-    struct upid own = {};
-    READ(own, pid->numbers[level]);
-    READ(record.namespace, own.ns->ns.inum);
-    if (EXISTS(own.ns->ns.ns_id)) READ(record.ns_id, own.ns->ns.ns_id);
+    READ(own, STRUCT(upid, &pid->numbers[level & ANY_LEVEL])->ns);
+    READ(record.namespace, own->ns.inum);
+    if (EXISTS(own->ns.ns_id)) READ(record.ns_id, own->ns.ns_id);
     {
-        u64 memory = 0;
+        void *memory = 0;
         READ(memory, task->mm);
-        record.has_memory = is_set(memory);
+        record.has_memory = is_set(number_of(memory));
     }
 
     {
@@ -244,22 +272,22 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.exit_state = task->exit_state;
     record.flags = task->flags;
     record.start = task->start_boottime;
-    READ(record.comm, task->comm);
+    u64 *comm = (u64 *)task->comm;
+    record.comm[0] = comm[0];
+    record.comm[1] = comm[1];
 
     if (search) {
         struct nsproxy *proxy = 0, *again = 0;
+        struct pid_namespace *children = 0;
+        struct mnt_namespace *mounts = 0;
         READ(proxy, task->nsproxy);
-        if (proxy) {
-            struct pid_namespace *children = 0;
-            struct mnt_namespace *mounts = 0;
-            READ(children, proxy->pid_ns_for_children);
-            READ(mounts, proxy->mnt_ns);
-            READ(record.mount_namespace, mounts->ns.inum);
-            READ(again, task->nsproxy);
-            READ(record.children_namespace, children->ns.inum);
-            if (EXISTS(own.ns->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
-            if (again != proxy) record.more |= CHANGED;
-        }
+        READ(children, proxy->pid_ns_for_children);
+        READ(mounts, proxy->mnt_ns);
+        READ(record.mount_namespace, mounts->ns.inum);
+        READ(again, task->nsproxy);
+        READ(record.children_namespace, children->ns.inum);
+        if (EXISTS(own->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
+        record.more |= is_set(number_of(again) ^ number_of(proxy)) * CHANGED;
         record.more |= holds_descriptor(task);
     }
 
@@ -270,14 +298,17 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     if (!top) {
         READ(record.parent, parent->tgid);
     } else {
-        struct upid number = {};
         READ(signal, parent->signal);
         pid = 0;
         READ(pid, signal->pids[TGID]);
         level = 0;
         READ(level, pid->level);
-        if (pid && level >= top) READ(number, pid->numbers[top]);
-        if (number.ns == viewers) record.parent = number.nr;
+        if (pid && level >= top) {
+            struct upid *number = STRUCT(upid, &pid->numbers[top & ANY_LEVEL]);
+            own = 0;
+            READ(own, number->ns);
+            if (own == viewers) READ(record.parent, number->nr);
+        }
     }
 
     seq_write(context->meta->seq, &record, sizeof(record));
@@ -297,20 +328,20 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
 // Looks at a descriptor; 1 ends the loop. Descriptors of one file, or on one
 // file system, often come one after the other.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
-    if (number % 64 == 0) READ(table->bits, table->open[number / 64]);
+    if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
     table->bits >>= 1;
     if (!is_open) return 0;
     struct file *file = 0;
     struct inode *inode = 0;
-    READ(file, table->files[number]);
-    READ(inode, file->f_inode);
-    if (inode == table->inode) return 0;
-    table->inode = inode;
+    READ_AT(file, &table->files[number]);
+    READ(inode, STRUCT(file, file)->f_inode);
+    if (number_of(inode) == table->inode) return 0;
+    table->inode = number_of(inode);
     struct super_block *file_system = 0;
     READ(file_system, inode->i_sb);
-    if (file_system == table->file_system) return 0;
-    table->file_system = file_system;
+    if (number_of(file_system) == table->file_system) return 0;
+    table->file_system = number_of(file_system);
     unsigned long magic = 0;
     READ(magic, file_system->s_magic);
     if (magic != NSFS) return 0;
