@@ -72,8 +72,9 @@ says so. Of another boot or host everything is new. A process changes with its \
 parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
 runs or sleeps is no change. Threads of the kernel are left out unless asked \
 for, and so is the process of pidns that took a view. A namespace that went, but \
-that a live kernel still has (Linux 6.18 can tell), is hidden: kept by something \
-that /proc does not show, such as a descriptor in flight (--search kernel may).";
+that a live kernel still has (Linux 6.18 can tell, and since 6.19 of those alone \
+that a descriptor of theirs keeps), is hidden: kept by something that /proc does \
+not show, such as a descriptor in flight (--search kernel may).";
 
 pub(super) const DIFF_EXIT_STATUS: &str = "\
 Exit status:
@@ -275,6 +276,8 @@ pub(super) const LIMITS: &[&str] = &[
      then also pidfds, UNIX sockets whose peer was a member, UNIX sockets in which something that \
      keeps it waits to be received, and open files of its procfs. Where nothing of that keeps it, \
      it has no holders, and diagnostics says so (held-unseen); the view is complete all the same. \
+     Since Linux 6.19 nobody can open one that no descriptor of its own keeps: its parent and owner \
+     stay unknown then (namespace-unopened). \
      A namespace that came to lose its init only during the scan is not among them, nor one that \
      somebody keeps who is just ending. Where there is one that /proc leads nowhere to, the \
      search waits 0.2 seconds for the kernel to free what is about to go.",

@@ -13,7 +13,8 @@ pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Those of these namespaces, which a scan of this boot has shown, that are
 /// still in the kernel, as far as it says so: since Linux 6.18, with permission
-/// (`CAP_SYS_ADMIN` in the user namespaces that own them).
+/// (`CAP_SYS_ADMIN` in the user namespaces that own them), and since Linux 6.19
+/// only of those that a descriptor of theirs keeps, such as one in flight.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

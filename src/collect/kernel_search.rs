@@ -88,8 +88,18 @@ impl<'a> KernelSearch<'a> {
             now.into_iter().filter(|it| it.init != Init::Lives).map(|it| (it.ns_id, it)).collect();
         // What had no init yet may have had one since, whose members have been seen
         // by nobody.
-        for it in candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it)) {
-            open(it, registry, discovery);
+        let there: Vec<_> =
+            candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it)).collect();
+        let unopened: Vec<_> =
+            there.into_iter().filter(|&it| !open(it, registry, discovery)).collect();
+        if !unopened.is_empty() {
+            let still = self.memory.list()?;
+            for it in unopened.into_iter().filter(|it| still.contains(it)) {
+                registry.meet(it.inode, it.history());
+                let code = DiagnosticCode::NamespaceUnopened;
+                discovery.log.note(code, Some(Errno::STALE), None);
+                discovery.in_kernel.insert(it.inode);
+            }
         }
         let is_shown = |it: &Kept| {
             let shows = |listed: &Listed| {
@@ -170,20 +180,28 @@ fn check(
     Ok(())
 }
 
-/// Opens a namespace, and has it shown if it is still there.
-fn open(it: Listed, registry: &NamespaceRegistry, discovery: &mut Discovery) {
-    let history = match it.init {
-        Init::HasGone => InitHistory::Existed,
-        Init::Lives | Init::IsToCome => InitHistory::Unknown,
-    };
+impl Listed {
+    fn history(&self) -> InitHistory {
+        match self.init {
+            Init::HasGone => InitHistory::Existed,
+            Init::Lives | Init::IsToCome => InitHistory::Unknown,
+        }
+    }
+}
+
+/// Opens a namespace, and has it shown; `false` where there is none any more. Since
+/// Linux 6.19 the kernel says so, too, of those that no task, descriptor or mount
+/// has: it keeps them in its list, and lets nobody open them.
+fn open(it: Listed, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
-    match opened.and_then(|fd| registry.keep(fd, history)) {
+    match opened.and_then(|fd| registry.keep(fd, it.history())) {
         Ok(()) => {}
-        Err(Errno::STALE) => return,
+        Err(Errno::STALE) => return false,
         Err(errno) => {
-            registry.meet(it.inode, history);
+            registry.meet(it.inode, it.history());
             discovery.log.note(DiagnosticCode::NamespaceUnopened, Some(errno), None);
         }
     }
     discovery.in_kernel.insert(it.inode);
+    true
 }

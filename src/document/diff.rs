@@ -39,7 +39,8 @@ vocabulary!(Happened, "change", ["change", "changes"], {
     Went: "went", "It is in the first alone.";
     Hidden: "hidden", "It is in the first alone, but still in the kernel: a namespace kept by \
         something that /proc does not show, such as a descriptor in flight. Only where the second is \
-        the live host, from Linux 6.18 on.";
+        the live host, from Linux 6.18 on; since 6.19 the kernel says so only of those that a \
+        descriptor of theirs keeps.";
     Changed: "changed", "It is in both, and not the same.";
 });
 
