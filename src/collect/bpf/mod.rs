@@ -98,18 +98,26 @@ impl<'a> BpfSource<'a> {
         if search.contains(&SearchScope::Threads) {
             return Err(Unusable::Untold("what threads hold (--search threads)"));
         }
-        check_capabilities()?;
         let searches_holders = searches_holders(search);
-        let census = proc.census();
+        let least = match collector {
+            Collector::Auto if searches_holders => WORTH_IT_WITH_HOLDERS,
+            Collector::Auto => WORTH_IT,
+            _ => 0,
+        };
+        let is_worth_it = |count: Option<u64>| count.is_some_and(|count| count >= least);
         if collector == Collector::Auto {
             // In other namespaces /proc counts the processes of the whole host.
             if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
                 return Err(Unusable::Uncounted);
             }
-            let least = if searches_holders { WORTH_IT_WITH_HOLDERS } else { WORTH_IT };
-            if proc.count(&census).is_none_or(|count| count < least) {
+            if !is_worth_it(proc.count_at_most()) {
                 return Err(Unusable::Few);
             }
+        }
+        check_capabilities()?;
+        let census = proc.census();
+        if collector == Collector::Auto && !is_worth_it(proc.count(&census)) {
+            return Err(Unusable::Few);
         }
         check_lockdown()?;
         let name = if searches_holders { "holders" } else { "processes" };

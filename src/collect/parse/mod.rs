@@ -15,7 +15,7 @@ pub use link::{entry, namespace_link};
 pub use mountinfo::{
     HidePid, MountedKind, NamespaceMount, hidepid, mount_ids, namespace_mounts, shows_root,
 };
-pub use stat::{stat_is_exiting, stat_start_time};
+pub use stat::{Stat, stat, stat_start_time};
 pub use status::{Leaders, Status, ignored_signals, leaders, name, status, status_pid};
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
             let parsed = status(&bytes);
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
-            let _ = (stat_is_exiting(&bytes), stat_start_time(&bytes));
+            prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));
             prop_assert!(cmdline(&bytes).len() <= bytes.len());
             let _ = (hidepid(&bytes, 0, 21), leaders(&bytes));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());

@@ -9,14 +9,7 @@ pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
 
 /// The words of a value, separated by white space.
 pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = value;
-    std::iter::from_fn(move || {
-        rest = rest.trim_ascii_start();
-        let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        rest = after;
-        (!word.is_empty()).then_some(word)
-    })
+    value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
 /// A word that is a decimal number and nothing else; `None` where it does not

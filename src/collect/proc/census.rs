@@ -22,13 +22,17 @@ impl Census {
         Self { others: others(procfs).ok() }
     }
 
+    /// More than there are processes on the host.
+    pub fn at_most(procfs: &Procfs) -> Option<u64> {
+        // The type of `st_nlink` is the architecture's.
+        #[allow(clippy::useless_conversion)]
+        Some(u64::from(fs::fstat(procfs.fd()).ok()?.st_nlink))
+    }
+
     /// How many processes there are on the host. In another PID namespace than
     /// the initial one, that is more than its /proc lists.
     pub fn count(&self, procfs: &Procfs) -> Option<u64> {
-        let links = fs::fstat(procfs.fd()).ok()?.st_nlink;
-        // The type of `st_nlink` is the architecture's.
-        #[allow(clippy::useless_conversion)]
-        u64::from(links).checked_sub(self.others?)
+        Self::at_most(procfs)?.checked_sub(self.others?)
     }
 }
 

@@ -148,7 +148,7 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     let mut stat = Vec::new();
     match read(task, c"stat", &mut stat) {
-        Ok(()) => parse::stat_is_exiting(&stat).ok_or(Errno::INVAL),
+        Ok(()) => parse::stat(&stat).map(|stat| stat.is_exiting()).ok_or(Errno::INVAL),
         Err(errno) if is_gone(errno) => Ok(true),
         Err(errno) => Err(errno),
     }

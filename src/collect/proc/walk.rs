@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::RawDir;
 use rustix::io::Result as SysResult;
@@ -26,6 +27,10 @@ const BATCH: usize = 32;
 
 /// The least, of a list of processes that are all worth a look.
 const MIN_BATCH: usize = 16;
+
+/// How long one thread reads before others are started. That takes some tenths of a
+/// millisecond, and less where there is little to read: an idle host is done before.
+const ALONE: Duration = Duration::from_millis(1);
 
 /// Descriptors that the table of them is made ready for before threads start.
 const DESCRIPTORS: u64 = 4096;
@@ -93,17 +98,16 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<Pid>> {
 fn read_batches(scan: Scan<'_>, size: usize, list: impl Batches + Send) -> SysResult<Findings> {
     let list = Mutex::new(list);
     let mut batch = Vec::with_capacity(size);
-    next_batch(&list, &mut batch, size)?;
-    // Too few processes are not worth a second thread.
-    let is_all = batch.len() < size;
-    let mut worker = Worker::new(scan);
-    let first = || {
+    let (mut worker, begun) = (Worker::new(scan), Instant::now());
+    while begun.elapsed() < ALONE {
+        next_batch(&list, &mut batch, size)?;
+        let is_all = batch.len() < size;
         worker.batch(&mut batch);
-        worker.finish()
-    };
-    if is_all {
-        return Ok(sorted(first()));
+        if is_all {
+            return Ok(sorted(worker.finish()));
+        }
     }
+    let first = || worker.finish();
     let (done, found) = by_threads(scan, size, &list, first, None::<fn() -> Findings>);
     let mut found = found?;
     for done in done {

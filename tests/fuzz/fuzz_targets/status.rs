@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::collect::parse::{Leaders, Status, leaders, stat_is_exiting, status};
+use pidns::collect::parse::{Leaders, Status, leaders, stat, status};
 use pidns::model::{MAX_LEVEL, Pid};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(session.is_none() || is_there(b"NSsid:"));
     assert!(group.is_none() || is_there(b"NSpgid:"));
 
-    assert!(stat_is_exiting(bytes).is_none() || bytes.contains(&b')'));
+    assert!(stat(bytes).is_none_or(|it| it.comm.is_empty() || is_there(it.comm)));
 
     let again = status(as_the_kernel_writes(&found).as_bytes());
     assert_eq!(again, found);
