@@ -1,13 +1,15 @@
 //! What the program needs before anything else of it runs: standard descriptors
 //! and a stack. Nothing here knows what the program does.
 
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;
 use std::thread;
 
 use nix::sys::signal::SigSet;
+use rustix::io::fcntl_getfd;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
+use rustix::stdio::{stderr, stdin, stdout};
 
 /// A stack that is large enough, in bytes: what the standard library gives
 /// every thread.
@@ -41,12 +43,12 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// Python opens it in the same way). Where there is no /dev/null, as in some
 /// chroots, the runtime aborts.
 extern "C" fn replace_closed_descriptors() {
-    // A new descriptor always gets the lowest number that is free.
-    while let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC) {
-        if reader.as_raw_fd() > 2 {
-            break;
-        }
-        // It stays open, whereas the writer is closed.
+    let is_closed = |fd: BorrowedFd<'_>| fcntl_getfd(fd).is_err();
+    while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
+        && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
+    {
+        // It got the lowest number that was free, and stays open, whereas the
+        // writer is closed.
         let _ = reader.into_raw_fd();
     }
 }

@@ -116,7 +116,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
         }
         matches => matches,
     };
-    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    match matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
         Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
         Err(error) => Err(Error::Usage(explain::explain(&error, name.as_deref()))),
