@@ -29,7 +29,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-const RUNS: usize = 9;
+/// An even number, as every other run goes through the commands backwards.
+const RUNS: usize = 10;
 
 /// The forest that stands, as its process group, and the limit to restore.
 static FOREST: AtomicI32 = AtomicI32::new(0);
@@ -155,12 +156,14 @@ fn floor_of(own: &str, search: &str) -> Measured {
     (format!("floor of {search}"), vec![own.to_owned(), "floor".to_owned(), search.to_owned()])
 }
 
-/// Medians over alternating runs: whatever else the machine does meanwhile
-/// hits all commands alike.
+/// Medians over alternating runs: whatever else the machine does meanwhile hits
+/// all commands alike, and none always comes after one that leaves much in caches.
 fn table(commands: &[Measured]) {
     let mut times = vec![Vec::new(); commands.len()];
     for run in 0..=RUNS {
-        for (index, (_, command)) in commands.iter().enumerate() {
+        for at in 0..commands.len() {
+            let index = if run % 2 == 0 { at } else { commands.len() - 1 - at };
+            let command = &commands[index].1;
             let start = Instant::now();
             if spawn(command).is_none() {
                 continue;
@@ -175,7 +178,8 @@ fn table(commands: &[Measured]) {
         .iter_mut()
         .map(|times| {
             times.sort_unstable();
-            times.get(times.len() / 2).copied()
+            let middle = times.len().checked_sub(1)? / 2;
+            Some((times[middle] + times[times.len() / 2]) / 2)
         })
         .collect();
     let lsns = medians[commands.len() - 1];
