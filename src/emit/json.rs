@@ -1,6 +1,8 @@
 //! The document as JSON (RFC 8259), with a newline at the end.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -121,34 +123,55 @@ fn pieces<'a>(
     Some(pieces)
 }
 
-/// Writes a document on one line. Of each two pieces another thread makes one:
-/// this takes longer than all else that is done once everything is known.
+/// Writes a document on one line, of which another thread makes a part: this takes
+/// longer than all else that is done once everything is known. Each makes whichever
+/// piece comes next, as one processor often gets less done than the other.
 fn write_by_two(graph: &PidGraph, out: &mut impl Write) -> io::Result<()> {
     let (rest, tree) = (serde_json::to_vec(&without_lists(graph))?, graph.tree());
     let pieces = pieces(&rest, &tree, graph.processes())
         .ok_or_else(|| io::Error::other("a document without its lists"))?;
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        pieces.get(number).map(|piece| (number, piece))
+    };
+    let make = |piece: &Piece<'_>| {
+        let mut text = Vec::with_capacity(24 * 1024);
+        piece.write(graph, &mut text).map(|()| text)
+    };
     thread::scope(|scope| {
         let (sender, received) = mpsc::sync_channel(AHEAD);
-        let others = pieces.iter().skip(1).step_by(2);
         // It ends where nobody receives any more.
-        let make = move || {
-            _ = { others }.try_for_each(|piece| {
-                let mut text = Vec::with_capacity(24 * 1024);
-                let written = piece.write(graph, &mut text);
-                sender.send(written.map(|()| text))
-            });
+        let help = move || {
+            while let Some((number, piece)) = take()
+                && sender.send((number, make(piece))).is_ok()
+            {}
         };
-        let helper = thread::Builder::new().spawn_scoped(scope, make);
-        for (number, piece) in pieces.iter().enumerate() {
-            if number % 2 == 1 && helper.is_ok() {
-                out.write_all(&received.recv().map_err(io::Error::other)??)?;
+        // Where there is none, this one makes all of them.
+        let _helper = thread::Builder::new().spawn_scoped(scope, help);
+        let (mut ready, mut written) = (BTreeMap::new(), 0);
+        while written < pieces.len() {
+            ready.extend(received.try_iter());
+            if let Some(text) = ready.remove(&written) {
+                out.write_all(&text?)?;
+                written += 1;
+            } else if ready.len() < AHEAD
+                && let Some((number, piece)) = take()
+            {
+                if number == written {
+                    piece.write(graph, out)?;
+                    written += 1;
+                } else {
+                    ready.insert(number, make(piece));
+                }
             } else {
-                piece.write(graph, out)?;
+                ready.extend([received.recv().map_err(io::Error::other)?]);
             }
         }
         Ok(())
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
