@@ -27,7 +27,6 @@ mod record;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::Sender;
 
 use rustix::io::{Errno, Result as SysResult};
 
@@ -36,8 +35,8 @@ use super::error::Error;
 use super::nsfs::NamespaceFd;
 use super::proc::ProcSource;
 use super::proc::census::Census;
-use super::proc::scan::{Target, searches_holders};
-use super::proc::walk;
+use super::proc::scan::searches_holders;
+use super::proc::walk::{self, Namer};
 use super::registry::NamespaceRegistry;
 use super::unusable::Unusable;
 use super::viewer;
@@ -138,7 +137,7 @@ impl<'a> BpfSource<'a> {
     ///
     /// # Errors
     /// The kernel does not tell, or nothing that makes sense.
-    fn look<'s>(&self, mut seen: Seen<'s>, reader: &Sender<Target>) -> Result<Seen<'s>, Unusable> {
+    fn look<'s>(&self, mut seen: Seen<'s>, reader: &Namer<'_>) -> Result<Seen<'s>, Unusable> {
         read_records(&self.program, record::SIZE, |record| {
             let mut record = Record::read(record).ok_or(Unusable::Senseless)?;
             if Some(record.process.pid) == self.proc.viewer() {
@@ -147,8 +146,7 @@ impl<'a> BpfSource<'a> {
                 record.is_odd = true;
             }
             if let Some(target) = seen.take(record) {
-                // Unreachable: it reads until the sender has gone.
-                let _ = reader.send(target);
+                reader.name(target);
             }
             Ok(())
         })?;
