@@ -3,7 +3,7 @@
 //!
 //! - `mount` whose /proc it is, and what it hides; `census` how many processes it counts
 //! - `process_dir` the files of one process
-//! - `walk` threads, and batches of processes for them
+//! - `walk` threads, and batches of processes for them; `worker` one of these threads
 //! - `scan` what is looked for, and where
 //! - `process` one process, wholly or not at all; `status` as its status describes it, and
 //!   once more; `inits` whether an init lives
@@ -32,6 +32,7 @@ pub mod scan;
 pub mod status;
 mod tables;
 pub mod walk;
+mod worker;
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd as _;

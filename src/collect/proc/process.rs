@@ -5,149 +5,35 @@
 //! `/proc/PID/status` or of `/proc/PID` is bound to the process that it was
 //! opened for, and answers `ESRCH` or `ENOENT` once that is gone. So whatever
 //! is read by path between opening such a descriptor and reading from it
-//! belongs to that process, provided that the read succeeds.
+//! belongs to that process, provided that the read succeeds. How often one is
+//! looked at is not decided here.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use rustix::fs::fstat;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::details::{DetailReader, read_again};
-use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::inits;
 use super::process_dir::{ProcessDir, still_there};
-use super::scan::{Scan, SeenInit, Target, searches_holders};
+use super::scan::{Scan, SeenInit};
 use super::status::described;
+use super::worker::Worker;
 use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::InitHistory;
 use crate::collect::sys::{is_gone, namespace_link, open, read_record};
-use crate::collect::viewer;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
-/// How long after they were first seen to be between two states processes are
-/// looked at again, beside once at the end of the first pass.
-const FURTHER_LOOKS: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
-
-/// One thread of a walk, with its buffers.
-pub struct Worker<'a> {
-    scan: Scan<'a>,
-    searches_holders: bool,
-    may_trace_all: bool,
-    found: Findings,
-    buffer: Vec<u8>,
-    /// Whether the last process was nested, as the next one then often is.
-    nested: bool,
-    /// Whether the last one was a thread of the kernel, likewise.
-    kernel_thread: bool,
-    look: Look,
-    /// Processes to look at again, and when the last of them was first seen.
-    again: Vec<Target>,
-    noted: Instant,
-}
-
-/// How often a process was looked at before.
-#[derive(Clone, Copy, PartialEq)]
-enum Look {
-    First,
-    Further,
-    /// There will be no other: what a process tells now is believed.
-    Last,
-}
-
-impl<'a> Worker<'a> {
-    /// One that has found nothing yet.
-    pub fn new(scan: Scan<'a>) -> Self {
-        let searches_holders = searches_holders(scan.search);
-        let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
-        let may_trace_all = viewer::may_trace_all();
-        Self {
-            scan,
-            searches_holders,
-            may_trace_all,
-            found,
-            buffer,
-            nested: false,
-            kernel_thread: false,
-            look: Look::First,
-            again: Vec::new(),
-            noted: Instant::now(),
-        }
-    }
-
-    /// Reads some processes; of what was seen before only what is missing. Those
-    /// that are between two states are left to [`finish`](Self::finish).
-    pub fn batch(&mut self, targets: &mut Vec<Target>) {
-        for Target { pid, none_open_since, init } in targets.drain(..) {
-            if !init.is_some_and(|init| self.confirm(*init)) {
-                self.read(pid, none_open_since);
-            }
-        }
-    }
-
-    /// Looks again at the processes that were between two states, and hands over
-    /// all that was found.
-    ///
-    /// While a thread that is not the leader executes another program
-    /// (`execve(2)`), it takes over the leader's number. In between the kernel
-    /// shows the old leader, which is exiting: it refuses what it should not, has
-    /// no number or that of the thread, or is gone.
-    pub fn finish(mut self) -> Findings {
-        self.look = Look::Further;
-        while !self.again.is_empty() {
-            for Target { pid, none_open_since, .. } in std::mem::take(&mut self.again) {
-                self.read(pid, none_open_since);
-            }
-            let passed = self.noted.elapsed();
-            match FURTHER_LOOKS.into_iter().find(|&look| look > passed) {
-                None => self.look = Look::Last,
-                Some(_) if self.again.is_empty() => {}
-                Some(next) => std::thread::sleep(next.saturating_sub(passed)),
-            }
-        }
-        self.found
-    }
-
-    /// Reads one process, wholly or not at all. One that vanishes meanwhile is
-    /// left out.
-    fn read(&mut self, pid: Pid, none_open_since: Option<u64>) {
-        let read = self.process(pid, none_open_since);
-        let pending = std::mem::take(&mut self.found.pending);
-        let Err(errno) = read else { return self.found.log.merge(pending) };
-        let is_passing = match errno {
-            // Nothing is there under that number; twice, it is believed.
-            Errno::NOENT => self.look == Look::First,
-            Errno::SRCH | Errno::XDEV | Errno::AGAIN => self.look != Look::Last,
-            _ => false,
-        };
-        if is_passing {
-            if self.look == Look::First {
-                self.noted = Instant::now();
-            }
-            self.again.push(Target { pid, none_open_since, init: None });
-        } else if !is_gone(errno) {
-            self.found.log.note(DiagnosticCode::ProcessUnreadable, Some(errno), Some(pid));
-        }
-    }
-
-    /// Fails where a process seems to be between two states and is to be looked
-    /// at again.
-    ///
-    /// # Errors
-    /// `EAGAIN`, unless this is the last look.
-    fn look_again(&self) -> SysResult<()> {
-        if self.look == Look::Last { Ok(()) } else { Err(Errno::AGAIN) }
-    }
-
+impl Worker<'_> {
     /// Takes an init as it was seen, if its PID is still that of the same
     /// namespace's init: then it is the same process, and has been all the while.
     /// `false` where it is to be read.
-    fn confirm(&mut self, seen: SeenInit) -> bool {
+    pub(super) fn confirm(&mut self, seen: SeenInit) -> bool {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
         let cgroup = self.cgroup(process.pid, &mut dir);
@@ -185,7 +71,7 @@ impl<'a> Worker<'a> {
     ///
     /// # Errors
     /// It has vanished, may not be read, or is to be looked at again.
-    fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
+    pub(super) fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
         if self.kernel_thread
             && let Some(process) = self.kernel_thread(pid)
         {
@@ -204,25 +90,41 @@ impl<'a> Worker<'a> {
         // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
+        // It was there, so it is another one that is not there any more.
+        let vanished = |errno| if errno == Errno::NOENT { Errno::SRCH } else { errno };
+        self.opened(pid, none_open_since, &status_file, dir).map_err(vanished)
+    }
+
+    /// Reads a process whose status file is open.
+    ///
+    /// # Errors
+    /// As of [`process`](Self::process).
+    fn opened(
+        &mut self,
+        pid: Pid,
+        none_open_since: Option<u64>,
+        status_file: &OwnedFd,
+        mut dir: ProcessDir<'_>,
+    ) -> SysResult<()> {
         if !self.scan.procfs.own {
             // Whoever is root in there may have mounted something over it.
             dir.open_namespaces()?;
         }
         // At once, as the buffer holds the status only until the next file is read.
-        let (status, link) = self.status_and_link(&status_file, &mut dir)?;
+        let (status, link) = self.status_and_link(status_file, &mut dir)?;
         let (status, namespace) = self.identify(pid, status, link)?;
         // Before anything that takes time: once pinned, the namespace can no
         // longer die and leave its inode number to another.
-        let is_pinned = self.pin(pid, namespace, &status_file, &mut dir)?;
+        let is_pinned = self.pin(pid, namespace, status_file, &mut dir)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
         let mut process = described(pid, status, namespace);
         self.kernel_thread = process.kernel_thread && self.is_told_by_stat();
         if self.searches_holders {
-            process.start_time = self.start_time(pid, &status_file, &dir)?;
+            process.start_time = self.start_time(pid, status_file, &dir)?;
         }
         if !self.scan.details.is_empty() {
-            let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file };
+            let reader = DetailReader { dir: dir.as_fd(), status_file };
             let details =
                 reader.read(self.scan.details, &process, has_memory, &mut self.found.pending)?;
             process.details = Some(Box::new(details));
@@ -230,13 +132,13 @@ impl<'a> Worker<'a> {
         let mut now = InitNow::Living;
         if is_init {
             // After pinning, which often spares the check at the end of it.
-            now = self.init(&process, has_memory, is_pinned, &status_file, &mut dir)?;
+            now = self.init(&process, has_memory, is_pinned, status_file, &mut dir)?;
         }
         // Last, as it takes longest, and compares what it finds with the
         // process's own namespace.
         // If it is not another one that has its PID by now.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        self.holders(&process, has_none_open, &status_file, &dir)?;
+        self.holders(&process, has_none_open, status_file, &dir)?;
         match now {
             InitNow::Terminated => self.found.terminated.insert(pid),
             InitNow::Unknown => self.found.undecided.insert(pid),

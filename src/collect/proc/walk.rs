@@ -14,8 +14,8 @@ use rustix::process::{Resource, getrlimit};
 
 use super::findings::Findings;
 use super::mount::Procfs;
-use super::process::Worker;
 use super::scan::{Scan, Target};
+use super::worker::Worker;
 use crate::collect::parse;
 use crate::collect::registry::descriptors_for_reading;
 use crate::collect::sys::open_dir;
