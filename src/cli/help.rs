@@ -277,7 +277,7 @@ pub(super) const LIMITS: &[&str] = &[
      keeps it waits to be received, and open files of its procfs. Where nothing of that keeps it, \
      it has no holders, and diagnostics says so (held-unseen); the view is complete all the same. \
      Since Linux 6.19 nobody can open one that no descriptor of its own keeps: its parent and owner \
-     stay unknown then (namespace-unopened). \
+     stay unknown then, and the view is incomplete (namespace-unopened). \
      A namespace that came to lose its init only during the scan is not among them, nor one that \
      somebody keeps who is just ending. Where there is one that /proc leads nowhere to, the \
      search waits 0.2 seconds for the kernel to free what is about to go.",

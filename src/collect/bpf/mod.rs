@@ -120,11 +120,16 @@ impl<'a> BpfSource<'a> {
         }
         check_lockdown()?;
         let name = if searches_holders { "holders" } else { "processes" };
-        let (program, by_helper) = match load(object::TASK, name) {
+        let section = Section { name, called_as: ITERATOR, map: None };
+        // First what is often refused and takes little.
+        let programs = Programs::new(object::TASK)?;
+        let types = Types::open().map_err(Unusable::NoTypes)?;
+        let load = |programs: Programs| programs.load(section, &types, "pidns_tasks");
+        let (program, by_helper) = match load(programs) {
             Ok(program) => (program, None),
             // Older kernels, or those whose verifier is of another opinion.
             Err(why) if why.is_missing(object::CAST) || matches!(why, Unusable::Refused { .. }) => {
-                (load(object::TASK_BY_HELPER, name)?, Some(why))
+                (load(Programs::new(object::TASK_BY_HELPER)?)?, Some(why))
             }
             Err(why) => return Err(why),
         };
@@ -154,18 +159,31 @@ impl<'a> BpfSource<'a> {
     }
 }
 
-/// Has the kernel take the program of an object that has this name.
-///
-/// # Errors
-/// It does not, or does not have what the program reads.
-fn load(object: &'static [u8], name: &'static str) -> Result<OwnedFd, Unusable> {
-    // First what is often refused and takes little.
-    let object = Object::read(object).ok_or(Unusable::OwnObject)?;
-    let own_types = kernel::load_types(object.types)?;
-    let types = Types::open().map_err(Unusable::NoTypes)?;
-    let section = Section { name, called_as: ITERATOR, map: None };
-    let program = object.program(section, &types)?;
-    kernel::load_program(&program, "pidns_tasks", own_types.as_fd())
+/// The programs of an object, whose types the kernel has taken.
+struct Programs {
+    object: Object,
+    types: OwnedFd,
+}
+
+impl Programs {
+    /// Those of an object that pidns has with it.
+    ///
+    /// # Errors
+    /// As of [`kernel::load_types`].
+    fn new(object: &'static [u8]) -> Result<Self, Unusable> {
+        let object = Object::read(object).ok_or(Unusable::OwnObject)?;
+        let types = kernel::load_types(object.types)?;
+        Ok(Self { object, types })
+    }
+
+    /// Has the kernel, with these types of its own, take one of them under a name.
+    ///
+    /// # Errors
+    /// It does not, or does not have what the program reads.
+    fn load(&self, it: Section<'_>, kernel: &Types, name: &str) -> Result<OwnedFd, Unusable> {
+        let program = self.object.program(it, kernel)?;
+        kernel::load_program(&program, name, self.types.as_fd())
+    }
 }
 
 /// Whether the viewer may have the kernel run such programs, and would see

@@ -5,8 +5,8 @@
 // living init a task keeps there, or an open descriptor. They decide nothing
 // else, change nothing, and give away no address of the kernel.
 //
-// As in task.bpf.c, the structs hold only the fields that are read, and all of
-// them are read by bpf_probe_read_kernel(), which fails where an address leads
+// As in task.bpf.c, the structs hold only the fields that are read. All of them
+// are read by bpf_probe_read_kernel(), which fails where an address leads
 // nowhere. An RCU read-side critical section keeps PID namespaces in memory.
 // What else is read here may be given up meanwhile; what then stands there is
 // believed by nobody unless it names a namespace that is in the list.

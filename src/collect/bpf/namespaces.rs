@@ -5,9 +5,9 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use super::kernel::{self, Array, Types};
-use super::object::{self, Object, Section};
-use super::{ITERATOR, check_capabilities, check_lockdown, read_records};
+use super::kernel::{Array, Types};
+use super::object::{self, Section};
+use super::{ITERATOR, Programs, check_capabilities, check_lockdown, read_records};
 use crate::collect::unusable::Unusable;
 use crate::model::Pid;
 
@@ -84,8 +84,7 @@ pub struct Kept {
 
 /// The programs, which the kernel has verified.
 pub struct KernelMemory {
-    object: Object,
-    own_types: OwnedFd,
+    programs: Programs,
     types: Types,
     list: Array,
     namespaces: OwnedFd,
@@ -101,17 +100,15 @@ impl KernelMemory {
     pub fn open() -> Result<Self, Unusable> {
         check_capabilities()?;
         check_lockdown()?;
-        let object = Object::read(object::NAMESPACES).ok_or(Unusable::OwnObject)?;
-        let own_types = kernel::load_types(object.types)?;
+        let programs = Programs::new(object::NAMESPACES)?;
         let types = Types::open().map_err(Unusable::NoTypes)?;
         let load = |name, called_as, as_name: &str| {
-            let program = object.program(Section { name, called_as, map: None }, &types)?;
-            kernel::load_program(&program, as_name, own_types.as_fd())
+            programs.load(Section { name, called_as, map: None }, &types, as_name)
         };
         let tasks = load("tasks", ITERATOR, "pidns_keepers")?;
         let descriptors = load("descriptors", b"bpf_iter_task_file", "pidns_files")?;
-        let (list, namespaces) = load_list(&object, &own_types, &types, ROOM)?;
-        Ok(Self { object, own_types, types, list, namespaces, tasks, descriptors })
+        let (list, namespaces) = load_list(&programs, &types, ROOM)?;
+        Ok(Self { programs, types, list, namespaces, tasks, descriptors })
     }
 
     /// The viewer's namespace and all below it that are in memory at this moment.
@@ -132,8 +129,7 @@ impl KernelMemory {
             if room > MOST_ROOM {
                 return Err(Unusable::Senseless);
             }
-            (self.list, self.namespaces) =
-                load_list(&self.object, &self.own_types, &self.types, room)?;
+            (self.list, self.namespaces) = load_list(&self.programs, &self.types, room)?;
         }
     }
 
@@ -177,16 +173,10 @@ fn read_kept(program: &OwnedFd) -> Result<Vec<Kept>, Unusable> {
 
 /// Makes room for so many namespaces, and has the kernel take the program that
 /// lists them there.
-fn load_list(
-    object: &Object,
-    own_types: &OwnedFd,
-    types: &Types,
-    room: u32,
-) -> Result<(Array, OwnedFd), Unusable> {
+fn load_list(programs: &Programs, types: &Types, room: u32) -> Result<(Array, OwnedFd), Unusable> {
     let list = Array::new(LISTED, room)?;
     let section = Section { name: "namespaces", called_as: ITERATOR, map: Some(list.as_fd()) };
-    let program = object.program(section, types)?;
-    let program = kernel::load_program(&program, "pidns_list", own_types.as_fd())?;
+    let program = programs.load(section, types, "pidns_list")?;
     Ok((list, program))
 }
 

@@ -2,14 +2,14 @@
 
 use std::mem::MaybeUninit;
 
-use rustix::fs::{self, FileType, RawDir};
+use rustix::fs::{AtFlags, FileType, RawDir, StatxFlags, statx};
 use rustix::io::Result as SysResult;
 
 use super::mount::Procfs;
 use crate::collect::parse;
 use crate::collect::sys::open_dir;
 
-/// Counts processes by the links to the top of a procfs (`st_nlink`), which are
+/// Counts processes by the links to the top of a procfs (`stx_nlink`), which are
 /// its directories: one for each process of the host, and some others.
 pub struct Census {
     /// How many others; `None` where they could not be counted.
@@ -24,9 +24,8 @@ impl Census {
 
     /// More than there are processes on the host.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
-        // The type of `st_nlink` is the architecture's.
-        #[allow(clippy::useless_conversion)]
-        Some(u64::from(fs::fstat(procfs.fd()).ok()?.st_nlink))
+        let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
+        Some(stat.stx_nlink.into())
     }
 
     /// How many processes there are on the host. In another PID namespace than

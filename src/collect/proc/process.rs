@@ -73,7 +73,7 @@ impl Worker<'_> {
     /// It has vanished, may not be read, or is to be looked at again.
     pub(super) fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
         if self.kernel_thread
-            && let Some(process) = self.kernel_thread(pid)
+            && let Some(process) = self.read_kernel_thread(pid)
         {
             self.found.processes.push(process);
             return Ok(());
@@ -160,7 +160,7 @@ impl Worker<'_> {
     ///
     /// They are members of the initial PID namespace alone, so that they have one
     /// PID where they are shown at all. Their files belong to their user, root.
-    fn kernel_thread(&mut self, pid: Pid) -> Option<Process> {
+    fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
         let file = open(base, name).ok()?;
