@@ -9,7 +9,7 @@
 //! | stage | room |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | command | [`commands`], [`job`] for one that runs another program |
+//! | command | [`commands`], [`run`] for one that runs another program |
 //! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
 //! | graph | [`graph`] |
 //! | the part of it that is selected, and other questions | [`query`] |
@@ -24,12 +24,13 @@ pub mod emit;
 pub mod error;
 pub mod exit;
 pub mod graph;
-pub mod job;
 pub mod model;
 pub mod output;
 pub mod query;
+pub mod run;
 #[cfg(test)]
 mod testing;
+mod wording;
 
 use std::ffi::OsString;
 
@@ -44,8 +45,8 @@ use exit::Exit;
 /// Nothing could be shown, or not all of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if job::launch::is_asked_for(&arguments) {
-        return Err(job::launch::launch(&arguments));
+    if run::launch::is_asked_for(&arguments) {
+        return Err(run::launch::launch(&arguments));
     }
     if let Some(exit) = commands::complete(&arguments)? {
         return Ok(exit);

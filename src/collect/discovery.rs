@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use rustix::io::Result as SysResult;
 
 use super::error::Error;
+use super::kernel::nsfs::NamespaceFd;
 use super::log::DiagnosticLog;
-use super::nsfs::NamespaceFd;
 use super::parse::Leaders;
 use super::registry::NamespaceRegistry;
 use crate::model::{Detail, Holder, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};

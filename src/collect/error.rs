@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::unusable::Unusable;
+use super::bpf::unusable::Unusable;
 
 /// Why nothing could be collected.
 #[derive(Debug)]

@@ -17,21 +17,14 @@
 
 mod assemble;
 mod bpf;
+mod direct;
 mod discovery;
 mod error;
-mod hidden;
-mod kernel_search;
-mod listing;
+mod kernel;
 mod log;
-mod lookup;
-mod nsfs;
 pub mod parse;
 mod proc;
 mod registry;
-mod sys;
-mod unusable;
-mod user_name;
-mod viewer;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,18 +36,18 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::model::{Collector, Detail, SearchScope, Snapshot};
 use assemble::assemble;
 use bpf::BpfSource;
+use bpf::memory::search::KernelSearch;
 use discovery::Source;
-use kernel_search::KernelSearch;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
+pub use bpf::unusable::Unusable;
+pub use direct::descendants::{Descendant, Descendants};
+pub use direct::hidden::still_in_kernel;
+pub use direct::later::LaterDetails;
+pub use direct::listing::Listing;
+pub use direct::lookup::{NamespaceHandle, translate};
 pub use error::Error;
-pub use hidden::still_in_kernel;
-pub use listing::Listing;
-pub use lookup::{NamespaceHandle, translate};
-pub use proc::descendants::{Descendant, Descendants};
-pub use proc::later::LaterDetails;
-pub use unusable::Unusable;
 
 /// What to read.
 #[derive(Clone, Debug)]

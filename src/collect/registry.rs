@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::{Errno, Result};
 use rustix::process::{Resource, getrlimit};
 
-use super::nsfs::NamespaceFd;
+use super::kernel::nsfs::NamespaceFd;
 
 /// Descriptors left for reading, unless the limit is so low that a quarter of
 /// it is less.
@@ -112,7 +112,7 @@ impl NamespaceRegistry {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
             Err(errno) => {
-                if !super::sys::is_gone(errno) {
+                if !super::kernel::sys::is_gone(errno) {
                     self.meet(inode, init);
                 }
                 Err(errno)

@@ -15,10 +15,10 @@ use crate::collect::Request;
 use crate::emit::{ReportFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::job::Job;
 use crate::model::{Collector, Ended, Pid, SearchScope};
 use crate::output;
 use crate::query::{JobReport, JobScope, Leftovers};
+use crate::run::Job;
 
 /// Runs a command, says on standard error what it has left behind, and ends as
 /// it did.

@@ -80,7 +80,7 @@ pub struct CheckReport<'a> {
 /// What a check says beside its list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
-pub(super) struct Head {
+pub struct Head {
     /// The program that wrote it.
     generator: Generator,
     /// Whether nothing is missing in the places searched.

@@ -96,13 +96,13 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
 /// What a comparison says beside its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
-pub(super) struct Head {
+pub struct Head {
     /// The program that wrote it.
     generator: Generator,
     /// The first of the two.
     before: Side,
     /// The second of the two.
-    pub(super) after: Side,
+    pub after: Side,
     /// How they belong together.
     relation: Word<Relation>,
     /// Whether there is a difference; the exit status is 1 then.
@@ -114,11 +114,11 @@ pub(super) struct Head {
 /// One of the two that are compared, without its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
-pub(super) struct Side {
+pub struct Side {
     /// When the scan began.
-    pub(super) captured_at: Timestamp,
+    pub captured_at: Timestamp,
     /// Where the scan ran.
-    pub(super) host: Host,
+    pub host: Host,
     /// The /proc that was read.
     procfs: Procfs,
     /// Where namespaces were looked for.

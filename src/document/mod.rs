@@ -6,9 +6,10 @@
 //! there, null where unknown. The same as records, one a line, is for databases
 //! and the logs of many hosts.
 
+mod run;
+
 mod check;
 mod diff;
-mod job;
 mod objects;
 mod parse;
 mod process;
@@ -24,9 +25,9 @@ mod write;
 
 pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
 pub use diff::{diff, write_diff_records};
-pub use job::JobReport;
 pub use parse::Invalid;
 pub use read::{read, read_from};
+pub use run::JobReport;
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,

@@ -15,56 +15,56 @@ use crate::model;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
-pub(super) struct Process<'a> {
+pub struct Process<'a> {
     /// Its PID in the namespace of the /proc that was read.
-    pub(super) pid: Pid,
+    pub pid: Pid,
     /// Its parent's PID; null where it has no parent that this /proc shows, for
     /// which status shows 0.
-    pub(super) ppid: Option<Pid>,
+    pub ppid: Option<Pid>,
     /// Its own (innermost) namespace; null where that is ambiguous.
-    pub(super) namespace: Option<Id>,
+    pub namespace: Option<Id>,
     /// Its PIDs, from the namespace of the /proc that was read inward to its own
     /// (NSpid of proc_pid_status(5)). Empty where the kernel does not tell
     /// (before Linux 4.1).
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
-    pub(super) nspid: Nspid,
+    pub nspid: Nspid,
     /// Command name, at most 15 bytes unless it is a kernel thread. Bytes that
     /// are not UTF-8 are U+FFFD.
-    pub(super) comm: SmolStr,
+    pub comm: SmolStr,
     /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
     /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
     /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
     /// unless it was asked for (see details) and could be read.
-    pub(super) args: Option<Cow<'a, [SmolStr]>>,
+    pub args: Option<Cow<'a, [SmolStr]>>,
     /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
     /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
-    pub(super) state: Letter,
+    pub state: Letter,
     /// Real user ID, as the viewer's user namespace maps it.
-    pub(super) uid: u32,
+    pub uid: u32,
     /// That user's name; null where the host has none.
-    pub(super) user: Option<SmolStr>,
+    pub user: Option<SmolStr>,
     /// How many threads it has (Threads of proc_pid_status(5)); null where that
     /// is not known, as of a process that has terminated.
-    pub(super) threads: Option<std::num::NonZeroU32>,
+    pub threads: Option<std::num::NonZeroU32>,
     /// When it started, in clock ticks (1/100 s) after boot: field 22 of
     /// proc_pid_stat(5). With host.boot_id and pid it is one process for ever.
     /// Null where it was not read, as of a search of processes alone.
-    pub(super) start_time: Option<u64>,
+    pub start_time: Option<u64>,
     /// Whether it is a thread of the kernel's own.
-    pub(super) kernel_thread: bool,
+    pub kernel_thread: bool,
     /// Inodes of its other namespaces by the names of their links in
     /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
     /// details) and could be read. A link is missing where the kernel has no such
     /// type; a process that has terminated has lost most of them.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
-    pub(super) namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
+    pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
     /// Path of its cgroup: of several hierarchies that which tells its container
     /// or unit, else that of version 2, else the deepest of version 1. Null unless
     /// it was asked for (see details) and could be read.
-    pub(super) cgroup: Option<Cow<'a, str>>,
+    pub cgroup: Option<Cow<'a, str>>,
     /// How its namespace is known.
-    pub(super) evidence: Word<model::Evidence>,
+    pub evidence: Word<model::Evidence>,
 }
 
 impl<'a> From<&'a model::Process> for Process<'a> {
@@ -92,7 +92,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 
 impl Process<'_> {
     /// As the model has it; what this version does not know is passed over.
-    pub(super) fn into_model(self, passed_over: &mut PassedOver) -> model::Process {
+    pub fn into_model(self, passed_over: &mut PassedOver) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),
             namespaces: self.namespaces.map(Cow::into_owned),

@@ -87,7 +87,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> 
 impl Document {
     /// The snapshot that the document was made of, as far as this version
     /// understands it; what it does not is added to what was passed over before.
-    pub(super) fn into_snapshot(
+    pub fn into_snapshot(
         self,
         mut passed_over: PassedOver,
     ) -> Result<(model::Snapshot, PassedOver), Invalid> {

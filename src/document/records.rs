@@ -56,7 +56,7 @@ impl Envelope<'_> {
 
 /// Whether a line begins a list of records, and no document: that has no field
 /// `record`. Nothing is read beyond the first field that tells.
-pub(super) fn is_record(line: &[u8]) -> bool {
+pub fn is_record(line: &[u8]) -> bool {
     /// Takes nothing, and says by an error what was found.
     struct Fields<'a>(&'a mut bool);
 
@@ -153,7 +153,7 @@ struct Records<'a> {
 
 /// Reads records, of which the first line has been read already; `number` is its
 /// number.
-pub(super) fn read_records(
+pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
     mut input: impl BufRead,

@@ -15,7 +15,7 @@ use crate::model;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_id"))]
 #[cfg_attr(test, schemars(extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")))]
-pub(super) struct Id(#[cfg_attr(test, schemars(with = "String"))] pub(super) model::NamespaceId);
+pub struct Id(#[cfg_attr(test, schemars(with = "String"))] pub(super) model::NamespaceId);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Id {
 #[serde(try_from = "u32", into = "u32")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
 #[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = i32::MAX)))]
-pub(super) struct Pid(#[cfg_attr(test, schemars(with = "u32"))] pub(super) model::Pid);
+pub struct Pid(#[cfg_attr(test, schemars(with = "u32"))] pub(super) model::Pid);
 
 impl From<Pid> for u32 {
     fn from(pid: Pid) -> Self {
@@ -57,7 +57,7 @@ impl TryFrom<u32> for Pid {
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]
 #[cfg_attr(test, schemars(extend("minimum" = 1)))]
-pub(super) struct Inode(pub(super) u64);
+pub struct Inode(pub(super) u64);
 
 impl TryFrom<u64> for Inode {
     type Error = Unfit<u64>;
@@ -69,7 +69,7 @@ impl TryFrom<u64> for Inode {
 
 /// The PIDs of a process in every level, in the document a list of numbers.
 #[derive(Debug)]
-pub(super) struct Nspid(pub(super) model::Nspid);
+pub struct Nspid(pub(super) model::Nspid);
 
 impl Serialize for Nspid {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Nspid {
 }
 
 /// A value that is not what its field has.
-pub(super) struct Unfit<T> {
+pub struct Unfit<T> {
     value: T,
     expected: &'static str,
 }
@@ -126,7 +126,7 @@ macro_rules! spelled {
             r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
     ))
 )]
-pub(super) struct Timestamp(pub(super) String);
+pub struct Timestamp(pub(super) String);
 
 spelled!(Timestamp, is_timestamp, "time in UTC as RFC 3339 has it");
 
@@ -156,7 +156,7 @@ fn is_timestamp(text: &str) -> bool {
     test,
     schemars(extend("pattern" = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"))
 )]
-pub(super) struct BootId(pub(super) String);
+pub struct BootId(pub(super) String);
 
 spelled!(BootId, is_boot_id, "UUID in lower case");
 
@@ -170,7 +170,7 @@ fn is_boot_id(text: &str) -> bool {
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^[a-z][a-z0-9-]*$")))]
-pub(super) struct Code(pub(super) String);
+pub struct Code(pub(super) String);
 
 spelled!(Code, is_code, "code of a diagnostic");
 
@@ -184,7 +184,7 @@ fn is_code(text: &str) -> bool {
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^(E[A-Z0-9]+|[1-9][0-9]*)$")))]
-pub(super) struct Errno(pub(super) String);
+pub struct Errno(pub(super) String);
 
 spelled!(Errno, is_errno, "name or number of a system error");
 
@@ -206,7 +206,7 @@ fn is_errno(text: &str) -> bool {
 #[serde(try_from = "char")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^[A-Za-z?]$")))]
-pub(super) struct Letter(pub(super) char);
+pub struct Letter(pub(super) char);
 
 impl TryFrom<char> for Letter {
     type Error = Unfit<char>;

@@ -11,7 +11,7 @@ use crate::model;
 
 impl Document {
     /// Nothing is said twice in lists that are sets.
-    pub(super) fn check_lists(&self) -> Result<(), Invalid> {
+    pub fn check_lists(&self) -> Result<(), Invalid> {
         fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
             let mut seen = HashSet::new();
             match words.iter().position(|word| !seen.insert(word)) {
@@ -30,7 +30,7 @@ impl Document {
 
     /// How deep every namespace is. A parent comes before its children, which
     /// also rules out cycles.
-    pub(super) fn check_namespaces(&self) -> Result<HashMap<Id, Depth>, Invalid> {
+    pub fn check_namespaces(&self) -> Result<HashMap<Id, Depth>, Invalid> {
         let mut depths: HashMap<Id, Depth> = HashMap::with_capacity(self.namespaces.len());
         let mut children: HashMap<Id, Vec<Id>> = HashMap::new();
         let mut roots = Vec::new();
@@ -94,7 +94,7 @@ impl Document {
     }
 
     /// Every process is in one namespace, with as many PIDs as that is deep.
-    pub(super) fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
+    pub fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
         let mut members: HashMap<Id, Vec<Pid>> = HashMap::new();
         // By root, PIDs that members of it have.
         let mut above: HashMap<Id, usize> = HashMap::new();
@@ -154,12 +154,12 @@ impl Document {
 
 /// How deep a namespace is: below the topmost one that is known, and below that
 /// of the /proc that was read, where it is.
-pub(super) struct Depth {
-    pub(super) root: Id,
-    pub(super) level: usize,
+pub struct Depth {
+    pub root: Id,
+    pub level: usize,
     /// Whether that topmost one is a root, so that levels count from it.
-    pub(super) is_level: bool,
-    pub(super) below_procfs: Option<usize>,
+    pub is_level: bool,
+    pub below_procfs: Option<usize>,
 }
 
 /// Whether two lists name the same, each once, in whatever order.

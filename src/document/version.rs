@@ -7,13 +7,13 @@ use super::parse::{Cut, Invalid};
 /// Largest document that is read, in bytes; of records those of one snapshot.
 pub const MAX_SIZE: u64 = 128 << 20;
 
-pub(super) fn too_large() -> Invalid {
+pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
 /// An error in a document of some 1.x: words that are not known here may well be
 /// right there.
-pub(super) fn with_version(error: Invalid, version: &str) -> Invalid {
+pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;
     }
@@ -23,7 +23,7 @@ pub(super) fn with_version(error: Invalid, version: &str) -> Invalid {
 }
 
 /// Whether this program understands documents of a version.
-pub(super) fn check_version(version: &str) -> Result<(), Invalid> {
+pub fn check_version(version: &str) -> Result<(), Invalid> {
     let minor = version.strip_prefix("1.").unwrap_or_default();
     let is_number = minor.bytes().all(|it| it.is_ascii_digit());
     // A number without leading zeros, and of a length that can be shown.

@@ -13,7 +13,7 @@ use super::parse::Cut;
 use crate::model;
 
 /// The words of a list that may grow.
-pub(super) trait Vocabulary: Copy + 'static {
+pub trait Vocabulary: Copy + 'static {
     /// Every word that this version knows.
     const ALL: &'static [Self];
     /// What the list is called in the schema.
@@ -98,7 +98,7 @@ vocabulary!(model::Severity, "severity", ["severity", "severities"], {
 
 /// The kinds of [`model::Holder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HolderKind {
+pub enum HolderKind {
     Fd,
     Mount,
     PidForChildren,
@@ -126,7 +126,7 @@ vocabulary!(HolderKind, "holder_kind", ["holder of kind", "holders of kind"], {
 
 /// What a line of ndjson holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecordKind {
+pub enum RecordKind {
     Snapshot,
     Namespace,
     Process,
@@ -142,7 +142,7 @@ vocabulary!(RecordKind, "record_kind", ["record of kind", "records of kind"], {
 
 /// A word of a list that may grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Word<T> {
+pub enum Word<T> {
     /// One of this version.
     Known(T),
     /// One of a later version.
@@ -151,7 +151,7 @@ pub(super) enum Word<T> {
 
 impl<T: Vocabulary> Word<T> {
     /// The value; a word of a later version is noted down as passed over.
-    pub(super) fn known(self, passed_over: &mut PassedOver) -> Option<T> {
+    pub fn known(self, passed_over: &mut PassedOver) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
             Self::Unknown(word) => {
@@ -164,7 +164,7 @@ impl<T: Vocabulary> Word<T> {
 
 impl Word<model::Evidence> {
     /// The evidence; what is not known to be said by the kernel counts as inferred.
-    pub(super) fn certainty(self, passed_over: &mut PassedOver) -> model::Evidence {
+    pub fn certainty(self, passed_over: &mut PassedOver) -> model::Evidence {
         self.known(passed_over).unwrap_or(model::Evidence::Inferred)
     }
 }
@@ -186,7 +186,7 @@ impl<T: Vocabulary> Serialize for Word<T> {
 
 /// The spelling of every word, as the schema has it.
 #[cfg(test)]
-pub(super) const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
+pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
 /// Whether a text is spelled as words are. Their length is limited, as what is
 /// passed over is printed.

@@ -17,7 +17,7 @@ use crate::graph::PidGraph;
 use crate::model;
 
 /// A list that is made while it is written.
-pub struct Lazy<I>(pub(super) I);
+pub struct Lazy<I>(pub I);
 
 impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -136,9 +136,9 @@ impl From<&PidGraph> for SnapshotHead {
 
 /// The namespaces of a graph, with what only the graph knows of them.
 #[derive(Clone)]
-pub(super) struct WithGraph<'a> {
-    pub(super) tree: std::vec::IntoIter<(&'a model::Namespace, usize)>,
-    pub(super) graph: &'a PidGraph,
+pub struct WithGraph<'a> {
+    pub tree: std::vec::IntoIter<(&'a model::Namespace, usize)>,
+    pub graph: &'a PidGraph,
 }
 
 impl Iterator for WithGraph<'_> {
@@ -151,7 +151,7 @@ impl Iterator for WithGraph<'_> {
 }
 
 /// A namespace, with what only the graph knows of it.
-pub(super) fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
+pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     let members: Vec<_> = graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
     Namespace {
         id: Id(namespace.id),
@@ -183,7 +183,7 @@ pub(super) fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Names
 
 impl Generator {
     /// This program.
-    pub(super) fn this() -> Self {
+    pub fn this() -> Self {
         Self {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

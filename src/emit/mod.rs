@@ -5,37 +5,25 @@
 //! file here, a [`Format`] and a line in [`Format::emitter`]; the command line,
 //! its help and the tests take the formats from [`Format`].
 
-mod check;
-mod describe;
-mod diff;
-mod dot;
-mod escape;
-mod fold;
-mod job;
-mod json;
-mod line;
-mod mermaid;
-mod ndjson;
-mod openmetrics;
+mod ci;
+mod data;
 mod palette;
-mod sanitize;
-mod subject;
+mod picture;
 mod text;
-mod yaml;
 
 use std::io::{self, Write};
 
-pub use check::CheckFormat;
-pub use diff::DiffFormat;
-pub use job::ReportFormat;
-pub use sanitize::Sanitized;
+pub use crate::wording::sanitize::Sanitized;
+pub use ci::check::CheckFormat;
+pub use text::diff::DiffFormat;
+pub use text::run::ReportFormat;
 
 use clap::ValueEnum;
 
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::Translation;
-use line::Emphasis;
+use crate::wording::line::Emphasis;
 
 /// A way to write a graph.
 pub trait Emitter {
@@ -107,13 +95,13 @@ impl Format {
     #[must_use]
     pub fn emitter(self, style: Style) -> Box<dyn Emitter> {
         match self {
-            Self::Text => Box::new(text::Text::new(style)),
-            Self::Json => Box::new(json::Json { pretty: style.pretty }),
-            Self::Ndjson => Box::new(ndjson::Ndjson),
-            Self::Yaml => Box::new(yaml::Yaml),
-            Self::Dot => Box::new(dot::Dot { unfolded: style.unfolded }),
-            Self::Mermaid => Box::new(mermaid::Mermaid),
-            Self::Openmetrics => Box::new(openmetrics::OpenMetrics),
+            Self::Text => Box::new(text::show::Text::new(style)),
+            Self::Json => Box::new(data::json::Json { pretty: style.pretty }),
+            Self::Ndjson => Box::new(data::ndjson::Ndjson),
+            Self::Yaml => Box::new(data::yaml::Yaml),
+            Self::Dot => Box::new(picture::dot::Dot { unfolded: style.unfolded }),
+            Self::Mermaid => Box::new(picture::mermaid::Mermaid),
+            Self::Openmetrics => Box::new(data::openmetrics::OpenMetrics),
         }
     }
 }
@@ -142,7 +130,7 @@ impl TranslationFormat {
         style: Style,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        let json = json::Json { pretty: style.pretty };
+        let json = data::json::Json { pretty: style.pretty };
         translations.iter().try_for_each(|translation| match self {
             Self::Text => writeln!(out, "{}", translation.translated),
             Self::Json => json.write(&document::Translation::from(translation), out),

@@ -6,7 +6,7 @@
 
 use anstyle::{Ansi256Color, Color, Style};
 
-use super::line::Emphasis;
+use crate::wording::line::Emphasis;
 
 /// In a comparison: what came, what went, what is there but hidden, and what changed.
 pub const CAME: Style = on(WHITE, DARK_GREEN);

@@ -4,11 +4,12 @@
 //! A test may build any of it literally. Collections of a [`Snapshot`] are unordered on entry and sorted
 //! by whoever shows them.
 
+pub mod container;
+pub mod run;
+
 mod collector;
-pub mod containers;
 mod diagnostic;
 mod id;
-mod job;
 mod lineage;
 mod namespace;
 mod not_found;
@@ -22,7 +23,6 @@ pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
     ParsePidError, Pid,
 };
-pub use job::{Ended, Killed, MountedNamespaces};
 pub use lineage::Lineage;
 pub use namespace::{
     BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, Namespace, NamespaceState,
@@ -30,5 +30,6 @@ pub use namespace::{
 };
 pub use not_found::NotFound;
 pub use process::{Detail, Process, ProcessDetails};
+pub use run::{Ended, Killed, MountedNamespaces};
 pub use snapshot::{Criterion, Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};

@@ -6,10 +6,11 @@ mod check;
 mod check_code;
 mod coverage;
 mod diff;
-mod leftovers;
+pub(crate) mod fold;
 mod observer;
 mod pattern;
 mod resolve;
+mod run;
 mod select;
 mod translate;
 
@@ -22,9 +23,9 @@ pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
     Relation, Weak,
 };
-pub use leftovers::{Finding, JobReport, JobScope, Leftovers, Subject};
 pub use observer::leave_out;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
+pub use run::{Finding, JobReport, JobScope, Leftovers, Subject};
 pub use select::{Members, Selection, select};
 pub use translate::translate;

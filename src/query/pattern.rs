@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{Container, Process, containers};
+use crate::model::{Container, Process, container};
 
 /// A pattern of names: `*`, `?`, `[a-z]` and `[!a-z]` mean what they mean to
 /// the shell; nothing escapes them but brackets.
@@ -95,9 +95,7 @@ impl ContainerPrefix {
     #[must_use]
     pub fn holds(&self, process: &Process) -> bool {
         let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());
-        cgroup
-            .and_then(containers::sought_of_path)
-            .is_some_and(|container| self.matches(&container))
+        cgroup.and_then(container::sought_of_path).is_some_and(|container| self.matches(&container))
     }
 
     fn begins(&self, text: &str) -> bool {

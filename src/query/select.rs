@@ -209,7 +209,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
 
 /// The part of a graph that holds these namespaces and processes: they, the
 /// namespaces of these processes, and all ancestors.
-pub(super) fn branches(
+pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
     processes: &HashSet<Pid>,
@@ -249,7 +249,7 @@ fn positions(
 
 /// The processes that keep a namespace in its state: the holders that outlast
 /// its members, what its terminated init waits for, and who should reap that.
-pub(super) fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
+pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
         Holder::Fd { pid, .. } | Holder::File { pid, .. } => Some(*pid),

@@ -7,8 +7,8 @@ use std::thread;
 use rustix::io::Errno;
 
 use crate::collect::discovery::{INITIAL_PID_NAMESPACE, Source};
+use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::nsfs::NamespaceFd;
 use crate::collect::registry::Registered;
 use crate::model::{
     DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,

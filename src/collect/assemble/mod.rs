@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::discovery::{Discovery, Source};
 use super::registry::{self, NamespaceRegistry};
-use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot, containers};
+use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot, container};
 
 /// Makes a snapshot of what a source has discovered, beginning at `captured_at`.
 pub fn assemble(
@@ -123,7 +123,7 @@ fn attach_inits(
         // A leader that has exited is shown elsewhere even while other threads live on.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         namespaces[index].container =
-            cgroup.and_then(|bytes| containers::of_cgroups(bytes, has_terminated));
+            cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));
     }
 }
 
@@ -150,8 +150,8 @@ mod tests {
     use super::*;
     use crate::collect::discovery::{InitNow, ListedInit};
     use crate::collect::error::Error;
+    use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::log::DiagnosticLog;
-    use crate::collect::nsfs::NamespaceFd;
     use crate::model::{Detail, Evidence, Host, NamespaceState, SearchScope};
     use crate::testing::process;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use smol_str::SmolStr;
 
-use crate::collect::user_name::user_name;
+use crate::collect::kernel::user_name::user_name;
 use crate::model::{Namespace, Process};
 
 /// Fills in the names of all users, looking each up once.

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::collect::discovery::{Discovery, InitNow, ListedInit};
     use crate::collect::error::Error;
-    use crate::collect::nsfs::NamespaceFd;
+    use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::registry::NamespaceRegistry;
     use crate::model::{Detail, SearchScope};
     use crate::testing::{namespace, process};

@@ -16,13 +16,10 @@
 //! - `object` makes a program ready for the running kernel; `btf` reads types
 //! - `kernel` the calls of `bpf(2)`, which are unsafe
 
-mod btf;
-mod bytes;
-mod judge;
-mod kernel;
-pub mod namespaces;
-mod object;
-mod record;
+mod loader;
+pub mod memory;
+mod tasks;
+pub mod unusable;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,19 +29,19 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
 use super::error::Error;
-use super::nsfs::NamespaceFd;
+use super::kernel::nsfs::NamespaceFd;
+use super::kernel::viewer;
 use super::proc::ProcSource;
 use super::proc::census::Census;
 use super::proc::scan::searches_holders;
 use super::proc::walk::{self, Namer};
 use super::registry::NamespaceRegistry;
-use super::unusable::Unusable;
-use super::viewer;
 use crate::model::{Collector, Detail, Pid, Process, SearchScope};
-use judge::Seen;
-use kernel::Types;
-use object::{Object, Section};
-use record::Record;
+use loader::object::{self, Object, Section};
+use loader::syscall::{self, Types};
+use tasks::judge::Seen;
+use tasks::record::{self, Record};
+use unusable::Unusable;
 
 /// Processes from which on it takes less time to ask the kernel than to read
 /// /proc: where they alone are looked at, and where holders are searched.
@@ -169,10 +166,10 @@ impl Programs {
     /// Those of an object that pidns has with it.
     ///
     /// # Errors
-    /// As of [`kernel::load_types`].
+    /// As of [`syscall::load_types`].
     fn new(object: &'static [u8]) -> Result<Self, Unusable> {
         let object = Object::read(object).ok_or(Unusable::OwnObject)?;
-        let types = kernel::load_types(object.types)?;
+        let types = syscall::load_types(object.types)?;
         Ok(Self { object, types })
     }
 
@@ -182,7 +179,7 @@ impl Programs {
     /// It does not, or does not have what the program reads.
     fn load(&self, it: Section<'_>, kernel: &Types, name: &str) -> Result<OwnedFd, Unusable> {
         let program = self.object.program(it, kernel)?;
-        kernel::load_program(&program, name, self.types.as_fd())
+        syscall::load_program(&program, name, self.types.as_fd())
     }
 }
 
@@ -217,7 +214,7 @@ fn read_records(
     size: usize,
     mut take: impl FnMut(&[u8]) -> Result<(), Unusable>,
 ) -> Result<(), Unusable> {
-    let iterator = kernel::open_iterator(program)?;
+    let iterator = syscall::open_iterator(program)?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = match rustix::io::read(&iterator, &mut buffer) {

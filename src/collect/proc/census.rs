@@ -6,8 +6,8 @@ use rustix::fs::{AtFlags, FileType, RawDir, StatxFlags, statx};
 use rustix::io::Result as SysResult;
 
 use super::mount::Procfs;
+use crate::collect::kernel::sys::open_dir;
 use crate::collect::parse;
-use crate::collect::sys::open_dir;
 
 /// Counts processes by the links to the top of a procfs (`stx_nlink`), which are
 /// its directories: one for each process of the host, and some others.

@@ -11,9 +11,9 @@ use rustix::process::PidfdFlags;
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::process_dir::task_is_exiting;
-use crate::collect::nsfs::{self, NamespaceFd, open_namespace};
+use crate::collect::kernel::nsfs::{self, NamespaceFd, open_namespace};
+use crate::collect::kernel::sys::{is_gone, namespace_link};
 use crate::collect::registry::InitHistory;
-use crate::collect::sys::{is_gone, namespace_link};
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
 /// The link to the namespace that a thread's children are born in, below `/proc/PID`.
@@ -21,7 +21,7 @@ const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
 impl HolderSearch<'_> {
     /// The namespace that a thread's children are born in.
-    pub(super) fn pid_for_children(
+    pub fn pid_for_children(
         &self,
         dir: BorrowedFd<'_>,
         tid: Pid,

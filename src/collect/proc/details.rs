@@ -14,10 +14,10 @@ use rustix::io::{Errno, Result as SysResult};
 use smol_str::SmolStr;
 
 use super::process_dir::still_there;
+use crate::collect::kernel::sys::{is_gone, namespace_link, read, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
-use crate::collect::sys::{is_gone, namespace_link, read, read_at_most};
-use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, containers};
+use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, container};
 
 /// The most that is read of a command line. Linux takes up to 6 MiB from
 /// whoever starts a program, and a process may make any part of its memory its
@@ -132,7 +132,7 @@ impl DetailReader<'_> {
     fn cgroup(&self) -> SysResult<SysResult<Option<String>>> {
         let mut bytes = Vec::new();
         match read_again(self.status_file, || read(self.dir, c"cgroup", &mut bytes))? {
-            Ok(()) => Ok(Ok(containers::cgroup_path(&bytes))),
+            Ok(()) => Ok(Ok(container::cgroup_path(&bytes))),
             Err(errno) if is_gone(errno) => Ok(Ok(None)),
             Err(errno) => Ok(Err(errno)),
         }

@@ -15,15 +15,15 @@ use rustix::io::{Errno, Result};
 use super::findings::Findings;
 use super::holders::HolderSearch;
 use super::process_dir::task_is_exiting;
-use crate::collect::nsfs::{self, NamespaceFd};
+use crate::collect::kernel::nsfs::{self, NamespaceFd};
+use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::collect::parse;
 use crate::collect::registry::InitHistory;
-use crate::collect::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::model::{DiagnosticCode, Holder};
 
 impl HolderSearch<'_> {
     /// Searches every open descriptor of a thread, given its directory.
-    pub(super) fn fds(&self, thread: BorrowedFd<'_>, found: &mut Findings) -> Result<()> {
+    pub fn fds(&self, thread: BorrowedFd<'_>, found: &mut Findings) -> Result<()> {
         let refused = |errno, found: &mut Findings| {
             self.refused(DiagnosticCode::FdsUnreadable, errno, thread, found)
         };

@@ -17,9 +17,9 @@ use super::mount::Procfs;
 use super::process_dir::{for_each_task, still_there, task_is_exiting};
 use super::scan::Scan;
 use super::tables::DescriptorTables;
+use crate::collect::kernel::sys::{is_gone, namespace_link};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::NamespaceRegistry;
-use crate::collect::sys::{is_gone, namespace_link};
 use crate::model::{DiagnosticCode, Pid, Process, SearchScope};
 
 /// The search of one process.
@@ -75,7 +75,7 @@ impl<'a> HolderSearch<'a> {
     /// Notes that a thread may have given its descriptors away while they were
     /// looked at. If it exits, the process may live on; if it does not, it may
     /// be another one that has taken its place.
-    pub(super) fn table_may_be_gone(&self, exits: bool) {
+    pub fn table_may_be_gone(&self, exits: bool) {
         self.is_unsettled.set(true);
         if exits {
             self.leader_exits.set(true);
@@ -206,7 +206,7 @@ impl<'a> HolderSearch<'a> {
 
     /// Notes what a thread refused, unless the process is gone, which is an
     /// error here as elsewhere.
-    pub(super) fn refused(
+    pub fn refused(
         &self,
         code: DiagnosticCode,
         errno: Errno,
@@ -227,14 +227,14 @@ impl<'a> HolderSearch<'a> {
     }
 
     /// Notes that a namespace which the process holds was not opened, or not kept open.
-    pub(super) fn unopened(&self, errno: Errno, found: &mut Findings) {
+    pub fn unopened(&self, errno: Errno, found: &mut Findings) {
         if errno == Errno::ACCESS && self.expects_access {
             self.is_unsettled.set(true);
         }
         found.pending.note(DiagnosticCode::NamespaceUnopened, Some(errno), Some(self.process.pid));
     }
 
-    pub(super) fn still_there(&self) -> Result<()> {
+    pub fn still_there(&self) -> Result<()> {
         still_there(self.status_file)
     }
 }

@@ -14,8 +14,8 @@ use super::mount::Procfs;
 use super::process_dir::{self, ProcessDir, for_each_task, task_is_exiting};
 use super::status::described;
 use crate::collect::discovery::{InitNow, ListedInit};
+use crate::collect::kernel::sys::{is_gone, open, open_dir, read, read_record};
 use crate::collect::parse;
-use crate::collect::sys::{is_gone, open, open_dir, read, read_record};
 use crate::model::{Pid, Process};
 
 /// Looks at the threads of an init before giving up. Two are enough unless its

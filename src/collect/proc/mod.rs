@@ -15,22 +15,20 @@
 //! - `descendants` who descends from this process, without a snapshot
 
 pub mod census;
-mod children;
-pub mod descendants;
-mod details;
-mod fds;
+pub mod children;
+pub mod details;
+pub mod fds;
 pub mod findings;
-mod holders;
+pub mod holders;
 mod inits;
-pub mod later;
 pub mod mount;
 mod mounts;
 mod process;
-mod process_dir;
+pub mod process_dir;
 mod released;
 pub mod scan;
 pub mod status;
-mod tables;
+pub mod tables;
 pub mod walk;
 mod worker;
 
@@ -44,10 +42,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
 use super::error::Error;
-use super::nsfs::NamespaceFd;
+use super::kernel::nsfs::NamespaceFd;
+use super::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
+use super::kernel::viewer;
 use super::registry::NamespaceRegistry;
-use super::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
-use super::viewer;
 use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 use census::Census;
 use findings::Findings;

@@ -9,15 +9,15 @@ use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Result as SysResult;
 
 use crate::collect::error::Error;
-use crate::collect::log::DiagnosticLog;
-use crate::collect::nsfs::open_namespace;
-use crate::collect::parse;
-use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::collect::sys::{
+use crate::collect::kernel::nsfs::open_namespace;
+use crate::collect::kernel::sys::{
     MOST_OF_MOUNTS, PROC_SUPER_MAGIC, READ, file_system, namespace_link, open, read, read_link,
     read_to_end, within,
 };
-use crate::collect::viewer;
+use crate::collect::kernel::viewer;
+use crate::collect::log::DiagnosticLog;
+use crate::collect::parse;
+use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, NamespaceId, Pid};
 
 /// Inode of the top directory of a procfs (`PROC_ROOT_INO` of the kernel).

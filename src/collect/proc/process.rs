@@ -22,18 +22,18 @@ use super::scan::{Scan, SeenInit};
 use super::status::described;
 use super::worker::Worker;
 use crate::collect::discovery::InitNow;
+use crate::collect::kernel::nsfs::{NamespaceFd, open_by_handle, open_namespace};
+use crate::collect::kernel::sys::{is_gone, namespace_link, open, read_record};
 use crate::collect::log::DiagnosticLog;
-use crate::collect::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::parse::{self, Status};
 use crate::collect::registry::InitHistory;
-use crate::collect::sys::{is_gone, namespace_link, open, read_record};
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
 impl Worker<'_> {
     /// Takes an init as it was seen, if its PID is still that of the same
     /// namespace's init: then it is the same process, and has been all the while.
     /// `false` where it is to be read.
-    pub(super) fn confirm(&mut self, seen: SeenInit) -> bool {
+    pub fn confirm(&mut self, seen: SeenInit) -> bool {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
         let cgroup = self.cgroup(process.pid, &mut dir);
@@ -71,7 +71,7 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// It has vanished, may not be read, or is to be looked at again.
-    pub(super) fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
+    pub fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
         if self.kernel_thread
             && let Some(process) = self.read_kernel_thread(pid)
         {

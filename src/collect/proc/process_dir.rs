@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
 
+use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::collect::parse;
-use crate::collect::sys::{is_gone, namespace_link, open_base, open_dir, read};
 use crate::model::{NamespaceId, Pid};
 
 /// The directory `/proc/PID`, opened or only by its path.

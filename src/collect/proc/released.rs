@@ -10,8 +10,8 @@ use rustix::io::Result;
 
 use super::mount::Procfs;
 use super::process_dir::{ProcessDir, for_each_task, task_is_exiting};
-use crate::collect::nsfs;
-use crate::collect::sys::{FileId, is_gone, namespace_link, open_base};
+use crate::collect::kernel::nsfs;
+use crate::collect::kernel::sys::{FileId, is_gone, namespace_link, open_base};
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
 /// How long to wait before each further look at what seems to be held no more.

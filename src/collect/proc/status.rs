@@ -4,8 +4,8 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::mount::Procfs;
 use super::process_dir::{ProcessDir, look};
+use crate::collect::kernel::sys::read;
 use crate::collect::parse::{self, Status};
-use crate::collect::sys::read;
 use crate::model::{NamespaceId, Pid, Process};
 
 /// Whether a process that was read is still there, with the same PIDs in every level.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::collect::nsfs::compare_descriptor_tables;
+use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
 /// The tables of descriptors of one process that were read. Threads share

@@ -16,9 +16,9 @@ use super::findings::Findings;
 use super::mount::Procfs;
 use super::scan::{Scan, Target};
 use super::worker::Worker;
+use crate::collect::kernel::sys::open_dir;
 use crate::collect::parse;
 use crate::collect::registry::descriptors_for_reading;
-use crate::collect::sys::open_dir;
 use crate::model::Pid;
 
 /// Processes handed to a thread at a time: large enough that taking them costs

@@ -7,7 +7,7 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::findings::Findings;
 use super::scan::{Scan, Target, searches_holders};
-use crate::collect::viewer;
+use crate::collect::kernel::viewer;
 use crate::model::{DiagnosticCode, Pid};
 
 /// How long after they were first seen to be between two states processes are
@@ -21,15 +21,15 @@ const LAST_LOOKS: usize = 16;
 
 /// One thread of a walk, with its buffers.
 pub struct Worker<'a> {
-    pub(super) scan: Scan<'a>,
-    pub(super) searches_holders: bool,
-    pub(super) may_trace_all: bool,
-    pub(super) found: Findings,
-    pub(super) buffer: Vec<u8>,
+    pub scan: Scan<'a>,
+    pub searches_holders: bool,
+    pub may_trace_all: bool,
+    pub found: Findings,
+    pub buffer: Vec<u8>,
     /// Whether the last process was nested, as the next one then often is.
-    pub(super) nested: bool,
+    pub nested: bool,
     /// Whether the last one was a thread of the kernel, likewise.
-    pub(super) kernel_thread: bool,
+    pub kernel_thread: bool,
     look: Look,
     /// How many there were that might have been the last.
     last_looks: usize,
@@ -133,7 +133,7 @@ impl<'a> Worker<'a> {
     ///
     /// # Errors
     /// `EAGAIN`, unless this is the last look.
-    pub(super) fn look_again(&self) -> SysResult<()> {
+    pub fn look_again(&self) -> SysResult<()> {
         if self.look == Look::Last { Ok(()) } else { Err(Errno::AGAIN) }
     }
 }

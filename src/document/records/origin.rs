@@ -21,11 +21,11 @@ impl Origin {
     }
 
     /// The name of its host, short enough for an error.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         Cut(self.label().name()).to_string()
     }
 
-    pub(super) fn label(&self) -> Label<'_> {
+    pub fn label(&self) -> Label<'_> {
         Label {
             hostname: self.hostname.as_deref(),
             boot_id: self.boot_id.as_deref(),
@@ -46,10 +46,10 @@ impl Origin {
 
 /// The same, borrowed from a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Label<'a> {
-    pub(super) hostname: Option<&'a str>,
-    pub(super) boot_id: Option<&'a str>,
-    pub(super) captured_at: &'a str,
+pub struct Label<'a> {
+    pub hostname: Option<&'a str>,
+    pub boot_id: Option<&'a str>,
+    pub captured_at: &'a str,
 }
 
 impl<'a> Label<'a> {
@@ -60,14 +60,14 @@ impl<'a> Label<'a> {
 
     /// Whether it is what was asked for: a host by its name or boot ID, or one and
     /// a time after an `@`, of which the beginning is enough.
-    pub(super) fn is_meant_by(self, host: &str) -> bool {
+    pub fn is_meant_by(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
         is_name(host)
             || at.is_some_and(|(name, time)| is_name(name) && self.captured_at.starts_with(time))
     }
 
-    pub(super) fn to_owned(self) -> Origin {
+    pub fn to_owned(self) -> Origin {
         Origin {
             hostname: self.hostname.map(str::to_owned),
             boot_id: self.boot_id.map(str::to_owned),
@@ -77,10 +77,10 @@ impl<'a> Label<'a> {
 }
 
 /// How many of the snapshots that there are an error names.
-pub(super) const NAMED: usize = 3;
+pub const NAMED: usize = 3;
 
 /// An error that says which there are, and whether there are more.
-pub(super) fn no_snapshot_of(host: &str, there_are: &[Origin], and_more: bool) -> Invalid {
+pub fn no_snapshot_of(host: &str, there_are: &[Origin], and_more: bool) -> Invalid {
     let mut names: Vec<String> = Vec::new();
     for origin in there_are {
         let name = origin.name();
@@ -99,7 +99,7 @@ pub(super) fn no_snapshot_of(host: &str, there_are: &[Origin], and_more: bool) -
 }
 
 /// An error that says what could be meant, and how to choose.
-pub(super) fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
+pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
     let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
     let differ =
         |of: fn(Label) -> &str| rivals.iter().any(|it| of(it.label()) != of(chosen.label()));

@@ -11,7 +11,7 @@ use crate::model::DiagnosticCode;
 use super::super::words::{HolderKind, SPELLING, Vocabulary, Word};
 
 /// The schema of a wire type, as it is committed.
-pub(super) fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
+pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     // As documents are written: every field is there.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let generated = Value::from(generator.into_root_schema_for::<T>());

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::super::check::{CheckRecord, CheckReport, PolicyFile};
 use super::super::diff::{Comparison, DiffRecord};
-use super::super::job::JobReport;
 use super::super::wire::{Document, Record};
 use super::super::{
     Translation, check, diff, document, read, write_check_records, write_diff_records,
@@ -17,6 +16,7 @@ use super::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA,
     SCHEMA, TRANSLATION_SCHEMA,
 };
+use crate::document::run::JobReport;
 use crate::graph::PidGraph;
 use crate::model;
 use crate::query::{self, Check, Diff, Policy};

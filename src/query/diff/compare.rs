@@ -27,24 +27,24 @@ impl Sameness {
 }
 
 /// Two graphs, and what was found out about them so far.
-pub(super) struct Comparison<'a> {
+pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
-    pub(super) relation: Relation,
+    pub relation: Relation,
     /// By ID before, what the namespace is after.
-    pub(super) counterparts: HashMap<NamespaceId, NamespaceId>,
-    pub(super) weak: Weak,
+    pub counterparts: HashMap<NamespaceId, NamespaceId>,
+    pub weak: Weak,
     /// Members of namespaces that are in both, by ID after.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
     /// Members of all namespaces, by ID before.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
-    pub(super) namespaces: Vec<NamespaceChange>,
-    pub(super) processes: Vec<ProcessChange>,
+    pub namespaces: Vec<NamespaceChange>,
+    pub processes: Vec<ProcessChange>,
 }
 
 impl<'a> Comparison<'a> {
     /// Compares all of two graphs.
-    pub(super) fn of(before: &'a PidGraph, after: &'a PidGraph) -> Self {
+    pub fn of(before: &'a PidGraph, after: &'a PidGraph) -> Self {
         let mut this = Self::new(before, after);
         this.compare_processes();
         this.compare_namespaces();

@@ -9,7 +9,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::*;
 use crate::collect::discovery::Discovery;
 use crate::collect::error::Error;
-use crate::collect::nsfs::NamespaceFd;
+use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, SearchScope};
 use crate::testing::{namespace, process};

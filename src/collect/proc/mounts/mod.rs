@@ -27,13 +27,13 @@ use super::findings::Findings;
 use super::mount::Procfs;
 use super::process_dir::ProcessDir;
 use crate::collect::discovery::INITIAL_PID_NAMESPACE;
-use crate::collect::nsfs::{NamespaceFd, open_namespace};
-use crate::collect::parse::{self, MountedKind, NamespaceMount};
-use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::collect::sys::{
+use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
+use crate::collect::kernel::sys::{
     MOST_OF_MOUNTS, is_gone, namespace_link, open, open_base, open_dir, read_to_end,
 };
-use crate::collect::viewer;
+use crate::collect::kernel::viewer;
+use crate::collect::parse::{self, MountedKind, NamespaceMount};
+use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid};
 use mount_point::{ROOT, open_beneath, root_of};
 use table::MountTable;

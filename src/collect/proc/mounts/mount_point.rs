@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::fs::{self, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 
-use crate::collect::nsfs::{NamespaceFd, in_mount_namespace};
-use crate::collect::sys::within;
+use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
+use crate::collect::kernel::sys::within;
 
 /// How often a path is walked that something changes along meanwhile.
 const TRIES: usize = 16;

@@ -8,11 +8,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, SeekFrom, StatxFlags};
 use rustix::io::{Errno, Result};
 
-use crate::collect::nsfs::{
+use crate::collect::kernel::nsfs::{
     LSMT_ROOT, NamespaceFd, in_mount_namespace, list_mounts, mount_fields, stat_mount,
 };
+use crate::collect::kernel::sys::{MOST_OF_MOUNTS, open, read_to_end};
 use crate::collect::parse::{self, NamespaceMount};
-use crate::collect::sys::{MOST_OF_MOUNTS, open, read_to_end};
 
 /// Mounts that are listed by one call.
 const BATCH: usize = 2048;

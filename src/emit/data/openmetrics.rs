@@ -1,0 +1,361 @@
+//! Numbers for a time series database, as text that follows OpenMetrics 1.0 and
+//! the exposition format of Prometheus (0.0.4) at once: all are gauges, which the
+//! two write alike, and `# UNIT` and `# EOF` are comments to the latter. So
+//! Prometheus, the textfile collector of node_exporter and `promtool check
+//! metrics` read the same text.
+//!
+//! There is a bounded number of series, whatever a host has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::emit::Emitter;
+use crate::graph::PidGraph;
+use crate::model::{Holder, HoldingFile, Namespace, NamespaceState};
+use crate::wording::sanitize::Sanitized;
+
+/// Metrics, each a gauge.
+pub struct OpenMetrics;
+
+impl Emitter for OpenMetrics {
+    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+        let mut registry = Registry::with_prefix(env!("CARGO_PKG_NAME"));
+        registry.register_collector(Box::new(Families(families(graph))));
+        let mut text = String::new();
+        encode(&mut text, &registry).map_err(io::Error::other)?;
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}
+
+/// How many of the largest namespaces have a series of their own.
+const LARGEST: usize = 20;
+
+/// A metric, with all of its samples in their order.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    /// What it is.
+    help: &'static str,
+    unit: Option<Unit>,
+    samples: Vec<Sample>,
+}
+
+/// A number, with the labels that tell it from the others of its family.
+#[derive(Debug)]
+struct Sample {
+    labels: Vec<(&'static str, String)>,
+    value: Value,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Count(usize),
+    Duration(Duration),
+}
+
+/// Families in an order that does not change. Those of the library's own types
+/// have their samples in the order of a hash table.
+#[derive(Debug)]
+struct Families(Vec<Family>);
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for Family { name, help, unit, samples } in &self.0 {
+            let mut family =
+                encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+            for Sample { labels, value } in samples {
+                let encoder = family.encode_family(labels)?;
+                match value {
+                    Value::Count(count) => ConstGauge::new(*count).encode(encoder)?,
+                    Value::Duration(time) => ConstGauge::new(time.as_secs_f64()).encode(encoder)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn families(graph: &PidGraph) -> Vec<Family> {
+    let snapshot = graph.snapshot();
+    let count = |value| Sample { labels: Vec::new(), value: Value::Count(value) };
+    let family = |name, help, samples| Family { name, help, unit: None, samples };
+    let processes = |of_kernel: bool| Sample {
+        labels: vec![("kernel_thread", of_kernel.to_string())],
+        value: Value::Count(
+            graph.processes().iter().filter(|it| it.kernel_thread == of_kernel).count(),
+        ),
+    };
+    let zombies = graph.processes().iter().filter(|it| it.is_zombie()).count();
+    let mut families = vec![
+        family("namespaces", "PID namespaces by state and level below a root", namespaces(graph)),
+        family(
+            "dead_namespaces",
+            "Dead PID namespaces by what keeps them, each counted once for every kind of \
+             that; init is its terminated init, child a namespace made in it, unseen what was \
+             not found",
+            dead_namespaces(graph),
+        ),
+        family(
+            "namespace_members",
+            "Processes that are members of the PID namespace, of the 20 with most; of all \
+             others together, namespace is other",
+            members(graph),
+        ),
+        family(
+            "processes",
+            "Processes, and threads of the kernel",
+            [false, true].map(processes).into(),
+        ),
+        family(
+            "zombies",
+            "Processes that have terminated and are not reaped",
+            vec![count(zombies)],
+        ),
+        family(
+            "complete",
+            "Whether nothing is missing in the places searched (1) or something may be (0)",
+            vec![count(usize::from(snapshot.complete))],
+        ),
+        family(
+            "build_info",
+            "The version of pidns that wrote this",
+            vec![Sample {
+                labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
+                value: Value::Count(1),
+            }],
+        ),
+    ];
+    // Of a saved document nobody knows.
+    families.extend(snapshot.scan_duration.map(|duration| Family {
+        name: "scan_duration",
+        help: "How long the scan of the host took",
+        unit: Some(Unit::Seconds),
+        samples: vec![Sample { labels: Vec::new(), value: Value::Duration(duration) }],
+    }));
+    families
+}
+
+/// Every state of each level that there is, so that a number goes down to 0 and
+/// does not vanish.
+fn namespaces(graph: &PidGraph) -> Vec<Sample> {
+    let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
+    for (namespace, _) in graph.tree() {
+        let level = graph.level(namespace);
+        for state in NamespaceState::ALL {
+            *counts.entry((level, state)).or_default() += usize::from(namespace.state == state);
+        }
+    }
+    let name = |level: Option<usize>| level.map_or("unknown".into(), |it| it.to_string());
+    let sample = |((level, state), count): ((Option<usize>, NamespaceState), usize)| Sample {
+        labels: vec![("state", state.name().to_owned()), ("level", name(level))],
+        value: Value::Count(count),
+    };
+    counts.into_iter().map(sample).collect()
+}
+
+/// Whether something of a kind keeps a namespace.
+type Keeps = fn(&PidGraph, &Namespace) -> bool;
+
+/// What may keep a dead namespace, by its label.
+const KEEPERS: [(&str, Keeps); 9] = [
+    ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
+    ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
+    ("pid_for_children", |_, it| {
+        it.holders.iter().any(|holder| matches!(holder, Holder::PidForChildren { .. }))
+    }),
+    ("pidfd", |_, it| has_file(it, HoldingFile::Pidfd)),
+    ("socket", |_, it| has_file(it, HoldingFile::Socket)),
+    ("in_flight", |_, it| has_file(it, HoldingFile::InFlight)),
+    ("procfs_file", |_, it| has_file(it, HoldingFile::Procfs)),
+    ("init", |_, it| it.init.is_some()),
+    ("child", |graph, it| !graph.children(it).is_empty()),
+];
+
+fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
+    let is_it = |it: &Holder| matches!(it, Holder::File { file, .. } if *file == wanted);
+    namespace.holders.iter().any(is_it)
+}
+
+/// Every kind of keeper, also one that keeps none.
+fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
+    let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
+    let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
+    let is_unseen = |it: &Namespace| !KEEPERS.iter().any(|(_, keeps)| keeps(graph, it));
+    let sample = |keeper: &str, count| Sample {
+        labels: vec![("keeper", keeper.to_owned())],
+        value: Value::Count(count),
+    };
+    let of_keeper = |(keeper, keeps): (&str, Keeps)| {
+        sample(keeper, dead.iter().filter(|it| keeps(graph, it)).count())
+    };
+    let mut samples: Vec<Sample> = KEEPERS.map(of_keeper).into();
+    samples.push(sample("unseen", dead.iter().filter(|it| is_unseen(it)).count()));
+    samples
+}
+
+/// Members of the largest namespaces, and of all others together.
+fn members(graph: &PidGraph) -> Vec<Sample> {
+    let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
+    let namespaces = graph.snapshot().namespaces.iter();
+    let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
+    // Of the same size that of the lowest ID, as the sort is stable.
+    sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
+    let sample = |(count, namespace): &(usize, &Namespace)| {
+        let container = namespace.container.as_ref();
+        let text = |text: Option<&str>| Sanitized(text.unwrap_or_default()).to_string();
+        let init = namespace.init.and_then(|init| graph.process(init));
+        Sample {
+            labels: vec![
+                ("namespace", namespace.id.to_string()),
+                ("init", text(init.map(|init| init.comm.as_str()))),
+                ("runtime", text(container.map(|it| it.runtime.as_str()))),
+                ("container", text(container.map(|it| it.id.as_str()))),
+                ("pod", text(container.and_then(|it| it.pod.as_deref()))),
+            ],
+            value: Value::Count(*count),
+        }
+    };
+    let mut samples: Vec<Sample> = largest.iter().map(sample).collect();
+    let blank = |name| (name, String::new());
+    samples.push(Sample {
+        labels: vec![
+            ("namespace", "other".to_owned()),
+            blank("init"),
+            blank("runtime"),
+            blank("container"),
+            blank("pod"),
+        ],
+        value: Value::Count(others.iter().map(|(count, _)| count).sum()),
+    });
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::model::{Container, NamespaceId};
+    use crate::testing::{farm, namespace, process, snapshot};
+
+    fn written(graph: &PidGraph) -> String {
+        let mut out = Vec::new();
+        OpenMetrics.emit(graph, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Its samples, without what a release changes.
+    fn samples(graph: &PidGraph) -> String {
+        let text = written(graph);
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter(|line| !line.contains("build_info")).flat_map(|line| [line, "\n"]).collect()
+    }
+
+    #[test]
+    fn a_host_is_a_few_numbers() {
+        let mut host = farm();
+        host.scan_duration = Some(Duration::from_millis(75));
+        host.processes[4].state = 'Z';
+        expect![[r#"
+            pidns_namespaces{state="live",level="0"} 1
+            pidns_namespaces{state="dead",level="0"} 0
+            pidns_namespaces{state="nascent",level="0"} 0
+            pidns_namespaces{state="unknown",level="0"} 0
+            pidns_namespaces{state="live",level="1"} 1
+            pidns_namespaces{state="dead",level="1"} 0
+            pidns_namespaces{state="nascent",level="1"} 0
+            pidns_namespaces{state="unknown",level="1"} 0
+            pidns_namespaces{state="live",level="2"} 0
+            pidns_namespaces{state="dead",level="2"} 1
+            pidns_namespaces{state="nascent",level="2"} 0
+            pidns_namespaces{state="unknown",level="2"} 0
+            pidns_dead_namespaces{keeper="fd"} 1
+            pidns_dead_namespaces{keeper="mount"} 0
+            pidns_dead_namespaces{keeper="pid_for_children"} 0
+            pidns_dead_namespaces{keeper="pidfd"} 0
+            pidns_dead_namespaces{keeper="socket"} 0
+            pidns_dead_namespaces{keeper="in_flight"} 0
+            pidns_dead_namespaces{keeper="procfs_file"} 0
+            pidns_dead_namespaces{keeper="init"} 0
+            pidns_dead_namespaces{keeper="child"} 0
+            pidns_dead_namespaces{keeper="unseen"} 0
+            pidns_namespace_members{namespace="pid:[4026531836]",init="systemd",runtime="",container="",pod=""} 3
+            pidns_namespace_members{namespace="pid:[4026532179]",init="farm",runtime="docker",container="3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a",pod=""} 2
+            pidns_namespace_members{namespace="pid:[4026532180]",init="",runtime="",container="",pod=""} 0
+            pidns_namespace_members{namespace="other",init="",runtime="",container="",pod=""} 0
+            pidns_processes{kernel_thread="false"} 4
+            pidns_processes{kernel_thread="true"} 1
+            pidns_zombies 1
+            pidns_complete 0
+            pidns_scan_duration_seconds 0.075
+        "#]].assert_eq(&samples(&PidGraph::new(host)));
+    }
+
+    #[test]
+    fn a_family_is_described_and_the_text_ends() {
+        let mut host = farm();
+        assert!(!written(&PidGraph::new(host.clone())).contains("scan_duration"));
+        host.scan_duration = Some(Duration::from_millis(75));
+        let text = written(&PidGraph::new(host));
+        let last = text.split_at(text.find("# HELP pidns_scan").unwrap()).1;
+        expect![[r#"
+            # HELP pidns_scan_duration_seconds How long the scan of the host took
+            # TYPE pidns_scan_duration_seconds gauge
+            # UNIT pidns_scan_duration_seconds seconds
+            pidns_scan_duration_seconds 0.075
+            # EOF
+        "#]]
+        .assert_eq(last);
+        for family in ["namespaces", "processes", "complete", "build_info"] {
+            assert!(text.contains(&format!("# HELP pidns_{family} ")), "{family}");
+            assert!(text.contains(&format!("# TYPE pidns_{family} gauge\n")), "{family}");
+        }
+    }
+
+    #[test]
+    fn there_are_no_more_series_than_on_another_host() {
+        let mut namespaces = vec![namespace(1, None)];
+        let mut processes = vec![process(&[1], Some(1))];
+        for index in 0..30 {
+            namespaces.push(namespace(100 + index, Some(1)));
+            for member in 0..=u32::try_from(index).unwrap() {
+                let pid = 1000 + 100 * u32::try_from(index).unwrap() + member;
+                processes.push(process(&[pid, member + 1], Some(100 + index)));
+            }
+        }
+        let text = written(&PidGraph::new(snapshot(namespaces, processes)));
+        let members: Vec<_> =
+            text.lines().filter(|line| line.starts_with("pidns_namespace_members{")).collect();
+        assert_eq!(members.len(), LARGEST + 1);
+        assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
+        assert!(members[0].ends_with("} 30"), "{}", members[0]);
+        // Of 1 to 10 members each, and the host's init.
+        assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
+        assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
+    }
+
+    #[test]
+    fn names_are_quoted_and_harmless() {
+        let mut host = farm();
+        host.namespaces[1].container = Some(Container {
+            runtime: "a\"b".to_owned(),
+            id: "c\\x2dd\n}".to_owned(),
+            pod: Some("\u{1b}[31m\u{202e}".to_owned()),
+        });
+        assert_eq!(host.namespaces[1].id, NamespaceId::Inode(4_026_532_179));
+        let text = written(&PidGraph::new(host));
+        let expected = r#"runtime="a\"b",container="c\\x2dd\\n}",pod="\\x1b[31m\\u{202e}""#;
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Escaping for Graphviz: HTML-like labels, and attributes in quotes.
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use crate::wording::sanitize::Distinct;
+
+/// Lines of text for an attribute in quotes, in which Graphviz reads escapes
+/// and entities.
+pub fn quoted(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let line = Distinct(line).to_string();
+        line.replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\"")
+    });
+    lines.collect::<Vec<_>>().join("\\n")
+}
+
+/// A writer of Graphviz HTML-like labels: text that passes through
+/// [`text`](Self::text) is harmless and escaped, so that no label can forget to.
+pub struct Html<'a>(pub &'a mut dyn io::Write);
+
+impl Html<'_> {
+    /// Markup of our own, as it stands.
+    pub fn markup(&mut self, markup: &str) -> io::Result<()> {
+        self.0.write_all(markup.as_bytes())
+    }
+
+    /// Text from elsewhere.
+    pub fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        self.put(format_args!("{}", Distinct(text)))
+    }
+
+    /// Text from elsewhere that is harmless already, or a piece of such.
+    pub fn escaped(&mut self, text: &str) -> io::Result<()> {
+        self.put(format_args!("{text}"))
+    }
+
+    fn put(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        let mut entities = Entities { out: self.0, error: Ok(()) };
+        match entities.write_fmt(text) {
+            Ok(()) => Ok(()),
+            Err(fmt::Error) => {
+                Err(entities.error.err().unwrap_or_else(|| io::ErrorKind::Other.into()))
+            }
+        }
+    }
+}
+
+struct Entities<'a> {
+    out: &'a mut dyn io::Write,
+    error: io::Result<()>,
+}
+
+impl fmt::Write for Entities<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|byte| entity(*byte).is_some()).unwrap_or(rest.len());
+            let (before, special) = rest.split_at(plain);
+            self.put(before)?;
+            let Some((first, after)) = special.split_first() else { break };
+            self.put(entity(*first).unwrap_or_default().as_bytes())?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+impl Entities<'_> {
+    fn put(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.out.write_all(bytes).map_err(|error| {
+            self.error = Err(error);
+            fmt::Error
+        })
+    }
+}
+
+/// What stands for a byte that means something in a label.
+fn entity(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'&' => Some("&amp;"),
+        b'<' => Some("&lt;"),
+        b'>' => Some("&gt;"),
+        b'"' => Some("&quot;"),
+        b'\'' => Some("&#39;"),
+        // Graphviz reads escapes in labels of any kind: `\N` is the node's name.
+        b'\\' => Some("\\\\"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn html(text: &str) -> String {
+        let mut out = Vec::new();
+        Html(&mut out).text(text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_means_something_in_a_label_is_an_entity() {
+        assert_eq!(html("<b>&\"'\n{|}\\"), "&lt;b&gt;&amp;&quot;&#39;\\\\n{|}\\\\\\\\");
+    }
+
+    #[test]
+    fn what_means_something_in_quotes_is_escaped() {
+        assert_eq!(quoted("a\"\\N&lt;\nb"), "a\\\"\\\\\\\\N&amp;lt;\\nb");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_out_of_a_label(text in "\\PC*|.*") {
+            let shown = html(&text);
+            prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\x1b']));
+            // Every escape that Graphviz reads is a backslash for itself.
+            prop_assert!(!shown.replace("\\\\", "").contains('\\'));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The label of the whole picture: what it is of, what the signs in it mean,
+//! and what is missing.
+
+use std::fmt::Display;
+use std::io;
+
+use super::Picture;
+use super::escape::Html;
+use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
+use crate::model::{Evidence, NamespaceState, Snapshot};
+use crate::wording::namespace::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS};
+
+/// Begins the table of the title, and that of the legend in it.
+const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">";
+
+/// Begins a line of the title.
+const LINE_OF_TITLE: &str = "<tr><td align=\"left\">";
+
+impl Picture<'_, '_> {
+    /// What the picture is of, what the signs in it mean, and what is missing.
+    pub fn title(&mut self) -> io::Result<()> {
+        let snapshot = self.graph.snapshot();
+        let mut label = Vec::new();
+        let mut html = Html(&mut label);
+        html.markup(TABLE)?;
+        html.markup(LINE_OF_TITLE)?;
+        html.markup("<font point-size=\"14\"><b>")?;
+        html.text("PID namespaces")?;
+        if let Some(hostname) = &snapshot.host.hostname {
+            html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
+        }
+        html.markup("</b></font></td></tr>")?;
+        html.markup(LINE_OF_TITLE)?;
+        let time = seconds(&snapshot.captured_at);
+        let incomplete = if snapshot.complete { "" } else { "; incomplete" };
+        html.text(format_args!(
+            "{}; {}{incomplete}",
+            Clipped(&time, LINE),
+            self.describe.counts()
+        ))?;
+        for (index, criterion) in snapshot.selected.iter().enumerate() {
+            let start = if index == 0 { "; a part: by " } else { ", " };
+            let values = criterion.values.join(" ");
+            html.text(format_args!("{start}{} {}", criterion.by, Clipped(&values, LINE)))?;
+        }
+        html.markup("</td></tr>")?;
+        self.legend(snapshot, &mut html)?;
+        for diagnostic in snapshot.diagnostics.iter().take(LINES) {
+            html.markup(LINE_OF_TITLE)?;
+            let what = if diagnostic.is_gap() { "incomplete" } else { "note" };
+            html.text(format_args!("{what}: {}", Clipped(&diagnostic.message, PART)))?;
+            html.markup("</td></tr>")?;
+        }
+        html.markup("</table>")?;
+        self.out.write_all(b"  label=<")?;
+        self.out.write_all(&label)?;
+        self.out.write_all(b">;\n")
+    }
+
+    /// Of those kinds that occur, in a table of its own, beside which empty
+    /// cells take the room that longer lines of the title make.
+    fn legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+        let mut rows = Vec::new();
+        self.rows_of_legend(snapshot, &mut Html(&mut rows))?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        html.markup(LINE_OF_TITLE)?;
+        html.markup(
+            "<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\"><tr><td>",
+        )?;
+        html.markup(TABLE)?;
+        html.0.write_all(&rows)?;
+        html.markup("</table></td>")?;
+        html.markup(&"<td></td>".repeat(FILLERS))?;
+        html.markup("</tr></table></td></tr>")
+    }
+
+    fn rows_of_legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+        let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
+            html.markup("<tr>")?;
+            sample(html)?;
+            html.markup("<td align=\"left\">")?;
+            html.text(means)?;
+            html.markup("</td></tr>")
+        };
+        let swatch = |fill: &str, color: &str, border: u8, style: &str| {
+            format!(
+                "<td border=\"{border}\" color=\"{color}\" style=\"{style}\" bgcolor=\"{fill}\" width=\"40\">    </td>"
+            )
+        };
+        let namespaces = &snapshot.namespaces;
+        for look in &LOOKS {
+            let occurs = namespaces.iter().any(|it| it.state == look.state);
+            // Live is what all are where nothing else is.
+            let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
+            if occurs && !only {
+                let cell = swatch(look.fill, look.color, look.border, "solid");
+                let means = match look.state {
+                    NamespaceState::Dead => format!("dead: {DEAD_MEANS}"),
+                    _ => look.legend.to_owned(),
+                };
+                row(&|html| html.markup(&cell), &means)?;
+            }
+        }
+        let inferred = namespaces.iter().any(|it| it.evidence == Evidence::Inferred);
+        if inferred {
+            let cell = swatch("#ffffff", "#4a6785", 1, "dashed");
+            row(&|html| html.markup(&cell), &format_args!("inferred: {INFERRED_MEANS}"))?;
+        }
+        let kept = namespaces.iter().any(|it| !self.describe.kept_by(it).is_empty());
+        if kept && !self.keepers.is_empty() {
+            let cell = "<td align=\"left\"><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
+            row(&|html| html.markup(cell), &"keeps the namespace alive")?;
+        }
+        if let Some(example) = self.describe.example() {
+            let cell = |html: &mut Html<'_>| {
+                html.markup("<td align=\"left\">")?;
+                html.text(&example)?;
+                html.markup("</td>")
+            };
+            row(&cell, &ARROW_MEANS)?;
+        }
+        Ok(())
+    }
+}
+
+/// A time stamp without fractions of seconds.
+fn seconds(captured_at: &str) -> String {
+    match captured_at.split_once('.') {
+        Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),
+        _ => captured_at.to_owned(),
+    }
+}

@@ -1,0 +1,5 @@
+//! Pictures: Graphviz DOT and Mermaid.
+
+pub mod dot;
+pub mod mermaid;
+pub mod mermaid_diff;

@@ -1,0 +1,6 @@
+//! Text for people: the hierarchy, and the reports of `diff`, `run` and `check`.
+
+pub mod check;
+pub mod diff;
+pub mod run;
+pub mod show;

@@ -1,0 +1,113 @@
+//! Text made safe for a terminal as it passes through. What a format asks to be
+//! escaped beside that belongs to the format's own file.
+//!
+//! Names of processes, mount points and users are chosen by others; they may
+//! hold anything.
+
+use std::fmt::{self, Write as _};
+
+/// Text for a terminal or a line of a report: what would control a terminal,
+/// break the line or turn the direction of writing is shown as an escape.
+pub struct Sanitized<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Sanitized<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Filter { out: f, shows: is_harmful }, "{}", self.0)
+    }
+}
+
+/// Text as [`Sanitized`] has it, with backslashes doubled: a newline is shown
+/// as `\n`, and a backslash before an `n` as `\\n`, so that no two names look
+/// the same.
+pub struct Distinct<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Distinct<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Filter { out: f, shows: |c| c == '\\' || is_harmful(c) }, "{}", self.0)
+    }
+}
+
+/// Text as [`Distinct`] has it, with an escape for whatever is not ASCII.
+pub struct Ascii<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Ascii<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shows = |c: char| c == '\\' || !c.is_ascii() || is_harmful(c);
+        write!(Filter { out: f, shows }, "{}", self.0)
+    }
+}
+
+/// A writer that shows characters of a kind as escapes.
+struct Filter<W, F> {
+    out: W,
+    shows: F,
+}
+
+impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(&self.shows) {
+            let (before, shown) = rest.split_at(at);
+            self.out.write_str(before)?;
+            let mut after = shown.chars();
+            if let Some(c) = after.next() {
+                match c {
+                    '\\' => self.out.write_str("\\\\")?,
+                    '\n' => self.out.write_str("\\n")?,
+                    '\t' => self.out.write_str("\\t")?,
+                    '\r' => self.out.write_str("\\r")?,
+                    c if u32::from(c) < 0x100 => write!(self.out, "\\x{:02x}", u32::from(c))?,
+                    c => write!(self.out, "\\u{{{:x}}}", u32::from(c))?,
+                }
+            }
+            rest = after.as_str();
+        }
+        self.out.write_str(rest)
+    }
+}
+
+/// Controls (C0, DEL, C1), line and paragraph separators, format characters
+/// (general category Cf: bidirectional marks and overrides, invisible ones,
+/// tags), and what no XML parser takes.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_instead() {
+        let name = "a\n\t\x1b[31m\u{202e}\u{9b}\u{2028}é\\";
+        assert_eq!(Sanitized(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
+    }
+
+    #[test]
+    fn a_newline_and_a_backslash_are_told_apart() {
+        assert_eq!(Distinct("a\nb").to_string(), "a\\nb");
+        assert_eq!(Distinct("a\\nb").to_string(), "a\\\\nb");
+        assert_eq!(Ascii("é→\\n").to_string(), "\\xe9\\u{2192}\\\\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_gets_through_with_anything_harmful(text in "\\PC*|.*") {
+            let shown = Sanitized(&text).to_string();
+            prop_assert!(!shown.chars().any(is_harmful));
+        }
+
+        #[test]
+        fn plain_text_is_left_alone(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
+            prop_assert_eq!(Sanitized(&text).to_string(), text);
+        }
+    }
+}
