@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::model::{Collector, Ended, Pid, SearchScope};
 use crate::output;
-use crate::query::{JobReport, JobScope, Leftovers};
+use crate::query::{Leftovers, RunReport, RunScope};
 use crate::run::Job;
 
 /// Runs a command, says on standard error what it has left behind, and ends as
@@ -55,7 +55,7 @@ fn report(
 ) -> Result<bool, Error> {
     let grace = arguments.grace();
     let is_alone = job.wait_for_descendants(grace);
-    let mut report = JobReport {
+    let mut report = RunReport {
         command: arguments.command.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
         ended,
         grace,
@@ -130,7 +130,7 @@ fn scan(job: &Job) -> Result<Leftovers, Error> {
     let unreaped = descendants.zombies();
     snapshot.processes.retain(|it| !it.is_zombie() || unreaped.contains(&it.pid));
     descendants.add_details(&mut snapshot.processes);
-    let scope = JobScope {
+    let scope = RunScope {
         reaper: descendants.viewer(),
         inherited: descendants.inherited().clone(),
         mounted: job.mounted_before().clone(),

@@ -27,7 +27,7 @@ pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
 pub use diff::{diff, write_diff_records};
 pub use parse::Invalid;
 pub use read::{read, read_from};
-pub use run::JobReport;
+pub use run::RunReport;
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,

@@ -20,7 +20,7 @@ const JOB_VERSION: &str = "1.0";
 /// retyped or removed, and lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct JobReport<'a> {
+pub struct RunReport<'a> {
     /// Version of this schema that the report follows.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
@@ -87,8 +87,8 @@ impl Serialize for Left<'_> {
     }
 }
 
-impl<'a> From<&'a query::JobReport> for JobReport<'a> {
-    fn from(report: &'a query::JobReport) -> Self {
+impl<'a> From<&'a query::RunReport> for RunReport<'a> {
+    fn from(report: &'a query::RunReport) -> Self {
         let graph = report.leftovers.as_ref().map(|leftovers| &leftovers.graph);
         let finding = |finding: query::Finding| {
             let (pid, namespace) = match finding.subject {

@@ -26,6 +26,6 @@ pub use diff::{
 pub use observer::leave_out;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
-pub use run::{Finding, JobReport, JobScope, Leftovers, Subject};
+pub use run::{Finding, Leftovers, RunReport, RunScope, Subject};
 pub use select::{Members, Selection, select};
 pub use translate::translate;

@@ -13,7 +13,7 @@ use crate::model::{
 
 /// How to tell what is of a job.
 #[derive(Clone, Debug)]
-pub struct JobScope {
+pub struct RunScope {
     /// The subreaper that ran it.
     pub reaper: Pid,
     /// Children that the subreaper had before.
@@ -36,7 +36,7 @@ pub struct Leftovers {
 
 /// Everything that there is to say of a job that has ended.
 #[derive(Debug)]
-pub struct JobReport {
+pub struct RunReport {
     /// The command, and its arguments.
     pub command: Vec<String>,
     /// How it ended.
@@ -53,7 +53,7 @@ pub struct JobReport {
     pub killed: Option<Killed>,
 }
 
-impl JobReport {
+impl RunReport {
     /// Everything that was left, under all of its codes.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
@@ -99,7 +99,7 @@ pub enum Subject {
 impl Leftovers {
     /// What a snapshot shows of a job.
     #[must_use]
-    pub fn of(mut snapshot: Snapshot, scope: &JobScope) -> Self {
+    pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
         let pids = descendants(&snapshot.processes, scope);
         let namespaces = made_namespaces(&snapshot, &pids, scope);
         let lineage = Lineage::new(&snapshot.namespaces);
@@ -176,14 +176,14 @@ impl Leftovers {
 
 /// Whether a process is a zombie that the subreaper itself is about to reap.
 /// What looks so but has more threads than the leading one goes on.
-fn is_being_reaped(process: &Process, scope: &JobScope) -> bool {
+fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
     process.is_zombie()
         && process.ppid == Some(scope.reaper)
         && process.threads.is_none_or(|threads| threads.get() == 1)
 }
 
 /// All whose parents lead to the subreaper, which is no descendant of itself.
-fn descendants(processes: &[Process], scope: &JobScope) -> HashSet<Pid> {
+fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
         if let Some(parent) = process.ppid {
@@ -212,7 +212,7 @@ fn descendants(processes: &[Process], scope: &JobScope) -> HashSet<Pid> {
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
-    scope: &JobScope,
+    scope: &RunScope,
 ) -> BTreeSet<NamespaceId> {
     let is_ours = |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     let is_mounted = |namespace: &Namespace, holder: &Holder| match holder {
@@ -265,8 +265,8 @@ mod tests {
         process
     }
 
-    fn scope() -> JobScope {
-        JobScope {
+    fn scope() -> RunScope {
+        RunScope {
             reaper: pid(5),
             inherited: BTreeSet::from([pid(6)]),
             mounted: MountedNamespaces {

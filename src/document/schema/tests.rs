@@ -16,7 +16,7 @@ use super::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA,
     SCHEMA, TRANSLATION_SCHEMA,
 };
-use crate::document::run::JobReport;
+use crate::document::run::RunReport;
 use crate::graph::PidGraph;
 use crate::model;
 use crate::query::{self, Check, Diff, Policy};
@@ -54,7 +54,7 @@ fn the_committed_schemas_are_those_of_the_wire_types() {
         "pidns diff record",
     ));
     expect_file!["../../../schemas/pidns-run-1.schema.json"]
-        .assert_eq(&schema_of::<JobReport>("urn:pidns:schema:run:1", "pidns run"));
+        .assert_eq(&schema_of::<RunReport>("urn:pidns:schema:run:1", "pidns run"));
 }
 
 fn schema() -> Value {
@@ -201,7 +201,7 @@ fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() 
     let pids = |raw: &[u32]| raw.iter().filter_map(|&raw| model::Pid::new(raw)).collect();
     let graph = PidGraph::new(everything());
     let namespaces = graph.snapshot().namespaces.iter().map(|it| it.id).collect();
-    let report = query::JobReport {
+    let report = query::RunReport {
         command: vec!["make".to_owned()],
         ended: model::Ended::Killed(9),
         grace: Duration::from_millis(100),
@@ -215,7 +215,7 @@ fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() 
         }),
     };
     let schema: Value = serde_json::from_str(RUN_SCHEMA).unwrap();
-    let value = serde_json::to_value(JobReport::from(&report)).unwrap();
+    let value = serde_json::to_value(RunReport::from(&report)).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
     is_described(&schema, &value);
 }

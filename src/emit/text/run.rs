@@ -8,7 +8,7 @@ use crate::document;
 use crate::emit::data::json::Json;
 use crate::emit::{Sanitized, Style};
 use crate::model::{Ended, Killed, Namespace, NamespaceState, Process};
-use crate::query::{CheckCode, JobReport, Leftovers, Subject};
+use crate::query::{CheckCode, Leftovers, RunReport, Subject};
 use crate::wording::namespace::{Pids, Symbols};
 use crate::wording::subject::{age_text, command, namespace_text, pids};
 
@@ -29,19 +29,19 @@ impl ReportFormat {
     ///
     /// # Errors
     /// What the writer says.
-    pub fn emit(self, report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    pub fn emit(self, report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Text => text(report, style, out),
             Self::Json => {
                 let json = Json { pretty: style.pretty };
-                json.write(&document::JobReport::from(report), out)
+                json.write(&document::RunReport::from(report), out)
             }
         }
     }
 }
 
 /// A heading, the tree, and what became of it.
-fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+fn text(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "pidns: {}", Sanitized(heading(report)))?;
     let Some(leftovers) = &report.leftovers else { return Ok(()) };
     let ascii = style.ascii;
@@ -79,7 +79,7 @@ fn text(report: &JobReport, style: Style, out: &mut dyn Write) -> io::Result<()>
 }
 
 /// How the command ended, and how much it left.
-fn heading(report: &JobReport) -> String {
+fn heading(report: &RunReport) -> String {
     let name = report.command.first().map_or("the command", String::as_str);
     let mut text = match report.ended {
         Ended::Exited(status) => format!("{name} ended with status {status}"),
@@ -135,7 +135,7 @@ fn killed_text(killed: &Killed) -> String {
 }
 
 struct Tree<'a> {
-    report: &'a JobReport,
+    report: &'a RunReport,
     leftovers: &'a Leftovers,
     ascii: bool,
     inner: &'static str,
