@@ -12,9 +12,10 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::emit::{CheckFormat, DiffFormat, Format, ReportFormat, Style, TranslationFormat};
 use crate::model::{
-    Collector, Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid, SearchScope,
+    CheckCode, Collector, Detail, NamespaceRef, NamespaceState, ParseNamespaceRefError, Pid,
+    SearchScope, Verdict,
 };
-use crate::query::{CheckCode, ContainerPrefix, Glob, Members, Rule, Selection, User, Verdict};
+use crate::query::{ContainerPrefix, Glob, Members, Rule, Selection, User};
 
 /// PIDs to translate.
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ impl Translate {
 pub struct Run {
     /// Exit with status 1 if CMD succeeds but leaves such a thing behind; may be given
     /// more than once, or as a list. By default nothing is denied
-    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes_of_jobs())]
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = codes_of_runs())]
     deny: Vec<CheckCode>,
     /// Kill what is left: TERM, then, after the grace time once more, KILL
     #[arg(long)]
@@ -80,9 +81,9 @@ pub struct Run {
 }
 
 /// Takes the name of something that a command may leave behind.
-fn codes_of_jobs() -> impl TypedValueParser<Value = CheckCode> {
+fn codes_of_runs() -> impl TypedValueParser<Value = CheckCode> {
     let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
-    let names = PossibleValuesParser::new(CheckCode::of_jobs().map(code));
+    let names = PossibleValuesParser::new(CheckCode::of_runs().map(code));
     names.try_map(|name| CheckCode::from_name(&name).ok_or("no such code"))
 }
 

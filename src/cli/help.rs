@@ -3,7 +3,7 @@
 
 use clap::builder::styling::{AnsiColor, Styles};
 
-use crate::query::CheckCode;
+use crate::model::CheckCode;
 
 pub(super) const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

@@ -17,9 +17,9 @@ use crate::document;
 use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Detail, Pid, Process, Snapshot};
+use crate::model::{Detail, Pid, Process, Snapshot, Verdict};
 use crate::output;
-use crate::query::{self, Check, Policy, Rule, Selection, Verdict, leave_out};
+use crate::query::{self, Check, Policy, Rule, Selection, leave_out};
 
 /// How long what may be over in a moment is given before the second look.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -20,9 +20,8 @@ use crate::collect::Listing;
 use crate::emit::Sanitized;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::Pid;
+use crate::model::{CheckCode, Pid};
 use crate::output;
-use crate::query::CheckCode;
 
 /// The variable by which completion scripts ask: `COMPLETE=bash pidns` prints the
 /// script, and `COMPLETE=bash pidns -- WORD...` what may become of the last word.

@@ -12,7 +12,8 @@ use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Generator, Host, Namespace};
 use super::words::{Vocabulary, Word};
 use super::write::namespace;
-use crate::query::{self, CheckCode, CheckFinding, CheckSubject, Rule, Verdict};
+use crate::model::{CheckCode, Verdict};
+use crate::query::{self, CheckFinding, CheckSubject, Rule};
 
 #[cfg(test)]
 pub use records::CheckRecord;

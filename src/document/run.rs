@@ -9,8 +9,8 @@ use super::scalars::{Id, Pid};
 use super::wire::Generator;
 use super::words::Word;
 use crate::graph::PidGraph;
-use crate::model::{self, Ended};
-use crate::query::{self, CheckCode, Subject};
+use crate::model::{self, CheckCode, Ended};
+use crate::query::{self, Subject};
 
 /// Version of the schema that reports written here follow.
 const JOB_VERSION: &str = "1.0";

@@ -7,6 +7,7 @@
 pub mod container;
 pub mod run;
 
+mod check_code;
 mod collector;
 mod diagnostic;
 mod id;
@@ -17,6 +18,7 @@ mod process;
 mod snapshot;
 mod translation;
 
+pub use check_code::{CheckCode, Verdict};
 pub use collector::Collector;
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
 pub use id::{

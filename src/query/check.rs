@@ -7,13 +7,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::check_code::CheckCode;
 use super::diff::{Diff, Happened};
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
-use crate::model::{MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process};
+use crate::model::{
+    CheckCode, MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process, Verdict,
+};
 
-pub use policy::{ParseRuleError, Policy, Rule, Verdict};
+pub use policy::{ParseRuleError, Policy, Rule};
 
 /// Levels that are left below a namespace which nests deeply.
 const LEVELS_LEFT: usize = 4;

@@ -3,7 +3,6 @@
 //! another namespace, and how far a "no" can be trusted.
 
 mod check;
-mod check_code;
 mod coverage;
 mod diff;
 pub(crate) mod fold;
@@ -14,10 +13,7 @@ mod run;
 mod select;
 mod translate;
 
-pub use check::{
-    Check, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, Verdict, is_unreaped,
-};
-pub use check_code::CheckCode;
+pub use check::{Check, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, is_unreaped};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,

@@ -4,11 +4,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::check_code::CheckCode;
 use crate::graph::PidGraph;
 use crate::model::{
-    Criterion, Ended, Holder, Killed, Lineage, MountedNamespaces, Namespace, NamespaceId,
-    NamespaceState, Pid, Process, Snapshot,
+    CheckCode, Criterion, Ended, Holder, Killed, Lineage, MountedNamespaces, Namespace,
+    NamespaceId, NamespaceState, Pid, Process, Snapshot,
 };
 
 /// How to tell what is of a job.

@@ -9,8 +9,8 @@ use crate::emit::Style;
 use crate::emit::data::json::Json;
 use crate::emit::data::ndjson::JsonLines;
 use crate::graph::PidGraph;
-use crate::model::{BlockReason, Blocker, Holder, Namespace, Pid, Process};
-use crate::query::{Check, CheckCode, CheckFinding, CheckSubject, Verdict, is_unreaped};
+use crate::model::{BlockReason, Blocker, CheckCode, Holder, Namespace, Pid, Process, Verdict};
+use crate::query::{Check, CheckFinding, CheckSubject, is_unreaped};
 use crate::wording::namespace::{Pids, Symbols};
 use crate::wording::subject::{age_text, command, part_of, pids, shell_word, state_text};
 

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 
 use super::check::said;
 use crate::emit::Sanitized;
-use crate::query::{Check, CheckCode, Verdict};
+use crate::model::{CheckCode, Verdict};
+use crate::query::Check;
 
 /// Annotations of one kind; the rest are counted in one more.
 const MOST: usize = 10;

@@ -7,7 +7,8 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::check::said;
 use crate::emit::Sanitized;
-use crate::query::{Check, CheckCode, Verdict};
+use crate::model::{CheckCode, Verdict};
+use crate::query::Check;
 
 /// Writes a report with one suite.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 use super::check::{said, sum};
 use crate::emit::picture::mermaid::Mermaid;
 use crate::emit::{Emitter as _, Sanitized};
-use crate::query::{Check, Verdict};
+use crate::model::Verdict;
+use crate::query::Check;
 
 /// Rows of the table: a summary on GitHub may have one MiB.
 const MOST: usize = 500;

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use crate::emit::ci::check::{said, sum};
 use crate::emit::{Sanitized, Style};
-use crate::query::{Check, Verdict};
+use crate::model::Verdict;
+use crate::query::Check;
 use crate::wording::line::Emphasis;
 
 /// Writes a line for each finding, and one for what to do.

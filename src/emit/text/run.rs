@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use crate::document;
 use crate::emit::data::json::Json;
 use crate::emit::{Sanitized, Style};
-use crate::model::{Ended, Killed, Namespace, NamespaceState, Process};
-use crate::query::{CheckCode, Leftovers, RunReport, Subject};
+use crate::model::{CheckCode, Ended, Killed, Namespace, NamespaceState, Process};
+use crate::query::{Leftovers, RunReport, Subject};
 use crate::wording::namespace::{Pids, Symbols};
 use crate::wording::subject::{age_text, command, namespace_text, pids};
 

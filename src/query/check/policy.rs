@@ -5,35 +5,8 @@ use std::str::FromStr;
 
 use super::CheckSubject;
 use crate::graph::PidGraph;
-use crate::model::{Namespace, NamespaceRef, Process};
-use crate::query::check_code::CheckCode;
+use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Verdict};
 use crate::query::pattern::{ContainerPrefix, Glob, User};
-
-/// What is made of something that is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// It must not be: the check fails.
-    Deny,
-    /// It is said.
-    Warn,
-    /// It is passed over.
-    Allow,
-}
-
-impl Verdict {
-    /// All of them, the gravest first.
-    pub const ALL: [Self; 3] = [Self::Deny, Self::Warn, Self::Allow];
-
-    /// Its name in the output and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Deny => "deny",
-            Self::Warn => "warn",
-            Self::Allow => "allow",
-        }
-    }
-}
 
 /// What a rule is about: all that has a code, or the part of it that is of
 /// these processes or namespaces. Written `CODE` or `CODE:KEY=VALUE`.
