@@ -10,8 +10,8 @@ use std::num::NonZeroU32;
 use pidns::document;
 use pidns::graph::PidGraph;
 use pidns::model::{
-    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, Holder, Host,
-    Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, ProcessDetails, Procfs,
+    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, FilterOption, Holder,
+    Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, ProcessDetails, Procfs,
     SearchScope, Severity, Snapshot,
 };
 
@@ -72,8 +72,8 @@ fn version_1_0() -> Snapshot {
         searched: SearchScope::OF_PROC.into(),
         details: Detail::ALL.into(),
         selected: vec![
-            Criterion { by: "members".to_owned(), values: vec!["none".to_owned()] },
-            Criterion { by: "comm".to_owned(), values: vec!["sl*".to_owned(), "no".to_owned()] },
+            Criterion { by: FilterOption::Members, values: vec!["none".to_owned()] },
+            Criterion { by: FilterOption::Comm, values: vec!["sl*".to_owned(), "no".to_owned()] },
         ],
         complete: false,
         namespaces: namespaces(),

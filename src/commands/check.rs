@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::model::{Detail, Pid, Process, Snapshot, Verdict};
 use crate::output;
-use crate::query::{self, Check, Policy, Rule, Selection, leave_out};
+use crate::query::{Check, Policy, Rule, Selection, leave_out};
 
 /// How long what may be over in a moment is given before the second look.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -146,7 +146,7 @@ fn describe(check: &mut Check, procfs: &Path) -> Result<(), Error> {
 
 /// Whether what a process is seen in may be over in a moment.
 fn is_momentary(process: &Process) -> bool {
-    !process.kernel_thread && (process.state == 'D' || query::is_unreaped(process))
+    !process.kernel_thread && (process.state == 'D' || process.is_unreaped())
 }
 
 /// What tells a process and its state apart in two looks.

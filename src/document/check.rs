@@ -10,10 +10,10 @@ use super::Invalid;
 use super::process::Process;
 use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Generator, Host, Namespace};
-use super::words::{Vocabulary, Word};
+use super::words::Word;
 use super::write::namespace;
-use crate::model::{CheckCode, Verdict};
-use crate::query::{self, CheckFinding, CheckSubject, Rule};
+use crate::model::{self, CheckCode, Subject, Verdict};
+use crate::query::{self, Rule};
 
 #[cfg(test)]
 pub use records::CheckRecord;
@@ -21,42 +21,6 @@ pub use records::write_check_records;
 
 /// Version of the schema that checks written here follow.
 const CHECK_VERSION: &str = "1.0";
-
-impl Vocabulary for CheckCode {
-    const ALL: &'static [Self] = Self::ALL;
-    #[cfg(test)]
-    const NAME: &'static str = "check_code";
-    const UNKNOWN: [&'static str; 2] = ["code", "codes"];
-
-    fn word(self) -> &'static str {
-        self.name()
-    }
-
-    #[cfg(test)]
-    fn meaning(self) -> &'static str {
-        CheckCode::meaning(self)
-    }
-}
-
-impl Vocabulary for Verdict {
-    const ALL: &'static [Self] = &Self::ALL;
-    #[cfg(test)]
-    const NAME: &'static str = "verdict";
-    const UNKNOWN: [&'static str; 2] = ["verdict", "verdicts"];
-
-    fn word(self) -> &'static str {
-        self.name()
-    }
-
-    #[cfg(test)]
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Deny => "It must not be: the exit status is 1.",
-            Self::Warn => "It is said.",
-            Self::Allow => "It is passed over, and not listed.",
-        }
-    }
-}
 
 /// What is wrong with a host, as `pidns check -f json` writes it. Within schema
 /// version 1.x fields are added, never renamed, retyped or removed, and lists of
@@ -73,15 +37,15 @@ pub struct CheckReport<'a> {
     host: Host,
     /// All but the list.
     #[serde(flatten)]
-    head: Head,
+    head: CheckSummary,
     /// What is wrong: denied first, then by code.
-    findings: Vec<Finding<'a>>,
+    findings: Vec<CheckFinding<'a>>,
 }
 
 /// What a check says beside its list.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
-pub struct Head {
+pub struct CheckSummary {
     /// The program that wrote it.
     generator: Generator,
     /// Whether nothing is missing in the places searched.
@@ -97,7 +61,7 @@ pub struct Head {
 /// One thing that is wrong.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
-pub struct Finding<'a> {
+pub struct CheckFinding<'a> {
     /// What kind of thing.
     code: Word<CheckCode>,
     /// What the policy makes of it.
@@ -122,32 +86,32 @@ pub struct Finding<'a> {
 /// what they can do about it.
 pub fn check(
     check: &query::Check,
-    said: impl Fn(&CheckFinding) -> (String, Vec<String>),
+    said: impl Fn(&model::Finding) -> (String, Vec<String>),
 ) -> CheckReport<'_> {
     let snapshot = check.graph.snapshot();
     CheckReport {
         schema_version: CHECK_VERSION,
         captured_at: Timestamp(snapshot.captured_at.clone()),
         host: Host::from(&snapshot.host),
-        head: Head::from(check),
+        head: CheckSummary::from(check),
         findings: findings(check, said).collect(),
     }
 }
 
 fn findings(
     check: &query::Check,
-    said: impl Fn(&CheckFinding) -> (String, Vec<String>),
-) -> impl Iterator<Item = Finding<'_>> {
+    said: impl Fn(&model::Finding) -> (String, Vec<String>),
+) -> impl Iterator<Item = CheckFinding<'_>> {
     let graph = &check.graph;
     check.findings.iter().map(move |finding| {
         let (process, id) = match finding.subject {
-            CheckSubject::Process(pid) => (graph.process(pid), None),
-            CheckSubject::Namespace(id) => (None, Some(id)),
-            CheckSubject::View => (None, None),
+            Subject::Process(pid) => (graph.process(pid), None),
+            Subject::Namespace(id) => (None, Some(id)),
+            Subject::Snapshot => (None, None),
         };
         let of = id.and_then(|id| graph.namespace(id));
         let (message, advice) = said(finding);
-        Finding {
+        CheckFinding {
             code: finding.code.into(),
             verdict: finding.verdict.into(),
             message,
@@ -161,7 +125,7 @@ fn findings(
     })
 }
 
-impl From<&query::Check> for Head {
+impl From<&query::Check> for CheckSummary {
     fn from(check: &query::Check) -> Self {
         Self {
             generator: Generator::this(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::process::Process;
 use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
-use super::words::{Vocabulary, Word, vocabulary};
+use super::words::Word;
 use super::write::{Lazy, namespace};
 use crate::graph::PidGraph;
 use crate::model::{self, NamespaceId, Snapshot};
@@ -24,54 +24,6 @@ pub use records::write_diff_records;
 /// Version of the schema that comparisons written here follow.
 const DIFF_VERSION: &str = "1.0";
 
-vocabulary!(Relation, "relation", ["relation", "relations"], {
-    SameBoot: "same-boot", "Both are of one boot of one host.";
-    BootUnknown: "boot-unknown", "They do not both say which boot they are of, and are taken to \
-        be of one.";
-    OtherBoot: "other-boot", "They are of different boots of a host, so everything is new.";
-    OtherHost: "other-host", "They are of different hosts, so everything is new.";
-    OtherProcfs: "other-procfs", "Their PIDs are numbers of different PID namespaces and cannot \
-        be compared, so everything is new.";
-});
-
-vocabulary!(Happened, "change", ["change", "changes"], {
-    Came: "came", "It is in the second alone.";
-    Went: "went", "It is in the first alone.";
-    Hidden: "hidden", "It is in the first alone, but still in the kernel: a namespace kept by \
-        something that /proc does not show, such as a descriptor in flight. Only where the second is \
-        the live host, from Linux 6.18 on; since 6.19 the kernel says so only of those that a \
-        descriptor of theirs keeps.";
-    Changed: "changed", "It is in both, and not the same.";
-});
-
-vocabulary!(ProcessField, "process_field", ["field", "fields"], {
-    Namespace: "namespace", "Its namespace, which the kernel never changes: one of the two does \
-        not know it.";
-    Parent: "parent", "Its parent (ppid), as when that has ended.";
-    Comm: "comm", "Its name, as when it executes a program.";
-    User: "user", "Its real user ID.";
-    State: "state", "Whether it goes on, is stopped or traced, or has terminated. That it runs, \
-        sleeps or waits is no change.";
-});
-
-vocabulary!(NamespaceField, "namespace_field", ["field", "fields"], {
-    State: "state", "Whether it is live, dead, nascent or unknown.";
-    Parent: "parent", "The namespace that it was made in, which the kernel never changes: one of \
-        the two does not know it.";
-    Members: "members", "The processes whose own namespace it is.";
-});
-
-vocabulary!(DiffCaveat, "caveat_code", ["caveat", "caveats"], {
-    Incomplete: "incomplete", "One of the two is incomplete.";
-    OtherSearch: "other-search", "They were searched in different places.";
-    OtherSelection: "other-selection", "They were cut down differently (see selected).";
-    BootUnknown: "boot-unknown", "They do not both say which boot they are of.";
-    WeakNamespaces: "weak-namespaces", "Namespaces were told apart by inode, without ns_id or the \
-        start time of their init; inodes are reused.";
-    WeakProcesses: "weak-processes", "Processes were told apart by PID and namespace, without \
-        start_time; PIDs are reused.";
-});
-
 /// What differs between two documents, or a document and the live host, as
 /// `pidns diff -f json` writes it. Within schema version 1.x fields are added,
 /// never renamed, retyped or removed, and lists of words may grow.
@@ -85,7 +37,7 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     schema_version: &'static str,
     /// All but the lists.
     #[serde(flatten)]
-    head: Head,
+    head: DiffSummary,
     /// The namespaces that came, went or changed, by id.
     namespaces: N,
     /// The processes that came, went or changed, by PID; of two with one PID
@@ -96,13 +48,13 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
 /// What a comparison says beside its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
-pub struct Head {
+pub struct DiffSummary {
     /// The program that wrote it.
     generator: Generator,
     /// The first of the two.
-    before: Side,
+    before: ComparedSnapshot,
     /// The second of the two.
-    pub after: Side,
+    pub after: ComparedSnapshot,
     /// How they belong together.
     relation: Word<Relation>,
     /// Whether there is a difference; the exit status is 1 then.
@@ -114,7 +66,7 @@ pub struct Head {
 /// One of the two that are compared, without its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
-pub struct Side {
+pub struct ComparedSnapshot {
     /// When the scan began.
     pub captured_at: Timestamp,
     /// Where the scan ran.
@@ -182,7 +134,7 @@ pub struct ProcessChange<'a> {
 pub fn diff(diff: &Diff) -> impl Serialize {
     Comparison {
         schema_version: DIFF_VERSION,
-        head: Head::from(diff),
+        head: DiffSummary::from(diff),
         namespaces: Lazy(namespaces(diff)),
         processes: Lazy(processes(diff)),
     }
@@ -216,13 +168,13 @@ fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
     })
 }
 
-impl From<&Diff> for Head {
+impl From<&Diff> for DiffSummary {
     fn from(diff: &Diff) -> Self {
         let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
         Self {
             generator: Generator::this(),
-            before: Side::from(diff.before.snapshot()),
-            after: Side::from(diff.after.snapshot()),
+            before: ComparedSnapshot::from(diff.before.snapshot()),
+            after: ComparedSnapshot::from(diff.after.snapshot()),
             relation: diff.relation.into(),
             differs: diff.differs(),
             caveats: diff.caveats().into_iter().map(caveat).collect(),
@@ -235,7 +187,7 @@ fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))
 }
 
-impl From<&Snapshot> for Side {
+impl From<&Snapshot> for ComparedSnapshot {
     fn from(snapshot: &Snapshot) -> Self {
         Self {
             captured_at: Timestamp(snapshot.captured_at.clone()),

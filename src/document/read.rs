@@ -8,7 +8,7 @@ use super::parse::{Invalid, parse};
 use super::records::{Origin, is_record, read_records};
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace};
-use super::words::{HolderKind, PassedOver, Vocabulary as _};
+use super::words::{HolderKind, PassedOver};
 use crate::model;
 
 /// Reads a document, JSON or YAML, or records of one snapshot (ndjson), told
@@ -188,7 +188,7 @@ impl Holder {
     ) -> Result<Option<model::Holder>, Invalid> {
         let Some(kind) = self.kind.known(passed_over) else { return Ok(None) };
         let is_null = |field: &str| {
-            let problem = format!("is null, but a holder of kind {} has it", kind.word());
+            let problem = format!("is null, but a holder of kind {} has it", kind.name());
             Invalid::at(format!("{}.{field}", place()), problem)
         };
         let pid = self.pid.map(|pid| pid.0).ok_or_else(|| is_null("pid"));
@@ -227,7 +227,7 @@ impl Blocker {
 
 impl From<Criterion> for model::Criterion {
     fn from(criterion: Criterion) -> Self {
-        Self { by: criterion.by, values: criterion.values }
+        Self { by: criterion.by.into(), values: criterion.values }
     }
 }
 
@@ -502,8 +502,8 @@ mod tests {
         assert_eq!(snapshot.diagnostics[0].severity, model::Severity::Warning);
         assert_eq!(
             passed_over.to_string(),
-            "1 blocker for reason \"stopped\", 1 detail \"environ\", \
-             2 holders of kind \"io_uring\", 2 marks of evidence \"rumour\", \
+            "1 blocker with reason \"stopped\", 1 detail \"environ\", \
+             2 holders of kind \"io_uring\", 2 kinds of evidence \"rumour\", \
              1 namespace state \"frozen\" and 2 more"
         );
     }

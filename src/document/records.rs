@@ -17,7 +17,7 @@ use super::process::Process;
 use super::scalars::Id;
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotHead};
-use super::words::{PassedOver, RecordKind, Vocabulary as _};
+use super::words::{PassedOver, SnapshotRecordType};
 use crate::model;
 use origin::{Label, NAMED, no_snapshot_of, several};
 
@@ -111,7 +111,12 @@ impl<T> List<T> {
         (self.items, self.lines) = pairs.into_iter().unzip();
     }
 
-    fn push(&mut self, item: Option<T>, kind: RecordKind, line: u64) -> Result<(), Invalid> {
+    fn push(
+        &mut self,
+        item: Option<T>,
+        kind: SnapshotRecordType,
+        line: u64,
+    ) -> Result<(), Invalid> {
         self.items.push(payload(item, kind, line)?);
         self.lines.push(line);
         Ok(())
@@ -119,9 +124,9 @@ impl<T> List<T> {
 }
 
 /// What a record holds.
-fn payload<T>(item: Option<T>, kind: RecordKind, line: u64) -> Result<T, Invalid> {
+fn payload<T>(item: Option<T>, kind: SnapshotRecordType, line: u64) -> Result<T, Invalid> {
     let problem = || format!("is missing in a record of that kind at line {line}");
-    item.ok_or_else(|| Invalid::at(kind.word(), problem()))
+    item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
 /// The record of kind snapshot.
@@ -201,7 +206,7 @@ impl Records<'_> {
         let kind = record.record.clone().known(&mut self.passed_over);
         let Some(kind) = kind else { return Ok(()) };
         match kind {
-            RecordKind::Snapshot => {
+            SnapshotRecordType::Snapshot => {
                 if self.head.is_some() {
                     let problem = format!("comes twice at line {number}");
                     return Err(Invalid::at("snapshot", problem));
@@ -210,9 +215,11 @@ impl Records<'_> {
                 self.head = Some(Head { record, payload, line: number });
                 Ok(())
             }
-            RecordKind::Namespace => self.namespaces.push(record.namespace, kind, number),
-            RecordKind::Process => self.processes.push(record.process, kind, number),
-            RecordKind::Diagnostic => self.diagnostics.push(record.diagnostic, kind, number),
+            SnapshotRecordType::Namespace => self.namespaces.push(record.namespace, kind, number),
+            SnapshotRecordType::Process => self.processes.push(record.process, kind, number),
+            SnapshotRecordType::Diagnostic => {
+                self.diagnostics.push(record.diagnostic, kind, number)
+            }
         }
     }
 

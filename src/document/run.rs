@@ -9,8 +9,8 @@ use super::scalars::{Id, Pid};
 use super::wire::Generator;
 use super::words::Word;
 use crate::graph::PidGraph;
-use crate::model::{self, CheckCode, Ended};
-use crate::query::{self, Subject};
+use crate::model::{self, CheckCode, Ended, Subject, Verdict};
+use crate::query;
 
 /// Version of the schema that reports written here follow.
 const JOB_VERSION: &str = "1.0";
@@ -39,7 +39,7 @@ pub struct RunReport<'a> {
     denied: Vec<Word<CheckCode>>,
     /// What it left, one entry for each thing and code; a dead namespace is also
     /// a leftover one.
-    findings: Vec<Finding>,
+    findings: Vec<RunFinding>,
     /// What became of it, where it was to be killed (--kill); null where it was
     /// not, or nothing was there to kill.
     killed: Option<Killed>,
@@ -52,7 +52,7 @@ pub struct RunReport<'a> {
 /// One thing that was left.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
-struct Finding {
+struct RunFinding {
     /// What kind of thing.
     code: Word<CheckCode>,
     /// Whether it must not be left.
@@ -90,16 +90,16 @@ impl Serialize for Left<'_> {
 impl<'a> From<&'a query::RunReport> for RunReport<'a> {
     fn from(report: &'a query::RunReport) -> Self {
         let graph = report.leftovers.as_ref().map(|leftovers| &leftovers.graph);
-        let finding = |finding: query::Finding| {
+        let finding = |finding: model::Finding| {
             let (pid, namespace) = match finding.subject {
                 Subject::Process(pid) => (Some(pid), None),
                 Subject::Namespace(id) => (None, Some(id)),
-                Subject::Unseen => (None, None),
+                Subject::Snapshot => (None, None),
             };
             let process = pid.and_then(|pid| graph?.process(pid));
-            Finding {
+            RunFinding {
                 code: finding.code.into(),
-                denied: report.denied.contains(&finding.code),
+                denied: finding.verdict == Verdict::Deny,
                 pid: pid.map(Pid),
                 namespace: namespace.map(Id),
                 age: process.and_then(|it| report.age(it)).map(|age| age.as_secs_f64()),

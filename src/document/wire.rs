@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
-use super::words::{HolderKind, RecordKind, Word};
+use super::words::{HolderKind, SnapshotRecordType, Word};
 use crate::model;
 
 /// The PID namespace hierarchy of a Linux host, as `pidns -f json` and
@@ -80,7 +80,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of::<RecordKind>())))]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of::<SnapshotRecordType>())))]
 #[allow(clippy::struct_field_names, reason = "`record` is what users see")]
 pub struct Record<'a> {
     /// Version of this schema that the record follows.
@@ -92,7 +92,7 @@ pub struct Record<'a> {
     /// Where the scan ran, as in the document.
     pub host: Cow<'a, Host>,
     /// What the record holds.
-    pub record: Word<RecordKind>,
+    pub record: Word<SnapshotRecordType>,
     /// Of a record of kind snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "SnapshotHead"))]

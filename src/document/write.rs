@@ -11,7 +11,7 @@ use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
     Namespace, Owner, Procfs, Record, SnapshotHead, Translation,
 };
-use super::words::{HolderKind, RecordKind, Word};
+use super::words::{HolderKind, SnapshotRecordType, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
@@ -87,7 +87,7 @@ pub fn write_records<E>(
     let snapshot = graph.snapshot();
     let captured_at = Timestamp(snapshot.captured_at.clone());
     let host = Host::from(&snapshot.host);
-    let record_of = |kind: RecordKind| Record {
+    let record_of = |kind: SnapshotRecordType| Record {
         schema_version: SCHEMA_VERSION.into(),
         captured_at: Cow::Borrowed(&captured_at),
         host: Cow::Borrowed(&host),
@@ -98,17 +98,17 @@ pub fn write_records<E>(
         diagnostic: None,
     };
     let head = Some(SnapshotHead::from(graph));
-    write(&Record { snapshot: head, ..record_of(RecordKind::Snapshot) })?;
+    write(&Record { snapshot: head, ..record_of(SnapshotRecordType::Snapshot) })?;
     for (namespace, _) in graph.tree() {
         let namespace = Some(self::namespace(graph, namespace));
-        write(&Record { namespace, ..record_of(RecordKind::Namespace) })?;
+        write(&Record { namespace, ..record_of(SnapshotRecordType::Namespace) })?;
     }
     for process in graph.processes() {
-        write(&Record { process: Some(process.into()), ..record_of(RecordKind::Process) })?;
+        write(&Record { process: Some(process.into()), ..record_of(SnapshotRecordType::Process) })?;
     }
     for diagnostic in &snapshot.diagnostics {
         let diagnostic = Some(diagnostic.into());
-        write(&Record { diagnostic, ..record_of(RecordKind::Diagnostic) })?;
+        write(&Record { diagnostic, ..record_of(SnapshotRecordType::Diagnostic) })?;
     }
     Ok(())
 }
@@ -270,7 +270,7 @@ impl From<&model::Blocker> for Blocker {
 
 impl From<&model::Criterion> for Criterion {
     fn from(criterion: &model::Criterion) -> Self {
-        Self { by: criterion.by.clone(), values: criterion.values.clone() }
+        Self { by: criterion.by.name().to_owned(), values: criterion.values.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! of everything that can be said so. Who finds such a thing, and when, is no
 //! business of this file.
 
-use super::Pid;
+use super::{Pid, keywords};
 
 /// Something that a reader of the snapshot must know, one for each code and errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +29,12 @@ impl Diagnostic {
     }
 }
 
-/// How much a diagnostic matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Something may be missing or wrong.
-    Warning,
+keywords! {
+    /// Severity of a diagnostic.
+    pub enum Severity("severity", "severity", "severities") {
+        /// Something may be missing or wrong.
+        Warning = "warning",
+    }
 }
 
 /// Which processes a diagnostic of some code says may be missing.

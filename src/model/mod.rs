@@ -7,10 +7,12 @@
 pub mod container;
 pub mod run;
 
-mod check_code;
 mod collector;
+mod criterion;
 mod diagnostic;
+mod finding;
 mod id;
+mod keyword;
 mod lineage;
 mod namespace;
 mod not_found;
@@ -18,13 +20,16 @@ mod process;
 mod snapshot;
 mod translation;
 
-pub use check_code::{CheckCode, Verdict};
 pub use collector::Collector;
+pub use criterion::{Criterion, FilterOption};
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
+pub use finding::{CheckCode, Finding, Subject, Verdict};
 pub use id::{
     MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
     ParsePidError, Pid,
 };
+pub use keyword::Keyword;
+pub(crate) use keyword::keywords;
 pub use lineage::Lineage;
 pub use namespace::{
     BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, Namespace, NamespaceState,
@@ -33,5 +38,5 @@ pub use namespace::{
 pub use not_found::NotFound;
 pub use process::{Detail, Process, ProcessDetails};
 pub use run::{Ended, Killed, MountedNamespaces};
-pub use snapshot::{Criterion, Host, Procfs, SearchScope, Snapshot};
+pub use snapshot::{Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};

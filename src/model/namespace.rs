@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use smol_str::SmolStr;
 
-use super::{NamespaceId, Pid};
+use super::{NamespaceId, Pid, keywords};
 
 /// A PID namespace (`pid_namespaces(7)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,42 +60,30 @@ impl Namespace {
     }
 }
 
-/// The life of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub enum NamespaceState {
-    /// Its init runs.
-    Live,
-    /// Its init has terminated: every fork into it fails (ENOMEM).
-    Dead,
-    /// Made, but without a first process yet.
-    Nascent,
-    /// None of these could be proved.
-    Unknown,
-}
-
-impl NamespaceState {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Dead, Self::Nascent, Self::Unknown];
-
-    /// Its name in the document and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Dead => "dead",
-            Self::Nascent => "nascent",
-            Self::Unknown => "unknown",
-        }
+keywords! {
+    /// State of a namespace.
+    #[derive(ValueEnum)]
+    pub enum NamespaceState("namespace_state", "namespace state", "namespace states") {
+        /// Its init is running.
+        Live = "live",
+        /// Its init has terminated: starting a process in it fails (ENOMEM).
+        Dead = "dead",
+        /// Created, but no process has been started in it yet.
+        Nascent = "nascent",
+        /// None of the other states could be proved.
+        Unknown = "unknown",
     }
 }
 
-/// Whether the kernel said so or the rules for placing processes gave one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Evidence {
-    /// Said by the kernel.
-    Kernel,
-    /// Concluded where the kernel would not say.
-    Inferred,
+keywords! {
+    /// Source of a fact.
+    pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
+        /// Reported by the kernel.
+        Kernel = "kernel",
+        /// Inferred: the kernel did not report it, and the rules for placing processes left
+        /// exactly one answer.
+        Inferred = "inferred",
+    }
 }
 
 /// The user namespace that owns a PID namespace (`NS_GET_USERNS`, since Linux 4.9).
@@ -208,11 +196,12 @@ pub struct Blocker {
     pub reaper: Option<Pid>,
 }
 
-/// Why a process that was killed does not go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BlockReason {
-    /// It has terminated, and its parent does not reap it.
-    Zombie,
-    /// It is in uninterruptible sleep (`D`), in which no signal reaches it.
-    Uninterruptible,
+keywords! {
+    /// Reason why a killed process is not gone.
+    pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
+        /// It has terminated, but its parent (or tracer) does not reap it.
+        Zombie = "zombie",
+        /// It is in uninterruptible sleep (state D), which signals do not interrupt.
+        Uninterruptible = "uninterruptible",
+    }
 }

@@ -70,7 +70,7 @@ impl fmt::Display for NotFound {
                 for (index, Criterion { by, values }) in criteria.iter().enumerate() {
                     let and = if index == 0 { "" } else { " and" };
                     let named = &values[..values.len().min(NAMED)];
-                    write!(f, "{and} {by} {}", named.join(" "))?;
+                    write!(f, "{and} {} {}", by.name(), named.join(" "))?;
                     if let Some(more @ 1..) = values.len().checked_sub(NAMED) {
                         write!(f, " and {more} more")?;
                     }

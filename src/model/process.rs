@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use smol_str::SmolStr;
 
-use super::{Evidence, NamespaceId, Nspid, Pid};
+use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
 
 /// A process: a thread group, known by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,29 +58,16 @@ pub struct ProcessDetails {
     pub cgroup: Option<String>,
 }
 
-/// A part of [`ProcessDetails`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub enum Detail {
-    /// Command lines, which may hold secrets.
-    Args,
-    /// The namespaces of other types.
-    Namespaces,
-    /// Cgroups.
-    Cgroup,
-}
-
-impl Detail {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
-
-    /// Its name in the document and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Args => "args",
-            Self::Namespaces => "namespaces",
-            Self::Cgroup => "cgroup",
-        }
+keywords! {
+    /// A part of [`ProcessDetails`].
+    #[derive(ValueEnum)]
+    pub enum Detail("detail", "detail", "details") {
+        /// Command lines, which may hold secrets.
+        Args = "args",
+        /// Inodes of the namespaces of other types.
+        Namespaces = "namespaces",
+        /// The path of the cgroup.
+        Cgroup = "cgroup",
     }
 }
 
@@ -108,6 +96,22 @@ impl Process {
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
+    }
+
+    /// Returns `true` if the whole process has terminated and nobody has reaped
+    /// it. If only its leader thread has terminated, it shows as a zombie too,
+    /// but its other threads still run.
+    #[must_use]
+    pub fn is_unreaped(&self) -> bool {
+        self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
+    }
+
+    /// Its age at `uptime`, the time since boot (`CLOCK_BOOTTIME`).
+    #[must_use]
+    pub fn age(&self, uptime: Duration) -> Option<Duration> {
+        // A clock tick is 1/100 s in user space (`USER_HZ`).
+        let started = Duration::from_millis(self.start_time?.saturating_mul(10));
+        Some(uptime.saturating_sub(started))
     }
 }
 

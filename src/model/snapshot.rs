@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::{Detail, Diagnostic, Namespace, NamespaceId, Process};
+use super::{Criterion, Detail, Diagnostic, Namespace, NamespaceId, Process, keywords};
 
 /// Everything that one scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,58 +80,35 @@ pub struct Procfs {
     pub namespace: Option<NamespaceId>,
 }
 
-/// A place to look for namespaces in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
-pub enum SearchScope {
-    /// Every process's own namespace.
-    Processes,
-    /// Every process's pid_for_children.
-    Children,
-    /// Every thread's pid_for_children, and descriptors and mounts of its own.
-    Threads,
-    /// Every file descriptor table.
-    Fds,
-    /// The mount table of every mount namespace in reach.
-    Mounts,
-    /// All of these but threads, and what is in the kernel's memory though /proc
-    /// leads nowhere to it. As root, Linux 6.18
-    Kernel,
+keywords! {
+    /// A place that is searched for namespaces.
+    #[derive(ValueEnum)]
+    pub enum SearchScope("search_scope", "search scope", "search scopes") {
+        /// Each process's own namespace.
+        Processes = "processes",
+        /// Each process's pid_for_children.
+        Children = "children",
+        /// Each thread's pid_for_children, and descriptor and mount tables that it does not
+        /// share with its process.
+        Threads = "threads",
+        /// Every file descriptor table.
+        Fds = "fds",
+        /// The mount table of every reachable mount namespace.
+        Mounts = "mounts",
+        /// Namespaces in kernel memory that /proc does not show. Includes all other places but
+        /// threads; needs root and Linux 6.18.
+        Kernel = "kernel",
+    }
 }
 
 impl SearchScope {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts, Self::Kernel];
-
-    /// Those that a reading of /proc can search.
+    /// The scopes that can be searched through /proc.
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// All of /proc's but the threads, which cost most and tell least.
+    /// The default: everything in /proc but threads, which cost most and find least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()
     }
-
-    /// Its name in the document and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Processes => "processes",
-            Self::Children => "children",
-            Self::Threads => "threads",
-            Self::Fds => "fds",
-            Self::Mounts => "mounts",
-            Self::Kernel => "kernel",
-        }
-    }
-}
-
-/// By what a snapshot was cut down: an option's name and what was given for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Criterion {
-    /// The option, `pid` for processes by number.
-    pub by: String,
-    /// What was given; a namespace as its ID.
-    pub values: Vec<String>,
 }

@@ -11,35 +11,13 @@ use super::diff::{Diff, Happened};
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, MAX_LEVEL, Namespace, NamespaceId, NamespaceState, Pid, Process, Verdict,
+    CheckCode, Finding, MAX_LEVEL, Namespace, NamespaceState, Pid, Process, Subject, Verdict,
 };
 
 pub use policy::{ParseRuleError, Policy, Rule};
 
 /// Levels that are left below a namespace which nests deeply.
 const LEVELS_LEFT: usize = 4;
-
-/// What a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CheckSubject {
-    /// A process.
-    Process(Pid),
-    /// A namespace.
-    Namespace(NamespaceId),
-    /// The view as a whole.
-    View,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CheckFinding {
-    /// What is made of it: denied comes first.
-    pub verdict: Verdict,
-    /// What kind of thing.
-    pub code: CheckCode,
-    /// Which one.
-    pub subject: CheckSubject,
-}
 
 /// What was found in a graph.
 #[derive(Debug)]
@@ -51,7 +29,7 @@ pub struct Check {
     /// Time since boot when it was taken, where it is of the live kernel.
     pub uptime: Option<Duration>,
     /// What is wrong and is not allowed: denied first, then by code.
-    pub findings: Vec<CheckFinding>,
+    pub findings: Vec<Finding>,
 }
 
 impl Check {
@@ -77,14 +55,14 @@ impl Check {
         let mut found = Vec::new();
         for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
             let process = change.after.and_then(|pid| graph.process(pid));
-            let is_left = |it: &&Process| !is_unreaped(it) && !attendants.contains(&it.pid);
+            let is_left = |it: &&Process| !it.is_unreaped() && !attendants.contains(&it.pid);
             if let Some(process) = process.filter(is_left) {
-                found.push((CheckCode::LeftoverProcess, CheckSubject::Process(process.pid)));
+                found.push((CheckCode::LeftoverProcess, Subject::Process(process.pid)));
             }
         }
         for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
             let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
-            let subject = namespace.map(CheckSubject::Namespace);
+            let subject = namespace.map(Subject::Namespace);
             found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
         }
         let findings = judge(&graph, found, policy);
@@ -104,17 +82,17 @@ impl Check {
         let mut concerned = HashSet::new();
         for finding in &self.findings {
             match finding.subject {
-                CheckSubject::Namespace(id) => {
+                Subject::Namespace(id) => {
                     let namespace = self.graph.namespace(id);
                     concerned.extend(namespace.and_then(|it| it.init));
                     concerned.extend(namespace.into_iter().flat_map(keepers));
                 }
-                CheckSubject::Process(pid) => {
+                Subject::Process(pid) => {
                     concerned.insert(pid);
-                    let unreaped = self.graph.process(pid).filter(|it| is_unreaped(it));
+                    let unreaped = self.graph.process(pid).filter(|it| it.is_unreaped());
                     concerned.extend(unreaped.and_then(|it| it.ppid));
                 }
-                CheckSubject::View => {}
+                Subject::Snapshot => {}
             }
         }
         concerned
@@ -125,8 +103,8 @@ impl Check {
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
-            CheckSubject::Namespace(id) => Some(id),
-            CheckSubject::Process(_) | CheckSubject::View => None,
+            Subject::Namespace(id) => Some(id),
+            Subject::Process(_) | Subject::Snapshot => None,
         });
         let graph = PidGraph::new(self.graph.snapshot().clone());
         branches(graph, namespaces.collect(), &self.concerned())
@@ -135,35 +113,29 @@ impl Check {
     /// How old a process was, where that is known.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
-        // Clock ticks are hundredths of a second to user space (`USER_HZ`).
-        let started = Duration::from_millis(process.start_time?.saturating_mul(10));
-        Some(self.uptime?.saturating_sub(started))
+        process.age(self.uptime?)
     }
 }
 
 /// Everything that is wrong, with what the policy makes of it.
-fn judge(
-    graph: &PidGraph,
-    mut found: Vec<(CheckCode, CheckSubject)>,
-    policy: &Policy,
-) -> Vec<CheckFinding> {
+fn judge(graph: &PidGraph, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
     find_in_namespaces(graph, &mut found);
     find_in_processes(graph, &mut found);
     if !graph.snapshot().complete {
-        found.push((CheckCode::Incomplete, CheckSubject::View));
+        found.push((CheckCode::Incomplete, Subject::Snapshot));
     }
     let judged = found.into_iter().map(|(code, subject)| {
         let verdict = policy.verdict(graph, code, subject);
-        CheckFinding { verdict, code, subject }
+        Finding { verdict, code, subject }
     });
     let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
     findings.sort_unstable();
     findings
 }
 
-fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject)>) {
+fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
     for (namespace, level) in graph.tree() {
-        let mut find = |code| found.push((code, CheckSubject::Namespace(namespace.id)));
+        let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
         match namespace.state {
             NamespaceState::Dead => find(CheckCode::DeadNamespace),
             NamespaceState::Nascent => find(CheckCode::NascentNamespace),
@@ -178,21 +150,21 @@ fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject
         }
         let init = init_of(graph, namespace);
         if let Some(init) = init.filter(|init| matches!(init.state, 'T' | 't')) {
-            found.push((CheckCode::StoppedInit, CheckSubject::Process(init.pid)));
+            found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
         }
     }
 }
 
-fn find_in_processes(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject)>) {
+fn find_in_processes(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
     let inits: HashSet<Pid> =
         graph.snapshot().namespaces.iter().filter_map(|namespace| namespace.init).collect();
     let mut unreaping: BTreeMap<Pid, usize> = BTreeMap::new();
     for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
-        let subject = CheckSubject::Process(process.pid);
+        let subject = Subject::Process(process.pid);
         if process.state == 'D' {
             found.push((CheckCode::Uninterruptible, subject));
         }
-        if is_unreaped(process) {
+        if process.is_unreaped() {
             found.push((CheckCode::Zombie, subject));
             if let Some(init) = process.ppid.filter(|parent| inits.contains(parent)) {
                 *unreaping.entry(init).or_default() += 1;
@@ -200,14 +172,7 @@ fn find_in_processes(graph: &PidGraph, found: &mut Vec<(CheckCode, CheckSubject)
         }
     }
     let inits = unreaping.keys().filter(|&&init| graph.process(init).is_some());
-    found.extend(inits.map(|&init| (CheckCode::InitDoesNotReap, CheckSubject::Process(init))));
-}
-
-/// Whether a process is all terminated. One whose leading thread alone has
-/// terminated looks like a zombie, and goes on.
-#[must_use]
-pub fn is_unreaped(process: &Process) -> bool {
-    process.is_zombie() && process.threads.is_none_or(|threads| threads.get() == 1)
+    found.extend(inits.map(|&init| (CheckCode::InitDoesNotReap, Subject::Process(init))));
 }
 
 fn init_of<'a>(graph: &'a PidGraph, namespace: &Namespace) -> Option<&'a Process> {

@@ -1,7 +1,8 @@
 //! How far a "no" can be trusted: what a view may miss.
 
 use crate::model::{
-    Criterion, Detail, Diagnostic, DiagnosticCode, Hides, NotFound, SearchScope, Snapshot,
+    Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
+    Snapshot,
 };
 
 /// Why what was not found may be there all the same.
@@ -60,7 +61,7 @@ impl Coverage {
 }
 
 fn is_container(criterion: &Criterion) -> bool {
-    criterion.by == "container"
+    criterion.by == FilterOption::Container
 }
 
 #[cfg(test)]
@@ -70,18 +71,21 @@ mod tests {
 
     #[test]
     fn that_there_is_no_container_is_sure_only_where_cgroups_were_read() {
-        let no = |by: &str| {
+        let no = |by: FilterOption| {
             let values = vec!["3f2a".to_owned()];
-            NotFound::Selection(vec![Criterion { by: by.to_owned(), values }])
+            NotFound::Selection(vec![Criterion { by, values }])
         };
         let mut snapshot = farm();
         (snapshot.complete, snapshot.diagnostics) = (true, Vec::new());
         let coverage = Coverage::of(&snapshot);
-        assert_eq!(coverage.caveat(&no("container")), Some(Caveat::NoCgroups));
-        assert_eq!(coverage.caveat(&no("comm")), None);
+        assert_eq!(coverage.caveat(&no(FilterOption::Container)), Some(Caveat::NoCgroups));
+        assert_eq!(coverage.caveat(&no(FilterOption::Comm)), None);
         snapshot.details = [Detail::Cgroup].into();
-        assert_eq!(Coverage::of(&snapshot).caveat(&no("container")), None);
+        assert_eq!(Coverage::of(&snapshot).caveat(&no(FilterOption::Container)), None);
         (snapshot.complete, snapshot.details) = (false, [].into());
-        assert_eq!(Coverage::of(&snapshot).caveat(&no("container")), Some(Caveat::Incomplete));
+        assert_eq!(
+            Coverage::of(&snapshot).caveat(&no(FilterOption::Container)),
+            Some(Caveat::Incomplete)
+        );
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::graph::PidGraph;
-use crate::model::{NamespaceId, Pid};
+use crate::model::{NamespaceId, Pid, keywords};
 use compare::Comparison;
 
 /// What differs between two graphs.
@@ -36,19 +36,21 @@ pub struct Diff {
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
-/// How two graphs belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// They are of one boot of one host.
-    SameBoot,
-    /// They are taken to be, but do not say it.
-    BootUnknown,
-    /// They are of different boots of a host: all in the second is new.
-    OtherBoot,
-    /// They are of different hosts: all in the second is new.
-    OtherHost,
-    /// Their PIDs are numbers of different namespaces, so that they cannot be compared.
-    OtherProcfs,
+keywords! {
+    /// Whether two snapshots can be compared.
+    pub enum Relation("relation", "relation", "relations") {
+        /// Both snapshots are from the same boot of the same host.
+        SameBoot = "same-boot",
+        /// At least one snapshot does not say which boot it is from; the same boot is assumed.
+        BootUnknown = "boot-unknown",
+        /// The snapshots are from different boots of a host, so everything counts as new.
+        OtherBoot = "other-boot",
+        /// The snapshots are from different hosts, so everything counts as new.
+        OtherHost = "other-host",
+        /// The PIDs belong to different PID namespaces and cannot be compared, so everything
+        /// counts as new.
+        OtherProcfs = "other-procfs",
+    }
 }
 
 impl Relation {
@@ -97,55 +99,50 @@ pub struct NamespaceChange {
     pub hidden: bool,
 }
 
-/// What can change of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProcessField {
-    /// Its namespace: nothing can change it, but a graph may not know it.
-    Namespace,
-    /// Its parent, as when that has ended.
-    Parent,
-    /// Its name, as when it executes a program.
-    Comm,
-    /// Its real user ID.
-    User,
-    /// Whether it goes on, is stopped, or has terminated.
-    State,
+keywords! {
+    /// A property of a process that can change.
+    pub enum ProcessField("process_field", "field", "fields") {
+        /// Its namespace. The kernel never changes it, so one of the snapshots does not know it.
+        Namespace = "namespace",
+        /// Its parent (ppid), for example because the old one has exited.
+        Parent = "parent",
+        /// Its name, for example because it has executed another program.
+        Comm = "comm",
+        /// Its real user ID.
+        User = "user",
+        /// Whether it runs, is stopped, is traced or has terminated. Changes between running,
+        /// sleeping and waiting do not count.
+        State = "state",
+    }
 }
 
-impl ProcessField {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Namespace, Self::Parent, Self::Comm, Self::User, Self::State];
+keywords! {
+    /// A property of a namespace that can change.
+    pub enum NamespaceField("namespace_field", "field", "fields") {
+        /// Whether it is live, dead, nascent or unknown.
+        State = "state",
+        /// Its parent. The kernel never changes it, so one of the snapshots does not know it.
+        Parent = "parent",
+        /// Its members.
+        Members = "members",
+    }
 }
 
-/// What can change of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NamespaceField {
-    /// Live, dead and so on.
-    State,
-    /// The namespace that it was made in: nothing can change it, but a graph
-    /// may not know it.
-    Parent,
-    /// Who is in it.
-    Members,
-}
-
-impl NamespaceField {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::State, Self::Parent, Self::Members];
-}
-
-/// What happened to something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Happened {
-    /// It is only in the second graph.
-    Came,
-    /// It is only in the first.
-    Went,
-    /// It is only in the first, but still in the kernel: a namespace that is kept
-    /// by something that /proc does not show.
-    Hidden,
-    /// It is in both, and not the same.
-    Changed,
+keywords! {
+    /// The change of a process or namespace between two snapshots.
+    pub enum Happened("change", "change", "changes") {
+        /// It is only in the second snapshot.
+        Came = "came",
+        /// It is only in the first snapshot.
+        Went = "went",
+        /// It is only in the first snapshot, but the namespace still exists in the kernel,
+        /// kept by something that /proc does not show, such as a descriptor in flight. Reported
+        /// only if the second snapshot is the live host, and on Linux 6.18 or later. From Linux
+        /// 6.19 on, the kernel confirms only namespaces that a descriptor keeps.
+        Hidden = "hidden",
+        /// It is in both snapshots and differs.
+        Changed = "changed",
+    }
 }
 
 impl Happened {
@@ -177,21 +174,24 @@ impl NamespaceChange {
     }
 }
 
-/// A reason why a difference may be none, or be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DiffCaveat {
-    /// A graph is incomplete.
-    Incomplete,
-    /// They were searched in different places.
-    OtherSearch,
-    /// They were cut down differently.
-    OtherSelection,
-    /// They do not say which boot they are of.
-    BootUnknown,
-    /// Some namespaces were compared by less than what tells them apart exactly.
-    WeakNamespaces,
-    /// Some processes were.
-    WeakProcesses,
+keywords! {
+    /// A reason why the list of changes may be wrong or incomplete.
+    pub enum DiffCaveat("caveat_code", "caveat", "caveats") {
+        /// A snapshot is incomplete.
+        Incomplete = "incomplete",
+        /// The snapshots were searched in different places.
+        OtherSearch = "other-search",
+        /// The snapshots were filtered differently (see `selected`).
+        OtherSelection = "other-selection",
+        /// A snapshot does not say which boot it is from.
+        BootUnknown = "boot-unknown",
+        /// Some namespaces were matched by inode only, without `ns_id` or the start time of
+        /// their init. Inodes are reused.
+        WeakNamespaces = "weak-namespaces",
+        /// Some processes were matched by PID and namespace only, without `start_time`. PIDs
+        /// are reused.
+        WeakProcesses = "weak-processes",
+    }
 }
 
 impl DiffCaveat {

@@ -13,7 +13,8 @@ use smol_str::SmolStr;
 
 use crate::graph::PidGraph;
 use crate::model::{
-    Evidence, Holder, Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessDetails,
+    Criterion, Evidence, FilterOption, Holder, Namespace, NamespaceId, NamespaceState, Pid,
+    Process, ProcessDetails,
 };
 
 /// So many that are alike still have a line each.
@@ -219,8 +220,8 @@ impl<'a> Folding<'a> {
         }
         let snapshot = graph.snapshot();
         // What was named by PID or name is all that is left of the members.
-        let named = |by: &str| ["pid", "comm"].contains(&by);
-        if snapshot.selected.iter().any(|criterion| named(&criterion.by)) {
+        let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
+        if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
         }
         for namespace in &snapshot.namespaces {
@@ -454,7 +455,7 @@ fn kind_of_holder(holder: &Holder) -> HolderKind<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BlockReason, Blocker, Container, Criterion, Snapshot};
+    use crate::model::{BlockReason, Blocker, Container, Snapshot};
     use crate::testing::{namespace, process, snapshot};
 
     const HOST: u64 = 10;
@@ -553,8 +554,8 @@ mod tests {
                 (6, "sleep".to_owned(), 101)
             ]
         );
-        for by in ["pid", "comm"] {
-            host.selected = vec![Criterion { by: by.to_owned(), values: Vec::new() }];
+        for by in [FilterOption::Pid, FilterOption::Comm] {
+            host.selected = vec![Criterion { by, values: Vec::new() }];
             assert_eq!(rows(host.clone(), HOST).len(), 9);
         }
         let graph = PidGraph::new(sleeps(8));

@@ -13,7 +13,7 @@ mod run;
 mod select;
 mod translate;
 
-pub use check::{Check, CheckFinding, CheckSubject, ParseRuleError, Policy, Rule, is_unreaped};
+pub use check::{Check, ParseRuleError, Policy, Rule};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
@@ -22,6 +22,6 @@ pub use diff::{
 pub use observer::leave_out;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use resolve::resolve;
-pub use run::{Finding, Leftovers, RunReport, RunScope, Subject};
+pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, select};
 pub use translate::translate;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, Criterion, Ended, Holder, Killed, Lineage, MountedNamespaces, Namespace,
-    NamespaceId, NamespaceState, Pid, Process, Snapshot,
+    CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, MountedNamespaces,
+    Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
 /// How to tell what is of a job.
@@ -56,43 +56,21 @@ impl RunReport {
     /// Everything that was left, under all of its codes.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.leftovers.as_ref().map(Leftovers::findings).unwrap_or_default()
+        self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
     /// The codes of what was left and must not be.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
-        let codes = self.findings().into_iter().map(|finding| finding.code);
-        codes.filter(|code| self.denied.contains(code)).collect()
+        let denied = |finding: &Finding| finding.verdict == Verdict::Deny;
+        self.findings().into_iter().filter(denied).map(|finding| finding.code).collect()
     }
 
     /// How old a process was, where it is known when it started.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
-        // Clock ticks are hundredths of a second to user space (`USER_HZ`).
-        let started = Duration::from_millis(process.start_time?.saturating_mul(10));
-        Some(self.uptime.saturating_sub(started))
+        process.age(self.uptime)
     }
-}
-
-/// One thing that was left behind, under one of its codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What kind of thing.
-    pub code: CheckCode,
-    /// Which one.
-    pub subject: Subject,
-}
-
-/// What a finding is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A process.
-    Process(Pid),
-    /// A namespace.
-    Namespace(NamespaceId),
-    /// Processes that no scan has shown.
-    Unseen,
 }
 
 impl Leftovers {
@@ -117,9 +95,12 @@ impl Leftovers {
         for namespace in &mut snapshot.namespaces {
             namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
         }
-        snapshot.processes.retain(|it| pids.contains(&it.pid) && !is_being_reaped(it, scope));
+        // The subreaper is about to reap its own zombies.
+        snapshot.processes.retain(|it| {
+            pids.contains(&it.pid) && !(it.is_unreaped() && it.ppid == Some(scope.reaper))
+        });
         snapshot.selected = vec![Criterion {
-            by: "descendants-of".to_owned(),
+            by: FilterOption::DescendantsOf,
             values: vec![scope.reaper.to_string()],
         }];
         Self { graph: PidGraph::new(snapshot), namespaces, unseen: false }
@@ -140,23 +121,26 @@ impl Leftovers {
 
     /// Everything that was left, under all of its codes.
     #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
+        let finding = |code, subject| {
+            let verdict = if denied.contains(&code) { Verdict::Deny } else { Verdict::Warn };
+            Finding { verdict, code, subject }
+        };
         let mut findings = Vec::new();
         for process in self.graph.processes() {
             let subject = Subject::Process(process.pid);
-            let mut find = |code| findings.push(Finding { code, subject });
-            if process.is_zombie() {
-                find(CheckCode::Zombie);
-                continue;
-            }
-            find(CheckCode::LeftoverProcess);
+            let code = match process.is_zombie() {
+                true => CheckCode::Zombie,
+                false => CheckCode::LeftoverProcess,
+            };
+            findings.push(finding(code, subject));
         }
         if self.unseen {
-            findings.push(Finding { code: CheckCode::LeftoverProcess, subject: Subject::Unseen });
+            findings.push(finding(CheckCode::LeftoverProcess, Subject::Snapshot));
         }
         for namespace in self.made() {
             let subject = Subject::Namespace(namespace.id);
-            let mut find = |code| findings.push(Finding { code, subject });
+            let mut find = |code| findings.push(finding(code, subject));
             find(CheckCode::LeftoverNamespace);
             match namespace.state {
                 NamespaceState::Dead => find(CheckCode::DeadNamespace),
@@ -171,14 +155,6 @@ impl Leftovers {
     pub fn made(&self) -> impl Iterator<Item = &Namespace> {
         self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
     }
-}
-
-/// Whether a process is a zombie that the subreaper itself is about to reap.
-/// What looks so but has more threads than the leading one goes on.
-fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
-    process.is_zombie()
-        && process.ppid == Some(scope.reaper)
-        && process.threads.is_none_or(|threads| threads.get() == 1)
 }
 
 /// All whose parents lead to the subreaper, which is no descendant of itself.
@@ -279,9 +255,13 @@ mod tests {
         let subject = |subject| match subject {
             Subject::Process(pid) => pid.to_string(),
             Subject::Namespace(id) => id.to_string(),
-            Subject::Unseen => "unseen".to_owned(),
+            Subject::Snapshot => "unseen".to_owned(),
         };
-        leftovers.findings().iter().map(|it| (it.code.name(), subject(it.subject))).collect()
+        leftovers
+            .findings(&BTreeSet::new())
+            .iter()
+            .map(|it| (it.code.name(), subject(it.subject)))
+            .collect()
     }
 
     #[test]
@@ -348,6 +328,6 @@ mod tests {
     fn a_job_that_left_nothing_is_empty() {
         let processes = vec![child(&[1], 10, 0), child(&[5], 10, 1)];
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
-        assert!(leftovers.is_empty() && leftovers.findings().is_empty());
+        assert!(leftovers.is_empty() && leftovers.findings(&BTreeSet::new()).is_empty());
     }
 }

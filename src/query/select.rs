@@ -12,7 +12,8 @@ use super::pattern::{ContainerPrefix, Glob, User};
 use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
-    Criterion, Holder, Namespace, NamespaceId, NamespaceRef, NamespaceState, NotFound, Pid, Process,
+    Criterion, FilterOption, Holder, Namespace, NamespaceId, NamespaceRef, NamespaceState,
+    NotFound, Pid, Process,
 };
 
 /// What to show: whatever is shown meets all of these.
@@ -78,18 +79,18 @@ impl Selection {
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
         let one = |value: Option<String>| value.into_iter().collect();
         [
-            ("pid", self.pids.iter().map(Pid::to_string).collect()),
-            ("root", one(root)),
-            ("depth", one(self.depth.map(|depth| depth.to_string()))),
-            ("comm", one(self.comm.as_ref().map(Glob::to_string))),
-            ("user", one(self.user.as_ref().map(User::to_string))),
-            ("container", one(self.container.as_ref().map(ContainerPrefix::to_string))),
-            ("state", one(self.state.map(|state| state.name().to_owned()))),
-            ("members", one(members)),
+            (FilterOption::Pid, self.pids.iter().map(Pid::to_string).collect()),
+            (FilterOption::Root, one(root)),
+            (FilterOption::Depth, one(self.depth.map(|depth| depth.to_string()))),
+            (FilterOption::Comm, one(self.comm.as_ref().map(Glob::to_string))),
+            (FilterOption::User, one(self.user.as_ref().map(User::to_string))),
+            (FilterOption::Container, one(self.container.as_ref().map(ContainerPrefix::to_string))),
+            (FilterOption::State, one(self.state.map(|state| state.name().to_owned()))),
+            (FilterOption::Members, one(members)),
         ]
         .into_iter()
-        .filter(|(_, values): &(&str, Vec<String>)| !values.is_empty())
-        .map(|(by, values)| Criterion { by: by.to_owned(), values })
+        .filter(|(_, values): &(FilterOption, Vec<String>)| !values.is_empty())
+        .map(|(by, values)| Criterion { by, values })
         .collect()
     }
 
@@ -466,8 +467,12 @@ mod tests {
         let root = Some(NamespaceRef::Id(CONTAINER));
         let selection = Selection { root, members: Members::None, ..all() };
         let graph = select(PidGraph::new(farm()), &selection).unwrap();
-        let said: Vec<_> =
-            graph.snapshot().selected.iter().map(|it| (&it.by[..], it.values.join(","))).collect();
+        let said: Vec<_> = graph
+            .snapshot()
+            .selected
+            .iter()
+            .map(|it| (it.by.name(), it.values.join(",")))
+            .collect();
         assert_eq!(said, [("root", "pid:[4026532179]".to_owned()), ("members", "none".to_owned())]);
         let counts: Vec<_> = graph.tree().iter().map(|(it, _)| it.member_count).collect();
         assert_eq!(counts, [Some(2), None]);

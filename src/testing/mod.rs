@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use crate::model::{
-    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, Holder, Host,
-    Namespace, NamespaceId, NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails, Procfs,
-    SearchScope, Severity, Snapshot,
+    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, FilterOption, Holder,
+    Host, Namespace, NamespaceId, NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails,
+    Procfs, SearchScope, Severity, Snapshot,
 };
 
 /// A live namespace owned by root.
@@ -159,7 +159,8 @@ pub fn everything() -> Snapshot {
         namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
         cgroup: Some("/system.slice/docker.service".to_owned()),
     }));
-    snapshot.selected = vec![Criterion { by: "state".to_owned(), values: vec!["live".to_owned()] }];
+    snapshot.selected =
+        vec![Criterion { by: FilterOption::State, values: vec!["live".to_owned()] }];
     snapshot.namespaces[0].member_count = Some(63);
     let mut inferred = process(&[9, 3], None);
     inferred.evidence = Evidence::Inferred;

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use super::line::{Emphasis, Line};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Evidence, Namespace, NamespaceState, Pid, Process, SearchScope, Snapshot,
+    BlockReason, Blocker, Evidence, FilterOption, Namespace, NamespaceState, Pid, Process,
+    SearchScope, Snapshot,
 };
 use crate::query::fold::{Condition, Folding, Row, Siblings, entered_by, keeping};
 
@@ -335,7 +336,8 @@ impl<'a> Describe<'a> {
             line.plain(", ", format_args!("{name}:[{inode}]"));
         }
         let selected = &self.graph.snapshot().selected;
-        let is_by_container = selected.iter().any(|criterion| criterion.by == "container");
+        let is_by_container =
+            selected.iter().any(|criterion| criterion.by == FilterOption::Container);
         if let Some(cgroup) = details.cgroup.as_ref().filter(|_| !is_by_container) {
             line.plain(", ", format_args!("cgroup {cgroup}"));
         }

@@ -2,25 +2,24 @@
 
 use serde::Serialize;
 
-use super::{DIFF_VERSION, Head, NamespaceChange, ProcessChange, namespaces, processes};
+use super::{DIFF_VERSION, DiffSummary, NamespaceChange, ProcessChange, namespaces, processes};
 use crate::document::scalars::Timestamp;
 use crate::document::wire::Host;
-use crate::document::words::{Vocabulary, Word, vocabulary};
+use crate::document::words::Word;
+use crate::model::keywords;
 use crate::query::Diff;
 
-/// What a line of a comparison holds.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Comparison,
-    NamespaceChange,
-    ProcessChange,
+keywords! {
+    /// Type of an NDJSON record of a comparison.
+    pub enum DiffRecordType("diff_record_kind", "record of kind", "records of kind") {
+        /// The comparison without its lists; the first record.
+        Comparison = "comparison",
+        /// An entry of its `namespaces`.
+        NamespaceChange = "namespace_change",
+        /// An entry of its `processes`.
+        ProcessChange = "process_change",
+    }
 }
-
-vocabulary!(Kind, "diff_record_kind", ["record of kind", "records of kind"], {
-    Comparison: "comparison", "What the comparison says beside its lists; the first line.";
-    NamespaceChange: "namespace_change", "An entry of its namespaces.";
-    ProcessChange: "process_change", "An entry of its processes.";
-});
 
 /// A line of `pidns diff -f ndjson`: the field that `record` names holds what
 /// stands in the comparison as `pidns diff -f json` writes it. Within schema
@@ -28,7 +27,7 @@ vocabulary!(Kind, "diff_record_kind", ["record of kind", "records of kind"], {
 /// pass over fields and kinds that they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::payloads_of::<Kind>())))]
+#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::payloads_of::<DiffRecordType>())))]
 pub struct DiffRecord<'a> {
     /// Version of this schema that the record follows.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
@@ -38,10 +37,10 @@ pub struct DiffRecord<'a> {
     /// Where it ran.
     host: &'a Host,
     /// What the record holds.
-    record: Word<Kind>,
+    record: Word<DiffRecordType>,
     /// Of a record of kind comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
-    comparison: Option<&'a Head>,
+    comparison: Option<&'a DiffSummary>,
     /// Of a record of kind namespace_change.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace_change: Option<NamespaceChange>,
@@ -58,8 +57,8 @@ pub fn write_diff_records<E>(
     diff: &Diff,
     mut write: impl FnMut(&DiffRecord<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let head = Head::from(diff);
-    let record = |kind: Kind| DiffRecord {
+    let head = DiffSummary::from(diff);
+    let record = |kind: DiffRecordType| DiffRecord {
         schema_version: DIFF_VERSION,
         captured_at: &head.after.captured_at,
         host: &head.after.host,
@@ -68,13 +67,16 @@ pub fn write_diff_records<E>(
         namespace_change: None,
         process_change: None,
     };
-    write(&DiffRecord { comparison: Some(&head), ..record(Kind::Comparison) })?;
+    write(&DiffRecord { comparison: Some(&head), ..record(DiffRecordType::Comparison) })?;
     for change in namespaces(diff) {
         let namespace_change = Some(change);
-        write(&DiffRecord { namespace_change, ..record(Kind::NamespaceChange) })?;
+        write(&DiffRecord { namespace_change, ..record(DiffRecordType::NamespaceChange) })?;
     }
     for change in processes(diff) {
-        write(&DiffRecord { process_change: Some(change), ..record(Kind::ProcessChange) })?;
+        write(&DiffRecord {
+            process_change: Some(change),
+            ..record(DiffRecordType::ProcessChange)
+        })?;
     }
     Ok(())
 }

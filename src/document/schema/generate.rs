@@ -6,9 +6,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::model::DiagnosticCode;
+use crate::model::{DiagnosticCode, Keyword};
 
-use super::super::words::{HolderKind, SPELLING, Vocabulary, Word};
+use super::super::words::{HolderKind, SPELLING, Word};
 
 /// The schema of a wire type, as it is committed.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
@@ -59,14 +59,14 @@ fn tidy(value: &mut Value) {
 }
 
 /// The words of this version, or any other that is spelled like one.
-impl<T: Vocabulary> JsonSchema for Word<T> {
+impl<T: Keyword> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
-        T::NAME.into()
+        T::LIST.into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let word = |it: &T| json!({"const": it.word(), "description": it.meaning()});
-        let mut words: Vec<_> = T::ALL.iter().map(word).collect();
+        let word = |it: &T| json!({"const": it.keyword(), "description": it.meaning()});
+        let mut words: Vec<_> = T::VALUES.iter().map(word).collect();
         words.push(json!({
             "type": "string",
             "pattern": SPELLING,
@@ -89,7 +89,7 @@ pub(crate) fn description_of_codes() -> String {
 pub(crate) fn fields_of_holders() -> Value {
     let has = |kind: HolderKind, fields: Value| {
         json!({
-            "if": {"properties": {"kind": {"const": kind.word()}}, "required": ["kind"]},
+            "if": {"properties": {"kind": {"const": kind.keyword()}}, "required": ["kind"]},
             "then": {"properties": fields},
         })
     };
@@ -106,12 +106,12 @@ pub(crate) fn fields_of_holders() -> Value {
 }
 
 /// That a record has the field which its kind names.
-pub(crate) fn payloads_of<K: Vocabulary>() -> Value {
+pub(crate) fn payloads_of<K: Keyword>() -> Value {
     let has = |kind: &K| {
         json!({
-            "if": {"properties": {"record": {"const": kind.word()}}, "required": ["record"]},
-            "then": {"required": [kind.word()]},
+            "if": {"properties": {"record": {"const": kind.keyword()}}, "required": ["record"]},
+            "then": {"required": [kind.keyword()]},
         })
     };
-    K::ALL.iter().map(has).collect()
+    K::VALUES.iter().map(has).collect()
 }

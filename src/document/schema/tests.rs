@@ -205,7 +205,7 @@ fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() 
         command: vec!["make".to_owned()],
         ended: model::Ended::Killed(9),
         grace: Duration::from_millis(100),
-        denied: crate::model::CheckCode::of_runs().collect(),
+        denied: model::CheckCode::of_runs().collect(),
         leftovers: Some(query::Leftovers { graph, namespaces, unseen: true }),
         uptime: Duration::from_secs(1000),
         killed: Some(model::Killed {

@@ -9,8 +9,10 @@ use crate::emit::Style;
 use crate::emit::data::json::Json;
 use crate::emit::data::ndjson::JsonLines;
 use crate::graph::PidGraph;
-use crate::model::{BlockReason, Blocker, CheckCode, Holder, Namespace, Pid, Process, Verdict};
-use crate::query::{Check, CheckFinding, CheckSubject, is_unreaped};
+use crate::model::{
+    BlockReason, Blocker, CheckCode, Finding, Holder, Namespace, Pid, Process, Subject, Verdict,
+};
+use crate::query::Check;
 use crate::wording::namespace::{Pids, Symbols};
 use crate::wording::subject::{age_text, command, part_of, pids, shell_word, state_text};
 
@@ -46,7 +48,7 @@ impl CheckFormat {
     /// # Errors
     /// What the writer says.
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
-        let said = |finding: &CheckFinding| {
+        let said = |finding: &Finding| {
             let said = said(check, finding, false);
             (said.message, said.advice)
         };
@@ -86,18 +88,18 @@ pub fn sum(check: &Check) -> String {
 }
 
 /// What is said of a finding.
-pub fn said(check: &Check, finding: &CheckFinding, ascii: bool) -> Said {
+pub fn said(check: &Check, finding: &Finding, ascii: bool) -> Said {
     let graph = &check.graph;
     match finding.subject {
-        CheckSubject::Process(pid) => match graph.process(pid) {
+        Subject::Process(pid) => match graph.process(pid) {
             Some(process) => of_process(check, finding.code, process, ascii),
             None => Said { message: pid.to_string(), advice: Vec::new() },
         },
-        CheckSubject::Namespace(id) => match graph.namespace(id) {
+        Subject::Namespace(id) => match graph.namespace(id) {
             Some(namespace) => of_namespace(graph, finding.code, namespace),
             None => Said { message: id.to_string(), advice: Vec::new() },
         },
-        CheckSubject::View => {
+        Subject::Snapshot => {
             let messages = graph.snapshot().diagnostics.iter().map(|it| it.message.as_str());
             let messages: Vec<_> = messages.collect();
             let why = if messages.is_empty() {
@@ -138,7 +140,7 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
         },
         CheckCode::InitDoesNotReap => {
             let children = graph.child_processes(process).into_iter();
-            let zombies: Vec<_> = children.filter(|it| is_unreaped(it)).map(|it| it.pid).collect();
+            let zombies: Vec<_> = children.filter(|it| it.is_unreaped()).map(|it| it.pid).collect();
             let advice = "use an init that reaps, as of docker run --init";
             (
                 format!("{who} is an init and does not reap {}", pids(zombies.into_iter())),

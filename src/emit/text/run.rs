@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use crate::document;
 use crate::emit::data::json::Json;
 use crate::emit::{Sanitized, Style};
-use crate::model::{CheckCode, Ended, Killed, Namespace, NamespaceState, Process};
-use crate::query::{Leftovers, RunReport, Subject};
+use crate::model::{CheckCode, Ended, Killed, Namespace, NamespaceState, Process, Subject};
+use crate::query::{Leftovers, RunReport};
 use crate::wording::namespace::{Pids, Symbols};
 use crate::wording::subject::{age_text, command, namespace_text, pids};
 
@@ -87,7 +87,7 @@ fn heading(report: &RunReport) -> String {
     };
     let findings = report.findings();
     let count = |code| {
-        findings.iter().filter(|it| it.code == code && it.subject != Subject::Unseen).count()
+        findings.iter().filter(|it| it.code == code && it.subject != Subject::Snapshot).count()
     };
     let mut left = Vec::new();
     for (code, one, more) in [
@@ -101,7 +101,7 @@ fn heading(report: &RunReport) -> String {
             count => left.push(format!("{count} {more}")),
         }
     }
-    if findings.iter().any(|finding| finding.subject == Subject::Unseen) {
+    if findings.iter().any(|finding| finding.subject == Subject::Snapshot) {
         left.push("processes that cannot be counted".to_owned());
     }
     // Writing to a String does not fail.

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::CheckSubject;
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Verdict};
+use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
 use crate::query::pattern::{ContainerPrefix, Glob, User};
 
 /// What a rule is about: all that has a code, or the part of it that is of
@@ -94,9 +93,9 @@ impl FromStr for Scope {
 }
 
 impl Scope {
-    fn holds(&self, graph: &PidGraph, subject: CheckSubject) -> bool {
+    fn holds(&self, graph: &PidGraph, subject: Subject) -> bool {
         match subject {
-            CheckSubject::Process(pid) => graph.process(pid).is_some_and(|process| {
+            Subject::Process(pid) => graph.process(pid).is_some_and(|process| {
                 let namespace = process.namespace.and_then(|id| graph.namespace(id));
                 match self {
                     Self::Comm(glob) => glob.matches(&process.comm),
@@ -105,7 +104,7 @@ impl Scope {
                     Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
                 }
             }),
-            CheckSubject::Namespace(id) => graph.namespace(id).is_some_and(|namespace| {
+            Subject::Namespace(id) => graph.namespace(id).is_some_and(|namespace| {
                 let init = namespace.init.and_then(|init| graph.process(init));
                 match self {
                     Self::Comm(glob) => init.is_some_and(|init| glob.matches(&init.comm)),
@@ -114,7 +113,7 @@ impl Scope {
                     Self::Container(prefix) => is_of(prefix, Some(namespace)),
                 }
             }),
-            CheckSubject::View => false,
+            Subject::Snapshot => false,
         }
     }
 }
@@ -164,12 +163,7 @@ impl Policy {
     }
 
     /// What is made of something that was found.
-    pub(super) fn verdict(
-        &self,
-        graph: &PidGraph,
-        code: CheckCode,
-        subject: CheckSubject,
-    ) -> Verdict {
+    pub(super) fn verdict(&self, graph: &PidGraph, code: CheckCode, subject: Subject) -> Verdict {
         let best = |is_scoped: bool| {
             self.lists.iter().rev().find_map(|rules| {
                 let holds = |rule: &Rule| {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{BlockReason, Blocker, ProcessDetails, Snapshot};
+use crate::model::{BlockReason, Blocker, NamespaceId, ProcessDetails, Snapshot};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -12,7 +12,7 @@ fn policy(rules: &[(Verdict, &str)]) -> Policy {
     policy
 }
 
-fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, CheckSubject)> {
+fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, Subject)> {
     let check = Check::new(PidGraph::new(snapshot), policy);
     check.findings.iter().map(|it| (it.verdict, it.code.name(), it.subject)).collect()
 }
@@ -45,10 +45,8 @@ fn troubled() -> Snapshot {
 
 #[test]
 fn everything_that_is_wrong_is_found_and_nothing_else() {
-    let (process, namespace) = (
-        |raw| CheckSubject::Process(pid(raw)),
-        |inode| CheckSubject::Namespace(NamespaceId::Inode(inode)),
-    );
+    let (process, namespace) =
+        (|raw| Subject::Process(pid(raw)), |inode| Subject::Namespace(NamespaceId::Inode(inode)));
     let warn = |code, subject| (Verdict::Warn, code, subject);
     assert_eq!(
         found(troubled(), &Policy::default()),
@@ -63,7 +61,7 @@ fn everything_that_is_wrong_is_found_and_nothing_else() {
             warn("deep-nesting", namespace(39)),
             warn("deep-nesting", namespace(40)),
             warn("unknown-state", namespace(12)),
-            warn("incomplete", CheckSubject::View),
+            warn("incomplete", Subject::Snapshot),
         ]
     );
     let dead = found(farm(), &Policy::default());

@@ -175,7 +175,8 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
 fn views_that_are_not_of_the_same_places_or_parts_say_so() {
     let mut other = host(Vec::new());
     other.searched.clear();
-    other.selected = vec![crate::model::Criterion { by: "comm".into(), values: Vec::new() }];
+    other.selected =
+        vec![crate::model::Criterion { by: crate::model::FilterOption::Comm, values: Vec::new() }];
     let caveats: Vec<_> = compare(host(Vec::new()), other).caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::OtherSearch, DiffCaveat::OtherSelection]);
 }

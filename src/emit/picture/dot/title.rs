@@ -41,7 +41,7 @@ impl Picture<'_, '_> {
         for (index, criterion) in snapshot.selected.iter().enumerate() {
             let start = if index == 0 { "; a part: by " } else { ", " };
             let values = criterion.values.join(" ");
-            html.text(format_args!("{start}{} {}", criterion.by, Clipped(&values, LINE)))?;
+            html.text(format_args!("{start}{} {}", criterion.by.name(), Clipped(&values, LINE)))?;
         }
         html.markup("</td></tr>")?;
         self.legend(snapshot, &mut html)?;

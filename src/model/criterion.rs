@@ -1,0 +1,73 @@
+//! The options that a snapshot was filtered by.
+
+/// An option that a snapshot was filtered by, and its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Criterion {
+    /// The option.
+    pub by: FilterOption,
+    /// The values given, as text; a namespace as its ID.
+    pub values: Vec<String>,
+}
+
+/// An option that filters a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilterOption {
+    /// PIDs given as arguments.
+    Pid,
+    /// `--root`.
+    Root,
+    /// `--depth`.
+    Depth,
+    /// `--members`.
+    Members,
+    /// `--comm`.
+    Comm,
+    /// `--user`.
+    User,
+    /// `--container`.
+    Container,
+    /// `--state`.
+    State,
+    /// The process that `pidns run` started its command from.
+    DescendantsOf,
+    /// An option of a later version.
+    Other(String),
+}
+
+impl FilterOption {
+    const KNOWN: [Self; 9] = [
+        Self::Pid,
+        Self::Root,
+        Self::Depth,
+        Self::Members,
+        Self::Comm,
+        Self::User,
+        Self::Container,
+        Self::State,
+        Self::DescendantsOf,
+    ];
+
+    /// The name in documents.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pid => "pid",
+            Self::Root => "root",
+            Self::Depth => "depth",
+            Self::Members => "members",
+            Self::Comm => "comm",
+            Self::User => "user",
+            Self::Container => "container",
+            Self::State => "state",
+            Self::DescendantsOf => "descendants-of",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl From<String> for FilterOption {
+    fn from(name: String) -> Self {
+        let known = Self::KNOWN.into_iter().find(|option| option.name() == name);
+        known.unwrap_or(Self::Other(name))
+    }
+}

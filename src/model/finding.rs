@@ -1,0 +1,155 @@
+//! Problems that `check` and `run` report, and the table of their codes.
+
+use super::{Keyword, NamespaceId, Pid, keywords};
+
+/// A problem found on a host, or in what a command left behind. Findings sort
+/// by verdict, then by code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// How serious the policy says it is.
+    pub verdict: Verdict,
+    /// The problem.
+    pub code: CheckCode,
+    /// The process or namespace that has it.
+    pub subject: Subject,
+}
+
+/// The subject of a [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// A process.
+    Process(Pid),
+    /// A namespace.
+    Namespace(NamespaceId),
+    /// The snapshot as a whole: something is missing from it.
+    Snapshot,
+}
+
+keywords! {
+    /// How serious a finding is, by the policy.
+    pub enum Verdict("verdict", "verdict", "verdicts") {
+        /// The check fails: the exit status is 1.
+        Deny = "deny",
+        /// Reported, but the check does not fail.
+        Warn = "warn",
+        /// Ignored and not listed.
+        Allow = "allow",
+    }
+}
+
+/// An entry of the table: the properties that all findings of one code share.
+struct CheckCodeEntry {
+    name: &'static str,
+    /// The verdict of `check` unless the policy has a rule.
+    default: Verdict,
+    /// Whether `run` reports it, too. `run` denies only what `--deny` names.
+    in_run: bool,
+    meaning: &'static str,
+}
+
+/// Values of `in_run`.
+const CHECK_AND_RUN: bool = true;
+const CHECK_ONLY: bool = false;
+
+/// The table of codes. A new code needs an entry here and the code that finds it.
+macro_rules! check_codes {
+    ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {
+        /// The code of a finding.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum CheckCode {
+            $(#[doc = $meaning] $code,)+
+        }
+
+        impl CheckCode {
+            /// All codes, in the order in which they are listed.
+            pub const ALL: &'static [Self] = &[$(Self::$code),+];
+
+            fn entry(self) -> &'static CheckCodeEntry {
+                match self {
+                    $(Self::$code => const {
+                        &CheckCodeEntry {
+                            name: $name,
+                            default: Verdict::$default,
+                            in_run: $in_run,
+                            meaning: $meaning,
+                        }
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+check_codes! {
+    DeadNamespace: "dead-namespace", Deny, CHECK_AND_RUN,
+        "A PID namespace whose init has terminated: no process can be started in it.";
+    BlockedInit: "blocked-init", Deny, CHECK_ONLY,
+        "An init that has terminated, but cannot be removed until another process is.";
+    LeftoverProcess: "leftover-process", Deny, CHECK_AND_RUN,
+        "A process (not a zombie) that is new since the earlier snapshot (--since), or that a \
+         command left behind.";
+    LeftoverNamespace: "leftover-namespace", Deny, CHECK_AND_RUN,
+        "A PID namespace that is new since the earlier snapshot (--since), or that a command \
+         created and left behind.";
+    NascentNamespace: "nascent-namespace", Warn, CHECK_AND_RUN,
+        "A PID namespace in which no process has been started yet.";
+    Zombie: "zombie", Warn, CHECK_AND_RUN,
+        "A process that has terminated and that its parent does not reap.";
+    InitDoesNotReap: "init-does-not-reap", Warn, CHECK_ONLY,
+        "An init that does not reap its children or the orphans it adopts.";
+    StoppedInit: "stopped-init", Warn, CHECK_ONLY,
+        "An init that is stopped, so it reaps nothing.";
+    Uninterruptible: "uninterruptible", Warn, CHECK_ONLY,
+        "A process in uninterruptible sleep, which signals do not interrupt.";
+    DeepNesting: "deep-nesting", Warn, CHECK_ONLY,
+        "A PID namespace near the limit of 32 nested levels.";
+    UnknownState: "unknown-state", Warn, CHECK_ONLY,
+        "A PID namespace whose state could not be determined.";
+    Incomplete: "incomplete", Warn, CHECK_ONLY,
+        "The snapshot may be incomplete.";
+}
+
+impl CheckCode {
+    /// The name in documents and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// Description for the help and the published schema.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        self.entry().meaning
+    }
+
+    /// The verdict unless the policy has a rule for it.
+    #[must_use]
+    pub fn default_verdict(self) -> Verdict {
+        self.entry().default
+    }
+
+    /// The codes that `run` reports.
+    pub fn of_runs() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|code| code.entry().in_run)
+    }
+
+    /// Finds a code by its name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+impl Keyword for CheckCode {
+    const VALUES: &'static [Self] = Self::ALL;
+    const LIST: &'static str = "check_code";
+    const NOUNS: [&'static str; 2] = ["code", "codes"];
+
+    fn keyword(self) -> &'static str {
+        self.name()
+    }
+
+    fn meaning(self) -> &'static str {
+        self.entry().meaning
+    }
+}

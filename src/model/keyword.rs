@@ -1,0 +1,66 @@
+//! Enumerations whose values have a name in documents and on the command line.
+
+/// An enumeration whose values have a name in documents and on the command line.
+pub trait Keyword: Copy + 'static {
+    /// All values, in the order in which they are listed.
+    const VALUES: &'static [Self];
+    /// Name of the enumeration in the published schema.
+    const LIST: &'static str;
+    /// Noun for one unknown value in a message, and for several.
+    const NOUNS: [&'static str; 2];
+
+    /// The name of this value.
+    fn keyword(self) -> &'static str;
+
+    /// Description of this value in the published schema.
+    fn meaning(self) -> &'static str;
+}
+
+/// Defines an enumeration that implements [`Keyword`]. The doc comment of each
+/// value is also its description in the schema.
+macro_rules! keywords {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $type:ident ($list:literal, $one:literal, $several:literal) {
+            $($(#[doc = $meaning:tt])+ $value:ident = $name:literal,)+
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        $visibility enum $type {
+            $($(#[doc = $meaning])+ $value,)+
+        }
+
+        impl $type {
+            /// All values, in the order in which they are listed.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$value),+];
+
+            /// The name in documents and on the command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)+
+                }
+            }
+        }
+
+        impl $crate::model::Keyword for $type {
+            const VALUES: &'static [Self] = &Self::ALL;
+            const LIST: &'static str = $list;
+            const NOUNS: [&'static str; 2] = [$one, $several];
+
+            fn keyword(self) -> &'static str {
+                self.name()
+            }
+
+            fn meaning(self) -> &'static str {
+                // Each line of a doc comment begins with a space.
+                match self {
+                    $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use keywords;
