@@ -234,7 +234,7 @@ fn words_of_a_later_version_are_passed_over_and_told_in_one_line() {
     assert_eq!(document.namespaces[0].holders, []);
     let stderr = String::from_utf8(output.stderr).unwrap();
     let line = format!(
-        "pidns: {file}: passed over 2 holders of kind \"io_uring\", 1 namespace state \"frozen\""
+        "pidns: {file}: ignored 2 holders of kind \"io_uring\", 1 namespace state \"frozen\""
     );
     assert!(stderr.lines().any(|it| it == line), "{stderr}");
     let quiet = pidns(&["-q", "-i", file, "-f", "json"]);

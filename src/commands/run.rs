@@ -1,4 +1,4 @@
-//! A command, and what it leaves behind.
+//! Runs a command and reports the processes and namespaces that it leaves behind (`pidns run`).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,52 +9,57 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::collect;
+use super::view;
 use crate::cli::Run;
 use crate::collect::Request;
 use crate::emit::{ReportFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Collector, Ended, Pid, SearchScope};
+use crate::model::{Collector, Ended, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
-use crate::run::Job;
+use crate::run::SupervisedCommand;
 
-/// Runs a command, says on standard error what it has left behind, and ends as
-/// it did.
+/// Number of scans before pidns gives up on processes that fork and exit faster than it can read
+/// them.
+const MAX_SCANS: usize = 5;
+
+/// How long a parent may take to reap a zombie before the zombie counts as left behind.
+const REAPING: Duration = Duration::from_millis(100);
+
+/// Runs a command, reports its leftovers on standard error, and exits with its status.
 ///
 /// # Errors
-/// The command could not be started; or it succeeded, but what it left could
-/// not be found out or written down.
+/// The command could not be started; or it succeeded, but its leftovers could not be found or
+/// reported.
 pub fn run(arguments: &Run) -> Result<Exit, Error> {
-    // A report that cannot be written is better known before the command runs.
+    // Open the report first: if that fails, the command should not run.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
-    let mut job = Job::start(&arguments.command, arguments.kill)?;
-    let ended = job.wait_for_command()?;
-    let violated = report(arguments, &mut job, ended, report_file);
+    let mut command = SupervisedCommand::start(&arguments.command, arguments.kill)?;
+    let ended = command.wait_for_command()?;
+    let violated = report(arguments, &mut command, ended, report_file);
     match (ended, violated) {
         (Ended::Exited(0), Ok(false)) => Ok(Exit::Success),
         (Ended::Exited(0), Ok(true)) => Ok(Exit::No),
         (Ended::Exited(0), Err(error)) => Err(error),
         (ended, Ok(_)) => Ok(Exit::Command(ended.status())),
         (ended, Err(error)) => {
-            // The command's failure is what the caller waits for.
+            // The command's own failure matters more to the caller.
             output::warn(error.one_line());
             Ok(Exit::Command(ended.status()))
         }
     }
 }
 
-/// Says what was left, ends it where that is wanted, and returns whether
-/// something was left that is denied.
+/// Finds, kills and reports leftovers. Returns `true` if one of them is denied.
 fn report(
     arguments: &Run,
-    job: &mut Job,
+    command: &mut SupervisedCommand,
     ended: Ended,
     file: Option<(File, PathBuf)>,
 ) -> Result<bool, Error> {
     let grace = arguments.grace();
-    let is_alone = job.wait_for_descendants(grace);
+    let has_none_left = command.wait_for_descendants(grace);
     let mut report = RunReport {
         command: arguments.command.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
         ended,
@@ -64,19 +69,18 @@ fn report(
         uptime: Duration::ZERO,
         killed: None,
     };
-    if !is_alone || job.has_new_mounts()? {
-        let leftovers = look(job)?;
-        // They may have ended while they were looked for.
+    if !has_none_left || command.has_new_mounts()? {
+        let leftovers = find_leftovers(command)?;
+        // It is empty if they ended during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = uptime();
     }
-    if arguments.kill && !is_alone && report.leftovers.is_some() {
-        report.killed = Some(job.kill(grace));
+    if arguments.kill && !has_none_left && report.leftovers.is_some() {
+        report.killed = Some(command.kill(grace));
     }
     let style = Style { pretty: true, ..Style::default() };
     if report.leftovers.is_some() && !arguments.quiet {
-        // Written in one piece, so that lines of what is left do not come
-        // between.
+        // Write all lines at once, so that output of the leftovers does not come between them.
         let mut text = Vec::new();
         let _ = ReportFormat::Text.emit(&report, style, &mut text);
         output::warn_in_full(&text);
@@ -89,19 +93,16 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Scans of the host that may miss all that is left, though the kernel says
-/// that something is.
-const SCANS: usize = 5;
-
-/// What the job has left, by a scan of the host.
-fn look(job: &mut Job) -> Result<Leftovers, Error> {
+/// Scans the host until a scan shows leftovers, or none are left.
+fn find_leftovers(command: &mut SupervisedCommand) -> Result<Leftovers, Error> {
     let mut scans = 1;
     loop {
-        let mut leftovers = scan(job)?;
-        if !leftovers.is_empty() || !job.is_anything_left() {
+        let snapshot = scan()?;
+        let mut leftovers = leftovers_in(snapshot, command);
+        if !leftovers.is_empty() || !command.is_anything_left() {
             return Ok(leftovers);
         }
-        if scans == SCANS {
+        if scans == MAX_SCANS {
             leftovers.unseen = true;
             return Ok(leftovers);
         }
@@ -109,33 +110,31 @@ fn look(job: &mut Job) -> Result<Leftovers, Error> {
     }
 }
 
-/// How long a zombie is given before it is one that nobody reaps.
-const REAPING: Duration = Duration::from_millis(100);
-
-fn scan(job: &Job) -> Result<Leftovers, Error> {
-    let request = Request {
+fn scan() -> Result<Snapshot, Error> {
+    view::collect(&Request {
         procfs: PathBuf::from("/proc"),
         search: SearchScope::default_set(),
         details: BTreeSet::new(),
         collector: Collector::Auto,
-    };
-    let mut snapshot = collect(&request)?;
-    let descendants = job.descendants();
-    let zombies: BTreeSet<Pid> =
+    })
+}
+
+fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftovers {
+    let descendants = command.descendants();
+    let zombies: BTreeSet<_> =
         snapshot.processes.iter().filter(|it| it.is_zombie()).map(|it| it.pid).collect();
     if !descendants.zombies().is_disjoint(&zombies) {
-        // A parent that does reap its children takes a moment for it.
         thread::sleep(REAPING);
     }
     let unreaped = descendants.zombies();
-    snapshot.processes.retain(|it| !it.is_zombie() || unreaped.contains(&it.pid));
     descendants.add_details(&mut snapshot.processes);
     let scope = RunScope {
         reaper: descendants.viewer(),
         inherited: descendants.inherited().clone(),
-        mounted: job.mounted_before().clone(),
+        mounted: command.mounted_before().clone(),
+        unreaped,
     };
-    Ok(Leftovers::of(snapshot, &scope))
+    Leftovers::of(snapshot, &scope)
 }
 
 fn create(path: &Path) -> Result<(File, PathBuf), Error> {
@@ -143,7 +142,7 @@ fn create(path: &Path) -> Result<(File, PathBuf), Error> {
     Ok((File::create(path).map_err(failed)?, path.to_owned()))
 }
 
-/// Time since boot, on the clock that processes' start times are of.
+/// Time since boot, on the clock of process start times.
 fn uptime() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The published schemas, as they stand in the program.
+//! Prints a published JSON Schema (`pidns schema`).
 
 use crate::cli::Schema;
 use crate::document;
@@ -7,9 +7,6 @@ use crate::exit::Exit;
 use crate::output;
 
 /// Prints a schema.
-///
-/// # Errors
-/// The output could not be written.
 pub fn schema(of: Schema) -> Result<Exit, Error> {
     let text = match of {
         Schema::Document => document::SCHEMA,

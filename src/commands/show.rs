@@ -1,8 +1,7 @@
-//! The hierarchy, or the part of it that was asked for.
+//! Shows the hierarchy, or the selected part of it (`pidns` without a verb).
 
-use super::{handle, load};
+use super::view;
 use crate::cli::Cli;
-use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
@@ -10,59 +9,51 @@ use crate::model::{Detail, Diagnostic, Pid, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage};
 
-/// Shows the hierarchy.
-///
-/// # Errors
-/// There is no snapshot, nothing in it that was asked for, or the output could
-/// not be written.
+/// Prints the hierarchy.
 pub fn show(cli: &Cli) -> Result<Exit, Error> {
-    let root = handle(cli.select.filter.root.as_ref(), &cli.input.origin)?;
-    let mut details = cli.input.details();
-    // Which container a process is in is told by its cgroup.
-    details.extend(cli.select.filter.container.as_ref().map(|_| Detail::Cgroup));
-    let snapshot = load(&cli.input.origin, cli.input.search(), details, cli.output.quiet)?;
+    let (input, filter, output) = (&cli.input, &cli.select.filter, &cli.output);
+    let root = view::handle(filter.root.as_ref(), &input.origin)?;
+    let mut details = input.details();
+    // The cgroup of a process tells its container.
+    details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
+    let snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
-    let only_inits =
-        cli.select.filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
+    let lacks_cgroups = filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
-    let color = output::is_colored(cli.output.color.into());
-    let style = Style {
-        ascii: cli.output.ascii || !output::is_utf8(),
-        width: output::width(),
-        unfolded: cli.folding.no_fold,
-        ..cli.output.style(output::is_terminal(), color)
-    };
-    let emitter = cli.output.format.emitter(style);
+    let emitter = output.format.emitter(view::style(output, cli.folding.no_fold));
     let outcome = output::write(|out| emitter.emit(&graph, out))?;
+    if !output.quiet {
+        if !missing.is_empty() {
+            warn_missing(&missing);
+        }
+        if lacks_cgroups {
+            output::warn(
+                "the document has no cgroups, so --container finds processes by their init only",
+            );
+        }
+    }
     let snapshot = graph.snapshot();
-    if !missing.is_empty() && !cli.output.quiet {
-        warn_missing(&missing);
-    }
-    if only_inits && !cli.output.quiet {
-        output::warn("the document has no cgroups of processes, so only those of inits count");
-    }
-    // A reader that closed the pipe has seen enough, and need not be warned.
+    // A reader that closed the pipe early does not need the rest.
     if snapshot.complete || outcome == Outcome::Closed {
         return Ok(Exit::Success);
     }
-    if !cli.output.quiet {
+    if !output.quiet {
         warn_incomplete(snapshot);
     }
-    Ok(if cli.output.strict { Exit::Incomplete } else { Exit::Success })
+    Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Says which of the processes that were asked for are not there, where others are.
+/// Warns about requested processes that don't exist, if others do.
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Says that the view is incomplete, in one short line however many reasons
-/// there are: what is missing in the first place, and where all of it is told.
+/// Warns in one line that the snapshot is incomplete, with the first reason.
 fn warn_incomplete(snapshot: &Snapshot) {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();
@@ -74,14 +65,14 @@ fn warn_incomplete(snapshot: &Snapshot) {
     output::warn(format_args!("incomplete{colon}{first}{more}; see .diagnostics in -f json"));
 }
 
-/// A diagnostic without its advice: what could not be found out, and why.
+/// A diagnostic's message and cause, without its advice.
 fn short(diagnostic: &Diagnostic) -> String {
     let (message, advice) =
         diagnostic.message.split_once("; ").unwrap_or((&diagnostic.message, ""));
     let (Some(_), Some((what, why))) = (&diagnostic.errno, message.rsplit_once(": ")) else {
         return message.to_owned();
     };
-    // The number of the error is for those who read the document.
+    // The error number is in the document.
     let why = why.split(" (os error ").next().unwrap_or(why);
     let even = if advice.starts_with("refused even") { ", even as root" } else { "" };
     format!("{what} ({why}{even})")
@@ -93,7 +84,7 @@ mod tests {
     use crate::model::Severity;
 
     #[test]
-    fn a_warning_is_short_and_says_why() {
+    fn a_short_warning_keeps_the_cause() {
         for (message, errno, expected) in [
             (
                 "1 process could not be read: Permission denied (os error 13); refused even to \

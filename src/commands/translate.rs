@@ -1,8 +1,8 @@
-//! PIDs in another namespace.
+//! Translates PIDs to another PID namespace (`pidns translate`).
 
 use std::collections::BTreeSet;
 
-use super::{handle, load};
+use super::view;
 use crate::cli::Translate;
 use crate::collect;
 use crate::error::Error;
@@ -12,28 +12,26 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints PIDs in another namespace: the kernel is asked where it can tell, else
-/// a scan or a saved document has the answer. One that is not there is an error
-/// for all: nothing is printed.
+/// Prints the PIDs in another namespace. Asks the kernel if it can translate PIDs (Linux 6.11), and
+/// reads a snapshot otherwise.
 ///
 /// # Errors
-/// There is no such process or namespace, or no snapshot, or the output could
-/// not be written.
+/// If one of the processes doesn't exist, nothing is printed.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
-    let from = handle(from.as_ref(), origin)?;
-    let to = handle(to.as_ref(), origin)?;
-    let at_once = match &origin.file {
+    let from = view::handle(from.as_ref(), origin)?;
+    let to = view::handle(to.as_ref(), origin)?;
+    let from_kernel = match &origin.file {
         Some(_) => None,
         None => collect::translate(&origin.procfs, pids, from.as_ref(), to.as_ref())?,
     };
-    let translations = if let Some(answer) = at_once {
+    let translations = if let Some(answer) = from_kernel {
         answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
-        // The places that are searched by default, as the namespace that was named
-        // may have no process, and be known by a descriptor alone.
+        // Search all default places: the named namespace may have no process, so that only a
+        // descriptor or mount leads to it.
         let scopes = SearchScope::default_set();
-        let graph = PidGraph::new(load(origin, scopes, BTreeSet::new(), arguments.quiet)?);
+        let graph = PidGraph::new(view::load(origin, scopes, BTreeSet::new(), arguments.quiet)?);
         let [from, to] = [&from, &to].map(|handle| handle.as_ref().map(|it| it.namespace));
         let translate = |&pid| query::translate(&graph, pid, from, to);
         pids.iter()

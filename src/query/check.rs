@@ -1,82 +1,73 @@
-//! From a graph and a policy to what is wrong with a host.
+//! Finds problems in a graph and gives each the verdict of a policy.
 
-mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::diff::{Diff, Happened};
+use super::policy::Policy;
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Finding, MAX_LEVEL, Namespace, NamespaceState, Pid, Process, Subject, Verdict,
 };
 
-pub use policy::{ParseRuleError, Policy, Rule};
+/// A namespace with this many levels below it, or fewer, is nested deeply.
+const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Levels that are left below a namespace which nests deeply.
-const LEVELS_LEFT: usize = 4;
-
-/// What was found in a graph.
+/// A checked graph and its problems.
 #[derive(Debug)]
 pub struct Check {
     /// The graph.
     pub graph: PidGraph,
-    /// When the view was taken that it was compared with.
+    /// When the snapshot was taken that this one was compared with (`--since`).
     pub since: Option<String>,
-    /// Time since boot when it was taken, where it is of the live kernel.
+    /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// What is wrong and is not allowed: denied first, then by code.
+    /// The problems that the policy does not allow: denied ones first, then by code.
     pub findings: Vec<Finding>,
+    /// Processes whose state is too recent to be a problem.
+    unsettled: BTreeSet<Pid>,
 }
 
 impl Check {
-    /// Looks for what is wrong with a graph.
+    /// Checks a graph. The states of `unsettled` processes are ignored, see
+    /// [`Transients`](super::Transients).
     #[must_use]
-    pub fn new(graph: PidGraph, policy: &Policy) -> Self {
-        let findings = judge(&graph, Vec::new(), policy);
-        Self { graph, since: None, uptime: None, findings }
+    pub fn new(graph: PidGraph, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
+        let mut this = Self { graph, since: None, uptime: None, findings: Vec::new(), unsettled };
+        this.findings = this.judge(Vec::new(), policy);
+        this
     }
 
-    /// Looks for what is wrong with the second of two graphs, and what is only
-    /// there; where `part` of the second is meant, in that. `attendants` are there
-    /// for the view, and are no leftovers.
+    /// Checks the second graph of a comparison, and reports all that only this graph has as
+    /// leftovers. The observer's own processes are no leftovers.
     #[must_use]
-    pub fn since(
-        diff: Diff,
-        part: Option<PidGraph>,
-        attendants: &BTreeSet<Pid>,
-        policy: &Policy,
-    ) -> Self {
-        let since = diff.before.snapshot().captured_at.clone();
-        let graph = part.unwrap_or(diff.after);
-        let mut found = Vec::new();
-        for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
-            let process = change.after.and_then(|pid| graph.process(pid));
-            let is_left = |it: &&Process| !it.is_unreaped() && !attendants.contains(&it.pid);
-            if let Some(process) = process.filter(is_left) {
-                found.push((CheckCode::LeftoverProcess, Subject::Process(process.pid)));
-            }
-        }
-        for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
-            let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
-            let subject = namespace.map(Subject::Namespace);
-            found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
-        }
-        let findings = judge(&graph, found, policy);
-        Self { graph, since: Some(since), uptime: None, findings }
+    pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
+        let leftovers = leftovers(&diff);
+        let since = Some(diff.before.snapshot().captured_at.clone());
+        let graph = diff.after_part.unwrap_or(diff.after);
+        let mut this = Self { graph, since, uptime: None, findings: Vec::new(), unsettled };
+        this.findings = this.judge(leftovers, policy);
+        this
     }
 
-    /// How many findings there are of a verdict.
+    /// The number of findings with this verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Those whom something is wrong with, the parents that do not reap, the inits
-    /// of the namespaces, and who keeps these.
+    /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
+    #[must_use]
+    pub fn is_unreaped(&self, process: &Process) -> bool {
+        process.is_unreaped() && !self.unsettled.contains(&process.pid)
+    }
+
+    /// All processes that a report on the findings mentions: their subjects, the parents of
+    /// zombies, and the inits and keepers of namespaces.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {
         let mut concerned = HashSet::new();
@@ -89,7 +80,7 @@ impl Check {
                 }
                 Subject::Process(pid) => {
                     concerned.insert(pid);
-                    let unreaped = self.graph.process(pid).filter(|it| it.is_unreaped());
+                    let unreaped = self.graph.process(pid).filter(|it| self.is_unreaped(it));
                     concerned.extend(unreaped.and_then(|it| it.ppid));
                 }
                 Subject::Snapshot => {}
@@ -98,8 +89,8 @@ impl Check {
         concerned
     }
 
-    /// The part of the graph that something is wrong with: the namespaces, those
-    /// who are [concerned](Self::concerned), and all ancestors.
+    /// The part of the graph to show with the findings: their namespaces, the
+    /// [concerned](Self::concerned) processes, and all ancestor namespaces.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
@@ -110,69 +101,88 @@ impl Check {
         branches(graph, namespaces.collect(), &self.concerned())
     }
 
-    /// How old a process was, where that is known.
+    /// The age of a process, or `None` if unknown.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
         process.age(self.uptime?)
     }
-}
 
-/// Everything that is wrong, with what the policy makes of it.
-fn judge(graph: &PidGraph, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
-    find_in_namespaces(graph, &mut found);
-    find_in_processes(graph, &mut found);
-    if !graph.snapshot().complete {
-        found.push((CheckCode::Incomplete, Subject::Snapshot));
+    /// Completes the problems found so far, and drops those that the policy allows.
+    fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
+        self.find_in_namespaces(&mut found);
+        self.find_in_processes(&mut found);
+        if !self.graph.snapshot().complete {
+            found.push((CheckCode::Incomplete, Subject::Snapshot));
+        }
+        let judged = found.into_iter().map(|(code, subject)| {
+            let verdict = policy.verdict(&self.graph, code, subject);
+            Finding { verdict, code, subject }
+        });
+        let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
+        findings.sort_unstable();
+        findings
     }
-    let judged = found.into_iter().map(|(code, subject)| {
-        let verdict = policy.verdict(graph, code, subject);
-        Finding { verdict, code, subject }
-    });
-    let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
-    findings.sort_unstable();
-    findings
-}
 
-fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
-    for (namespace, level) in graph.tree() {
-        let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
-        match namespace.state {
-            NamespaceState::Dead => find(CheckCode::DeadNamespace),
-            NamespaceState::Nascent => find(CheckCode::NascentNamespace),
-            NamespaceState::Unknown => find(CheckCode::UnknownState),
-            NamespaceState::Live => {}
-        }
-        if !namespace.blocked_by.is_empty() {
-            find(CheckCode::BlockedInit);
-        }
-        if level + LEVELS_LEFT >= MAX_LEVEL {
-            find(CheckCode::DeepNesting);
-        }
-        let init = init_of(graph, namespace);
-        if let Some(init) = init.filter(|init| matches!(init.state, 'T' | 't')) {
-            found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
-        }
-    }
-}
-
-fn find_in_processes(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
-    let inits: HashSet<Pid> =
-        graph.snapshot().namespaces.iter().filter_map(|namespace| namespace.init).collect();
-    let mut unreaping: BTreeMap<Pid, usize> = BTreeMap::new();
-    for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
-        let subject = Subject::Process(process.pid);
-        if process.state == 'D' {
-            found.push((CheckCode::Uninterruptible, subject));
-        }
-        if process.is_unreaped() {
-            found.push((CheckCode::Zombie, subject));
-            if let Some(init) = process.ppid.filter(|parent| inits.contains(parent)) {
-                *unreaping.entry(init).or_default() += 1;
+    fn find_in_namespaces(&self, found: &mut Vec<(CheckCode, Subject)>) {
+        for (namespace, level) in self.graph.tree() {
+            let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
+            match namespace.state {
+                NamespaceState::Dead => find(CheckCode::DeadNamespace),
+                NamespaceState::Nascent => find(CheckCode::NascentNamespace),
+                NamespaceState::Unknown => find(CheckCode::UnknownState),
+                NamespaceState::Live => {}
+            }
+            if !namespace.blocked_by.is_empty() {
+                find(CheckCode::BlockedInit);
+            }
+            if level + DEEP_LEVELS_LEFT >= MAX_LEVEL {
+                find(CheckCode::DeepNesting);
+            }
+            let init = init_of(&self.graph, namespace);
+            if let Some(init) = init.filter(|init| matches!(init.state, 'T' | 't')) {
+                found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
             }
         }
     }
-    let inits = unreaping.keys().filter(|&&init| graph.process(init).is_some());
-    found.extend(inits.map(|&init| (CheckCode::InitDoesNotReap, Subject::Process(init))));
+
+    fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
+        let graph = &self.graph;
+        let inits: HashSet<Pid> =
+            graph.snapshot().namespaces.iter().filter_map(|namespace| namespace.init).collect();
+        let mut not_reaping = BTreeSet::new();
+        for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
+            let subject = Subject::Process(process.pid);
+            if process.state == 'D' && !self.unsettled.contains(&process.pid) {
+                found.push((CheckCode::Uninterruptible, subject));
+            }
+            if self.is_unreaped(process) {
+                found.push((CheckCode::Zombie, subject));
+                not_reaping.extend(process.ppid.filter(|parent| inits.contains(parent)));
+            }
+        }
+        let inits = not_reaping.into_iter().filter(|&init| graph.process(init).is_some());
+        found.extend(inits.map(|init| (CheckCode::InitDoesNotReap, Subject::Process(init))));
+    }
+}
+
+/// The processes and namespaces that only the second graph has. A zombie is reported as a zombie,
+/// not as a leftover.
+fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
+    let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
+    let mut found = Vec::new();
+    for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
+        let process = change.after.and_then(|pid| graph.process(pid));
+        let is_leftover = |it: &&Process| !it.is_unreaped() && !diff.attendants.contains(&it.pid);
+        if let Some(process) = process.filter(is_leftover) {
+            found.push((CheckCode::LeftoverProcess, Subject::Process(process.pid)));
+        }
+    }
+    for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
+        let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
+        let subject = namespace.map(Subject::Namespace);
+        found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
+    }
+    found
 }
 
 fn init_of<'a>(graph: &'a PidGraph, namespace: &Namespace) -> Option<&'a Process> {

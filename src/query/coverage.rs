@@ -1,35 +1,34 @@
-//! How far a "no" can be trusted: what a view may miss.
+//! Says how reliable a "not found" is, given the gaps of a snapshot.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
     Snapshot,
 };
 
-/// Why what was not found may be there all the same.
+/// A reason why something that was not found may still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
-    /// Not everything was searched, or could be.
+    /// Some places were not searched, or could not be.
     Incomplete,
-    /// The document is a selection.
+    /// The document was filtered.
     Part,
-    /// A container was looked for, and of processes other than inits it was not
-    /// read which they are in.
+    /// A container was searched for, but only the containers of inits are known.
     NoCgroups,
 }
 
-/// How much of the host a snapshot shows.
+/// The gaps of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// What may hide processes.
+    /// The gap that may hide a process.
     processes: Option<Caveat>,
-    /// What may hide anything.
+    /// The gap that may hide a namespace.
     all: Option<Caveat>,
-    /// What may hide a process that is in some container.
+    /// The gap that may hide a process in a container.
     containers: Option<Caveat>,
 }
 
 impl Coverage {
-    /// What a snapshot says of itself.
+    /// Finds the gaps of a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let hides = |it: &Diagnostic| {
@@ -48,7 +47,7 @@ impl Coverage {
         }
     }
 
-    /// Why what was not found may be there all the same; `None` where it is not.
+    /// The reason why something that was not found may still exist, or `None` if it does not.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {
@@ -70,7 +69,7 @@ mod tests {
     use crate::testing::farm;
 
     #[test]
-    fn that_there_is_no_container_is_sure_only_where_cgroups_were_read() {
+    fn no_container_is_certain_only_if_cgroups_were_read() {
         let no = |by: FilterOption| {
             let values = vec!["3f2a".to_owned()];
             NotFound::Selection(vec![Criterion { by, values }])

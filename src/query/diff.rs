@@ -1,237 +1,119 @@
-//! From two graphs to what differs between them.
+//! Compares two snapshots: finds the processes and namespaces that came, went or changed.
 //!
-//! A process is the same in both if its boot, PID and start time are: PIDs are
-//! given again, start times with them are not. A namespace is the same if the
-//! kernel's number for it is or, before Linux 6.18, if its inode and its init
-//! are: inodes are given again, too. Where a graph does not have what tells
-//! this exactly, less has to do, and is counted.
+//! A process is the same in both if boot, PID and start time are equal. A namespace is the same if
+//! the kernel's 64-bit ID is equal. Before Linux 6.18 the inode and the init stand in for the ID,
+//! since inodes are reused. If some of this is missing, the rest decides, and the match counts as
+//! weak.
 
+mod change;
 mod compare;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::coverage::Coverage;
+use super::observer::leave_out_observer;
+use super::select::{Selection, select};
 use crate::graph::PidGraph;
-use crate::model::{NamespaceId, Pid, keywords};
+use crate::model::{NamespaceId, NotFound, Pid, Snapshot};
 use compare::Comparison;
 
-/// What differs between two graphs.
+pub use change::{
+    DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation,
+    WeakMatches,
+};
+
+/// The differences between two graphs.
 #[derive(Debug)]
 pub struct Diff {
-    /// The one.
+    /// The first graph.
     pub before: PidGraph,
-    /// The other.
+    /// The second graph.
     pub after: PidGraph,
-    /// How they belong together.
+    /// The selected part of the second graph; `None` if everything is selected.
+    pub after_part: Option<PidGraph>,
+    /// Processes of the second graph that exist only because it was taken, such as the shell that
+    /// runs pidns.
+    pub attendants: BTreeSet<Pid>,
+    /// How the hosts of the two graphs relate.
     pub relation: Relation,
     /// The namespaces that came, went or changed, by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that came, went or changed, by PID; of two with one PID the
-    /// one that went comes first.
+    /// The processes that came, went or changed, by PID. If a PID was reused, the process that
+    /// went comes first.
     pub processes: Vec<ProcessChange>,
-    /// How many were taken for the same, or for another, by less than what
-    /// tells that exactly.
-    pub weak: Weak,
+    /// The number of matches that could be wrong.
+    pub weak: WeakMatches,
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
-keywords! {
-    /// Whether two snapshots can be compared.
-    pub enum Relation("relation", "relation", "relations") {
-        /// Both snapshots are from the same boot of the same host.
-        SameBoot = "same-boot",
-        /// At least one snapshot does not say which boot it is from; the same boot is assumed.
-        BootUnknown = "boot-unknown",
-        /// The snapshots are from different boots of a host, so everything counts as new.
-        OtherBoot = "other-boot",
-        /// The snapshots are from different hosts, so everything counts as new.
-        OtherHost = "other-host",
-        /// The PIDs belong to different PID namespaces and cannot be compared, so everything
-        /// counts as new.
-        OtherProcfs = "other-procfs",
-    }
-}
-
-impl Relation {
-    /// Whether something may be in both.
-    fn is_comparable(self) -> bool {
-        matches!(self, Self::SameBoot | Self::BootUnknown)
-    }
-}
-
-/// How many were compared by less than what tells them apart exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Weak {
-    /// Namespaces: by their inode alone, or an init without a start time.
-    pub namespaces: usize,
-    /// Processes: by their PIDs and namespace, without a start time.
-    pub processes: usize,
-}
-
-/// A process that is not the same in both graphs. With no `before` it came,
-/// with no `after` it went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessChange {
-    /// Its PID before.
-    pub before: Option<Pid>,
-    /// Its PID after.
-    pub after: Option<Pid>,
-    /// What changed of one that is in both.
-    pub fields: Vec<ProcessField>,
-}
-
-/// A namespace that is not the same in both graphs. With no `before` it came,
-/// with no `after` it went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamespaceChange {
-    /// Its ID before.
-    pub before: Option<NamespaceId>,
-    /// Its ID after.
-    pub after: Option<NamespaceId>,
-    /// What changed of one that is in both.
-    pub fields: Vec<NamespaceField>,
-    /// Its members that were not before, by PID.
-    pub members_came: Vec<Pid>,
-    /// Its members that are no more, by PID.
-    pub members_went: Vec<Pid>,
-    /// Whether one that went is still in the kernel, see [`Diff::hide`].
-    pub hidden: bool,
-}
-
-keywords! {
-    /// A property of a process that can change.
-    pub enum ProcessField("process_field", "field", "fields") {
-        /// Its namespace. The kernel never changes it, so one of the snapshots does not know it.
-        Namespace = "namespace",
-        /// Its parent (ppid), for example because the old one has exited.
-        Parent = "parent",
-        /// Its name, for example because it has executed another program.
-        Comm = "comm",
-        /// Its real user ID.
-        User = "user",
-        /// Whether it runs, is stopped, is traced or has terminated. Changes between running,
-        /// sleeping and waiting do not count.
-        State = "state",
-    }
-}
-
-keywords! {
-    /// A property of a namespace that can change.
-    pub enum NamespaceField("namespace_field", "field", "fields") {
-        /// Whether it is live, dead, nascent or unknown.
-        State = "state",
-        /// Its parent. The kernel never changes it, so one of the snapshots does not know it.
-        Parent = "parent",
-        /// Its members.
-        Members = "members",
-    }
-}
-
-keywords! {
-    /// The change of a process or namespace between two snapshots.
-    pub enum Happened("change", "change", "changes") {
-        /// It is only in the second snapshot.
-        Came = "came",
-        /// It is only in the first snapshot.
-        Went = "went",
-        /// It is only in the first snapshot, but the namespace still exists in the kernel,
-        /// kept by something that /proc does not show, such as a descriptor in flight. Reported
-        /// only if the second snapshot is the live host, and on Linux 6.18 or later. From Linux
-        /// 6.19 on, the kernel confirms only namespaces that a descriptor keeps.
-        Hidden = "hidden",
-        /// It is in both snapshots and differs.
-        Changed = "changed",
-    }
-}
-
-impl Happened {
-    fn of<T>(before: Option<T>, after: Option<T>) -> Self {
-        match (before, after) {
-            (None, _) => Self::Came,
-            (Some(_), None) => Self::Went,
-            (Some(_), Some(_)) => Self::Changed,
-        }
-    }
-}
-
-impl ProcessChange {
-    /// What happened to it.
-    #[must_use]
-    pub fn happened(&self) -> Happened {
-        Happened::of(self.before, self.after)
-    }
-}
-
-impl NamespaceChange {
-    /// What happened to it.
-    #[must_use]
-    pub fn happened(&self) -> Happened {
-        match Happened::of(self.before, self.after) {
-            Happened::Went if self.hidden => Happened::Hidden,
-            happened => happened,
-        }
-    }
-}
-
-keywords! {
-    /// A reason why the list of changes may be wrong or incomplete.
-    pub enum DiffCaveat("caveat_code", "caveat", "caveats") {
-        /// A snapshot is incomplete.
-        Incomplete = "incomplete",
-        /// The snapshots were searched in different places.
-        OtherSearch = "other-search",
-        /// The snapshots were filtered differently (see `selected`).
-        OtherSelection = "other-selection",
-        /// A snapshot does not say which boot it is from.
-        BootUnknown = "boot-unknown",
-        /// Some namespaces were matched by inode only, without `ns_id` or the start time of
-        /// their init. Inodes are reused.
-        WeakNamespaces = "weak-namespaces",
-        /// Some processes were matched by PID and namespace only, without `start_time`. PIDs
-        /// are reused.
-        WeakProcesses = "weak-processes",
-    }
-}
-
-impl DiffCaveat {
-    /// What it is, for people.
-    #[must_use]
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Incomplete => "a view is incomplete, so what seems to come or go may be unseen",
-            Self::OtherSearch => {
-                "the views were searched in different places, so what seems to come or go may \
-                 not have been looked for"
-            }
-            Self::OtherSelection => "the documents are different parts of their views",
-            Self::BootUnknown => {
-                "a document does not say which boot it is of; they are taken to be of one"
-            }
-            Self::WeakNamespaces => {
-                "namespaces are told apart by inode alone where the kernel has no number for \
-                 them (Linux 6.18) and no start time of their init is known; inodes are reused"
-            }
-            Self::WeakProcesses => {
-                "processes are told apart by PID and namespace alone where no start time is \
-                 known (--search processes); PIDs are reused"
-            }
-        }
-    }
+/// The part of two snapshots to compare.
+#[derive(Clone, Debug)]
+pub struct DiffScope {
+    /// The processes and namespaces to compare.
+    pub selection: Selection,
+    /// Also compare kernel threads.
+    pub kernel_threads: bool,
+    /// The pidns process that took the second snapshot, if known.
+    pub observer: Option<Pid>,
 }
 
 impl Diff {
-    /// Compares two graphs.
+    /// Compares the selected parts of two snapshots, without the pidns processes that took them.
+    ///
+    /// # Errors
+    /// Neither snapshot has anything that is selected.
+    pub fn between(
+        mut before: Snapshot,
+        mut after: Snapshot,
+        scope: &DiffScope,
+    ) -> Result<Self, (NotFound, Coverage)> {
+        leave_out_observer(&mut before, scope.kernel_threads, None);
+        let attendants = leave_out_observer(&mut after, scope.kernel_threads, scope.observer);
+        let mut parts = None;
+        if !scope.selection.is_everything() {
+            let (before_part, none_before) = part(&before, &scope.selection);
+            let (after_part, none_after) = part(&after, &scope.selection);
+            if let (Some(_), Some(no)) = (none_before, none_after) {
+                return Err((no, Coverage::of(&after)));
+            }
+            before.selected.clone_from(&before_part.snapshot().selected);
+            after.selected.clone_from(&after_part.snapshot().selected);
+            parts = Some((before_part, after_part));
+        }
+        // Whole snapshots are compared, so that a process which only left the selection, such as
+        // by a new name, does not count as gone.
+        let mut diff =
+            Self { attendants, ..Self::new(PidGraph::new(before), PidGraph::new(after)) };
+        if let Some((before_part, after_part)) = parts {
+            diff.select(&before_part, &after_part);
+            diff.after_part = Some(after_part);
+        }
+        Ok(diff)
+    }
+
+    /// Compares all of two graphs.
     #[must_use]
     pub fn new(before: PidGraph, after: PidGraph) -> Self {
         let Comparison { relation, namespaces, processes, weak, counterparts, .. } =
             Comparison::of(&before, &after);
-        Self { before, after, relation, namespaces, processes, weak, counterparts }
+        Self {
+            before,
+            after,
+            after_part: None,
+            attendants: BTreeSet::new(),
+            relation,
+            namespaces,
+            processes,
+            weak,
+            counterparts,
+        }
     }
 
-    /// Leaves the changes of what is in one of these parts of the two graphs: what
-    /// a part lacks is not for that gone.
-    pub fn select(&mut self, before: &PidGraph, after: &PidGraph) {
+    /// Keeps only the changes of processes and namespaces that are in one of these parts of the
+    /// two graphs.
+    fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
         };
@@ -252,27 +134,27 @@ impl Diff {
         });
     }
 
-    /// Says of namespaces of the first graph that they are still in the kernel,
-    /// though the second does not show them.
+    /// Marks namespaces of the first graph that are still in the kernel, although the second graph
+    /// does not show them.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
         }
     }
 
-    /// Whether there is a difference.
+    /// Returns `true` if there is a difference.
     #[must_use]
     pub fn differs(&self) -> bool {
         !self.relation.is_comparable() || !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// What a namespace of the first graph is in the second.
+    /// The ID in the second graph of a namespace of the first graph, if it is in both.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
     }
 
-    /// Why the differences may not be all, or not be real.
+    /// Reasons why differences may be false or missing.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
@@ -287,5 +169,19 @@ impl Diff {
         .into_iter()
         .filter_map(|(holds, caveat)| holds.then_some(caveat))
         .collect()
+    }
+}
+
+/// The selected part of a snapshot. If nothing is selected, an empty graph and the reason.
+fn part(snapshot: &Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
+    match select(PidGraph::new(snapshot.clone()), selection) {
+        Ok(graph) => (graph, None),
+        Err(no) => {
+            let mut empty = snapshot.without_lists();
+            if let NotFound::Selection(criteria) = &no {
+                empty.selected.extend(criteria.iter().cloned());
+            }
+            (PidGraph::new(empty), Some(no))
+        }
     }
 }

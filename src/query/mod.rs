@@ -1,6 +1,4 @@
-//! Questions to a graph, and nothing that reads the kernel, parses arguments or
-//! writes output: which part of the graph is meant, what a PID is called in
-//! another namespace, and how far a "no" can be trusted.
+//! Answers questions about snapshots and graphs: filters, comparisons, checks and translations.
 
 mod check;
 mod coverage;
@@ -8,20 +6,24 @@ mod diff;
 pub(crate) mod fold;
 mod observer;
 mod pattern;
+mod policy;
 mod resolve;
 mod run;
 mod select;
+mod settle;
 mod translate;
 
-pub use check::{Check, ParseRuleError, Policy, Rule};
+pub use check::Check;
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
-    Diff, DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField,
-    Relation, Weak,
+    Diff, DiffCaveat, DiffScope, Happened, NamespaceChange, NamespaceField, ProcessChange,
+    ProcessField, Relation, WeakMatches,
 };
-pub use observer::leave_out;
+pub use observer::leave_out_observer;
 pub use pattern::{ContainerPrefix, Glob, User};
+pub use policy::{ParseRuleError, Policy, Rule};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, select};
+pub use settle::Transients;
 pub use translate::translate;

@@ -1,46 +1,48 @@
-//! Whoever takes a view is in it: pidns itself, and the processes that are only
-//! there because somebody runs it.
+//! Removes the observer from a snapshot: pidns itself shows up in every snapshot that it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Pid, Process, Snapshot};
 
-/// Takes out of a snapshot what is no part of a comparison: threads of the
-/// kernel, which come and go at any time, unless they are wanted, and the one
-/// process of pidns itself that took it. `viewer` is that process where it is
-/// known. In a saved document it is the youngest that is called pidns, as its
-/// scan begins with its life: another of that name stays in.
+/// Removes the pidns process that took a snapshot and, unless `kernel_threads` is set, all kernel
+/// threads, which start and end at any time.
 ///
-/// Returns those who stay in but are there for the view, see `attendants`.
-pub fn leave_out(
+/// `observer` is that pidns process, if known. Otherwise, as in a saved document, it is the youngest
+/// process called pidns, since it scans right after its start.
+///
+/// Returns processes that stay in the snapshot, but exist only because it was taken: the ancestors
+/// of pidns, and the siblings that its shell started later, such as the rest of a pipeline.
+pub fn leave_out_observer(
     snapshot: &mut Snapshot,
     kernel_threads: bool,
-    viewer: Option<Pid>,
+    observer: Option<Pid>,
 ) -> BTreeSet<Pid> {
     let named = snapshot.processes.iter().filter(|it| it.comm == env!("CARGO_PKG_NAME"));
     let youngest = named.max_by_key(|it| (it.start_time, it.pid)).map(|it| it.pid);
-    let itself = viewer.or(youngest);
-    let attendants = itself.map(|it| attendants(&snapshot.processes, it)).unwrap_or_default();
-    snapshot.processes.retain(|it| Some(it.pid) != itself && (kernel_threads || !it.kernel_thread));
+    let observer = observer.or(youngest);
+    let attendants = observer.map(|it| attendants(&snapshot.processes, it)).unwrap_or_default();
+    snapshot
+        .processes
+        .retain(|it| Some(it.pid) != observer && (kernel_threads || !it.kernel_thread));
     attendants
 }
 
-/// Those who are there for the view: the shell that runs pidns and its parents,
-/// and what that shell has started after it, as the rest of a pipe. A step of
-/// a CI job has a shell of its own, which no earlier view has seen.
-fn attendants(processes: &[Process], viewer: Pid) -> BTreeSet<Pid> {
+/// The ancestors of pidns, and its younger siblings.
+///
+/// Each step of a CI job has a shell of its own, which an earlier snapshot cannot have.
+fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
     let by_pid: BTreeMap<Pid, &Process> = processes.iter().map(|it| (it.pid, it)).collect();
-    let Some(itself) = by_pid.get(&viewer) else { return BTreeSet::new() };
-    let beside = processes.iter().filter(|it| {
-        it.pid != viewer
+    let Some(itself) = by_pid.get(&observer) else { return BTreeSet::new() };
+    let younger_siblings = processes.iter().filter(|it| {
+        it.pid != observer
             && it.ppid == itself.ppid
             && it.start_time.is_some()
-            // PIDs tell the order within one clock tick.
-            && (it.start_time, it.pid) > (itself.start_time, viewer)
+            // Within one clock tick, PIDs give the order.
+            && (it.start_time, it.pid) > (itself.start_time, observer)
     });
-    let mut attendants: BTreeSet<Pid> = beside.map(|it| it.pid).collect();
+    let mut attendants: BTreeSet<Pid> = younger_siblings.map(|it| it.pid).collect();
     let mut parent = itself.ppid;
-    // Documents are checked to have no circle of parents; this ends all the same.
+    // `insert` returns false at a PID seen before, so the loop ends even in a parent cycle.
     while let Some(pid) = parent.filter(|&pid| attendants.insert(pid)) {
         parent = by_pid.get(&pid).and_then(|it| it.ppid);
     }
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Processes with a parent and a start time.
+    /// A snapshot of processes, given as PID, parent and start time.
     fn host(processes: &[(u32, u32, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));
@@ -68,24 +70,25 @@ mod tests {
     }
 
     #[test]
-    fn pidns_itself_and_kernel_threads_are_left_out() {
+    fn removes_the_observer_and_kernel_threads() {
         let mut snapshot = host(&[(1, 0, 5), (7, 1, 8), (8, 1, 5), (9, 1, 5)]);
         snapshot.processes[1].comm = "pidns".into();
         snapshot.processes[2].comm = "pidns".into();
         snapshot.processes[3].kernel_thread = true;
-        let left = |kernel_threads, viewer| {
+        let left = |kernel_threads, observer| {
             let mut snapshot = snapshot.clone();
-            leave_out(&mut snapshot, kernel_threads, viewer);
+            leave_out_observer(&mut snapshot, kernel_threads, observer);
             raw(snapshot.processes.iter().map(|it| it.pid))
         };
-        assert_eq!(left(false, None), [1, 8], "the younger one took it");
+        assert_eq!(left(false, None), [1, 8], "the younger one is the observer");
         assert_eq!(left(true, None), [1, 8, 9]);
-        assert_eq!(left(false, Pid::new(8)), [1, 7], "the other is not this one");
+        assert_eq!(left(false, Pid::new(8)), [1, 7], "the observer is known");
     }
 
     #[test]
-    fn who_runs_the_check_and_the_rest_of_its_pipe_are_there_for_it() {
-        // A runner with two steps: a job's daemon, and a shell with a pipe.
+    fn ancestors_and_later_pipeline_members_are_attendants() {
+        // A CI runner (20) with a daemon of a job and the shell of a step (30), which runs a
+        // pipeline.
         let mut snapshot = host(&[
             (1, 0, 1),
             (20, 1, 2),
@@ -99,13 +102,13 @@ mod tests {
             (41, 20, 8),
         ]);
         snapshot.processes[4].comm = "pidns".into();
-        assert_eq!(raw(leave_out(&mut snapshot, false, Pid::new(32))), [1, 20, 30, 33]);
-        // Where it is not known when they started, nobody is passed over for that.
+        assert_eq!(raw(leave_out_observer(&mut snapshot, false, Pid::new(32))), [1, 20, 30, 33]);
+        // Without start times, siblings are not attendants.
         let mut unknown = host(&[(1, 0, 1), (2, 1, 1), (3, 1, 1)]);
         for process in &mut unknown.processes {
             process.start_time = None;
         }
-        assert_eq!(raw(leave_out(&mut unknown, false, Pid::new(2))), [1]);
-        assert_eq!(raw(leave_out(&mut host(&[(1, 0, 1)]), false, None)), [0; 0]);
+        assert_eq!(raw(leave_out_observer(&mut unknown, false, Pid::new(2))), [1]);
+        assert_eq!(raw(leave_out_observer(&mut host(&[(1, 0, 1)]), false, None)), [0; 0]);
     }
 }

@@ -1,5 +1,4 @@
-//! How a user describes processes that may have any number of PIDs: by a
-//! pattern of names, by their user, or by their container.
+//! Patterns that select processes by name, user or container.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,8 +6,8 @@ use std::str::FromStr;
 
 use crate::model::{Container, Process, container};
 
-/// A pattern of names: `*`, `?`, `[a-z]` and `[!a-z]` mean what they mean to
-/// the shell; nothing escapes them but brackets.
+/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. Only brackets
+/// can escape them: a backslash has no special meaning.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
@@ -16,7 +15,7 @@ pub struct Glob {
 }
 
 impl Glob {
-    /// Whether a name is of the pattern, the whole of it.
+    /// Returns `true` if the pattern matches the whole name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         self.pattern.matches(name)
@@ -33,7 +32,7 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The library takes `**` for a pattern of paths, and `^` for a character.
+        // The glob crate reserves `**` for paths, and knows only `!` for negation.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");
@@ -45,14 +44,14 @@ impl FromStr for Glob {
 /// A user, by name or number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum User {
-    /// The name that the host has for the user.
+    /// User name, as the host's user database has it.
     Name(String),
     /// Real user ID.
     Uid(u32),
 }
 
 impl User {
-    /// Whether a process is of this user.
+    /// Returns `true` if this is the process's real user.
     #[must_use]
     pub fn owns(&self, process: &Process) -> bool {
         match self {
@@ -79,26 +78,28 @@ impl FromStr for User {
     }
 }
 
-/// A container, by how its ID begins, or the UID of its pod. Case does not
-/// matter: both are hexadecimal numbers to most runtimes.
+/// A prefix of a container ID or a pod UID. It is matched case-insensitively, since most runtimes
+/// use hexadecimal numbers for both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPrefix(String);
 
 impl ContainerPrefix {
-    /// Whether a container is meant.
+    /// Returns `true` if the container's ID or pod UID has this prefix.
     #[must_use]
     pub fn matches(&self, container: &Container) -> bool {
-        self.begins(&container.id) || container.pod.as_deref().is_some_and(|pod| self.begins(pod))
+        self.is_prefix_of(&container.id)
+            || container.pod.as_deref().is_some_and(|pod| self.is_prefix_of(pod))
     }
 
-    /// Whether a process is in such a container, as far as its cgroup was read.
+    /// Returns `true` if the process's cgroup is that of a matching container. Always `false` if
+    /// the cgroup was not read.
     #[must_use]
     pub fn holds(&self, process: &Process) -> bool {
         let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());
         cgroup.and_then(container::sought_of_path).is_some_and(|container| self.matches(&container))
     }
 
-    fn begins(&self, text: &str) -> bool {
+    fn is_prefix_of(&self, text: &str) -> bool {
         let start = text.as_bytes().get(..self.0.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
     }
@@ -125,7 +126,7 @@ mod tests {
     use crate::testing::process;
 
     #[test]
-    fn a_pattern_is_as_in_the_shell() {
+    fn a_pattern_matches_as_in_the_shell() {
         let matches = |pattern: &str, name| pattern.parse::<Glob>().unwrap().matches(name);
         for (pattern, name) in [
             ("sl*p", "sleep"),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_meant_by_its_id_or_its_pod_in_either_case() {
+    fn matches_container_ids_and_pod_uids_in_either_case() {
         let container = Container {
             runtime: "containerd".to_owned(),
             id: "3f2a1b9c".to_owned(),
@@ -155,7 +156,7 @@ mod tests {
             assert!(!prefix(text).matches(&container), "{text}");
         }
         let mut process = process(&[7], None);
-        assert!(!prefix("3f2a").holds(&process), "no cgroup was read");
+        assert!(!prefix("3f2a").holds(&process), "the cgroup was not read");
         let cgroup = Some("/lxc.payload.3f2a\u{e9}/init.scope".to_owned());
         process.details = Some(Box::new(ProcessDetails { cgroup, ..ProcessDetails::default() }));
         assert!(prefix("3F2A\u{e9}").holds(&process));

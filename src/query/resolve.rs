@@ -1,13 +1,12 @@
-//! From the way in which a user named a namespace to its ID.
+//! Finds the namespace that a user named by ID or by a process.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
 
-/// The namespace that is meant.
+/// The ID of the named namespace.
 ///
 /// # Errors
-/// There is no such namespace or process, or the namespace of the process is
-/// ambiguous.
+/// The namespace or process doesn't exist, or the process's namespace is ambiguous.
 pub fn resolve(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match namespace {
         NamespaceRef::Id(id) => {

@@ -1,5 +1,4 @@
-//! What a job has left behind: the part of a snapshot that descends from the
-//! process that ran the job. Nothing here judges it.
+//! Finds the processes and namespaces that a command left behind (`pidns run`).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -10,63 +9,65 @@ use crate::model::{
     Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
-/// How to tell what is of a job.
+/// Tells the processes and namespaces of a command from all others.
 #[derive(Clone, Debug)]
 pub struct RunScope {
-    /// The subreaper that ran it.
+    /// The pidns process, the subreaper of all that the command starts.
     pub reaper: Pid,
-    /// Children that the subreaper had before.
+    /// Children that pidns had before it started the command.
     pub inherited: BTreeSet<Pid>,
-    /// The PID namespaces that were mounted before the job.
+    /// The PID namespaces that were mounted before the command started.
     pub mounted: MountedNamespaces,
+    /// Zombies that are still there a moment after the scan. Others were about to be reaped.
+    pub unreaped: BTreeSet<Pid>,
 }
 
-/// What a job has left behind.
+/// The processes and namespaces that a command left behind.
 #[derive(Debug)]
 pub struct Leftovers {
-    /// The processes, and the namespaces that lead to them and to those that are left.
+    /// The leftover processes, and all namespaces that contain leftovers, with their ancestors.
     pub graph: PidGraph,
-    /// The namespaces that were made by the job, by ID.
+    /// The leftover namespaces, which the command created.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// Whether there are processes that no scan has shown: each ends before it
-    /// can be read, and leaves a child in its place.
+    /// `true` if pidns still has children, but no scan shows them: each one forks and exits before
+    /// it can be read.
     pub unseen: bool,
 }
 
-/// Everything that there is to say of a job that has ended.
+/// The report on a command that has ended.
 #[derive(Debug)]
 pub struct RunReport {
-    /// The command, and its arguments.
+    /// The command and its arguments.
     pub command: Vec<String>,
     /// How it ended.
     pub ended: Ended,
-    /// How long what it started was waited for.
+    /// How long pidns waited for leftover processes to end.
     pub grace: Duration,
-    /// What it must not leave.
+    /// The codes of leftovers that are denied.
     pub denied: BTreeSet<CheckCode>,
-    /// What it left; `None` where that is nothing, and nobody had to look.
+    /// The leftovers, or `None` if there are none.
     pub leftovers: Option<Leftovers>,
-    /// Time since boot when that was looked for (`CLOCK_BOOTTIME`).
+    /// Time since boot at the scan for leftovers (`CLOCK_BOOTTIME`).
     pub uptime: Duration,
-    /// What became of it, where it was to be killed.
+    /// The result of `--kill`, or `None` if there was nothing to kill.
     pub killed: Option<Killed>,
 }
 
 impl RunReport {
-    /// Everything that was left, under all of its codes.
+    /// One finding per leftover and code.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// The codes of what was left and must not be.
+    /// The denied codes that have a finding.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
-        let denied = |finding: &Finding| finding.verdict == Verdict::Deny;
-        self.findings().into_iter().filter(denied).map(|finding| finding.code).collect()
+        let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
+        self.findings().into_iter().filter(is_denied).map(|finding| finding.code).collect()
     }
 
-    /// How old a process was, where it is known when it started.
+    /// The age of a process, or `None` if unknown.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
         process.age(self.uptime)
@@ -74,9 +75,10 @@ impl RunReport {
 }
 
 impl Leftovers {
-    /// What a snapshot shows of a job.
+    /// Finds the leftovers in a snapshot.
     #[must_use]
     pub fn of(mut snapshot: Snapshot, scope: &RunScope) -> Self {
+        snapshot.processes.retain(|it| !it.is_zombie() || scope.unreaped.contains(&it.pid));
         let pids = descendants(&snapshot.processes, scope);
         let namespaces = made_namespaces(&snapshot, &pids, scope);
         let lineage = Lineage::new(&snapshot.namespaces);
@@ -86,19 +88,9 @@ impl Leftovers {
             .chain(namespaces.iter().copied())
             .flat_map(|id| lineage.climb(id).collect::<Vec<_>>())
             .collect();
-        // As of every part, the count is of all members.
-        let mut counts: HashMap<_, usize> = HashMap::new();
-        for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
-            *counts.entry(id).or_default() += 1;
-        }
+        count_members(&mut snapshot);
         snapshot.namespaces.retain(|namespace| shown.contains(&namespace.id));
-        for namespace in &mut snapshot.namespaces {
-            namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
-        }
-        // The subreaper is about to reap its own zombies.
-        snapshot.processes.retain(|it| {
-            pids.contains(&it.pid) && !(it.is_unreaped() && it.ppid == Some(scope.reaper))
-        });
+        snapshot.processes.retain(|it| pids.contains(&it.pid) && !is_being_reaped(it, scope));
         snapshot.selected = vec![Criterion {
             by: FilterOption::DescendantsOf,
             values: vec![scope.reaper.to_string()],
@@ -106,20 +98,20 @@ impl Leftovers {
         Self { graph: PidGraph::new(snapshot), namespaces, unseen: false }
     }
 
-    /// Whether nothing was left.
+    /// Returns `true` if nothing was left behind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
-    /// The processes whose parent is not left, by PID: the roots of a tree.
+    /// The leftover processes whose parent is no leftover, by PID.
     #[must_use]
     pub fn roots(&self) -> Vec<&Process> {
         let is_root = |it: &&Process| it.ppid.is_none_or(|ppid| self.graph.process(ppid).is_none());
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Everything that was left, under all of its codes.
+    /// One finding per leftover and code.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -128,19 +120,17 @@ impl Leftovers {
         };
         let mut findings = Vec::new();
         for process in self.graph.processes() {
-            let subject = Subject::Process(process.pid);
             let code = match process.is_zombie() {
                 true => CheckCode::Zombie,
                 false => CheckCode::LeftoverProcess,
             };
-            findings.push(finding(code, subject));
+            findings.push(finding(code, Subject::Process(process.pid)));
         }
         if self.unseen {
             findings.push(finding(CheckCode::LeftoverProcess, Subject::Snapshot));
         }
         for namespace in self.made() {
-            let subject = Subject::Namespace(namespace.id);
-            let mut find = |code| findings.push(finding(code, subject));
+            let mut find = |code| findings.push(finding(code, Subject::Namespace(namespace.id)));
             find(CheckCode::LeftoverNamespace);
             match namespace.state {
                 NamespaceState::Dead => find(CheckCode::DeadNamespace),
@@ -151,13 +141,29 @@ impl Leftovers {
         findings
     }
 
-    /// The namespaces that were made by the job, by ID.
+    /// The leftover namespaces, by ID.
     pub fn made(&self) -> impl Iterator<Item = &Namespace> {
         self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
     }
 }
 
-/// All whose parents lead to the subreaper, which is no descendant of itself.
+/// Sets the number of all members, since the snapshot will show only the leftover ones.
+fn count_members(snapshot: &mut Snapshot) {
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
+        *counts.entry(id).or_default() += 1;
+    }
+    for namespace in &mut snapshot.namespaces {
+        namespace.member_count = Some(counts.get(&namespace.id).copied().unwrap_or(0));
+    }
+}
+
+/// Returns `true` if pidns itself is about to reap this zombie.
+fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
+    process.is_unreaped() && process.ppid == Some(scope.reaper)
+}
+
+/// The descendants of pidns, except for the children that it had before and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
@@ -178,18 +184,19 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     descendants
 }
 
-/// The namespaces that the job made and that are still there.
+/// The namespaces that the command created and that still exist.
 ///
-/// One with an init is the job's if the init is: others may be entered, not
-/// made. One without an init is the job's if one of its processes is in it or
-/// holds it, or if it was mounted while the job ran. So are those that such a
-/// namespace was made in, up to the subreaper's own.
+/// A namespace with an init was created by the command if the init descends from pidns: a process
+/// can also enter a namespace that exists already. A namespace without an init was created by the
+/// command if a descendant is in it or holds it, or if it was mounted while the command ran. The
+/// same holds for its ancestors below the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
     scope: &RunScope,
 ) -> BTreeSet<NamespaceId> {
-    let is_ours = |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
+    let is_held_by_descendant =
+        |holder: &Holder| holder.pid().is_some_and(|pid| pids.contains(&pid));
     let is_mounted = |namespace: &Namespace, holder: &Holder| match holder {
         Holder::Mount { path, mount_namespace } => {
             Some(*mount_namespace) == scope.mounted.mount_namespace
@@ -209,7 +216,10 @@ fn made_namespaces(
         Some(init) => pids.contains(&init),
         None => {
             inhabited.contains(&namespace.id)
-                || namespace.holders.iter().any(|it| is_ours(it) || is_mounted(namespace, it))
+                || namespace
+                    .holders
+                    .iter()
+                    .any(|it| is_held_by_descendant(it) || is_mounted(namespace, it))
         }
     };
     let reaper = snapshot.processes.iter().find(|process| process.pid == scope.reaper);
@@ -248,6 +258,7 @@ mod tests {
                 mount_namespace: Some(99),
                 points: BTreeSet::from([(40, "/run/before".to_owned())]),
             },
+            unreaped: BTreeSet::from([pid(9), pid(12)]),
         }
     }
 
@@ -265,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_descends_from_the_subreaper_is_left_and_nothing_else() {
+    fn leftovers_are_the_descendants_of_pidns() {
         let mut processes = vec![
             child(&[1], 10, 0),
             child(&[5], 10, 1),
@@ -292,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_the_jobs_if_their_init_is_or_nobody_elses_can_be() {
+    fn a_namespace_is_left_over_if_its_init_or_a_new_holder_is() {
         let mut namespaces: Vec<_> =
             [20, 30, 40, 50, 60, 70].map(|it| namespace(it, Some(10))).into();
         namespaces.push(namespace(10, None));
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // Mounted before; mounted by the job; held by a process of the job; of
-        // the job, below one that it made.
+        // 40 was mounted before, 50 by the command. A leftover process holds 60. 70 is the parent
+        // of 80, which the command created.
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
         namespaces[4].holders = vec![Holder::Fd { pid: pid(8), comm: None, fd: 3 }];
@@ -310,7 +321,7 @@ mod tests {
             child(&[1], 10, 0),
             child(&[5], 10, 1),
             child(&[8], 10, 5),
-            // The init of a namespace of the job, and one whom the job entered.
+            // The command created namespace 20 and entered namespace 30.
             child(&[12, 1], 20, 8),
             child(&[13, 1], 30, 1),
             child(&[14, 2], 30, 8),
@@ -325,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_left_nothing_is_empty() {
+    fn a_command_that_left_nothing_has_no_findings() {
         let processes = vec![child(&[1], 10, 0), child(&[5], 10, 1)];
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
         assert!(leftovers.is_empty() && leftovers.findings(&BTreeSet::new()).is_empty());

@@ -1,8 +1,6 @@
-//! From a graph to the part of it that was asked for.
+//! Filters a graph. The result is a graph as well, so that every output format honours the filter.
 //!
-//! What comes out is a graph like any other, so that every emitter honours
-//! it. A selected namespace brings its ancestors along, without their members,
-//! as the branch that it hangs on.
+//! It includes the ancestors of each selected namespace, without their members.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,46 +14,45 @@ use crate::model::{
     NotFound, Pid, Process,
 };
 
-/// What to show: whatever is shown meets all of these.
+/// A filter for processes and namespaces. All of its conditions must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// These processes, any of them; with them, of the namespaces that are not
-    /// live those that they keep.
+    /// Only these processes, their namespaces, and the dead or nascent namespaces that they keep.
     pub pids: BTreeSet<Pid>,
-    /// This namespace and what is below it, without ancestors.
+    /// Only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
-    /// Namespaces at most so many levels below a root.
+    /// Only namespaces at most this many levels below a root.
     pub depth: Option<usize>,
-    /// Which members are shown of the namespaces that are.
+    /// The members to show of each namespace.
     pub members: Members,
-    /// Processes with such a name.
+    /// Only processes with a matching name.
     pub comm: Option<Glob>,
-    /// Processes of this user.
+    /// Only processes of this user.
     pub user: Option<User>,
-    /// The namespaces of this container, by their inits, and what is below
-    /// them; of other namespaces the members that are in it.
+    /// Only the namespaces whose init is in this container, their descendants, and the container's
+    /// processes in other namespaces.
     pub container: Option<ContainerPrefix>,
-    /// Namespaces in this state.
+    /// Only namespaces in this state.
     pub state: Option<NamespaceState>,
 }
 
-/// Which members of a namespace.
+/// The members to show of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
     /// All that are selected.
     #[default]
     All,
-    /// Its PID 1 alone.
+    /// Its init only.
     Init,
-    /// None; only namespaces.
+    /// None.
     None,
 }
 
 impl Members {
-    /// All of these choices, in the order in which they are shown.
+    /// All choices in display order.
     pub const ALL: [Self; 3] = [Self::All, Self::Init, Self::None];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,13 +64,13 @@ impl Members {
 }
 
 impl Selection {
-    /// Whether everything is selected.
+    /// Returns `true` if there is no condition.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// What it says of itself; `root` is the namespace that was named.
+    /// The conditions, as a document lists them. `root` is the ID of the root namespace.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -94,14 +91,13 @@ impl Selection {
         .collect()
     }
 
-    /// Whether processes are selected by what they are, not only by the namespace
-    /// that they are in.
+    /// Returns `true` if a condition is about processes, not only about their namespaces.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Whether namespaces are selected by what they are, their containers aside.
-    /// A process whose namespace is unknown is then never meant.
+    /// Returns `true` if a condition other than the container is about namespaces. It never holds
+    /// for a process whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -112,126 +108,158 @@ impl Selection {
             && self.user.as_ref().is_none_or(|user| user.owns(process))
     }
 
-    /// Whether a namespace is of the container, by its init.
+    /// Returns `true` if the namespace belongs to the container, by its init.
     fn takes_container(&self, namespace: &Namespace) -> bool {
         self.container.as_ref().is_none_or(|prefix| {
             namespace.container.as_ref().is_some_and(|container| prefix.matches(container))
         })
     }
 
-    /// Whether a process is meant by where it is.
+    /// Returns `true` if the conditions on namespaces and containers hold for a process.
     fn takes_position(&self, process: &Process, position: Option<&Position>) -> bool {
         let in_reach = position
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Several containers may share one namespace (`shareProcessNamespace`
-        // and `hostPID` of a Kubernetes pod, `docker run --pid`).
+        // Containers can share a namespace (`shareProcessNamespace` and `hostPID` of a Kubernetes
+        // pod, `docker run --pid`), so the process's own cgroup counts as well.
         in_reach
             && (position.is_some_and(|position| position.contained)
                 || self.container.as_ref().is_none_or(|prefix| prefix.holds(process)))
     }
 }
 
-/// What a selection makes of a namespace.
+/// The relation of a namespace to the selection.
 struct Position {
-    /// Levels below the root that was asked for; `None` outside of it.
+    /// Levels below the selected root; `None` outside of its subtree.
     depth: Option<usize>,
-    /// Whether it or an ancestor is of the container that was asked for.
+    /// `true` if it or an ancestor belongs to the selected container.
     contained: bool,
-    /// Whether it meets everything that is asked of namespaces, their
-    /// containers aside.
+    /// `true` if all conditions on namespaces hold, except for the container.
     in_reach: bool,
 }
 
-/// The part of the graph that was asked for.
+/// The selected part of a graph.
 ///
 /// # Errors
-/// Nothing in the graph meets the selection, or its root is not there.
+/// Nothing is selected, or the root of the selection doesn't exist.
 pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFound> {
     if selection.is_everything() {
         return Ok(graph);
     }
     let root = selection.root.map(|root| resolve(&graph, root)).transpose()?;
     let positions = positions(&graph, selection, root);
-    let position = |process: &Process| positions.get(&process.namespace?);
-    let mut processes: HashSet<Pid> = graph
-        .processes()
-        .iter()
-        .filter(|process| {
-            selection.takes_process(process) && selection.takes_position(process, position(process))
-        })
-        .map(|process| process.pid)
-        .collect();
-    let members = processes.iter().filter_map(|&pid| graph.process(pid)?.namespace);
-    let mut namespaces: HashSet<NamespaceId> = members.collect();
-    if !selection.is_by_process() {
-        let chosen =
-            positions.iter().filter(|(_, position)| position.in_reach && position.contained);
-        namespaces.extend(chosen.map(|(id, _)| *id));
-    }
+    let mut processes = selected_processes(&graph, selection, &positions);
+    let mut namespaces = selected_namespaces(&graph, selection, &positions, &processes);
     if processes.is_empty() && namespaces.is_empty() {
-        let one = selection.pids.first().filter(|_| selection.pids.len() == 1);
-        return Err(match one {
-            Some(&pid) if graph.process(pid).is_none() => {
-                NotFound::Process { pid, namespace: None }
-            }
-            _ => NotFound::Selection(selection.criteria(root)),
-        });
+        return Err(nothing_selected(&graph, selection, root));
     }
-    // Whoever asks for a state also asks who keeps the namespaces in it.
+    // A user who selects dead namespaces wants to see what keeps them.
     if selection.state.is_some() && !selection.is_by_process() {
-        let named = namespaces.iter().filter_map(|&id| graph.namespace(id));
-        processes.extend(named.flat_map(keepers));
+        let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
+        processes.extend(selected.flat_map(keepers));
     }
-    // Whoever names a process also asks what it keeps from going: a shell that
-    // cannot fork any more shows why.
+    // A user who selects a process wants to see the namespaces that it keeps. If a shell cannot
+    // fork any more, the dead namespace is the reason.
     if !selection.pids.is_empty() {
-        let in_reach = |it: &Namespace| positions.get(&it.id).is_some_and(|it| it.in_reach);
-        let is_kept = |it: &&Namespace| {
-            it.state != NamespaceState::Live
-                && in_reach(it)
-                && keepers(it).any(|pid| processes.contains(&pid))
-        };
-        let all = graph.tree().into_iter().map(|(namespace, _)| namespace);
-        namespaces.extend(all.filter(is_kept).map(|namespace| namespace.id));
+        namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
-    // Ancestors, as far up as the root.
-    for (namespace, _) in graph.tree().into_iter().rev() {
-        if let Some(parent) = namespace.parent
-            && namespaces.contains(&namespace.id)
-            && positions.get(&parent).is_some_and(|position| position.depth.is_some())
-        {
-            namespaces.insert(parent);
-        }
-    }
+    add_ancestors(&graph, &mut namespaces, |parent| {
+        positions.get(&parent).is_some_and(|position| position.depth.is_some())
+    });
     Ok(retain(graph, selection, root, &namespaces, &processes))
 }
 
-/// The part of a graph that holds these namespaces and processes: they, the
-/// namespaces of these processes, and all ancestors.
+fn selected_processes(
+    graph: &PidGraph,
+    selection: &Selection,
+    positions: &HashMap<NamespaceId, Position>,
+) -> HashSet<Pid> {
+    let is_selected = |process: &&Process| {
+        let position = process.namespace.and_then(|id| positions.get(&id));
+        selection.takes_process(process) && selection.takes_position(process, position)
+    };
+    graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
+}
+
+/// The namespaces of the selected processes and, unless only processes are selected, all
+/// namespaces for which the conditions hold.
+fn selected_namespaces(
+    graph: &PidGraph,
+    selection: &Selection,
+    positions: &HashMap<NamespaceId, Position>,
+    processes: &HashSet<Pid>,
+) -> HashSet<NamespaceId> {
+    let mut namespaces: HashSet<NamespaceId> =
+        processes.iter().filter_map(|&pid| graph.process(pid)?.namespace).collect();
+    if !selection.is_by_process() {
+        let selected =
+            positions.iter().filter(|(_, position)| position.in_reach && position.contained);
+        namespaces.extend(selected.map(|(id, _)| *id));
+    }
+    namespaces
+}
+
+fn nothing_selected(
+    graph: &PidGraph,
+    selection: &Selection,
+    root: Option<NamespaceId>,
+) -> NotFound {
+    let only_pid = selection.pids.first().filter(|_| selection.pids.len() == 1);
+    match only_pid {
+        Some(&pid) if graph.process(pid).is_none() => NotFound::Process { pid, namespace: None },
+        _ => NotFound::Selection(selection.criteria(root)),
+    }
+}
+
+/// The namespaces in reach that are not live and that one of these processes keeps.
+fn kept_namespaces(
+    graph: &PidGraph,
+    positions: &HashMap<NamespaceId, Position>,
+    processes: &HashSet<Pid>,
+) -> Vec<NamespaceId> {
+    let is_kept = |it: &&Namespace| {
+        it.state != NamespaceState::Live
+            && positions.get(&it.id).is_some_and(|position| position.in_reach)
+            && keepers(it).any(|pid| processes.contains(&pid))
+    };
+    graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
+}
+
+/// Adds all ancestors for which `is_in_reach` holds.
+fn add_ancestors(
+    graph: &PidGraph,
+    namespaces: &mut HashSet<NamespaceId>,
+    is_in_reach: impl Fn(NamespaceId) -> bool,
+) {
+    // Children come before their parents in the reversed tree order.
+    for (namespace, _) in graph.tree().into_iter().rev() {
+        if namespaces.contains(&namespace.id) {
+            namespaces.extend(namespace.parent.filter(|&parent| is_in_reach(parent)));
+        }
+    }
+}
+
+/// The part of a graph with these namespaces and processes, the namespaces of the processes, and
+/// all ancestors.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
     processes: &HashSet<Pid>,
 ) -> PidGraph {
     namespaces.extend(processes.iter().filter_map(|&pid| graph.process(pid)?.namespace));
-    for (namespace, _) in graph.tree().into_iter().rev() {
-        if namespaces.contains(&namespace.id) {
-            namespaces.extend(namespace.parent);
-        }
-    }
+    add_ancestors(&graph, &mut namespaces, |_| true);
     retain(graph, &Selection::default(), None, &namespaces, processes)
 }
 
-/// The position of every namespace. A parent comes before its children in the
-/// tree, so that its position is known when theirs is determined.
+/// The position of every namespace.
 fn positions(
     graph: &PidGraph,
     selection: &Selection,
     root: Option<NamespaceId>,
 ) -> HashMap<NamespaceId, Position> {
     let mut positions: HashMap<NamespaceId, Position> = HashMap::new();
+    // Parents come before their children in tree order.
     for (namespace, level) in graph.tree() {
         let above = namespace.parent.and_then(|parent| positions.get(&parent));
         let depth = match root {
@@ -248,8 +276,8 @@ fn positions(
     positions
 }
 
-/// The processes that keep a namespace in its state: the holders that outlast
-/// its members, what its terminated init waits for, and who should reap that.
+/// The processes that keep a namespace in its state: its holders, the processes that its terminated
+/// init waits for, and the processes that should reap them.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -262,8 +290,8 @@ pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     holders.chain(blockers)
 }
 
-/// The graph of these namespaces alone and of those of these processes that are
-/// in them, or whose namespace is unknown.
+/// Removes all other namespaces and processes. A process stays only if its namespace stays or is
+/// unknown.
 fn retain(
     graph: PidGraph,
     selection: &Selection,
@@ -313,7 +341,7 @@ mod tests {
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
 
-    /// What is left of the farm: PIDs by namespace, outermost first.
+    /// The selected part of the farm: PIDs by namespace, outermost first.
     fn left(selection: &Selection) -> Vec<(u64, Vec<u32>)> {
         let graph = select(PidGraph::new(farm()), selection).unwrap();
         let tree = graph.tree();
@@ -337,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_bring_their_namespaces_and_the_ancestors_alone() {
+    fn a_selected_process_includes_its_namespace_and_its_ancestors() {
         assert_eq!(left(&Selection { pids: pids(&[7]), ..all() }), [(836, vec![]), (179, vec![7])]);
         assert_eq!(
             left(&Selection { pids: pids(&[7, 1, 99]), ..all() }),
@@ -351,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_brings_the_namespaces_that_it_keeps_from_going() {
+    fn a_selected_process_includes_the_namespaces_that_it_keeps() {
         let holder = Selection { pids: pids(&[4]), ..all() };
         assert_eq!(left(&holder), [(836, vec![4]), (179, vec![]), (180, vec![])]);
         let only_live = Selection { state: Some(NamespaceState::Live), ..holder.clone() };
@@ -360,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_brings_its_ancestors_and_those_who_keep_it() {
+    fn a_selected_namespace_includes_its_ancestors_and_keepers() {
         let state = Some(NamespaceState::Dead);
         assert_eq!(
             left(&Selection { state, ..all() }),
@@ -374,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_in_a_shared_namespace_is_its_own_members_alone() {
+    fn a_container_in_a_shared_namespace_has_only_its_own_processes() {
         let mut shared = farm();
         let mut placed = |pid, path: &str| {
             let process = shared.processes.iter_mut().find(|it| it.pid.as_u32() == pid).unwrap();
@@ -404,7 +432,7 @@ mod tests {
         assert_eq!(
             shown(&Selection { depth: Some(0), ..all() }),
             Ok((vec![836], vec![4])),
-            "9 may be anywhere"
+            "the namespace of 9 is unknown"
         );
         let comm = "containerd-*".parse().ok();
         assert_eq!(shown(&Selection { comm, ..all() }), Ok((vec![836], vec![4])));
@@ -413,14 +441,14 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // The container of an init is the whole of its namespace.
+        // The whole namespace belongs to the container of its init.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };
         assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));
     }
 
     #[test]
-    fn whoever_does_not_reap_what_an_init_waits_for_keeps_its_namespace() {
+    fn the_reaper_of_a_blocker_keeps_the_namespace() {
         let mut snapshot = farm();
         let dead = snapshot.namespaces.iter_mut().find(|it| it.state == NamespaceState::Dead);
         let dead = dead.unwrap();
@@ -436,7 +464,7 @@ mod tests {
         let selection = Selection { state: Some(NamespaceState::Dead), ..all() };
         let part = select(PidGraph::new(snapshot), &selection).unwrap();
         let shown: Vec<_> = part.processes().iter().map(|it| it.pid).collect();
-        assert_eq!(shown, [reaper.unwrap()], "the zombie itself is not in this view");
+        assert_eq!(shown, [reaper.unwrap()], "the snapshot does not have the zombie");
     }
 
     #[test]
@@ -452,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_has_nothing_above_it_and_depth_counts_from_there() {
+    fn a_root_has_no_ancestors_and_depth_counts_from_it() {
         let root = Some(NamespaceRef::Of(Pid::new(7).unwrap()));
         assert_eq!(left(&Selection { root, ..all() }), [(179, vec![6, 7]), (180, vec![])]);
         assert_eq!(left(&Selection { root, depth: Some(0), ..all() }), [(179, vec![6, 7])]);
@@ -463,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selection_says_what_it_is_and_how_many_members_there_were() {
+    fn a_selection_records_its_conditions_and_the_member_counts() {
         let root = Some(NamespaceRef::Id(CONTAINER));
         let selection = Selection { root, members: Members::None, ..all() };
         let graph = select(PidGraph::new(farm()), &selection).unwrap();
@@ -482,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_no_says_what_was_looked_for() {
+    fn an_error_names_the_conditions() {
         assert_eq!(refusal(&Selection { pids: pids(&[99]), ..all() }), "no process 99");
         assert_eq!(
             refusal(&Selection { pids: pids(&[98, 99]), ..all() }),
@@ -498,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_selected_reads_back_as_it_was() {
+    fn a_selected_part_reads_back_equal() {
         let root = Some(NamespaceRef::Id(CONTAINER));
         for selection in [
             Selection { root, ..all() },

@@ -1,4 +1,4 @@
-//! From a PID in one namespace to that of the same process in another.
+//! Translates the PID of a process from one PID namespace to another.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,13 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// What the process that has `pid` in `from` is called in `to`. Without
-/// either: between the namespace of the /proc that was read and the
-/// process's own; without one of them, that of the /proc stands for it.
+/// Finds the process that has `pid` in `from`, and returns its PID in `to`.
+///
+/// `from` defaults to the namespace of the procfs that was read. So does `to`, unless `from` is
+/// missing as well: then it is the process's own namespace.
 ///
 /// # Errors
-/// There is no such namespace or process, or it is not visible there.
+/// The namespace or process doesn't exist, or the process isn't visible in `to`.
 pub fn translate(
     graph: &PidGraph,
     pid: Pid,
@@ -26,8 +27,7 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A /proc shows PIDs of its own namespace and of those below it, not of
-            // those above.
+            // A procfs shows PIDs in its own namespace and its descendants, not in its ancestors.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -46,8 +46,7 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// The namespace that is meant, which may be that of the /proc although a
-/// selection cut it away.
+/// Finds a namespace. The namespace of the procfs counts as found even if a filter removed it.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
@@ -55,19 +54,19 @@ fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<Namespac
     }
 }
 
-/// A process's PID in its own namespace.
+/// The process's PID in its own namespace.
 fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // A kernel before Linux 4.1 has no NSpid.
+        // Before Linux 4.1, /proc/PID/status has no NSpid line.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
     }
 }
 
-/// A process's PIDs with the namespaces that they are in, outermost first.
+/// The process's PID in each namespace, outermost first.
 fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> {
     let mut namespaces = process.namespace.into_iter().flat_map(|own| lineage.climb(own));
     let inward = process.nspid.iter().rev();
@@ -77,14 +76,14 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // The outermost is the namespace of /proc, even where the process's own is unknown.
+    // The outermost PID always belongs to the namespace of the procfs.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }
     levels
 }
 
-/// A process's PID in one of the namespaces that it may be visible in.
+/// The process's PID in namespace `to`.
 fn number(
     lineage: &Lineage,
     process: &Process,
@@ -96,7 +95,7 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // A level whose namespace is not known may be of the one that is asked for.
+    // If the namespace of a level is unknown, it may be `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }
@@ -105,7 +104,8 @@ fn number(
     })
 }
 
-/// The process with that PID in a namespace: a member of it or of one below.
+/// Finds the process that has this PID in a namespace. It is a member of the namespace or of a
+/// descendant.
 fn process_in(graph: &PidGraph, namespace: NamespaceId, pid: Pid) -> Option<&Process> {
     let mut depths = HashMap::new();
     let mut todo = vec![(graph.namespace(namespace)?, 0)];
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn up_down_and_inward() {
+    fn translates_to_ancestors_descendants_and_the_own_namespace() {
         let graph = PidGraph::new(farm());
         let (host, container) = (id(4_026_531_836), id(4_026_532_179));
         assert_eq!(translated(&graph, 7, None, None), Ok(2));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_no_says_which() {
+    fn an_error_names_the_process_and_the_namespace() {
         let graph = PidGraph::new(farm());
         let (container, dead) = (id(4_026_532_179), id(4_026_532_180));
         let process = Some(NamespaceRef::Of(pid(98)));
@@ -183,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn what_this_proc_does_not_tell_is_said_to_be_so() {
-        // The viewer reads the /proc of the inner namespace.
+    fn a_pid_that_this_procfs_does_not_show_is_an_error() {
+        // The procfs belongs to the inner namespace.
         let mut inner = snapshot(
             vec![namespace(10, None), namespace(20, Some(10))],
             vec![process(&[2], Some(20)), process(&[3], None)],
@@ -204,7 +204,7 @@ mod tests {
             Err("the namespace of process 3 is ambiguous".to_owned())
         );
         assert_eq!(translated(&graph, 3, None, None), Ok(3));
-        // A kernel before 4.1.
+        // Before Linux 4.1 there is no NSpid.
         let mut old = farm();
         old.processes[4].nspid.clear();
         let graph = PidGraph::new(old);
@@ -212,7 +212,7 @@ mod tests {
             translated(&graph, 7, None, None),
             Err("this /proc does not tell of process 7 in pid:[4026532179]".to_owned())
         );
-        // One of the roots may be the level in between.
+        // The unknown level in between may be one of the roots.
         let mut apart = snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, None)],
             vec![process(&[1], Some(10)), process(&[5, 3, 1], Some(30))],
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_namespace_of_proc_is_known_even_where_it_was_cut_away() {
+    fn the_namespace_of_the_procfs_is_known_even_if_filtered_out() {
         let root = Some(id(4_026_532_179));
         let part = Selection { root, ..Default::default() };
         let graph = select(PidGraph::new(farm()), &part).unwrap();

@@ -1,44 +1,42 @@
-//! Ends what a job has left, by pidfd: SIGTERM, then SIGKILL.
+//! Kills the leftover processes of a command through pidfds: first SIGTERM, then SIGKILL.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::Job;
+use super::SupervisedCommand;
 use crate::model::Killed;
 
-/// How long to repeat SIGKILL. All that it is sent to are gone after a few
-/// rounds, however fast they fork; who is not after this time is in
-/// uninterruptible sleep.
+/// How long to repeat SIGKILL. Even processes that fork fast are gone after a few rounds. One that
+/// remains after this time is in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// How long to wait for something new between two rounds where no child has
-/// ended: descendants that fork do not tell.
+/// The longest pause between two rounds. SIGCHLD ends it early, but no signal tells pidns that a
+/// descendant forked.
 const ROUND: Duration = Duration::from_millis(20);
 
-impl Job {
-    /// Ends all that is left: each gets SIGTERM, then, once the grace time is
-    /// over or a signal asks pidns to end, SIGKILL. Looks again until nothing
-    /// is left, so that what is forked meanwhile is found, too.
+impl SupervisedCommand {
+    /// Sends SIGTERM to all descendants and, after the grace time or a signal that asks pidns to
+    /// end, SIGKILL. Repeats both until no descendant is left, to find those forked meanwhile.
     pub fn kill(&mut self, grace: Duration) -> Killed {
         let mut killed = Killed::default();
-        // A zombie may be a leading thread alone, whose process goes on.
+        // A zombie is signalled, too: other threads of its process may still run.
         let mut seen = HashSet::new();
-        let terminate = |job: &Self, killed: &mut Killed| {
-            job.descendants.walk(|it| {
+        let terminate = |command: &Self, killed: &mut Killed| {
+            command.descendants.walk(|it| {
                 if seen.insert(it.pid) {
                     if !it.is_zombie {
                         killed.sigterm.insert(it.pid);
                     }
                     it.signal(Signal::TERM);
-                    // A stopped one acts on it only when it is continued.
+                    // A stopped process handles SIGTERM only after it is continued.
                     it.signal(Signal::CONT);
                 }
             });
         };
-        let kill = |job: &Self, killed: &mut Killed| {
-            job.descendants.walk(|it| {
+        let kill = |command: &Self, killed: &mut Killed| {
+            command.descendants.walk(|it| {
                 it.signal(Signal::KILL);
                 if !it.is_zombie {
                     killed.sigkill.insert(it.pid);
@@ -56,8 +54,8 @@ impl Job {
         killed
     }
 
-    /// Acts on what is left until nothing is, the time is over, or, where that
-    /// is allowed, somebody wants to see the end. Returns whether nothing is left.
+    /// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a
+    /// signal that asks pidns to end stops it, too. Returns `true` if no descendant is left.
     fn repeat(
         &mut self,
         time: Duration,

@@ -1,9 +1,8 @@
-//! The last step before a command: a child of pidns that is still pidns, puts
-//! back what pidns changed for itself, and becomes the command.
+//! Starts the command through a second pidns process, which restores the signal mask and then
+//! executes the command.
 //!
-//! Between `fork(2)` and `execve(2)` the standard library runs nothing of ours
-//! but by an unsafe hook (`pre_exec`). So pidns starts itself once more: here
-//! ordinary code may do what the hook would.
+//! Code that runs between `fork(2)` and `execve(2)` needs an unsafe hook of the standard library
+//! (`pre_exec`). The second pidns process does the same in ordinary code.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,19 +14,17 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use super::signals::{self, Signals};
 use crate::error::Error;
 
-/// The name that pidns is started by where it is to become a command.
+/// The `argv[0]` by which pidns recognises that it is the second process.
 const NAME: &str = "pidns-launch";
 
-/// Starts a command with the signal mask that pidns was started with. With
-/// `dies_with_us` it is killed if pidns, or the thread that calls this, ends
-/// before it (`PR_SET_PDEATHSIG`).
+/// Starts a command with the signal mask that pidns was started with. With `dies_with_us`, the
+/// kernel kills it when the calling thread ends (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
-/// There can be no more processes, or there is no /proc.
+/// The process cannot be started, for example because /proc is not mounted.
 pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Result<Child, Error> {
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
-    // The link leads to the program that runs now, also where its file has
-    // been replaced meanwhile.
+    // This link leads to the running program even if its file was replaced meanwhile.
     Command::new("/proc/self/exe")
         .arg0(NAME)
         .args([signals.unblocked(), parent.to_string()])
@@ -36,17 +33,17 @@ pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Res
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
 
-/// Whether these arguments are those of [`spawn`].
+/// Returns `true` if [`spawn`] started this process.
 #[must_use]
 pub fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.first().is_some_and(|name| name == NAME)
 }
 
-/// Becomes the command. Returns where that fails.
+/// Executes the command. Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
     let [_, unblocked, parent, command, rest @ ..] = arguments else {
-        return Error::Usage(format!("{NAME} is for pidns alone"));
+        return Error::Usage(format!("{NAME} is for internal use by pidns"));
     };
     if let Err(source) = prepare(&unblocked.to_string_lossy(), &parent.to_string_lossy()) {
         return Error::Run { what: "prepare the command", source };
@@ -59,7 +56,7 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended before the kernel knew that this matters.
+        // The parent may have ended before the call above.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

@@ -1,13 +1,10 @@
-//! A command as a job: started, waited for with all that is orphaned by it,
-//! and ended. Nothing here reads namespaces, or says what it finds.
+//! Runs a command, and supervises it and all processes that descend from it.
 //!
-//! pidns is the *subreaper* of its job (`PR_SET_CHILD_SUBREAPER` of `prctl(2)`,
-//! since Linux 3.4): a process whose parent ends becomes a child of pidns,
-//! however it was forked and whatever session it is in. In a PID namespace made
-//! by the job it becomes a child of that namespace's init, which is a
-//! descendant of pidns like any other. So there is something left of the job
-//! exactly as long as pidns has a child; the kernel says that for nothing
-//! (`ECHILD`), and no look at /proc has to be trusted for it.
+//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the parent
+//! of a descendant ends, the descendant becomes a child of pidns, whatever its session or process
+//! group is. In a PID namespace that the command created, it becomes a child of that namespace's
+//! init instead, which is a descendant of pidns as well. So a process is left exactly as long as
+//! pidns has a child. `wait(2)` reports that by `ECHILD`, without a scan of /proc.
 
 mod kill;
 pub mod launch;
@@ -28,39 +25,38 @@ use crate::error::Error;
 use crate::model::{Ended, MountedNamespaces, Pid};
 use signals::{Received, Signals};
 
-/// A command that runs, or has run, under pidns.
+/// A command and its descendants, for which pidns is the subreaper.
 #[derive(Debug)]
-pub struct Job {
+pub struct SupervisedCommand {
     signals: Signals,
     descendants: Descendants,
-    /// The command; its PID is its own until it has been waited for.
+    /// PID of the command. It cannot be reused before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// Somebody wants pidns to come to its end.
+    /// `true` after a signal that asks pidns to end.
     hurried: bool,
-    /// The PID namespaces that were mounted before.
+    /// The PID namespaces that were mounted before the command started.
     mounted: MountedNamespaces,
 }
 
-/// What has become of the command.
+/// The state of the command.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,
-    /// Stopped by this signal, which pidns has not followed yet.
+    /// Stopped by this signal. pidns still has to stop itself by it.
     Stopped(Signal),
     Ended(Ended),
 }
 
-impl Job {
-    /// Starts a command. Its descriptors, process group, session, terminal and
-    /// signal mask are those that pidns was started with.
+impl SupervisedCommand {
+    /// Starts a command. It inherits the descriptors, process group, session, terminal and signal
+    /// mask that pidns was started with.
     ///
-    /// With `dies_with_us` the command, not its descendants, is killed if pidns
-    /// is killed.
+    /// With `dies_with_us`, the kernel kills the command if pidns is killed. That does not include
+    /// the command's descendants.
     ///
     /// # Errors
-    /// No process can be started, there is no /proc to find descendants in, or
-    /// SIGCHLD is ignored.
+    /// The process cannot be started, /proc is not usable, or SIGCHLD is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -76,44 +72,43 @@ impl Job {
         Ok(Self { signals, descendants, command, state: State::Running, hurried: false, mounted })
     }
 
-    /// Those that the job has left, at any moment.
+    /// The processes that descend from pidns.
     #[must_use]
     pub fn descendants(&self) -> &Descendants {
         &self.descendants
     }
 
-    /// The PID namespaces that were mounted before the job.
+    /// The PID namespaces that were mounted before the command started.
     #[must_use]
     pub fn mounted_before(&self) -> &MountedNamespaces {
         &self.mounted
     }
 
-    /// Whether more PID namespaces are mounted than before: these stay when
-    /// all processes are gone.
+    /// Returns `true` if a PID namespace was mounted since the start. The mount keeps it alive even
+    /// without a process.
     ///
     /// # Errors
-    /// There is no mount table any more.
+    /// The mount table cannot be read.
     pub fn has_new_mounts(&self) -> Result<bool, Error> {
         Ok(!self.descendants.mounted()?.points.is_subset(&self.mounted.points))
     }
 
-    /// Waits for the command, reaps what is orphaned meanwhile, and passes
-    /// signals on.
+    /// Waits for the command to end. Meanwhile, reaps orphans and passes signals on.
     ///
     /// # Errors
-    /// The kernel forgot how the command ended.
+    /// The kernel did not keep the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Signals first: SIGCHLD for what ends after that is still to be
-            // read, and ends the wait below.
+            // Read signals before reaping: if a child ends after the reaping, its SIGCHLD is still
+            // pending and ends the wait below.
             while let Some(received) = self.signals.next() {
                 self.pass_on(received);
             }
             let has_children = self.reap();
             match self.state {
                 State::Ended(ended) => {
-                    // What arrived before the command had ended, such as the
-                    // key that ended both, is not meant for what comes next.
+                    // Drop signals that arrived before the command ended, such as the Ctrl-C that
+                    // ended it. They should not shorten the wait for its descendants.
                     while self.signals.next().is_some() {}
                     return Ok(ended);
                 }
@@ -129,8 +124,8 @@ impl Job {
         }
     }
 
-    /// Waits until nothing of the job is left, but no longer than `grace`, nor
-    /// after a signal that asks pidns to end. Returns whether nothing is left.
+    /// Waits until no descendant is left, for at most `grace`, or until a signal asks pidns to end.
+    /// Returns `true` if none is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -146,14 +141,14 @@ impl Job {
         }
     }
 
-    /// Whether the job has a process left. Reaps what has terminated.
+    /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
         let has_children = self.reap();
         has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
     }
 
-    /// Signals that came after the command had ended: there is nobody to pass
-    /// them on to, but one that would end pidns ends its waiting.
+    /// Reads signals after the command has ended. They cannot be passed on any more, but one that
+    /// asks pidns to end stops it from waiting.
     fn note_hurry(&mut self) {
         while let Some(Received { signal, .. }) = self.signals.next() {
             self.hurried |=
@@ -161,7 +156,7 @@ impl Job {
         }
     }
 
-    /// Reaps all that have terminated; whether there are other children.
+    /// Reaps all terminated children. Returns `true` if others are left.
     fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -180,7 +175,7 @@ impl Job {
         matches!(self.state, State::Ended(_))
     }
 
-    /// What `wait(2)` says of the command.
+    /// Records a state change of the command, as `wait(2)` reported it.
     fn note(&mut self, status: WaitStatus) {
         let number = |number: Option<i32>| number.and_then(|it| u8::try_from(it).ok());
         if let Some(status) = number(status.exit_status()) {
@@ -190,30 +185,30 @@ impl Job {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // As the terminal asks. Whoever stops a command otherwise will
-            // continue it, and does not know of pidns.
+            // Only signals of the terminal's job control stop pidns as well. A process that stops
+            // the command by SIGSTOP will continue it by itself.
             self.state = State::Stopped(signal);
         }
     }
 
-    /// Passes a signal on to the command, unless the command has it already.
+    /// Passes a signal on to the command, unless the command got it as well.
     fn pass_on(&self, received: Received) {
         let Received { signal, from_kernel, sender } = received;
-        // A terminal sends to its whole foreground process group, which the
-        // command is in as pidns is. Only when it hangs up is it the session
-        // leader alone whom it tells.
+        // A terminal signals its whole foreground process group, which includes the command. But
+        // when it hangs up, it signals only the session leader.
         let is_session_leader = || getsid(None).is_ok_and(|session| session == getpid());
-        let is_theirs = match (from_kernel, sender) {
+        let has_it_already = match (from_kernel, sender) {
             (true, _) => signal != Signal::HUP || !is_session_leader(),
-            // `kill 0` of a shell script is sent to the group, too.
+            // `kill 0` in a shell script also signals the whole process group.
             (false, Some(sender)) => {
                 sender == self.command
                     || model_pid(sender).is_some_and(|pid| self.descendants.contains(pid))
             }
             (false, None) => false,
         };
-        if signal != Signal::CHILD && !is_theirs {
-            // A zombie takes it; the command is not reaped yet.
+        if signal != Signal::CHILD && !has_it_already {
+            // If the command has terminated, it is a zombie until it is reaped, so its PID is not
+            // reused.
             let _ = kill_process(self.command, signal);
         }
     }

@@ -1,10 +1,8 @@
-//! Signals as bytes in a descriptor (`signalfd(2)`), so that none arrives at a
-//! bad moment and no handler is needed. What a signal means is for others.
+//! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously.
 //!
-//! Handlers would change what a command inherits: one that takes the place of
-//! an ignored signal (`nohup`, background jobs of `sh`) becomes the default
-//! action by `execve(2)`. A blocked signal is queued whatever its action is,
-//! and the action stays as it was.
+//! A handler would change the dispositions that a command inherits: if a signal was ignored
+//! (`nohup`, background jobs of `sh`) and gets a handler, `execve(2)` resets it to the default
+//! action. A blocked signal is queued even if it is ignored, and its disposition stays the same.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -15,8 +13,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-/// What is passed on to a command, beside SIGCHLD, which wakes the one who
-/// waits. The rest of the signals acts on pidns as on anything.
+/// The signals that pidns passes on to a command, and SIGCHLD, which ends a wait. All other signals
+/// have their default effect on pidns.
 const TAKEN: [NixSignal; 13] = [
     NixSignal::SIGCHLD,
     NixSignal::SIGHUP,
@@ -33,33 +31,28 @@ const TAKEN: [NixSignal; 13] = [
     NixSignal::SIGTTOU,
 ];
 
-/// The signals of this process.
+/// The blocked signals of this process and the descriptor to read them from.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// Those that were not blocked before.
+    /// The signals that were not blocked before.
     unblocked: Vec<NixSignal>,
 }
 
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// Which.
+    /// The signal.
     pub signal: Signal,
-    /// Whether the kernel sent it, such as for a key of the terminal: then the
-    /// whole foreground process group has it.
+    /// `true` if the kernel sent it, as for Ctrl-C on a terminal. The whole foreground process
+    /// group gets such a signal.
     pub from_kernel: bool,
-    /// Who sent it; `None` for the kernel, and for a process that is outside
-    /// this PID namespace.
+    /// The process that sent it; `None` for the kernel, or a process outside of this PID namespace.
     pub sender: Option<Pid>,
 }
 
 impl Signals {
-    /// Blocks the signals in the calling thread, and so in those that it
-    /// starts, and queues them.
-    ///
-    /// # Errors
-    /// No more descriptors (`EMFILE`, `ENFILE`) or memory.
+    /// Blocks the signals in the calling thread and in all threads that it starts later.
     pub fn block() -> io::Result<Self> {
         let taken = SigSet::from_iter(TAKEN);
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -68,7 +61,7 @@ impl Signals {
         Ok(Self { fd, unblocked })
     }
 
-    /// The numbers of the signals that a command must not find blocked.
+    /// The numbers of the signals to unblock for the command, see [`unblock`].
     #[must_use]
     pub fn unblocked(&self) -> String {
         let numbers: Vec<_> =
@@ -76,14 +69,14 @@ impl Signals {
         numbers.join(",")
     }
 
-    /// Waits until a signal is there, or the time is over.
+    /// Waits for a signal, or until the timeout.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // An interruption ends the wait early, as a signal does.
+        // All callers wait in a loop, so an error such as EINTR only ends the wait early.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
-    /// The next signal that has arrived.
+    /// The next pending signal, if any.
     pub fn next(&self) -> Option<Received> {
         loop {
             let info = self.fd.read_signal().ok()??;
@@ -91,7 +84,7 @@ impl Signals {
             let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
             return Some(Received {
                 signal,
-                // `SI_FROMKERNEL` of the kernel: 0 and below are of processes.
+                // `SI_FROMKERNEL` in the kernel: codes of signals that processes send are <= 0.
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });
@@ -99,23 +92,21 @@ impl Signals {
     }
 }
 
-/// Stops this process by the default action of a signal, as its command
-/// was, and returns when it has been continued. In an orphaned process
-/// group, where nobody could continue it, the kernel does not stop it.
+/// Stops this process by the default action of a signal, and returns when it is continued. The
+/// kernel does not stop a process in an orphaned process group, since no shell could continue it.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     let set = SigSet::from(signal);
-    // What cannot be raised does not stop: the command waits alone.
+    // If this fails, pidns keeps running while the command is stopped.
     let _ = nix::sys::signal::raise(signal);
     let _ = set.thread_unblock();
     let _ = set.thread_block();
 }
 
-/// Takes signals out of the calling thread's mask, by the numbers that
-/// [`Signals::unblocked`] gave.
+/// Unblocks signals in the calling thread. `numbers` is the result of [`Signals::unblocked`].
 ///
 /// # Errors
-/// That is no list of signals.
+/// `numbers` isn't a list of signal numbers.
 pub fn unblock(numbers: &str) -> io::Result<()> {
     let mut set = SigSet::empty();
     for number in numbers.split_terminator(',') {

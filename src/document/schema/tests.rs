@@ -180,7 +180,7 @@ fn records_of_a_comparison_hold_just_what_it_does() {
 
 #[test]
 fn a_check_and_its_records_are_as_their_schemas_say() {
-    let mut checked = Check::new(PidGraph::new(everything()), &Policy::default());
+    let mut checked = Check::new(PidGraph::new(everything()), BTreeSet::new(), &Policy::default());
     checked.since = Some(checked.graph.snapshot().captured_at.clone());
     checked.uptime = Some(Duration::from_secs(1000));
     let said = |_: &_| ("what".to_owned(), vec!["what to do".to_owned()]);

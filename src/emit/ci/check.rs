@@ -140,7 +140,8 @@ fn of_process(check: &Check, code: CheckCode, process: &Process, ascii: bool) ->
         },
         CheckCode::InitDoesNotReap => {
             let children = graph.child_processes(process).into_iter();
-            let zombies: Vec<_> = children.filter(|it| it.is_unreaped()).map(|it| it.pid).collect();
+            let zombies: Vec<_> =
+                children.filter(|it| check.is_unreaped(it)).map(|it| it.pid).collect();
             let advice = "use an init that reaps, as of docker run --init";
             (
                 format!("{who} is an init and does not reap {}", pids(zombies.into_iter())),

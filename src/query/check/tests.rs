@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::{BlockReason, Blocker, NamespaceId, ProcessDetails, Snapshot};
+use crate::query::Rule;
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -13,11 +14,11 @@ fn policy(rules: &[(Verdict, &str)]) -> Policy {
 }
 
 fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, Subject)> {
-    let check = Check::new(PidGraph::new(snapshot), policy);
+    let check = Check::new(PidGraph::new(snapshot), BTreeSet::new(), policy);
     check.findings.iter().map(|it| (it.verdict, it.code.name(), it.subject)).collect()
 }
 
-/// A host with one of everything that is wrong.
+/// A host with one problem of each kind.
 fn troubled() -> Snapshot {
     let mut namespaces = vec![namespace(10, None)];
     namespaces.extend((11..=40).map(|inode| namespace(inode, Some(inode - 1))));
@@ -36,7 +37,7 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // The leader has terminated; its other threads go on.
+    // Only the leading thread has terminated; another thread still runs.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
@@ -44,7 +45,7 @@ fn troubled() -> Snapshot {
 }
 
 #[test]
-fn everything_that_is_wrong_is_found_and_nothing_else() {
+fn finds_each_kind_of_problem_and_nothing_else() {
     let (process, namespace) =
         (|raw| Subject::Process(pid(raw)), |inode| Subject::Namespace(NamespaceId::Inode(inode)));
     let warn = |code, subject| (Verdict::Warn, code, subject);
@@ -74,7 +75,7 @@ fn namespace_of_one() -> Namespace {
     namespace(10, None)
 }
 
-/// What lists of rules, each before the ones above it, make of the zombie.
+/// The verdict of these lists of rules on the zombie. Later lists win.
 fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
     let mut policy = Policy::default();
     for rules in lists {
@@ -91,25 +92,25 @@ fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
 }
 
 #[test]
-fn a_rule_about_somebody_goes_before_one_that_is_not_then_later_lists_then_allow() {
+fn scoped_rules_win_then_later_lists_then_allow() {
     use Verdict::{Allow, Deny, Warn};
     for (lists, expected) in [
         (&[][..], Warn),
         (&[&[(Deny, "zombie")][..]], Deny),
-        // In one list allow goes before warn before deny.
+        // Within one list, allow wins over warn, and warn over deny.
         (&[&[(Deny, "zombie"), (Allow, "zombie")]], Allow),
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // One about somebody goes before one that is not, in whichever list.
+        // A rule with a scope wins over one without, whichever list it is in.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // Of two of a kind that of the later list: the options after a file.
+        // Otherwise the later list wins, so that options override a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // Whom they are about.
+        // Scopes that contain the zombie, and scopes that don't.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
@@ -122,21 +123,25 @@ fn a_rule_about_somebody_goes_before_one_that_is_not_then_later_lists_then_allow
         assert_eq!(verdict(lists), expected, "{lists:?}");
     }
     let of_container = policy(&[(Allow, "dead-namespace:container=3f2a")]);
-    assert_eq!(found(farm(), &of_container)[0].1, "dead-namespace", "that one is in no container");
+    assert_eq!(
+        found(farm(), &of_container)[0].1,
+        "dead-namespace",
+        "its namespace is in no container"
+    );
     assert!(of_container.names_a_container() && !policy(&[(Allow, "zombie")]).names_a_container());
 }
 
 #[test]
-fn what_was_not_there_before_is_left_over() {
+fn new_processes_and_namespaces_are_leftovers() {
     let mut after = troubled();
     after.complete = true;
     let mut before = after.clone();
     before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
-    // Of the three that are new one runs the check, and one is a zombie.
-    let attendants = BTreeSet::from([pid(4)]);
-    let diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
-    let check = Check::since(diff, None, &attendants, &Policy::default());
+    // Three processes are new. One of them is an attendant of the check, another a zombie.
+    let mut diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
+    diff.attendants = BTreeSet::from([pid(4)]);
+    let check = Check::since(diff, BTreeSet::new(), &Policy::default());
     let denied: Vec<_> = check
         .findings
         .iter()
@@ -149,7 +154,7 @@ fn what_was_not_there_before_is_left_over() {
 }
 
 #[test]
-fn what_is_no_rule_says_why() {
+fn an_invalid_rule_is_rejected_with_a_reason() {
     let error = |text: &str| text.parse::<Rule>().unwrap_err().to_string();
     assert!(error("zombies").starts_with("no code \"zombies\"; the codes are dead-namespace, "));
     assert!(error("zombie:name=x").starts_with("\"name=x\" is not comm=GLOB"));
@@ -160,7 +165,7 @@ fn what_is_no_rule_says_why() {
 }
 
 #[test]
-fn the_branches_with_something_wrong_hold_who_is_to_blame_and_no_more() {
+fn branches_contain_only_what_findings_concern() {
     let mut host = farm();
     host.processes.push(process(&[20], Some(4_026_531_836)));
     host.processes.push(process(&[21], Some(4_026_531_836)));
@@ -169,11 +174,22 @@ fn the_branches_with_something_wrong_hold_who_is_to_blame_and_no_more() {
     let mut well = namespace(4_026_532_190, Some(4_026_531_836));
     well.ns_id = Some(4242);
     host.namespaces.push(well);
-    let check = Check::new(PidGraph::new(host), &Policy::default());
+    let check = Check::new(PidGraph::new(host), BTreeSet::new(), &Policy::default());
     let branches = check.branches();
     let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
-    // The holder of the dead namespace, the zombie, and its parent.
+    // The zombie (20), its parent (1), and the holder of the dead namespace (4).
     assert_eq!(pids, [1, 4, 20]);
     let namespaces: Vec<_> = branches.tree().iter().map(|(it, _)| it.id.to_string()).collect();
     assert_eq!(namespaces, ["pid:[4026531836]", "pid:[4026532179]", "pid:[4026532180]"]);
+}
+
+#[test]
+fn unsettled_states_are_no_problems() {
+    let unsettled = BTreeSet::from([pid(2), pid(3)]);
+    let check = Check::new(PidGraph::new(troubled()), unsettled, &Policy::default());
+    let codes: Vec<_> = check.findings.iter().map(|it| it.code).collect();
+    for code in [CheckCode::Uninterruptible, CheckCode::Zombie, CheckCode::InitDoesNotReap] {
+        assert!(!codes.contains(&code), "{code:?}");
+    }
+    assert_eq!(check.findings.len(), 8, "all others are still found");
 }

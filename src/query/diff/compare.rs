@@ -1,18 +1,22 @@
-//! The comparison itself: which of one graph is which of the other, and what
-//! changed of it.
+//! Matches the processes and namespaces of two graphs, and compares each pair.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation, Weak};
+use super::change::{
+    NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation, WeakMatches,
+};
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// Whether two are the same, and how surely.
+/// The result of matching two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sameness {
+    /// They are different.
     Other,
+    /// They are probably the same, but data that would prove it is missing.
     Weak,
+    /// They are the same.
     Exact,
 }
 
@@ -26,24 +30,24 @@ impl Sameness {
     }
 }
 
-/// Two graphs, and what was found out about them so far.
+/// A comparison in progress.
 pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// By ID before, what the namespace is after.
+    /// From the ID of a namespace in the first graph to its ID in the second.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
-    pub weak: Weak,
-    /// Members of namespaces that are in both, by ID after.
+    pub weak: WeakMatches,
+    /// Processes that came to a namespace, by the namespace's ID in the second graph.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
-    /// Members of all namespaces, by ID before.
+    /// Processes that went from a namespace, by the namespace's ID in the first graph.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
     pub namespaces: Vec<NamespaceChange>,
     pub processes: Vec<ProcessChange>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares all of two graphs.
+    /// Compares two graphs.
     pub fn of(before: &'a PidGraph, after: &'a PidGraph) -> Self {
         let mut this = Self::new(before, after);
         this.compare_processes();
@@ -55,9 +59,9 @@ impl<'a> Comparison<'a> {
         let mut this = Self {
             before,
             after,
-            relation: boots(before.snapshot(), after.snapshot()),
+            relation: host_relation(before.snapshot(), after.snapshot()),
             counterparts: HashMap::new(),
-            weak: Weak::default(),
+            weak: WeakMatches::default(),
             members_came: HashMap::new(),
             members_went: HashMap::new(),
             namespaces: Vec::new(),
@@ -69,13 +73,13 @@ impl<'a> Comparison<'a> {
         if this.relation.is_comparable() && !this.is_one_procfs() {
             this.relation = Relation::OtherProcfs;
             this.counterparts.clear();
-            this.weak = Weak::default();
+            this.weak = WeakMatches::default();
         }
         this
     }
 
-    /// Whether the PIDs of both are numbers of one namespace. Where that is not
-    /// in a graph, as it was not selected, its ID has to do.
+    /// Returns `true` if the PIDs of both graphs are numbers of the same PID namespace. If a filter
+    /// removed that namespace from a graph, only its ID is compared.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -95,8 +99,7 @@ impl<'a> Comparison<'a> {
             after.iter().filter_map(|it| Some((it.init?, it))).collect();
         for namespace in &self.before.snapshot().namespaces {
             let number = namespace.ns_id.and_then(|number| by_number.get(&number));
-            // One whose inode could not be read in one of the graphs is known
-            // by its init.
+            // If the inode could not be read in one of the graphs, the init identifies it.
             let same_init = || {
                 let other = *by_init.get(&namespace.init?)?;
                 let unread = namespace.id.inode().is_none() || other.id.inode().is_none();
@@ -127,7 +130,7 @@ impl<'a> Comparison<'a> {
                     _ => Sameness::Weak,
                 }
             }
-            // Nothing is ever born in a dead namespace.
+            // A dead namespace never gets a new init.
             (None, Some(_)) => Sameness::weakly(before.state != NamespaceState::Dead),
             (_, None) => Sameness::Weak,
         }
@@ -136,7 +139,7 @@ impl<'a> Comparison<'a> {
     fn compare_processes(&mut self) {
         let (mut before, mut after) =
             (self.before.processes().iter().peekable(), self.after.processes().iter().peekable());
-        // Both are sorted by PID.
+        // Both graphs list processes by PID.
         loop {
             let order = match (before.peek(), after.peek()) {
                 (None, None) => break,
@@ -174,7 +177,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Whether two are in one namespace, as far as that is known.
+    /// Returns `true` if both are in the same namespace, or one of the namespaces is unknown.
     fn is_in_same_namespace(&self, before: &Process, after: &Process) -> bool {
         match (before.namespace, after.namespace) {
             (Some(before), Some(after)) => self.counterparts.get(&before) == Some(&after),
@@ -227,60 +230,56 @@ impl<'a> Comparison<'a> {
         let mut is_new: HashMap<NamespaceId, bool> =
             self.after.snapshot().namespaces.iter().map(|it| (it.id, true)).collect();
         for before in &self.before.snapshot().namespaces {
-            let members_went = self.members_went.remove(&before.id).unwrap_or_default();
             let after = self.counterparts.get(&before.id).and_then(|&id| self.after.namespace(id));
-            let Some(after) = after else {
-                self.namespaces.push(NamespaceChange {
-                    before: Some(before.id),
-                    after: None,
-                    fields: Vec::new(),
-                    members_came: Vec::new(),
-                    members_went,
-                    hidden: false,
-                });
-                continue;
-            };
-            is_new.insert(after.id, false);
-            let members_came = self.members_came.remove(&after.id).unwrap_or_default();
-            let parent = before.parent.map(|id| self.counterparts.get(&id).copied());
-            let changed = |field: &NamespaceField| match field {
-                NamespaceField::State => before.state != after.state,
-                NamespaceField::Parent => parent != after.parent.map(Some),
-                NamespaceField::Members => !members_came.is_empty() || !members_went.is_empty(),
-            };
-            let fields: Vec<_> = NamespaceField::ALL.into_iter().filter(changed).collect();
-            if !fields.is_empty() {
-                let (before, after) = (Some(before.id), Some(after.id));
-                self.namespaces.push(NamespaceChange {
-                    before,
-                    after,
-                    fields,
-                    members_came,
-                    members_went,
-                    hidden: false,
-                });
+            match after {
+                Some(after) => {
+                    is_new.insert(after.id, false);
+                    self.namespace_stayed(before, after);
+                }
+                None => self.push_namespace(Some(before.id), None, Vec::new()),
             }
         }
         for after in &self.after.snapshot().namespaces {
             if is_new.get(&after.id) == Some(&true) {
-                self.namespaces.push(NamespaceChange {
-                    before: None,
-                    after: Some(after.id),
-                    fields: Vec::new(),
-                    members_came: self.members_came.remove(&after.id).unwrap_or_default(),
-                    members_went: Vec::new(),
-                    hidden: false,
-                });
+                self.push_namespace(None, Some(after.id), Vec::new());
             }
         }
         self.namespaces.sort_by_key(|it| (it.after.or(it.before), it.after.is_some()));
     }
+
+    fn namespace_stayed(&mut self, before: &Namespace, after: &Namespace) {
+        let parent = before.parent.map(|id| self.counterparts.get(&id).copied());
+        let members_changed =
+            self.members_came.contains_key(&after.id) || self.members_went.contains_key(&before.id);
+        let changed = |field: &NamespaceField| match field {
+            NamespaceField::State => before.state != after.state,
+            NamespaceField::Parent => parent != after.parent.map(Some),
+            NamespaceField::Members => members_changed,
+        };
+        let fields: Vec<_> = NamespaceField::ALL.into_iter().filter(changed).collect();
+        if !fields.is_empty() {
+            self.push_namespace(Some(before.id), Some(after.id), fields);
+        }
+    }
+
+    fn push_namespace(
+        &mut self,
+        before: Option<NamespaceId>,
+        after: Option<NamespaceId>,
+        fields: Vec<NamespaceField>,
+    ) {
+        let members_came = after.and_then(|id| self.members_came.remove(&id)).unwrap_or_default();
+        let members_went = before.and_then(|id| self.members_went.remove(&id)).unwrap_or_default();
+        let hidden = false;
+        let change = NamespaceChange { before, after, fields, members_came, members_went, hidden };
+        self.namespaces.push(change);
+    }
 }
 
-/// How the boots and hosts of two snapshots belong together.
-fn boots(before: &Snapshot, after: &Snapshot) -> Relation {
+/// Compares the hosts and boots of two snapshots.
+fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
     let (one, other) = (&before.host, &after.host);
-    // Host names alone tell no hosts apart: a container may have one of its own.
+    // A host name alone does not identify a host: a container can have its own.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Relation::SameBoot,
@@ -290,11 +289,11 @@ fn boots(before: &Snapshot, after: &Snapshot) -> Relation {
     }
 }
 
-/// Whether two with one PID are one process, where that can be told without
-/// their namespaces. Its PIDs in inner namespaces never change.
+/// Matches two processes with the same PID by their start times. A process's PIDs in inner
+/// namespaces never change, so different ones prove that the PID was reused.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
-    let is_told = !before.nspid.is_empty() && !after.nspid.is_empty();
-    if is_told && before.nspid != after.nspid {
+    let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
+    if is_known && before.nspid != after.nspid {
         return Sameness::Other;
     }
     match (before.start_time, after.start_time) {
@@ -303,8 +302,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// What of a process's state lasts: whether it runs, sleeps or waits changes
-/// from one moment to the next.
+/// The lasting part of a process state. Running, sleeping and waiting all map to `R`, since they
+/// change from one moment to the next.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_zombie() => 'Z',

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{NamespaceState, Process, Snapshot};
+use crate::model::{NamespaceState, Process};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -10,7 +10,7 @@ fn compare(before: Snapshot, after: Snapshot) -> Diff {
     Diff::new(PidGraph::new(before), PidGraph::new(after))
 }
 
-/// A host with an init, and these processes; all with a start time.
+/// A host with an init and these processes, which all have a start time.
 fn host(processes: Vec<Process>) -> Snapshot {
     let mut processes = processes;
     processes.push(process(&[1], Some(10)));
@@ -25,7 +25,7 @@ fn host(processes: Vec<Process>) -> Snapshot {
     snapshot(namespaces, processes)
 }
 
-/// What happened, in a line each.
+/// One line per change.
 fn lines(diff: &Diff) -> Vec<String> {
     let sign = |happened| match happened {
         Happened::Came => '+',
@@ -50,25 +50,25 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The farm has no start times, but the kernel's numbers of its namespaces.
-    assert_eq!(diff.weak, Weak { namespaces: 0, processes: 5 });
+    // The farm has IDs of namespaces, but no start times.
+    assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
 }
 
 #[test]
-fn a_pid_that_was_given_again_is_another_process() {
+fn a_reused_pid_is_another_process() {
     let mut again = process(&[7], Some(10));
     again.start_time = Some(6);
     let diff = compare(host(vec![process(&[7], Some(10))]), host(vec![again]));
     assert_eq!(lines(&diff), ["~ pid:[10] [Members]", "- 7 []", "+ 7 []"]);
     let members = &diff.namespaces[0];
     assert_eq!((&members.members_came, &members.members_went), (&vec![pid(7)], &vec![pid(7)]));
-    assert_eq!(diff.weak, Weak::default());
+    assert_eq!(diff.weak, WeakMatches::default());
 }
 
 #[test]
-fn without_start_times_pids_and_namespace_have_to_do_and_are_counted() {
+fn without_start_times_a_match_by_pid_and_namespace_is_weak() {
     let unknown = |mut snapshot: Snapshot| {
         for process in &mut snapshot.processes {
             process.start_time = None;
@@ -83,7 +83,7 @@ fn without_start_times_pids_and_namespace_have_to_do_and_are_counted() {
 }
 
 #[test]
-fn what_lasts_of_a_process_is_compared_and_no_more() {
+fn only_lasting_properties_of_a_process_are_compared() {
     let changed = |change: fn(&mut Process)| {
         let mut after = host(vec![process(&[7], Some(10))]);
         change(&mut after.processes[0]);
@@ -105,18 +105,18 @@ fn what_lasts_of_a_process_is_compared_and_no_more() {
 }
 
 #[test]
-fn a_namespace_is_known_by_its_number_and_then_by_its_inode_and_init() {
+fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     let one = || host(vec![process(&[7, 1], Some(20))]);
-    // Another with the inode of the first.
+    // Another namespace that reuses the inode.
     let mut other = one();
     other.namespaces[1].ns_id = Some(99);
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // Likewise where the kernel has no numbers.
+    // The same without IDs.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // A dead one never gets an init again.
+    // A dead namespace never gets a new init.
     let mut dead = one();
     dead.processes.remove(0);
     dead.namespaces[1].init = None;
@@ -124,14 +124,14 @@ fn a_namespace_is_known_by_its_number_and_then_by_its_inode_and_init() {
     dead.namespaces[1].state = NamespaceState::Dead;
     let revived = compare(dead.clone(), one());
     assert_eq!(lines(&revived), ["- pid:[20] []", "+ pid:[20] []", "+ 7 []"]);
-    // The inode alone says that the init has ended and something keeps it.
+    // The inode is the only evidence that this is the same namespace, after its init ended.
     let died = compare(one(), dead);
     assert_eq!(lines(&died), ["~ pid:[20] [State, Members]", "- 7 []"]);
     assert_eq!(died.weak.namespaces, 1);
 }
 
 #[test]
-fn a_namespace_without_an_inode_is_known_by_its_init() {
+fn a_namespace_without_an_inode_is_matched_by_its_init() {
     let mut unread = host(vec![process(&[7, 1], Some(20))]);
     unread.namespaces[1].id = NamespaceId::Unread(pid(7));
     unread.namespaces[1].ns_id = None;
@@ -142,7 +142,7 @@ fn a_namespace_without_an_inode_is_known_by_its_init() {
 }
 
 #[test]
-fn of_another_boot_host_or_procfs_everything_is_new() {
+fn everything_differs_on_another_boot_host_or_procfs() {
     let relation = |change: fn(&mut Snapshot)| {
         let mut after = host(Vec::new());
         change(&mut after);
@@ -150,7 +150,7 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
         if !diff.relation.is_comparable() {
             let new = ["- pid:[10] []", "+ pid:[10] []", "- 1 []", "+ 1 []"];
             assert_eq!(lines(&diff), new, "{:?}", diff.relation);
-            assert_eq!(diff.weak, Weak::default());
+            assert_eq!(diff.weak, WeakMatches::default());
         }
         diff.relation
     };
@@ -162,7 +162,7 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
         it.host.hostname = Some("ci-8".to_owned());
     });
     assert_eq!(other_host, Relation::OtherHost);
-    // A container may have a host name of its own.
+    // A container can have its own host name.
     let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
     assert_eq!(renamed, Relation::SameBoot);
     let inner = relation(|it| {
@@ -172,7 +172,7 @@ fn of_another_boot_host_or_procfs_everything_is_new() {
 }
 
 #[test]
-fn views_that_are_not_of_the_same_places_or_parts_say_so() {
+fn different_searches_and_selections_are_caveats() {
     let mut other = host(Vec::new());
     other.searched.clear();
     other.selected =
@@ -182,20 +182,20 @@ fn views_that_are_not_of_the_same_places_or_parts_say_so() {
 }
 
 #[test]
-fn what_went_and_is_still_in_the_kernel_is_hidden() {
+fn a_namespace_that_went_but_is_still_in_the_kernel_is_hidden() {
     let mut before = host(vec![process(&[7, 1], Some(20)), process(&[8, 1], Some(30))]);
     before.namespaces[0].ns_id = Some(1010);
     let mut diff = compare(before, host(Vec::new()));
     diff.hide(&BTreeSet::from([NamespaceId::Inode(30), NamespaceId::Inode(10)]));
     let namespaces: Vec<_> = lines(&diff).into_iter().filter(|it| it.contains(':')).collect();
-    assert_eq!(namespaces, ["- pid:[20] []", "? pid:[30] []"], "10 is in both");
+    assert_eq!(namespaces, ["- pid:[20] []", "? pid:[30] []"], "10 is in both graphs");
 }
 
 #[test]
-fn what_a_selected_part_lacks_is_not_for_that_gone() {
+fn leaving_the_selection_is_not_a_difference() {
     let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
     let mut after = before.clone();
-    // One is no sleep any more, and another one came.
+    // 7 has another name now, and 9 came.
     after.processes[0].comm = "bash".into();
     after.processes.push(process(&[9], Some(10)));
     after.processes.last_mut().unwrap().start_time = Some(6);

@@ -26,7 +26,8 @@ fn troubled() -> Snapshot {
 }
 
 fn written(format: CheckFormat, snapshot: Snapshot) -> String {
-    let check = Check::new(PidGraph::new(snapshot), &Policy::default());
+    let check =
+        Check::new(PidGraph::new(snapshot), std::collections::BTreeSet::new(), &Policy::default());
     let mut out = Vec::new();
     format.emit(&check, Style::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()

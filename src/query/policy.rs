@@ -1,41 +1,41 @@
-//! What is made of what is wrong: denied, warned of, or allowed.
+//! Decides by rules whether a finding is denied, warned about or allowed.
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
-use crate::query::pattern::{ContainerPrefix, Glob, User};
 
-/// What a rule is about: all that has a code, or the part of it that is of
-/// these processes or namespaces. Written `CODE` or `CODE:KEY=VALUE`.
+/// A rule applies to all findings with a code, or only to those in a scope. Written as `CODE` or
+/// `CODE:KEY=VALUE`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
-    scope: Option<Scope>,
+    scope: Option<RuleScope>,
 }
 
+/// The processes and namespaces that a rule applies to.
 #[derive(Clone, Debug)]
-enum Scope {
-    /// Processes of that name; namespaces whose init has it.
+enum RuleScope {
+    /// Processes with a matching name, and namespaces whose init has one.
     Comm(Glob),
-    /// That namespace, and its members.
+    /// This namespace and its members.
     Namespace(NamespaceRef),
-    /// The namespaces of the container whose ID begins so, their members, and its
-    /// processes in others.
+    /// The container's namespaces, their members, and its processes in other namespaces.
     Container(ContainerPrefix),
-    /// Processes of that user; namespaces owned by it.
+    /// Processes of this user, and namespaces that the user owns.
     User(User),
 }
 
-/// A text is no rule.
+/// The reason why a text isn't a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseRuleError {
-    /// There is no such code.
+    /// The code is unknown.
     Code(String),
-    /// Its key is none.
+    /// The key is unknown.
     Key(String),
-    /// The value does not go with the key; why.
+    /// The value is invalid for its key, for this reason.
     Value(String),
 }
 
@@ -70,7 +70,7 @@ impl FromStr for Rule {
     }
 }
 
-impl FromStr for Scope {
+impl FromStr for RuleScope {
     type Err = ParseRuleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -92,28 +92,36 @@ impl FromStr for Scope {
     }
 }
 
-impl Scope {
-    fn holds(&self, graph: &PidGraph, subject: Subject) -> bool {
+impl RuleScope {
+    fn contains(&self, graph: &PidGraph, subject: Subject) -> bool {
         match subject {
-            Subject::Process(pid) => graph.process(pid).is_some_and(|process| {
-                let namespace = process.namespace.and_then(|id| graph.namespace(id));
-                match self {
-                    Self::Comm(glob) => glob.matches(&process.comm),
-                    Self::User(user) => user.owns(process),
-                    Self::Namespace(named) => is_named(*named, graph, namespace),
-                    Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
-                }
-            }),
-            Subject::Namespace(id) => graph.namespace(id).is_some_and(|namespace| {
-                let init = namespace.init.and_then(|init| graph.process(init));
-                match self {
-                    Self::Comm(glob) => init.is_some_and(|init| glob.matches(&init.comm)),
-                    Self::User(user) => owns(user, namespace, init),
-                    Self::Namespace(named) => is_named(*named, graph, Some(namespace)),
-                    Self::Container(prefix) => is_of(prefix, Some(namespace)),
-                }
-            }),
+            Subject::Process(pid) => {
+                graph.process(pid).is_some_and(|process| self.contains_process(graph, process))
+            }
+            Subject::Namespace(id) => graph
+                .namespace(id)
+                .is_some_and(|namespace| self.contains_namespace(graph, namespace)),
             Subject::Snapshot => false,
+        }
+    }
+
+    fn contains_process(&self, graph: &PidGraph, process: &Process) -> bool {
+        let namespace = process.namespace.and_then(|id| graph.namespace(id));
+        match self {
+            Self::Comm(glob) => glob.matches(&process.comm),
+            Self::User(user) => user.owns(process),
+            Self::Namespace(named) => is_named(*named, graph, namespace),
+            Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
+        }
+    }
+
+    fn contains_namespace(&self, graph: &PidGraph, namespace: &Namespace) -> bool {
+        let init = namespace.init.and_then(|init| graph.process(init));
+        match self {
+            Self::Comm(glob) => init.is_some_and(|init| glob.matches(&init.comm)),
+            Self::User(user) => owns(user, namespace, init),
+            Self::Namespace(named) => is_named(*named, graph, Some(namespace)),
+            Self::Container(prefix) => is_of(prefix, Some(namespace)),
         }
     }
 }
@@ -128,11 +136,13 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
     }
 }
 
+/// Returns `true` if the namespace belongs to the container.
 fn is_of(prefix: &ContainerPrefix, namespace: Option<&Namespace>) -> bool {
     let container = namespace.and_then(|namespace| namespace.container.as_ref());
     container.is_some_and(|container| prefix.matches(container))
 }
 
+/// Returns `true` if this user runs the namespace's init or owns the namespace.
 fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
     init.is_some_and(|init| user.owns(init))
         || namespace.owner.as_ref().is_some_and(|owner| match user {
@@ -141,37 +151,42 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// Rules for what is wrong. A rule with a scope goes before one without, a
-/// later list of rules before an earlier one, and then allow before warn before
-/// deny; where no rule holds, each code has its default.
+/// An ordered set of rules. Several rules can match one finding. The first of these criteria that
+/// tells them apart decides:
+///
+/// 1. A rule with a scope wins over one without.
+/// 2. A rule of a later list wins over one of an earlier list.
+/// 3. Allow wins over warn, and warn over deny.
+///
+/// If no rule matches, the default verdict of the code applies.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
 }
 
 impl Policy {
-    /// Adds a list of rules, which go before those that are there already.
+    /// Adds a list of rules, which wins over the lists added before.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
     }
 
-    /// Whether a rule is about a container: who is in it is known by cgroups.
+    /// Returns `true` if a rule names a container. Matching it needs the cgroups of all processes.
     #[must_use]
     pub fn names_a_container(&self) -> bool {
         let mut rules = self.lists.iter().flatten();
-        rules.any(|(_, rule)| matches!(rule.scope, Some(Scope::Container(_))))
+        rules.any(|(_, rule)| matches!(rule.scope, Some(RuleScope::Container(_))))
     }
 
-    /// What is made of something that was found.
+    /// The verdict on a finding.
     pub(super) fn verdict(&self, graph: &PidGraph, code: CheckCode, subject: Subject) -> Verdict {
         let best = |is_scoped: bool| {
             self.lists.iter().rev().find_map(|rules| {
-                let holds = |rule: &Rule| {
+                let matches = |rule: &Rule| {
                     rule.code == code
                         && rule.scope.is_some() == is_scoped
-                        && rule.scope.as_ref().is_none_or(|scope| scope.holds(graph, subject))
+                        && rule.scope.as_ref().is_none_or(|scope| scope.contains(graph, subject))
                 };
-                rules.iter().filter(|(_, rule)| holds(rule)).map(|(verdict, _)| *verdict).max()
+                rules.iter().filter(|(_, rule)| matches(rule)).map(|(verdict, _)| *verdict).max()
             })
         };
         best(true).or_else(|| best(false)).unwrap_or(code.default_verdict())

@@ -1,0 +1,121 @@
+//! Steps that the verbs share: loading a snapshot, filtering it, and choosing the output style.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use crate::cli::{Formats, NamespaceArg, Origin, Output};
+use crate::collect::{self, NamespaceHandle, Request};
+use crate::document;
+use crate::emit::Style;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::model::{Detail, Pid, SearchScope, Snapshot};
+use crate::output;
+
+/// Set to anything but 0, this environment variable makes pidns report which collector it used.
+const DEBUG: &str = "PIDNS_DEBUG";
+
+/// Reads the live kernel, or the saved document that `origin` names.
+pub fn load(
+    origin: &Origin,
+    search: BTreeSet<SearchScope>,
+    details: BTreeSet<Detail>,
+    quiet: bool,
+) -> Result<Snapshot, Error> {
+    if let Some(path) = &origin.file {
+        return load_document(path, origin.host.as_deref(), quiet);
+    }
+    let (procfs, collector) = (origin.procfs.clone(), origin.collector);
+    collect(&Request { procfs, search, details, collector })
+}
+
+/// Reads the live kernel.
+pub fn collect(request: &Request) -> Result<Snapshot, Error> {
+    let collected = collect::collect(request)?;
+    if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
+        output::warn(format_args!("collector: {}", collected.way));
+    }
+    Ok(collected.snapshot)
+}
+
+/// Reads a saved document; `-` is standard input. `host` picks one of several snapshots.
+///
+/// Warns about values that this version doesn't know, and ignores them.
+pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let input: Box<dyn BufRead> = if is_stdin(path) {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
+    };
+    let (snapshot, ignored) = document::read_from(input, host)
+        .map_err(failed)?
+        .map_err(|source| Error::Invalid { path: path.to_owned(), source })?;
+    if !ignored.is_empty() && !quiet {
+        output::warn(format_args!("{}: ignored {ignored}", path.display()));
+    }
+    Ok(snapshot)
+}
+
+/// Fails if both documents are standard input, which can be read only once.
+pub fn check_stdin(before: Option<&Path>, after: Option<&Path>) -> Result<(), Error> {
+    if before.is_some_and(is_stdin) && after.is_some_and(is_stdin) {
+        return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
+    }
+    Ok(())
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Finds the namespace that an argument names.
+///
+/// An nsfs file stays open until the handle is dropped, so its namespace cannot be freed, and
+/// its inode reused, during the scan.
+pub fn handle(
+    namespace: Option<&NamespaceArg>,
+    origin: &Origin,
+) -> Result<Option<NamespaceHandle>, Error> {
+    Ok(match (namespace, &origin.file) {
+        (None, _) => None,
+        (Some(NamespaceArg::Ref(namespace)), _) => Some(NamespaceHandle::by(*namespace)),
+        (Some(NamespaceArg::File(path)), None) => Some(NamespaceHandle::file(path)?),
+        (Some(NamespaceArg::File(path)), Some(document)) => {
+            return Err(Error::Usage(format!(
+                "cannot look for {} in {}: a path names a namespace of this host",
+                path.display(),
+                document.display()
+            )));
+        }
+    })
+}
+
+/// The PID of pidns itself in a live snapshot, or `None` if its procfs shows the PIDs of another
+/// PID namespace.
+pub fn own_pid(snapshot: &Snapshot) -> Option<Pid> {
+    Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
+}
+
+/// The style that the output options, the terminal and the locale ask for.
+pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
+    let color = output::is_colored(output.color.into());
+    Style {
+        ascii: output.ascii || !output::is_utf8(),
+        width: output::width(),
+        unfolded: no_fold,
+        ..output.style(output::is_terminal(), color)
+    }
+}
+
+/// The exit status of a verb whose answer is yes or no.
+pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
+    match is_no {
+        true => Exit::No,
+        false if strict && !is_complete => Exit::Incomplete,
+        false => Exit::Success,
+    }
+}
