@@ -1,5 +1,5 @@
-//! Kernels that run no BPF program of pidns, as far as one can be made of this
-//! one: what is said by those who name BPF, and what stands in for others.
+//! Simulates kernels that cannot run pidns's BPF programs: `--collector bpf` fails with
+//! the cause, and `auto` falls back to /proc.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::*;
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// Runs pidns where a file of the kernel is another one; `prepare` puts it there,
-/// in a mount namespace that nobody else sees, with `$file` for the other one.
+/// Runs pidns with another file mounted over a kernel file. `prepare` mounts it in a
+/// private mount namespace, with `$file` as the path of the replacement.
 fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     let script = format!("file=$1; {prepare} || exit 99; shift; exec \"$@\"");
     let mut all = vec![file, PIDNS, "-q"];
@@ -20,7 +20,7 @@ fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     run(in_mount_namespace(&script, &all).env("PIDNS_DEBUG", "1"))
 }
 
-/// Those who name BPF are told why it cannot be had, and others do without.
+/// `--collector bpf` fails with the cause, and `auto` falls back to /proc.
 fn is_refused(prepare: &str, file: &str, cause: &str) {
     for arguments in [["--collector", "bpf"], ["--search", "kernel"]] {
         let output = with_other(prepare, file, &arguments);
@@ -35,9 +35,9 @@ fn is_refused(prepare: &str, file: &str, cause: &str) {
 }
 
 #[test]
-fn without_the_types_of_the_kernel_or_with_strange_ones_proc_stands_in() {
+fn falls_back_to_proc_if_the_kernel_types_are_missing_or_invalid() {
     needs!(Initial("pid"), Bpf);
-    // auto does not ask where there are few processes.
+    // `auto` does not try BPF on a host with few processes.
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
@@ -60,12 +60,12 @@ fn without_the_types_of_the_kernel_or_with_strange_ones_proc_stands_in() {
 }
 
 #[test]
-fn types_without_what_is_read_are_named() {
+fn an_error_names_the_missing_field() {
     needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
-    // The name of one field, which the kernel has under another one then.
+    // Renames one field in the types, as if this kernel had it under another name.
     let name = b"\0real_parent\0";
     let at = types.windows(name.len()).position(|it| it == name).expect("is there");
     types[at + 1] = b'?';
@@ -80,26 +80,26 @@ fn types_without_what_is_read_are_named() {
 }
 
 #[test]
-fn where_the_kernel_is_locked_down_nothing_is_loaded() {
+fn loads_nothing_in_kernel_lockdown() {
     needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let lock = "mount -t tmpfs none /sys/kernel/security && \
                 echo \"$file\" >/sys/kernel/security/lockdown";
     let cause = "the kernel is locked down (confidentiality, see kernel_lockdown(7))";
     is_refused(lock, "none integrity [confidentiality]", cause);
-    // Against changes alone, programs may still read.
+    // Integrity mode forbids changes to the kernel, so programs may still read.
     let output = with_other(lock, "none [integrity] confidentiality", &["-f", "json"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
     Document::read(&stdout(&output));
 }
 
 #[test]
-fn what_the_verifier_says_last_is_the_cause() {
+fn the_error_ends_with_the_verifiers_last_message() {
     needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
-    // Types of which one is at another place than the kernel has it: the argument
-    // of the iterator, which the verifier knows.
+    // Types in which one field has another offset than in this kernel: the iterator's
+    // argument, which the verifier knows.
     let mut types = std::fs::read(TYPES).unwrap();
     swap_members(&mut types, b"bpf_iter__task");
     let path = dir.path().join("types");
@@ -117,7 +117,7 @@ fn what_the_verifier_says_last_is_the_cause() {
     Document::read(&stdout(&output));
 }
 
-/// Exchanges the places of the two members of a struct in the kernel's types.
+/// Swaps the two members of a struct in the kernel's types.
 fn swap_members(types: &mut [u8], name: &[u8]) {
     let word = |types: &[u8], at: usize| {
         usize::try_from(u32::from_le_bytes(*types[at..].first_chunk().unwrap())).unwrap()

@@ -1,4 +1,4 @@
-//! Completions: what is offered, and that every shell offers it.
+//! Tests the completion candidates, and that every shell offers them.
 
 mod common;
 
@@ -14,7 +14,7 @@ use common::*;
 use pidns::cli::Shell;
 use pidns::emit::Format;
 
-/// What a script gets for these words: the values, with what they are.
+/// The candidates for these words, each with its description.
 fn offered(words: &[&str]) -> Vec<(String, String)> {
     let mut command = Command::new(PIDNS);
     let output = run(command.env("COMPLETE", "bash").args(["--", "pidns"]).args(words));
@@ -29,7 +29,7 @@ fn values(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_program_prints_the_scripts_in_either_way() {
+fn a_command_and_a_variable_print_the_completion_scripts() {
     for (shell, file) in [
         ("bash", "pidns.bash"),
         ("zsh", "_pidns"),
@@ -53,7 +53,7 @@ fn the_program_prints_the_scripts_in_either_way() {
 }
 
 #[test]
-fn values_come_from_the_command_line_itself() {
+fn completes_options_values_and_lists() {
     let formats: Vec<_> = Format::ALL
         .iter()
         .map(|format| format.to_possible_value().unwrap().get_name().to_owned())
@@ -67,11 +67,11 @@ fn values_come_from_the_command_line_itself() {
     assert_eq!(values(&["run", "--deny", "leftover-p"]), ["leftover-process"]);
     assert_eq!(values(&["schema", "tr"]), ["translation"]);
     assert_eq!(values(&["help", "tr"]), ["translate"]);
-    // Commands alone, until a hyphen asks for options.
+    // Only commands are offered until a hyphen asks for options.
     let commands = values(&[""]);
     assert!(commands.iter().any(|it| it == "translate"), "{commands:?}");
     assert!(commands.iter().all(|it| it.starts_with(char::is_alphabetic)), "{commands:?}");
-    // Of a command its own.
+    // A command offers its own options.
     let options = values(&["translate", "--"]);
     assert!(options.iter().any(|it| it == "--from"), "{options:?}");
     assert!(!options.iter().any(|it| it == "--search"), "{options:?}");
@@ -80,7 +80,7 @@ fn values_come_from_the_command_line_itself() {
 #[test]
 fn processes_are_offered_with_their_names() {
     let sleep = Running::spawn(Command::new("sleep").arg("600"));
-    until("it is called so", || comm(sleep.pid()) == "sleep");
+    until("the process has its name", || comm(sleep.pid()) == "sleep");
     let pid = sleep.pid().to_string();
     for (words, expected) in [
         (vec![&*pid], pid.clone()),
@@ -99,7 +99,7 @@ fn processes_are_offered_with_their_names() {
 }
 
 #[test]
-fn containers_are_offered_by_what_people_use_of_their_ids() {
+fn offers_short_container_ids() {
     needs!(Initial("cgroup"));
     let id = "77aa1b9c04de".repeat(5) + "77aa";
     let (_running, init) = container(&format!("{SLEEP} echo ready; wait"));
@@ -110,7 +110,7 @@ fn containers_are_offered_by_what_people_use_of_their_ids() {
 }
 
 #[test]
-fn a_name_that_a_shell_would_obey_is_not_offered() {
+fn does_not_offer_names_that_a_shell_would_execute() {
     needs!(Program("python3"));
     let (running, _) = start_command(Command::new("python3").args([
         "-c",
@@ -125,24 +125,24 @@ fn a_name_that_a_shell_would_obey_is_not_offered() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_offered_nor_complained_of() {
+fn completes_nothing_and_reports_nothing_on_errors() {
     assert_eq!(values(&["--procfs", "/nowhere", "--comm", ""]), Vec::<String>::new());
     assert_eq!(values(&["--procfs=/etc", "--root", "@"]), Vec::<String>::new());
     assert_eq!(values(&["--frobnicate", "x", "--zzz"]), Vec::<String>::new());
     let nothing = run(Command::new(PIDNS).env("COMPLETE", "bash").arg("--"));
     assert_eq!((stdout(&nothing), nothing.stderr), (String::new(), Vec::new()));
-    // Before anything else of the program, and on a small stack, too.
+    // Completion runs before anything else in the program, so a small stack is enough.
     let script = format!("ulimit -s 256; COMPLETE=bash {PIDNS} -- pidns --vers");
     assert!(stdout(&run(Command::new("bash").args(["-c", &script]))).starts_with("--version\t"));
 }
 
-/// The path on which the shells find pidns.
+/// A PATH that finds this pidns first.
 fn path() -> String {
     let bin = Path::new(PIDNS).parent().unwrap().display().to_string();
     format!("{bin}:{}", std::env::var("PATH").unwrap())
 }
 
-/// A shell at a terminal, which somebody types to.
+/// A shell on a terminal, with input as if typed.
 struct Terminal {
     _script: Running,
     keys: ChildStdin,
@@ -173,7 +173,8 @@ impl Terminal {
         Self { _script: script, keys, screen }
     }
 
-    /// Types, and waits until the screen says so, which what was typed does not.
+    /// Types keys and waits for `expected` on the screen, which the echo of the keys must
+    /// not contain.
     fn type_until(&mut self, keys: &str, expected: &str) {
         let before = self.screen.lock().unwrap().len();
         let (mut seen, mut asked) = (before, String::new());
@@ -181,7 +182,7 @@ impl Terminal {
         until(&format!("{keys:?} makes {expected:?}"), || {
             let screen = self.screen.lock().unwrap();
             let text = String::from_utf8_lossy(&screen[before..]).into_owned();
-            // Some ask where the cursor is, and wait for the answer.
+            // Some shells ask for the cursor position and wait for the answer.
             asked.push_str(&String::from_utf8_lossy(&screen[seen..]));
             seen = screen.len();
             let questions = asked.matches("\u{1b}[6n").count();
@@ -194,7 +195,8 @@ impl Terminal {
     }
 }
 
-/// Completes words of every kind at the terminal, by what comes of the whole line.
+/// Completes words of every kind at the terminal, and checks the output of the completed
+/// command line.
 fn completes(shell: &str, setup: &str, accept: &str) {
     let mut terminal = Terminal::start(shell);
     terminal.type_until(&format!("{setup}\r"), "ready");
@@ -224,7 +226,7 @@ fn bash_keeps_words_together_and_names_processes() {
         bash.args(["-c", &script]).env("PATH", path());
         stdout(&run(bash.current_dir(env!("CARGO_MANIFEST_DIR"))))
     };
-    // Readline parts the line at = and @, and replaces what is behind them.
+    // Readline splits the line at = and @, and replaces the part after them.
     assert_eq!(complete("pidns --color=n", "pidns --color = n", 3), "never\n");
     assert_eq!(complete("pidns --color=", "pidns --color =", 2), "auto\nalways\nnever\n");
     let root = complete("pidns --root @", "pidns --root @", 2);
@@ -239,7 +241,7 @@ fn zsh_completes_at_the_terminal() {
     needs!(Program("script"), Program("zsh"));
     let setup = "autoload -U compinit; compinit -u -D; source completions/_pidns; echo re''ady";
     completes("zsh -f", setup, "");
-    // As a package installs it, in a directory of functions.
+    // Installed as a package does it, in a directory of functions.
     let setup = "fpath=(completions $fpath); autoload -U compinit; compinit -u -D; echo re''ady";
     completes("zsh -f", setup, "");
 }
@@ -259,12 +261,12 @@ fn fish_completes_at_the_terminal_and_offers_no_files_for_a_format() {
 #[test]
 fn elvish_completes_at_the_terminal() {
     needs!(Program("script"), Program("elvish"));
-    // It shows what it offers, also where that is one, and Enter accepts it.
+    // Elvish shows even a single candidate, and Enter accepts it.
     let setup = "eval (pidns completions elvish | slurp); echo re''ady";
     completes("elvish -norc", setup, "\r");
 }
 
-/// `npm install --global @nushell/linux-x64` brings `nu`.
+/// Needs `nu`, which `npm install --global @nushell/linux-x64` installs.
 #[test]
 #[ignore = "needs Nushell, which Debian does not have: the workflow brings it and runs this"]
 fn nushell_completes_at_the_terminal() {

@@ -1,5 +1,5 @@
-//! Every format with names as hostile as the kernel lets them be, through the
-//! programs that read it: dot, jq, a YAML parser and a JSON Schema validator.
+//! Tests every format with hostile process names, through the programs that read it: dot,
+//! jq, a YAML parser and a JSON Schema validator.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// Names of programs, which become names of processes, and as documents have them.
+/// Program names, which become process names, and the same names as documents show them.
 const NAMES: [(&[u8], &str); 11] = [
     (b"a\nb", "a\nb"),
     (b"\x1b[31mred", "\u{1b}[31mred"),
@@ -26,7 +26,7 @@ const NAMES: [(&[u8], &str); 11] = [
     (b" ", " "),
 ];
 
-/// A process of each name.
+/// One process for each name.
 fn hostile() -> Vec<Running> {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &[u8]| {
@@ -38,7 +38,7 @@ fn hostile() -> Vec<Running> {
 }
 
 #[test]
-fn hostile_names_come_through_in_every_format() {
+fn hostile_names_are_escaped_in_every_format() {
     needs!(Program("jq"), Program("dot"));
     let running = hostile();
     let pids: Vec<u32> = running.iter().map(Running::pid).collect();
@@ -85,8 +85,9 @@ fn hostile_names_come_through_in_every_format() {
 }
 
 #[test]
-fn json_and_yaml_hold_the_same() {
-    // Two live runs differ in themselves and the time, so YAML is made of the JSON.
+fn json_and_yaml_hold_the_same_document() {
+    // Two live runs differ in time and in pidns's own process, so the YAML is made from
+    // the JSON.
     let text = stdout(&pidns(&["-q", "-f", "json"]));
     let yaml = pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", "yaml"]), text.as_bytes());
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -111,9 +112,9 @@ fn json_is_compact_in_a_pipe_and_pretty_when_asked() {
 }
 
 #[test]
-fn on_a_terminal_text_is_coloured_and_json_indented() {
+fn a_terminal_gets_colours_and_indented_json() {
     needs!(Program("script"));
-    // script(1) gives the program a terminal.
+    // script(1) gives pidns a terminal.
     let on_terminal = |command: &str, env: &[(&str, &str)]| {
         let mut script = Command::new("script");
         script.args(["-qec", &format!("{PIDNS} -q {command}"), "/dev/null"]);
@@ -130,11 +131,11 @@ fn on_a_terminal_text_is_coloured_and_json_indented() {
     assert!(stdout(&pidns(&["-i", host, "--color", "always"])).contains('\u{1b}'));
 }
 
-/// The option that reads the document of the README.
+/// The option that reads the README's document.
 const HOST: &str = concat!("-i ", env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
 
 #[test]
-fn text_is_as_wide_as_the_terminal_and_as_long_as_it_likes_in_a_pipe() {
+fn text_wraps_at_the_terminals_width_and_not_in_a_pipe() {
     let at = |columns: usize| {
         let command = format!("stty cols {columns}; {PIDNS} --color never {HOST}");
         let text = stdout(&run(Command::new("script").args(["-qec", &command, "/dev/null"])));
@@ -143,14 +144,14 @@ fn text_is_as_wide_as_the_terminal_and_as_long_as_it_likes_in_a_pipe() {
     };
     let (narrow, wide) = (at(40), at(200));
     assert!(narrow.0 <= 40 && wide.0 > 80 && narrow.1 > wide.1, "{narrow:?} {wide:?}");
-    // One that does not say how wide it is.
+    // A terminal that does not report its width.
     assert!(at(0).0 <= 80);
     let piped = stdout(&pidns(&["-i", HOST.split_once(' ').unwrap().1]));
     assert_eq!(piped.lines().count(), wide.1);
 }
 
 #[test]
-fn text_is_in_ascii_where_the_locale_is_not_utf_8() {
+fn text_is_ascii_if_the_locale_is_not_utf_8() {
     let host = HOST.split_once(' ').unwrap().1;
     let in_locale = |name: &str, locale: &str| {
         let mut command = Command::new(PIDNS);
@@ -169,7 +170,7 @@ fn text_is_in_ascii_where_the_locale_is_not_utf_8() {
 }
 
 #[test]
-fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
+fn graphviz_draws_a_hundred_namespaces_in_seconds() {
     needs!(Namespaces, Program("dot"));
     let _farm = farm(100, 48);
     let dot = stdout(&pidns(&["-q", "-f", "dot"]));
@@ -179,7 +180,7 @@ fn a_hundred_namespaces_with_five_thousand_processes_are_laid_out_in_seconds() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_not_as_it_says() {
+fn the_schema_rejects_invalid_documents() {
     let good: serde_json::Value =
         serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     assert_eq!(schema_errors(&good), Vec::<String>::new());
@@ -202,11 +203,15 @@ fn the_schema_refuses_what_is_not_as_it_says() {
     later["namespaces"][0]["colour"] = "green".into();
     later["namespaces"][0]["state"] = "undead".into();
     later["processes"][0]["evidence"] = "guessed".into();
-    assert_eq!(schema_errors(&later), Vec::<String>::new(), "room for a later 1.x");
+    assert_eq!(
+        schema_errors(&later),
+        Vec::<String>::new(),
+        "the schema accepts fields of a later 1.x"
+    );
 }
 
 #[test]
-fn the_schema_names_every_code_of_a_diagnostic() {
+fn the_schema_lists_every_diagnostic_code() {
     let schema = stdout(&pidns(&["schema"]));
     for code in pidns::model::DiagnosticCode::ALL {
         assert!(schema.contains(code.name()), "{}", code.name());
@@ -214,7 +219,7 @@ fn the_schema_names_every_code_of_a_diagnostic() {
 }
 
 #[test]
-fn words_of_a_later_version_are_passed_over_and_told_in_one_line() {
+fn unknown_words_of_a_later_version_are_ignored_with_one_warning() {
     let mut later: serde_json::Value =
         serde_json::from_str(&stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     later["namespaces"][0]["state"] = "frozen".into();

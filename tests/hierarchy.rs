@@ -1,5 +1,5 @@
-//! The hierarchy of the real kernel: nesting, viewers elsewhere, vanishing
-//! processes, odd ones; compared with an independent reading of /proc.
+//! Compares the hierarchy with an independent reading of /proc: nested namespaces,
+//! viewers in other namespaces, vanishing and unusual processes.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::Need::*;
 use common::*;
 
 #[test]
-fn nested_namespaces_are_as_proc_itself_tells() {
+fn nested_namespaces_match_proc() {
     needs!(Namespaces);
     let (_running, inits) = nest(4);
     let document = Document::of(&[]);
@@ -43,7 +43,7 @@ fn nested_namespaces_are_as_proc_itself_tells() {
 }
 
 #[test]
-fn every_process_that_stays_is_where_its_own_link_leads() {
+fn every_process_is_in_the_namespace_that_its_link_names() {
     needs!(Namespaces);
     let (_running, _) = nest(3);
     let truth: Vec<_> = std::fs::read_dir("/proc")
@@ -65,7 +65,7 @@ fn every_process_that_stays_is_where_its_own_link_leads() {
 }
 
 #[test]
-fn without_root_a_user_namespace_of_one_s_own_will_do() {
+fn a_user_namespace_serves_without_root() {
     needs!(HostRoot, UserNamespaces);
     let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \
                   unshare --user --map-root-user --pid --fork --mount-proc --kill-child \
@@ -86,7 +86,7 @@ fn without_root_a_user_namespace_of_one_s_own_will_do() {
 }
 
 #[test]
-fn four_levels_deep_four_pids_are_in_all_four_formats() {
+fn every_format_shows_the_pids_of_all_four_levels() {
     needs!(Namespaces);
     let (_running, inits) = nest(3);
     let sleep = sleep_of(inits[2]);
@@ -107,7 +107,7 @@ fn four_levels_deep_four_pids_are_in_all_four_formats() {
 }
 
 #[test]
-fn twenty_nine_levels_are_climbed() {
+fn finds_all_ancestors_over_twenty_nine_levels() {
     needs!(Namespaces);
     let (_running, inits) = nest(29);
     let document = Document::of(&[]);
@@ -119,14 +119,14 @@ fn twenty_nine_levels_are_climbed() {
 }
 
 #[test]
-fn a_refused_process_is_kept_and_told_of() {
-    // PID 1 refuses its links to anyone else, on some machines even to root.
+fn shows_and_reports_an_unreadable_process() {
+    // On some machines PID 1 refuses its links even to root.
     let document = Document::of(&[]);
     let init = document.process(1);
     assert_eq!(init.namespace, document.procfs.namespace);
     if link("/proc/1/ns/pid_for_children").is_none() {
         assert!(!document.complete);
-        let told = document.diagnostic("namespace-unreadable").expect("is told");
+        let told = document.diagnostic("namespace-unreadable").expect("is reported");
         assert!(told.pids.contains(&1));
         assert_eq!(told.errno.as_deref(), Some("EACCES"));
         let output = pidns(&["--strict", "-f", "json"]);
@@ -139,20 +139,19 @@ fn a_refused_process_is_kept_and_told_of() {
 }
 
 #[test]
-fn with_nothing_but_processes_searched_nothing_is_missing_for_root() {
+fn a_search_of_processes_is_complete_for_root() {
     needs!(Namespaces);
-    // Also where a link is refused, as that of PID 1: its namespace is known
-    // for its number.
+    // Holds even if PID 1 refuses its link, since the inode of its namespace is known.
     let document = Document::of(&["--search", "processes", "--strict"]);
     assert!(document.complete);
-    // An init that reaps late, as PID 1 of some machines does, is no gap.
+    // An init that reaps late, as PID 1 does on some machines, is not a gap.
     let gaps: Vec<_> =
         document.diagnostics.iter().filter(|it| it.code != "init-does-not-reap").collect();
     assert_eq!(gaps, [] as [&Diagnostic; 0]);
 }
 
 #[test]
-fn a_viewer_in_a_child_namespace_loses_nothing_of_the_ancestor_s_proc() {
+fn an_ancestors_proc_is_complete_from_a_child_namespace() {
     needs!(Namespaces);
     let output = run(Command::new("unshare").args(["-pf", PIDNS, "-q", "-f", "json"]));
     let document = Document::read(&stdout(&output));
@@ -162,16 +161,16 @@ fn a_viewer_in_a_child_namespace_loses_nothing_of_the_ancestor_s_proc() {
     let viewer = document.processes.iter().find(|it| it.comm == "pidns" && it.nspid.len() == 2);
     let viewer = viewer.expect("the viewer is seen from outside");
     let inner = document.home(viewer.pid);
-    assert_eq!(inner.parent.as_ref(), Some(&host), "joined by the rules");
+    assert_eq!(inner.parent.as_ref(), Some(&host), "its parent is inferred");
     assert_eq!(inner.evidence, "inferred");
     assert!(!document.complete);
     assert!(document.process(std::process::id()).namespace.as_ref() == Some(&host));
 }
 
 #[test]
-fn a_viewer_with_a_proc_of_its_own_sees_its_namespace_as_the_root() {
+fn the_viewers_own_namespace_is_the_root_of_its_own_proc() {
     needs!(Namespaces);
-    // A shell executes the last command in its own place.
+    // A shell executes its last command without a fork.
     let script = format!("{SLEEP} {PIDNS} -f json --strict; exit $?");
     let output = run(&mut in_container(&script));
     let document = Document::read(&stdout(&output));
@@ -184,9 +183,9 @@ fn a_viewer_with_a_proc_of_its_own_sees_its_namespace_as_the_root() {
 }
 
 #[test]
-fn two_runs_on_a_quiet_host_are_alike() {
+fn two_runs_on_a_quiet_host_print_the_same() {
     needs!(Namespaces);
-    // A namespace with a /proc of its own is a quiet host.
+    // A namespace with its own /proc is a quiet host.
     let script = format!(
         "sleep 600 & unshare -pf --kill-child bash -c 'sleep 600 & sleep 600' & \
          until [ $(grep -slx sleep /proc/[0-9]*/comm | wc -l) = 3 ]; do sleep 0.02; done; \
@@ -194,7 +193,7 @@ fn two_runs_on_a_quiet_host_are_alike() {
     );
     let output = stdout(&run(&mut in_container(&script)));
     let (json, text) = output.split_once("\npid:[").expect("text follows");
-    // pidns itself has another PID each time.
+    // pidns has another PID in each run.
     let trees: Vec<_> = text.lines().filter(|line| !line.ends_with(" pidns")).collect();
     let (one, two) = trees.split_at(trees.len() / 2);
     assert!(one.len() > 6, "{text}");
@@ -214,8 +213,8 @@ fn two_runs_on_a_quiet_host_are_alike() {
 }
 
 #[test]
-fn a_kernel_thread_and_a_zombie_are_what_they_are() {
-    // It ends when its parent has become `sleep`, which never waits.
+fn recognizes_kernel_threads_and_zombies() {
+    // The child exits after its parent has become `sleep`, which never waits.
     let (running, _) = start(
         "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0) &
          echo ready; exec sleep 600",
@@ -240,7 +239,7 @@ fn a_kernel_thread_and_a_zombie_are_what_they_are() {
 }
 
 #[test]
-fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
+fn stable_processes_stay_in_place_during_a_fork_storm() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let mut stable: Vec<u32> = inits.clone();
@@ -262,14 +261,15 @@ fn a_fork_storm_neither_breaks_a_run_nor_moves_a_stable_process() {
             assert_eq!(process.namespace.as_ref(), Some(namespace), "{pid}");
             assert_eq!(&process.nspid, nspid, "{pid}");
         }
-        // A reused inode would put two inits, or two parents, in one namespace.
+        // A reused inode would put two inits or two parents in one namespace.
         for namespace in &document.namespaces {
             let inits = namespace
                 .members
                 .iter()
                 .filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
             assert!(inits.count() <= 1, "{}", namespace.id);
-            // Whoever led to it may have vanished since: then it must have, too.
+            // The process that led to it may have exited since; if so, the namespace is
+            // gone too.
             let leads = (&namespace.members, &namespace.holders, &namespace.children);
             assert!(
                 !(leads.0.is_empty() && leads.1.is_empty() && leads.2.is_empty()),

@@ -1,7 +1,8 @@
-//! Processes injected by setns, seen by nobody: placed rightly or not at all.
+//! Tests the inference for processes that setns injected into namespaces that pidns may
+//! not read: placed correctly or not at all.
 //!
-//! Every namespace that the test did not make would be one more to choose from,
-//! so it runs in one where there are no others.
+//! The test runs in its own PID namespace, since any other namespace would be one more
+//! candidate.
 
 mod common;
 
@@ -9,11 +10,12 @@ use common::Need::*;
 use common::*;
 
 #[test]
-fn in_twenty_random_forests_nothing_injected_is_placed_wrongly() {
+fn no_injected_process_is_placed_wrongly_in_twenty_random_forests() {
     needs!(NamespaceOfItsOwn);
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {
-        // What PID 1 has not reaped of the forest before would be one to choose from.
+        // A zombie of the last forest that PID 1 has not reaped would be one more
+        // candidate.
         until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
         let forest = Forest::grow(seed);
         let injected = forest.injected();

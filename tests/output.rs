@@ -1,5 +1,5 @@
-//! What becomes of output that is not taken as usual: the exit status, the line
-//! on standard error, and that nothing ends the program from outside.
+//! Checks the exit status and the error line if standard output is full, closed or slow,
+//! and that no signal or abort ends pidns.
 
 mod common;
 
@@ -17,7 +17,7 @@ use pidns::emit::Format;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::fcntl_setpipe_size;
 
-/// Arguments for all kinds of output that there are.
+/// Arguments for every kind of output.
 fn all_outputs() -> impl Iterator<Item = Vec<String>> {
     let formats = Format::ALL.iter().filter_map(ValueEnum::to_possible_value);
     let formats = formats.map(|format| format!("-q --search processes -f {}", format.get_name()));
@@ -38,18 +38,18 @@ fn all_outputs() -> impl Iterator<Item = Vec<String>> {
     all.map(|line| line.split(' ').map(str::to_owned).collect())
 }
 
-/// Runs a shell script for which `"$@"` is pidns with these arguments.
+/// Runs a shell script in which `"$@"` is pidns with these arguments.
 fn shell(script: &str, arguments: &[impl AsRef<str>]) -> Output {
     let arguments = arguments.iter().map(AsRef::as_ref);
     run(Command::new("bash").args(["-c", script, "bash", PIDNS]).args(arguments))
 }
 
-/// The exit status, which is not that of a signal, and what is on standard error.
+/// The exit status (`None` if a signal ended it) and standard error.
 fn result(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).expect("is text"))
 }
 
-/// What [`result`] is where the output could not be written.
+/// The [`result`] expected if the output could not be written.
 fn not_written(cause: &str) -> (Option<i32>, String) {
     (Some(2), format!("pidns: cannot write the output: {cause}\n"))
 }
@@ -63,7 +63,7 @@ fn full() -> File {
 }
 
 #[test]
-fn a_reader_that_is_gone_is_no_trouble() {
+fn a_closed_pipe_is_not_an_error() {
     for arguments in all_outputs() {
         let (reader, pipe) = std::io::pipe().unwrap();
         let (peer, socket) = UnixStream::pair().unwrap();
@@ -77,7 +77,7 @@ fn a_reader_that_is_gone_is_no_trouble() {
 }
 
 #[test]
-fn a_reader_that_wants_the_first_line_alone_is_no_trouble() {
+fn a_reader_may_stop_after_the_first_line() {
     needs!(NamespaceOfItsOwn);
     for arguments in all_outputs() {
         let output = shell("\"$@\" | head -n 1; exit ${PIPESTATUS[0]}", &arguments);
@@ -87,7 +87,7 @@ fn a_reader_that_wants_the_first_line_alone_is_no_trouble() {
 }
 
 #[test]
-fn a_full_disk_is_trouble() {
+fn a_full_disk_fails_with_status_2() {
     for arguments in all_outputs() {
         let output = Command::new(PIDNS).args(&arguments).stdout(full()).output().unwrap();
         let expected = not_written("No space left on device (os error 28)");
@@ -96,7 +96,7 @@ fn a_full_disk_is_trouble() {
 }
 
 #[test]
-fn a_disk_that_takes_a_part_is_trouble() {
+fn a_partial_write_to_a_full_disk_fails() {
     needs!(Namespaces);
     let dir = public_dir();
     let disk = dir.path().to_str().unwrap();
@@ -108,7 +108,7 @@ fn a_disk_that_takes_a_part_is_trouble() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_trouble_and_no_signal() {
+fn the_file_size_limit_causes_an_error_and_no_signal() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     for arguments in all_outputs() {
@@ -117,18 +117,18 @@ fn a_file_that_may_not_grow_is_trouble_and_no_signal() {
         let expected = not_written("File too large (os error 27)");
         assert_eq!(result(&output), expected, "{arguments:?}");
     }
-    // In blocks of 1024 bytes.
+    // The unit of `ulimit -f` is 1024 bytes.
     let output = shell(&format!("ulimit -f 3; exec \"$@\" > {path}"), &["schema"]);
     assert_eq!(result(&output), not_written("File too large (os error 27)"));
     let taken = std::fs::read(path).unwrap();
     assert_eq!(taken, &pidns(&["schema"]).stdout[..3 * 1024]);
-    // Standard error is such a file, too.
+    // Standard error is that file too.
     let output = shell(&format!("ulimit -f 0; exec \"$@\" 2> {path}"), &["--frobnicate"]);
     assert_eq!(result(&output), (Some(2), String::new()));
 }
 
 #[test]
-fn a_closed_standard_output_is_trouble() {
+fn a_closed_standard_output_fails_with_status_2() {
     for arguments in all_outputs() {
         let output = shell("exec \"$@\" >&-", &arguments);
         let expected = not_written("Bad file descriptor (os error 9)");
@@ -137,13 +137,13 @@ fn a_closed_standard_output_is_trouble() {
 }
 
 #[test]
-fn a_standard_output_that_was_opened_for_reading_is_trouble() {
+fn a_read_only_standard_output_fails_with_status_2() {
     let output = shell("exec \"$@\" > /dev/null 1< /dev/null", &["schema"]);
     assert_eq!(result(&output), not_written("Bad file descriptor (os error 9)"));
 }
 
 #[test]
-fn output_that_is_thrown_away_is_no_trouble() {
+fn dev_null_accepts_all_output() {
     needs!(NamespaceOfItsOwn);
     // daemon(3) and Python open /dev/null for reading and writing.
     for redirection in ["> /dev/null", "1<> /dev/null", "<> /dev/null 1>&0 2>&0"] {
@@ -175,7 +175,7 @@ fn any_standard_descriptors_may_be_closed() {
 }
 
 #[test]
-fn descriptors_closed_without_a_dev_null_are_no_abort() {
+fn closed_descriptors_without_dev_null_cause_no_abort() {
     needs!(Namespaces);
     for (closed, status) in
         [("", 0), ("<&-", 0), ("2>&-", 0), (">&-", 2), ("<&- 2>&-", 0), ("<&- >&- 2>&-", 2)]
@@ -193,7 +193,7 @@ fn descriptors_closed_without_a_dev_null_are_no_abort() {
 fn a_stack_of_16_kib_is_enough() {
     for arguments in all_outputs().chain([vec!["--frobnicate".to_owned()]]) {
         let mut command = Command::new("bash");
-        // The environment is on the stack, too.
+        // The environment takes space on the stack too.
         command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
         let output = run(command.args(&arguments));
         assert_eq!(output.status.signal(), None, "{arguments:?}: {output:?}");
@@ -203,7 +203,7 @@ fn a_stack_of_16_kib_is_enough() {
 }
 
 #[test]
-fn a_command_gets_its_signals_where_the_stack_is_small() {
+fn run_passes_signals_on_with_a_small_stack() {
     let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
     let mut command = Command::new("bash");
     command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
@@ -213,9 +213,8 @@ fn a_command_gets_its_signals_where_the_stack_is_small() {
     assert_eq!(running.0.wait().unwrap().code(), Some(7));
 }
 
-/// A program whose standard output (`to` is 1) or standard error (2) is a
-/// non-blocking pipe with room for 4 KiB, which is full; the end to read from,
-/// and how much is in it.
+/// Starts pidns with a full, non-blocking 4 KiB pipe as standard output (`to` is 1) or
+/// standard error (2). Returns the read end, which holds 4096 bytes.
 fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl_setpipe_size(&writer, 4096).unwrap();
@@ -229,26 +228,26 @@ fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeRea
         command.stderr(writer)
     };
     let child = command.spawn().unwrap();
-    // It has nothing to wait for but room in the pipe.
+    // pidns can only be waiting for space in the pipe.
     until("it waits", || status(child.id(), "State").first().is_some_and(|it| it == "S"));
     (child, reader)
 }
 
 #[test]
-fn a_non_blocking_standard_output_is_waited_for() {
+fn waits_for_a_non_blocking_standard_output() {
     let (child, mut reader) = start_with_full_pipe(1, &["schema"]);
     let mut taken = Vec::new();
     reader.read_to_end(&mut taken).unwrap();
     assert_eq!(result(&child.wait_with_output().unwrap()), succeeded());
     assert_eq!(&taken[4096..], pidns(&["schema"]).stdout);
-    // The wait ends where the reader goes away.
+    // The wait ends when the reader closes the pipe.
     let (child, reader) = start_with_full_pipe(1, &["schema"]);
     drop(reader);
     assert_eq!(result(&child.wait_with_output().unwrap()), succeeded());
 }
 
 #[test]
-fn a_non_blocking_standard_error_is_waited_for() {
+fn waits_for_a_non_blocking_standard_error() {
     let (child, mut reader) = start_with_full_pipe(2, &["--frobnicate"]);
     let mut taken = Vec::new();
     reader.read_to_end(&mut taken).unwrap();
@@ -257,7 +256,7 @@ fn a_non_blocking_standard_error_is_waited_for() {
 }
 
 #[test]
-fn a_standard_error_that_takes_nothing_changes_nothing() {
+fn an_unwritable_standard_error_does_not_change_the_status() {
     let (reader, broken) = std::io::pipe().unwrap();
     drop(reader);
     for stderr in [OwnedFd::from(full()), broken.into()] {
@@ -272,7 +271,7 @@ fn a_standard_error_that_takes_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_fifo_a_socket_and_a_terminal_take_it_all() {
+fn writes_everything_to_a_fifo_a_socket_and_a_terminal() {
     needs!(Program("script"));
     let schema = stdout(&pidns(&["schema"]));
 

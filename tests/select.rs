@@ -1,4 +1,4 @@
-//! Parts of the hierarchy, live and out of a saved document.
+//! Tests filters, live and on saved documents.
 
 mod common;
 
@@ -10,8 +10,8 @@ use common::Need::*;
 use common::*;
 use pidns::emit::Format;
 
-/// What is shown of those namespaces and processes alone: other tests make
-/// and end theirs meanwhile.
+/// Only these namespaces and processes, since other tests create and end theirs
+/// meanwhile.
 fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
     let ids: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
     let ours = document.namespaces.iter().filter(|namespace| ids.contains(&namespace.id));
@@ -19,14 +19,14 @@ fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
 }
 
 #[test]
-fn processes_bring_their_branch_and_nothing_else() {
+fn a_pid_shows_only_its_branch() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let sleep = sleep_of(inits[1]);
     let document = Document::of(&[&sleep.to_string()]);
     let expected = [(namespace_of(inits[0]), vec![]), (namespace_of(inits[1]), vec![sleep])];
     assert_eq!(ours(&document, &inits), expected);
-    assert_eq!(document.namespaces.len(), 3, "these and the host's");
+    assert_eq!(document.namespaces.len(), 3, "the host's namespace and these two");
     assert_eq!(document.processes.len(), 1);
     assert_eq!(document.selected[0].by, "pid");
     assert_eq!(document.selected[0].values, [sleep.to_string()]);
@@ -39,7 +39,7 @@ fn processes_bring_their_branch_and_nothing_else() {
 }
 
 #[test]
-fn a_root_may_be_named_in_every_way() {
+fn root_accepts_every_form_of_a_namespace() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let id = namespace_of(inits[1]);
@@ -71,14 +71,14 @@ fn a_root_may_be_named_in_every_way() {
 }
 
 #[test]
-fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid() {
+fn filters_give_the_same_result_live_and_replayed() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let sleeps: Vec<_> = inits.iter().map(|&init| sleep_of(init)).collect();
     let (sleep, outer) = (sleeps[2].to_string(), namespace_of(inits[0]));
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved.json");
-    // Without holders: another test's pidns may be one at times.
+    // Without holders, since another test's pidns may be one for a moment.
     let search = ["--search", "processes", "-q"];
     fs::write(&saved, stdout(&pidns(&[&search[..], &["-f", "json"]].concat()))).unwrap();
     let saved = saved.to_str().unwrap();
@@ -92,14 +92,14 @@ fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid()
         &["--user", "0", "--comm", "[!s]*"],
         &["--state", "live", "--comm", "bash"],
     ] {
-        // Below what no other test touches.
+        // Below namespaces that no other test touches.
         let arguments = [&["--root", outer.as_str()], selection].concat();
         let live = [&search[..], arguments.as_slice()].concat();
         let replayed = [&["-i", saved], arguments.as_slice()].concat();
         for format in ["text", "dot"] {
             let run = |arguments: &[&str]| {
                 let text = stdout(&pidns(&[&["-f", format], arguments].concat()));
-                // The title of a picture says when.
+                // The title of a picture contains the time.
                 let lines = text.lines().filter(|line| !line.contains("<b>PID namespaces"));
                 lines.map(str::to_owned).collect::<Vec<_>>()
             };
@@ -112,7 +112,7 @@ fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid()
         assert_eq!(live.namespaces, replayed.namespaces, "{arguments:?}");
         assert_eq!(live.processes, replayed.processes, "{arguments:?}");
         assert_eq!(live.selected, replayed.selected, "{arguments:?}");
-        // A selected document is read like any other, and selected again.
+        // A filtered document can be read and filtered again.
         let selected =
             stdout(&pidns(&[&["-i", saved, "-f", "json"], arguments.as_slice()].concat()));
         let again =
@@ -125,7 +125,7 @@ fn every_selection_is_the_same_live_and_replayed_and_its_own_document_is_valid()
 }
 
 #[test]
-fn the_dead_are_shown_with_who_keeps_them() {
+fn dead_namespaces_are_shown_with_their_holders() {
     needs!(Namespaces);
     let shell = unshared("/bin/true;");
     let document = Document::of(&["--state", "dead"]);
@@ -154,7 +154,7 @@ fn a_shell_that_cannot_fork_shows_why() {
 }
 
 #[test]
-fn who_is_missing_among_others_is_said() {
+fn names_the_pids_that_do_not_exist() {
     let output = pidns(&["1", "4000000", "4000001"]);
     assert_eq!(output.status.code(), Some(0));
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -163,7 +163,7 @@ fn who_is_missing_among_others_is_said() {
 }
 
 #[test]
-fn a_plain_no_is_one_line_and_status_1() {
+fn no_match_is_one_line_and_status_1() {
     let gone = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
     let pid = gone.id().to_string();
     drop(gone.wait_with_output());
@@ -193,7 +193,7 @@ fn a_plain_no_is_one_line_and_status_1() {
 }
 
 #[test]
-fn a_name_of_a_namespace_that_makes_no_sense_gets_one_line_and_status_2() {
+fn an_invalid_namespace_gets_one_line_and_status_2() {
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved");
     fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();

@@ -1,5 +1,5 @@
-//! Namespaces that outlive their processes, and who holds them; inits that
-//! cannot die; on the real kernel.
+//! Tests namespaces that outlive their processes, their holders, and inits that cannot
+//! die, on the real kernel.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::*;
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// An open namespace whose init is no more: its ID, and the descriptor.
+/// An open namespace whose init has exited: its ID and the descriptor.
 fn dead_namespace() -> (String, File) {
     let (running, inits) = nest(1);
     let file = File::open(format!("/proc/{}/ns/pid", inits[0])).unwrap();
@@ -23,27 +23,27 @@ fn dead_namespace() -> (String, File) {
     (id, file)
 }
 
-/// A path that leads others to an open file of this test's own.
+/// A path through which other processes reach a file that this test has open.
 fn path_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
-/// The one namespace held by a descriptor of this test's own process.
+/// The holder expected for a descriptor of this test process.
 fn held_by_us(file: &File) -> Holder {
     Holder::Fd { pid: std::process::id(), fd: u32::try_from(file.as_raw_fd()).unwrap() }
 }
 
 #[test]
-fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
+fn a_descriptor_keeps_a_dead_namespace_and_its_parent() {
     needs!(Namespaces);
     let (running, inits) = nest(2);
     let file = File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     let (outer, inner) = (namespace_of(inits[0]), namespace_of(inits[1]));
     drop(running);
-    until("the inits are gone", || inits.iter().all(|&init| status(init, "State").is_empty()));
+    until("the inits have exited", || inits.iter().all(|&init| status(init, "State").is_empty()));
     let mut document = Document::of(&[]);
-    // Another pidns, or another test's child before it executes, may hold it for a moment.
-    until("nobody holds the outer one", || {
+    // Another pidns, or another test's child before exec, may hold it for a moment.
+    until("nobody holds the outer namespace", || {
         document = Document::of(&[]);
         document.namespace(&outer).holders.is_empty()
     });
@@ -62,20 +62,20 @@ fn held_by_a_descriptor_alone_it_is_dead_and_so_is_the_outer_one() {
         std::process::id(),
         file.as_raw_fd()
     );
-    // Another test's child has all descriptors of ours until it executes.
+    // Another test's child has copies of all our descriptors until it executes.
     until(&expected, || stdout(&pidns(&["-q", "--root", &outer.id])).contains(&expected));
-    // Processes alone do not show it.
+    // A search of processes only does not find it.
     assert!(Document::of(&["--search", "processes"]).find_namespace(&inner.id).is_none());
 }
 
 #[test]
-fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
+fn two_bind_mounts_are_two_holders() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (one, two) = (path("one"), path("a b\\c"));
     let (id, file) = dead_namespace();
-    // Mounts that no other mount namespace sees.
+    // Mounts in a private mount namespace.
     let script = "touch \"$2\" \"$3\"; mount -c --bind \"$1\" \"$2\"; mount -c --bind \"$1\" \"$3\"; echo ready; exec sleep 600";
     let at = path_of(&file);
     let (running, _) = start_command(&mut in_mount_namespace(script, &[&at, &one, &two]));
@@ -92,7 +92,7 @@ fn bound_at_two_paths_it_has_two_holders_wherever_they_are_mounted() {
                 assert_eq!(mount_namespace, format!("mnt:[{inode}]"));
                 path.as_str()
             }
-            // Another test's child that has not executed yet.
+            // May be another test's child that has not executed yet.
             _ => "",
         })
         .filter(|path| !path.is_empty())
@@ -122,7 +122,7 @@ fn a_mount_covered_by_another_still_counts() {
     let (_running, _) = start_command(&mut in_mount_namespace(script, &[at, &file_at]));
     drop(file);
     let mut document = Document::of(&[]);
-    until("the mount alone is left", || {
+    until("only the mount is left", || {
         document = Document::of(&[]);
         document.namespace(&id).holders.len() == 1
     });
@@ -139,7 +139,7 @@ fn a_mount_covered_by_another_still_counts() {
 }
 
 #[test]
-fn a_shell_whose_forks_fail_is_named() {
+fn names_the_shell_whose_forks_fail() {
     needs!(Namespaces);
     let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
@@ -148,14 +148,14 @@ fn a_shell_whose_forks_fail_is_named() {
     let dead = document.namespace(&id);
     assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
-    // Another pidns that a test runs at the same time holds all that it sees.
+    // A pidns run by another test holds every namespace it is reading.
     assert!(dead.holders.contains(&holder));
     let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
 }
 
 #[test]
-fn a_leader_is_a_thread_too() {
+fn the_thread_search_includes_the_leader() {
     needs!(Namespaces);
     let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
@@ -165,9 +165,9 @@ fn a_leader_is_a_thread_too() {
 }
 
 #[test]
-fn dead_is_dead_also_in_the_proc_of_a_container() {
+fn a_dead_namespace_is_dead_in_a_containers_proc_too() {
     needs!(Namespaces);
-    // A container whose init holds a namespace that has lost its own.
+    // The container's init holds a namespace whose own init has exited.
     let script = "unshare -pf --kill-child sleep 600 & u=$!; \
          until read -rd ' ' init </proc/$u/task/$u/children; do :; done; exec 9</proc/$init/ns/pid; \
          kill -9 $init; wait; echo ready; exec sleep 600";
@@ -176,7 +176,8 @@ fn dead_is_dead_also_in_the_proc_of_a_container() {
     for arguments in [&[][..], &["--procfs", &format!("/proc/{init}/root/proc")]] {
         let document = Document::of(arguments);
         let dead = document.namespace(&id);
-        // Of what a /proc does not tell the kernel is asked, in the viewer's numbers.
+        // The kernel is asked for facts that this procfs cannot show, in the viewer's
+        // PIDs.
         assert_eq!(dead.state, "dead", "{arguments:?}");
     }
 }
@@ -194,7 +195,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     assert_eq!(nascent.parent, document.procfs.namespace);
     let said = format!("{}  not started yet (nascent): no process in it\n", nascent.id);
     assert!(stdout(&pidns(&["-q"])).contains(&said));
-    // The kernel shows it only for PIDs that are the viewer's own.
+    // The kernel shows it only for PIDs in the viewer's own namespace.
     let dir = tempfile::tempdir().unwrap();
     let output = in_child_namespace_with_host_proc(&dir, &["-q", "-f", "json", "--procfs"]);
     let document = Document::read(&stdout(&output));
@@ -202,7 +203,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     assert!(told.pids.contains(&running.pid()));
 }
 
-/// Runs pidns in a namespace of its own that has the host's /proc elsewhere.
+/// Runs pidns in a new namespace in which the host's /proc is mounted at another path.
 fn in_child_namespace_with_host_proc(
     dir: &tempfile::TempDir,
     arguments: &[&str],
@@ -214,7 +215,7 @@ fn in_child_namespace_with_host_proc(
 }
 
 #[test]
-fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
+fn the_thread_search_finds_a_threads_pid_for_children() {
     needs!(Namespaces);
     let (id, file) = dead_namespace();
     let (tell, told) = mpsc::channel();
@@ -246,7 +247,7 @@ fn one_thread_s_namespace_for_children_is_found_where_threads_are_searched() {
 }
 
 #[test]
-fn a_leader_that_has_exited_leaves_its_threads_searched() {
+fn searches_the_threads_of_an_exited_leader() {
     needs!(Namespaces, Program("python3"));
     let (id, file) = dead_namespace();
     let at = file.as_raw_fd();
@@ -259,7 +260,7 @@ fn a_leader_that_has_exited_leaves_its_threads_searched() {
 }
 
 #[test]
-fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
+fn a_namespace_reached_in_five_ways_has_five_holders() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");
@@ -296,25 +297,30 @@ fn one_namespace_reached_in_five_ways_is_one_with_five_holders() {
 }
 
 #[test]
-fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
+fn names_the_process_that_blocks_an_exited_init() {
     needs!(Namespaces);
     let (running, inits) = nest(1);
     let init = inits[0];
-    // A process injected from outside, whose parent there does not reap it.
+    // A process injected from outside, whose parent outside the namespace does not reap
+    // it.
     let mut injector = inject(init, &["sleep", "600"], 1);
     let injected = children(injector.pid())[0];
     stop(injector.pid());
     let document = Document::of(&[]);
-    assert_eq!(document.home(injected).init, Some(init), "injected, and rightly placed");
+    assert_eq!(
+        document.home(injected).init,
+        Some(init),
+        "the injected process is in the namespace"
+    );
     kill(init, Signal::KILL);
-    until("the injected one is a zombie", || status(injected, "State")[0] == "Z");
-    until("the rest has gone", || status(init, "VmSize").is_empty());
+    until("the injected process is a zombie", || status(injected, "State")[0] == "Z");
+    until("the other processes have exited", || status(init, "VmSize").is_empty());
     let document = Document::of(&[]);
     let namespace = document.home(init);
     assert_eq!((namespace.state.as_str(), namespace.init), ("dead", Some(init)));
     assert_eq!(namespace.members, [init, injected]);
     assert_eq!(document.process(init).state, "S");
-    let blamed = document.diagnostic("init-blocked").expect("is a diagnostic of its own");
+    let blamed = document.diagnostic("init-blocked").expect("has its own diagnostic");
     assert_eq!(blamed.pids, [injector.pid()]);
     assert_eq!(
         blamed.message,
@@ -339,7 +345,7 @@ fn an_init_that_cannot_die_is_dead_and_who_is_to_blame_is_named() {
 }
 
 #[test]
-fn an_init_that_is_a_zombie_is_told_apart() {
+fn an_init_that_is_a_zombie_names_the_parent_that_must_reap_it() {
     needs!(Namespaces);
     let (running, _) = start("unshare -pf bash -c 'exec sleep 600' & echo ready; wait");
     let unshare = children(running.pid())[0];
@@ -363,7 +369,7 @@ fn an_init_that_is_a_zombie_is_told_apart() {
 }
 
 #[test]
-fn an_init_whose_leader_has_exited_before_its_threads_lives() {
+fn an_init_whose_leader_exited_before_its_threads_is_alive() {
     needs!(Namespaces, Program("python3"));
     let (running, _) = start_command(Command::new("unshare").args([
         "-pf",
@@ -378,7 +384,7 @@ fn an_init_whose_leader_has_exited_before_its_threads_lives() {
 }
 
 #[test]
-fn a_nascent_and_a_dead_one_held_by_descriptors_alone_are_told_apart() {
+fn distinguishes_nascent_and_dead_namespaces_held_by_descriptors() {
     needs!(Namespaces, Program("python3"));
     let script = "import ctypes, fcntl, os, time\n\
          libc = ctypes.CDLL(None)\n\
@@ -401,11 +407,11 @@ fn a_nascent_and_a_dead_one_held_by_descriptors_alone_are_told_apart() {
 }
 
 #[test]
-fn pidns_itself_holds_nothing() {
-    // Where no other pidns runs, which would hold what it looks at.
+fn pidns_is_not_a_holder() {
+    // Runs in a namespace without another pidns, which would hold what it reads.
     needs!(NamespaceOfItsOwn);
     let (id, file) = dead_namespace();
-    // It inherits the descriptor, and all others that it has are its own.
+    // It inherits this descriptor; it opened all its other descriptors itself.
     let script = format!(
         "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search all",
         std::process::id(),
@@ -423,10 +429,10 @@ fn pidns_itself_holds_nothing() {
 }
 
 #[test]
-fn a_reused_inode_never_joins_the_dead_and_the_living() {
+fn a_reused_inode_never_merges_a_dead_and_a_live_namespace() {
     needs!(Namespaces);
-    // Namespaces come and go all the time, and the kernel hands out the
-    // numbers of the dead anew; the held one must keep its own to itself.
+    // Namespaces come and go all the time, and the kernel reuses the inodes of dead ones.
+    // The held namespace must keep its own inode.
     let (held, _file) = dead_namespace();
     let churn = Running::spawn(
         Command::new("bash")
@@ -439,7 +445,7 @@ fn a_reused_inode_never_joins_the_dead_and_the_living() {
         let dead = document.namespace(&held);
         assert_eq!((dead.members.len(), dead.state.as_str(), dead.init), (0, "dead", None));
         for namespace in &document.namespaces {
-            // The kernel's number tells reuse of an inode between runs.
+            // The kernel's namespace ID tells inode reuse between runs.
             seen.entry(namespace.inode).or_insert_with(Vec::new).push(namespace.ns_id);
             assert!(
                 namespace
@@ -453,5 +459,5 @@ fn a_reused_inode_never_joins_the_dead_and_the_living() {
     }
     drop(churn);
     let reused = seen.values().any(|ids| ids.iter().any(|id| *id != ids[0]));
-    assert!(reused, "the churn reused no inode, so this proves nothing");
+    assert!(reused, "no inode was reused, so this test proves nothing");
 }
