@@ -1,5 +1,5 @@
-//! The two ways to ask the kernel, BPF and /proc: they lead to one document,
-//! and the one stands in for the other where that cannot be had.
+//! Compares the two collectors, BPF and /proc: both produce the same document, and /proc
+//! is used if BPF is not available.
 
 mod common;
 
@@ -10,16 +10,16 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// What `--search` may be given.
+/// Values of `--search`.
 const SEARCHES: [&str; 6] =
     ["processes", "children", "fds", "mounts", "processes,children,fds,mounts", "children,fds"];
 
-/// What pidns writes as it asks in one way; it must have asked in that way.
+/// The document that pidns writes with this collector, which it must have used.
 fn document(collector: &str, search: &str) -> Value {
     document_of(Command::new(PIDNS), collector, search, collector)
 }
 
-/// The same of a pidns that says how it asked.
+/// The same with another command, and with the collector that it must report.
 fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> Value {
     let arguments = ["-q", "-f", "json", "--collector", collector, "--search", search];
     let output = run(pidns.args(arguments).env("PIDNS_DEBUG", "1"));
@@ -30,8 +30,7 @@ fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> 
     serde_json::from_str(&json).expect("is JSON")
 }
 
-/// A document without what is of one run alone: when it was made, and pidns
-/// itself, as a process and as a member.
+/// A document without the time and without pidns itself, as a process and as a member.
 fn without_pidns(mut document: Value) -> String {
     let is_pidns = |process: &Value| process["comm"] == "pidns";
     document["captured_at"].take();
@@ -46,7 +45,7 @@ fn without_pidns(mut document: Value) -> String {
     document.to_string()
 }
 
-/// Both collectors see the same, in every search.
+/// Both collectors produce the same document in every search.
 fn agree() {
     SEARCHES.into_iter().for_each(agree_in);
 }
@@ -57,8 +56,8 @@ fn agree_in(search: &str) {
     assert_eq!(bpf, proc, "--search {search}");
 }
 
-/// Both see the same on what looks like a kernel before Linux 6.2: one that knows
-/// its types, but not the function by which the verifier is told of them.
+/// Both agree on a simulated kernel before Linux 6.2, which has the types but not the
+/// function that tells the verifier of them.
 fn agree_on_an_older_kernel() {
     const TYPES: &str = "/sys/kernel/btf/vmlinux";
     let dir = tempfile::tempdir().unwrap();
@@ -80,7 +79,7 @@ fn agree_on_an_older_kernel() {
 }
 
 #[test]
-fn in_twenty_random_forests_both_write_the_same_bytes() {
+fn both_write_the_same_bytes_in_twenty_random_forests() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
     for seed in 100..120 {
         until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
@@ -93,7 +92,7 @@ fn in_twenty_random_forests_both_write_the_same_bytes() {
 }
 
 #[test]
-fn of_dead_nascent_and_leaderless_ones_both_write_the_same_bytes() {
+fn both_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
     let _dead = unshared("true;");
     let _nascent = unshared("");
@@ -108,7 +107,7 @@ fn of_dead_nascent_and_leaderless_ones_both_write_the_same_bytes() {
     let left = leave(&dir.path().join("ns"));
     let name = "printf 'a\\\\\\nb\\377' >/proc/$$/comm; echo ready; read x";
     let (_named, _) = start_command(Command::new("unshare").args(["-pf", "bash", "-c", name]));
-    // More levels than a record has room for.
+    // More levels than fit into a record.
     let (_nest, inits) = nest(9);
     agree();
     agree_on_an_older_kernel();
@@ -122,7 +121,7 @@ fn of_dead_nascent_and_leaderless_ones_both_write_the_same_bytes() {
 }
 
 #[test]
-fn of_three_thousand_namespaces_held_by_one_process_none_is_lost() {
+fn finds_three_thousand_namespaces_held_by_one_process() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
     let script = "import os, resource, time\n\
          resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n\
@@ -137,23 +136,23 @@ fn of_three_thousand_namespaces_held_by_one_process_none_is_lost() {
 }
 
 #[test]
-fn of_what_the_kernel_alone_knows_both_write_the_same_bytes() {
+fn both_write_the_same_bytes_with_the_kernel_search() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let _keepers = KEEPERS.map(|(_, does)| keeper(does));
     let (_mounted, _forest) = (keeper(MOUNTED), Forest::grow(7));
     agree_in("kernel");
 }
 
-/// What is in a document by PID or ID, each as one text.
+/// The rows of a list in the document, as text, by PID or ID.
 fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
     let rows = document[list].as_array().expect("a list");
     rows.iter().map(|row| (row[key].to_string(), row.to_string())).collect()
 }
 
-/// What was the same before and after a look by BPF is the same in it, on a
-/// host where processes come and go all the time.
+/// On a host where processes come and go all the time, whatever /proc shows unchanged
+/// before and after a BPF scan is the same in that scan.
 #[test]
-fn under_a_fork_storm_both_tell_the_same_of_what_stays() {
+fn both_agree_on_stable_processes_in_a_fork_storm() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
     let (_farm, _dead, _nascent) = (farm(10, 10), unshared("true;"), unshared(""));
     let _storm: Vec<_> = (0..2)
@@ -181,8 +180,8 @@ fn under_a_fork_storm_both_tell_the_same_of_what_stays() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// Whether a row that stays has another member or state in between, as that of
-/// the namespace of all the others does; anything else must be the same.
+/// Returns `true` if members or state have changed meanwhile, as they do in the storm's
+/// own namespace. Everything else must be the same.
 fn has_changed(row: &str, between: Option<&String>) -> bool {
     let between = between.unwrap_or_else(|| panic!("is lost: {row}"));
     if row == between {
@@ -190,11 +189,11 @@ fn has_changed(row: &str, between: Option<&String>) -> bool {
     }
     let [row, between] = [row, between].map(|row| {
         let mut row: Value = serde_json::from_str(row).unwrap();
-        // A worker of the kernel is called by what it works at.
+        // The name of a kernel worker is the work that it is doing.
         if row["kernel_thread"] == true {
             row["comm"].take();
         }
-        // What others do meanwhile: run, and have children and threads.
+        // Values that change while processes run and have children and threads.
         for key in ["state", "threads", "members", "member_count", "children", "holders"] {
             if let Some(value) = row.get_mut(key) {
                 value.take();
@@ -215,9 +214,9 @@ fn without(capabilities: &str, collector: &str) -> Output {
 }
 
 #[test]
-fn without_a_capability_proc_stands_in_and_bpf_says_why() {
+fn falls_back_to_proc_without_a_capability() {
     needs!(Initial("pid"), Bpf);
-    // auto does not ask where there are few processes.
+    // `auto` does not try BPF on a host with few processes.
     let _farm = farm(30, 12);
     for (capabilities, missing) in [
         ("-sys_ptrace", "CAP_SYS_PTRACE"),
@@ -234,7 +233,7 @@ fn without_a_capability_proc_stands_in_and_bpf_says_why() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
-    // Either is enough: CAP_SYS_ADMIN, or the other two.
+    // CAP_SYS_ADMIN is enough, and so are the other two together.
     for capabilities in ["-bpf,-perfmon", "-sys_admin"] {
         let output = without(capabilities, "auto");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
@@ -243,7 +242,7 @@ fn without_a_capability_proc_stands_in_and_bpf_says_why() {
 }
 
 #[test]
-fn where_a_filter_forbids_bpf_proc_stands_in_silently() {
+fn falls_back_to_proc_silently_if_seccomp_forbids_bpf() {
     needs!(Initial("pid"), Bpf, Program("strace"));
     let _farm = farm(30, 12);
     let refused = |collector: &str, debug: &str| {
@@ -265,7 +264,7 @@ fn where_a_filter_forbids_bpf_proc_stands_in_silently() {
 }
 
 #[test]
-fn what_bpf_does_not_tell_is_read_through_proc_unless_bpf_is_named() {
+fn reads_proc_for_facts_that_bpf_does_not_provide() {
     needs!(HostRoot, Bpf);
     let elsewhere = "it tells of the viewer's own PID namespace, whose /proc this is not";
     let (container, init) = container("echo ready; sleep 600; true");
@@ -289,7 +288,7 @@ fn what_bpf_does_not_tell_is_read_through_proc_unless_bpf_is_named() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
     drop(container);
-    // In a namespace of its own /proc counts the processes of the whole host.
+    // In a PID namespace, /proc counts the processes of the whole host.
     let mut inside = Command::new("unshare");
     inside.args(["-mpf", "--mount-proc", "--kill-child", PIDNS, "-q", "-f", "json"]);
     let output = run(inside.env("PIDNS_DEBUG", "1"));
@@ -300,14 +299,14 @@ fn what_bpf_does_not_tell_is_read_through_proc_unless_bpf_is_named() {
 }
 
 #[test]
-fn the_committed_programs_are_those_of_their_sources() {
+fn the_committed_bpf_objects_match_their_sources() {
     needs!(Repository("tests/bpf/build"), Program("clang"), Program("llvm-strip"));
     let here = env!("CARGO_MANIFEST_DIR");
     let version = stdout(&run(Command::new("clang").arg("--version")));
     if !version.starts_with("Debian clang version 14.0.6") {
-        // Another compiler makes another object of the same source.
+        // Another compiler makes a different object from the same source.
         say_skipped(
-            "the_committed_programs_are_those_of_their_sources",
+            "the_committed_bpf_objects_match_their_sources",
             "needs clang 14.0.6 of Debian 12",
         );
         return;
@@ -319,14 +318,14 @@ fn the_committed_programs_are_those_of_their_sources() {
         let made = std::fs::read(dir.path().join(object)).unwrap();
         let committed = std::fs::read(format!("{here}/src/collect/bpf/{object}")).unwrap();
         assert!(made == committed, "run tests/bpf/build, and commit {object}");
-        // They are the same wherever they are made.
+        // The objects do not depend on the directory of the build.
         let directory = b"src/collect/bpf";
         assert!(!made.windows(directory.len()).any(|part| part == directory), "{object}");
     }
 }
 
 #[test]
-fn a_process_whose_other_thread_executes_is_there() {
+fn a_process_that_executes_from_another_thread_is_found() {
     needs!(HostRoot, Bpf, Program("cc"));
     let dir = tempfile::tempdir().unwrap();
     let program = execute_again(dir.path());
@@ -336,7 +335,7 @@ fn a_process_whose_other_thread_executes_is_there() {
         for it in &running {
             assert_eq!(document.process(it.pid()).pid, it.pid());
         }
-        // What is shown under the number of another thread is no process.
+        // The other thread's number is not a PID, so it is no process.
         let ours = |it: &&Process| it.ppid == Some(std::process::id()) && it.comm == "exe";
         let is_running = |it: &Process| running.iter().any(|running| running.pid() == it.pid);
         assert!(document.processes.iter().filter(ours).all(is_running));

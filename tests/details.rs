@@ -1,6 +1,5 @@
-//! What is read of a process beside its place: when it started, and on demand
-//! its command line, its other namespaces and its cgroup; compared with an
-//! independent reading of the kernel.
+//! Compares the details of processes with an independent reading of the kernel: start
+//! time, arguments, other namespaces and cgroup.
 
 mod common;
 
@@ -31,7 +30,7 @@ fn other_namespaces(pid: u32) -> BTreeMap<String, u64> {
     types.into_iter().filter_map(inode).collect()
 }
 
-/// A script that does nothing.
+/// Shell script that starts a `sleep` and waits for it.
 const WAIT: &str = "echo ready; sleep 600 & wait";
 
 /// A process that sleeps.
@@ -42,8 +41,8 @@ fn sleeper() -> Running {
 }
 
 #[test]
-fn every_process_has_the_time_that_it_started_at() {
-    // It says that its name is at an end, and goes on like the rest of the line.
+fn every_process_has_its_start_time() {
+    // Its name contains a closing parenthesis and looks like the rest of the line.
     let script = "printf 'a) R 1 2' > /proc/$$/comm; echo ready; sleep 600 & wait";
     let mut command = Command::new("bash");
     let (named, _) = start_command(command.args(["-c", script]));
@@ -57,8 +56,11 @@ fn every_process_has_the_time_that_it_started_at() {
     for pid in [named.pid(), sleeper.pid(), std::process::id()] {
         assert_eq!(document.process(pid).start_time, Some(start_time(pid)), "{pid}");
     }
-    assert!(document.processes.iter().any(|it| it.comm == "pidns"), "its own is read likewise");
-    // What is quick does without.
+    assert!(
+        document.processes.iter().any(|it| it.comm == "pidns"),
+        "pidns's own start time is read too"
+    );
+    // `--search processes` leaves the start time out for speed.
     let document = Document::of(&["--search", "processes"]);
     assert!(document.processes.iter().all(|process| process.start_time.is_none()));
     let document = Document::of(&["--search", "children"]);
@@ -66,7 +68,7 @@ fn every_process_has_the_time_that_it_started_at() {
 }
 
 #[test]
-fn details_are_those_of_the_process() {
+fn details_match_the_process() {
     needs!(Namespaces);
     let arguments: [&[u8]; 5] = [b"-c", WAIT.as_bytes(), b"", b"b\xffc", b"new\nline"];
     let mut command = Command::new("bash");
@@ -92,7 +94,7 @@ fn details_are_those_of_the_process() {
     let kinds = |it: &Process| it.namespaces.as_ref().unwrap().clone();
     assert_ne!(kinds(host)["mnt"], kinds(own)["mnt"]);
     assert_eq!(kinds(host)["user"], kinds(own)["user"]);
-    // It has no memory any more, and of namespaces only the user namespace.
+    // A zombie has no memory, and of its namespaces only the user namespace.
     let ended = document.process(zombie.id());
     assert_eq!(ended.args, Some(vec![]));
     assert_eq!(ended.namespaces, Some(other_namespaces(zombie.id())));
@@ -106,7 +108,7 @@ fn details_are_those_of_the_process() {
 }
 
 #[test]
-fn a_command_line_that_is_too_long_is_cut_and_said_to_be() {
+fn a_long_command_line_is_cut_with_a_diagnostic() {
     let long = "x".repeat(20_000);
     let mut command = Command::new("bash");
     let (shell, _) = start_command(command.args(["-c", WAIT, &long, &long]));
@@ -121,7 +123,7 @@ fn a_command_line_that_is_too_long_is_cut_and_said_to_be() {
 }
 
 #[test]
-fn what_may_not_be_read_is_null_and_said_to_be() {
+fn unreadable_details_are_null_with_a_diagnostic() {
     needs!(Namespaces);
     let sleeper = sleeper();
     let arguments = ["-f", "json", "--search", "processes", "--details", "all"];
@@ -134,7 +136,7 @@ fn what_may_not_be_read_is_null_and_said_to_be() {
     let said = document.diagnostic("other-namespaces-unreadable").unwrap();
     assert_eq!(said.errno.as_deref(), Some("EACCES"));
     assert!(said.pids.contains(&sleeper.pid()) && !document.complete);
-    // It may look at itself.
+    // pidns may read its own process.
     let mut children = document.processes.iter().filter(|it| it.ppid == Some(std::process::id()));
     let own = children.find(|it| {
         it.args.as_ref().is_some_and(|args| args.ends_with(&arguments.map(str::to_owned)))
@@ -144,9 +146,10 @@ fn what_may_not_be_read_is_null_and_said_to_be() {
 }
 
 #[test]
-fn processes_that_come_go_and_execute_leave_nothing_half_read() {
+fn processes_that_exit_or_execute_are_read_completely_or_left_out() {
     needs!(NamespaceOfItsOwn);
-    // One executes itself again and again, one starts others that end at once.
+    // One process executes itself again and again, another starts children that exit at
+    // once.
     let again = "exec bash -c \"$0\" \"$0\" again";
     let mut command = Command::new("bash");
     let executing = Running::spawn(command.args(["-c", again, again, "again"]));
@@ -171,14 +174,14 @@ fn processes_that_come_go_and_execute_leave_nothing_half_read() {
     }
 }
 
-/// The processes that a selection shows.
+/// PIDs of the processes that a filter shows.
 fn shown(arguments: &[&str]) -> Vec<u32> {
     let document = Document::of(arguments);
     document.processes.iter().map(|process| process.pid).collect()
 }
 
 #[test]
-fn containers_that_share_a_namespace_are_found_by_their_processes() {
+fn finds_containers_that_share_a_namespace_by_their_processes() {
     const ONE: &str = "feed1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04defeed";
     const TWO: &str = "f00d1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04def00d";
     const POD: &str = "fab7b810-9dad-11d1-80b4-00c04fd43fab";
@@ -186,7 +189,7 @@ fn containers_that_share_a_namespace_are_found_by_their_processes() {
     needs!(Initial("cgroup"));
     let (_pod, pause) = container(&format!("{SLEEP} {SLEEP} echo ready; wait"));
     let members = children(pause);
-    // In the host's namespace, as with `hostPID`.
+    // In the host's namespace, like a pod with `hostPID`.
     let outside = sleeper();
     let path = |id: &str| format!("kubepods/burstable/pod{POD}/{id}");
     let _pause = Cgroup::of("pause", "lxc/pidns-pause", pause);
@@ -194,7 +197,7 @@ fn containers_that_share_a_namespace_are_found_by_their_processes() {
     let _two = Cgroup::of("two", &path(TWO), members[1]);
     let _host = Cgroup::of("host", &format!("docker/{ONE}"), outside.pid());
 
-    // It is read because it is needed, and so the document has it.
+    // The filter needs cgroups, so the document contains them.
     let document = Document::of(&["--container", &ONE[..10]]);
     assert_eq!(document.details, ["cgroup"]);
     assert_eq!(document.process(members[0]).cgroup.as_deref(), Some(&*format!("/{}", path(ONE))));
@@ -210,9 +213,13 @@ fn containers_that_share_a_namespace_are_found_by_their_processes() {
     assert_eq!(shown(&["--container", TWO]), [members[1]]);
     let mut whole = [pause, members[0], members[1]];
     whole.sort_unstable();
-    assert_eq!(shown(&["--container", "pidns-pause"]), whole, "that of the init is all of it");
+    assert_eq!(
+        shown(&["--container", "pidns-pause"]),
+        whole,
+        "the container of the init includes all members"
+    );
 
-    // A saved document tells as much as was read.
+    // A saved document knows only the cgroups that were read.
     let dir = tempfile::tempdir().unwrap();
     let saved = |name: &str, arguments: &[&str]| {
         let path = dir.path().join(name);
@@ -232,7 +239,7 @@ fn containers_that_share_a_namespace_are_found_by_their_processes() {
 }
 
 #[test]
-fn a_holder_has_its_name_where_its_process_is_left_out() {
+fn a_holder_keeps_its_name_if_its_process_is_filtered_out() {
     needs!(Namespaces);
     let shell = unshared("/bin/true;");
     let json = stdout(&pidns(&["-q", "-f", "json", "--members", "none"]));

@@ -1,4 +1,4 @@
-//! `pidns diff`: what real jobs change, live and from saved documents.
+//! Tests `pidns diff` with the changes that real jobs make, live and on saved documents.
 
 mod common;
 
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The comparison as the test understands it; a field more is a failure.
+/// A mirror of the comparison: an unknown field fails the test.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "what is not looked at must be there all the same")]
@@ -79,7 +79,7 @@ impl Comparison {
     }
 }
 
-/// Files of one test.
+/// The files of one test.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -91,7 +91,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Saves what pidns shows now.
+    /// Saves the current document of pidns.
     fn save(&self, name: &str, arguments: &[&str]) -> String {
         let document = stdout(&pidns(&[&["-q", "-f", "json"], arguments].concat()));
         self.write(name, &document)
@@ -103,7 +103,7 @@ impl Files {
     }
 }
 
-/// Runs a comparison that finds a difference, or none.
+/// Runs a comparison, which must find a difference if `differs`.
 fn diff(arguments: &[&str], differs: bool) -> Comparison {
     let output = pidns(&[&["diff", "-q", "-f", "json"], arguments].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -114,7 +114,7 @@ fn diff(arguments: &[&str], differs: bool) -> Comparison {
     comparison
 }
 
-/// What it prints of two that differ, in text unless another format is asked for.
+/// The output for two documents that differ, as text unless another format is requested.
 fn text(arguments: &[&str]) -> String {
     let output = pidns(&[&["diff", "-q"], arguments].concat());
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
@@ -122,7 +122,7 @@ fn text(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
+fn names_a_jobs_leftovers_live_and_from_saved_documents() {
     needs!(NamespaceOfItsOwn);
     let files = Files::new();
     let before = files.save("before", &[]);
@@ -173,11 +173,11 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
         let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
         assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
-    // The other way round all of it went.
+    // With both documents swapped, everything went.
     let back = diff(&[&after, &before], true);
     assert_eq!(back.processes("went").len(), 4);
     assert_eq!(back.processes("came"), Vec::<u32>::new());
-    // What changes of one that stays.
+    // Changes of a process that stays.
     kill(left.stopped, Signal::CONT);
     until("it goes on", || status(left.stopped, "State").first().is_some_and(|it| it == "S"));
     kill(left.parent, Signal::KILL);
@@ -196,12 +196,12 @@ fn what_a_job_leaves_is_named_live_and_from_saved_documents() {
 }
 
 #[test]
-fn a_namespace_that_only_a_descriptor_in_flight_keeps_is_hidden_not_gone() {
+fn a_namespace_kept_only_by_a_descriptor_in_flight_is_hidden() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let files = Files::new();
     let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
     let id = namespace_of(init);
-    // No process has the descriptor any more once it is sent.
+    // Once sent, no process has the descriptor in its table.
     let keep = "import os, signal, socket, sys
 ends = socket.socketpair()
 namespace = os.open(sys.argv[1], os.O_RDONLY)
@@ -217,7 +217,7 @@ signal.pause()";
     let change = |arguments: &[&str]| {
         let change = diff(arguments, true).namespaces.into_iter().find(|it| it.id == id).unwrap();
         assert!(change.after.is_none());
-        // Before Linux 6.18 nothing can tell.
+        // Only Linux 6.18 and later can tell.
         (change.change, change.before.unwrap().ns_id.is_some())
     };
     let (happened, can_tell) = change(&[&before]);
@@ -226,14 +226,14 @@ signal.pause()";
         format!("? ├─ {id}  hidden: still in the kernel, kept by what /proc does not show\n");
     let tree = text(&[&before]);
     assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
-    // A saved document has no kernel to ask.
+    // Two saved documents do not ask the kernel.
     let after = files.save("after", &[]);
     assert_eq!(change(&[&before, &after]).0, "went");
     drop(keeper);
     until("it is gone", || change(&[&before]).0 == "went");
 }
 
-/// A document with the start time of every process, from /proc where it has none.
+/// A document in which every process has a start time, from /proc if it has none.
 fn with_start_times(document: &str) -> String {
     let mut document: Value = serde_json::from_str(document).unwrap();
     for process in document["processes"].as_array_mut().unwrap() {
@@ -247,7 +247,7 @@ fn with_start_times(document: &str) -> String {
 }
 
 #[test]
-fn a_pid_that_was_given_again_is_told_apart_by_its_start_time() {
+fn the_start_time_distinguishes_a_reused_pid() {
     needs!(NamespaceOfItsOwn);
     let files = Files::new();
     let sleep = || Running::spawn(Command::new("sleep").arg("600"));
@@ -260,11 +260,11 @@ fn a_pid_that_was_given_again_is_told_apart_by_its_start_time() {
     };
     let before = save("before");
     drop(first);
-    // A start time is a number of clock ticks.
+    // Start times have the resolution of a clock tick.
     std::thread::sleep(std::time::Duration::from_millis(20));
     // The next process gets the PID after this one (CONFIG_CHECKPOINT_RESTORE).
     let mut second = None;
-    until("the PID is given again", || {
+    until("the PID is reused", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
         let again = sleep();
         second = (again.pid() == pid).then_some(again);
@@ -277,7 +277,8 @@ fn a_pid_that_was_given_again_is_told_apart_by_its_start_time() {
         comparison.processes.iter().map(|it| (it.pid, it.change.as_str())).collect();
     assert_eq!(changes, [(pid, "went"), (pid, "came")]);
     assert_eq!(comparison.caveats.len(), 0, "{:?}", comparison.caveats);
-    // Without start times they look like one, and it is said that they may not be.
+    // Without start times they look like one process, and a warning says that they may
+    // not be.
     let without = |name: &str, path: &str| {
         let mut document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for process in document["processes"].as_array_mut().unwrap() {
@@ -295,7 +296,7 @@ fn a_pid_that_was_given_again_is_told_apart_by_its_start_time() {
 }
 
 #[test]
-fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
+fn filters_apply_to_both_documents() {
     needs!(NamespaceOfItsOwn);
     let files = Files::new();
     let before = files.save("before", &[]);
@@ -309,7 +310,7 @@ fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
     let comparison = diff(&[&before, "--comm", "sl*p"], true);
     assert_eq!(comparison.processes("came").len(), 1);
     assert_eq!(comparison.after.selected, comparison.before.selected);
-    // The namespace was there before, though nothing of that name was in it.
+    // The namespace existed before, though without a process of that name.
     let [namespace] = &comparison.namespaces[..] else { panic!("{comparison:?}") };
     assert_eq!((&*namespace.change, namespace.members_came.len()), ("changed", 1));
     let none = pidns(&["diff", &before, "--comm", "nobody"]);
@@ -322,7 +323,7 @@ fn selection_holds_for_both_and_nothing_in_both_is_a_plain_no() {
 }
 
 #[test]
-fn the_live_host_is_read_as_the_document_was() {
+fn the_live_host_is_searched_like_the_document() {
     needs!(NamespaceOfItsOwn);
     let files = Files::new();
     let before = files.save("before", &["--search", "processes"]);
@@ -336,7 +337,7 @@ fn the_live_host_is_read_as_the_document_was() {
 }
 
 #[test]
-fn another_boot_and_another_host_are_said_and_everything_is_new() {
+fn another_boot_or_host_makes_everything_new() {
     needs!(Namespaces);
     let files = Files::new();
     let document = stdout(&pidns(&["-q", "-f", "json"]));
@@ -363,7 +364,7 @@ fn another_boot_and_another_host_are_said_and_everything_is_new() {
 }
 
 #[test]
-fn what_is_no_document_is_trouble_and_nothing_is_printed() {
+fn an_invalid_document_fails_and_prints_nothing() {
     let files = Files::new();
     let none = files.write("none", "[]");
     for (arguments, said) in [
@@ -382,7 +383,7 @@ fn what_is_no_document_is_trouble_and_nothing_is_printed() {
 }
 
 #[test]
-fn strict_is_about_views_that_do_not_differ() {
+fn strict_applies_only_if_nothing_differs() {
     needs!(NamespaceOfItsOwn);
     let files = Files::new();
     let document = stdout(&pidns(&["-q", "-f", "json"]));
@@ -401,7 +402,7 @@ fn strict_is_about_views_that_do_not_differ() {
 }
 
 #[test]
-fn two_documents_of_many_processes_are_compared_in_linear_time() {
+fn compares_large_documents_in_linear_time() {
     let files = Files::new();
     let document = |name: &str, count: u32, shift: u64| {
         let host = json!({"id": "pid:[10]", "inode": 10, "device": 4, "ns_id": 1, "level": 0,
@@ -433,7 +434,7 @@ fn two_documents_of_many_processes_are_compared_in_linear_time() {
         let elapsed = start.elapsed();
         assert_eq!(comparison.processes("came").len(), count as usize / 2);
         assert_eq!(comparison.processes("went").len(), count as usize / 2);
-        assert!(text(&[&before, &after]).lines().count() < 30, "what is alike shares a line");
+        assert!(text(&[&before, &after]).lines().count() < 30, "equal processes share a line");
         elapsed
     };
     let (few, many) = (time(500), time(5_000));

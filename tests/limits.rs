@@ -1,5 +1,5 @@
-//! Documents are not trusted: whatever is in one, reading it takes at most 40
-//! bytes of memory for each of its own, and no more time than a true one.
+//! Tests that reading an untrusted document takes at most 40 bytes of memory for each of
+//! its bytes, and no more time than a valid one.
 
 mod common;
 
@@ -9,28 +9,28 @@ use std::time::{Duration, Instant};
 use common::*;
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// Bytes of every document here, as the kernel tells the peak of all children
-/// together: the first that is above the limit is the one that costs too much.
+/// Size of every document here. The kernel reports only the peak of all children
+/// together, so the first document that exceeds the limit is the one that fails.
 const SIZE: usize = 128 * 1024;
 
-/// Begins a document in JSON, and in YAML.
+/// The beginning of a document, in JSON and in YAML.
 const BEGIN: [&str; 2] = ["{\"schema_version\": \"1.0\", ", "schema_version: \"1.0\"\n"];
 
-/// Begins a record, and the first of a snapshot without anything in it.
+/// The beginning of a record, and the first record of an empty snapshot.
 const RECORD: &str = "{\"schema_version\": \"1.0\", \"captured_at\": \"2026-11-25T00:00:00Z\", \
     \"host\": {\"hostname\": null, \"kernel_release\": null, \"boot_id\": null}, \"record\": ";
 
-/// A diagnostic that is as short as can be.
+/// The shortest possible diagnostic.
 const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"warning\", \"message\": \"\", \
     \"errno\": null, \"pids\": []}";
 
-/// The largest memory that any child had, in bytes.
+/// Peak memory of all children so far, in bytes.
 fn peak() -> usize {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is there");
     usize::try_from(usage.max_rss()).expect("is not negative") * 1024
 }
 
-/// Reads a document, and returns what pidns says of it.
+/// Reads a document, and returns pidns's standard error.
 fn said_of(document: &str) -> String {
     let mut pidns = Command::new(PIDNS);
     let dir = tempfile::tempdir().unwrap();
@@ -40,14 +40,14 @@ fn said_of(document: &str) -> String {
     String::from_utf8(output.stderr).expect("is text")
 }
 
-/// A document of [`SIZE`] bytes: a beginning, and then the same over and over.
+/// A document of [`SIZE`] bytes: a beginning, and then the same text repeated.
 fn of(begin: &str, again: &str) -> String {
     let mut document = begin.to_owned();
     document.extend(std::iter::repeat_n(again, (SIZE - begin.len()) / again.len()));
     document
 }
 
-/// Words that differ, as many as fit.
+/// As many different words as fit.
 fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     let mut document = begin.to_owned();
     for index in 0.. {
@@ -60,7 +60,7 @@ fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     document
 }
 
-/// A process, as a document without any fault has it.
+/// A process as a valid document has it.
 fn process(pid: usize) -> String {
     format!(
         "{{\"pid\": {pid}, \"ppid\": null, \"namespace\": null, \"nspid\": [], \"comm\": \
@@ -70,7 +70,7 @@ fn process(pid: usize) -> String {
     )
 }
 
-/// Records without any fault, as many as fit.
+/// As many valid records as fit.
 fn sound_records() -> String {
     let record =
         |index: usize| format!("{RECORD}\"process\", \"process\": {}}}\n", process(index + 1));
@@ -85,7 +85,7 @@ fn sound_records() -> String {
     head + &processes
 }
 
-/// A document without any fault, as large as is asked for.
+/// A valid document of [`SIZE`] bytes.
 fn sound() -> String {
     let begin = format!(
         "{}\"generator\": {{\"name\": \"pidns\", \"version\": \"1\"}}, \"captured_at\": \
@@ -100,7 +100,7 @@ fn sound() -> String {
 }
 
 #[test]
-fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
+fn memory_is_proportional_to_the_size_of_any_document() {
     let [json, yaml] = BEGIN;
     said_of("");
     let base = peak();
@@ -109,7 +109,7 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         sound(),
         format!("--- {}", sound()),
         sound_records(),
-        // Many small things that are kept.
+        // Many small values that are kept.
         of(&format!("{json}\"processes\": [{{\"args\": ["), "\"\","),
         of(&format!("{yaml}processes: [{{args: ["), "a,"),
         of(&format!("{json}\"diagnostics\": [{{\"pids\": ["), "1,"),
@@ -123,9 +123,9 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         of("", &format!("{RECORD}\"diagnostic\", \"diagnostic\": {DIAGNOSTIC}}}\n")),
         of(&format!("{RECORD}\"diagnostic\", \"diagnostic\": {{\"pids\": ["), "1,"),
         of_words("", |index| format!("{RECORD}\"k{index:x}\"}}\n")),
-        // Of one snapshot each.
+        // Many snapshots of one record each.
         of_words("", |index| RECORD.replacen("null", &format!("\"h{index:x}\""), 1) + "\"x\"}\n"),
-        // One large thing.
+        // One large value.
         of(&format!("{json}\"captured_at\": \""), "x"),
         of(&format!("{yaml}captured_at: \""), "\\u0041"),
         of(&format!("{yaml}captured_at: |\n"), "  x\n"),
@@ -135,7 +135,7 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         of(&format!("{yaml}complete: "), "1"),
         of(&format!("{RECORD}\""), "x"),
         of(&format!("{RECORD}\"x\"}}\n"), " "),
-        // What is passed over.
+        // Values that are ignored.
         of(&format!("{RECORD}\"x\", \"y\": ["), "[],"),
         of(&format!("{RECORD}\"x\"}}\n"), "\n"),
         of(&format!("{json}\"x\": ["), "[],"),
@@ -151,13 +151,13 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
         of(yaml, "# a\n"),
         of(yaml, "\n"),
         of(yaml, "\r"),
-        // Line breaks of every kind, and what is not one everywhere.
+        // Line breaks of every kind, and characters that only some readers take for one.
         of("", "a:\n"),
         of("", "a:\r"),
         of("", "a:\u{85}"),
         of("", "a:\u{2028}"),
         of("", "x: 1\r"),
-        // Collections in collections, times entries.
+        // Nested collections, with many entries.
         of(&nested("[", 120), "a,"),
         of(&nested("[", 5_000), "a,"),
         of(&nested("- ", 1), "- "),
@@ -183,13 +183,13 @@ fn whatever_a_document_holds_its_cost_is_in_proportion_to_its_size() {
 }
 
 #[test]
-fn aliases_are_refused_by_name() {
+fn an_error_names_yaml_aliases() {
     let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nschema_version: *b\n";
     assert!(said_of(bomb).contains("anchors and aliases are not supported at line 1"));
 }
 
 #[test]
-fn a_second_input_is_refused_by_name() {
+fn an_error_names_a_second_input() {
     let twice = pidns(&["-i", "a.json", "-i", "b.json"]);
     assert_eq!(twice.status.code(), Some(2));
     let expected = "pidns: --input is given more than once: one document is read at a time\n";

@@ -1,6 +1,6 @@
-//! Bind mounts that keep namespaces alive, wherever they are: out of sight of
-//! every process, in mount namespaces without one, under other mounts; and
-//! mounts over the files of /proc. On the real kernel.
+//! Finds the bind mounts that keep namespaces alive, on the real kernel: mounts that no
+//! process can see, in mount namespaces without a process, or below other mounts. Also
+//! tests mounts over files of /proc.
 
 mod common;
 
@@ -10,23 +10,23 @@ use common::Need::*;
 use common::*;
 use rustix::process::Signal;
 
-/// For scripts: makes `$1/ns` a bind mount of a new PID namespace, on a tmpfs
-/// that no other mount namespace sees, and ends the namespace's init.
+/// Shell script that bind-mounts a new PID namespace at `$1/ns`, on a tmpfs in a private
+/// mount namespace, and ends the namespace's init.
 const DEAD_MOUNT: &str = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none $1; touch $1/ns; \
      unshare -pf --kill-child sleep 600 & u=$!; \
      until read -rd ' ' init </proc/$u/task/$u/children; do :; done; \
      mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
      kill -9 $init; wait 2>/dev/null;";
 
-/// For scripts: mounts at `$1/root` what is needed to run `sleep` there. A bind
-/// mount of `/` alone is refused in a user namespace: it would uncover what is
-/// below other mounts.
+/// Shell script that mounts at `$1/root` everything that `sleep` needs. In a user
+/// namespace a bind mount of `/` only is refused, since it would uncover files below
+/// other mounts.
 const OTHER_ROOT: &str = "mkdir $1/root; mount -t tmpfs none $1/root; \
      for d in bin lib lib64 usr; do if [ -e /$d ]; then \
      mkdir $1/root/$d; mount --rbind /$d $1/root/$d; fi; done;";
 
-/// Starts a script in a mount namespace of its own, after [`DEAD_MOUNT`] at a
-/// directory; the id of the dead namespace.
+/// Starts a script after [`DEAD_MOUNT`] in a private mount namespace, and returns the ID
+/// of the dead namespace.
 fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, String) {
     let script = format!("{DEAD_MOUNT} {script}");
     let at = dir.path().to_str().unwrap();
@@ -34,7 +34,7 @@ fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, Str
     (running, format!("pid:[{}]", names["inode"]))
 }
 
-/// The holders of a namespace that are mounts at a path; their mount namespaces.
+/// The mount namespaces of the mounts at `path` that hold this namespace.
 fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
     let holders = document.find_namespace(id).map(|it| it.holders.clone()).unwrap_or_default();
     let at = |holder| match holder {
@@ -50,13 +50,13 @@ fn mount_namespace_of(pid: u32) -> u64 {
     link.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("an inode")
 }
 
-/// Whether a process sees a bind mount of a namespace.
+/// Returns `true` if the process sees a bind mount of the namespace.
 fn sees(pid: u32, id: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(id)
 }
 
-/// A program of Python that has the kernel refuse the system calls of the
-/// numbers in its first argument (ENOSYS), and becomes the command after it.
+/// Python program that makes the system calls with the numbers in its first argument fail
+/// with ENOSYS, then executes the command in its other arguments.
 const REFUSING: &str = "import ctypes, os, struct, sys\n\
      numbers = [int(number) for number in sys.argv[1].split(',')]\n\
      code = [(0x20, 0, 0, 0)]\n\
@@ -69,14 +69,15 @@ const REFUSING: &str = "import ctypes, os, struct, sys\n\
      assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
      os.execvp(sys.argv[2], sys.argv[2:])";
 
-/// A command as on a kernel that does not have some system calls.
+/// A command that runs as if the kernel lacked some system calls.
 fn without(calls: &str, command: &[&str]) -> Command {
     let mut python = Command::new("python3");
     python.args(["-c", REFUSING, calls]).args(command);
     python
 }
 
-/// As [`Document::of`], before `statmount` and `listmount` (Linux 6.8).
+/// Like [`Document::of`], but as on a kernel without `statmount` and `listmount` (before
+/// Linux 6.8).
 fn of_older_kernel() -> Document {
     let command = [PIDNS, "-q", "-f", "json"];
     Document::read(&stdout(&run(&mut without("457,458", &command))))
@@ -84,7 +85,7 @@ fn of_older_kernel() -> Document {
 
 fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // A mount at its root makes it look as if it saw all mounts.
+    // With a mount at its root, the process seems to see all mounts.
     let script = format!("{OTHER_ROOT} echo ready; exec chroot $1/root sleep 600");
     let (running, id) = start_with_dead_mount(&dir, &script);
     until("it sleeps", || comm(running.pid()) == "sleep");
@@ -99,24 +100,24 @@ fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
 }
 
 #[test]
-fn a_mount_is_found_though_every_process_is_in_a_chroot_elsewhere() {
+fn finds_a_mount_outside_every_processs_chroot() {
     needs!(Namespaces, NoChroot);
     check_a_chroot_hides_nothing(|| Document::of(&[]));
 }
 
 #[test]
-fn a_mount_outside_of_a_chroot_is_found_inside_a_pid_namespace() {
+fn finds_a_mount_outside_a_chroot_inside_a_pid_namespace() {
     needs!(NamespaceOfItsOwn, NoChroot);
     check_a_chroot_hides_nothing(|| Document::of(&[]));
 }
 
 #[test]
-fn a_mount_outside_of_a_chroot_is_found_on_older_kernels() {
+fn finds_a_mount_outside_a_chroot_on_older_kernels() {
     needs!(Namespaces, NoChroot, Program("python3"));
     check_a_chroot_hides_nothing(of_older_kernel);
 }
 
-/// A process in whose mount namespace the old root lies below the new one.
+/// Tests a process whose old root directory is mounted below its new one.
 fn check_without_pivot_root() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
@@ -128,7 +129,7 @@ fn check_without_pivot_root() {
     let path = format!("{}/ns", dir.path().display());
     let document = Document::of(&[]);
     assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
-    // No path leads there, as under any mount that another one covers.
+    // No path leads there, as to any mount that is covered by another.
     assert!(document.diagnostic("namespace-unopened").is_some() && !document.complete);
 }
 
@@ -146,7 +147,7 @@ fn a_container_made_without_pivot_root_hides_no_mount_inside_a_pid_namespace() {
 
 fn check_a_mount_namespace_kept_by_a_descriptor(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // A copy of the mount namespace keeps the mount that then goes here.
+    // A copy of the mount namespace keeps the mount, which is then removed here.
     let script = "unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          exec 9</proc/$!/ns/mnt; kill -9 $!; wait 2>/dev/null; umount -l $1/ns; \
          echo ready; exec sleep 600";
@@ -161,27 +162,27 @@ fn check_a_mount_namespace_kept_by_a_descriptor(of: impl Fn() -> Document) {
 }
 
 #[test]
-fn the_mounts_of_a_mount_namespace_that_a_descriptor_keeps_are_found() {
+fn finds_mounts_in_a_mount_namespace_that_only_a_descriptor_keeps() {
     needs!(Namespaces);
     check_a_mount_namespace_kept_by_a_descriptor(|| Document::of(&[]));
 }
 
 #[test]
-fn the_mounts_that_a_descriptor_keeps_are_found_inside_a_pid_namespace() {
+fn finds_mounts_that_a_descriptor_keeps_inside_a_pid_namespace() {
     needs!(NamespaceOfItsOwn);
     check_a_mount_namespace_kept_by_a_descriptor(|| Document::of(&[]));
 }
 
 #[test]
-fn the_mounts_that_a_descriptor_keeps_are_found_on_older_kernels() {
+fn finds_mounts_that_a_descriptor_keeps_on_older_kernels() {
     needs!(Namespaces, NoChroot, Program("python3"));
     check_a_mount_namespace_kept_by_a_descriptor(of_older_kernel);
 }
 
 fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // As snapd does it. A mount namespace may be mounted only in one that has
-    // a lower number, and numbers are given out in no order.
+    // snapd does this. A mount namespace can be mounted only in one with a lower ID, and
+    // IDs are assigned in no particular order.
     let script = "touch $1/app.mnt; \
          until unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          mount --bind /proc/$!/ns/mnt $1/app.mnt 2>/dev/null; do kill -9 $!; wait 2>/dev/null; done; \
@@ -197,27 +198,27 @@ fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
 }
 
 #[test]
-fn the_mounts_of_a_mount_namespace_that_is_itself_mounted_are_found() {
+fn finds_mounts_in_a_mount_namespace_that_is_itself_mounted() {
     needs!(Namespaces);
     check_a_mounted_mount_namespace(|| Document::of(&[]));
 }
 
 #[test]
-fn the_mounts_of_a_mounted_mount_namespace_are_found_inside_a_pid_namespace() {
+fn finds_mounts_in_a_mounted_mount_namespace_inside_a_pid_namespace() {
     needs!(NamespaceOfItsOwn);
     check_a_mounted_mount_namespace(|| Document::of(&[]));
 }
 
 #[test]
-fn the_mounts_of_a_mounted_mount_namespace_are_found_on_older_kernels() {
+fn finds_mounts_in_a_mounted_mount_namespace_on_older_kernels() {
     needs!(Namespaces, NoChroot, Program("python3"));
     check_a_mounted_mount_namespace(of_older_kernel);
 }
 
-/// For scripts of nobody, in a user namespace of his own.
+/// Command prefix that runs a script as `nobody` in a new user namespace.
 const AS_OWNER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urm";
 
-/// What nobody is shown of his processes on a kernel that would not list mounts.
+/// The document that `nobody` gets of its processes on a kernel without `listmount`.
 fn of_nobody(program: &str) -> Document {
     let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let command = [&setpriv[..], &[program, "-q", "-f", "json"]].concat();
@@ -225,12 +226,12 @@ fn of_nobody(program: &str) -> Document {
 }
 
 #[test]
-fn without_privilege_one_who_sees_all_makes_up_for_one_in_a_chroot() {
+fn without_privilege_a_process_outside_the_chroot_suffices() {
     needs!(HostRoot, UserNamespaces, NoChroot, Program("python3"));
     let dir = public_dir();
     let (_copy, program) = public_copy();
     let at = dir.path().to_str().unwrap();
-    // The one in the chroot comes first.
+    // The process in the chroot has the lower PID.
     let script = format!(
         "{DEAD_MOUNT} mkdir $1/root; mount --rbind / $1/root; umount -l $1/root$1; \
          chroot $1/root sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
@@ -251,19 +252,19 @@ fn without_privilege_one_who_sees_all_makes_up_for_one_in_a_chroot() {
         gap.is_some_and(|it| it.pids.contains(&names["confined"]))
     };
     assert!(!gap(&document));
-    // Where he may list them he needs neither.
+    // If `listmount` is permitted, neither process is needed.
     kill(names["free"], Signal::KILL);
     let told = Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])));
     assert_eq!(mounted_at(&told, &id, &path).len(), 1);
 }
 
 #[test]
-fn what_no_process_sees_of_its_mount_namespace_is_said_to_be_missed() {
+fn reports_a_mount_namespace_that_no_process_sees_completely() {
     needs!(HostRoot, UserNamespaces, NoChroot, Program("python3"));
     let dir = public_dir();
     let (_copy, program) = public_copy();
     let at = dir.path().to_str().unwrap();
-    // A chroot into a plain directory.
+    // A chroot into an ordinary directory.
     let script = format!(
         "{DEAD_MOUNT} mkdir $1/root $1/root/bin $1/root/lib $1/root/lib64 $1/root/usr; \
          for d in bin lib lib64 usr; do mount --rbind /$d $1/root/$d; done; echo ready; \
@@ -283,7 +284,7 @@ fn what_no_process_sees_of_its_mount_namespace_is_said_to_be_missed() {
 }
 
 #[test]
-fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
+fn lists_two_thousand_mounts_quickly() {
     needs!(Namespaces, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let script = "import ctypes, os, sys, time\n\
@@ -302,7 +303,7 @@ fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
     let inode = mount_namespace_of(running.pid());
     let program = [PIDNS, "-q", "-f", "json"];
     for command in [Command::new(PIDNS), without("457,458", &program[..1])] {
-        // Processor time, as the machine may have other things to do.
+        // Processor time, since the machine may be busy.
         let measure = "TIMEFORMAT='%U %S'; { time \"$@\" 2>&3; } 3>&2 2>\"$0\"";
         let times = dir.path().with_extension("times");
         let mut bash = Command::new("bash");
@@ -311,7 +312,7 @@ fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
         let text = std::fs::read_to_string(&times).unwrap();
         std::fs::remove_file(&times).unwrap();
         let seconds: f64 = text.split_whitespace().map(|it| it.parse::<f64>().unwrap()).sum();
-        // It was a quarter of a minute, and four times that for twice as many.
+        // This once took 15 s, and four times as long for twice as many mounts.
         assert!(seconds < 2.0, "{text}");
         let document = Document::read(&stdout(&output));
         let held = document.home(running.pid());
@@ -320,8 +321,8 @@ fn two_thousand_mounts_of_one_namespace_are_listed_at_once() {
     }
 }
 
-/// A program of Python that mounts a file system over a path and never
-/// answers what it is asked, but for the first request (FUSE_INIT).
+/// Python program that mounts a FUSE file system over a path and answers only the first
+/// request (FUSE_INIT).
 const SILENT_FUSE: &str = "import ctypes, os, stat, struct, sys, time\n\
      libc = ctypes.CDLL(None, use_errno=True)\n\
      path = sys.argv[1]\n\
@@ -336,7 +337,7 @@ const SILENT_FUSE: &str = "import ctypes, os, stat, struct, sys, time\n\
      print('ready', flush=True)\n\
      time.sleep(600)";
 
-/// Runs pidns, which must not take long.
+/// Runs pidns with a timeout of 10 s.
 fn pidns_in_time(arguments: &[&str]) -> Output {
     let output = run(Command::new("timeout").args(["-sKILL", "10", PIDNS]).args(arguments));
     assert!(output.status.code().is_some(), "it hung: {output:?}");
@@ -344,7 +345,7 @@ fn pidns_in_time(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_file_system_that_never_answers_over_a_mount_is_not_asked() {
+fn never_asks_a_hanging_file_system_over_a_mount() {
     needs!(HostRoot, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let script = format!("{DEAD_MOUNT} exec python3 -c \"$2\" $1/ns");
@@ -352,8 +353,8 @@ fn a_file_system_that_never_answers_over_a_mount_is_not_asked() {
     let (running, names) = start_command(&mut in_mount_namespace(&script, &[at, SILENT_FUSE]));
     let id = format!("pid:[{}]", names["inode"]);
     let path = format!("{at}/ns");
-    // A pidns of another test may have opened it before it was covered, and then
-    // it is found open there, too.
+    // Another test's pidns may have opened the mount before it was covered, and then it
+    // is also found open in that process.
     until("nobody has it open", || {
         let document = Document::read(&stdout(&pidns_in_time(&["-q", "-f", "json"])));
         assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
@@ -365,20 +366,20 @@ fn a_file_system_that_never_answers_over_a_mount_is_not_asked() {
     });
 }
 
-/// A container whose init runs a script after its /proc is mounted, with a
-/// second process to be seen, `other`: both are 1 and 2 there.
+/// Starts a container whose init (PID 1 inside) runs a script after its /proc is mounted,
+/// and which has a second process (PID 2 inside).
 fn hostile(script: &str) -> (Running, u32) {
     container(&format!("sleep 600 & {script} echo ready; exec sleep 600"))
 }
 
 #[test]
-fn files_without_end_over_those_of_a_container_s_proc_are_refused() {
+fn refuses_endless_files_mounted_over_a_containers_proc() {
     needs!(Namespaces, Program("python3"));
     for calls in ["", "437"] {
         for file in ["status", "cgroup", "mountinfo", "stat"] {
             let (_running, init) = hostile(&format!("mount --bind /dev/zero /proc/1/{file};"));
             let procfs = format!("/proc/{init}/root/proc");
-            // A gigabyte of memory, to end it before the machine has none left.
+            // Limited to 1 GB of memory, so that the machine doesn't run out.
             let limited = "ulimit -v 1000000; exec \"$@\"";
             let command =
                 ["bash", "-c", limited, "bash", PIDNS, "-q", "-f", "json", "--procfs", &procfs];
@@ -388,7 +389,7 @@ fn files_without_end_over_those_of_a_container_s_proc_are_refused() {
                     plain.args(&command[1..]);
                     plain
                 }
-                // Before openat2(2), Linux 5.6.
+                // As before openat2(2) (Linux 5.6).
                 calls => without(calls, &command),
             };
             let document = Document::read(&stdout(&run(&mut command)));
@@ -404,7 +405,7 @@ fn files_without_end_over_those_of_a_container_s_proc_are_refused() {
                     assert!(document.find_process(1).is_none());
                 }
                 "cgroup" => said("cgroup-unreadable"),
-                // Neither is needed here.
+                // Neither file is needed here.
                 _ => assert_eq!(document.home(2).init, Some(1)),
             }
             assert!(document.find_process(2).is_some());
@@ -413,9 +414,9 @@ fn files_without_end_over_those_of_a_container_s_proc_are_refused() {
 }
 
 #[test]
-fn a_status_that_is_another_process_s_is_refused() {
+fn refuses_the_status_of_another_process() {
     needs!(Namespaces, Program("python3"));
-    // By the mount where the kernel can be asked to keep to one, else by its number.
+    // Detected by the mount if openat2(2) exists, else by the PID.
     let script = "mount --bind /proc/1/status /proc/2/status;";
     let (_running, init) = hostile(script);
     let procfs = format!("/proc/{init}/root/proc");
@@ -430,7 +431,7 @@ fn a_status_that_is_another_process_s_is_refused() {
 }
 
 #[test]
-fn a_link_that_a_container_made_itself_is_not_believed() {
+fn does_not_trust_a_link_that_a_container_made() {
     needs!(Namespaces);
     let other = nest(1);
     let script = "mount -t tmpfs none /proc/2/ns; ln -s 'pid:[INODE]' /proc/2/ns/pid;";
@@ -447,7 +448,7 @@ fn a_link_that_a_container_made_itself_is_not_believed() {
 }
 
 #[test]
-fn a_process_that_is_covered_in_the_own_proc_is_said_to_be_unreadable() {
+fn a_process_covered_by_a_mount_is_reported_as_unreadable() {
     needs!(Namespaces);
     let (running, inits) = nest(1);
     let script = "mount -t tmpfs none /proc/$1; mount --bind /proc/self/status /proc/$2/status; \
@@ -466,7 +467,7 @@ fn a_process_that_is_covered_in_the_own_proc_is_said_to_be_unreadable() {
 }
 
 #[test]
-fn a_directory_that_leads_back_to_the_own_proc_is_known_as_such() {
+fn recognizes_its_own_proc_under_another_path() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("proc");

@@ -1,4 +1,4 @@
-//! What the README shows works as it stands there.
+//! Runs the commands that the README shows.
 
 mod common;
 
@@ -7,8 +7,8 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// Runs a recipe in an empty directory, with `pidns` on the path and a process
-/// for `$PID`.
+/// Runs a recipe in an empty directory with `pidns` in PATH and the PID of a process as
+/// `$PID`. Returns its output and status.
 fn cook(recipe: &str, pid: u32) -> (String, i32) {
     let dir = tempfile::tempdir().unwrap();
     let bin = std::path::Path::new(PIDNS).parent().unwrap().to_str().unwrap();
@@ -18,7 +18,7 @@ fn cook(recipe: &str, pid: u32) -> (String, i32) {
     command.env("PATH", path).env("PID", pid.to_string());
     let output = run(command.args(["-c", &script]).current_dir(&dir));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    // The one warning that the view is incomplete is as it should be.
+    // Only the warning about an incomplete view is allowed.
     assert!(
         stderr.lines().all(|line| line.starts_with("pidns: incomplete: ")),
         "{recipe}\n{stderr}"
@@ -26,7 +26,7 @@ fn cook(recipe: &str, pid: u32) -> (String, i32) {
     (String::from_utf8(output.stdout).unwrap(), output.status.code().expect("exits"))
 }
 
-/// A container: its init is the first of what is returned.
+/// A container with its cgroup. Its init is the first of the PIDs returned.
 fn docker_container() -> (Running, Cgroup, Vec<u32>) {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (running, init) = container(&format!("{SLEEP} echo ready; wait"));
@@ -38,7 +38,7 @@ fn docker_container() -> (Running, Cgroup, Vec<u32>) {
 fn every_recipe_runs_as_it_stands() {
     needs!(Initial("cgroup"), Program("dot"), Program("jq"), Program("yq"));
     let (_running, _cgroup, container) = docker_container();
-    // `--state dead` may have nothing to show otherwise.
+    // Gives `--state dead` something to show.
     let _dead = unshared("/bin/true;");
     let recipes = blocks("```sh recipe");
     assert!(recipes.len() >= 17);
@@ -49,7 +49,7 @@ fn every_recipe_runs_as_it_stands() {
 }
 
 #[test]
-fn recipes_find_what_they_are_for() {
+fn recipes_print_what_the_readme_promises() {
     needs!(Initial("cgroup"), NoChroot, Program("dot"), Program("jq"), Program("yq"));
     let (_running, _cgroup, members) = docker_container();
     let shell = unshared("/bin/true;");
@@ -101,7 +101,7 @@ fn recipes_find_what_they_are_for() {
 }
 
 #[test]
-fn the_tree_shown_is_the_one_drawn() {
+fn the_readmes_tree_and_picture_match_its_document() {
     needs!(Program("dot"));
     let tree = blocks("```text")[0];
     let host = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
@@ -112,13 +112,13 @@ fn the_tree_shown_is_the_one_drawn() {
         let cells = svg.lines().filter(|line| line.starts_with("<text"));
         cells.map(|line| line.split(['<', '>']).nth(2).unwrap_or_default().to_owned()).collect()
     };
-    // Coordinates depend on the fonts at hand; what is said does not.
+    // Coordinates depend on the installed fonts, but the text does not.
     assert_eq!(text(&svg), text(include_str!("snapshots/host.svg")));
     assert!(text(&svg).iter().any(|text| text.contains("docker 5feceb671def")));
 }
 
 #[test]
-fn exit_statuses_and_commands_are_those_of_the_help() {
+fn exit_statuses_and_commands_match_the_help() {
     let help = stdout(&pidns(&["--help"]));
     for row in README.lines().filter(|line| {
         line.starts_with("| ") && line.chars().nth(2).is_some_and(|c| c.is_ascii_digit())
@@ -130,7 +130,7 @@ fn exit_statuses_and_commands_are_those_of_the_help() {
 }
 
 #[test]
-fn the_issue_form_for_bugs_says_how_to_blank_names() {
+fn the_bug_forms_command_blanks_all_names() {
     const FORM: &str = ".github/ISSUE_TEMPLATE/bug.yml";
     needs!(Program("jq"), Repository(FORM));
     let form = std::fs::read_to_string(FORM).unwrap();
@@ -146,19 +146,20 @@ fn the_issue_form_for_bugs_says_how_to_blank_names() {
     assert_eq!(blank.nspid, named.nspid);
     assert!(after.processes.iter().all(|it| it.comm == "x"));
     assert_eq!(after.host.hostname.as_deref(), Some("x"));
-    // It is read like any other.
+    // The result can be read like any other document.
     pipe(Command::new(PIDNS).args(["-q", "-i", "-"]), blanked.as_bytes());
 }
 
 #[test]
-fn a_test_whose_program_is_missing_is_skipped_aloud_and_fails_in_ci() {
+fn a_test_without_its_program_is_skipped_and_fails_in_ci() {
     let without_programs = |ci: bool| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "the_tree_shown_is_the_one_drawn"]).env("PATH", "/nowhere");
+        command
+            .args(["--exact", "the_readmes_tree_and_picture_match_its_document"])
+            .env("PATH", "/nowhere");
         run(if ci { command.env("CI", "true") } else { command.env_remove("CI") })
     };
-    let reason =
-        "the_tree_shown_is_the_one_drawn: needs dot, which is in the Debian package graphviz";
+    let reason = "the_readmes_tree_and_picture_match_its_document: needs dot, which is in the Debian package graphviz";
     let output = without_programs(false);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{output:?}");

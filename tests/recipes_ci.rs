@@ -1,5 +1,5 @@
-//! The README's recipes for CI, run as they stand there with a job that leaves
-//! behind what jobs leave: each must fail, and name all of it.
+//! Runs the README's CI recipes as they stand, with a job that leaves processes behind:
+//! each recipe must fail and name all of them.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// A working directory of a CI job, whose `make test` is [`JOB`].
+/// The working directory of a CI job whose `make test` is [`JOB`].
 struct Workspace(tempfile::TempDir);
 
 impl Workspace {
@@ -30,7 +30,7 @@ impl Workspace {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// A program that goes before all others of its name.
+    /// Installs a program that precedes all others of its name in PATH.
     fn program(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path("bin")).unwrap();
         fs::write(self.path("bin").join(name), text).unwrap();
@@ -38,8 +38,8 @@ impl Workspace {
         fs::set_permissions(self.path("bin").join(name), executable).unwrap();
     }
 
-    /// Runs a script as a runner does; its status, and what it has printed to
-    /// either stream, which goes to a file as those who are left keep it open.
+    /// Runs a script as a CI runner does. Returns its status and its output, which goes
+    /// to a file, since leftover processes keep a pipe open.
     fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String) {
         fs::write(self.path("script"), script).unwrap();
         let log = File::create(self.path("log")).unwrap();
@@ -62,25 +62,25 @@ impl Workspace {
     }
 }
 
-/// Who the job says it has left, in what was printed.
+/// The leftovers that the job printed.
 fn left(log: &str) -> Left {
     let pairs = log.lines().filter_map(|line| line.split_once(' '));
     Left::of(&pairs.filter_map(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?))).collect())
 }
 
-/// Whether a text names all that was left: a PID is a word of it.
+/// Asserts that a text names every leftover, with each PID as a word.
 #[track_caller]
 fn assert_names_all(text: &str, left: &Left, workspace: &Workspace) {
     let words: Vec<_> = text.split(|c: char| !c.is_ascii_digit()).collect();
     for pid in left.all() {
         assert!(words.contains(&pid.to_string().as_str()), "{pid} in {text}");
     }
-    // Markdown has its punctuation as references.
+    // Markdown writes punctuation as character references.
     let text = text.replace("&#95;", "_");
     assert!(text.contains(&workspace.path("test").display().to_string()), "{text}");
 }
 
-/// The steps of GitHub's recipe, or the script of GitLab's.
+/// The steps of the GitHub recipe, or the script of the GitLab recipe.
 fn yaml(fence: &str) -> Value {
     let recipes = blocks(fence);
     assert_eq!(recipes.len(), 1);
@@ -92,7 +92,7 @@ fn text(value: &Value) -> &str {
 }
 
 #[test]
-fn the_recipes_for_a_shell_fail_and_name_all_that_is_left() {
+fn shell_recipes_fail_and_name_every_leftover() {
     needs!(NamespaceOfItsOwn, Program("jq"));
     let recipes = blocks("```sh ci");
     for verb in ["run", "check", "diff"] {
@@ -102,17 +102,17 @@ fn the_recipes_for_a_shell_fail_and_name_all_that_is_left() {
         let workspace = Workspace::new();
         let (status, log) = workspace.run(&[], recipe);
         assert_eq!(status, Some(1), "{recipe}\n{log}");
-        // After the job's own lines.
+        // The report follows the job's own lines.
         let (_, said) = log.split_once("stopped ").unwrap();
         assert_names_all(said, &left(&log), &workspace);
-        // Neither the shell nor the rest of the pipe, of which the job knew nothing.
+        // Excludes the shell and the rest of the pipe, which the job knows nothing of.
         let leftovers = said.matches("leftover-process").count();
         assert!(!recipe.contains("pidns check") || leftovers == 3, "{said}");
     }
 }
 
 #[test]
-fn the_recipe_for_github_annotates_and_sums_up_all_that_is_left() {
+fn the_github_recipe_annotates_and_summarizes_every_leftover() {
     needs!(NamespaceOfItsOwn, Program("yq"));
     let workspace = Workspace::new();
     let workflow = yaml("```yaml github");
@@ -125,7 +125,7 @@ fn the_recipe_for_github_annotates_and_sums_up_all_that_is_left() {
             other => panic!("{other}"),
         };
         if runs {
-            // As GitHub runs a step where it does not say `shell:`.
+            // GitHub runs a step without `shell:` like this.
             let (status, said) = workspace.run(&["-e"], text(&step["run"]));
             failed.extend((status != Some(0)).then(|| (text(&step["run"]).to_owned(), status)));
             log.push_str(&said);
@@ -137,14 +137,14 @@ fn the_recipe_for_github_annotates_and_sums_up_all_that_is_left() {
     let annotations: Vec<_> = log.lines().filter(|line| line.starts_with("::")).collect();
     assert_names_all(&annotations.join("\n"), &left, &workspace);
     let count = |command| annotations.iter().filter(|it| it.starts_with(command)).count();
-    // The daemon, the one that does not reap, the stopped one, and the
-    // namespace twice. The shells of the steps are new, and nobody's leftover.
+    // The daemon, the parent that does not reap, the stopped process, and the namespace
+    // twice. The shells of the steps are new and not leftovers.
     assert_eq!((count("::error "), count("::warning ")), (5, 1), "{annotations:#?}");
     assert_names_all(&workspace.read("summary"), &left, &workspace);
 }
 
 #[test]
-fn the_recipe_for_gitlab_reports_all_that_is_left() {
+fn the_gitlab_recipe_reports_every_leftover() {
     needs!(NamespaceOfItsOwn, Program("yq"));
     let workspace = Workspace::new();
     let job = &yaml("```yaml gitlab")["test"];
@@ -157,7 +157,7 @@ fn the_recipe_for_gitlab_reports_all_that_is_left() {
 }
 
 #[test]
-fn no_recipe_passes_where_pidns_fails() {
+fn every_recipe_fails_if_pidns_fails() {
     needs!(Program("jq"), Program("yq"));
     let broken = |recipe: &str, options: &[&str]| {
         let workspace = Workspace::new();

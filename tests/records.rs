@@ -1,5 +1,5 @@
-//! Snapshots of many hosts in one file, as records: who is meant, what it costs,
-//! and that every command that reads a document reads them.
+//! Tests NDJSON files with snapshots of many hosts: how a host is chosen, what reading
+//! costs, and that every command reads them.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use common::Need::*;
 use common::*;
 
-/// The record lines of a host that has something to show, under another name.
+/// The record lines of a host with some namespaces, under another name.
 fn host(name: &str) -> String {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
     let records = stdout(&pidns(&["-i", document, "-f", "ndjson"]));
@@ -25,7 +25,7 @@ fn two_hosts() -> tempfile::NamedTempFile {
     file
 }
 
-/// The one line on standard error of a run that must end with status 2.
+/// The one line on standard error of a run that must fail with status 2.
 fn refused(arguments: &[&str]) -> String {
     let output = pidns(arguments);
     assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()), "{arguments:?}");
@@ -35,7 +35,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn every_command_that_reads_a_document_finds_a_host_in_a_file_of_many() {
+fn every_command_finds_a_host_in_a_file_of_many() {
     let (file, one) = (two_hosts(), tempfile::NamedTempFile::new().unwrap());
     std::fs::write(one.path(), host("web-2")).unwrap();
     let (many, one) = (file.path().to_str().unwrap(), one.path().to_str().unwrap());
@@ -64,7 +64,7 @@ fn every_command_that_reads_a_document_finds_a_host_in_a_file_of_many() {
 }
 
 #[test]
-fn of_several_hosts_one_is_to_be_chosen() {
+fn a_file_of_several_hosts_requires_a_host_name() {
     let file = two_hosts();
     let path = file.path().to_str().unwrap();
     assert_eq!(
@@ -85,7 +85,7 @@ fn of_several_hosts_one_is_to_be_chosen() {
 }
 
 #[test]
-fn a_record_is_a_line_that_jq_reads_and_that_names_its_host() {
+fn every_record_is_a_line_that_names_its_host() {
     needs!(Program("jq"));
     let records = stdout(&pidns(&["-q", "-f", "jsonl", "--pretty"]));
     let read = |filter: &str| pipe(Command::new("jq").args(["-r", filter]), records.as_bytes());
@@ -104,7 +104,7 @@ fn a_record_is_a_line_that_jq_reads_and_that_names_its_host() {
 }
 
 #[test]
-fn a_fleet_that_is_larger_than_the_limit_takes_the_memory_of_one_host() {
+fn a_large_fleet_file_takes_the_memory_of_one_host() {
     let one = host("web-1");
     let fleet = (128 << 20) / one.len() + 1;
     let arguments = ["-q", "-i", "-", "--host", "db-1", "-f", "ndjson"];
@@ -119,7 +119,7 @@ fn a_fleet_that_is_larger_than_the_limit_takes_the_memory_of_one_host() {
         let name = if index == fleet / 2 { "db-1" } else { "web-2" };
         stdin.write_all(one.replace("web-1", name).as_bytes()).unwrap();
     }
-    // All but the last pipe full has been read.
+    // The program has read everything but the last pipe buffer.
     let peak = &status(child.id(), "VmHWM")[0];
     assert!(peak.parse::<u32>().unwrap() < 32 * 1024, "{peak} KiB");
     drop(stdin);

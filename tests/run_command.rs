@@ -1,4 +1,5 @@
-//! `pidns run`: real jobs that leave things behind, on the real kernel.
+//! Tests `pidns run` with real commands that leave processes and namespaces behind, on
+//! the real kernel.
 
 mod common;
 
@@ -17,7 +18,7 @@ use expect_test::{Expect, expect};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-/// The report as the test understands it; a field more is a failure.
+/// A mirror of the report: an unknown field fails the test.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -68,13 +69,13 @@ impl Report {
         findings.filter_map(|finding| finding.pid).collect()
     }
 
-    /// The document in it, as any reader of documents understands it.
+    /// The document in the report, read like any other document.
     fn document(&self) -> Document {
         Document::read(&self.document.as_ref().expect("something was left").to_string())
     }
 }
 
-/// Those that are left are ended with the report, whatever the test finds.
+/// Ends the leftovers when the test drops the report.
 impl Drop for Report {
     fn drop(&mut self) {
         for pid in self.findings.iter().filter_map(|finding| finding.pid) {
@@ -83,7 +84,7 @@ impl Drop for Report {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 struct Outcome {
     status: i32,
     stdout: String,
@@ -91,19 +92,19 @@ struct Outcome {
     report: Report,
 }
 
-/// Runs pidns with a command to its end. What it prints goes to files, as what
-/// it leaves may keep a pipe open.
+/// Runs pidns with a command to its end. Output goes to files, since leftovers may keep a
+/// pipe open.
 fn run_job(options: &[&str], command: &[&str]) -> Outcome {
     run_job_by(&mut pidns_run(), options, command)
 }
 
-/// `pidns run` in a mount namespace of its own, where it can be: what others
-/// mount meanwhile would be the job's for all that pidns can tell.
+/// `pidns run` in a private mount namespace if possible, since pidns would count mounts
+/// of other tests as the command's.
 fn pidns_run() -> Command {
     static CAN_BE: LazyLock<bool> = LazyLock::new(|| {
         Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|it| it.status.success())
     });
-    // In the background of a script some signals are ignored.
+    // A shell script's background commands start with some signals ignored.
     let mut command = Command::new("env");
     command.arg("--default-signal");
     if *CAN_BE {
@@ -139,7 +140,7 @@ fn run_job_by(program: &mut Command, options: &[&str], command: &[&str]) -> Outc
     }
 }
 
-/// The schema of reports, as it is printed.
+/// The printed schema of reports.
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     let printed = stdout(&pidns(&["schema", "run"]));
     assert_eq!(printed, include_str!("../schemas/pidns-run-1.schema.json"));
@@ -161,20 +162,20 @@ fn send(pid: u32, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// Whether a process is there and has not terminated.
+/// Returns `true` if the process exists and has not terminated.
 fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
 
-/// How many processes have this in their command line.
+/// Number of processes with this text in their command line.
 fn with_argument(text: &str) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(text)).count()
 }
 
-/// Waits for something that must come true.
+/// Waits until the condition holds, for at most 20 s.
 fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_true() {
@@ -208,7 +209,7 @@ fn the_status_is_that_of_the_command() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_126_or_127() {
+fn a_command_that_cannot_run_gives_status_126_or_127() {
     fn fails(command: &str, status: i32, expected: &Expect) {
         let output = pidns(&["run", "--", command]);
         assert_eq!(output.status.code(), Some(status), "{command}");
@@ -257,13 +258,13 @@ fn wrong_arguments_are_refused_before_the_command_runs() {
         assert!(!Path::new(mark).exists(), "{arguments:?}");
     }
     assert_eq!(pidns(&["run"]).status.code(), Some(2));
-    // The same command with the right ones does run.
+    // The same command does run with correct arguments.
     assert_eq!(pidns(&["run", "--grace", "0.5", "touch", mark]).status.code(), Some(0));
     assert!(Path::new(mark).exists());
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_trouble_unless_the_command_failed() {
+fn an_unwritable_report_fails_unless_the_command_failed() {
     let run = |script| {
         let output = run(Command::new(PIDNS).args([
             "run",
@@ -282,9 +283,9 @@ fn a_report_that_cannot_be_written_is_trouble_unless_the_command_failed() {
 }
 
 #[test]
-fn nothing_changes_for_the_command() {
-    // The dispositions and the mask are inherited: nohup, and background jobs
-    // of sh, depend on it.
+fn the_command_inherits_everything_unchanged() {
+    // The signal dispositions and mask are inherited: nohup, and background commands of
+    // sh, rely on it.
     let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
     let print = |run: &str| {
         let script = format!("trap '' HUP INT; {run} {signals}");
@@ -294,14 +295,14 @@ fn nothing_changes_for_the_command() {
     let (under, alone) = (print(&format!("{PIDNS} run")), print(""));
     assert_eq!(under, alone);
     assert!(alone.lines().any(|it| it.starts_with("SigIgn:") && it.ends_with('3')), "{alone}");
-    // Descriptors, process group, environment and working directory, too.
+    // So are descriptors, process group, environment and working directory.
     let state = "ls -l /proc/self/fd | sed 's/.* \\([0-9]* -> .*\\)/\\1/' | grep -v proc; \
                  ps -o pgid=,sid=,tty= $$; env | grep -v ^_=; pwd";
     let script = |run: &str| format!("exec 7</dev/null; {run} bash -c \"$STATE\"; true");
     let print = |run: &str| {
         let mut command = Command::new("bash");
         let command = command.args(["-c", &script(run)]).env("STATE", state).process_group(0);
-        // The process group is that of the shell, a new one each time.
+        // The process group is the shell's, so its number differs in each run.
         let text = stdout(&common::run(command));
         text.lines()
             .map(str::trim)
@@ -319,19 +320,19 @@ fn nothing_changes_for_the_command() {
 }
 
 #[test]
-fn standard_input_is_the_commands() {
+fn the_command_reads_standard_input() {
     let mut command = Command::new(PIDNS);
     let text = "a line\n".repeat(20_000);
     let command = command.args(["run", "cat"]);
     assert_eq!(pipe(command, text.as_bytes()), text);
 }
 
-/// For bash: a process that ends when its parent has become `sleep`, which
-/// never waits for it.
+/// For bash: a process that exits after its parent has become `sleep`, which never waits
+/// for it.
 const ENDS_LATER: &str = "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0)";
 
 #[test]
-fn whatever_is_left_is_named() {
+fn names_every_leftover() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("ns");
@@ -350,7 +351,7 @@ fn whatever_is_left_is_named() {
     );
     let outcome = bash(&["--grace", "0.2"], &script);
     let stderr = &outcome.stderr;
-    // Nothing is denied unless somebody asks for it.
+    // Without `--deny`, leftovers do not change the status.
     assert_eq!(outcome.status, 0, "{stderr}");
     let report = &outcome.report;
     assert_eq!(report.schema_version, "1.0");
@@ -386,7 +387,7 @@ fn whatever_is_left_is_named() {
     assert!(line(" sleep 601  ").starts_with("├─ "));
     line(" sleep 602  ");
     assert!(line(" sleep 603  ").contains("  stopped, "));
-    // Orphaned in a namespace, it is a child of that namespace's init.
+    // An orphan in a namespace becomes a child of that namespace's init.
     assert!(line(" → 1 sleep 605  ").starts_with("│  └─ "), "{stderr}");
     assert!(line(" sleep 605  ").contains("  init of pid:["));
     assert!(line(" sleep 604  ").starts_with("│     └─ "), "{stderr}");
@@ -396,7 +397,7 @@ fn whatever_is_left_is_named() {
 }
 
 #[test]
-fn what_is_denied_makes_a_success_a_failure_and_no_more() {
+fn denied_leftovers_change_only_a_successful_status() {
     let daemon = "setsid sleep 612 >/dev/null 2>&1 &";
     let options = ["--grace", "0", "--deny", "zombie,leftover-process"];
     let outcome = bash(&options, daemon);
@@ -411,7 +412,7 @@ fn what_is_denied_makes_a_success_a_failure_and_no_more() {
 }
 
 #[test]
-fn what_ends_within_the_grace_time_is_not_left() {
+fn a_process_that_ends_within_the_grace_time_is_no_leftover() {
     let start = Instant::now();
     let outcome = bash(
         &["--grace", "60", "--deny", "leftover-process"],
@@ -422,7 +423,7 @@ fn what_ends_within_the_grace_time_is_not_left() {
 }
 
 #[test]
-fn kill_ends_all_that_is_left() {
+fn kill_ends_every_leftover() {
     needs!(Namespaces);
     let script = &format!(
         "exec >/dev/null 2>&1
@@ -449,7 +450,7 @@ fn kill_ends_all_that_is_left() {
     }
 }
 
-/// A process that is replaced by its child again and again, and heeds no SIGTERM.
+/// A process that replaces itself by its child again and again and ignores SIGTERM.
 const COMET: &str = "import os, signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.setsid()
@@ -457,7 +458,7 @@ open(sys.argv[1], 'w').close()
 while os.fork() == 0 or os._exit(0): pass";
 
 #[test]
-fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
+fn reports_and_kills_a_process_that_no_scan_can_show() {
     needs!(Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("comet-632"), dir.path().join("flying"));
@@ -468,7 +469,7 @@ fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
         comet.display(),
         flying = flying.display()
     );
-    // What a scan shows of it, if anything, may be the one that has just ended.
+    // If a scan shows it at all, it may show the one that has just exited.
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process,zombie"];
     let outcome = bash(&options, &script);
     assert_eq!(outcome.status, 1, "{}", outcome.stderr);
@@ -478,10 +479,10 @@ fn a_process_that_no_scan_can_show_is_still_left_and_killed() {
 }
 
 #[test]
-fn processes_that_fork_while_they_are_killed_are_all_found() {
+fn kill_finds_processes_that_keep_forking() {
     needs!(Program("python3"));
-    // One is replaced by its child again and again; the others multiply, as
-    // fast as they can, and none heeds SIGTERM.
+    // One process replaces itself by its child again and again, the others multiply as
+    // fast as they can, and all ignore SIGTERM.
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("storm-631"), dir.path().join("flying"));
     fs::write(&comet, COMET).unwrap();
@@ -505,16 +506,16 @@ fn processes_that_fork_while_they_are_killed_are_all_found() {
 }
 
 #[test]
-fn ten_thousand_orphans_cost_next_to_nothing() {
-    // The command says what pidns, its parent, and itself have used of the
-    // processor so far, and how much pidns has read. Time is held against the
-    // time of the command, as a machine may be slow or busy with other things.
+fn ten_thousand_orphans_take_little_time() {
+    // The command prints the processor time that its parent (pidns) and itself have used,
+    // and the bytes that pidns has read. The times are compared with each other, since
+    // the machine may be slow or busy.
     let script = "i=0; while [ $i -lt 10000 ]; do (: &); i=$((i+1)); done
         cat /proc/$PPID/stat /proc/$$/stat /proc/$PPID/io";
     let outcome = run_job(&["--deny", "leftover-process,zombie"], &["sh", "-c", script]);
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = outcome.stdout.lines().collect();
-    // utime, stime, and cutime, cstime of the children that were waited for.
+    // utime and stime, then cutime and cstime of the children that were waited for.
     let ticks = |line: &str| -> [u64; 4] {
         let (_, fields) = line.rsplit_once(')').unwrap();
         let ticks: Vec<_> = fields.split(' ').skip(12).take(4).collect();
@@ -527,7 +528,7 @@ fn ten_thousand_orphans_cost_next_to_nothing() {
         let value = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
         value.trim().parse().unwrap()
     };
-    // A signal each, and nothing of /proc.
+    // A signal for each, and no read of /proc.
     let (bytes, calls) = (count("rchar:"), count("syscr:"));
     assert!(bytes <= 10_000 * 256, "{bytes} bytes read");
     assert!(calls <= 10_000 * 4, "{calls} times");
@@ -565,8 +566,8 @@ fn signals_are_passed_on_once() {
         let (mut running, stdout) = start_job(&[], &script);
         send(running.pid(), signal);
         thread::sleep(Duration::from_millis(200));
-        // Not passed on, as it is not one that ends what it is sent to by
-        // plan: straight to the command.
+        // Sent directly to the command: pidns does not pass SIGPIPE on, since nobody
+        // sends it to end a process.
         let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid()));
         send(child.unwrap().trim().parse().unwrap(), Signal::PIPE);
         let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
@@ -585,7 +586,7 @@ fn a_signal_that_ends_the_command_gives_its_status() {
 }
 
 #[test]
-fn what_the_command_sends_to_its_own_group_does_not_come_back() {
+fn signals_to_the_commands_own_group_are_not_sent_twice() {
     let script = "echo ready; trap 'count=$((count+1))' TERM; kill -TERM 0; sleep 0.3; echo $count";
     let (mut running, stdout) = start_job(&[], script);
     let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
@@ -606,7 +607,7 @@ fn a_second_signal_ends_the_grace_time() {
 }
 
 #[test]
-fn if_pidns_is_killed_the_command_stays_unless_kill_was_wanted() {
+fn if_pidns_is_killed_the_command_survives_without_kill() {
     for (options, stays) in [(&[][..], true), (&["--kill"], false)] {
         let (running, mut stdout) = start_job(options, "echo ready; echo $$; exec sleep 643");
         let mut line = String::new();
@@ -623,7 +624,7 @@ fn if_pidns_is_killed_the_command_stays_unless_kill_was_wanted() {
 }
 
 #[test]
-fn children_that_were_there_before_are_not_the_commands() {
+fn earlier_children_are_not_leftovers() {
     let script = format!(
         "sleep 644 >/dev/null 2>&1 & echo $!
          exec {PIDNS} run --grace 600 --deny leftover-process -- sh -c 'sleep 0.1 &'"
@@ -638,9 +639,9 @@ fn children_that_were_there_before_are_not_the_commands() {
 }
 
 #[test]
-fn an_ignored_sigchld_is_refused_as_it_hides_the_status() {
+fn an_ignored_sigchld_is_refused() {
     let script = format!("trap '' CHLD; exec {PIDNS} run -- true");
-    // The shell itself would wait for children, but execs at once.
+    // The shell itself would wait for its children, but it executes pidns at once.
     let output = run(Command::new("bash").args(["-c", &script]));
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
@@ -651,9 +652,9 @@ fn an_ignored_sigchld_is_refused_as_it_hides_the_status() {
 }
 
 #[test]
-fn the_proc_of_an_outer_namespace_serves_as_well() {
+fn works_with_the_proc_of_an_outer_namespace() {
     needs!(Namespaces);
-    // /proc is that of the host still: its numbers are not those of kill(2).
+    // /proc is still the host's, so its PIDs are not the ones that kill(2) takes.
     let mut command = Command::new("unshare");
     let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
     let outcome = run_job_by(
@@ -669,7 +670,7 @@ fn the_proc_of_an_outer_namespace_serves_as_well() {
 }
 
 #[test]
-fn anyone_may_run_it() {
+fn an_ordinary_user_can_run_a_command() {
     needs!(HostRoot);
     let (dir, program) = public_copy();
     let script = format!(
@@ -687,7 +688,7 @@ fn anyone_may_run_it() {
     assert_eq!(with_argument("sleep\u{0}646"), 0);
 }
 
-/// pidns on a terminal of its own, by script(1).
+/// Runs pidns on its own terminal, through script(1).
 struct Terminal {
     child: Child,
     dir: tempfile::TempDir,
@@ -698,7 +699,7 @@ impl Terminal {
         let dir = tempfile::tempdir().unwrap();
         let shown = File::create(dir.path().join("shown")).unwrap();
         let child = Command::new("script")
-            // Without `exec`, some shells stay and take the keys' signals too.
+            // Without `exec` some shells stay, and get the terminal's signals too.
             .args(["-qefc", &format!("exec env --default-signal {command}"), "/dev/null"])
             .current_dir(dir.path())
             .env("PIDNS", PIDNS)
@@ -774,7 +775,7 @@ fn the_interrupt_key_ends_the_command_and_pidns_reports() {
 }
 
 #[test]
-fn the_suspend_key_stops_the_job_and_fg_continues_it() {
+fn the_suspend_key_stops_the_command_and_fg_continues_it() {
     needs!(Program("script"));
     let mut terminal = Terminal::start("env PS1='at your service: ' bash --norc --noprofile -i");
     terminal.wait_for("at your service: ");
@@ -791,10 +792,10 @@ fn the_suspend_key_stops_the_job_and_fg_continues_it() {
 }
 
 #[test]
-fn two_hundred_runs_beside_a_fork_storm_are_each_right() {
+fn two_hundred_runs_during_a_fork_storm_are_correct() {
     let storm =
         Running::spawn(Command::new("bash").args(["-c", "while :; do (: & : & :) & wait; done"]));
-    // Several at a time, as otherwise most of the time is the storm's.
+    // Several at a time, to get more processor time than the storm.
     let runs = |numbers: std::ops::Range<i32>| {
         for number in numbers {
             let argument = format!("651.{number:03}");

@@ -1,5 +1,5 @@
-//! States of namespaces whose inits come and go while pidns looks, and what
-//! it says where the kernel refuses to answer; on the real kernel.
+//! Tests the states of namespaces whose inits start and exit during the scan, and the
+//! diagnostics if the kernel refuses to answer, on the real kernel.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::Need::*;
 use common::*;
 use rustix::process::Signal;
 
-/// A program of Python that runs a command under a seccomp filter which refuses
-/// the ioctls in its first argument, `CODE:ERRNO` in numbers and commas between.
+/// Python program that runs a command under a seccomp filter which refuses the ioctls in
+/// its first argument, a list such as `CODE:ERRNO,CODE:ERRNO` in decimal.
 const REFUSE: &str = "import ctypes, os, platform, struct, sys\n\
      rules = [[int(it, 0) for it in rule.split(':')] for rule in sys.argv[1].split(',')]\n\
      ioctl = {'x86_64': 16, 'aarch64': 29}[platform.machine()]\n\
@@ -31,7 +31,7 @@ const GET_USERNS: &str = "0xb701";
 const GET_PARENT: &str = "0xb702";
 const GET_OWNER_UID: &str = "0xb704";
 const GET_ID: &str = "0x8008b70d";
-/// The PID translations of Linux 6.11, as on a kernel before: `ENOTTY`.
+/// Refuses the PID translations of Linux 6.11 with `ENOTTY`, as an older kernel does.
 const BEFORE_6_11: &str = "0x8004b706:25,0x8004b707:25,0x8004b708:25,0x8004b709:25";
 
 const EPERM: u32 = 1;
@@ -40,20 +40,20 @@ const ENOMEM: u32 = 12;
 const EMFILE: u32 = 24;
 const ENOTTY: u32 = 25;
 
-/// A command before which those ioctls are refused.
+/// The beginning of a command line that refuses those ioctls.
 fn refusing(rules: &str) -> Command {
     let mut command = Command::new("python3");
     command.args(["-c", REFUSE, rules]);
     command
 }
 
-/// The document of a command whose last words run pidns.
+/// The document that a command prints whose last words run pidns.
 fn document(command: &mut Command, arguments: &[&str]) -> Document {
     Document::read(&stdout(&run(command.args([PIDNS, "-q", "-f", "json"]).args(arguments))))
 }
 
-/// A process that has made a namespace for its children and makes the first of
-/// them, a `sleep`, when it is told to continue.
+/// A process that has created a namespace for its children, and starts the first child, a
+/// `sleep`, on SIGCONT.
 fn expecting() -> Running {
     let script = "echo ready; kill -STOP $$; sleep 600 & wait";
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
@@ -61,18 +61,18 @@ fn expecting() -> Running {
     running
 }
 
-/// Runs pidns under `strace`, which delays what `inject` says for long enough
-/// that a namespace gets its init meanwhile; the document, and that namespace.
+/// Runs pidns under `strace`, which delays the system calls in `inject` until the
+/// namespace gets its init. Returns the document and the namespace's ID.
 fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
     let mother = expecting();
     let inject = format!("inject={inject}");
     let strace = before.args(["strace", "-f", "-o", "/dev/null", "-e", &inject]);
     let looker = strace.args([PIDNS, "-q", "-f", "json"]).stdin(Stdio::null());
     let looker = looker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // If pidns has not yet come so far, it finds the init in the usual way.
+    // If pidns has not yet come that far, it finds the init as usual.
     std::thread::sleep(Duration::from_secs(1));
     kill(mother.pid(), Signal::CONT);
-    until("the init is born", || !children(mother.pid()).is_empty());
+    until("the init exists", || !children(mother.pid()).is_empty());
     let output: Output = looker.wait_with_output().unwrap();
     let init = children(mother.pid())[0];
     assert_eq!(nspid(init).last(), Some(&1));
@@ -80,17 +80,16 @@ fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
 }
 
 #[test]
-fn a_namespace_that_gets_its_init_after_the_kernel_was_asked_for_it_lives() {
+fn a_namespace_that_gets_its_init_during_the_scan_is_live() {
     needs!(NamespaceOfItsOwn, Program("strace"));
-    // A thread looks whether the namespace ever had an init, which takes setns.
+    // A thread enters the namespace with setns to see if it ever had an init.
     let (document, id) = born_while_looking(Command::new("env"), "setns:delay_enter=2500000");
     assert_eq!(document.namespace(&id).state, "live");
     assert_eq!(document.diagnostics, []);
 }
 
 #[test]
-fn a_namespace_that_gets_its_init_after_proc_was_listed_lives_also_where_the_kernel_tells_no_pids()
-{
+fn a_namespace_that_gets_its_init_after_the_listing_is_live_on_older_kernels() {
     needs!(NamespaceOfItsOwn, Program("strace"), Program("python3"));
     let inject = "getdents64:delay_exit=2500000:when=1";
     let (document, id) = born_while_looking(refusing(BEFORE_6_11), inject);
@@ -99,7 +98,7 @@ fn a_namespace_that_gets_its_init_after_proc_was_listed_lives_also_where_the_ker
 }
 
 #[test]
-fn an_init_whose_other_thread_executes_is_there_and_lives() {
+fn an_init_that_executes_from_another_thread_is_live() {
     needs!(NamespaceOfItsOwn, Program("cc"));
     let dir = tempfile::tempdir().unwrap();
     let program = execute_again(dir.path());
@@ -122,16 +121,15 @@ fn an_init_whose_other_thread_executes_is_there_and_lives() {
     }
 }
 
-/// Hundredths of a second since boot, as in `/proc/PID/stat`.
+/// Time since boot in hundredths of a second, as in `/proc/PID/stat`.
 fn ticks() -> u64 {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime = uptime.split_whitespace().next().unwrap().replace('.', "");
     uptime.parse().unwrap()
 }
 
-/// When an init that lives started; `None` of any other process. One that has
-/// terminated and waits for the other members to be reaped looks asleep, but
-/// has given its memory back.
+/// The start time of a living init, `None` for any other process. A terminated init that
+/// waits for its members to be reaped looks asleep, but has released its memory.
 fn started(pid: u32) -> Option<u64> {
     let is_init = nspid(pid).last() == Some(&1);
     let lives = !status(pid, "VmSize").is_empty();
@@ -140,8 +138,8 @@ fn started(pid: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok().filter(|_| is_init && lives)
 }
 
-/// Namespaces that a document calls dead and whose inits lived before pidns
-/// `began` and live still. Their inodes cannot have been given to others.
+/// Namespaces that the document wrongly calls dead: their inits were alive before pidns
+/// `began` and still are, so their inodes cannot have been reused.
 fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
     let truth = truth();
     let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < began));
@@ -150,22 +148,22 @@ fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
     dead.filter(|it| alive.contains(&&it.id)).collect()
 }
 
-/// Namespaces that come and go, some of them in others, some with members.
+/// Namespaces that come and go, some nested, some with members.
 const STORM: &str = "for i in 1 2 3; do \
          while :; do unshare -pf --kill-child sleep 0.$RANDOM; done & \
          while :; do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
          while :; do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
      done; echo ready; wait";
 
-/// Scans that a test makes beside a storm; more of them by `PIDNS_TEST_SCANS`.
+/// Number of scans during a storm; `PIDNS_TEST_SCANS` sets it.
 fn scans() -> u32 {
     std::env::var("PIDNS_TEST_SCANS").map_or(40, |scans| scans.parse().expect("a number"))
 }
 
-/// Scans beside a storm; no namespace may be called dead that is not.
+/// Scans during a storm, and asserts that no live namespace is called dead.
 fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
     let (mut namespaces, mut dead, mut unknown) = (0, 0, 0);
-    // By the kernel's number, which is never given to another (Linux 6.18).
+    // Compared by the kernel's 64-bit namespace ID, which is never reused (Linux 6.18).
     let mut ever_dead = BTreeSet::new();
     for _ in 0..scans() {
         let began = ticks();
@@ -176,7 +174,9 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
             let Some(ns_id) = namespace.ns_id else { continue };
             match namespace.state.as_str() {
                 "dead" => _ = ever_dead.insert(ns_id),
-                "live" => assert!(!ever_dead.contains(&ns_id), "it was called dead: {namespace:?}"),
+                "live" => {
+                    assert!(!ever_dead.contains(&ns_id), "it was called dead before: {namespace:?}")
+                }
                 _ => {}
             }
         }
@@ -185,7 +185,7 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
         dead += count("dead");
         unknown += count("unknown");
         for namespace in document.namespaces.iter().filter(|it| it.state == "dead") {
-            // Where an init has gone, all members have, and are left out.
+            // If the init has gone, so have all members, and they are left out.
             assert!(namespace.init.is_some() || namespace.members.is_empty(), "{namespace:?}");
         }
     }
@@ -194,21 +194,21 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
 }
 
 #[test]
-fn no_namespace_of_a_storm_is_called_dead_while_it_lives() {
+fn no_live_namespace_is_called_dead_in_a_storm() {
     needs!(NamespaceOfItsOwn);
     let _storm = start(STORM);
     scan_in_a_storm(|| Document::of(&[]));
 }
 
 #[test]
-fn no_namespace_of_a_storm_is_called_dead_while_it_lives_where_the_kernel_tells_no_pids() {
+fn no_live_namespace_is_called_dead_in_a_storm_on_older_kernels() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let _storm = start(STORM);
     scan_in_a_storm(|| document(&mut refusing(BEFORE_6_11), &[]));
 }
 
 #[test]
-fn no_namespace_of_a_storm_is_called_dead_while_it_lives_in_the_proc_of_a_container() {
+fn no_live_namespace_is_called_dead_in_a_storm_in_a_containers_proc() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_storm, init) = container(STORM);
     let procfs = format!("/proc/{init}/root/proc");
@@ -218,13 +218,13 @@ fn no_namespace_of_a_storm_is_called_dead_while_it_lives_in_the_proc_of_a_contai
 }
 
 #[test]
-fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
+fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(2);
     let own = namespace_of(std::process::id());
     let refused = format!("{GET_PARENT}:{EPERM}");
     let inferred = document(&mut refusing(&refused), &[]);
-    // The levels of what has processes are known.
+    // The level of a namespace with processes is known.
     assert_eq!(inferred.roots, std::slice::from_ref(&own));
     for (depth, &init) in inits.iter().enumerate() {
         let namespace = inferred.home(init);
@@ -236,7 +236,7 @@ fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
     }
     assert!(inferred.diagnostic("parents-inferred").is_some());
     assert_eq!(inferred.diagnostic("parent-unreadable"), None);
-    // That of what has none is not.
+    // The level of a namespace without processes is not.
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     kill(inits[1], Signal::KILL);
     until("the inner init is gone", || status(inits[1], "State").is_empty());
@@ -249,7 +249,7 @@ fn a_refused_parent_is_inferred_or_said_to_be_unreadable_and_makes_no_root() {
 }
 
 #[test]
-fn in_the_initial_namespace_nothing_else_is_a_root() {
+fn an_unreadable_parent_makes_no_root_in_the_initial_namespace() {
     needs!(Initial("pid"), Program("python3"));
     let (_running, inits) = nest(2);
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
@@ -272,7 +272,7 @@ fn in_the_initial_namespace_nothing_else_is_a_root() {
 }
 
 #[test]
-fn what_the_kernel_fails_to_tell_of_a_namespace_is_said_each_by_itself() {
+fn every_refused_fact_has_its_own_diagnostic() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(1);
     let told = |rules: &str| document(&mut refusing(rules), &["--search", "processes"]);
@@ -291,13 +291,13 @@ fn what_the_kernel_fails_to_tell_of_a_namespace_is_said_each_by_itself() {
     let old = told(&all);
     let namespace = old.home(inits[0]);
     assert_eq!((&namespace.owner, namespace.ns_id), (&None, None));
-    assert_eq!(old.diagnostics, [], "an older kernel is no failure");
+    assert_eq!(old.diagnostics, [], "an older kernel causes no diagnostic");
 }
 
 #[test]
-fn an_init_that_does_not_reap_is_named_with_the_number_of_its_zombies() {
+fn names_an_init_that_does_not_reap_and_counts_its_zombies() {
     needs!(NamespaceOfItsOwn);
-    // Late enough that the shell has become `sleep`, which never waits, by then.
+    // The children exit after the shell has become `sleep`, which never waits.
     let script = "sleep 1 & sleep 1 & echo ready; exec sleep 600";
     let (running, _) =
         start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", script]));
@@ -312,7 +312,7 @@ fn an_init_that_does_not_reap_is_named_with_the_number_of_its_zombies() {
     let id = namespace_of(init);
     let said = format!("init {init} (sleep) of {id} does not reap its children: 2 zombies; ");
     assert!(told.message.starts_with(&said), "{}", told.message);
-    assert!(document.complete, "nothing is missing");
+    assert!(document.complete, "the view is complete");
     assert_eq!(document.home(init).state, "live");
     assert_eq!(document.home(inits[0]).state, "live");
     kill(running.pid(), Signal::KILL);

@@ -1,5 +1,5 @@
-//! What may not be read: as nobody, behind hidepid, in a container's view of
-//! the host; placed rightly or not at all.
+//! Tests views with missing permissions: as `nobody`, behind hidepid, and in a container
+//! that sees the host's /proc. Processes are placed correctly or not at all.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::Need::*;
 use common::*;
 
 #[test]
-fn nobody_sees_every_process_placed_where_nothing_was_injected() {
+fn nobody_gets_every_process_placed_if_none_was_injected() {
     needs!(Namespaces);
     let forests: Vec<_> = (1..=4).map(nest).collect();
     let truth = truth();
@@ -45,7 +45,7 @@ fn nobody_sees_every_process_placed_where_nothing_was_injected() {
     assert_eq!(as_nobody(&["-q", "--strict"]).status.code(), Some(3));
 }
 
-/// A procfs mounted with options in a mount namespace of its own, where nobody runs.
+/// Runs pidns on a procfs mounted with this hidepid option, in a private mount namespace.
 fn with_hidepid(option: &str, arguments: &str) -> Output {
     let (dir, program) = public_copy();
     let at = dir.path().join("proc");
@@ -56,7 +56,7 @@ fn with_hidepid(option: &str, arguments: &str) -> Output {
 }
 
 #[test]
-fn behind_hidepid_what_is_hidden_is_said_to_be() {
+fn hidepid_is_reported() {
     needs!(Namespaces);
     let (_running, inits) = nest(2);
     let document = Document::read(&stdout(&with_hidepid("hidepid=1", "-q -f json")));
@@ -77,7 +77,7 @@ fn behind_hidepid_what_is_hidden_is_said_to_be() {
 }
 
 #[test]
-fn nobody_who_sees_a_bind_mount_sees_one_namespace_not_two() {
+fn a_bind_mount_and_a_process_give_nobody_one_namespace() {
     needs!(Namespaces);
     let (_running, inits) = nest(1);
     let dir = public_dir();
@@ -96,11 +96,11 @@ fn nobody_who_sees_a_bind_mount_sees_one_namespace_not_two() {
 }
 
 #[test]
-fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
+fn reports_unread_namespaces_in_a_foreign_proc() {
     needs!(Namespaces);
     let dir = public_dir();
     let (_copy, program) = public_copy();
-    // The /proc of an inner namespace, mounted where the outer one sees it.
+    // The inner namespace's /proc, mounted in the outer one.
     let script = "unshare -pf --kill-child bash -c \"mount -t proc proc $1; exec sleep 600\" & \
          until grep -qs sleep $1/1/comm; do sleep 0.02; done; \
          $3 $2 -q -f json --search processes --procfs $1; kill -9 $!";
@@ -114,7 +114,7 @@ fn what_is_unread_in_a_foreign_proc_is_said_to_be() {
 }
 
 #[test]
-fn root_is_not_hindered_by_hidepid() {
+fn hidepid_does_not_limit_root() {
     needs!(HostRoot);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
@@ -125,14 +125,14 @@ fn root_is_not_hindered_by_hidepid() {
 }
 
 #[test]
-fn a_container_with_the_host_s_proc_sees_one_tree() {
-    // Among others, one that just dies is a tree of its own in such a view.
+fn a_container_with_the_hosts_proc_sees_one_tree() {
+    // A namespace of another test that is just dying would be a second root in this view.
     needs!(NamespaceOfItsOwn);
     let (_running, inits) = nest(3);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    // Its own /proc in place, the host's elsewhere; as root of the host, and as a
-    // container that was given one capability.
+    // The container has its own /proc, and the host's at another path. Run as root of the
+    // host, and as a container with one added capability.
     let script = "mount --rbind /proc $1; \
          exec unshare -pf --mount-proc --kill-child $3 $2 -q -f json --procfs $1";
     for privileges in ["", "setpriv --bounding-set -all,+sys_ptrace --inh-caps -all"] {
@@ -159,7 +159,7 @@ fn a_container_with_the_host_s_proc_sees_one_tree() {
 }
 
 #[test]
-fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
+fn a_containers_proc_on_the_host_shows_all_ancestors() {
     needs!(Namespaces);
     let script = "sleep 600 & unshare -pf --kill-child sleep 600 & echo ready; wait";
     let (_running, init) = container(script);
@@ -182,7 +182,7 @@ fn a_container_s_proc_seen_from_the_host_climbs_to_the_host() {
 }
 
 #[test]
-fn root_of_an_unprivileged_user_namespace_gets_the_truth_on_the_host_s_proc() {
+fn user_namespace_root_gets_correct_places_from_the_hosts_proc() {
     needs!(HostRoot, UserNamespaces);
     let (_running, inits) = nest(2);
     let (_dir, program) = public_copy();
@@ -210,7 +210,7 @@ fn root_of_an_unprivileged_user_namespace_gets_the_truth_on_the_host_s_proc() {
 }
 
 #[test]
-fn thirty_two_levels_are_all_that_the_kernel_has_and_all_are_placed() {
+fn nobody_gets_all_thirty_two_levels_placed() {
     needs!(Namespaces);
     let levels = levels_left();
     let host = namespace_of(std::process::id());
