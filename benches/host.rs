@@ -1,9 +1,8 @@
-//! Measures whole runs on real forests of PID namespaces, beside `lsns` and
-//! beside a floor: the system calls that no program can do without, made on
-//! as many threads, with nothing done with what they return.
+//! Measures whole runs on real forests of PID namespaces, and compares them with `lsns`
+//! and with a floor: only the system calls that no program can avoid, on as many threads.
 //!
 //! ```sh
-//! cargo bench --bench host                       # the table of the README
+//! cargo bench --bench host                       # the published figures
 //! cargo bench --bench host -- 2000 5 10 3 2      # processes, depth, chains, fds, loose
 //! PIDNS_BESIDE=/tmp/pidns-old cargo bench --bench host   # with another build in the same run
 //! ```
@@ -29,10 +28,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-/// An even number, as every other run goes through the commands backwards.
+/// Even, since every other run goes through the commands in reverse.
 const RUNS: usize = 10;
 
-/// The forest that stands, as its process group, and the limit to restore.
+/// The process group of the current forest, and the limit to restore.
 static FOREST: AtomicI32 = AtomicI32::new(0);
 static PID_MAX_BEFORE: OnceLock<String> = OnceLock::new();
 
@@ -56,7 +55,7 @@ fn main() {
     }
 }
 
-/// The figures that the README shows.
+/// The figures in the documentation.
 fn suite() {
     prepare();
     println!("\n## This host as it is, {} processes\n", listed());
@@ -72,8 +71,8 @@ fn suite() {
     take_down();
 }
 
-/// A forest: `chains` of namespaces, each `depth` deep, in which `processes`
-/// idle, each with `fds` open descriptors; and `loose` ones in none of them.
+/// A forest: `chains` of namespaces, each `depth` deep, with `processes` idle processes
+/// in them, each with `fds` open descriptors, and `loose` processes outside of them.
 struct Shape {
     processes: usize,
     depth: usize,
@@ -116,14 +115,14 @@ fn measure(shape: &Shape) {
     fell(forest);
 }
 
-/// What is measured, and the name under which it is shown.
+/// A command to measure, and the name under which it is shown.
 type Measured = (String, Vec<String>);
 
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// This build with some arguments each, and the build that `PIDNS_BESIDE` names.
+/// This build with each of these arguments, and the build that `PIDNS_BESIDE` names.
 fn pidns(lines: &[&str]) -> Vec<Measured> {
     let beside = env::var("PIDNS_BESIDE").ok();
     let builds = [("pidns", Some(PIDNS.to_owned())), ("beside", beside)];
@@ -132,7 +131,7 @@ fn pidns(lines: &[&str]) -> Vec<Measured> {
         for (name, program) in &builds {
             let Some(program) = program else { continue };
             if *name == "beside" && line.contains("--collector") {
-                // The other build may know no such option.
+                // The other build may not know this option.
                 continue;
             }
             let mut command = vec![program.clone()];
@@ -156,8 +155,8 @@ fn floor_of(own: &str, search: &str) -> Measured {
     (format!("floor of {search}"), vec![own.to_owned(), "floor".to_owned(), search.to_owned()])
 }
 
-/// Medians over alternating runs: whatever else the machine does meanwhile hits
-/// all commands alike, and none always comes after one that leaves much in caches.
+/// Medians over alternating runs: other load on the machine hits all commands equally,
+/// and none always follows one that fills the caches.
 fn table(commands: &[Measured]) {
     let mut times = vec![Vec::new(); commands.len()];
     for run in 0..=RUNS {
@@ -168,7 +167,7 @@ fn table(commands: &[Measured]) {
             if spawn(command).is_none() {
                 continue;
             }
-            // The first round warms up.
+            // The first round is a warm-up.
             if run > 0 {
                 times[index].push(start.elapsed());
             }
@@ -212,8 +211,8 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Runs a command to its end with its output thrown away; `None` where it is
-/// not installed.
+/// Runs a command to its end and discards its output. Returns `None` if it is not
+/// installed.
 fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     let mut child = Command::new(command.first()?);
     child.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -222,8 +221,7 @@ fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     Some(())
 }
 
-/// Peak memory of a command, in MiB: measured by another process, of which it
-/// is the only child.
+/// Peak memory of a command in MiB, measured by a process whose only child it is.
 fn peak_of(command: &[String]) -> f64 {
     let mut helper = Command::new(env::current_exe().unwrap_or_default());
     let output = helper.arg("peak").args(command).output();
@@ -240,7 +238,7 @@ fn peak(command: &[&str]) {
     }
 }
 
-/// Processes in /proc.
+/// Number of processes in /proc.
 fn listed() -> usize {
     fs::read_dir("/proc").map_or(0, |entries| {
         let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes()[0].is_ascii_digit();
@@ -267,7 +265,7 @@ fn prepare() {
     }
 }
 
-/// Makes a forest, and room for it.
+/// Makes a forest, and raises `pid_max` if necessary.
 fn grow(shape: &Shape) -> Child {
     let before = fs::read_to_string(PID_MAX).unwrap_or_default();
     let room = 2 * shape.processes + 20_000;
@@ -275,8 +273,8 @@ fn grow(shape: &Shape) -> Child {
         fs::write(PID_MAX, room.to_string()).expect("pid_max can be raised by root");
         let _ = PID_MAX_BEFORE.set(before);
     }
-    // Idle processes are forks of a small shell that read from a pipe to which
-    // nobody writes. A level runs the same script, which is in the environment.
+    // Idle processes are forks of a small shell that read from a pipe to which nobody
+    // writes. Each level runs the same script, which is in the environment.
     let script = "if [ $1 -gt 1 ]; then \
              unshare -pf --kill-child dash -c \"$SCRIPT\" dash $(($1 - 1)) $2 & fi; \
          i=1; while [ $i -lt $2 ]; do read x <&3 & i=$((i + 1)); done; wait";
@@ -296,13 +294,13 @@ fn grow(shape: &Shape) -> Child {
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
     let before = listed();
-    // Should this program die without a word, the forest dies as well.
+    // The forest dies with this program, however it ends.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "-pf", "--kill-child", "dash", "-c", &start]);
     command.env("SCRIPT", script).env("FIFO", &fifo).stdin(Stdio::null()).process_group(0);
     let forest = command.spawn().expect("setpriv, unshare and dash are installed");
     FOREST.store(i32::try_from(forest.id()).unwrap_or(0), Ordering::SeqCst);
-    // An unshare comes with each namespace.
+    // Each namespace has an unshare process.
     let expected = before + shape.processes + shape.loose + shape.depth * shape.chains;
     let end = Instant::now() + Duration::from_secs(600);
     while listed() < expected {
@@ -324,7 +322,7 @@ fn fell(mut forest: Child) {
     thread::sleep(Duration::from_secs(3));
 }
 
-/// Ends the forest, one process group all through, and restores the limit.
+/// Ends the forest, which is one process group, and restores the limit.
 fn take_down() {
     if let Some(group) = Pid::from_raw(FOREST.swap(0, Ordering::SeqCst)) {
         let _ = kill_process_group(group, Signal::KILL);
@@ -334,7 +332,7 @@ fn take_down() {
     }
 }
 
-/// The unavoidable system calls, and nothing else.
+/// Makes only the unavoidable system calls.
 fn floor(whole: bool) {
     const BATCH: usize = 64;
     let proc = openat(CWD, c"/proc", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());

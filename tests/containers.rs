@@ -1,5 +1,5 @@
-//! Containers by the cgroups that real processes are in: the kernel itself
-//! writes the paths.
+//! Tests that containers are recognized by the cgroups of real processes, with paths as
+//! the kernel writes them.
 
 mod common;
 
@@ -17,7 +17,7 @@ const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f
 const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-/// A cgroup of version 2 that stands for the top of a host's hierarchy.
+/// A version 2 cgroup that serves as the root of the hierarchy.
 struct Top {
     mount: tempfile::TempDir,
     dir: PathBuf,
@@ -35,7 +35,8 @@ impl Top {
         Self { mount, dir }
     }
 
-    /// Moves a process to a cgroup below, which is made; returns its directory.
+    /// Moves a process to a cgroup below the root, which is created. Returns its
+    /// directory.
     fn place(&self, path: &[u8], pid: u32) -> PathBuf {
         let dir = self.dir.join(OsStr::from_bytes(path));
         fs::create_dir_all(&dir).expect("is made");
@@ -43,7 +44,7 @@ impl Top {
         dir
     }
 
-    /// What pidns says in a cgroup namespace with this as its root.
+    /// The document of a pidns whose cgroup namespace has this root.
     fn document(&self) -> Document {
         let script = "echo $$ > \"$TOP/cgroup.procs\" && exec unshare -C \"$PIDNS\" -q -f json";
         let mut command = Command::new("bash");
@@ -55,14 +56,14 @@ impl Top {
 impl Drop for Top {
     fn drop(&mut self) {
         remove(&self.dir);
-        // Another test may have its own beside it.
+        // Another test may have its own cgroup next to it.
         let _ = self.dir.parent().map(fs::remove_dir);
         let _ = Command::new("umount").arg(self.mount.path()).status();
     }
 }
 
-/// Removes a cgroup and those in it. That a process has gone is known there a
-/// little later, hence the patience.
+/// Removes a cgroup and its descendants, with retries, since the kernel counts a process
+/// as gone only a little later.
 fn remove(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -77,7 +78,7 @@ fn remove(dir: &Path) {
     }
 }
 
-/// A PID namespace, and the host's PID of its init.
+/// A PID namespace, and the PID of its init on the host.
 fn namespace() -> (Running, u32) {
     let running =
         Running::spawn(Command::new("unshare").args(["-pf", "--kill-child", "sleep", "600"]));
@@ -86,14 +87,14 @@ fn namespace() -> (Running, u32) {
     (running, init)
 }
 
-/// Lets the init die and nobody reap it.
+/// Kills the init without having it reaped.
 fn make_zombie(parent: &Running, init: u32) {
     stop(parent.pid());
     kill(init, Signal::KILL);
     until("it is a zombie", || status(init, "State").first().is_some_and(|state| state == "Z"));
 }
 
-/// `RUNTIME ID POD`, with stand-ins.
+/// The container as `RUNTIME ID POD`, with placeholders for ID and UID.
 fn container(document: &Document, init: u32) -> String {
     document.home(init).container.as_ref().map_or("none".to_owned(), |found| {
         let pod = found.pod.as_deref().unwrap_or("-");
@@ -102,7 +103,7 @@ fn container(document: &Document, init: u32) -> String {
 }
 
 #[test]
-fn the_paths_of_real_cgroups_name_the_containers() {
+fn real_cgroup_paths_name_their_containers() {
     needs!(HostRoot);
     let cases: [(&[u8], &str); 17] = [
         (b"docker/ID", "docker ID -"),
@@ -131,7 +132,7 @@ fn the_paths_of_real_cgroups_name_the_containers() {
         .iter()
         .map(|(path, expected)| {
             let (running, init) = namespace();
-            // No case has other bytes than those in what is replaced.
+            // The placeholders replace only ASCII, so other bytes are unaffected.
             let mut path = path.to_vec();
             for (stand_in, value) in [("UNIT_UID", UNIT_UID), ("UID", UID), ("ID", ID)] {
                 path = replace(&path, stand_in.as_bytes(), value.as_bytes());
@@ -148,7 +149,7 @@ fn the_paths_of_real_cgroups_name_the_containers() {
     drop(placed);
 }
 
-/// Every `from` made `to`.
+/// Replaces every `from` by `to`.
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let Some(at) = bytes.windows(from.len()).position(|window| window == from) else {
         return bytes.to_vec();
@@ -157,7 +158,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn of_several_hierarchies_the_deepest_tells() {
+fn the_deepest_of_several_hierarchies_decides() {
     needs!(Initial("cgroup"));
     let outer = "docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
     let top = Top::new();
@@ -166,7 +167,7 @@ fn of_several_hierarchies_the_deepest_tells() {
     let _pod =
         Cgroup::of("pod", &format!("{outer}/kubelet/kubepods/burstable/pod{UID}/{ID}"), kind);
     top.place(outer.as_bytes(), kind);
-    // A namespace of containerd is in more than one hierarchy of version 1.
+    // A namespace of containerd is in several version 1 hierarchies.
     let (_ctr, ctr) = namespace();
     let _cpu = Cgroup::of("cpu", "prod/web", ctr);
     let _memory = Cgroup::of("memory", "prod/web", ctr);
@@ -181,7 +182,7 @@ fn of_several_hierarchies_the_deepest_tells() {
 }
 
 #[test]
-fn a_terminated_init_keeps_its_container_but_is_in_no_unit() {
+fn a_terminated_init_keeps_its_container_but_not_its_unit() {
     needs!(HostRoot);
     let top = Top::new();
     let (docker, docker_init) = namespace();

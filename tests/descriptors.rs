@@ -1,6 +1,6 @@
-//! Open descriptors of namespaces, however they were opened and whatever they
-//! become meanwhile; what is not opened; what happens when pidns itself has no
-//! more descriptors; on the real kernel.
+//! Tests open descriptors of namespaces, on the real kernel: opened through a mount,
+//! replaced during the scan, on hanging file systems, and a pidns without free
+//! descriptors.
 
 mod common;
 
@@ -16,12 +16,12 @@ use common::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-/// For scripts: binds the namespace of the process `$1` to the path `$2`, and
-/// opens that as descriptor 9.
+/// Shell script that binds the namespace of the process `$1` to the path `$2`, and opens
+/// that path as descriptor 9.
 const OPEN_THROUGH_MOUNT: &str =
     "touch \"$2\"; mount -c --bind /proc/$1/ns/pid \"$2\"; exec 9<\"$2\"; ";
 
-/// Runs a command, which has some seconds.
+/// Runs a command with a timeout of some seconds.
 fn within_seconds(mut command: Command) -> Option<Output> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(run(&mut command)));
@@ -35,7 +35,7 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_descriptor_opened_through_a_bind_mount_holds_it_as_the_mount_does() {
+fn a_descriptor_opened_through_a_bind_mount_is_a_holder() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns").to_str().unwrap().to_owned();
@@ -56,7 +56,7 @@ fn a_descriptor_opened_through_a_bind_mount_holds_it_as_the_mount_does() {
 }
 
 #[test]
-fn it_still_does_when_nothing_is_mounted_any_more() {
+fn a_descriptor_opened_through_a_bind_mount_is_a_holder_after_umount() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns").to_str().unwrap().to_owned();
@@ -79,7 +79,7 @@ fn it_still_does_when_nothing_is_mounted_any_more() {
 }
 
 #[test]
-fn a_namespace_of_another_kind_behind_a_bind_mount_is_no_pid_namespace() {
+fn a_bind_mount_of_another_namespace_type_is_not_a_holder() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns").to_str().unwrap().to_owned();
@@ -99,8 +99,8 @@ fn a_namespace_of_another_kind_behind_a_bind_mount_is_no_pid_namespace() {
     }
 }
 
-/// A process whose descriptors 50 to 57 lead to dead namespaces one moment and
-/// to a file, which it need not be able to open, the next.
+/// A process whose descriptors 50 to 57 alternate between dead namespaces and a file that
+/// it may be unable to open.
 const SWAPPER: &str = "
 import ctypes, os, sys
 dead = []
@@ -136,12 +136,12 @@ while True:
 ";
 
 #[test]
-fn what_a_descriptor_becomes_meanwhile_is_neither_opened_nor_missed() {
+fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    // Waits until somebody opens it to read.
+    // Waits until a reader opens it.
     let (sender, opened) = mpsc::channel();
     let fifo = path.clone();
     let waiting = thread::spawn(move || {
@@ -156,7 +156,7 @@ fn what_a_descriptor_becomes_meanwhile_is_neither_opened_nor_missed() {
         let document = Document::of(&[]);
         assert!(document.complete, "{:?}", document.diagnostics);
         assert_eq!(document.roots.len(), 1, "{:?}", document.namespaces);
-        // Named by a path it is swapped no less.
+        // A path of the descriptor is swapped just the same.
         let output = pidns(&["--root", &at, "-q"]);
         let error = String::from_utf8(output.stderr).unwrap();
         let is_there = output.status.success();
@@ -168,7 +168,7 @@ fn what_a_descriptor_becomes_meanwhile_is_neither_opened_nor_missed() {
     waiting.join().unwrap();
 }
 
-/// A FUSE file system at the path given that answers nothing once it is mounted.
+/// A FUSE file system at the given path that answers nothing once it is mounted.
 const MUTE_FUSE: &str = "
 import ctypes, os, signal, struct, sys
 device = os.open('/dev/fuse', os.O_RDWR)
@@ -185,11 +185,11 @@ signal.pause()
 ";
 
 #[test]
-fn a_file_system_that_does_not_answer_is_not_asked() {
+fn never_asks_a_hanging_file_system() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    // In a mount namespace of its own, so that nobody else comes across it.
+    // A private mount namespace, so that no other test meets it.
     let mut command = Command::new("unshare");
     let script = ["-m", "--propagation", "private", "python3", "-c", MUTE_FUSE, path];
     let (holder, _) = start_command(command.args(script));
@@ -197,12 +197,12 @@ fn a_file_system_that_does_not_answer_is_not_asked() {
     let scan = within_seconds(program(&["-q", "-f", "json", "--search", "all"]));
     let by_path = within_seconds(program(&["--root", &at]));
     let translation = within_seconds(program(&["translate", "1", "--from", &at]));
-    // Whoever still waits is told that the file system is no more.
+    // Aborting the connection releases every process that still waits.
     drop(holder);
     let document = Document::read(&stdout(&scan.expect("the scan ends")));
     assert!(document.find_process(std::process::id()).is_some());
     for output in [by_path, translation] {
-        let output = output.expect("the look at a path ends");
+        let output = output.expect("reading the path ends");
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.ends_with(": not a PID namespace\n"), "{error}");
@@ -210,7 +210,7 @@ fn a_file_system_that_does_not_answer_is_not_asked() {
 }
 
 #[test]
-fn with_too_few_descriptors_no_process_is_left_out() {
+fn shows_every_process_with_few_descriptors() {
     const NAMESPACES: usize = 200;
     needs!(NamespaceOfItsOwn);
     let _farm = farm(NAMESPACES, 1);
@@ -226,7 +226,7 @@ fn with_too_few_descriptors_no_process_is_left_out() {
     }
     let sleeping = document.processes.iter().filter(|process| process.comm == "sleep").count();
     assert_eq!(sleeping, NAMESPACES);
-    // All below the one that they were made in, also those that are not open any more.
+    // All namespaces have a parent, including those that are no longer open.
     assert_eq!(document.roots.len(), 1, "{:?}", document.roots);
     assert!(!document.complete);
     let unopened = document.diagnostic("namespace-unopened").expect("it is said");
@@ -237,7 +237,7 @@ fn with_too_few_descriptors_no_process_is_left_out() {
 }
 
 #[test]
-fn a_table_that_threads_share_is_read_once() {
+fn reads_a_shared_descriptor_table_once() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let script = "
 import fcntl, os, resource, signal, sys, threading
@@ -253,7 +253,7 @@ signal.pause()
 ";
     let mut command = Command::new("python3");
     let (holder, _) = start_command(command.args(["-c", script, "2000", "500"]));
-    // Read 500 times it takes some 5 s.
+    // Reading the table 500 times takes about 5 s.
     let mut command = with_processor_seconds(3, PIDNS);
     let document =
         Document::read(&stdout(&run(command.args(["-q", "-f", "json", "--search", "all"]))));
@@ -263,7 +263,7 @@ signal.pause()
 }
 
 #[test]
-fn all_that_lsns_lists_is_there() {
+fn finds_every_namespace_that_lsns_lists() {
     needs!(NamespaceOfItsOwn, Program("lsns"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns").to_str().unwrap().to_owned();
@@ -284,12 +284,12 @@ fn all_that_lsns_lists_is_there() {
 }
 
 #[test]
-fn a_process_that_executes_from_another_thread_is_read_all_the_same() {
+fn reads_a_process_that_executes_from_another_thread() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (nest, inits) = nest(1);
     let namespace = format!("/proc/{}/ns/pid", inits[0]);
     let id = namespace_of(inits[0]);
-    // Its other thread takes the place of the leader again and again.
+    // Its other thread replaces the leader again and again.
     let script = "
 import os, sys, threading
 fd = int(sys.argv[2]) if len(sys.argv) > 2 else os.open(sys.argv[1], os.O_RDONLY)
@@ -315,19 +315,19 @@ threading.Event().wait()
 }
 
 #[test]
-fn where_proc_does_not_show_pidns_namespaces_are_opened_all_the_same() {
+fn opens_namespaces_if_proc_does_not_show_pidns() {
     needs!(HostRoot, NamespaceOfItsOwn);
     let script = "unshare -pf --kill-child sleep 600 & echo ready; wait";
     let (_running, init) = container(script);
     let mut namespaces = 0;
     until("the namespace within it is there", || {
-        // In its mount namespace, and not in its PID namespace.
+        // In the container's mount namespace, but not in its PID namespace.
         let target = init.to_string();
         let command = ["-t", &target, "-m", env!("CARGO_BIN_EXE_pidns"), "-q", "-f", "json"];
         let document = Document::read(&stdout(&run(Command::new("nsenter").args(command))));
         assert_eq!(document.diagnostic("namespace-unopened"), None);
         assert!(document.namespaces.iter().all(|it| it.evidence == "kernel"));
-        // That of the test, the container, and the one within it.
+        // The namespaces of the test, the container, and the one within the container.
         namespaces = document.namespaces.len();
         namespaces == 3
     });

@@ -1,9 +1,8 @@
-//! Documents of released versions are read for ever.
+//! Checks that documents of released versions stay readable.
 //!
-//! The files in `tests/golden/` must never be edited once their version is
-//! released: they stand for what people have saved. A later version of the
-//! schema gets files of its own, beside these, and what it adds is what a
-//! reader of these takes for unknown.
+//! Never edit a file in `tests/golden/` once its version is released, since it stands for
+//! documents that people have saved. A later version of the schema gets its own files
+//! next to these.
 
 use std::num::NonZeroU32;
 
@@ -20,12 +19,12 @@ const NDJSON: &[u8] = include_bytes!("golden/pidns-1.0.ndjson");
 const YAML: &[u8] = include_bytes!("golden/pidns-1.0.yaml");
 
 #[test]
-fn a_document_of_version_1_0_is_read_as_it_was_written() {
+fn reads_documents_of_version_1_0() {
     let expected = version_1_0();
     for golden in [JSON, NDJSON, YAML] {
         let (snapshot, passed_over) = document::read(golden).unwrap();
         assert!(passed_over.is_empty(), "{passed_over}");
-        // A graph has its lists sorted by ID, the document in the order of the tree.
+        // A graph sorts its lists by ID, the document has them in tree order.
         let graph = PidGraph::new(snapshot);
         assert_eq!(graph.snapshot(), PidGraph::new(expected.clone()).snapshot());
     }
@@ -40,13 +39,13 @@ fn pid(raw: u32) -> Pid {
     Pid::new(raw).unwrap()
 }
 
-/// A live namespace of which little is known.
+/// A live namespace with few known properties.
 fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
     let (state, evidence) = (NamespaceState::Live, Evidence::Kernel);
     Namespace { parent, state, evidence, ..Namespace::unread(id) }
 }
 
-/// A sleeping process of which little is known.
+/// A sleeping process with few known properties.
 fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     Process {
         namespace,
@@ -57,7 +56,7 @@ fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     }
 }
 
-/// Something in every field of version 1.0, and text that is hard to write.
+/// A snapshot with every field of version 1.0 set, and with text that is hard to write.
 fn version_1_0() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "1.0.0".to_owned()),

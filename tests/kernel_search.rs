@@ -1,5 +1,5 @@
-//! `--search kernel`: namespaces that are in the kernel's memory although
-//! nothing in /proc leads to them, and what keeps them there.
+//! Tests `--search kernel`: namespaces in the kernel's memory that nothing in /proc leads
+//! to, and their holders.
 
 mod common;
 
@@ -8,11 +8,11 @@ use std::process::{Command, Output};
 use common::Need::*;
 use common::*;
 
-/// The arguments, and those for a document.
+/// The options of a kernel search, and those for a document.
 const KERNEL: [&str; 2] = ["--search", "kernel"];
 
 #[test]
-fn what_no_reading_of_proc_finds_is_shown_with_what_keeps_it() {
+fn shows_namespaces_missing_in_proc_with_their_holders() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let keepers = KEEPERS.map(|(kind, does)| (kind, keeper(does)));
     let without = Document::of(&["--search", "all"]);
@@ -41,7 +41,7 @@ fn what_no_reading_of_proc_finds_is_shown_with_what_keeps_it() {
 }
 
 #[test]
-fn whatever_keeps_them_is_told_in_every_format() {
+fn every_format_shows_the_holders() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let of_kind = |wanted| KEEPERS.iter().find(|(kind, _)| *kind == wanted).unwrap().1;
     let kept = keeper(of_kind("pidfd"));
@@ -64,7 +64,7 @@ fn whatever_keeps_them_is_told_in_every_format() {
 }
 
 #[test]
-fn of_one_that_nothing_shows_the_keeper_of_that_is_said() {
+fn reports_a_namespace_without_a_visible_holder() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let kept = keeper(MOUNTED);
     let document = Document::of(&KERNEL);
@@ -76,7 +76,7 @@ fn of_one_that_nothing_shows_the_keeper_of_that_is_said() {
         kept.namespace
     );
     assert_eq!((said.message.as_str(), said.pids.len()), (expected.as_str(), 0));
-    // It is shown, and nothing else is missing.
+    // The namespace is shown, so the view is complete.
     assert!(document.complete, "{:?}", document.diagnostics);
     let text = stdout(&pidns(&["--search", "kernel"]));
     let line = "DEAD: its init has exited\n   └─ kept by something that no search shows\n";
@@ -86,9 +86,9 @@ fn of_one_that_nothing_shows_the_keeper_of_that_is_said() {
 }
 
 #[test]
-fn what_something_nested_in_it_keeps_is_not_called_unseen() {
+fn a_namespace_kept_by_a_nested_one_is_not_reported_as_unseen() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
-    // The init of the outer one makes another, whose init a pidfd keeps.
+    // The init of the outer namespace makes an inner one, whose init a pidfd keeps.
     let kept = keeper(
         "def inside():\n    \
              libc.unshare(0x20000000)\n    \
@@ -107,7 +107,7 @@ fn what_something_nested_in_it_keeps_is_not_called_unseen() {
 }
 
 #[test]
-fn one_without_a_first_process_yet_is_told_from_a_dead_one() {
+fn distinguishes_nascent_from_dead() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let does = "maker = os.fork()\n\
          if maker == 0:\n    \
@@ -127,7 +127,7 @@ fn one_without_a_first_process_yet_is_told_from_a_dead_one() {
 }
 
 #[test]
-fn in_a_table_of_descriptors_that_a_thread_has_for_itself_they_are_found() {
+fn searches_a_threads_private_descriptor_table() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let does = "import threading\n\
          done = threading.Event()\n\
@@ -144,16 +144,17 @@ fn in_a_table_of_descriptors_that_a_thread_has_for_itself_they_are_found() {
 }
 
 #[test]
-fn what_has_just_ended_or_is_just_being_made_is_never_among_them() {
-    // On the host, as what other processes keep is not seen from a namespace below.
+fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
+    // Runs on the host, since holders outside of a PID namespace cannot be seen from
+    // inside.
     needs!(HostRoot, UserNamespaces, Bpf, NamespaceList);
-    // They end at once; with whoever has made them; before or after that.
+    // The namespaces end at once, with their maker, before it or after it.
     let storms = "while :; do unshare -pf --kill-child true; done &
          while :; do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
          while :; do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
          while :; do unshare -p sleep 0.0$((RANDOM % 9)); done &
          echo ready; wait";
-    // In a user namespace, by which they are told from those of other tests.
+    // The user namespace distinguishes them from the namespaces of other tests.
     let mut command = Command::new("unshare");
     let (storms, _) = start_command(command.args(["-Ur", "bash", "-c", storms]));
     let owner = link(format!("/proc/{}/ns/user", storms.pid())).unwrap();
@@ -172,14 +173,14 @@ fn what_has_just_ended_or_is_just_being_made_is_never_among_them() {
     assert!(seen > 50, "{seen}");
 }
 
-/// What is said on standard error where nothing can be written; the status is 2.
+/// Standard error of a run that must fail with status 2 and print nothing.
 fn refused(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn where_it_cannot_be_done_the_one_line_says_why() {
+fn an_error_says_why_the_kernel_search_is_impossible() {
     needs!(HostRoot, Bpf, Program("strace"), NamespaceList);
     let cause = |cause: &str| format!("pidns: cannot ask the kernel by BPF: {cause}\n");
     for (capabilities, missing) in [

@@ -1,5 +1,5 @@
-//! What `-f openmetrics` writes is read by Prometheus, and gets to it by the units
-//! of .github/FLEET.md.
+//! Tests that Prometheus reads `-f openmetrics`, and that the units of FLEET.md deliver
+//! it.
 
 mod common;
 
@@ -9,11 +9,11 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// The page that has the units.
+/// The page with the units.
 const FLEET: &str = ".github/FLEET.md";
 
 #[test]
-fn promtool_has_nothing_to_say_of_any_host() {
+fn promtool_accepts_the_metrics_of_every_host() {
     needs!(Program("promtool"));
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
     for input in [&["-q"][..], &["-i", document], &["-q", "--members", "none"]] {
@@ -24,7 +24,7 @@ fn promtool_has_nothing_to_say_of_any_host() {
 }
 
 #[test]
-fn numbers_are_those_of_the_document() {
+fn metrics_match_the_document() {
     let json = stdout(&pidns(&["-q", "-f", "json"]));
     let document = Document::read(&json);
     let saved = &mut Command::new(PIDNS);
@@ -45,7 +45,7 @@ fn numbers_are_those_of_the_document() {
     let members = document.namespaces.iter().map(|it| it.members.len()).sum::<usize>();
     assert_eq!(sum("pidns_namespace_members", ""), members);
     assert_eq!(sum("pidns_complete", ""), usize::from(document.complete));
-    // When it was scanned nobody noted how long that took.
+    // A saved document does not contain the duration of its scan.
     assert!(!metrics.contains("scan_duration"));
     let live = stdout(&pidns(&["-q", "-f", "openmetrics"]));
     let duration = live.lines().find_map(|it| it.strip_prefix("pidns_scan_duration_seconds "));
@@ -53,7 +53,7 @@ fn numbers_are_those_of_the_document() {
 }
 
 #[test]
-fn a_dead_namespace_counts_for_who_keeps_it() {
+fn a_dead_namespace_is_counted_by_its_holder() {
     needs!(Namespaces);
     let kept = |metrics: &str| -> usize {
         let line = "pidns_dead_namespaces{keeper=\"pid_for_children\"} ";
@@ -66,7 +66,7 @@ fn a_dead_namespace_counts_for_who_keeps_it() {
     assert_eq!(kept(&stdout(&pidns(&["-q", "-f", "openmetrics", "--root", &held.id]))), 1);
 }
 
-/// A file that the page shows, which a comment in its first line names.
+/// A file shown on the page, named by a comment in its first line.
 fn shown(page: &str, name: &str) -> String {
     let begin = format!("\n```ini\n# {name}\n");
     let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is shown"));
@@ -75,7 +75,7 @@ fn shown(page: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_units_are_in_order_and_leave_whole_files_alone() {
+fn the_units_are_valid_and_write_complete_files() {
     needs!(Program("systemd-analyze"), Repository(FLEET));
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FLEET)).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -85,10 +85,10 @@ fn the_units_are_in_order_and_leave_whole_files_alone() {
     }
     let mut verify = Command::new("systemd-analyze");
     let output = run(verify.arg("verify").args(names.map(|name| dir.path().join(name))));
-    // It looks at the units of this host as well.
+    // systemd-analyze checks the units of this host as well.
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.lines().any(|line| line.contains("pidns")), "{said}");
-    // What the service runs, where it runs it.
+    // Runs the service's command in the service's working directory.
     let service = shown(&page, names[0]);
     let script = service.split_once("ExecStart=/bin/sh -c '").unwrap().1;
     let script = script.split_once("'\n").unwrap().0;
@@ -102,7 +102,7 @@ fn the_units_are_in_order_and_leave_whole_files_alone() {
     let file = textfiles.path().join("pidns.prom");
     let metrics = std::fs::read_to_string(&file).unwrap();
     assert!(metrics.ends_with("\n# EOF\n"), "{metrics}");
-    // Where pidns fails the last file stays.
+    // If pidns fails, the last file stays.
     let _ = std::fs::remove_file(textfiles.path().join("pidns.prom.tmp"));
     assert!(!run_in_path("/bin-without-pidns:/bin").status.success());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), metrics);

@@ -1,4 +1,4 @@
-//! What people see of hosts as they have them, in text and in pictures.
+//! Tests the text and pictures of realistic hosts.
 
 mod common;
 
@@ -25,14 +25,14 @@ fn at_width(snapshot: Snapshot, width: usize) -> String {
 }
 
 #[test]
-fn the_document_of_the_readme_is_that_of_its_host() {
+fn the_readmes_document_matches_its_host() {
     let document = emit(hosts::readme(), Format::Json, Style { pretty: true, ..Style::default() });
     expect_file!["snapshots/host.json"].assert_eq(&document);
     let dot = emit(hosts::readme(), Format::Dot, Style::default());
     expect_file!["snapshots/host.dot"].assert_eq(&dot);
 }
 
-/// Keeps what a host looks like in the directory $PIDNS_LOOK, for people to look at.
+/// Writes the output for a host to the directory $PIDNS_LOOK, for people to look at.
 fn keep(host: &str, extension: &str, text: &str) {
     if let Some(dir) = std::env::var_os("PIDNS_LOOK") {
         let file = std::path::PathBuf::from(dir).join(format!("{host}.{extension}"));
@@ -41,7 +41,7 @@ fn keep(host: &str, extension: &str, text: &str) {
 }
 
 #[test]
-fn every_host_fits_a_few_screens() {
+fn the_text_of_every_host_fits_a_few_screens() {
     for (name, snapshot, most) in [
         ("idle", hosts::idle(), 15),
         ("20 containers", hosts::containers(), 80),
@@ -79,7 +79,8 @@ fn lines_break_between_words() {
     }
 }
 
-/// The picture of Graphviz, its size in points, and how long it took.
+/// The SVG that Graphviz draws, its width and height in points, and the seconds that it
+/// took.
 fn draw(dot: &str) -> (String, (f64, f64), f64) {
     let start = Instant::now();
     let mut child = Command::new("dot")
@@ -104,7 +105,7 @@ fn draw(dot: &str) -> (String, (f64, f64), f64) {
 }
 
 #[test]
-fn every_picture_is_of_a_size_to_look_at_and_drawn_in_a_moment() {
+fn every_picture_has_a_readable_size_and_is_drawn_quickly() {
     needs!(Program("dot"));
     for (name, snapshot) in hosts::all() {
         let (most_wide, most_high) = match name {
@@ -123,7 +124,7 @@ fn every_picture_is_of_a_size_to_look_at_and_drawn_in_a_moment() {
 }
 
 #[test]
-fn every_box_of_a_picture_has_its_id_its_state_and_what_it_has_no_room_for() {
+fn every_box_has_a_tooltip_with_id_state_and_left_out_members() {
     needs!(Program("dot"));
     for snapshot in [hosts::containers(), hosts::trouble(), hosts::nobody(), hosts::levels()] {
         let (svg, _, _) = draw(&emit(snapshot.clone(), Format::Dot, Style::default()));
@@ -143,7 +144,7 @@ fn every_box_of_a_picture_has_its_id_its_state_and_what_it_has_no_room_for() {
 }
 
 #[test]
-fn a_long_line_of_the_title_does_not_stretch_the_legend() {
+fn a_long_title_does_not_stretch_the_legend() {
     needs!(Program("dot"));
     let mut snapshot = hosts::trouble();
     snapshot.diagnostics[0].message = "cannot be read ".repeat(10);
@@ -154,8 +155,7 @@ fn a_long_line_of_the_title_does_not_stretch_the_legend() {
     assert!(wide > 700.0 && x < 80.0, "{x} of {wide}");
 }
 
-/// Names that mean something to somebody: to Graphviz, to Mermaid, to HTML, to
-/// Markdown, to a terminal.
+/// Names that have a meaning in Graphviz, Mermaid, HTML, Markdown or on a terminal.
 const HOSTILE: [&str; 19] = [
     "\\N",
     "\\G\\E\\T\\H\\L",
@@ -178,7 +178,7 @@ const HOSTILE: [&str; 19] = [
     "",
 ];
 
-/// A host with a process of each of those names, in a namespace each.
+/// A host with one namespace for each of those names, with a process of that name.
 fn hostile() -> Snapshot {
     let mut host = Builder::new();
     for name in HOSTILE {
@@ -188,7 +188,7 @@ fn hostile() -> Snapshot {
     host.snapshot
 }
 
-/// What is shown of such a name everywhere.
+/// The name as every format shows it.
 fn shown(name: &str) -> String {
     match name {
         "\u{1b}[31mred\u{202e}" => "\\x1b[31mred\\u{202e}".to_owned(),
@@ -209,7 +209,7 @@ fn no_name_changes_the_text() {
 }
 
 #[test]
-fn no_name_changes_the_picture_of_graphviz() {
+fn no_name_changes_the_graphviz_picture() {
     needs!(Program("dot"));
     let (svg, _, _) = draw(&emit(hostile(), Format::Dot, Style::default()));
     let texts: Vec<String> = svg
@@ -226,7 +226,7 @@ fn no_name_changes_the_picture_of_graphviz() {
         .collect();
     for (index, name) in HOSTILE.iter().enumerate() {
         let expected = format!("{} {}", 1204 + 4 * index, shown(name));
-        // Graphviz leaves out blanks at the end.
+        // Graphviz drops trailing blanks.
         let expected = expected.trim_end();
         assert!(texts.iter().any(|text| text.trim_end() == expected), "{expected} in {texts:?}");
     }
@@ -235,14 +235,14 @@ fn no_name_changes_the_picture_of_graphviz() {
 
 #[test]
 #[ignore = "needs Chromium and packages of npm: tests/mermaid/check brings them and runs it"]
-fn no_name_changes_the_picture_of_mermaid() {
+fn no_name_changes_the_mermaid_picture() {
     let dir = tempfile::tempdir().unwrap();
     let mut hosts = hosts::all();
     hosts.push(("hostile", hostile()));
     let mut files = Vec::new();
     for (name, mut snapshot) in hosts {
         if name == "hostile" {
-            // Boxes have 12 lines, so there are two.
+            // A box has at most 12 lines, so there are two boxes.
             snapshot.processes.retain(|process| !process.kernel_thread);
             for (half, name) in [(0, "first"), (1, "second")] {
                 let mut snapshot = snapshot.clone();
@@ -282,7 +282,7 @@ fn no_name_changes_the_picture_of_mermaid() {
 }
 
 #[test]
-fn a_mermaid_chart_stays_within_the_limits_of_github() {
+fn a_mermaid_chart_stays_within_githubs_limits() {
     for (name, snapshot) in hosts::all() {
         let dead = snapshot.namespaces.iter().filter(|it| it.state.name() == "dead").count();
         let chart = emit(snapshot, Format::Mermaid, Style::default());

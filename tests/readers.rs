@@ -1,5 +1,5 @@
-//! Names come back from YAML as they went in, whatever they are, from readers of
-//! versions 1.1 and 1.2: PyYAML, ruamel.yaml, yq, and yaml of node.
+//! Checks that YAML readers of versions 1.1 and 1.2 get every name back unchanged:
+//! PyYAML, ruamel.yaml, yq and npm's yaml.
 
 mod common;
 
@@ -9,13 +9,13 @@ use common::Need::*;
 use common::*;
 use serde_json::{Value, json};
 
-/// The python3 that Debian's packages are for; another may come first in PATH.
+/// The python3 for which Debian packages modules; PATH may find another one first.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Names that some reader takes for something else, or for the end of something,
-/// where they are written without care.
+/// Names that some reader takes for another type or for syntax unless they are quoted.
 const WORDS: &[&str] = &[
-    // Null, booleans, numbers, times and merge keys of 1.1, 1.2 and their readers.
+    // Null, booleans, numbers, times and merge keys in YAML 1.1, 1.2 and individual
+    // readers.
     "~",
     "null",
     "Null",
@@ -100,7 +100,7 @@ const WORDS: &[&str] = &[
     "<<",
     "=",
     "!",
-    // Marks of the syntax.
+    // Syntax characters.
     "!!x",
     "!x",
     "!!binary aGk=",
@@ -169,7 +169,7 @@ const WORDS: &[&str] = &[
     "{{ a }}",
     "<b>&amp;",
     "",
-    // Blanks and line breaks of any version.
+    // Blanks and line breaks of both versions.
     " ",
     "  ",
     " a",
@@ -202,7 +202,7 @@ const WORDS: &[&str] = &[
     "a\n\n\n b",
     "\n---\n",
     "a\n...\n",
-    // What no text, or no terminal, should see as it is.
+    // Characters that must be escaped in text or on a terminal.
     "\u{1}",
     "\u{7}",
     "\u{8}",
@@ -237,15 +237,15 @@ const WORDS: &[&str] = &[
     "\u{1fffe}",
     "\u{e0041}",
     "\u{10ffff}",
-    // Long, so that a writer might fold it.
+    // Long enough that a writer might fold it.
     "a very long name of a mount point with blanks, longer than any line that a writer of YAML takes \
      for right, and  with  two  blanks",
 ];
 
-/// Every text of at most three of these.
+/// The alphabet of the short texts.
 const LETTERS: &str = "017.:-+_ex~ =<";
 
-/// Every text of at most three of the letters.
+/// Every text of one to three letters of that alphabet.
 fn short() -> Vec<String> {
     let mut all = Vec::new();
     let mut longest = vec![String::new()];
@@ -259,9 +259,9 @@ fn short() -> Vec<String> {
     all
 }
 
-/// A document with the words as names of processes and in every other place that
-/// has a text which others choose, keys among them; and with all short texts as
-/// arguments, where they cost readers least.
+/// A document with the words as process names, as keys, and in every other place that
+/// holds text chosen by others. The short texts are arguments of a process, which readers
+/// parse fastest.
 fn document() -> Value {
     let process = |(index, &name): (usize, &&str)| {
         json!({
@@ -292,7 +292,7 @@ fn document() -> Value {
     })
 }
 
-/// The document of every hostile name, as pidns writes it in a format.
+/// The document with all hostile names, and how pidns writes it in this format.
 fn written(format: &str) -> (Value, String) {
     let document = document();
     let replay = &mut Command::new(PIDNS);
@@ -302,8 +302,7 @@ fn written(format: &str) -> (Value, String) {
     )
 }
 
-/// Asserts that a program which reads YAML and prints JSON reads every text as
-/// it is, and that all else is what it was, too.
+/// Asserts that a program which reads YAML and prints JSON returns the same document.
 fn reads_the_same(reader: &mut Command) {
     let (document, yaml) = written("yaml");
     let read = pipe(reader, yaml.as_bytes());
@@ -320,7 +319,7 @@ fn reads_the_same(reader: &mut Command) {
 }
 
 #[test]
-fn the_document_reads_back_into_pidns_from_every_format_that_holds_it() {
+fn pidns_reads_back_every_format_that_it_writes() {
     let document = document();
     for text in ["json", "ndjson", "yaml"].map(|format| written(format).1) {
         let json = pipe(Command::new(PIDNS).args(["-i", "-", "-f", "json"]), text.as_bytes());
@@ -329,7 +328,7 @@ fn the_document_reads_back_into_pidns_from_every_format_that_holds_it() {
 }
 
 #[test]
-fn a_terminal_gets_nothing_to_obey_and_every_line_is_of_the_document() {
+fn yaml_on_a_terminal_contains_no_control_characters() {
     let (_, yaml) = written("yaml");
     let harmful =
         |c: char| c != '\n' && (c.is_control() || "\u{2028}\u{2029}\u{202e}\u{feff}".contains(c));
@@ -339,14 +338,14 @@ fn a_terminal_gets_nothing_to_obey_and_every_line_is_of_the_document() {
 }
 
 #[test]
-fn pyyaml_reads_every_name_as_it_is() {
+fn pyyaml_reads_every_name_unchanged() {
     needs!(Program("python3"));
     let script = "import json, sys, yaml\njson.dump(yaml.safe_load(sys.stdin.buffer), sys.stdout)";
     reads_the_same(Command::new(PYTHON).args(["-c", script]));
 }
 
 #[test]
-fn pyyaml_over_libyaml_reads_every_name_as_it_is() {
+fn pyyaml_with_libyaml_reads_every_name_unchanged() {
     needs!(Program("python3"));
     let script = "import json, sys, yaml\n\
         json.dump(yaml.load(sys.stdin.buffer, yaml.CSafeLoader), sys.stdout)";
@@ -354,7 +353,7 @@ fn pyyaml_over_libyaml_reads_every_name_as_it_is() {
 }
 
 #[test]
-fn ruamel_reads_every_name_as_it_is() {
+fn ruamel_reads_every_name_unchanged() {
     needs!(Program("python3"));
     for version in ["1, 1", "1, 2"] {
         let script = format!(
@@ -368,7 +367,7 @@ fn ruamel_reads_every_name_as_it_is() {
 }
 
 #[test]
-fn yaml_of_node_reads_every_name_as_it_is() {
+fn npm_yaml_reads_every_name_unchanged() {
     needs!(Program("node"));
     for version in ["1.1", "1.2"] {
         let script = format!(
@@ -376,14 +375,15 @@ fn yaml_of_node_reads_every_name_as_it_is() {
              const options = {{version: '{version}', merge: true, strict: true}};\n\
              process.stdout.write(JSON.stringify(require('yaml').parse(text, options)));"
         );
-        // Where Debian keeps the packages of node, whoever built the program.
+        // Debian's directory of Node packages, which another build of node does not
+        // search.
         let node = &mut Command::new("node");
         reads_the_same(node.env("NODE_PATH", "/usr/share/nodejs").args(["-e", &script]));
     }
 }
 
 #[test]
-fn yq_reads_every_name_as_it_is() {
+fn yq_reads_every_name_unchanged() {
     needs!(Program("yq"));
     reads_the_same(Command::new("yq").arg("."));
 }

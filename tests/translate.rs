@@ -1,4 +1,4 @@
-//! PIDs from any level to any other, by the kernel's word and by a scan.
+//! Tests translation of PIDs between namespaces, by the kernel and by a scan.
 
 mod common;
 
@@ -17,9 +17,9 @@ fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
 }
 
-/// Whether the kernel, the scan and `NSpid` agree on every process of those
-/// nests, translated from every namespace that it is visible in to every
-/// namespace that there is. Counts the translations.
+/// Asserts that the kernel, a scan and `NSpid` agree on every process of these nests,
+/// translated from every namespace in which it is visible to every namespace. Returns the
+/// number of translations.
 fn agree(nests: &[Vec<u32>]) -> usize {
     let request = Request {
         procfs: "/proc".into(),
@@ -69,9 +69,9 @@ fn agree(nests: &[Vec<u32>]) -> usize {
 }
 
 #[test]
-fn between_any_two_of_33_levels_the_kernel_the_scan_and_status_agree() {
+fn kernel_scan_and_status_agree_between_33_levels() {
     needs!(Namespaces);
-    // In a container there are fewer left.
+    // Fewer levels are left in a container.
     let depth = levels_left();
     let (_nest, inits) = nest(depth);
     let both = (depth + 1) * (depth + 2) - 2;
@@ -79,16 +79,16 @@ fn between_any_two_of_33_levels_the_kernel_the_scan_and_status_agree() {
 }
 
 #[test]
-fn in_a_forest_they_agree_on_what_is_not_visible_too() {
+fn kernel_and_scan_agree_in_a_forest() {
     needs!(Namespaces);
     let nests = [2, 1, 4, 3].map(nest);
     let inits: Vec<_> = nests.iter().map(|(_, inits)| inits.clone()).collect();
-    // Levels that two processes each of every namespace are visible in, by 11.
+    // The levels in which two processes of each namespace are visible, times 11 targets.
     assert_eq!(agree(&inits), 2 * (2 + 3 + 2 + 2 + 3 + 4 + 5 + 2 + 3 + 4) * 11);
 }
 
 #[test]
-fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
+fn kernel_and_scan_give_the_same_errors() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let sleep = sleep_of(inits[1]);
@@ -126,7 +126,7 @@ fn whatever_is_asked_the_kernel_says_no_as_the_scan_does() {
     assert!(served > 200, "{served}");
 }
 
-/// Runs translate; what it printed, or why it did not.
+/// Runs translate. Returns the PID that it printed, or its error.
 fn translate(arguments: &[&str]) -> Result<u32, String> {
     let output = pidns(&[&["translate"], arguments].concat());
     match output.status.code() {
@@ -140,7 +140,7 @@ fn translate(arguments: &[&str]) -> Result<u32, String> {
 }
 
 #[test]
-fn every_way_of_asking_has_the_same_answer_live_and_replayed() {
+fn translate_gives_the_same_answer_live_and_replayed() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let process = sleep_of(inits[2]);
@@ -189,9 +189,9 @@ fn every_way_of_asking_has_the_same_answer_live_and_replayed() {
 }
 
 #[test]
-fn a_thread_is_no_process() {
+fn a_thread_is_not_a_process() {
     needs!(Program("python3"));
-    // Its number is one to the kernel, but means no process to a user.
+    // The kernel accepts a thread's number as a PID, but it is not the PID of a process.
     let (running, names) = start_command(Command::new("python3").args([
         "-c",
         "import threading, time\n\
@@ -205,7 +205,7 @@ fn a_thread_is_no_process() {
 }
 
 #[test]
-fn the_json_says_every_level_and_holds_to_its_schema() {
+fn the_json_has_every_level_and_matches_its_schema() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let output = pidns(&["translate", &inits[1].to_string(), "-f", "json"]);
@@ -221,13 +221,13 @@ fn the_json_says_every_level_and_holds_to_its_schema() {
     assert_eq!(json["to"], namespace_of(inits[1]).as_str());
     assert_eq!(json["from"], namespace_of(std::process::id()).as_str());
     assert_eq!(json["translated"], 1);
-    // Nothing that is written is missing in the schema.
+    // The schema describes every key that is written.
     let named: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), named);
 }
 
 #[test]
-fn several_pids_are_translated_in_the_order_asked_or_none_is() {
+fn several_pids_are_translated_in_order_or_not_at_all() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
     let saved = tempfile::NamedTempFile::new().unwrap();
@@ -240,7 +240,7 @@ fn several_pids_are_translated_in_the_order_asked_or_none_is() {
         let arguments = [&["translate", &inner, &outer, "--to", &to], origin].concat();
         let text = stdout(&pidns(&arguments));
         assert_eq!(text, format!("{}\n{}\n", numbers[0], numbers[1]));
-        // Programs read many as they read one: a value each, on a line each.
+        // With several PIDs, each value is on its own line, as with one.
         let json = stdout(&pidns(&[&arguments[..], &["-f", "json"]].concat()));
         let values: Vec<serde_json::Value> =
             json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -256,10 +256,10 @@ fn several_pids_are_translated_in_the_order_asked_or_none_is() {
 }
 
 #[test]
-fn another_proc_is_asked_by_a_scan() {
+fn a_foreign_proc_is_translated_by_a_scan() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
-    // The host's /proc, for a viewer in a namespace of its own.
+    // The host's /proc, for a viewer in a PID namespace.
     let inner = inits[1].to_string();
     let script = "mount --bind /proc /mnt && \
          exec unshare -pf --mount-proc $1 translate $2 --procfs /mnt";

@@ -1,4 +1,4 @@
-//! Running pidns, and the programs that read what it writes.
+//! Runs pidns and the programs that read its output.
 
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -10,14 +10,14 @@ use super::nobody;
 /// The program under test.
 pub const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 
-/// Runs the program to its end.
+/// Runs pidns to its end.
 pub fn pidns(arguments: &[&str]) -> Output {
     run(Command::new(PIDNS).args(arguments))
 }
 
-/// Runs any command to its end.
+/// Runs a command to its end.
 pub fn run(command: &mut Command) -> Output {
-    // What is expected is in UTF-8, whatever the locale of those who test.
+    // The expected output is UTF-8, whatever the tester's locale.
     if !command.get_envs().any(|(name, _)| name == "LC_ALL") {
         command.env("LC_ALL", "C.UTF-8");
     }
@@ -31,16 +31,16 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("output is UTF-8")
 }
 
-/// A program that the kernel ends (`SIGXCPU`) when it has used so many seconds
-/// of processor time. How long it takes says little on a busy machine.
+/// A command that the kernel ends (`SIGXCPU`) after this many seconds of processor time.
+/// Unlike elapsed time, that does not depend on the load of the machine.
 pub fn with_processor_seconds(seconds: u32, program: &str) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", "ulimit -t $0; exec \"$@\"", &seconds.to_string(), program]);
     command
 }
 
-/// Feeds `input` to a command and returns what it prints; it must succeed and
-/// say nothing on standard error.
+/// Feeds `input` to a command and returns its output. It must succeed with an empty
+/// standard error.
 pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     let mut child = command
         .env("LC_ALL", "C.UTF-8")
@@ -67,19 +67,19 @@ pub fn as_nobody(arguments: &[&str]) -> Output {
     run(command.args(words).arg(&program).args(arguments))
 }
 
-/// A directory that anyone may enter.
+/// A temporary directory that every user may enter.
 pub fn public_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     dir
 }
 
-/// The program where anyone may execute it; its own directory may be closed.
+/// A copy of pidns that every user may execute, since the build directory may be private.
 pub fn public_copy() -> (tempfile::TempDir, String) {
     let dir = public_dir();
     let program = dir.path().join("pidns");
-    // Copied by another process: with a descriptor open for writing in this one,
-    // a child of another test could keep it busy.
+    // Copied by another process: a writable descriptor in this one could be inherited by
+    // another test's child, and executing the copy would fail with ETXTBSY.
     let copied = run(Command::new("install").args(["-m755", PIDNS]).arg(&program));
     assert!(copied.status.success(), "{copied:?}");
     (dir, program.into_os_string().into_string().unwrap())
