@@ -1,5 +1,5 @@
-//! A mirror of the document, what must hold in each, and in comparison with
-//! the truth.
+//! A mirror of the JSON document, its invariants, and its comparison with an independent
+//! reading of /proc.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{pidns, stdout};
 
-/// A mirror of the document: what leaves or enters it unnoticed fails here.
+/// A mirror of the document: an unknown or a missing field fails the test.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -86,7 +86,7 @@ pub struct Owner {
     pub user: Option<String>,
 }
 
-/// A holder by what its kind has; see [`AnyHolder`] for how it is written.
+/// A holder with the fields of its kind, read from an [`AnyHolder`].
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "AnyHolder")]
 pub enum Holder {
@@ -96,7 +96,7 @@ pub enum Holder {
     File { kind: String, pid: u32, fd: u32 },
 }
 
-/// A holder as it is written: all keys, null where they do not apply.
+/// A holder as the document has it: every key, null if it does not apply.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnyHolder {
@@ -210,7 +210,7 @@ static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     options.build(&schema.expect("is JSON")).expect("is a schema")
 });
 
-/// What the published schema has against a document.
+/// The errors that validation by the published schema finds.
 pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
     SCHEMA
         .iter_errors(document)
@@ -219,7 +219,7 @@ pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
 }
 
 impl Document {
-    /// Reads a document that must hold to the schema, and agree with itself.
+    /// Reads a document, which must match the schema and be consistent.
     pub fn read(json: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(json).expect("is JSON");
         assert_eq!(schema_errors(&value), Vec::<String>::new());
@@ -228,14 +228,14 @@ impl Document {
         document
     }
 
-    /// Runs the program for a document; it must exit with 0.
+    /// Runs pidns and reads its document. The run must exit with 0.
     pub fn of(arguments: &[&str]) -> Self {
         let mut all = vec!["-q", "-f", "json"];
         all.extend(arguments);
         Self::read(&stdout(&pidns(&all)))
     }
 
-    /// Every relation holds from both ends.
+    /// Asserts that related parts of the document agree with each other.
     fn check(&self) {
         let mut before: BTreeMap<&str, &Namespace> = BTreeMap::new();
         for namespace in &self.namespaces {
@@ -323,9 +323,10 @@ impl Document {
     }
 }
 
-/// Compares the places of `pids` with the truth; returns how many were placed.
+/// Asserts that each of `pids` that the document places is in its true namespace. Returns
+/// the number of processes that were placed.
 pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
-    // A namespace that was not read goes by its init: which one is that?
+    // The ID of an unread namespace names its init, whose true namespace is known.
     let real = |id: &str| match id.strip_prefix("pid:[?") {
         None => id.to_owned(),
         Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
@@ -342,7 +343,7 @@ pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids
             assert_eq!(shown, *level, "{pid}");
         }
         if let Some(parent) = &namespace.parent {
-            // Some process of the parent tells whether that is right.
+            // The level of any process in the parent shows if the parent is right.
             let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
             let (_, (_, above)) = above.expect("a parent with processes");
             assert_eq!(above + 1, *level, "the parent of {id}");

@@ -1,8 +1,8 @@
-//! Random forests of namespaces, with processes injected into them.
+//! Creates random forests of namespaces, with processes injected into them.
 
 use super::{Running, inject, injected_by, nest};
 
-/// Numbers that only look random, the same in every run.
+/// A pseudorandom number generator with the same sequence in every run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -13,17 +13,17 @@ impl Random {
     }
 }
 
-/// A forest. It goes with its parts.
+/// A forest, which is removed on drop.
 pub struct Forest {
     nests: Vec<(Running, Vec<u32>)>,
     /// The inits of its namespaces.
     pub inits: Vec<u32>,
-    /// Who has injected processes, and stays outside.
+    /// The processes outside that have injected others.
     pub injectors: Vec<Running>,
 }
 
 impl Forest {
-    /// One to four nests, and one to six injections into them.
+    /// Creates one to four nests, and injects processes one to six times.
     pub fn grow(seed: u64) -> Self {
         let mut random = Random(seed);
         let nests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
@@ -31,8 +31,8 @@ impl Forest {
         let injectors = (0..=random.below(5))
             .map(|_| {
                 let target = inits[random.below(inits.len())];
-                // Some from the host, some from inside another namespace; some
-                // whose parent goes, some that lead a session there.
+                // Some are injected from the host and some from another namespace; some
+                // lose their parent and some lead a session.
                 let (command, sleeps): (&[&str], _) = match random.below(3) {
                     0 => (&["sleep", "600"], 1),
                     1 => (&["setsid", "sleep", "600"], 1),
@@ -44,7 +44,7 @@ impl Forest {
         Self { nests, inits, injectors }
     }
 
-    /// The processes that were injected.
+    /// The injected processes.
     pub fn injected(&self) -> Vec<u32> {
         self.injectors.iter().flat_map(injected_by).collect()
     }

@@ -1,4 +1,4 @@
-//! Hosts as people have them, built literally, to look at in every format.
+//! Builds realistic hosts, to test how every format shows them.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
 }
 
-/// A host in the making.
+/// Builds a host step by step.
 pub struct Builder {
     pub snapshot: Snapshot,
     next_inode: u64,
@@ -37,7 +37,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A host with an init and threads of the kernel.
+    /// A host with an init and kernel threads.
     pub fn new() -> Self {
         let snapshot = Snapshot {
             generator: ("pidns".to_owned(), "0.1.0".to_owned()),
@@ -91,20 +91,20 @@ impl Builder {
         self.snapshot.processes.last_mut().expect("was pushed")
     }
 
-    /// A process of the host.
+    /// Adds a process in the host's namespace.
     pub fn daemon(&mut self, comm: &str) -> u32 {
         let raw = self.pid();
         self.process(HOST, &[raw], Some(1), comm);
         raw
     }
 
-    /// A PID that no process has.
+    /// An unused PID.
     pub fn pid(&mut self) -> u32 {
         self.next_pid += 4;
         self.next_pid
     }
 
-    /// A namespace without processes.
+    /// Adds a namespace without processes.
     pub fn empty(&mut self, parent: u64) -> &mut Namespace {
         let inode = self.next_inode;
         self.next_inode += 1;
@@ -112,8 +112,8 @@ impl Builder {
         self.snapshot.namespaces.last_mut().expect("was pushed")
     }
 
-    /// A live namespace with processes of these names, the first its init;
-    /// `above` are the PIDs in the levels between, outermost first.
+    /// Adds a live namespace at this level with processes of these names, the first of
+    /// them its init. Returns its inode and the processes' PIDs.
     pub fn container(&mut self, parent: u64, levels: usize, comms: &[&str]) -> (u64, Vec<u32>) {
         let inode = self.empty(parent).id.inode().expect("has one");
         let mut pids = Vec::new();
@@ -121,7 +121,7 @@ impl Builder {
             let raw = self.pid();
             let mut nspid = vec![raw];
             let inner = u32::try_from(index).expect("few") + 1;
-            // In the levels between it has some PID.
+            // Its PIDs at the levels between.
             nspid.extend((1..levels).map(|level| inner + 1 + u32::try_from(level).expect("few")));
             nspid.push(inner);
             let ppid = pids.first().copied().unwrap_or(1);
@@ -132,12 +132,12 @@ impl Builder {
         (inode, pids)
     }
 
-    /// The namespace that was made last.
+    /// The namespace that was added last.
     pub fn last(&mut self) -> &mut Namespace {
         self.snapshot.namespaces.last_mut().expect("has one")
     }
 
-    /// Makes the last namespace one of Docker's.
+    /// Makes the last namespace a Docker container.
     pub fn docker(&mut self, number: u32) {
         let id = format!("{:012x}{:052}", 0x5fec_eb66_ff00_u64 + u64::from(number) * 7919, 0);
         self.last().container = Some(Container { runtime: "docker".to_owned(), id, pod: None });
@@ -160,7 +160,7 @@ fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     }
 }
 
-/// A host on which nothing happens.
+/// An idle host.
 pub fn idle() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "systemd-udevd", "dbus-daemon", "cron", "sshd", "agetty"] {
@@ -169,8 +169,7 @@ pub fn idle() -> Snapshot {
     host.snapshot
 }
 
-/// The host of the README: a web site in containers, and a namespace that
-/// somebody forgot.
+/// The README's host: a web site in containers, and a forgotten namespace.
 pub fn readme() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "sshd", "dockerd", "containerd"] {
@@ -192,7 +191,7 @@ pub fn readme() -> Snapshot {
     host.snapshot
 }
 
-/// Twenty containers, no two alike, and one namespace that somebody forgot.
+/// Twenty different containers, and a forgotten namespace.
 pub fn containers() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "dockerd", "containerd", "sshd"] {
@@ -212,7 +211,7 @@ pub fn containers() -> Snapshot {
     host.snapshot
 }
 
-/// A dead namespace, and who keeps it.
+/// Adds a dead namespace and its holder.
 fn forgotten(host: &mut Builder) {
     let holder = host.daemon("sleep");
     let dead = host.empty(HOST);
@@ -220,8 +219,8 @@ fn forgotten(host: &mut Builder) {
     dead.holders = vec![Holder::Fd { pid: pid(holder), comm: Some("sleep".into()), fd: 9 }];
 }
 
-/// Two hundred pods of Kubernetes, each with a pause container: alike, or no
-/// two with the same processes.
+/// Two hundred Kubernetes pods, each with a pause container. All have the same processes
+/// if `alike`, else no two have.
 pub fn pods(alike: bool) -> Snapshot {
     let mut host = Builder::new();
     for comm in ["containerd", "kubelet"] {
@@ -249,8 +248,8 @@ pub fn pods(alike: bool) -> Snapshot {
     host.snapshot
 }
 
-/// A thousand namespaces with ten processes each: alike, or no two with the
-/// same processes; as siblings, or nested five deep.
+/// A thousand namespaces with ten processes each, with the same processes if `alike`, as
+/// siblings or `nested` five deep.
 pub fn thousand(alike: bool, nested: bool) -> Snapshot {
     let mut host = Builder::new();
     let (mut parent, mut level) = (HOST, 1);
@@ -273,13 +272,13 @@ pub fn thousand(alike: bool, nested: bool) -> Snapshot {
     host.snapshot
 }
 
-/// Every kind of trouble at once.
+/// Every kind of problem at once.
 pub fn trouble() -> Snapshot {
     let mut host = Builder::new();
     let (shell, python) = (host.daemon("sh"), host.daemon("python3"));
     let nsenter = host.daemon("nsenter");
     forgotten(&mut host);
-    // An init that waits for a zombie, and one that is a zombie.
+    // An init that waits for a zombie, and an init that is a zombie.
     let (inode, pids) = host.container(HOST, 1, &["supervisord", "worker"]);
     let stuck = host.last();
     stuck.state = NamespaceState::Dead;
@@ -322,7 +321,7 @@ pub fn trouble() -> Snapshot {
         Holder::Mount { path: "/run/user/1000/a\nb".to_owned(), mount_namespace: 4_026_531_832 },
         Holder::PidForChildren { pid: pid(shell), comm: None, tid: pid(shell + 1) },
     ];
-    // A rootless container that somebody entered, with members of all kinds.
+    // A rootless container that a process has entered, with members in all states.
     let (inode, pids) =
         host.container(HOST, 1, &["nginx", "nginx", "nginx", "nginx", "sh", "cat", "vim"]);
     let rootless = host.last();
@@ -366,7 +365,7 @@ fn zombie(host: &mut Builder, raw: u32, parent: u32) {
     process.ppid = Some(pid(parent));
 }
 
-/// The twenty containers as nobody sees them.
+/// The twenty containers as an ordinary user sees them.
 pub fn nobody() -> Snapshot {
     let mut snapshot = containers();
     snapshot.complete = false;
@@ -377,7 +376,7 @@ pub fn nobody() -> Snapshot {
         namespace.ns_id = None;
         namespace.container = None;
     }
-    // What no process is left in is out of sight.
+    // Namespaces without processes are invisible without root.
     snapshot.namespaces.retain(|it| it.state == NamespaceState::Live);
     for process in &mut snapshot.processes {
         process.evidence = Evidence::Inferred;
@@ -398,7 +397,7 @@ pub fn nobody() -> Snapshot {
     snapshot
 }
 
-/// As deep as the kernel nests namespaces.
+/// The deepest nesting that the kernel allows.
 pub fn levels() -> Snapshot {
     let mut host = Builder::new();
     let mut parent = HOST;
@@ -408,7 +407,7 @@ pub fn levels() -> Snapshot {
     host.snapshot
 }
 
-/// Five thousand processes of as many names in one namespace.
+/// One namespace with five thousand processes, each with its own name.
 pub fn names() -> Snapshot {
     let mut host = Builder::new();
     let names: Vec<String> = (0..5000).map(|number| format!("job-{number}")).collect();
@@ -418,7 +417,7 @@ pub fn names() -> Snapshot {
     host.snapshot
 }
 
-/// All of them, by name.
+/// All hosts, by name.
 pub fn all() -> Vec<(&'static str, Snapshot)> {
     vec![
         ("idle", idle()),

@@ -1,12 +1,12 @@
-//! Processes that keep a PID namespace in a way that /proc does not show.
+//! Starts processes that keep a PID namespace alive in ways that /proc does not show.
 
 use std::process::Command;
 
 use super::{Running, start_command};
 
-/// What all keepers begin with, for Python: `namespace()` makes a PID namespace
-/// that has ended when it returns. Its init waits until `outside` has seen its
-/// PID, and does `inside` before it ends.
+/// The Python code that all keepers share. `namespace()` makes a PID namespace whose init
+/// has exited when the function returns. `outside` is called with the init's PID, then
+/// the init calls `inside` and exits.
 const MAKE: &str = r"
 import ctypes, os, socket, time
 libc = ctypes.CDLL(None)
@@ -41,8 +41,8 @@ def send(descriptor):
     socket.send_fds(one, [b'x'], [descriptor])
 ";
 
-/// By what each keeps a namespace: the kind of holder, and what it does to be one.
-/// It prints the number of its descriptor.
+/// The kind of each holder, and the Python code that keeps a namespace in this way and
+/// prints the number of its descriptor.
 pub const KEEPERS: [(&str, &str); 8] = [
     ("pidfd", "namespace(lambda init: print('fd', os.pidfd_open(init)))"),
     (
@@ -63,7 +63,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
          print('fd', other.fileno())",
     ),
-    // What has credentials with it has the sender.
+    // A message with credentials refers to its sender's PID.
     (
         "in_flight",
         "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\
@@ -75,7 +75,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "procfs_file",
         "namespace(lambda init: print('fd', os.open('/proc/%d/status' % init, os.O_RDONLY)))",
     ),
-    // A file of a procfs that is mounted no more.
+    // A file of a procfs that is no longer mounted.
     (
         "procfs_file",
         "def inside():\n    \
@@ -87,18 +87,17 @@ pub const KEEPERS: [(&str, &str); 8] = [
     ),
 ];
 
-/// A procfs that is mounted in the keeper's mount namespace, and of which nobody
-/// has a file open.
+/// A procfs mounted in the keeper's mount namespace, without an open file.
 pub const MOUNTED: &str = "libc.unshare(0x20000); libc.mount(b'none', b'/', None, 0x44000, None)\n\
      namespace(inside=lambda: libc.mount(b'proc', b'/tmp', b'proc', 0, None))";
 
-/// A process that keeps a namespace.
+/// A process that keeps a namespace alive.
 pub struct Keeper {
     /// The process.
     pub running: Running,
     /// The ID of the namespace.
     pub namespace: String,
-    /// Its descriptor, if it keeps it by one.
+    /// The descriptor that keeps it, if any.
     pub fd: Option<u32>,
 }
 

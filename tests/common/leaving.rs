@@ -1,4 +1,4 @@
-//! A job that leaves behind what jobs leave.
+//! A job that leaves processes and a namespace behind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::process::Command;
 
 use super::{comm, start_command, status, until};
 
-/// A script for bash that leaves a daemon, a zombie, a stopped process and,
-/// mounted at its first argument, a dead PID namespace. It prints who they are
-/// in lines of `NAME PID`.
+/// Bash script that leaves a daemon, a zombie, a stopped process and a dead PID
+/// namespace, which is mounted at the script's first argument. It prints their PIDs in
+/// lines of `NAME PID`.
 pub const JOB: &str = r#"
     (setsid sleep 601 & echo daemon $!)
     bash -c '(until [ "$(</proc/$$/comm)" = sleep ]; do :; done) &
@@ -19,21 +19,21 @@ pub const JOB: &str = r#"
     touch "$1"; unshare --pid="$1" --fork true
 "#;
 
-/// What [`JOB`] has left, by PIDs in the /proc of the test.
+/// PIDs of the leftovers of [`JOB`], as the test's /proc shows them.
 #[derive(Debug)]
 pub struct Left {
-    /// A `sleep` that was forked twice and has a session of its own.
+    /// A `sleep` that was forked twice and leads a session.
     pub daemon: u32,
-    /// A process that has ended, and
+    /// An exited process that is not reaped.
     pub zombie: u32,
-    /// the `sleep` that does not reap it.
+    /// The zombie's parent, a `sleep`.
     pub parent: u32,
-    /// A `sleep` that was stopped.
+    /// A stopped `sleep`.
     pub stopped: u32,
 }
 
 impl Left {
-    /// Those with these names in what the job has printed.
+    /// The PIDs that the job has printed.
     pub fn of(pids: &BTreeMap<String, u32>) -> Self {
         let pid = |name: &str| pids[name];
         Self {
@@ -44,20 +44,20 @@ impl Left {
         }
     }
 
-    /// All of the processes.
+    /// All processes.
     pub fn all(&self) -> [u32; 4] {
         [self.daemon, self.zombie, self.parent, self.stopped]
     }
 }
 
-/// Runs [`JOB`] to its end, its dead namespace mounted at `namespace`. For a
-/// test in namespaces of its own, which take all of that along when it ends.
+/// Runs [`JOB`] to its end, with its dead namespace mounted at `namespace`. For tests in
+/// their own namespaces, whose end cleans up.
 pub fn leave(namespace: &Path) -> Left {
     let script = format!("{JOB}\necho ready");
     let mut command = Command::new("bash");
     let (mut job, pids) = start_command(command.args(["-c", &script, "job"]).arg(namespace));
     assert!(job.0.wait().unwrap().success());
-    // Its process group is what it left.
+    // Dropping it would kill its process group, which the leftovers are in.
     std::mem::forget(job);
     let left = Left::of(&pids);
     until("all sleep", || {

@@ -1,4 +1,4 @@
-//! What the tests share, a file for each subject.
+//! Helpers that the tests share, one file for each subject.
 #![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
 
 mod document;

@@ -1,11 +1,10 @@
-//! What a test needs of the machine: whether it runs here as it is, once more
-//! in namespaces of its own, or not at all, which is said aloud.
+//! Decides if a test runs on this machine: as it is, again in its own namespaces, or not
+//! at all.
 //!
-//! libtest cannot ignore a test that has started: it calls one `ok` that
-//! returns. So a test that is skipped says so on standard error itself, past
-//! libtest, which captures what the macros print but not what is written to
-//! the stream: `skipped: NAME: REASON`, and at the end of the program how many
-//! were. Where `CI` is set a skip is a failure.
+//! libtest cannot ignore a test that has started, and reports one that returns as `ok`. A
+//! skipped test therefore writes `skipped: NAME: REASON` to the standard error stream
+//! itself, since libtest captures only the output of the print macros. At the end of the
+//! program follows the number of skipped tests. If `CI` is set, a skip is a failure.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,39 +13,40 @@ use std::sync::LazyLock;
 
 use super::{pidns, run, stdout};
 
-/// Set to anything in a test that was started once more by [`are_met`].
+/// Set if [`are_met`] has started this test again in its own namespaces.
 const INSIDE: &str = "PIDNS_TEST_INSIDE";
 
-/// What a test may need.
+/// A requirement of a test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Need {
-    /// To make PID namespaces and mounts. Root may; anyone else may in a user
-    /// namespace of his own, where the test is then started once more.
+    /// Permission to make PID namespaces and mounts. Without root, the test runs again in
+    /// its own user namespace.
     Namespaces,
-    /// The same, in a PID namespace where nothing but the test runs, whose
-    /// init reaps at once.
+    /// The same, in a PID namespace in which only this test runs, and whose init reaps at
+    /// once.
     NamespaceOfItsOwn,
-    /// Root of the initial user namespace: other users, all capabilities.
+    /// Root in the initial user namespace: all users and all capabilities.
     HostRoot,
-    /// Root of the host in this initial namespace, which containers are not in:
-    /// `pid` for the count of all processes, `cgroup` for hierarchies of one's own.
+    /// Root of the host in the initial namespace of this type, which containers are not
+    /// in: `pid` to count all processes, `cgroup` to mount hierarchies.
     Initial(&'static str),
-    /// That an ordinary user can make a user namespace. Not in a chroot, for one.
+    /// An ordinary user can make user namespaces. In a chroot, for example, this is
+    /// refused.
     UserNamespaces,
-    /// A root directory that is the root of all mounts: `nsenter -m` leaves a chroot.
+    /// The root directory is the root of all mounts: `nsenter -m` leaves a chroot.
     NoChroot,
-    /// A program that a package of `tests/run` brings.
+    /// A program from a package in `tests/run`.
     Program(&'static str),
-    /// That the kernel lets BPF programs read its processes.
+    /// The kernel lets pidns's BPF programs read its processes.
     Bpf,
-    /// That the kernel has a list of its namespaces, as Linux 6.18 has. Elsewhere the
-    /// test is skipped in CI, too, which runs on older ones.
+    /// The kernel has a list of its namespaces (Linux 6.18). Without it the test is
+    /// skipped even in CI, which runs on older kernels.
     NamespaceList,
-    /// A file of the repository that is not in the published crate.
+    /// A file of the repository that the published crate lacks.
     Repository(&'static str),
 }
 
-/// Returns from the test unless what it needs is here: `needs!(Namespaces)`.
+/// Returns from the test unless its needs are met: `needs!(Namespaces)`.
 #[allow(unused_macros, reason = "some test programs need nothing")]
 macro_rules! needs {
     ($($need:expr),+) => {{
@@ -58,9 +58,10 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Whether the test is to go on here. `path` is that of an item within it.
+/// Returns `true` if the test must go on in this process. `path` is the path of an item
+/// in the test.
 pub fn are_met(path: &str, needs: &[Need]) -> bool {
-    // Whoever started it here has looked.
+    // The parent process has checked the needs.
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -92,14 +93,14 @@ pub fn are_met(path: &str, needs: &[Need]) -> bool {
 /// Arguments of `unshare` for PID and mount namespaces with their own /proc.
 const UNSHARE: [&str; 3] = ["-mpf", "--mount-proc", "--kill-child"];
 
-/// Whether they can be made with the privileges at hand; why not.
+/// An error if these namespaces cannot be made with the present privileges.
 static AS_ROOT: LazyLock<Result<(), String>> = LazyLock::new(|| succeeds(&UNSHARE));
 
-/// Whether they can in a user namespace of one's own; why not.
+/// An error if they cannot be made in a new user namespace.
 static AS_USER: LazyLock<Result<(), String>> =
     LazyLock::new(|| succeeds(&["-Ur", UNSHARE[0], UNSHARE[1], UNSHARE[2]]));
 
-/// Runs `true` by `unshare`; what that says where it fails.
+/// Runs `true` in these namespaces. The error is unshare's message.
 fn succeeds(unshare: &[&str]) -> Result<(), String> {
     let output = Command::new("unshare").args(unshare).arg("true").stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("unshare: {error}"))?;
@@ -107,13 +108,13 @@ fn succeeds(unshare: &[&str]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(stderr.trim_end().to_owned()) }
 }
 
-/// Whether these are all the users of the host.
+/// Returns `true` in the initial user namespace, which maps all users.
 fn all_users() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// What is missing of a need, in words.
+/// The reason why a need is not met, `None` if it is.
 fn lacking(need: Need) -> Option<String> {
     match need {
         Need::Namespaces | Need::NamespaceOfItsOwn => {
@@ -148,7 +149,8 @@ fn lacking(need: Need) -> Option<String> {
                 let output = Command::new(words[0]).args(&words[1..]).output();
                 output.ok().filter(|it| it.status.success()).map(|it| it.stdout)
             };
-            // Only root may do that; who else is in a chroot is not found out.
+            // Only root can enter the mount namespace, so a chroot of other users is not
+            // detected.
             let there = inode(&["nsenter", "--mount=/proc/self/ns/mnt"]);
             let leaves = there.is_some() && there != inode(&[]);
             leaves.then(|| "needs to be outside of a chroot".to_owned())
@@ -177,7 +179,7 @@ fn lacking(need: Need) -> Option<String> {
     }
 }
 
-/// The package that a program is in, by the list in `tests/run`.
+/// The Debian package of a program, by the list in `tests/run`.
 fn package(program: &str) -> &'static str {
     let list = include_str!("../run").split("\npackages='\n").nth(1).expect("a list of packages");
     let rows = list.lines().take_while(|row| *row != "'");
@@ -189,13 +191,13 @@ fn package(program: &str) -> &'static str {
     found.unwrap_or_else(|| panic!("tests/run installs no {program}")).0
 }
 
-/// Runs one test of this program once more, in namespaces of its own.
+/// Runs one test of this program again, in its own namespaces.
 fn run_inside(name: &str) {
     let mut command = Command::new("unshare");
     if AS_ROOT.is_err() {
         command.arg("-Ur");
     }
-    // The shell is their init, and reaps what the test leaves behind.
+    // The shell is the init and reaps the test's orphans.
     command.args(UNSHARE).args(["bash", "-c", "\"$0\" --exact --nocapture \"$1\"; exit $?"]);
     command.arg(std::env::current_exe().expect("is known")).arg(name).env(INSIDE, "1");
     let output = run(&mut command);
@@ -204,21 +206,21 @@ fn run_inside(name: &str) {
     assert!(ran.contains("test result: ok. 1 passed"), "{name} did not run: {ran}");
 }
 
-/// Says that a test is skipped, and why.
+/// Reports a skipped test, and fails in CI.
 fn skip(name: &str, reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {name}: {reason}");
     say_skipped(name, reason);
 }
 
-/// Says that a test is skipped which only some machine need run: in CI, too.
+/// Reports a skipped test, without a failure in CI.
 pub fn say_skipped(name: &str, reason: &str) {
     let line = format!("skipped: {name}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error takes it");
     (&*COUNTER).write_all(b"\n").expect("the counter reads it");
 }
 
-/// Says how many were skipped once this program has ended and so closed the
-/// pipe: libtest calls nobody then.
+/// Prints the number of skipped tests when this program has exited and thereby closed the
+/// pipe, since libtest has no hook for that.
 static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("is known");
     let count = "n=0; while read -r _; do n=$((n + 1)); done; \
@@ -228,9 +230,9 @@ static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     command.spawn().expect("sh runs").stdin.take().expect("piped")
 });
 
-/// The command before a program that runs it as one who may not read other
-/// users' processes: as nobody, or where there is no such user as one without
-/// the capabilities that root's processes have.
+/// Command prefix that runs a program without permission to read other users' processes:
+/// as `nobody`, or, if that user does not exist, without the capabilities of root's
+/// processes.
 pub fn nobody() -> &'static str {
     if all_users() {
         "setpriv --reuid=65534 --regid=65534 --clear-groups"

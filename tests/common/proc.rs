@@ -1,9 +1,9 @@
-//! An independent reading of /proc: what pidns says is compared with it.
+//! Reads /proc independently of pidns, to compare the results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A field of `/proc/PID/status`, word by word; empty where the process is gone.
+/// The words of a field in `/proc/PID/status`, empty if the process is gone.
 pub fn status(pid: u32, field: &str) -> Vec<String> {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status).into_owned();
@@ -25,7 +25,7 @@ pub fn children(pid: u32) -> Vec<u32> {
     text.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a PID")).collect()
 }
 
-/// Where a link of /proc leads, as text.
+/// The target of a link in /proc, as text.
 pub fn link(path: impl AsRef<Path>) -> Option<String> {
     std::fs::read_link(path).ok()?.into_os_string().into_string().ok()
 }
@@ -35,7 +35,7 @@ pub fn namespace_of(pid: u32) -> String {
     link(format!("/proc/{pid}/ns/pid")).unwrap_or_else(|| panic!("no namespace of {pid}"))
 }
 
-/// Where every process really is, as root reads it: namespace and level.
+/// The true namespace and level of every process that this user may read.
 pub fn truth() -> BTreeMap<u32, (String, usize)> {
     let pids = std::fs::read_dir("/proc").unwrap();
     pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())

@@ -1,4 +1,4 @@
-//! Making processes, namespaces and cgroups of the real kernel.
+//! Creates processes, namespaces and cgroups for tests on the real kernel.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -12,8 +12,7 @@ use rustix::process::Signal;
 
 use super::{children, comm, run, status, stdout};
 
-/// A process of ours, ended with all that it started: they are one process
-/// group.
+/// A child process that leads its own process group. The group is killed on drop.
 pub struct Running(pub Child);
 
 impl Running {
@@ -35,8 +34,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts a shell script. It says `ready` when all is in place, after lines
-/// of `NAME PID`, in the numbers of the host, which are returned.
+/// Starts a shell script and waits until it prints `ready`. Returns the PIDs that it
+/// prints before that, in lines of `NAME PID`.
 pub fn start(script: &str) -> (Running, BTreeMap<String, u32>) {
     let mut command = Command::new("bash");
     command.arg("-c").arg(script);
@@ -57,35 +56,36 @@ pub fn start_command(command: &mut Command) -> (Running, BTreeMap<String, u32>) 
     panic!("not ready: {command:?}");
 }
 
-/// A command that runs a shell script as the init of a container: a PID
-/// namespace with a /proc of its own.
+/// A command that runs a shell script as a container's init: in a PID namespace with its
+/// own /proc.
 pub fn in_container(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", script]);
     command
 }
 
-/// Starts a container whose init runs this script, as [`start`] does; its init.
+/// Starts a container whose init runs this script, as [`start`] does. Returns the PID of
+/// the init.
 pub fn container(script: &str) -> (Running, u32) {
     let (running, _) = start_command(&mut in_container(script));
     let init = children(running.pid())[0];
     (running, init)
 }
 
-/// For scripts: starts a `sleep`, and goes on when it is one and no more a shell.
+/// Shell script that starts a `sleep` and waits until the child has executed it.
 pub const SLEEP: &str = "sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done;";
 
-/// A command that runs a shell script in a mount namespace of its own, whose
-/// mounts nobody else sees, with `$1`, `$2` and so on.
+/// A command that runs a shell script in a private mount namespace, with these arguments
+/// as `$1`, `$2` and so on.
 pub fn in_mount_namespace(script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-m", "bash", "-c", script, "bash"]).args(arguments);
     command
 }
 
-/// A process whose `pid_for_children` is another namespace than its own; `first`
-/// is what its shell does before it becomes `sleep`. After one child that
-/// namespace is dead, before any it is nascent.
+/// Starts a process whose `pid_for_children` is a new namespace. The shell runs `first`
+/// before it executes `sleep`. The namespace is nascent unless `first` starts a child,
+/// and dead after that child.
 pub fn unshared(first: &str) -> Running {
     let script = format!("{first} echo ready; exec sleep 600");
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
@@ -93,16 +93,16 @@ pub fn unshared(first: &str) -> Running {
     running
 }
 
-/// A program of Python whose main thread ends by the system call of that name
-/// for threads, exit, while another one goes on.
+/// Python program whose main thread ends with exit(2), the system call for one thread (60
+/// on x86-64), while another thread goes on.
 pub const LEADER_EXITS: &str = "import ctypes, threading, time\n\
      threading.Thread(target=time.sleep, args=(600,)).start()\n\
      print('ready', flush=True)\n\
      ctypes.CDLL(None).syscall(60, 0)";
 
-/// Makes a program, in a directory, whose leader waits while another thread executes
-/// it anew, over and over, and takes the leader's place each time. The smaller it
-/// is, the more often a look falls in between.
+/// Compiles a program in `dir` whose leader waits while another thread executes the
+/// program again and again, and takes the leader's place each time. The smaller the
+/// program, the more often a scan falls into an exec.
 pub fn execute_again(dir: &Path) -> PathBuf {
     let program = dir.join("execute-again");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
@@ -111,8 +111,8 @@ pub fn execute_again(dir: &Path) -> PathBuf {
     program
 }
 
-/// Runs a command in the namespace of `target`, by `nsenter`, which stays as
-/// the parent outside. Returns as soon as `sleeps` processes called `sleep` are in.
+/// Runs a command in the PID namespace of `target` by `nsenter`, which stays outside as
+/// its parent. Returns when `sleeps` processes called `sleep` have been injected.
 pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     let target = target.to_string();
     let mut nsenter = Command::new("nsenter");
@@ -123,14 +123,14 @@ pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     injector
 }
 
-/// The processes that [`inject`] brought in.
+/// The processes that [`inject`] has injected.
 pub fn injected_by(injector: &Running) -> Vec<u32> {
     let first = children(injector.pid());
     first.into_iter().flat_map(|pid| [vec![pid], children(pid)].concat()).collect()
 }
 
-/// A farm: a namespace with so many more in it, which have an init and
-/// `processes` that sleep each.
+/// Starts a PID namespace with `namespaces` more in it. Each has an init and `processes`
+/// sleeping processes.
 pub fn farm(namespaces: usize, processes: usize) -> Running {
     let inner = format!("for j in $(seq {processes}); do sleep 600 & done; wait");
     let script = format!(
@@ -147,7 +147,7 @@ pub fn farm(namespaces: usize, processes: usize) -> Running {
     running
 }
 
-/// How many namespaces can be nested here: 32 on the host, fewer in a container.
+/// Number of levels that can be nested here: 32 on the host, fewer in a container.
 pub fn levels_left() -> usize {
     let script = "echo; unshare -pf bash -c \"$SCRIPT\" 2>/dev/null";
     let mut command = Command::new("bash");
@@ -155,12 +155,11 @@ pub fn levels_left() -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count() - 1
 }
 
-/// A namespace with an init and `depth - 1` more nested in it, each with an
-/// init and a `sleep`, which all do nothing any more; the host PIDs of the
-/// inits, outermost first.
+/// Nests `depth` namespaces, each with an init and a `sleep`, and waits until all are
+/// idle. Returns the host PIDs of the inits, outermost first.
 pub fn nest(depth: usize) -> (Running, Vec<u32>) {
-    // Each level runs the same script, which is in the environment: quoting
-    // it in itself would double it every time.
+    // Each level runs the same script from the environment. Quoting it in itself would
+    // double its length at each level.
     let script = "sleep 600 & if [ $1 -gt 1 ]; \
                   then unshare -pf --kill-child bash -c \"$SCRIPT\" bash $(($1 - 1)); \
                   else echo ready; wait; fi";
@@ -181,7 +180,7 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
             outer = unshare.expect("the next unshare is there");
         }
     }
-    // The shells that became `sleep`, and who waits, are at rest from here on.
+    // Once asleep, the processes do not change any more.
     for &init in &inits {
         sleep_of(init);
         let at_rest = |&pid: &u32| status(pid, "State").first().is_some_and(|it| it == "S");
@@ -190,25 +189,25 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
     (running, inits)
 }
 
-/// The `sleep` of an init of [`nest`], as soon as it is one.
+/// The `sleep` of an init of [`nest`], once the child has executed it.
 pub fn sleep_of(init: u32) -> u32 {
     let find = || children(init).into_iter().find(|&pid| comm(pid) == "sleep");
     until("sleep sleeps", || find().is_some());
     find().expect("it stays")
 }
 
-/// A cgroup hierarchy of our own, as a container runtime names its cgroups.
+/// A cgroup in its own hierarchy, named like a container runtime names cgroups.
 pub struct Cgroup {
     name: String,
     mount: tempfile::TempDir,
     path: String,
 }
 
-/// How many were made: each has a hierarchy of its own.
+/// Number of hierarchies made so far, which makes their names unique.
 static CGROUPS: AtomicU32 = AtomicU32::new(0);
 
 impl Cgroup {
-    /// The cgroup at `path` of a new hierarchy called `name`, with one process.
+    /// Mounts a new hierarchy called `name`, and moves a process to its cgroup `path`.
     pub fn of(name: &str, path: &str, pid: u32) -> Self {
         let mount = tempfile::tempdir().expect("is made");
         let count = CGROUPS.fetch_add(1, Ordering::Relaxed);
@@ -233,7 +232,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let top = self.mount.path();
         let procs = |dir: &Path| std::fs::read_to_string(dir.join("cgroup.procs"));
-        // Whoever is still in there goes back to the top.
+        // Processes that are still in the cgroup return to the root.
         for dir in Path::new(&self.path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
             let dir = top.join(dir);
             for pid in procs(&dir).unwrap_or_default().lines() {
@@ -241,8 +240,9 @@ impl Drop for Cgroup {
             }
             let _ = std::fs::remove_dir(&dir);
         }
-        // The hierarchy goes soon after its last mount, unless the kernel was
-        // not done with the cgroups then.
+        // The kernel removes the hierarchy soon after its last umount. If cgroups were
+        // still being destroyed then, it stays, and must be mounted and unmounted once
+        // more.
         for _ in 0..20 {
             let _ = Command::new("umount").arg(top).status();
             let left = || std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -254,12 +254,12 @@ impl Drop for Cgroup {
     }
 }
 
-/// Waits until `condition` holds.
+/// Waits until the condition holds, for at most 20 s.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(Duration::from_secs(20), condition), "timed out: {what}");
 }
 
-/// Whether `condition` comes to hold in that time.
+/// Returns `true` once the condition holds, `false` after `time`.
 fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {
@@ -279,8 +279,8 @@ pub fn kill(pid: u32, signal: Signal) {
     rustix::process::kill_process(pid.expect("is a PID"), signal).expect("is sent");
 }
 
-/// Stops a process. The signal takes effect a moment after it is sent: until
-/// then a process that waits for its children still reaps one that ends.
+/// Stops a process and waits until it is stopped: until then, a process that waits for
+/// its children still reaps them.
 pub fn stop(pid: u32) {
     kill(pid, Signal::STOP);
     until("it is stopped", || status(pid, "State").first().is_some_and(|state| state == "T"));

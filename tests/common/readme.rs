@@ -1,8 +1,8 @@
-//! What the README shows.
+//! Extracts code blocks from the README.
 
 pub const README: &str = include_str!("../../README.md");
 
-/// The fenced blocks of the README that begin with this line, without the fences.
+/// Contents of the README's fenced blocks that begin with this line.
 pub fn blocks(fence: &str) -> Vec<&'static str> {
     let mut blocks = Vec::new();
     let mut rest = README;
