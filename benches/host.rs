@@ -92,7 +92,7 @@ fn measure(shape: &Shape) {
     );
     let own = env::current_exe().unwrap_or_default();
     let own = own.to_str().unwrap_or_default();
-    let nested = nested().expect("the forest stands");
+    let nested = nested().expect("the forest exists");
     let translate = format!("translate 1 --from @{nested}");
     let mut commands = vec![floor_of(own, "processes")];
     commands.extend(pidns(&[

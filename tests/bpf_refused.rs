@@ -67,7 +67,7 @@ fn an_error_names_the_missing_field() {
     let mut types = std::fs::read(TYPES).unwrap();
     // Renames one field in the types, as if this kernel had it under another name.
     let name = b"\0real_parent\0";
-    let at = types.windows(name.len()).position(|it| it == name).expect("is there");
+    let at = types.windows(name.len()).position(|it| it == name).expect("exists");
     types[at + 1] = b'?';
     let path = dir.path().join("types");
     std::fs::write(&path, types).unwrap();
@@ -126,11 +126,11 @@ fn swap_members(types: &mut [u8], name: &[u8]) {
     let (start, end) = (header + word(types, 8), header + word(types, 8) + word(types, 12));
     let strings = header + word(types, 16);
     let text = [b"\0", name, b"\0"].concat();
-    let at = types[strings..].windows(text.len()).position(|it| it == text).expect("is there");
+    let at = types[strings..].windows(text.len()).position(|it| it == text).expect("exists");
     let number = u32::try_from(at + 1).unwrap().to_le_bytes();
     // BTF_KIND_STRUCT with two members.
     let head = [&number[..], &[2, 0, 0, 4]].concat();
-    let at = start + types[start..end].windows(8).position(|it| it == head).expect("is there");
+    let at = start + types[start..end].windows(8).position(|it| it == head).expect("exists");
     let (one, other) = (at + 12 + 8, at + 24 + 8);
     for byte in 0..4 {
         types.swap(one + byte, other + byte);

@@ -200,7 +200,7 @@ fn a_process_belongs_to_the_container_of_its_own_cgroup() {
     fs::write(path("before"), stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     run(Command::new("cp").arg("/bin/sleep").arg(path("of-a-container")));
     let running = Running::spawn(Command::new(path("of-a-container")).arg("600"));
-    until("it sleeps", || comm(running.pid()) == "of-a-container");
+    until("the process sleeps", || comm(running.pid()) == "of-a-container");
     let _cgroup = Cgroup::of("check", &format!("docker/{ID}"), running.pid());
     let before = path("before");
     let since = ["--since", &before, "--comm", "of-a-container"];

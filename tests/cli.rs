@@ -397,7 +397,9 @@ fn invalid_input_gets_one_line_and_status_2() {
         assert_eq!(output.stdout, b"");
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(line.lines().count(), 1, "{line}");
-        line.strip_prefix(&format!("pidns: cannot use {path}: ")).expect("says what").to_owned()
+        line.strip_prefix(&format!("pidns: cannot use {path}: "))
+            .expect("names the file")
+            .to_owned()
     };
     assert_eq!(
         refused(b"{\"schema_version\": \"2.1\"}"),

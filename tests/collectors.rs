@@ -183,7 +183,7 @@ fn both_agree_on_stable_processes_in_a_fork_storm() {
 /// Returns `true` if members or state have changed meanwhile, as they do in the storm's
 /// own namespace. Everything else must be the same.
 fn has_changed(row: &str, between: Option<&String>) -> bool {
-    let between = between.unwrap_or_else(|| panic!("is lost: {row}"));
+    let between = between.unwrap_or_else(|| panic!("missing between two scans: {row}"));
     if row == between {
         return false;
     }

@@ -20,7 +20,7 @@ fn offered(words: &[&str]) -> Vec<(String, String)> {
     let output = run(command.env("COMPLETE", "bash").args(["--", "pidns"]).args(words));
     assert_eq!(output.stderr, b"", "{words:?}");
     let lines = stdout(&output);
-    let rows = lines.lines().map(|line| line.split_once('\t').expect("a tab parts them"));
+    let rows = lines.lines().map(|line| line.split_once('\t').expect("a tab separates them"));
     rows.map(|(value, help)| (value.to_owned(), help.to_owned())).collect()
 }
 
@@ -48,7 +48,7 @@ fn a_command_and_a_variable_print_the_completion_scripts() {
     let said = String::from_utf8(unknown.stderr).unwrap();
     assert!(said.starts_with("pidns: cannot complete for COMPLETE=tcsh: "), "{said}");
     let shells = Shell::value_variants().len();
-    assert_eq!(values(&["completions", ""]).len(), shells, "every shell has a row above");
+    assert_eq!(values(&["completions", ""]).len(), shells, "every shell is tested");
     assert_eq!(shells, 5);
 }
 

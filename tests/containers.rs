@@ -40,7 +40,7 @@ impl Top {
     fn place(&self, path: &[u8], pid: u32) -> PathBuf {
         let dir = self.dir.join(OsStr::from_bytes(path));
         fs::create_dir_all(&dir).expect("is made");
-        fs::write(dir.join("cgroup.procs"), pid.to_string()).expect("moves");
+        fs::write(dir.join("cgroup.procs"), pid.to_string()).expect("is moved");
         dir
     }
 
@@ -91,7 +91,9 @@ fn namespace() -> (Running, u32) {
 fn make_zombie(parent: &Running, init: u32) {
     stop(parent.pid());
     kill(init, Signal::KILL);
-    until("it is a zombie", || status(init, "State").first().is_some_and(|state| state == "Z"));
+    until("the init is a zombie", || {
+        status(init, "State").first().is_some_and(|state| state == "Z")
+    });
 }
 
 /// The container as `RUNTIME ID POD`, with placeholders for ID and UID.

@@ -45,7 +45,7 @@ fn a_descriptor_opened_through_a_bind_mount_is_a_holder() {
     let init = inits[0].to_string();
     let (holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
     drop(nest);
-    until("the init is gone", || status(inits[0], "State").is_empty());
+    until("the init has exited", || status(inits[0], "State").is_empty());
     let link = link(format!("/proc/{}/fd/9", holder.pid()));
     assert_eq!(link.as_deref(), Some(path.as_str()));
     let document = Document::of(&[]);
@@ -66,7 +66,7 @@ fn a_descriptor_opened_through_a_bind_mount_is_a_holder_after_umount() {
     let init = inits[0].to_string();
     let (holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
     drop(nest);
-    until("the init is gone", || status(inits[0], "State").is_empty());
+    until("the init has exited", || status(inits[0], "State").is_empty());
     assert_eq!(link(format!("/proc/{}/fd/9", holder.pid())).as_deref(), Some("/"));
     let document = Document::of(&[]);
     assert!(document.complete, "{:?}", document.diagnostics);
@@ -229,7 +229,7 @@ fn shows_every_process_with_few_descriptors() {
     // All namespaces have a parent, including those that are no longer open.
     assert_eq!(document.roots.len(), 1, "{:?}", document.roots);
     assert!(!document.complete);
-    let unopened = document.diagnostic("namespace-unopened").expect("it is said");
+    let unopened = document.diagnostic("namespace-unopened").expect("is reported");
     assert_eq!(unopened.errno.as_deref(), Some("EMFILE"));
     assert!(unopened.pids.len() > 50, "{unopened:?}");
     let codes: Vec<_> = document.diagnostics.iter().map(|it| it.code.as_str()).collect();
@@ -273,7 +273,7 @@ fn finds_every_namespace_that_lsns_lists() {
     let init = dead_inits[0].to_string();
     let (_holder, _) = start_command(&mut in_mount_namespace(&script, &[&init, &path]));
     drop(dead);
-    until("the init is gone", || status(dead_inits[0], "State").is_empty());
+    until("the init has exited", || status(dead_inits[0], "State").is_empty());
     let listed = stdout(&run(Command::new("lsns").args(["-t", "pid", "-n", "-r", "-o", "NS"])));
     let document = Document::of(&[]);
     let listed: Vec<_> = listed.lines().map(|inode| format!("pid:[{inode}]")).collect();
@@ -304,7 +304,7 @@ threading.Event().wait()
     command.args(["-c", script, &namespace]).env("SCRIPT", script);
     let (holder, _) = start_command(&mut command);
     drop(nest);
-    until("the init is gone", || status(inits[0], "State").is_empty());
+    until("the init has exited", || status(inits[0], "State").is_empty());
     for _ in 0..40 {
         let document = Document::of(&[]);
         assert!(document.complete, "{:?}", document.diagnostics);
@@ -320,7 +320,7 @@ fn opens_namespaces_if_proc_does_not_show_pidns() {
     let script = "unshare -pf --kill-child sleep 600 & echo ready; wait";
     let (_running, init) = container(script);
     let mut namespaces = 0;
-    until("the namespace within it is there", || {
+    until("the inner namespace exists", || {
         // In the container's mount namespace, but not in its PID namespace.
         let target = init.to_string();
         let command = ["-t", &target, "-m", env!("CARGO_BIN_EXE_pidns"), "-q", "-f", "json"];

@@ -13,7 +13,7 @@ use common::*;
 
 /// Field 22 of `/proc/PID/stat`, counted from the end of the name.
 fn start_time(pid: u32) -> u64 {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("it is there");
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("exists");
     let stat = String::from_utf8_lossy(&stat).into_owned();
     let (_, after) = stat.rsplit_once(')').expect("has a name");
     after.split_whitespace().nth(19).expect("has 52 fields").parse().expect("a number")
@@ -36,7 +36,7 @@ const WAIT: &str = "echo ready; sleep 600 & wait";
 /// A process that sleeps.
 fn sleeper() -> Running {
     let sleeper = Running::spawn(Command::new("sleep").arg("600"));
-    until("it sleeps", || comm(sleeper.pid()) == "sleep");
+    until("the process sleeps", || comm(sleeper.pid()) == "sleep");
     sleeper
 }
 
@@ -76,7 +76,7 @@ fn details_match_the_process() {
     let mut command = Command::new("unshare");
     let (inside, _) = start_command(command.args(["-mu", "bash", "-c", WAIT]));
     let mut zombie = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
-    until("it has ended", || status(zombie.id(), "State")[0] == "Z");
+    until("the process has exited", || status(zombie.id(), "State")[0] == "Z");
 
     let document = Document::of(&["--details", "all", "--search", "processes"]);
     assert_eq!(document.details, ["args", "namespaces", "cgroup"]);
@@ -141,7 +141,7 @@ fn unreadable_details_are_null_with_a_diagnostic() {
     let own = children.find(|it| {
         it.args.as_ref().is_some_and(|args| args.ends_with(&arguments.map(str::to_owned)))
     });
-    let own = own.expect("pidns is there");
+    let own = own.expect("pidns shows itself");
     assert!(own.namespaces.is_some() && !said.pids.contains(&own.pid));
 }
 
@@ -247,6 +247,7 @@ fn a_holder_keeps_its_name_if_its_process_is_filtered_out() {
     assert_eq!(document["processes"], serde_json::json!([]));
     let namespaces = document["namespaces"].as_array().unwrap();
     let mut holders = namespaces.iter().flat_map(|it| it["holders"].as_array().unwrap());
-    let holder = holders.find(|it| it["pid"] == shell.pid()).expect("holds what it unshared");
+    let holder =
+        holders.find(|it| it["pid"] == shell.pid()).expect("holds the namespace that it unshared");
     assert_eq!(holder["comm"], "sleep");
 }

@@ -179,7 +179,9 @@ fn names_a_jobs_leftovers_live_and_from_saved_documents() {
     assert_eq!(back.processes("came"), Vec::<u32>::new());
     // Changes of a process that stays.
     kill(left.stopped, Signal::CONT);
-    until("it goes on", || status(left.stopped, "State").first().is_some_and(|it| it == "S"));
+    until("the process goes on", || {
+        status(left.stopped, "State").first().is_some_and(|it| it == "S")
+    });
     kill(left.parent, Signal::KILL);
     until("the zombie is reaped", || status(left.zombie, "State").is_empty());
     let later = diff(&[&after], true);
@@ -230,7 +232,7 @@ signal.pause()";
     let after = files.save("after", &[]);
     assert_eq!(change(&[&before, &after]).0, "went");
     drop(keeper);
-    until("it is gone", || change(&[&before]).0 == "went");
+    until("the namespace is gone", || change(&[&before]).0 == "went");
 }
 
 /// A document in which every process has a start time, from /proc if it has none.
@@ -253,7 +255,7 @@ fn the_start_time_distinguishes_a_reused_pid() {
     let sleep = || Running::spawn(Command::new("sleep").arg("600"));
     let first = sleep();
     let pid = first.pid();
-    until("it sleeps", || comm(pid) == "sleep");
+    until("the process sleeps", || comm(pid) == "sleep");
     let save = |name: &str| {
         let path = files.save(name, &[]);
         files.write(name, &with_start_times(&fs::read_to_string(path).unwrap()))
@@ -270,7 +272,7 @@ fn the_start_time_distinguishes_a_reused_pid() {
         second = (again.pid() == pid).then_some(again);
         second.is_some()
     });
-    until("it sleeps", || comm(pid) == "sleep");
+    until("the process sleeps", || comm(pid) == "sleep");
     let after = save("after");
     let comparison = diff(&[&before, &after], true);
     let changes: Vec<_> =
@@ -301,7 +303,7 @@ fn filters_apply_to_both_documents() {
     let files = Files::new();
     let before = files.save("before", &[]);
     let _running = Running::spawn(Command::new("sleep").arg("600"));
-    until("it sleeps", || {
+    until("the process sleeps", || {
         diff(&[&before], true)
             .processes
             .iter()

@@ -22,7 +22,7 @@ fn nested_namespaces_match_proc() {
         assert_eq!(namespace.evidence, "kernel");
         assert_eq!(namespace.inode.map(|inode| format!("pid:[{inode}]")), Some(namespace_of(init)));
         assert_eq!(document.process(init).nspid, nspid(init));
-        let owner = namespace.owner.as_ref().expect("is in reach");
+        let owner = namespace.owner.as_ref().expect("is reachable");
         assert_eq!((owner.uid, owner.user.as_deref()), (Some(0), Some("root")));
         let user = link(format!("/proc/{init}/ns/user")).expect("is readable");
         assert_eq!(user, format!("user:[{}]", owner.user_namespace));
@@ -73,7 +73,7 @@ fn a_user_namespace_serves_without_root() {
     let (running, _) = start(script);
     let init = children(running.pid())[0];
     let document = Document::of(&[]);
-    let owner = document.home(init).owner.clone().expect("is in reach");
+    let owner = document.home(init).owner.clone().expect("is reachable");
     assert_eq!((owner.uid, owner.user.as_deref()), (Some(65534), Some("nobody")));
     assert_eq!(
         Some(owner.user_namespace),
@@ -159,7 +159,7 @@ fn an_ancestors_proc_is_complete_from_a_child_namespace() {
     let host = namespace_of(std::process::id());
     assert_eq!(document.procfs.namespace.as_ref(), Some(&host));
     let viewer = document.processes.iter().find(|it| it.comm == "pidns" && it.nspid.len() == 2);
-    let viewer = viewer.expect("the viewer is seen from outside");
+    let viewer = viewer.expect("the viewer is visible from outside");
     let inner = document.home(viewer.pid);
     assert_eq!(inner.parent.as_ref(), Some(&host), "its parent is inferred");
     assert_eq!(inner.evidence, "inferred");
@@ -219,7 +219,9 @@ fn recognizes_kernel_threads_and_zombies() {
         "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0) &
          echo ready; exec sleep 600",
     );
-    until("a zombie", || children(running.pid()).iter().any(|&pid| status(pid, "State")[0] == "Z"));
+    until("there is a zombie", || {
+        children(running.pid()).iter().any(|&pid| status(pid, "State")[0] == "Z")
+    });
     let zombie = children(running.pid())[0];
     let document = Document::of(&[]);
     assert_eq!(document.process(zombie).state, "Z");

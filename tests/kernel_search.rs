@@ -20,7 +20,7 @@ fn shows_namespaces_missing_in_proc_with_their_holders() {
     assert_eq!(with.searched, ["processes", "children", "fds", "mounts", "kernel"]);
     let text = stdout(&pidns(&["-q", "--no-fold", "--search", "kernel"]));
     for (kind, Keeper { running, namespace, fd }) in &keepers {
-        let (pid, fd) = (running.pid(), fd.expect("is told"));
+        let (pid, fd) = (running.pid(), fd.expect("is reported"));
         assert!(without.find_namespace(namespace).is_none(), "{kind}");
         let found = with.namespace(namespace);
         assert_eq!((found.state.as_str(), found.init, found.members.len()), ("dead", None, 0));
@@ -70,7 +70,7 @@ fn reports_a_namespace_without_a_visible_holder() {
     let document = Document::of(&KERNEL);
     let found = document.namespace(&kept.namespace);
     assert_eq!((found.state.as_str(), found.holders.len()), ("dead", 0));
-    let said = document.diagnostic("held-unseen").expect("is said");
+    let said = document.diagnostic("held-unseen").expect("is reported");
     let expected = format!(
         "kept by something that no search shows: {}; it may be a mount of its /proc, for one",
         kept.namespace
@@ -82,7 +82,7 @@ fn reports_a_namespace_without_a_visible_holder() {
     let line = "DEAD: its init has exited\n   └─ kept by something that no search shows\n";
     assert!(text.contains(line), "{text}");
     drop(kept);
-    until("it is gone", || Document::of(&KERNEL).diagnostic("held-unseen").is_none());
+    until("the namespace is gone", || Document::of(&KERNEL).diagnostic("held-unseen").is_none());
 }
 
 #[test]

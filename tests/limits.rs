@@ -26,7 +26,7 @@ const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"warning\", \"message
 
 /// Peak memory of all children so far, in bytes.
 fn peak() -> usize {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is there");
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is supported");
     usize::try_from(usage.max_rss()).expect("is not negative") * 1024
 }
 

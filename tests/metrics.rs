@@ -69,7 +69,7 @@ fn a_dead_namespace_is_counted_by_its_holder() {
 /// A file shown on the page, named by a comment in its first line.
 fn shown(page: &str, name: &str) -> String {
     let begin = format!("\n```ini\n# {name}\n");
-    let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is shown"));
+    let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is not on the page"));
     let (file, _) = rest.split_once("\n```").expect("a fence ends");
     format!("{file}\n")
 }

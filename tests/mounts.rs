@@ -46,7 +46,7 @@ fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
 
 /// The inode of a process's mount namespace.
 fn mount_namespace_of(pid: u32) -> u64 {
-    let link = link(format!("/proc/{pid}/ns/mnt")).expect("is there");
+    let link = link(format!("/proc/{pid}/ns/mnt")).expect("exists");
     link.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("an inode")
 }
 
@@ -88,8 +88,8 @@ fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
     // With a mount at its root, the process seems to see all mounts.
     let script = format!("{OTHER_ROOT} echo ready; exec chroot $1/root sleep 600");
     let (running, id) = start_with_dead_mount(&dir, &script);
-    until("it sleeps", || comm(running.pid()) == "sleep");
-    assert!(!sees(running.pid(), &id), "or else this proves nothing");
+    until("the process sleeps", || comm(running.pid()) == "sleep");
+    assert!(!sees(running.pid(), &id), "the process sees the mount, so this test proves nothing");
     let path = format!("{}/ns", dir.path().display());
     let document = of();
     assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
@@ -124,8 +124,8 @@ fn check_without_pivot_root() {
         "{OTHER_ROOT} cd $1/root; mount --move $1/root /; echo ready; exec chroot . sleep 600"
     );
     let (running, id) = start_with_dead_mount(&dir, &script);
-    until("it sleeps", || comm(running.pid()) == "sleep");
-    assert!(!sees(running.pid(), &id), "or else this proves nothing");
+    until("the process sleeps", || comm(running.pid()) == "sleep");
+    assert!(!sees(running.pid(), &id), "the process sees the mount, so this test proves nothing");
     let path = format!("{}/ns", dir.path().display());
     let document = Document::of(&[]);
     assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
@@ -242,7 +242,7 @@ fn without_privilege_a_process_outside_the_chroot_suffices() {
     command.args(["-c", &format!("exec {AS_OWNER} bash -c \"$0\" bash $1"), &script, at]);
     let (running, names) = start_command(&mut command);
     let id = format!("pid:[{}]", names["inode"]);
-    until("all of them sleep", || comm(running.pid()) == "sleep");
+    until("all processes sleep", || comm(running.pid()) == "sleep");
     assert!(sees(names["free"], &id) && !sees(names["confined"], &id));
     let path = format!("{at}/ns");
     let document = of_nobody(&program);
@@ -274,11 +274,11 @@ fn reports_a_mount_namespace_that_no_process_sees_completely() {
     command.args(["-c", &format!("exec {AS_OWNER} bash -c \"$0\" bash $1"), &script, at]);
     let (running, names) = start_command(&mut command);
     let id = format!("pid:[{}]", names["inode"]);
-    until("it sleeps", || comm(running.pid()) == "sleep");
+    until("the process sleeps", || comm(running.pid()) == "sleep");
     assert!(!sees(running.pid(), &id));
     let document = of_nobody(&program);
     assert!(document.find_namespace(&id).is_none());
-    let told = document.diagnostic("mounts-unsearched").expect("is said");
+    let told = document.diagnostic("mounts-unsearched").expect("is reported");
     assert!(told.pids.contains(&running.pid()), "{told:?}");
     assert!(!document.complete);
 }
@@ -355,7 +355,7 @@ fn never_asks_a_hanging_file_system_over_a_mount() {
     let path = format!("{at}/ns");
     // Another test's pidns may have opened the mount before it was covered, and then it
     // is also found open in that process.
-    until("nobody has it open", || {
+    until("nobody has the mount open", || {
         let document = Document::read(&stdout(&pidns_in_time(&["-q", "-f", "json"])));
         assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
         document.diagnostic("namespace-unopened").is_some_and(|told| {
@@ -425,7 +425,7 @@ fn refuses_the_status_of_another_process() {
         let document = Document::read(&stdout(&output));
         assert!(document.find_process(2).is_none());
         assert_eq!(document.process(1).nspid, [1]);
-        let told = document.diagnostic("process-unreadable").expect("is said");
+        let told = document.diagnostic("process-unreadable").expect("is reported");
         assert_eq!((told.errno.as_deref(), &told.pids[..]), (Some("EXDEV"), &[2][..]));
     }
 }
@@ -440,7 +440,7 @@ fn does_not_trust_a_link_that_a_container_made() {
     for scope in ["processes", "processes,children,fds,mounts"] {
         let procfs = format!("/proc/{init}/root/proc");
         let document = Document::of(&["--search", scope, "--procfs", &procfs]);
-        let told = document.diagnostic("process-unreadable").expect("is said");
+        let told = document.diagnostic("process-unreadable").expect("is reported");
         assert_eq!((told.errno.as_deref(), &told.pids[..]), (Some("EXDEV"), &[2][..]));
         assert!(document.find_process(2).is_none());
         assert_eq!(document.home(1).id, namespace_of(init));
@@ -457,7 +457,7 @@ fn a_process_covered_by_a_mount_is_reported_as_unreadable() {
     for scope in [&[][..], &["--search", "processes"]] {
         let arguments = [&[&*one, &two, PIDNS], scope].concat();
         let document = Document::read(&stdout(&run(&mut in_mount_namespace(script, &arguments))));
-        let told = document.diagnostic("process-unreadable").expect("is said");
+        let told = document.diagnostic("process-unreadable").expect("is reported");
         assert_eq!(told.errno.as_deref(), Some("EXDEV"));
         for pid in [running.pid(), inits[0]] {
             assert!(told.pids.contains(&pid) && document.find_process(pid).is_none(), "{pid}");

@@ -229,7 +229,7 @@ fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeRea
     };
     let child = command.spawn().unwrap();
     // pidns can only be waiting for space in the pipe.
-    until("it waits", || status(child.id(), "State").first().is_some_and(|it| it == "S"));
+    until("the process waits", || status(child.id(), "State").first().is_some_and(|it| it == "S"));
     (child, reader)
 }
 

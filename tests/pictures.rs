@@ -89,13 +89,13 @@ fn draw(dot: &str) -> (String, (f64, f64), f64) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("Graphviz is there");
+        .expect("Graphviz is installed");
     let mut stdin = child.stdin.take().unwrap();
     let input = dot.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "no warning");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "Graphviz prints a warning");
     let svg = String::from_utf8(output.stdout).unwrap();
     let size = |name: &str| {
         let (_, rest) = svg.split_once(&format!("{name}=\"")).unwrap();
@@ -265,7 +265,7 @@ fn no_name_changes_the_mermaid_picture() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let charts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let charts = charts.as_array().unwrap();
-    assert_eq!(charts.len(), files.len(), "all were drawn");
+    assert_eq!(charts.len(), files.len(), "every chart is drawn");
     for chart in charts {
         assert_eq!(chart["cut"], serde_json::json!([]), "{}", chart["file"]);
     }

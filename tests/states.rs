@@ -57,7 +57,7 @@ fn document(command: &mut Command, arguments: &[&str]) -> Document {
 fn expecting() -> Running {
     let script = "echo ready; kill -STOP $$; sleep 600 & wait";
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
-    until("it waits", || status(running.pid(), "State")[0] == "T");
+    until("the process waits", || status(running.pid(), "State")[0] == "T");
     running
 }
 
@@ -108,7 +108,7 @@ fn an_init_that_executes_from_another_thread_is_live() {
             Running::spawn(unshare.args(["-pf", "--kill-child"]).arg(&program))
         })
         .collect();
-    until("three inits", || inits.iter().all(|it| !children(it.pid()).is_empty()));
+    until("there are three inits", || inits.iter().all(|it| !children(it.pid()).is_empty()));
     for search in ["processes", "processes,children,fds,mounts"] {
         for _ in 0..500 {
             let document = Document::of(&["--search", search]);
@@ -190,7 +190,10 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
         }
     }
     eprintln!("{} scans: {namespaces} namespaces, {dead} dead, {unknown} unknown", scans());
-    assert!(namespaces > 2 * scans() as usize, "there was no storm");
+    assert!(
+        namespaces > 2 * scans() as usize,
+        "too few namespaces were seen, so this test proves nothing"
+    );
 }
 
 #[test]
@@ -239,9 +242,9 @@ fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
     // The level of a namespace without processes is not.
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     kill(inits[1], Signal::KILL);
-    until("the inner init is gone", || status(inits[1], "State").is_empty());
+    until("the inner init has exited", || status(inits[1], "State").is_empty());
     let told = document(&mut refusing(&refused), &[]);
-    let unread = told.diagnostic("parent-unreadable").expect("is told");
+    let unread = told.diagnostic("parent-unreadable").expect("is reported");
     assert_eq!(unread.errno.as_deref(), Some("EPERM"));
     assert!(!told.complete);
     assert_eq!(Document::of(&[]).diagnostic("parent-unreadable"), None);
@@ -255,7 +258,7 @@ fn an_unreadable_parent_makes_no_root_in_the_initial_namespace() {
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     let id = namespace_of(inits[1]);
     kill(inits[1], Signal::KILL);
-    until("the inner init is gone", || status(inits[1], "State").is_empty());
+    until("the inner init has exited", || status(inits[1], "State").is_empty());
     for errno in [EPERM, EMFILE, ENOTTY] {
         let refused = format!("{GET_PARENT}:{errno}");
         let told = document(&mut refusing(&refused), &[]);
@@ -283,7 +286,8 @@ fn every_refused_fact_has_its_own_diagnostic() {
         ("ns-id-unreadable", format!("{GET_ID}:{EIO}"), "EIO"),
     ] {
         let document = told(&rule);
-        let diagnostic = document.diagnostic(code).unwrap_or_else(|| panic!("{code} is not told"));
+        let diagnostic =
+            document.diagnostic(code).unwrap_or_else(|| panic!("{code} is not reported"));
         assert_eq!(diagnostic.errno.as_deref(), Some(errno));
         assert!(!document.complete);
     }
@@ -303,19 +307,21 @@ fn names_an_init_that_does_not_reap_and_counts_its_zombies() {
         start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", script]));
     let init = children(running.pid())[0];
     let is_zombie = |&pid: &u32| status(pid, "State").first().is_some_and(|state| state == "Z");
-    until("two zombies", || children(init).len() == 2 && children(init).iter().all(is_zombie));
+    until("there are two zombies", || {
+        children(init).len() == 2 && children(init).iter().all(is_zombie)
+    });
     // A shell that waits for its children.
     let (_other, inits) = nest(1);
     let document = Document::of(&[]);
-    let told = document.diagnostic("init-does-not-reap").expect("is told");
+    let told = document.diagnostic("init-does-not-reap").expect("is reported");
     assert_eq!(told.pids, [init]);
     let id = namespace_of(init);
     let said = format!("init {init} (sleep) of {id} does not reap its children: 2 zombies; ");
     assert!(told.message.starts_with(&said), "{}", told.message);
-    assert!(document.complete, "the view is complete");
+    assert!(document.complete, "the view is incomplete");
     assert_eq!(document.home(init).state, "live");
     assert_eq!(document.home(inits[0]).state, "live");
     kill(running.pid(), Signal::KILL);
-    until("it is gone", || status(init, "State").is_empty());
+    until("the namespace is gone", || status(init, "State").is_empty());
     assert_eq!(Document::of(&[]).diagnostic("init-does-not-reap"), None);
 }

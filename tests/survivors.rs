@@ -19,7 +19,7 @@ fn dead_namespace() -> (String, File) {
     let file = File::open(format!("/proc/{}/ns/pid", inits[0])).unwrap();
     let id = namespace_of(inits[0]);
     drop(running);
-    until("the init is gone", || status(inits[0], "State").is_empty());
+    until("the init has exited", || status(inits[0], "State").is_empty());
     (id, file)
 }
 
@@ -199,7 +199,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     let dir = tempfile::tempdir().unwrap();
     let output = in_child_namespace_with_host_proc(&dir, &["-q", "-f", "json", "--procfs"]);
     let document = Document::read(&stdout(&output));
-    let told = document.diagnostic("nascent-unreadable").expect("is not missed silently");
+    let told = document.diagnostic("nascent-unreadable").expect("is reported");
     assert!(told.pids.contains(&running.pid()));
 }
 
@@ -276,7 +276,9 @@ fn a_namespace_reached_in_five_ways_has_five_holders() {
         &at,
     ]));
     let sleep = children(mounter.pid())[0];
-    until("both sleep", || [other.pid(), sleep].into_iter().all(|pid| comm(pid) == "sleep"));
+    until("both processes sleep", || {
+        [other.pid(), sleep].into_iter().all(|pid| comm(pid) == "sleep")
+    });
     let document = Document::of(&[]);
     let found = document.namespace(&id);
     let fd = |pid, fd| Holder::Fd { pid, fd };
@@ -349,11 +351,11 @@ fn an_init_that_is_a_zombie_names_the_parent_that_must_reap_it() {
     needs!(Namespaces);
     let (running, _) = start("unshare -pf bash -c 'exec sleep 600' & echo ready; wait");
     let unshare = children(running.pid())[0];
-    until("an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
+    until("there is an init", || children(unshare).iter().any(|&pid| comm(pid) == "sleep"));
     let init = children(unshare)[0];
     stop(unshare);
     kill(init, Signal::KILL);
-    until("a zombie", || status(init, "State")[0] == "Z");
+    until("there is a zombie", || status(init, "State")[0] == "Z");
     let document = Document::of(&[]);
     let namespace = document.home(init);
     assert_eq!((namespace.state.as_str(), namespace.init), ("dead", Some(init)));

@@ -46,7 +46,7 @@ fn agree(nests: &[Vec<u32>]) -> usize {
                     let [from, to] = named.each_ref().map(Some);
                     let proc = Path::new("/proc");
                     let asked = collect::translate(proc, &[pid(number)], from, to);
-                    let asked = asked.unwrap().expect("the ioctls serve");
+                    let asked = asked.unwrap().expect("the ioctls are supported");
                     assert_eq!(asked, scanned.clone().map(|one| vec![one]));
                     match numbers.get(to_id) {
                         Some(&there) => {

@@ -62,7 +62,7 @@ fn hidepid_is_reported() {
     let document = Document::read(&stdout(&with_hidepid("hidepid=1", "-q -f json")));
     assert!(!document.complete);
     assert!(document.find_process(inits[0]).is_none());
-    let told = document.diagnostic("process-unreadable").expect("is told");
+    let told = document.diagnostic("process-unreadable").expect("is reported");
     assert!(told.pids.contains(&inits[0]) && told.pids.contains(&inits[1]));
     assert_eq!(told.errno.as_deref(), Some("EPERM"));
     for option in ["hidepid=2", "hidepid=4"] {
@@ -163,7 +163,7 @@ fn a_containers_proc_on_the_host_shows_all_ancestors() {
     needs!(Namespaces);
     let script = "sleep 600 & unshare -pf --kill-child sleep 600 & echo ready; wait";
     let (_running, init) = container(script);
-    until("three levels", || children(init).iter().any(|&pid| !children(pid).is_empty()));
+    until("there are three levels", || children(init).iter().any(|&pid| !children(pid).is_empty()));
     let document = Document::of(&["--procfs", &format!("/proc/{init}/root/proc")]);
     assert!(!document.procfs.own);
     let host = namespace_of(std::process::id());
@@ -204,7 +204,7 @@ fn user_namespace_root_gets_correct_places_from_the_hosts_proc() {
     }
     let viewer =
         document.processes.iter().find(|it| it.comm.starts_with("pidns") && it.nspid.len() == 2);
-    assert_eq!(document.home(viewer.expect("sees itself").pid).level, Some(1));
+    assert_eq!(document.home(viewer.expect("pidns shows itself").pid).level, Some(1));
     let advice = "run as root of the host";
     assert!(document.diagnostics.iter().any(|it| it.message.contains(advice)), "{document:?}");
 }
@@ -215,7 +215,7 @@ fn nobody_gets_all_thirty_two_levels_placed() {
     let levels = levels_left();
     let host = namespace_of(std::process::id());
     if host == "pid:[4026531836]" {
-        assert_eq!(levels, 32, "below the first of all namespaces");
+        assert_eq!(levels, 32, "levels below the initial namespace");
     }
     let (_running, inits) = nest(levels);
     for document in [Document::of(&[]), Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])))]

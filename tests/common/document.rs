@@ -152,7 +152,7 @@ impl TryFrom<AnyHolder> for Holder {
             } if ["pidfd", "socket", "in_flight", "procfs_file"].contains(&kind.as_str()) => {
                 Ok(Self::File { kind, pid, fd })
             }
-            other => Err(format!("no holder is like {other:?}")),
+            other => Err(format!("no kind of holder has these fields: {other:?}")),
         }
     }
 }
@@ -223,7 +223,7 @@ impl Document {
     pub fn read(json: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(json).expect("is JSON");
         assert_eq!(schema_errors(&value), Vec::<String>::new());
-        let document: Self = serde_json::from_value(value).expect("is as its mirror");
+        let document: Self = serde_json::from_value(value).expect("matches the mirror");
         document.check();
         document
     }
@@ -281,8 +281,11 @@ impl Document {
         let unplaced = self.processes.iter().any(|process| process.namespace.is_none());
         let inferred = self.processes.iter().any(|process| process.evidence == "inferred")
             || self.namespaces.iter().any(|namespace| namespace.evidence == "inferred");
-        assert!(!self.complete || !(unplaced || inferred), "complete is not the truth");
-        assert!(self.complete || !self.diagnostics.is_empty(), "why is it incomplete?");
+        assert!(!self.complete || !(unplaced || inferred), "an inferred view is not complete");
+        assert!(
+            self.complete || !self.diagnostics.is_empty(),
+            "an incomplete view needs a diagnostic"
+        );
     }
 
     pub fn process(&self, pid: u32) -> &Process {

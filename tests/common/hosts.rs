@@ -115,7 +115,7 @@ impl Builder {
     /// Adds a live namespace at this level with processes of these names, the first of
     /// them its init. Returns its inode and the processes' PIDs.
     pub fn container(&mut self, parent: u64, levels: usize, comms: &[&str]) -> (u64, Vec<u32>) {
-        let inode = self.empty(parent).id.inode().expect("has one");
+        let inode = self.empty(parent).id.inode().expect("exists");
         let mut pids = Vec::new();
         for (index, comm) in comms.iter().enumerate() {
             let raw = self.pid();
@@ -134,7 +134,7 @@ impl Builder {
 
     /// The namespace that was added last.
     pub fn last(&mut self) -> &mut Namespace {
-        self.snapshot.namespaces.last_mut().expect("has one")
+        self.snapshot.namespaces.last_mut().expect("exists")
     }
 
     /// Makes the last namespace a Docker container.
@@ -185,7 +185,7 @@ pub fn readme() -> Snapshot {
         host.docker(u32::try_from(number).expect("few"));
     }
     let nsenter = host.daemon("docker");
-    let (inode, shell) = (host.last().id.inode().expect("has one"), host.pid());
+    let (inode, shell) = (host.last().id.inode().expect("exists"), host.pid());
     host.process(inode, &[shell, 41], Some(nsenter), "sh");
     forgotten(&mut host);
     host.snapshot
@@ -356,7 +356,7 @@ fn diagnostic(code: &str, message: &str, errno: &str) -> Diagnostic {
 }
 
 fn of(host: &mut Builder, raw: u32) -> &mut Process {
-    host.snapshot.processes.iter_mut().find(|it| it.pid == pid(raw)).expect("is there")
+    host.snapshot.processes.iter_mut().find(|it| it.pid == pid(raw)).expect("exists")
 }
 
 fn zombie(host: &mut Builder, raw: u32, parent: u32) {

@@ -60,9 +60,11 @@ pub fn leave(namespace: &Path) -> Left {
     // Dropping it would kill its process group, which the leftovers are in.
     std::mem::forget(job);
     let left = Left::of(&pids);
-    until("all sleep", || {
+    until("all processes sleep", || {
         [left.daemon, left.parent, left.stopped].iter().all(|&pid| comm(pid) == "sleep")
     });
-    until("the zombie is one", || status(left.zombie, "State").first().is_some_and(|it| it == "Z"));
+    until("the process is a zombie", || {
+        status(left.zombie, "State").first().is_some_and(|it| it == "Z")
+    });
     left
 }

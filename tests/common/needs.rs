@@ -132,7 +132,7 @@ fn lacking(need: Need) -> Option<String> {
             let initial = match kind {
                 "pid" => "pid:[4026531836]",
                 "cgroup" => "cgroup:[4026531835]",
-                kind => panic!("no number of the initial {kind} namespace is at hand"),
+                kind => panic!("unknown inode of the initial {kind} namespace"),
             };
             let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("is its own");
             let is_in = own.as_os_str() == initial;
@@ -208,15 +208,15 @@ fn run_inside(name: &str) {
 
 /// Reports a skipped test, and fails in CI.
 fn skip(name: &str, reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {name}: {reason}");
+    assert!(std::env::var_os("CI").is_none(), "a skipped test fails in CI: {name}: {reason}");
     say_skipped(name, reason);
 }
 
 /// Reports a skipped test, without a failure in CI.
 pub fn say_skipped(name: &str, reason: &str) {
     let line = format!("skipped: {name}: {reason}\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("standard error takes it");
-    (&*COUNTER).write_all(b"\n").expect("the counter reads it");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is writable");
+    (&*COUNTER).write_all(b"\n").expect("the counter reads the line");
 }
 
 /// Prints the number of skipped tests when this program has exited and thereby closed the
@@ -224,7 +224,7 @@ pub fn say_skipped(name: &str, reason: &str) {
 static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("is known");
     let count = "n=0; while read -r _; do n=$((n + 1)); done; \
-                 echo \"skipped in all by ${0##*/}: $n\" >&2";
+                 echo \"tests skipped by ${0##*/}: $n\" >&2";
     let mut command = Command::new("/bin/sh");
     command.args(["-c", count]).arg(program).stdin(Stdio::piped());
     command.spawn().expect("sh runs").stdin.take().expect("piped")

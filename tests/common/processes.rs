@@ -50,10 +50,11 @@ pub fn start_command(command: &mut Command) -> (Running, BTreeMap<String, u32>) 
         if line == "ready" {
             return (running, names);
         }
-        let (name, pid) = line.split_once(' ').unwrap_or_else(|| panic!("no pair: {line}"));
+        let (name, pid) =
+            line.split_once(' ').unwrap_or_else(|| panic!("not a name and a PID: {line}"));
         names.insert(name.to_owned(), pid.parse().expect("a PID"));
     }
-    panic!("not ready: {command:?}");
+    panic!("ended before it was ready: {command:?}");
 }
 
 /// A command that runs a shell script as a container's init: in a PID namespace with its
@@ -89,7 +90,7 @@ pub fn in_mount_namespace(script: &str, arguments: &[&str]) -> Command {
 pub fn unshared(first: &str) -> Running {
     let script = format!("{first} echo ready; exec sleep 600");
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
-    until("it sleeps", || comm(running.pid()) == "sleep");
+    until("the process sleeps", || comm(running.pid()) == "sleep");
     running
 }
 
@@ -117,7 +118,7 @@ pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     let target = target.to_string();
     let mut nsenter = Command::new("nsenter");
     let injector = Running::spawn(nsenter.args(["-t", &target, "-p"]).args(command));
-    until("it is in", || {
+    until("the processes are injected", || {
         injected_by(&injector).into_iter().filter(|&pid| comm(pid) == "sleep").count() == sleeps
     });
     injector
@@ -140,7 +141,7 @@ pub fn farm(namespaces: usize, processes: usize) -> Running {
     let mut command = Command::new("unshare");
     let (running, _) = start_command(command.args(["-pf", "--kill-child", "bash", "-c", &script]));
     let outer = children(running.pid())[0];
-    until("a farm", || {
+    until("all processes are started", || {
         let inits = children(outer).into_iter().flat_map(children);
         inits.map(|init| children(init).len()).sum::<usize>() == namespaces * processes
     });
@@ -177,14 +178,14 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
             outer = init;
         } else {
             let unshare = children(outer).into_iter().find(|&pid| comm(pid) == "unshare");
-            outer = unshare.expect("the next unshare is there");
+            outer = unshare.expect("the next unshare exists");
         }
     }
     // Once asleep, the processes do not change any more.
     for &init in &inits {
         sleep_of(init);
         let at_rest = |&pid: &u32| status(pid, "State").first().is_some_and(|it| it == "S");
-        until("all of them wait", || at_rest(&init) && children(init).iter().all(at_rest));
+        until("all processes wait", || at_rest(&init) && children(init).iter().all(at_rest));
     }
     (running, inits)
 }
@@ -192,8 +193,8 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
 /// The `sleep` of an init of [`nest`], once the child has executed it.
 pub fn sleep_of(init: u32) -> u32 {
     let find = || children(init).into_iter().find(|&pid| comm(pid) == "sleep");
-    until("sleep sleeps", || find().is_some());
-    find().expect("it stays")
+    until("the child is sleep", || find().is_some());
+    find().expect("sleep keeps running")
 }
 
 /// A cgroup in its own hierarchy, named like a container runtime names cgroups.
@@ -216,7 +217,7 @@ impl Cgroup {
         assert!(cgroup.mount());
         let dir = cgroup.mount.path().join(path);
         std::fs::create_dir_all(&dir).expect("is made");
-        std::fs::write(dir.join("cgroup.procs"), pid.to_string()).expect("moves");
+        std::fs::write(dir.join("cgroup.procs"), pid.to_string()).expect("is moved");
         cgroup
     }
 
@@ -283,5 +284,7 @@ pub fn kill(pid: u32, signal: Signal) {
 /// its children still reaps them.
 pub fn stop(pid: u32) {
     kill(pid, Signal::STOP);
-    until("it is stopped", || status(pid, "State").first().is_some_and(|state| state == "T"));
+    until("the process is stopped", || {
+        status(pid, "State").first().is_some_and(|state| state == "T")
+    });
 }
