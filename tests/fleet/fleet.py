@@ -1,4 +1,4 @@
-"""Makes the snapshots of a fleet out of those of one or two hosts."""
+"""Makes the snapshots of a fleet from snapshots of one or two hosts."""
 
 import json
 import pathlib
@@ -9,20 +9,20 @@ BASE_TIME = "T14:28:00.123456Z"
 
 
 def document(pidns, *arguments):
-    """What pidns shows of a host, as a document."""
+    """Runs pidns and returns its document."""
     command = [pidns, "-q", "-f", "json", *arguments]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def records(pidns, document):
-    """The lines of a document. Whatever is wrong in it pidns refuses."""
+    """The NDJSON records of a document. pidns refuses an inconsistent document."""
     command = [pidns, "-q", "-i", "-", "-f", "ndjson"]
     text = json.dumps(document).encode()
     return subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE).stdout
 
 
 def host(base, number, day, more=0):
-    """Another host, of which nothing but the names and what has grown differs."""
+    """A copy of a host with other names and `more` processes."""
     host = json.loads(json.dumps(base))
     host["captured_at"] = day + BASE_TIME
     host["host"]["hostname"] = f"web-{number:03}"
@@ -34,7 +34,7 @@ def host(base, number, day, more=0):
 
 
 def grow(host, more):
-    """Adds processes to the largest namespace, children of its init or of nobody."""
+    """Adds processes to the largest namespace, as children of its init if it has one."""
     largest = max(host["namespaces"], key=lambda it: it["member_count"])
     of_it = next(it for it in host["processes"] if it["namespace"] == largest["id"])
     pid = max(it["pid"] for it in host["processes"])
@@ -47,7 +47,7 @@ def grow(host, more):
 
 
 def make(pidns, bases, directory, count=50):
-    """Writes a file for each host and day: DAY/HOST.ndjson."""
+    """Writes one file for each host and day: DAY/HOST.ndjson."""
     for index, day in enumerate(DAYS):
         target = pathlib.Path(directory, day)
         target.mkdir(parents=True)

@@ -1,9 +1,9 @@
 """Measures the queries of .github/FLEET.md on 10 million processes: 1,000 hosts
-of 10,000 each, about 4.5 GB, which are made in a new directory below the one
-given and removed at the end.
+with 10,000 each. Makes about 4.5 GB of snapshots in a new directory below DIRECTORY,
+and removes them at the end.
 
-python3 measure.py PIDNS DIRECTORY, with duckdb, polars and chdb of PyPI, and
-/usr/bin/time (Debian's time)."""
+Usage: python3 measure.py PIDNS DIRECTORY. Needs duckdb, polars and chdb from PyPI, and
+/usr/bin/time (package time in Debian)."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ PROCESSES = 10_000
 
 
 def make(pidns):
-    """A file for each host. They differ in their names alone, so one is made and
+    """Writes one file for each host. Only the names differ, so one file is made and
     copied."""
     made = fleet.document(pidns, "-i", recipes.ROOT / "tests/snapshots/host.json")
     more = PROCESSES - len(made["processes"])
@@ -57,7 +57,7 @@ def run_polars(_):
 
 
 def measure(what, run):
-    """Runs something in a process of its own, and prints what that took."""
+    """Runs a function in a child process, and prints its time and memory."""
     start, child = time.monotonic(), os.fork()
     if child == 0:
         try:
@@ -83,7 +83,7 @@ def main(pidns, directory):
         for name in ("dead", "growth"):
             measure(f"clickhouse {name}", lambda: run_clickhouse(name))
         measure("polars dead, growth", lambda: run_polars(None))
-        # Of a process that Python forks the kernel would tell the memory of Python.
+        # Run by time(1): the peak memory of a child of Python includes the copy of Python.
         said = "pidns --host: %e s, %U + %S s of CPU, %M KiB"
         show = f"/usr/bin/time -f '{said}' {pidns} -q -i - --host web-500 > /dev/null"
         subprocess.run(f"cat fleet/*/*.ndjson | {show}", shell=True, check=True)

@@ -1,7 +1,7 @@
-"""Runs the queries of .github/FLEET.md as they stand there, on the snapshots of
-50 hosts on two days, and compares what they say with a plain count.
+"""Runs the queries of .github/FLEET.md on snapshots of 50 hosts on
+two days, and compares their results with a plain count.
 
-python3 recipes.py PIDNS, with duckdb, polars and chdb of PyPI."""
+Usage: python3 recipes.py PIDNS. Needs duckdb, polars and chdb from PyPI."""
 
 import collections
 import datetime
@@ -21,12 +21,12 @@ CONTAINER = "5feceb671def"
 
 
 def texts(fence):
-    """The fenced blocks of the page that begin with these words."""
+    """The fenced blocks of the page whose fence begins with these words."""
     return [text for _, text in fenced(fence)]
 
 
 def blocks(fence):
-    """The same by the word that follows."""
+    """These blocks by the word that follows in the fence."""
     return {word: text for word, text in fenced(fence)}
 
 
@@ -36,7 +36,7 @@ def fenced(fence):
 
 
 def expected():
-    """What the queries must say, counted one line after another."""
+    """The expected results of the queries, counted record by record."""
     snapshots = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in glob.glob("fleet/*/*.ndjson"):
         for line in pathlib.Path(path).read_text().splitlines():
@@ -93,7 +93,7 @@ def clickhouse_rows():
     rows = {}
     for name, query in queries.items():
         text = session.query(query.rstrip().rstrip(";"), "JSONCompactEachRow").bytes().decode()
-        # Dates are texts there.
+        # ClickHouse returns dates as text.
         rows[name] = [tuple(row) for row in map(json.loads, text.splitlines())]
     return rows
 
@@ -105,9 +105,9 @@ def polars_rows():
 
 
 def same(name, rows, truth):
-    """Whether an answer is right. The order is a part of it, except where nulls
-    and texts decide it, which each database sorts in a way of its own."""
-    # ClickHouse has an empty text where there is no holder.
+    """Compares a result with the expected rows, including their order, except for
+    `dead`: each database sorts nulls and text differently."""
+    # ClickHouse returns an empty text if there is no holder.
     rows, truth = [
         [tuple("" if it is None else str(it) for it in row) for row in answer]
         for answer in (rows, truth)
@@ -116,8 +116,7 @@ def same(name, rows, truth):
 
 
 def main(pidns):
-    # A namespace that is dead while this host is looked at: the only child of
-    # a shell was its init.
+    # Keeps a dead namespace on this host: its init was the only child of this shell.
     script = "/bin/true; echo ready; read -r _"
     holder = subprocess.Popen(
         ["unshare", "-p", "bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,8 +1,8 @@
-"""Tries what .github/FLEET.md says of bringing snapshots together: the line for
-ssh and the playbook are run on this host under other names, the manifest is
-compared with the schema of Kubernetes.
+"""Tests the ways to collect snapshots in .github/FLEET.md: runs the ssh command and
+the playbook on this host under other names, and validates the manifest by the
+Kubernetes schema.
 
-python3 senders.py PIDNS, with ansible-core and kubernetes-validate of PyPI."""
+Usage: python3 senders.py PIDNS. Needs ansible-core and kubernetes-validate from PyPI."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def program(directory, name, script):
 
 
 def are_snapshots(way):
-    """Whether there is a whole one for each host, and no other file."""
+    """Asserts that each host has one complete snapshot, and that there is no other file."""
     files = sorted(pathlib.Path("fleet").glob("*/*"))
     assert [file.name for file in files] == [f"{host}.ndjson" for host in HOSTS], files
     for file in files:
@@ -39,7 +39,7 @@ def main(pidns):
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         os.mkdir("bin")
-        # Without the options and the name of the host.
+        # Drops the options and the host name.
         program("bin", "ssh", 'shift 2; exec "$@"')
         options = 'while [ "${1#-}" != "$1" ]; do [ "$1" = -u ] && shift; shift; done'
         program("bin", "sudo", f'{options}; exec "$@"')

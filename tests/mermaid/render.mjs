@@ -1,6 +1,6 @@
-// Draws Mermaid charts in Chromium and prints what their boxes say, as JSON:
+// Draws Mermaid charts in Chromium and prints the text of their boxes as JSON:
 // node render.mjs CHART.mmd... -> [{"file", "boxes": [["line", ...], ...], "cut": boxes with too much text, "edges"}]
-// With PNG_DIR, a picture of each goes there. Needs mermaid and puppeteer-core.
+// Writes a picture of each chart to PNG_DIR if that is set. Needs mermaid and puppeteer-core.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
@@ -18,12 +18,12 @@ await page.addScriptTag({ path: mermaid });
 const charts = [];
 for (const file of process.argv.slice(2)) {
   const chart = await page.evaluate(async (text) => {
-    // As GitHub sets it up, with its limits.
+    // GitHub's settings and limits.
     mermaid.initialize({ startOnLoad: false, securityLevel: "strict", maxEdges: 500, maxTextSize: 50000 });
     const { svg } = await mermaid.render("chart", text);
     document.body.innerHTML = svg;
     const lines = (box) => {
-      // What is drawn stays as it is, to be looked at.
+      // A copy, since the picture is still to be written.
       const label = box.querySelector(".nodeLabel").cloneNode(true);
       label.querySelectorAll("br").forEach((br) => br.replaceWith("\n"));
       return label.textContent.split("\n");

@@ -1,7 +1,7 @@
-//! `/proc/PID/cgroup`, whatever its bytes, names a container or none: one with
-//! a name, of a known runtime, and a pod's UID where there is one; hierarchies
-//! that name none change nothing, that the process has terminated takes away a
-//! unit alone, and the path that is shown names it, too.
+//! Reads arbitrary bytes as `/proc/PID/cgroup`. The result is a container of a known
+//! runtime with a name and perhaps a pod UID, or none. Hierarchies without a container
+//! have no effect, a terminated process loses only its unit, and the path shown names the
+//! same container.
 
 #![no_main]
 

@@ -1,9 +1,8 @@
-//! A document with any text in it comes out of every emitter, in every style,
-//! harmless: text for a terminal has no control or format characters, text from
-//! elsewhere cannot break out of a DOT label or out of its line, and JSON and
-//! YAML read back as what was written, the whole and parts of it.
+//! Writes documents with arbitrary text in every format and style. Text for a terminal
+//! has no control or format characters, foreign text stays within its DOT label and its
+//! line, and JSON and YAML read back as the document that was written, whole or in part.
 //!
-//! Bytes that begin with `{` are a document; of others one is built.
+//! Bytes that begin with `{` are read as a document; others build one.
 
 #![no_main]
 

@@ -1,5 +1,6 @@
-//! A document in JSON, whatever its bytes, is read or refused; one that is read
-//! is written again, in JSON and YAML, such that the same is read; so is a part of it.
+//! Reads arbitrary bytes as a JSON document, which is accepted or refused. An accepted
+//! document, and any part of it, reads back unchanged after it is written as JSON or
+//! YAML.
 
 #![no_main]
 

@@ -1,6 +1,5 @@
-//! `/proc/PID/mountinfo`, whatever its bytes, gives what it holds line by line:
-//! a mount written as the kernel writes it comes back, and what one line says
-//! does not depend on the others.
+//! Reads arbitrary bytes as `/proc/PID/mountinfo`. A mount written as the kernel writes
+//! it is read back, and each line is read independently of the others.
 
 #![no_main]
 

@@ -1,7 +1,6 @@
-//! Records, whatever their bytes, are read or refused, whichever host is asked
-//! for; what is read is written again, as records, JSON and YAML, such that the
-//! same is read. Records of another host before and behind change nothing where
-//! the host is named.
+//! Reads arbitrary bytes as NDJSON records, which are accepted or refused for any host.
+//! Accepted records read back unchanged after they are written as NDJSON, JSON or YAML.
+//! If the host is named, records of another host before or after them change nothing.
 
 #![no_main]
 
@@ -17,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     }
     let Some(snapshot) = read(bytes, None) else {
-        // Of several hosts it may be one of these.
+        // If there are several hosts, it may be one of these.
         for host in ["ci-7", "web-1", "web-1@2026"] {
             if let Some(snapshot) = read(bytes, Some(host)) {
                 reads_back(&PidGraph::new(snapshot));
@@ -36,7 +35,7 @@ fn read(bytes: &[u8], host: Option<&str>) -> Option<Snapshot> {
     read.ok().map(|(snapshot, _)| snapshot)
 }
 
-/// Asserts that a host is found between records of another one.
+/// Asserts that a host is found between the records of another one.
 fn among_others(graph: &PidGraph) {
     let Some(name) = &graph.snapshot().host.hostname else { return };
     let mut other = graph.snapshot().clone();

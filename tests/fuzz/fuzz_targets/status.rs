@@ -1,6 +1,6 @@
-//! `/proc/PID/status` and `/proc/PID/stat`, whatever their bytes, give a value:
-//! every PID is one, there are no more than namespaces nest, and name and PIDs
-//! written as the kernel writes them come back.
+//! Reads arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Every PID in the
+//! result is valid, there are at most as many as levels of namespaces, and a name and
+//! PIDs written as the kernel writes them are read back.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! A document in YAML, whatever its bytes, is read or refused, in bounded time
-//! and memory; one that is read is written again, in JSON and YAML, such that
-//! the same is read.
+//! Reads arbitrary bytes as a YAML document, which is accepted or refused in bounded time
+//! and memory. An accepted document reads back unchanged after it is written as JSON or
+//! YAML.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use pidns::graph::PidGraph;
 use pidns_fuzz::{is_json, reads_back};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    // JSON within YAML begins with a mark, `--- {`.
+    // JSON in YAML begins with a document marker, `--- {`.
     if is_json(bytes) {
         return Corpus::Reject;
     }

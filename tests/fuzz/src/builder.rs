@@ -1,12 +1,12 @@
-//! Documents built out of a fuzzer's bytes: consistent, so that they are read,
-//! and with any text wherever text may be.
+//! Builds consistent documents from a fuzzer's bytes, with arbitrary text in every field
+//! that holds text.
 
 use std::num::NonZeroU32;
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
-/// Text that means something somewhere: to a terminal, in a label, in YAML.
+/// Text that is special for a terminal, in a label or in YAML.
 const TOKENS: &[&str] = &[
     "<",
     ">",
@@ -66,25 +66,25 @@ const TOKENS: &[&str] = &[
     "yes",
 ];
 
-/// Where a namespace is.
+/// The position of a namespace in the tree.
 struct Place {
     id: String,
     parent: Option<usize>,
     level: usize,
-    /// How deep below the namespace of the /proc that was read.
+    /// Levels below the namespace of the procfs that was read.
     below: Option<usize>,
 }
 
-/// A document.
+/// Builds a document.
 ///
 /// # Errors
-/// The bytes are too few.
+/// There are too few bytes.
 pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     let places = places(u)?;
     let selected = several(u, 2, criterion)?;
     let whole = selected.is_empty();
     let procfs = places.iter().find(|place| place.below == Some(0)).map(|place| place.id.as_str());
-    // What was cut away may still be named.
+    // IDs of namespaces that were removed may still be mentioned.
     let procfs = procfs.or((!whole).then_some("pid:[7]"));
     let processes = processes(u, &places)?;
     let namespaces = namespaces(u, &places, &processes, whole)?;
@@ -114,7 +114,7 @@ pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     }))
 }
 
-/// Namespaces, a parent before its children.
+/// Namespaces, with parents before their children.
 fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
     let count = u.int_in_range(0..=6)?;
     let procfs = u.int_in_range(0..=count)?;
@@ -123,7 +123,7 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
         let id = if u.ratio(1, 4)? {
             format!("pid:[?{}]", index + 1)
         } else {
-            // Each of a number of its own, of at most 20 digits.
+            // Each ID has its own inode, of at most 20 digits.
             format!("pid:[{}{}]", u.int_in_range(1..=u64::MAX / 16)?, index)
         };
         let parent = maybe(u, |u| u.int_in_range(0..=index))?.filter(|&parent| parent < index);
@@ -145,11 +145,11 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
 fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=10)?;
     let mut comm = text(u)?;
-    // Levels above the roots that are not that of the /proc.
+    // Levels of namespaces above the roots, except that of the procfs.
     let above = u.int_in_range(0..=3)?;
     let mut processes = Vec::new();
     for index in 0..count {
-        // Each of a number of its own.
+        // Each has its own inode.
         let number = pid(u)? / 16 * 16 + index + 1;
         let place = maybe(u, |u| u.choose(places))?;
         let levels = match place {
@@ -163,7 +163,7 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
         if u.ratio(1, 8)? {
             nspid.clear();
         }
-        // Many of one name share a row.
+        // Processes of one name share a line.
         if u.arbitrary()? {
             comm = text(u)?;
         }
@@ -202,7 +202,7 @@ fn namespaces(
         let members: Vec<_> = members.map(|member| &member["pid"]).collect();
         let inode = place.id.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let init = match members.as_slice() {
-            // It may be left out, but not be elsewhere.
+            // The init may be left out, but it cannot be in another namespace.
             members if !whole => maybe(u, pid)?.map(Value::from).filter(|init| {
                 members.contains(&init) || processes.iter().all(|it| it["pid"] != *init)
             }),
@@ -301,7 +301,7 @@ fn evidence(u: &mut Unstructured<'_>) -> Result<&'static str> {
     u.choose(&["kernel", "inferred"]).copied()
 }
 
-/// A letter, mostly one that means something to pidns.
+/// A state letter, usually one that pidns knows.
 fn state(u: &mut Unstructured<'_>) -> Result<char> {
     if u.ratio(1, 4)? {
         u.int_in_range(b'A'..=b'Z').map(char::from)
@@ -310,7 +310,7 @@ fn state(u: &mut Unstructured<'_>) -> Result<char> {
     }
 }
 
-/// A low PID, mostly, so that some name each other.
+/// A PID, usually a low one, so that processes refer to each other.
 fn pid(u: &mut Unstructured<'_>) -> Result<u32> {
     let most = if u.ratio(1, 4)? { 0x7fff_0000 } else { 20 };
     u.int_in_range(1..=most)
@@ -335,7 +335,7 @@ fn maybe<'a, T>(
     if u.arbitrary()? { make(u).map(Some) } else { Ok(None) }
 }
 
-/// Some words of a list, each once.
+/// Some words of a list, without repetition.
 fn some_of(u: &mut Unstructured<'_>, words: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut chosen = Vec::new();
     for word in words {

@@ -1,10 +1,10 @@
-//! A document with every dangerous character replaced by a private one, and
-//! what pidns must show in place of each.
+//! Replaces every dangerous character in a document by a private one, and knows the
+//! escape that pidns must show for it.
 //!
-//! This proves escaping without knowing any format: output of the document must
-//! be output of the harmless one with the private characters replaced by what
-//! is shown. Whatever got through, got lost, broke a line or moved anything
-//! else would tell the two apart.
+//! This checks escaping without knowledge of the format: the output for the dangerous
+//! document must equal the output for the harmless one after each private character is
+//! replaced by the expected escape. A character that is unescaped, lost, or changes the
+//! layout makes the two differ.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,17 +12,17 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Characters that mean something in a line of text: an escape begins with it.
+/// Characters with a meaning in a line of text, including the one that begins an escape.
 const BACKSLASH: char = '\\';
 
-/// The first private character; there is one for each dangerous one.
+/// The first private character; each dangerous character has one.
 const PRIVATE: u32 = 0xf_0000;
 
-/// Whether a terminal might obey it, or nobody would see it, or no XML parser
-/// takes it.
+/// Returns `true` if a terminal may interpret the character, if it is invisible, or if
+/// XML parsers reject it.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
-    // Asked for every character of all that is written.
+    // This is called for every character that is written.
     static ANSWERS: LazyLock<Vec<bool>> = LazyLock::new(|| {
         (0..=u32::from(char::MAX)).map(|c| char::from_u32(c).is_some_and(look_up)).collect()
     });
@@ -48,8 +48,8 @@ static PRIVATE_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
     DANGEROUS.iter().copied().zip(private).collect()
 });
 
-/// The document with private characters for dangerous ones; `None` where it has
-/// private ones of its own.
+/// The document with private characters in place of dangerous ones, `None` if it already
+/// contains private ones.
 #[must_use]
 pub fn document(document: &Value) -> Option<Value> {
     Some(match document {
@@ -68,7 +68,8 @@ pub fn document(document: &Value) -> Option<Value> {
     })
 }
 
-/// Output of a harmless document as that of the dangerous one must be.
+/// Turns the output for the harmless document into the one expected for the dangerous
+/// document.
 #[must_use]
 pub fn expected(harmless: &str) -> String {
     let mut text = String::with_capacity(harmless.len());
@@ -81,13 +82,13 @@ pub fn expected(harmless: &str) -> String {
     text
 }
 
-/// What a private character stands for.
+/// The dangerous character that a private one represents.
 fn dangerous(private: char) -> Option<char> {
     let index = u32::from(private).checked_sub(PRIVATE)?;
     DANGEROUS.get(usize::try_from(index).ok()?).copied()
 }
 
-/// What is shown of a dangerous character.
+/// The escape that pidns shows for a dangerous character.
 fn shown(c: char) -> String {
     match c {
         BACKSLASH => "\\\\".to_owned(),

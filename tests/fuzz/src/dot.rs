@@ -1,14 +1,13 @@
-//! The DOT that pidns writes, as strictly as it does: statements of few kinds,
-//! and labels of few tags. Text from elsewhere is inside labels and tooltips
-//! alone, where the characters that mean something come as tags of our own, as
-//! entities or as escapes.
+//! Checks DOT as strictly as pidns writes it: few kinds of statements, and few tags in
+//! labels. Foreign text stands only in labels and tooltips, where special characters are
+//! tags that pidns writes, entities or escapes.
 
 use std::collections::HashSet;
 
-/// Checks a whole picture; returns the ports of the boxes of namespaces.
+/// Checks a whole picture, and returns the ports of the namespaces' boxes.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// The problem and its position.
 pub fn check(picture: &str) -> Result<HashSet<&str>, String> {
     let body = picture
         .strip_prefix("digraph pidns {\n")
@@ -75,7 +74,7 @@ enum Token<'a> {
     Sign(&'a str),
 }
 
-/// What stands between semicolons.
+/// Checks a statement, the text between two semicolons.
 fn statements(mut rest: &str) -> Result<Vec<Vec<Token<'_>>>, String> {
     let (mut all, mut statement) = (Vec::new(), Vec::new());
     while let Some(c) = rest.chars().next() {
@@ -116,7 +115,7 @@ fn statements(mut rest: &str) -> Result<Vec<Vec<Token<'_>>>, String> {
     if statement.is_empty() { Ok(all) } else { Err(format!("left over: {statement:?}")) }
 }
 
-/// How long text in quotes is. Escapes are those of pidns.
+/// The length of a quoted string, with the escapes that pidns uses.
 fn quoted(text: &str) -> Option<usize> {
     let mut characters = text.char_indices();
     while let Some((at, c)) = characters.next() {
@@ -134,7 +133,7 @@ fn quoted(text: &str) -> Option<usize> {
     None
 }
 
-/// How long a label with its angle brackets is.
+/// The length of an HTML label with its angle brackets.
 fn nested(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
@@ -176,9 +175,8 @@ fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<()
     Ok(())
 }
 
-/// Checks a label: balanced tags that pidns uses, with attributes that it uses,
-/// where it uses them; in the text no character that means something but in an
-/// entity or an escape.
+/// Checks a label: its tags are balanced and known, with known attributes in known
+/// places, and special characters in its text are entities or escapes.
 fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
     let mut tables = 0;
@@ -200,7 +198,7 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
                 return Err(format!("<{tag}> without end"));
             }
             tables += usize::from(parent.is_none());
-            // Graphviz refuses emphasis on nothing.
+            // Graphviz rejects empty emphasis.
             if name == "b" && rest.starts_with("</b>") {
                 return Err("nothing in bold".to_owned());
             }
@@ -220,7 +218,7 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
     }
 }
 
-/// How long the next character of text is with its escape.
+/// The length of the next character of text, including its escape.
 fn character(text: &str) -> Result<usize, String> {
     match text.chars().next() {
         Some('&') => entity(text).ok_or_else(|| "no entity".to_owned()),

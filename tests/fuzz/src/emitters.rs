@@ -1,4 +1,4 @@
-//! What must hold of every format.
+//! Checks the properties that the output of every format must have.
 
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
@@ -18,7 +18,8 @@ const PLAIN: Style = Style {
 const RICH: Style =
     Style { color: true, ascii: false, pretty: true, terminal: true, width: None, unfolded: false };
 
-/// Asserts it of a graph, given one that differs in having harmless text.
+/// Asserts these properties for a graph. The other graph differs only in its harmless
+/// text.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
     for style in [PLAIN, RICH] {
         for format in Format::ALL {
@@ -43,12 +44,12 @@ fn text(graph: &PidGraph, harmless: &PidGraph, style: Style) {
     assert!(!shown.chars().any(|c| c != '\n' && is_harmful(c)), "{shown:?}");
     let ascii = Style { ascii: true, color: false, ..style };
     assert!(write(graph, Format::Text, ascii).is_ascii());
-    // On a narrow terminal the same stands on more lines.
+    // A narrow terminal gets the same text on more lines.
     let narrow = write(graph, Format::Text, Style { width: Some(40), color: false, ..style });
     assert!(!narrow.chars().any(|c| c != '\n' && is_harmful(c)), "{narrow:?}");
 }
 
-/// Text without the sequences that set colours (SGR of ECMA-48).
+/// Removes the sequences that set colours (SGR in ECMA-48) from text.
 fn without_colors(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -64,7 +65,7 @@ fn picture(graph: &PidGraph, style: Style) {
     let picture = write(graph, Format::Dot, style);
     assert!(!picture.chars().any(|c| c != '\n' && is_harmful(c)), "{picture:?}");
     let boxes = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
-    // Only live ones may share a box; `unknown` has one, too.
+    // Only live namespaces may share a box; `unknown` has its own.
     let namespaces = &graph.snapshot().namespaces;
     let apart = namespaces.iter().filter(|it| it.state != NamespaceState::Live || style.unfolded);
     for namespace in apart {
@@ -77,7 +78,7 @@ fn picture(graph: &PidGraph, style: Style) {
     assert!(boxes.len() <= namespaces.len() + 1, "{picture}");
 }
 
-/// A chart is lines of few kinds, with text in labels alone.
+/// Checks that a chart consists of few kinds of lines, with foreign text only in labels.
 fn chart(graph: &PidGraph) {
     let chart = write(graph, Format::Mermaid, PLAIN);
     assert!(!chart.chars().any(|c| c != '\n' && is_harmful(c)), "{chart:?}");
@@ -105,7 +106,8 @@ fn chart(graph: &PidGraph) {
     }
 }
 
-/// Metrics are comments and samples, as many whatever the host has.
+/// Checks that metrics consist of comments and samples, and that their number does not
+/// depend on names.
 fn metrics(graph: &PidGraph) {
     let text = write(graph, Format::Openmetrics, PLAIN);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
@@ -117,7 +119,7 @@ fn metrics(graph: &PidGraph) {
         assert!(value.parse::<u32>().is_ok(), "{sample}");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         assert!(name.starts_with("pidns_") && name.is_ascii(), "{sample}");
-        // Without escapes quotes stand around values alone.
+        // Without escapes, only values are in quotes.
         let labels = labels.replace("\\\\", "").replace("\\\"", "");
         let quotes = labels.matches('"').count();
         assert!(quotes.is_multiple_of(2) && !labels.contains('\\'), "{sample}");

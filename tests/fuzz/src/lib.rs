@@ -1,5 +1,5 @@
-//! What the fuzz targets share: documents out of bytes, and what must hold of
-//! everything that pidns writes.
+//! Shared by the fuzz targets: building documents from bytes, and the properties of all
+//! output.
 
 pub mod builder;
 pub mod defang;
@@ -12,14 +12,14 @@ use pidns::graph::PidGraph;
 use pidns::model::{NamespaceRef, NamespaceState};
 use pidns::query::{Members, Selection, select};
 
-/// Whether the reader takes a text for JSON.
+/// Returns `true` if the reader takes the text for JSON.
 #[must_use]
 pub fn is_json(text: &[u8]) -> bool {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// Writes a graph; a writer that takes everything leaves no reason to fail.
+/// Writes a graph to memory, where writing cannot fail.
 #[must_use]
 pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     let mut out = Vec::new();
@@ -27,7 +27,7 @@ pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     String::from_utf8(out).expect("all formats are text")
 }
 
-/// Asserts that JSON, records and YAML read back as what was written.
+/// Asserts that JSON, NDJSON and YAML read back as the document that was written.
 pub fn reads_back(graph: &PidGraph) {
     for format in [Format::Json, Format::Ndjson, Format::Yaml] {
         reads_as(&write(graph, format, Style::default()), graph);
@@ -65,7 +65,7 @@ pub fn parts_read_back(graph: &PidGraph) {
 /// Asserts that a text is the document of a graph.
 pub fn reads_as(text: &str, graph: &PidGraph) {
     match document::read(text.as_bytes()) {
-        // A graph has its lists sorted by ID, the document in the order of the tree.
+        // A graph sorts its lists by ID, the document has them in tree order.
         Ok((snapshot, passed_over)) => {
             assert!(passed_over.is_empty(), "{passed_over}: {text}");
             assert_eq!(PidGraph::new(snapshot).snapshot(), graph.snapshot(), "{text}");
