@@ -63,6 +63,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Run(arguments)) => commands::run(arguments),
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(shell.script().as_bytes()),
-        Some(Command::Man) => output::write(|out| cli::man(out)).map(|_| Exit::Success),
+        Some(Command::Man { page }) => {
+            output::write(|out| cli::man(page.as_deref(), out)).map(|_| Exit::Success)
+        }
     }
 }

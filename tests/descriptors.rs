@@ -194,7 +194,7 @@ fn never_asks_a_hanging_file_system() {
     let script = ["-m", "--propagation", "private", "python3", "-c", MUTE_FUSE, path];
     let (holder, _) = start_command(command.args(script));
     let at = format!("/proc/{}/fd/50", holder.pid());
-    let scan = within_seconds(program(&["-q", "-f", "json", "--search", "all"]));
+    let scan = within_seconds(program(&["-q", "-f", "json", "--search", "proc"]));
     let by_path = within_seconds(program(&["--root", &at]));
     let translation = within_seconds(program(&["translate", "1", "--from", &at]));
     // Aborting the connection releases every process that still waits.
@@ -256,7 +256,7 @@ signal.pause()
     // Reading the table 500 times takes about 5 s.
     let mut command = with_processor_seconds(3, PIDNS);
     let document =
-        Document::read(&stdout(&run(command.args(["-q", "-f", "json", "--search", "all"]))));
+        Document::read(&stdout(&run(command.args(["-q", "-f", "json", "--search", "proc"]))));
     let held = document.home(holder.pid());
     let fds = held.holders.iter().filter(|it| matches!(it, Holder::Fd { .. })).count();
     assert_eq!(fds, 2000);

@@ -15,7 +15,7 @@ const KERNEL: [&str; 2] = ["--search", "kernel"];
 fn shows_namespaces_missing_in_proc_with_their_holders() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let keepers = KEEPERS.map(|(kind, does)| (kind, keeper(does)));
-    let without = Document::of(&["--search", "all"]);
+    let without = Document::of(&["--search", "proc"]);
     let with = Document::of(&KERNEL);
     assert_eq!(with.searched, ["processes", "children", "fds", "mounts", "kernel"]);
     let text = stdout(&pidns(&["-q", "--no-fold", "--search", "kernel"]));

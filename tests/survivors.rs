@@ -235,7 +235,7 @@ fn the_thread_search_finds_a_threads_pid_for_children() {
     let found = document.namespace(&id);
     assert!(found.holders.contains(&Holder::PidForChildren { pid: std::process::id(), tid }));
     assert_eq!(found.state, "dead");
-    let all = Document::of(&["--search", "all"]);
+    let all = Document::of(&["--search", "proc"]);
     assert_eq!(all.searched, ["processes", "children", "threads", "fds", "mounts"]);
     assert!(
         all.namespace(&id)
@@ -415,7 +415,7 @@ fn pidns_is_not_a_holder() {
     let (id, file) = dead_namespace();
     // It inherits this descriptor; it opened all its other descriptors itself.
     let script = format!(
-        "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search all",
+        "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search proc",
         std::process::id(),
         file.as_raw_fd()
     );

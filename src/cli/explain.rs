@@ -1,38 +1,67 @@
-//! What is wrong with the arguments, in one line, and nothing that parses them.
-//! The words and the suggestions are clap's where they serve.
+//! Turns clap's error about the arguments into one line, with its suggestions.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, ValueEnum as _};
 
-use super::Cli;
+use crate::emit::Format;
 
-/// What is wrong, in one line: with what may have been meant where that is known,
-/// else with where to read on. `first` is the first argument.
-pub(super) fn explain(error: &clap::Error, first: Option<&str>) -> String {
-    let mut program = Cli::command();
-    // With the command `help`.
-    program.build();
-    let command = first.filter(|first| program.find_subcommand(first).is_some());
-    if let Some(said) = no_pid(error, &program, command) {
-        return said;
+/// Returns what is wrong in one line: with a suggestion if there is one, otherwise with a
+/// pointer to the help. `verb` is the first argument that names a verb.
+pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
+    if let Some(line) = not_a_pid(error, program, verb) {
+        return line;
     }
-    let said = first_paragraph(&error.render().to_string());
-    let said = said.strip_suffix(" found").unwrap_or(&said);
-    // The command `help` has no suggestions of its own.
+    let rendered = first_paragraph(&error.render().to_string());
+    let problem = rendered.strip_suffix(" found").unwrap_or(&rendered);
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(argument) = text(error, ContextKind::InvalidArg)
+    {
+        if let Some(format) = format_meant(argument, program, verb) {
+            return format!("{problem}; did you mean '{format}'?");
+        }
+        if let Some(verb) = verb_with(argument, program) {
+            return format!("{problem}; it must follow the verb: 'pidns {verb} {argument}'");
+        }
+    }
+    // clap suggests nothing for the verb that `help` is asked about.
     let unknown = text(error, ContextKind::InvalidSubcommand);
-    let meant = unknown.and_then(|unknown| command_like(unknown, &program));
-    if let Some(meant) = suggestion(error).map(str::to_owned).or(meant) {
-        return format!("{said}; did you mean '{meant}'?");
+    let similar = unknown.and_then(|unknown| similar_verb(unknown, program));
+    if let Some(meant) = suggestion(error).map(str::to_owned).or(similar) {
+        return format!("{problem}; did you mean '{meant}'?");
     }
-    match command {
-        Some("help") | None => format!("{said}; see 'pidns --help'"),
-        Some(command) => format!("{said}; see 'pidns {command} --help'"),
+    match verb {
+        Some("help") | None => format!("{problem}; see 'pidns --help'"),
+        Some(verb) => format!("{problem}; see 'pidns {verb} --help'"),
     }
 }
 
-/// What is wrong where a PID is expected and a word is given: a command, in the
-/// wrong place or misspelt, or the name of a process.
-fn no_pid(error: &clap::Error, program: &Command, command: Option<&str>) -> Option<String> {
+/// `-f FORMAT` for an argument that asks for a format as other tools do: `--json`, or `-J`
+/// as in lsns(8). `None` if the verb has no such format.
+fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
+    let name = match argument {
+        "-J" | "-j" => "json",
+        long => long.strip_prefix("--")?,
+    };
+    let format = Format::from_str(name, false).ok()?.to_possible_value()?;
+    let command = verb.map_or(Some(program), |verb| program.find_subcommand(verb))?;
+    let option = command.get_arguments().find(|option| option.get_long() == Some("format"))?;
+    let values = option.get_possible_values();
+    let has_format =
+        values.iter().any(|it| !it.is_hide_set() && it.matches(format.get_name(), false));
+    (has_format && !option.is_hide_set()).then(|| format!("-f {}", format.get_name()))
+}
+
+/// The first verb with this option.
+fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
+    let name = argument.strip_prefix("--")?;
+    let is_meant = |option: &Arg| option.get_long() == Some(name) && !option.is_hide_set();
+    let verb = program.get_subcommands().find(|verb| verb.get_arguments().any(is_meant))?;
+    Some(verb.get_name())
+}
+
+/// Explains a word in the place of a PID: a verb in the wrong place, a misspelt verb, or
+/// the name of a process.
+fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
     }
@@ -42,40 +71,35 @@ fn no_pid(error: &clap::Error, program: &Command, command: Option<&str>) -> Opti
     if !is_pid || !value.starts_with(char::is_alphabetic) {
         return None;
     }
-    let meant = match command {
-        Some(_) => None,
-        None if program.find_subcommand(value).is_some() => {
-            return Some(format!(
-                "the command {value} stands before all PIDs; see 'pidns {value} --help'"
-            ));
-        }
-        None => command_like(value, program),
-    };
-    Some(match meant {
-        Some(meant) => format!("'{value}' is no PID; did you mean the command '{meant}'?"),
-        None => {
-            format!("'{value}' is no PID; 'pidns --comm {value}' shows the processes of that name")
-        }
+    if program.find_subcommand(value).is_some() {
+        return Some(format!("PIDs cannot precede {value}; see 'pidns {value} --help'"));
+    }
+    let similar = if verb.is_none() { similar_verb(value, program) } else { None };
+    Some(match similar {
+        Some(similar) => format!("'{value}' is not a PID; did you mean the command '{similar}'?"),
+        None => format!(
+            "'{value}' is not a PID; 'pidns --comm {value}' shows the processes with that name"
+        ),
     })
 }
 
-/// The command whose name is most like a word, as clap sees it.
-fn command_like(word: &str, program: &Command) -> Option<String> {
-    // It looks for one only where no PID is allowed.
-    let only_commands = Command::new("pidns")
+/// The verb that clap finds most similar to a word.
+fn similar_verb(word: &str, program: &Command) -> Option<String> {
+    // clap only looks for one if positional arguments are not allowed.
+    let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());
-    let error = only_commands.try_get_matches_from(["pidns", word]).err()?;
+    let error = only_verbs.try_get_matches_from(["pidns", word]).err()?;
     suggestion(&error).map(str::to_owned)
 }
 
-/// What may have been meant, as clap sees it.
+/// clap's suggestion.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(meant) => Some(meant.as_str()),
-        // The one that is most like it comes last.
+        // The most similar one comes last.
         ContextValue::Strings(meant) => meant.last().map(String::as_str),
         _ => None,
     })
@@ -88,13 +112,13 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// The first paragraph of clap's message, without what follows on usage.
+/// The first paragraph of clap's message, without usage and tips.
 fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines = message.lines().map(str::trim);
-    let said: Vec<_> = lines
+    let lines: Vec<_> = lines
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|line| !line.is_empty() && !line.starts_with("tip:"))
         .collect();
-    said.join(" ")
+    lines.join(" ")
 }

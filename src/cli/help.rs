@@ -1,6 +1,6 @@
-//! Texts of the help and the manual page that belong to no single option, and
-//! nothing that parses.
+//! Help texts that do not belong to a single option. The manual pages print them, too.
 
+use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};
 
 use crate::model::CheckCode;
@@ -13,288 +13,268 @@ pub(super) const STYLES: Styles = Styles::styled()
 
 pub(super) const ABOUT: &str = "Show the PID namespace hierarchy of a Linux host";
 
-pub(super) const LONG_ABOUT: &str = "\
-Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
-they nest, which processes are in each, each process's PIDs in every namespace \
-that it is visible in, and what keeps namespaces without processes alive.
-
-Anyone may run it. Without root some of it is inferred or missing; pidns then \
-says so in one line on standard error, and in the document (\"complete\", \
-\"diagnostics\").";
-
-pub(super) const TRANSLATE: &str = "\
-Print the PIDs of processes in another PID namespace, up or down the hierarchy, \
-a line each in the order in which they are given, such as for \
-kill \"$(pidns translate 7 --from @4242)\".
-
-Without --from and --to: from the namespace of /proc to the process's own; \
-without one of them, the namespace of /proc stands for it. Exit status 1 says \
-that one of them is no process, or is not visible there; nothing is printed then.";
-
-/// What `pidns check` does, with all of its codes.
-pub(super) fn check_about() -> String {
-    let mut about = "\
-Say what is wrong on this host, or in a saved document: who, and what to do about \
-it. What is denied makes the exit status 1; what is warned of is only said. What \
-may be over in a moment (zombies, uninterruptible sleep) counts where it is there \
-at a second look. With --since what was not there before is left over; the shell \
-that runs the check, its parents and the rest of its pipe are not.
-
-Rules: one about somebody (zombie:comm=cron) goes before one that is not, an \
-option before --policy, then allow before warn before deny. The codes, with what \
-is made of them where no rule holds:
-"
-    .to_owned();
-    for code in CheckCode::ALL {
-        let (name, verdict) = (code.name(), code.default_verdict().name());
-        about.extend(["\n  ", name, " (", verdict, "): ", code.meaning()]);
-    }
-    about
-}
-
-pub(super) const CHECK_EXIT_STATUS: &str = "\
-Exit status:
-  0  nothing is denied
-  1  something is, or nothing is selected
-  2  trouble: wrong arguments, invalid input, /proc unusable, output not written
-  3  with --strict: nothing is denied, but the view is incomplete
-";
-
-pub(super) const DIFF: &str = "\
-Say which processes and PID namespaces came, went or changed between two views: \
-two saved documents, or one and the live kernel, which is then read as the \
-document was (the same places searched, the same details).
-
-A process is the same if its boot, PID and start time are; a namespace, if the \
-kernel's number for it is (Linux 6.18) or its inode and its init are. Where a \
-document does not have these, less has to do, and one line on standard error \
-says so. Of another boot or host everything is new. A process changes with its \
-parent, name, user, or when it stops, goes on or becomes a zombie; whether it \
-runs or sleeps is no change. Threads of the kernel are left out unless asked \
-for, and so is the process of pidns that took a view. A namespace that went, but \
-that a live kernel still has (Linux 6.18 can tell, and since 6.19 of those alone \
-that a descriptor of theirs keeps), is hidden: kept by something that /proc does \
-not show, such as a descriptor in flight (--search kernel may).";
-
-pub(super) const DIFF_EXIT_STATUS: &str = "\
-Exit status:
-  0  no difference
-  1  there is one, or nothing in both is selected
-  2  trouble: wrong arguments, invalid input, /proc unusable, output not written
-  3  with --strict: no difference, but one of the views is incomplete
-";
+pub(super) const USAGE: &str = "pidns [OPTIONS] [PID]...\n       pidns [OPTIONS] <COMMAND>";
 
 pub(super) const RUN_USAGE: &str = "pidns run [OPTIONS] [--] <CMD> [ARG]...";
 
-pub(super) const RUN: &str = "\
-Run a command and, when it has ended, say on standard error which processes and \
-PID namespaces it has left behind: daemons, also those that forked twice or have \
-a session of their own, zombies, stopped processes, namespaces with or without \
-processes. Where nothing is left nothing is said.
+pub(super) const LONG_ABOUT: &str = "\
+Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
+they nest, which processes are in each, the PID of each process in every \
+namespace that sees it, and what keeps a namespace without processes alive.
 
-Needs no privilege, and changes nothing for the command: standard input, output \
-and error, process group, terminal and signals are those that pidns has. Its \
-orphans become children of pidns (PR_SET_CHILD_SUBREAPER of prctl(2)), so that \
-none is lost, and are reaped. Signals that pidns gets are passed on, unless the \
-command has them already as those of the terminal's keys; a signal that is sent \
-by kill(1) to the whole process group reaches the command twice. One that comes \
-after the command has ended (INT, TERM, HUP, QUIT) ends the grace time.
+Any user can run pidns. Without root, the kernel hides some of this. pidns then \
+infers what it can, marks it as inferred, and prints one line on standard error \
+that says what is missing. The document has the same in \"complete\" and \
+\"diagnostics\".";
 
-If pidns itself is killed (KILL), the command and what it started stay as they \
-are; with --kill the command, though not what it started, is killed then. \
-Children that pidns had before it started the command do not count.";
+/// The two examples of the short help.
+pub(super) const SHORT_EXAMPLES: &str = "\
+Examples:
+  pidns 4242                            the namespaces that process 4242 is in
+  pidns -f dot | dot -Tsvg > pidns.svg  the hierarchy as a picture
 
-pub(super) const RUN_EXIT_STATUS: &str = "\
-Exit status:
-  that of CMD; 128 and the number of the signal that ended it
-  1    CMD succeeded, but left something that --deny names
-  2    trouble: wrong arguments, /proc unusable, the report not written
-  126  CMD cannot be executed
-  127  CMD is not found
-";
+More options and examples: 'pidns --help'.";
 
-/// Commands to learn from, with what they are for.
-pub(super) const EXAMPLES: &[(&str, &str)] = &[
-    ("the tree of this host", "pidns"),
-    ("a picture of it", "pidns -f dot | dot -Tsvg > pidns.svg"),
-    (
-        "namespaces that nothing can be forked into, and who holds them",
-        "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
-    ),
-    ("the tree of one container", "pidns --container 3f2a"),
-    ("the host's PID of PID 7 in the namespace of process 4242", "pidns translate 7 --from @4242"),
-    ("faster: look at processes alone", "pidns --search processes"),
-    (
-        "what does this job leave behind? Fail if it is a process; end what it is",
-        "pidns run --deny leftover-process --kill -- make test",
-    ),
-    (
-        "is anything left of a job? Give it five seconds to end",
-        "pidns check --since before.json --wait 5",
-    ),
-    (
-        "what has changed meanwhile?",
-        "pidns -f json > before.json; make test; pidns diff before.json",
-    ),
-    (
-        "one host of a file with those of many, made by -f ndjson and cat",
-        "pidns -i fleet.ndjson --host web-2",
-    ),
-    ("save now, look later", "pidns -f json > before.json; pidns -i before.json"),
+/// Pairs of a term and its meaning: a status, or a command and what it is for.
+type Terms = &'static [(&'static str, &'static str)];
+
+/// What the help and the manual page of a verb have besides its options.
+pub(super) struct Texts {
+    pub(super) description: &'static str,
+    pub(super) exit_status: Terms,
+    /// What each command is for, and the command.
+    pub(super) examples: Terms,
+}
+
+const TROUBLE: &str = "error: wrong arguments, invalid input, /proc unusable, output not written";
+
+const ONLY_OUTPUT: Terms = &[("0", "success"), ("2", TROUBLE)];
+
+/// The verbs, each with its texts.
+pub(super) const VERBS: [(&str, &Texts); 7] = [
+    ("translate", &TRANSLATE),
+    ("check", &CHECK),
+    ("diff", &DIFF),
+    ("run", &RUN),
+    ("schema", &SCHEMA),
+    ("completions", &COMPLETIONS),
+    ("man", &MAN),
 ];
 
-/// Signs in text and pictures, with what they mean; in ASCII, as troff(1) reads
-/// nothing else.
-pub(super) const READING: &[(&str, &str)] = &[
-    (
-        "1219 -> 1 nginx",
-        "a process with its PIDs: that of the namespace whose /proc was read first, that of its \
-         own namespace last. Of more than four the ones between are left out (-> ... ->).",
-    ),
-    (
-        "6 x nginx: 1219 -> 1, 1223 -> 7",
-        "members of one name and one state share a line where there are more than three, and so \
-         do kernel threads, and sibling namespaces with the same members (nginx x 180 like this). \
-         What was named on the command line, an init (it comes first), a zombie among others and \
-         who keeps a namespace stay apart; --no-fold keeps all apart.",
-    ),
-    (
-        "DEAD: its init has exited",
-        "no process can ever start in this namespace again: a fork into it fails with \"Cannot \
-         allocate memory\" (ENOMEM). \"kept by\" says why it is still there, and \"stuck until\" \
-         what a terminated init waits for: end or fix that process, and the namespace goes.",
-    ),
-    (
-        "not started yet (nascent)",
-        "a namespace was made (unshare -p), but nobody has forked into it yet.",
-    ),
-    (
-        "inferred",
-        "the kernel would not say, as for other users' processes without root; it was concluded \
-         from PIDs, parents, sessions and groups. What more than one answer fits is listed under \
-         unknown.",
-    ),
-    (
-        "parent unknown",
-        "the kernel would not name the namespace's parent, and nothing else tells; it stands \
-         after the roots, without a level.",
-    ),
-    (
-        "entered by 141 nsenter",
-        "the process came from outside, as by nsenter or docker exec: it is not the init, and its \
-         parent is in another namespace.",
-    ),
-    (
-        "zombie of 416 sleep",
-        "a process that has exited and that its parent, 416, does not reap; stopped and \
-         uninterruptible are said likewise.",
-    ),
-    (
-        "a_pid:[4026532179] in an SVG",
-        "the id of the box of a namespace, however it is drawn. The link in it has the state as \
-         its target, for style sheets and scripts (a[target~=\"dead\"]), and as its title what a \
-         box has no room for: whole ids, and all PIDs.",
-    ),
-];
+/// The texts of a verb.
+pub(super) fn texts(verb: &str) -> Option<&'static Texts> {
+    VERBS.into_iter().find(|(name, _)| *name == verb).map(|(_, texts)| texts)
+}
 
-/// Exit statuses, with what they mean.
-pub(super) const EXIT_STATUS: &[(&str, &str)] = &[
-    ("0", "done; also where the view is incomplete"),
-    (
-        "1",
-        "a plain no: no such process or namespace, diff found a difference, or check something denied",
-    ),
-    ("2", "trouble: wrong arguments, invalid input, /proc unusable, output not written"),
-    ("3", "with --strict: the view is incomplete"),
-];
+/// The program without a verb.
+pub(super) const PROGRAM: Texts = Texts {
+    description: LONG_ABOUT,
+    exit_status: &[
+        ("0", "success, even if the view is incomplete"),
+        ("1", "no such process or namespace; diff: a difference; check: something denied"),
+        ("2", TROUBLE),
+        ("3", "with --strict: the view is incomplete"),
+    ],
+    examples: &[
+        ("Show the whole hierarchy", "pidns"),
+        ("Show the namespaces that process 4242 is in", "pidns 4242"),
+        ("Draw a picture", "pidns -f dot | dot -Tsvg > pidns.svg"),
+        ("Show one container, by a prefix of its id", "pidns --container 3f2a"),
+        (
+            "List dead namespaces, into which no process can fork, and what holds them",
+            "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
+        ),
+        ("Look at processes only, which is faster", "pidns --search processes"),
+        ("Save a snapshot, and show it later", "pidns -f json > before.json; pidns -i before.json"),
+        ("Show one host from a file with many", "pidns -i fleet.ndjson --host web-2"),
+    ],
+};
 
-/// What pidns takes from its environment.
-pub(super) const ENVIRONMENT: &[(&str, &str)] = &[
-    (
-        "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
-        "with --color auto: NO_COLOR takes colours away, as CLICOLOR=0 does; CLICOLOR_FORCE gives \
-         them also where standard output is no terminal.",
-    ),
-    (
-        "LC_ALL, LC_CTYPE, LANG",
-        "the first that is set is the locale; where its character set is not UTF-8, text is drawn \
-         in ASCII.",
-    ),
-    ("TERM", "no colours where it is dumb."),
-];
+const TRANSLATE: Texts = Texts {
+    description: "\
+Print PIDs as another PID namespace numbers them, up or down the hierarchy. There \
+is one line per PID, in the order in which they are given.
 
-/// What pidns reads beside what it is told to.
-pub(super) const FILES: &[(&str, &str)] = &[
-    ("/proc", "what is read of processes and namespaces; see proc(5) and --procfs."),
-    (
-        "/etc/passwd, /etc/nsswitch.conf",
-        "names of users, by the name service; where there are none, users are numbers.",
-    ),
-];
+By default, PIDs are translated from the namespace of the procfs to each \
+process's own namespace. If only one of --from and --to is given, the namespace \
+of the procfs takes the place of the other.
 
-/// What is related to pidns.
-pub(super) const SEE_ALSO: &str =
-    "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";
+If a process does not exist or is not visible in the target namespace, the exit \
+status is 1 and nothing is printed.",
+    exit_status: &[("0", "success"), ("1", "no such process or namespace"), ("2", TROUBLE)],
+    examples: &[
+        (
+            "Print the host's PID of PID 7 in the namespace of process 4242",
+            "pidns translate 7 --from @4242",
+        ),
+        ("Print the PID of process 4242 in its own namespace", "pidns translate 4242"),
+        ("Kill a process by its PID in a container", "kill \"$(pidns translate 7 --from @4242)\""),
+    ],
+};
 
-/// What the manual page says on security, a paragraph each.
-pub(super) const SECURITY: &[&str] = &[
-    "pidns acts as the user who runs it, and a scan changes nothing. It reads files of the \
-     procfs alone, without leaving its mount. What descriptors, links and bind mounts lead to is \
-     opened as a path (O_PATH), and for reading only when it is known to be on nsfs, the file \
-     system of namespaces. Namespaces are asked by ioctl_nsfs(2), and mount namespaces listed by \
-     listmount(2) or entered by a thread that then ends. User names come from the name service. \
-     pidns run also starts the command that it is given, and signals it.",
-    "As root, where there are some hundreds of processes, pidns has the kernel verify and run a BPF \
-     program that reads what /proc shows of each (a task iterator), and that is unloaded before \
-     pidns ends. Loading it leaves a BPF record where audit is on. --collector proc does without. \
-     --search kernel loads three more, which read which PID namespaces are in memory and what \
-     keeps those without a living init, and opens these namespaces by their numbers \
-     (open_by_handle_at(2)).",
-    "Other users can cause gaps in a view, which are said (\"complete\", \"diagnostics\", \
-     --strict), and choose names, which are made safe for terminals. A container's name comes from \
-     a cgroup path: it is for people, and nothing to base a permission on. What --procfs of a \
-     container shows is up to who administers it. Other users cannot make pidns open a file, FIFO \
-     or device, or wait for a file system that does not answer.",
-    "Documents for --input are not trusted, and limited in size; nothing in them is executed, \
-     opened or looked up. Documents may hold secrets, such as arguments of processes.",
-];
+const CHECK: Texts = Texts {
+    description: "\
+Check this host, or a saved document, for problems with PID namespaces and \
+processes. Each problem comes with the processes concerned and advice that works. \
+The exit status is 1 if a problem is denied. Problems that are only warned of do \
+not change it.
 
-/// What the manual page says of namespaces that no reading of /proc finds, a
-/// paragraph each.
-pub(super) const LIMITS: &[&str] = &[
-    "\"complete\" speaks of the places that can be searched. A namespace without processes can \
-     also be kept by what /proc shows nowhere: a descriptor in flight over a UNIX socket; a pidfd \
-     of its terminated init; an open directory of /proc that belonged to a dead member; a socket \
-     whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
-     elsewhere or with a file of it open; fsopen(2), files registered with io_uring, perf events, \
-     FUSE mounts and System V shared memory. Such a namespace is not shown, unless --search kernel \
-     finds it.",
-    "--search kernel takes Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc of \
-     one's own PID namespace and a kernel that runs BPF programs, with any --collector; where it \
-     cannot be done it is an error. It searches what is searched by default, too, and shows every \
-     PID namespace in or below one's own that has no living init, whatever keeps it. Holders are \
-     then also pidfds, UNIX sockets whose peer was a member, UNIX sockets in which something that \
-     keeps it waits to be received, and open files of its procfs. Where nothing of that keeps it, \
-     it has no holders, and diagnostics says so (held-unseen); the view is complete all the same. \
-     Since Linux 6.19 nobody can open one that no descriptor of its own keeps: its parent and owner \
-     stay unknown then, and the view is incomplete (namespace-unopened). \
-     A namespace that came to lose its init only during the scan is not among them, nor one that \
-     somebody keeps who is just ending. Where there is one that /proc leads nowhere to, the \
-     search waits 0.2 seconds for the kernel to free what is about to go.",
-    "Before Linux 6.12, inside a PID namespace or without CAP_SYS_ADMIN, mounts are seen through \
-     the processes that are in a mount namespace: what lies below a mount that covers their root \
-     directory may then be missed.",
-];
+A zombie or an uninterruptible process counts only if it is still there on a \
+second look. With --since, a process or namespace that the earlier document does \
+not have is a leftover, except for the shell that runs the check, its ancestors \
+and the other commands of its pipeline.
 
-/// What stands below the options.
-pub(super) fn after_help() -> String {
+Each problem has a code. A rule decides if a code is denied, warned of or \
+allowed. A rule for some processes (zombie:comm=cron) precedes one for all; a \
+rule on the command line precedes one from --policy; then allow precedes warn, \
+and warn precedes deny.",
+    exit_status: &[
+        ("0", "nothing is denied"),
+        ("1", "something is denied, or the selection is empty"),
+        ("2", TROUBLE),
+        ("3", "with --strict: nothing is denied, but the view is incomplete"),
+    ],
+    examples: &[
+        ("Check this host", "pidns check"),
+        (
+            "Report what a job left behind, after five seconds to end",
+            "pidns -f json > before.json; make test; pidns check --since before.json --wait 5",
+        ),
+        (
+            "Also fail on zombies, except those of cron",
+            "pidns check --deny zombie --allow zombie:comm=cron",
+        ),
+    ],
+};
+
+const DIFF: Texts = Texts {
+    description: "\
+Show which processes and PID namespaces appeared, disappeared or changed between \
+two snapshots: two saved documents, or one document and the live kernel. The live \
+kernel is then read with the same places searched and the same details.
+
+Two processes are the same if boot id, PID and start time are equal. Two \
+namespaces are the same if the kernel's 64-bit id is equal (Linux 6.18), or else \
+if inode and init are. If a document lacks one of these, pidns compares the rest \
+and says so in one line on standard error. In a snapshot of another boot or host, \
+everything is new.
+
+A process has changed if its parent, name or user has, or if it was stopped or \
+continued or became a zombie. Running and sleeping count as the same. Kernel \
+threads are left out unless --kernel-threads is given, and so are the pidns \
+processes that took the snapshots.
+
+A namespace that is no longer visible, but that a live kernel still has, is \
+hidden: something that /proc does not show keeps it, such as a descriptor in \
+flight. Linux 6.18 can tell. Since Linux 6.19, this works only for namespaces \
+that one of their own descriptors keeps.",
+    exit_status: &[
+        ("0", "no difference"),
+        ("1", "a difference, or nothing in either snapshot is selected"),
+        ("2", TROUBLE),
+        ("3", "with --strict: no difference, but one of the views is incomplete"),
+    ],
+    examples: &[
+        (
+            "Show what has changed since a snapshot",
+            "pidns -f json > before.json; make test; pidns diff before.json",
+        ),
+        ("Compare two saved snapshots", "pidns diff before.json after.json"),
+    ],
+};
+
+const RUN: Texts = Texts {
+    description: "\
+Run a command. When it has ended, report on standard error the processes and PID \
+namespaces that it left behind: daemons (even after a double fork or in a session \
+of their own), zombies, stopped processes, and namespaces with or without \
+processes. If nothing is left, nothing is printed.
+
+No privilege is needed, and the command runs as if pidns were not there: it has \
+the same standard streams, process group, terminal and signals. pidns becomes the \
+subreaper of its orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so none is lost. A \
+signal to pidns is passed on, unless the terminal has sent it to the command, too. \
+A signal sent to the whole process group by kill(1) reaches the command twice. \
+After the command has ended, INT, TERM, HUP and QUIT end the grace time.
+
+If pidns itself is killed with KILL, the command keeps running; with --kill, the \
+command is killed as well, but not the processes that it started. Children that \
+pidns had before it started the command are ignored.",
+    exit_status: &[
+        ("N", "the exit status of CMD, or 128 plus the number of the signal that ended it"),
+        ("1", "CMD succeeded, but left something that --deny names"),
+        ("2", "error: wrong arguments, /proc unusable, report not written"),
+        ("126", "CMD cannot be executed"),
+        ("127", "CMD was not found"),
+    ],
+    examples: &[
+        ("Report what a command leaves behind", "pidns run -- make test"),
+        (
+            "Fail if a process is left, and kill it",
+            "pidns run --deny leftover-process --kill -- make test",
+        ),
+    ],
+};
+
+const SCHEMA: Texts = Texts {
+    description: "Print the JSON Schema (draft 2020-12) of an output format.",
+    exit_status: ONLY_OUTPUT,
+    examples: &[("Describe what diff -f json prints", "pidns schema diff")],
+};
+
+const COMPLETIONS: Texts = Texts {
+    description: "\
+Print a completion script. Besides options, it completes PIDs, process names, \
+users and containers of the running host.",
+    exit_status: ONLY_OUTPUT,
+    examples: &[(
+        "Install the completions for Bash",
+        "pidns completions bash > ~/.local/share/bash-completion/completions/pidns",
+    )],
+};
+
+const MAN: Texts = Texts {
+    description: "Print the manual page of pidns, or of one of its commands, in roff.",
+    exit_status: ONLY_OUTPUT,
+    examples: &[("Read a manual page", "pidns man check | man -l -")],
+};
+
+/// Adds its texts to a verb.
+pub(super) fn with_texts(verb: Command) -> Command {
+    let Some(texts) = texts(verb.get_name()) else { return verb };
+    let mut after = String::new();
+    if verb.get_name() == "check" {
+        after.push_str("Codes, with what happens if no rule matches:\n");
+        for (code, meaning) in codes() {
+            after.extend(["  ", &code, ": ", meaning, "\n"]);
+        }
+        after.push('\n');
+    }
+    let after = after + &examples_and_status(texts);
+    verb.long_about(texts.description).after_long_help(after)
+}
+
+/// The codes of `check`, with their default verdicts and meanings.
+pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
+    CheckCode::ALL.iter().map(|code| {
+        let (name, verdict) = (code.name(), code.default_verdict().name());
+        (format!("{name} ({verdict})"), code.meaning())
+    })
+}
+
+/// The end of the long help of pidns itself.
+pub(super) fn after_long_help() -> String {
+    examples_and_status(&PROGRAM)
+}
+
+fn examples_and_status(texts: &Texts) -> String {
     let mut help = "Examples:\n".to_owned();
-    for (what, command) in EXAMPLES {
+    for (what, command) in texts.examples {
         help.extend(["  # ", what, "\n  ", command, "\n"]);
     }
     help.push_str("\nExit status:\n");
-    for (status, meaning) in EXIT_STATUS {
-        help.extend(["  ", status, "  ", meaning, "\n"]);
+    for (status, meaning) in texts.exit_status {
+        help.push_str(&format!("  {status:<3}  {meaning}\n"));
     }
     help
 }

@@ -1,140 +1,172 @@
-//! The manual page, made from the command line and its help, and nothing else.
+//! The manual pages: pidns(1), and one for each verb, made from the command line and its help.
+//!
+//! `clap_mangen` is not used: it splits no long lines, which mandoc(1) asks for, and lays
+//! out neither lists of values nor paragraphs.
 
 use std::io::{self, Write};
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 use roff::{Inline, Roff, bold, italic, roman};
 
-use super::Cli;
-use super::help::{ENVIRONMENT, EXAMPLES, EXIT_STATUS, FILES, LIMITS, READING, SECURITY, SEE_ALSO};
+use super::help::{self, Texts};
+use super::manual::{
+    ENVIRONMENT, FILES, LIMITS, POLICY, POLICY_EXAMPLE, READING, SECURITY, SEE_ALSO,
+};
+use super::options::ADVANCED;
 
-/// When the texts of the page were last changed.
-const DATE: &str = "2026-11-25";
+/// The date of the last change to the texts.
+const DATE: &str = "2026-11-29";
 
-/// The widest line of the source, in bytes: what mandoc(1) asks for.
+/// Maximum length of a source line, in bytes, as mandoc(1) asks for.
 const WIDTH: usize = 80;
 
-/// Writes the manual page, in roff.
-///
-/// # Errors
-/// What the writer says.
-pub fn man(page: &mut dyn Write) -> io::Result<()> {
-    let mut program = Cli::command();
+/// Writes the manual page of a verb, or of pidns itself, in roff.
+pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
+    let mut program = super::command();
     program.build();
-    let commands = || program.get_subcommands();
-    let name = program.get_name();
     let mut roff = Roff::new();
-    let source = format!("{name} {}", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", [&name.to_uppercase(), "1", DATE, &source, "User Commands"]);
-    roff.control("SH", ["NAME"]);
-    let about = program.get_about().map(ToString::to_string).unwrap_or_default();
-    roff.text([roman(format!("{name} - {about}"))]);
-    roff.control("SH", ["SYNOPSIS"]);
-    synopsis(&mut roff, name, &program);
-    for command in commands() {
-        synopsis(&mut roff, &format!("{name} {}", command.get_name()), command);
+    let command = verb.and_then(|verb| program.find_subcommand(verb));
+    match command.and_then(|command| Some((command, help::texts(command.get_name())?))) {
+        Some((command, texts)) => verb_page(&mut roff, command, texts),
+        None => program_page(&mut roff, &program),
     }
-    roff.control("SH", ["DESCRIPTION"]);
-    description(&mut roff, &program);
-    roff.control("SH", ["OPTIONS"]);
-    for heading in [None, Some("Input"), Some("Selection"), Some("Output")] {
-        if let Some(heading) = heading {
-            roff.control("SS", [heading]);
-        }
-        let has_heading = |option: &&Arg| option.get_help_heading() == heading;
-        options(&mut roff, program.get_arguments().filter(has_heading));
-    }
-    roff.control("SH", ["COMMANDS"]);
-    for command in commands() {
-        roff.control("SS", [&*format!("{name} {}", command.get_name())]);
-        description(&mut roff, command);
-        let (shared, own): (Vec<_>, Vec<_>) = command
-            .get_arguments()
-            .filter(|option| !is_for_all(option))
-            .partition(|option| program.get_arguments().any(|known| is_same(known, option)));
-        options(&mut roff, own.into_iter());
-        also_takes(&mut roff, &shared);
-        if let Some(after) = command.get_after_help() {
-            roff.control("PP", []);
-            prose(&mut roff, &after.to_string());
-        }
-    }
-    roff.control("SH", ["OUTPUT"]);
-    list(&mut roff, READING);
-    roff.control("SH", ["EXIT STATUS"]);
-    list(&mut roff, EXIT_STATUS);
-    roff.control("SH", ["ENVIRONMENT"]);
-    list(&mut roff, ENVIRONMENT);
-    roff.control("SH", ["FILES"]);
-    list(&mut roff, FILES);
-    for (heading, paragraphs) in [("LIMITS", LIMITS), ("SECURITY", SECURITY)] {
-        roff.control("SH", [heading]);
-        prose(&mut roff, &paragraphs.join("\n\n"));
-    }
-    roff.control("SH", ["EXAMPLES"]);
-    for (what, command) in EXAMPLES {
-        roff.control("TP", []);
-        prose(&mut roff, what);
-        roff.text([bold(*command)]);
-    }
-    roff.control("SH", ["SEE ALSO"]);
-    prose(&mut roff, SEE_ALSO);
     roff.to_writer(page)
 }
 
-/// How a command is called: its options with their values, and what follows.
-fn synopsis(roff: &mut Roff, name: &str, command: &Command) {
-    roff.control("SY", [name]);
-    for option in command.get_arguments().filter(|it| !it.is_positional() && !is_for_all(it)) {
-        let mut shown = vec![roman("[")];
-        match (option.get_short(), option.get_long(), value_name(option)) {
-            // In one word, which no line breaks.
-            (_, Some(long), Some(value)) => {
-                shown.extend([bold(format!("--{long}")), roman("="), italic(value)]);
-            }
-            (Some(short), ..) => shown.push(bold(format!("-{short}"))),
-            (None, Some(long), None) => shown.push(bold(format!("--{long}"))),
-            (None, None, _) => continue,
-        }
-        shown.push(roman("]"));
-        roff.text(shown);
+/// pidns(1).
+fn program_page(roff: &mut Roff, program: &Command) {
+    head(roff, "pidns", program);
+    section(roff, "DESCRIPTION", help::PROGRAM.description);
+    roff.control("SH", ["COMMANDS"]);
+    for command in program.get_subcommands().filter(|it| help::texts(it.get_name()).is_some()) {
+        roff.control("TP", []);
+        roff.text([bold(format!("pidns-{}", command.get_name())), roman("(1)")]);
+        wrapped(roff, &about(command));
     }
-    // As the usage that the help shows has it.
+    option_section(roff, program);
+    roff.control("SH", ["OUTPUT"]);
+    list(roff, READING);
+    exit_status(roff, &help::PROGRAM);
+    wrapped_paragraph(roff, "The commands have exit statuses of their own; see their pages.");
+    roff.control("SH", ["ENVIRONMENT"]);
+    list(roff, ENVIRONMENT);
+    roff.control("SH", ["FILES"]);
+    list(roff, FILES);
+    section(roff, "LIMITS", &LIMITS.join("\n\n"));
+    section(roff, "SECURITY", &SECURITY.join("\n\n"));
+    examples(roff, &help::PROGRAM);
+    let pages = program.get_subcommands().map(Command::get_name);
+    let pages = pages.filter(|name| help::texts(name).is_some());
+    let pages: String = pages.map(|name| format!("pidns-{name}(1), ")).collect();
+    section(roff, "SEE ALSO", &format!("{pages}{SEE_ALSO}"));
+}
+
+/// The page of a verb, such as pidns-check(1).
+fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
+    head(roff, &format!("pidns-{}", command.get_name()), command);
+    section(roff, "DESCRIPTION", texts.description);
+    option_section(roff, command);
+    if command.get_name() == "check" {
+        roff.control("SH", ["CODES"]);
+        wrapped(roff, "The verdict in parentheses applies if no rule matches.");
+        for (code, meaning) in help::codes() {
+            list(roff, &[(&code, meaning)]);
+        }
+        section(roff, "POLICY FILE", POLICY);
+        verbatim(roff, POLICY_EXAMPLE);
+    }
+    exit_status(roff, texts);
+    examples(roff, texts);
+    let more = "pidns(1), which also describes the environment and the limits.";
+    section(roff, "SEE ALSO", more);
+}
+
+/// Title, name and usage.
+fn head(roff: &mut Roff, title: &str, command: &Command) {
+    let source = format!("pidns {}", env!("CARGO_PKG_VERSION"));
+    roff.control("TH", [&title.to_uppercase(), "1", DATE, &source, "User Commands"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{title} - {}", about(command)))]);
+    roff.control("SH", ["SYNOPSIS"]);
     let usage = command.clone().render_usage().to_string();
-    let usage = usage.lines().next().unwrap_or_default();
-    let at = usage.find(['[', '<']).unwrap_or(usage.len());
-    wrapped(roff, usage.split_at(at).1.trim_start_matches("[OPTIONS]"));
-    roff.control("YS", []);
+    for line in usage.trim_start_matches("Usage:").lines().map(str::trim) {
+        let name_end = line.find(['[', '<']).unwrap_or(line.len());
+        let (name, arguments) = line.split_at(name_end);
+        roff.control("SY", [name.trim_end()]);
+        wrapped(roff, arguments);
+        roff.control("YS", []);
+    }
 }
 
-/// What a command is for.
-fn description(roff: &mut Roff, command: &Command) {
-    let about = command.get_long_about().or_else(|| command.get_about());
-    prose(roff, &about.map(ToString::to_string).unwrap_or_default());
+/// The one-line description, as the list of commands in the help has it.
+fn about(command: &Command) -> String {
+    command.get_about().map(ToString::to_string).unwrap_or_default()
 }
 
-/// Options and arguments, and which values they take.
+fn section(roff: &mut Roff, heading: &str, text: &str) {
+    roff.control("SH", [heading]);
+    prose(roff, text);
+}
+
+fn exit_status(roff: &mut Roff, texts: &Texts) {
+    roff.control("SH", ["EXIT STATUS"]);
+    list(roff, texts.exit_status);
+}
+
+fn examples(roff: &mut Roff, texts: &Texts) {
+    roff.control("SH", ["EXAMPLES"]);
+    for (what, command) in texts.examples {
+        roff.control("TP", []);
+        wrapped(roff, &format!("{what}:"));
+        roff.text([bold(*command)]);
+    }
+}
+
+/// Arguments first, then options, then the advanced ones.
+fn option_section(roff: &mut Roff, command: &Command) {
+    let is_shown = |option: &&Arg| !option.is_hide_set();
+    let under = |heading: Option<&'static str>| {
+        command.get_arguments().filter(is_shown).filter(move |it| it.get_help_heading() == heading)
+    };
+    roff.control("SH", ["OPTIONS"]);
+    options(roff, under(None).filter(|option| option.is_positional()));
+    options(roff, under(None).filter(|option| !option.is_positional()));
+    if under(Some(ADVANCED)).next().is_some() {
+        roff.control("SS", [ADVANCED]);
+        options(roff, under(Some(ADVANCED)));
+    }
+}
+
+/// Options or arguments, and the values that they accept.
 fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     for option in options {
         roff.control("TP", []);
         roff.text(label(option));
         let help = option.get_long_help().or_else(|| option.get_help());
-        prose(roff, &help.map(ToString::to_string).unwrap_or_default());
+        let help = help.map(ToString::to_string).unwrap_or_default();
+        for (index, paragraph) in help.split("\n\n").enumerate() {
+            if index > 0 {
+                // A paragraph that keeps the indentation of the option.
+                roff.control("IP", []);
+            }
+            wrapped(roff, paragraph);
+        }
         let values = option.get_possible_values();
-        let values: Vec<_> = values.iter().filter(|_| takes_value(option)).collect();
+        let values: Vec<_> =
+            values.iter().filter(|value| takes_value(option) && !value.is_hide_set()).collect();
         if values.is_empty() {
             continue;
         }
         roff.control("RS", []);
         for value in values {
             roff.control("TP", []).text([bold(value.get_name())]);
-            prose(roff, &value.get_help().map(ToString::to_string).unwrap_or_default());
+            wrapped(roff, &value.get_help().map(ToString::to_string).unwrap_or_default());
         }
         roff.control("RE", []);
     }
 }
 
-/// An option as it is written, with its value and the default of that.
+/// An option as it is written, with its value and default.
 fn label(option: &Arg) -> Vec<Inline> {
     if option.is_positional() {
         return vec![italic(option.to_string())];
@@ -155,33 +187,6 @@ fn label(option: &Arg) -> Vec<Inline> {
     label
 }
 
-/// Names the options that a command shares with the program.
-fn also_takes(roff: &mut Roff, shared: &[&Arg]) {
-    let names: Vec<_> = shared
-        .iter()
-        .filter_map(|option| option.get_long())
-        .map(|name| format!("--{name}"))
-        .collect();
-    if !names.is_empty() {
-        roff.control("PP", []);
-        prose(roff, &format!("Also, as above: {}.", names.join(", ")));
-    }
-}
-
-/// Whether every command has it.
-fn is_for_all(option: &Arg) -> bool {
-    matches!(option.get_long(), Some("help" | "version"))
-}
-
-/// Whether two options of two commands are one and the same to a reader.
-fn is_same(one: &Arg, other: &Arg) -> bool {
-    let help = |option: &Arg| option.get_help().map(ToString::to_string);
-    one.get_long().is_some()
-        && one.get_long() == other.get_long()
-        && help(one) == help(other)
-        && one.get_possible_values() == other.get_possible_values()
-}
-
 fn takes_value(option: &Arg) -> bool {
     option.get_action().takes_values()
 }
@@ -191,47 +196,55 @@ fn value_name(option: &Arg) -> Option<String> {
     Some(names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" "))
 }
 
-/// Words and what they mean.
-fn list(roff: &mut Roff, rows: &[(&str, &str)]) {
-    for (word, meaning) in rows {
-        roff.control("TP", []).text([bold(*word)]);
-        prose(roff, meaning);
+/// A list of terms and their meanings.
+fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
+    for (term, meaning) in terms {
+        roff.control("TP", []).text([bold(*term)]);
+        wrapped(roff, meaning);
     }
 }
 
-/// Paragraphs, which an empty line parts, in lines that are short enough. A line
-/// that is indented is one of a list: `  WORD: MEANING` or `  WORD  MEANING`.
+/// Paragraphs separated by empty lines. An indented line is an item of a list:
+/// `  TERM: MEANING`.
 fn prose(roff: &mut Roff, text: &str) {
-    // Whether a paragraph must begin before more text.
-    let mut is_apart = false;
+    let mut needs_break = false;
     for line in text.lines() {
-        let Some(item) = line.strip_prefix("  ") else {
-            if is_apart && !line.is_empty() {
+        if let Some((term, meaning)) = line.strip_prefix("  ").and_then(|it| it.split_once(": ")) {
+            list(roff, &[(term, meaning)]);
+            needs_break = true;
+        } else if line.is_empty() {
+            needs_break = true;
+        } else {
+            if std::mem::take(&mut needs_break) {
                 roff.control("PP", []);
             }
-            is_apart = line.is_empty();
             wrapped(roff, line);
-            continue;
-        };
-        let row = item.split_once(": ").filter(|(word, _)| !word.contains("  "));
-        if let Some((word, meaning)) = row.or_else(|| item.split_once("  ")) {
-            list(roff, &[(word, meaning.trim())]);
-        } else {
-            roff.control("PP", []);
-            wrapped(roff, item);
         }
-        is_apart = true;
     }
 }
 
-/// A text in lines of the source that are short enough.
+fn wrapped_paragraph(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    wrapped(roff, text);
+}
+
+/// Lines that are printed as they are, indented.
+fn verbatim(roff: &mut Roff, text: &str) {
+    roff.control("PP", []).control("RS", ["4"]).control("EX", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("EE", []).control("RE", []);
+}
+
+/// A text in source lines that are short enough.
 fn wrapped(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        // A hyphen and an apostrophe take more room there.
-        let room =
+        // roff escapes hyphens and apostrophes, which makes them longer.
+        let length =
             |text: &str| text.len() + text.matches('-').count() + 4 * text.matches('\'').count();
-        if !line.is_empty() && room(&line) + 1 + room(word) > WIDTH {
+        if !line.is_empty() && length(&line) + 1 + length(word) > WIDTH {
             roff.text([roman(std::mem::take(&mut line))]);
         }
         if !line.is_empty() {
@@ -241,5 +254,27 @@ fn wrapped(roff: &mut Roff, text: &str) {
     }
     if !line.is_empty() {
         roff.text([roman(line)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document;
+    use crate::model::Verdict;
+
+    #[test]
+    fn the_policy_example_is_a_valid_policy() {
+        let rules = document::policy(POLICY_EXAMPLE.as_bytes()).expect("is valid");
+        let count = |verdict| rules.iter().filter(|(it, _)| *it == verdict).count();
+        assert_eq!((count(Verdict::Deny), count(Verdict::Warn), count(Verdict::Allow)), (2, 1, 3));
+    }
+
+    #[test]
+    fn every_verb_has_texts_for_its_page() {
+        let program = super::super::command();
+        for verb in program.get_subcommands() {
+            assert!(help::texts(verb.get_name()).is_some(), "{}", verb.get_name());
+        }
     }
 }

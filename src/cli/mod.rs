@@ -1,138 +1,289 @@
-//! The command line, and nothing that reads the kernel or a file, or writes
-//! output: what a user may ask for, and in which words. The only room that
-//! parses arguments.
+//! The command line: what a user can ask for, and in which words. No other module parses
+//! arguments.
 
-// Help texts speak of pid:[INODE], which is no link.
+// Help texts contain pid:[INODE], which is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
-mod args;
 mod completions;
 mod explain;
+mod format;
+mod globals;
 mod help;
-mod leading;
 mod man;
+mod manual;
+mod options;
+mod values;
+mod verbs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgMatches, ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::error::Error;
-use help::{
-    ABOUT, CHECK_EXIT_STATUS, DIFF, DIFF_EXIT_STATUS, LONG_ABOUT, RUN, RUN_EXIT_STATUS, RUN_USAGE,
-    STYLES, TRANSLATE, after_help, check_about,
-};
 
-pub use args::{
-    Check, Color, Diff, Filter, Folding, Formats, Input, NamespaceArg, Origin, Output, Run, Schema,
-    Select, Translate,
-};
 pub use completions::Shell;
+pub use format::{Formats, OutputFormat};
 pub use man::man;
+pub use options::{Color, Filter, Folding, Input, Origin, Output, Select};
+pub use values::{NamespaceArg, Schema};
+pub use verbs::{Check, Diff, Run, Translate};
 
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "pidns",
     version,
-    about = ABOUT,
-    long_about = LONG_ABOUT,
-    after_help = after_help(),
-    styles = STYLES,
-    args_override_self = true,
-    args_conflicts_with_subcommands = true
+    about = help::ABOUT,
+    long_about = help::LONG_ABOUT,
+    override_usage = help::USAGE,
+    after_help = help::SHORT_EXAMPLES,
+    after_long_help = help::after_long_help(),
+    styles = help::STYLES,
+    args_override_self = true
 )]
 pub struct Cli {
-    /// What to do instead of showing the hierarchy.
+    /// The verb; without one, pidns shows the hierarchy.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: Output,
+    /// What to show.
+    #[command(flatten)]
+    pub select: Select,
+    /// Similar lines.
+    #[command(flatten)]
+    pub folding: Folding,
     /// What to read.
     #[command(flatten)]
     pub input: Input,
-    /// What to show of it.
-    #[command(flatten)]
-    pub select: Select,
-    /// How to show it.
-    #[command(flatten)]
-    pub output: Output,
-    /// What may share a line.
-    #[command(flatten)]
-    pub folding: Folding,
 }
 
-/// What else pidns does.
+/// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print PIDs of processes in another PID namespace
-    #[command(long_about = TRANSLATE, args_override_self = true)]
+    /// Print PIDs as another PID namespace numbers them
+    #[command(args_override_self = true)]
     Translate(Translate),
-    /// Say what is wrong on this host, and fail if it must not be
-    #[command(long_about = check_about(), after_help = CHECK_EXIT_STATUS, args_override_self = true)]
+    /// Check this host and fail on denied problems
+    #[command(args_override_self = true)]
     Check(Check),
-    /// Say what came, went and changed between two views
-    #[command(long_about = DIFF, after_help = DIFF_EXIT_STATUS, args_override_self = true)]
+    /// Compare two snapshots, or one with the live host
+    #[command(args_override_self = true)]
     Diff(Diff),
-    /// Run a command and say what it leaves behind
-    #[command(long_about = RUN, after_help = RUN_EXIT_STATUS, override_usage = RUN_USAGE,
-        args_override_self = true)]
+    /// Run a command and report what it leaves behind
+    #[command(override_usage = help::RUN_USAGE, args_override_self = true)]
     Run(Run),
-    /// Print the JSON Schema of what json (and yaml) hold
+    /// Print the JSON Schema of an output format
     Schema {
-        /// Of the document, or of what another command prints
+        /// What to describe
         #[arg(default_value = "document")]
         of: Schema,
     },
-    /// Print a completion script
+    /// Print a shell completion script
     Completions {
-        /// The shell to complete for
+        /// Shell to print the script for
         shell: Shell,
     },
-    /// Print the manual page, for man -l -
-    Man,
+    /// Print a manual page
+    Man {
+        /// Command to describe; pidns itself if omitted
+        #[arg(value_name = "COMMAND",
+            value_parser = PossibleValuesParser::new(help::VERBS.map(|(name, _)| name)))]
+        page: Option<String>,
+    },
 }
 
-/// What came of the arguments.
+/// The outcome of parsing.
 #[derive(Debug)]
 pub enum Parsed {
-    /// They ask for something to be done.
+    /// Arguments to act on.
     Run(Box<Cli>),
-    /// They ask for help or the version, which is this.
+    /// Help or version text to print.
     Print(String),
 }
 
-/// Understands the arguments.
-///
-/// # Errors
-/// They make no sense; the error says why in one line.
+/// Parses the arguments. An error says in one line what is wrong with them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
-    let command = Cli::command().color(ColorChoice::Auto);
-    let arguments = leading::behind_command(arguments.into_iter().collect(), &command);
-    let arguments = arguments.map_err(Error::Usage)?;
-    let name = arguments.get(1).and_then(|word| word.to_str()).map(ToOwned::to_owned);
-    let matches = match command.try_get_matches_from(arguments) {
-        Ok(matches) if names_two_documents(&matches) => {
-            let problem = "--input is given more than once: one document is read at a time";
-            return Err(Error::Usage(problem.to_owned()));
-        }
-        matches => matches,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut program = command().color(ColorChoice::Auto);
+    let words: Vec<String> =
+        arguments.iter().skip(1).filter_map(|word| word.to_str().map(str::to_owned)).collect();
+    let explain = |error: &clap::Error, program: &clap::Command| {
+        let verb = words.iter().find(|word| program.find_subcommand(word).is_some());
+        Error::Usage(explain::explain(error, program, verb.map(String::as_str)))
     };
-    match matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
-        Ok(cli) => Ok(Parsed::Run(Box::new(cli))),
-        Err(error) if !error.use_stderr() => Ok(Parsed::Print(error.render().ansi().to_string())),
-        Err(error) => Err(Error::Usage(explain::explain(&error, name.as_deref()))),
+    let mut matches = match program.try_get_matches_from_mut(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Err(explain(&error, &program)),
+        Err(error) => return Ok(Parsed::Print(error.render().ansi().to_string())),
+    };
+    if names_two_documents(&matches) {
+        let problem = "--input is given more than once; pidns reads one document at a time";
+        return Err(Error::Usage(problem.to_owned()));
     }
+    let first = words.first().map(String::as_str);
+    globals::check(&program, &matches, first).map_err(Error::Usage)?;
+    let cli = Cli::from_arg_matches_mut(&mut matches);
+    cli.map(|cli| Parsed::Run(Box::new(cli))).map_err(|error| explain(&error, &program))
 }
 
-/// The command line, for who completes it.
+/// The command line as clap parses and completes it.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command()
+    globals::hide_unused(Cli::command()).mut_subcommands(|verb| {
+        let verb = help::with_texts(verb);
+        if verb.get_name() != "run" {
+            return verb;
+        }
+        verb.mut_arg("format", |format| format.requires("report").help("Format of that file"))
+    })
 }
 
-/// Of other options the last one counts, but a document that is named and then
-/// passed over would go unnoticed.
+/// Other options may be repeated, and the last one counts. A second document would be
+/// ignored without notice.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();
     files.is_some_and(|files| files.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use clap::ValueEnum;
+
+    use super::*;
+    use crate::emit::{CheckFormat, DiffFormat, Format, TranslationFormat};
+    use crate::model::{Detail, NamespaceState, SearchScope};
+    use crate::query::Members;
+
+    fn parse_words(words: &str) -> Result<Parsed, String> {
+        let words = std::iter::once("pidns").chain(words.split(' '));
+        parse(words.map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    /// The constant list of values is the one that the command line offers, in the same
+    /// order and with the same names.
+    fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
+        assert_eq!(all, T::value_variants());
+        for value in all {
+            let offered = value.to_possible_value().expect("is not hidden");
+            assert!(offered.get_help().is_some(), "{value:?}");
+            assert!(name(value).is_none_or(|name| name == offered.get_name()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_places_to_search_are_those_of_the_model() {
+        let Ok(Parsed::Run(cli)) = parse(["pidns".into()]) else { panic!("asks for help") };
+        assert_eq!(cli.input.search(), SearchScope::default_set());
+    }
+
+    #[test]
+    fn every_list_of_values_is_kept_in_one_place() {
+        is_one_list(&Format::ALL, |_| None);
+        is_one_list(&TranslationFormat::ALL, |_| None);
+        is_one_list(&DiffFormat::ALL, |_| None);
+        is_one_list(&CheckFormat::ALL, |_| None);
+        is_one_list(&Members::ALL, |it| Some(it.name()));
+        is_one_list(&NamespaceState::ALL, |it| Some(it.name()));
+        is_one_list(&SearchScope::ALL, |it| Some(it.name()));
+        is_one_list(&Detail::ALL, |it| Some(it.name()));
+    }
+
+    #[test]
+    fn options_before_a_verb_reach_it() {
+        let check = |words: &str| match parse_words(words) {
+            Ok(Parsed::Run(cli)) => match cli.command {
+                Some(Command::Check(check)) => check,
+                other => panic!("{words}: {other:?}"),
+            },
+            other => panic!("{words}: {other:?}"),
+        };
+        for (before, after) in [
+            ("-qf json check --strict", "check -qf json --strict"),
+            ("-qfjunit --ascii check", "check -qfjunit --ascii"),
+            ("--procfs=D check", "check --procfs D"),
+            ("-i f.json check -f markdown", "check -i f.json -f markdown"),
+            ("--root 5 --comm x check", "check --root 5 --comm x"),
+            ("--search proc check", "check --search proc"),
+            ("--host a check --since b", "check --since b --host a"),
+        ] {
+            assert_eq!(format!("{:?}", check(before)), format!("{:?}", check(after)));
+        }
+        // The option after the verb is the later one.
+        assert_eq!(check("-f json check -f junit").output.format.0, CheckFormat::Junit);
+    }
+
+    #[test]
+    fn words_before_a_verb_are_not_taken_for_it() {
+        for words in ["--procfs translate", "-f json 7", "run -- pidns -q check"] {
+            let Ok(Parsed::Run(cli)) = parse_words(words) else { panic!("{words}") };
+            assert!(matches!(cli.command, None | Some(Command::Run(_))), "{words}");
+        }
+        for words in ["-- translate", "- translate", "5 translate 7", "--fromat json check"] {
+            assert!(parse_words(words).is_err(), "{words}");
+        }
+        assert!(matches!(parse_words("-h check"), Ok(Parsed::Print(_))));
+    }
+
+    #[test]
+    fn an_option_that_a_verb_does_not_have_is_rejected_before_and_after_it() {
+        for (words, expected) in [
+            (
+                "--search proc translate 7",
+                "translate has no option '--search'; see 'pidns translate --help'",
+            ),
+            (
+                "translate --search proc 7",
+                "translate has no option '--search'; see 'pidns translate --help'",
+            ),
+            ("-qi f diff a", "diff has no option '--input'; see 'pidns diff --help'"),
+            ("--procfs=D man", "man has no option '--procfs'; see 'pidns man --help'"),
+            ("--details all check", "check has no option '--details'; see 'pidns check --help'"),
+            ("5 -q check", "PIDs cannot precede check; see 'pidns check --help'"),
+            ("-q run -- make", "options of run must follow its name; see 'pidns run --help'"),
+            (
+                "--from @5 translate 7",
+                "unexpected argument '--from'; it must follow the verb: 'pidns translate --from'",
+            ),
+            (
+                "-f dot check",
+                "invalid value 'dot' for '--format <FORMAT>' [possible values: text, json, \
+                 ndjson, github, junit, markdown]; see 'pidns check --help'",
+            ),
+            (
+                "-f junit",
+                "invalid value 'junit' for '--format <FORMAT>' [possible values: text, json, \
+                 ndjson, yaml, dot, mermaid, openmetrics]; see 'pidns --help'",
+            ),
+        ] {
+            assert_eq!(parse_words(words).unwrap_err(), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn options_that_exclude_each_other_do_so_across_the_verb() {
+        for words in [
+            "-i f check --search proc",
+            "--search proc check -i f",
+            "-i f check --wait 5",
+            "--procfs D diff a b",
+            "--collector bpf diff a b",
+        ] {
+            let error = parse_words(words).unwrap_err();
+            assert!(error.contains("cannot be used with"), "{words}: {error}");
+        }
+        for words in ["--host a", "--host a check", "check --host a"] {
+            assert_eq!(
+                parse_words(words).unwrap_err(),
+                "--host picks a host from a saved document; name one with --input"
+            );
+        }
+        assert!(parse_words("--host a diff b").is_ok());
+    }
 }

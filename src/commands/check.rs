@@ -52,7 +52,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         thread::sleep(RETRY.min(left));
     };
     let style = view::style(output, false);
-    output::write(|out| output.format.emit(&check, style, out))?;
+    output::write(|out| output.format.0.emit(&check, style, out))?;
     let is_complete = check.graph.snapshot().complete;
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }

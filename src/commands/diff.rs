@@ -31,7 +31,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
         .map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
     diff.hide(&hidden);
     let style = view::style(output, arguments.folding.no_fold);
-    let outcome = output::write(|out| output.format.emit(&diff, style, out))?;
+    let outcome = output::write(|out| output.format.0.emit(&diff, style, out))?;
     if outcome == Outcome::Taken && !output.quiet {
         warn_of_caveats(&diff);
     }

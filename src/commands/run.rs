@@ -87,7 +87,7 @@ fn report(
     }
     if let Some((file, path)) = file {
         let mut out = BufWriter::new(file);
-        let written = arguments.format.emit(&report, style, &mut out);
+        let written = arguments.format.0.emit(&report, style, &mut out);
         written.and_then(|()| out.flush()).map_err(|source| Error::Report { path, source })?;
     }
     Ok(!report.violations().is_empty())

@@ -40,5 +40,5 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
             .map_err(|no| Error::not_found(no, &Coverage::of(graph.snapshot())))?
     };
     let style = arguments.style(output::is_terminal());
-    output::write(|out| arguments.format.emit(&translations, style, out)).map(|_| Exit::Success)
+    output::write(|out| arguments.format.0.emit(&translations, style, out)).map(|_| Exit::Success)
 }

@@ -1,0 +1,64 @@
+//! The option `-f`, which may stand before a verb that has formats of its own.
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches, ValueEnum};
+
+use super::Cli;
+use crate::emit::CheckFormat;
+
+/// An enum of formats, one of which is called `text`.
+pub trait Formats: ValueEnum + Send + Sync + 'static {}
+
+impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
+
+/// The chosen output format.
+///
+/// clap parses `-f` before it knows the verb, so the option accepts the formats of all
+/// verbs, and the verb then rejects those that it does not have.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputFormat<F>(pub F);
+
+const ID: &str = "format";
+
+/// The names of all formats in `F`.
+fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
+    F::value_variants().iter().filter_map(ValueEnum::to_possible_value)
+}
+
+impl<F: Formats> Args for OutputFormat<F> {
+    fn augment_args(command: Command) -> Command {
+        // Only check has formats that the program itself lacks.
+        let is_own =
+            |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
+        let others = names::<CheckFormat>().filter(|other| !is_own(other));
+        let option = Arg::new(ID).short('f').long(ID).value_name("FORMAT").help("Output format");
+        let values =
+            PossibleValuesParser::new(names::<F>().chain(others.map(|other| other.hide(true))));
+        command.arg(option.global(true).default_value("text").value_parser(values))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<F: Formats> FromArgMatches for OutputFormat<F> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
+        F::from_str(name, false).map(Self).map_err(|_| {
+            let known = names::<F>().map(|format| format.get_name().to_owned()).collect();
+            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(&Cli::command());
+            let option = "--format <FORMAT>".to_owned();
+            error.insert(ContextKind::InvalidArg, ContextValue::String(option));
+            error.insert(ContextKind::InvalidValue, ContextValue::String(name.to_owned()));
+            error.insert(ContextKind::ValidValue, ContextValue::Strings(known));
+            error
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

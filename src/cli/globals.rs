@@ -1,0 +1,89 @@
+//! Rules for global options that clap does not check.
+//!
+//! clap gives every global option to every verb, and validates what stands before the verb
+//! and what stands after it separately.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+
+/// The verb whose options must follow its name: its -f and -q are about its report.
+const RUN: &str = "run";
+
+/// Adds to each verb, hidden, the global options that it does not have, so that they stay
+/// out of its help and [`check`] can reject them.
+pub(super) fn hide_unused(program: Command) -> Command {
+    let global = program.get_arguments().filter(|option| option.is_global_set());
+    let global: Vec<Arg> = global.cloned().collect();
+    program.mut_subcommands(|verb| {
+        let unused = global.iter().filter(|option| find(&verb, option).is_none());
+        let unused: Vec<Arg> = unused.map(|option| option.clone().hide(true)).collect();
+        verb.args(unused)
+    })
+}
+
+/// Rejects options that the verb does not have, and options that contradict each other on
+/// either side of the verb. `first` is the first argument. The error is one line.
+pub(super) fn check(
+    program: &Command,
+    matches: &ArgMatches,
+    first: Option<&str>,
+) -> Result<(), String> {
+    let (name, of_verb) = matches.subcommand().unwrap_or(("", matches));
+    if let Some(verb) = program.find_subcommand(name) {
+        if name == RUN && first != Some(RUN) {
+            return Err("options of run must follow its name; see 'pidns run --help'".to_owned());
+        }
+        if let Some(option) = unknown_option(program, verb, matches, of_verb) {
+            let problem = format!("{name} has no option '{option}'; see 'pidns {name} --help'");
+            return Err(problem);
+        }
+        if is_given(matches, "pids") {
+            return Err(format!("PIDs cannot precede {name}; see 'pidns {name} --help'"));
+        }
+        if let Some((option, other)) = conflict(verb, of_verb) {
+            return Err(format!(
+                "the argument '{option}' cannot be used with '{other}'; see 'pidns {name} --help'"
+            ));
+        }
+    }
+    let has_document = ["file", "since", "before"].iter().any(|id| is_given(of_verb, id));
+    if is_given(of_verb, "host") && !has_document {
+        return Err("--host picks a host from a saved document; name one with --input".to_owned());
+    }
+    Ok(())
+}
+
+/// The first option on the command line that the program has and the verb has not.
+fn unknown_option(
+    program: &Command,
+    verb: &Command,
+    before: &ArgMatches,
+    of_verb: &ArgMatches,
+) -> Option<String> {
+    let options = program.get_arguments().filter(|option| !option.is_positional());
+    let mut given = options.filter(|option| {
+        let matches = if option.is_global_set() { of_verb } else { before };
+        is_given(matches, option.get_id().as_str())
+    });
+    let unknown = given.find(|option| find(verb, option).is_none_or(Arg::is_hide_set))?;
+    unknown.get_long().map(|name| format!("--{name}"))
+}
+
+/// Two options on the command line that exclude each other.
+fn conflict<'a>(verb: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
+    let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
+    verb.get_arguments().filter(is_given).find_map(|option| {
+        let others = verb.get_arg_conflicts_with(option);
+        others.into_iter().find(is_given).map(|other| (option, other))
+    })
+}
+
+fn find<'a>(command: &'a Command, option: &Arg) -> Option<&'a Arg> {
+    command.get_arguments().find(|own| own.get_id() == option.get_id())
+}
+
+/// Whether the command line has the option, rather than its default value.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    matches.try_contains_id(id).unwrap_or(false)
+        && matches.value_source(id) == Some(ValueSource::CommandLine)
+}

@@ -1,0 +1,167 @@
+//! Sections of the manual that the help does not have.
+
+/// Terms and their meanings.
+pub(super) type Terms = &'static [(&'static str, &'static str)];
+
+/// Notation in text and pictures. The terms are ASCII, because troff(1) reads nothing else.
+pub(super) const READING: Terms = &[
+    (
+        "1219 -> 1 nginx",
+        "A process and its PIDs, from the namespace of the procfs to the process's own. If there \
+         are more than four, those in between are left out (-> ... ->).",
+    ),
+    (
+        "6 x nginx: 1219 -> 1, 1223 -> 7",
+        "More than three members with the same name and state share a line. So do kernel threads, \
+         and sibling namespaces with the same members (nginx x 180 like this). An init, a process \
+         named on the command line, a zombie among others, and a process that holds a namespace \
+         keep their own lines. --no-fold gives every process its own.",
+    ),
+    (
+        "DEAD: its init has exited",
+        "No process can ever start in this namespace again: a fork into it fails with \"Cannot \
+         allocate memory\" (ENOMEM). \"kept by\" names what keeps the namespace. \"stuck until\" \
+         names the process that a terminated init waits for; the namespace goes away once that \
+         process is fixed or ended.",
+    ),
+    (
+        "not started yet (nascent)",
+        "The namespace was created (unshare -p), but no process has been forked into it yet.",
+    ),
+    (
+        "inferred",
+        "The kernel did not say, as for other users' processes without root. pidns concluded it \
+         from PIDs, parents, sessions and groups. Processes that fit more than one namespace are \
+         listed under \"unknown\".",
+    ),
+    (
+        "parent unknown",
+        "The kernel did not name the namespace's parent, and it could not be inferred. The \
+         namespace is shown after the roots, without a level.",
+    ),
+    (
+        "entered by 141 nsenter",
+        "The process came from outside, for example by nsenter or docker exec. It is not the \
+         init, and its parent is in another namespace.",
+    ),
+    (
+        "zombie of 416 sleep",
+        "A process that has exited and that its parent, 416, has not reaped. Stopped and \
+         uninterruptible processes are marked in the same way.",
+    ),
+    (
+        "a_pid:[4026532179] in an SVG",
+        "The element id of a namespace's box. Its link has the state as target, for style sheets \
+         and scripts (a[target~=\"dead\"]), and the full ids and all PIDs as title.",
+    ),
+];
+
+/// Environment variables that pidns reads.
+pub(super) const ENVIRONMENT: Terms = &[
+    (
+        "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+        "With --color auto, NO_COLOR or CLICOLOR=0 turns colours off. CLICOLOR_FORCE turns them \
+         on even if standard output is not a terminal.",
+    ),
+    (
+        "LC_ALL, LC_CTYPE, LANG",
+        "The first of these that is set is the locale. If its character set is not UTF-8, text is \
+         printed in ASCII, as with --ascii.",
+    ),
+    ("TERM", "If it is \"dumb\", colours are off."),
+    (
+        "PIDNS_DEBUG",
+        "If set to anything but 0, one line on standard error says how the kernel was read: \
+         through /proc or by BPF, and why.",
+    ),
+    ("COMPLETE", "Set by the completion scripts to ask for candidates."),
+];
+
+/// Files that pidns reads.
+pub(super) const FILES: Terms = &[
+    ("/proc", "Processes and namespaces; see proc(5) and --procfs."),
+    (
+        "/etc/passwd, /etc/nsswitch.conf",
+        "User names, through the name service. A user without a name is shown as a number.",
+    ),
+    (
+        "/sys/kernel/btf/vmlinux",
+        "Type information of the kernel, which the BPF programs need; see --collector.",
+    ),
+];
+
+/// The policy file of `pidns check`.
+pub(super) const POLICY: &str = "\
+The file that --policy names is YAML or JSON with three lists of rules: deny, warn and allow. \
+Each may be left out. A rule is a code, or CODE:KEY=VALUE for some of the processes or namespaces \
+with that code:
+
+  comm=GLOB: processes with this name, and namespaces whose init has it
+  ns=NS: this namespace and its members; NS is an inode, pid:[INODE] or @PID
+  container=PREFIX: the container whose id, or pod UID, has this prefix
+  user=NAME|UID: processes of this user, and namespaces that the user owns
+
+The JSON Schema of the file is printed by \"pidns schema policy\". Example:";
+
+/// A policy file. Each line is a line of the file.
+pub(super) const POLICY_EXAMPLE: &str = "\
+# Fail on zombies and stopped inits, too.
+deny: [zombie, stopped-init]
+warn: [leftover-namespace]
+allow:
+  # cron reaps its children once a minute.
+  - zombie:comm=cron
+  # The build cache may keep its daemon.
+  - leftover-process:comm=sccache
+  - leftover-process:user=buildbot";
+
+/// Section SECURITY, one paragraph per item.
+pub(super) const SECURITY: &[&str] = &[
+    "pidns acts as the user who runs it, and a scan changes nothing. It reads files of the procfs \
+     and never leaves the mount of that procfs. Descriptors, links and bind mounts are opened \
+     with O_PATH first, and for reading only if they are on nsfs, the file system of namespaces. \
+     Namespaces are queried by ioctl_nsfs(2). Mount namespaces are listed by listmount(2), or \
+     entered by a thread that ends afterwards. User names come from the name service. Only pidns \
+     run starts a program, and sends signals to it.",
+    "As root on a host with a few hundred processes or more, pidns loads a BPF program: a task \
+     iterator that reads what /proc shows of each process. It is unloaded before pidns ends. If \
+     auditing is on, loading leaves a BPF record. --collector proc avoids it. --search kernel \
+     loads three more programs, which list the PID namespaces in memory and what keeps those \
+     without a living init, and opens these namespaces by number (open_by_handle_at(2)).",
+    "Other users can cause gaps in a view, which are reported (\"complete\", \"diagnostics\", \
+     --strict), and choose names, which are made safe for terminals. A container's name comes \
+     from a cgroup path; do not base permissions on it. Whoever administers a container decides \
+     what its /proc shows to --procfs. Other users cannot make pidns open a file, FIFO or device, \
+     or wait for a file system that does not respond.",
+    "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
+     opened or looked up. Documents can contain secrets, such as process arguments.",
+];
+
+/// Section LIMITS, one paragraph per item.
+pub(super) const LIMITS: &[&str] = &[
+    "\"complete\" refers to the places that can be searched. A namespace without processes can \
+     also be kept by something that /proc does not show: a descriptor in flight over a UNIX \
+     socket; a pidfd of its terminated init; an open /proc directory of a dead member; a socket \
+     whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
+     elsewhere or with an open file; fsopen(2); files registered with io_uring; perf events; FUSE \
+     mounts; System V shared memory. Only --search kernel finds such a namespace.",
+    "--search kernel needs Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc \
+     of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise it is an \
+     error. It includes the default places, and shows every PID namespace in or below the \
+     caller's own that has no living init. It also reports these holders: pidfds, UNIX sockets \
+     whose peer was a member, UNIX sockets with a descriptor of the namespace in flight, and open \
+     files of its procfs. If nothing of that kind keeps a namespace, it has no holders, and the \
+     diagnostic held-unseen says so; the view still counts as complete.",
+    "Since Linux 6.19, nobody can open a namespace that none of its own descriptors keeps. Its \
+     parent and owner are then unknown and the view is incomplete (namespace-unopened). A \
+     namespace that loses its init during the scan is not reported, nor is one that only a \
+     process about to end keeps. If a namespace is found that /proc does not lead to, the search \
+     waits 0.2 seconds for the kernel to free what is about to go away.",
+    "Before Linux 6.12, inside a PID namespace, or without CAP_SYS_ADMIN, mounts are read through \
+     the processes of a mount namespace. Mounts below a mount that covers their root directory \
+     may then be missed.",
+];
+
+/// Other manual pages.
+pub(super) const SEE_ALSO: &str =
+    "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";

@@ -1,0 +1,273 @@
+//! Options that several verbs share. They are global: they may also stand before the verb.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{ArgAction, Args, ValueEnum, ValueHint};
+
+use super::format::{Formats, OutputFormat};
+use super::values::{NamespaceArg, Words, levels, words};
+use crate::emit::{Format, Style};
+use crate::model::{Collector, Detail, NamespaceRef, NamespaceState, SearchScope};
+use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
+
+/// Heading of the options that only `--help` and the manual page list.
+pub(super) const ADVANCED: &str = "Advanced options";
+
+/// Where to look for namespaces.
+#[derive(Debug, Args)]
+pub(super) struct Search {
+    /// Places to search for namespaces, as a comma-separated list
+    ///
+    /// Each process's own namespace is always found.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "processes,children,fds,mounts",
+        value_parser = words(
+            PossibleValue::new("proc").help("All of these: every place that /proc shows"),
+            &SearchScope::OF_PROC,
+            &[SearchScope::Kernel],
+        ),
+        conflicts_with = "file",
+        global = true,
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
+    search: Vec<Words<SearchScope>>,
+}
+
+impl Search {
+    /// The places to search. `kernel` includes the default places, because a search of the
+    /// kernel's memory only reports what /proc does not lead to.
+    pub(super) fn scopes(&self) -> BTreeSet<SearchScope> {
+        let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
+        let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
+        if scopes.contains(&SearchScope::Kernel) {
+            scopes.extend(SearchScope::default_set());
+        }
+        scopes
+    }
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Where to read from.
+    #[command(flatten)]
+    pub origin: Origin,
+    /// Where to look for namespaces.
+    #[command(flatten)]
+    search: Search,
+    /// More to read of each process, as a comma-separated list
+    ///
+    /// Arguments can contain secrets.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        value_parser = words(
+            PossibleValue::new("all").help("All of these"),
+            &Detail::ALL,
+            &[],
+        ),
+        conflicts_with = "file",
+        help_heading = ADVANCED,
+        hide_short_help = true
+    )]
+    details: Vec<Words<Detail>>,
+}
+
+impl Input {
+    /// The places to search.
+    #[must_use]
+    pub fn search(&self) -> BTreeSet<SearchScope> {
+        self.search.scopes()
+    }
+
+    /// The optional fields to read of each process.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
+    }
+}
+
+/// Where to read from: the live kernel, or a saved document.
+#[derive(Debug, Args)]
+pub struct Origin {
+    /// Read a saved document instead of the live kernel
+    ///
+    /// FILE is JSON, YAML or NDJSON, as -f json, yaml and ndjson write it; - is standard
+    /// input.
+    #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = ValueHint::FilePath,
+        action = ArgAction::Append, conflicts_with_all = ["procfs", "collector"], global = true)]
+    pub file: Option<PathBuf>,
+    /// Read this procfs, such as a host's /proc mounted in a container
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
+        global = true, help_heading = ADVANCED, hide_short_help = true)]
+    pub procfs: PathBuf,
+    /// Pick one host from an NDJSON file, by name or boot id
+    ///
+    /// Of several snapshots of that host, NAME@TIME picks one; a prefix of the time is
+    /// enough (web-2@2026-11-23).
+    #[arg(long, value_name = "NAME", global = true, help_heading = ADVANCED,
+        hide_short_help = true)]
+    pub host: Option<String>,
+    /// How to read the live kernel
+    ///
+    /// Every way gives the same document. With PIDNS_DEBUG=1 in the environment, standard
+    /// error names the way that was used.
+    #[arg(long, value_name = "HOW", default_value = "auto", global = true,
+        help_heading = ADVANCED, hide_short_help = true)]
+    pub collector: Collector,
+}
+
+/// What to show. A process or namespace must match all of it.
+#[derive(Debug, Args)]
+pub struct Select {
+    /// Show only the branches that contain these processes
+    ///
+    /// These are the processes, their namespaces, the ancestors of these, and namespaces
+    /// without a living init that the processes keep alive.
+    #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
+    pids: Vec<crate::model::Pid>,
+    /// The filters.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+impl Select {
+    /// The selection; `root` is the namespace that `--root` resolved to.
+    #[must_use]
+    pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
+        Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
+    }
+}
+
+/// Filters for processes and namespaces. All of them must match.
+#[derive(Debug, Args)]
+pub struct Filter {
+    /// Only this namespace and its descendants
+    ///
+    /// NS is an inode, pid:[INODE], pid:[?PID], @PID (the namespace of that process), or a
+    /// path such as /proc/12/ns/pid.
+    #[arg(short, long, value_name = "NS", global = true)]
+    pub root: Option<NamespaceArg>,
+    /// At most N levels below --root or the topmost
+    ///
+    /// 0 shows only the topmost namespaces, or that of --root.
+    #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
+        global = true)]
+    depth: Option<u32>,
+    /// Only processes whose name matches
+    ///
+    /// GLOB may contain *, ?, [a-z] and [!a-z]. The kernel cuts process names to 15 bytes.
+    #[arg(long, value_name = "GLOB", global = true)]
+    comm: Option<Glob>,
+    /// Only processes of this user
+    #[arg(long, value_name = "NAME|UID", global = true)]
+    user: Option<User>,
+    /// Only the container with this id or pod UID prefix
+    ///
+    /// Shows the container's namespaces, their descendants, and its processes in other
+    /// namespaces. Reads the cgroup of each process, as --details cgroup does.
+    #[arg(long, value_name = "PREFIX", global = true)]
+    pub container: Option<ContainerPrefix>,
+    /// Only namespaces in this state
+    ///
+    /// Their ancestors are shown, too, with the processes that keep them alive.
+    #[arg(long, value_name = "STATE", global = true)]
+    state: Option<NamespaceState>,
+    /// Members to show of each namespace
+    #[arg(long, value_name = "WHICH", default_value = "all", global = true,
+        help_heading = ADVANCED, hide_short_help = true)]
+    members: Members,
+}
+
+impl Filter {
+    /// The selection; `root` is the namespace that `--root` resolved to.
+    #[must_use]
+    pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
+        Selection {
+            pids: BTreeSet::new(),
+            root,
+            depth: self.depth.map(|depth| usize::try_from(depth).unwrap_or(usize::MAX)),
+            members: self.members,
+            comm: self.comm.clone(),
+            user: self.user.clone(),
+            container: self.container.clone(),
+            state: self.state,
+        }
+    }
+}
+
+/// How to print the result.
+#[derive(Debug, Args)]
+pub struct Output<F: Formats = Format> {
+    /// The format.
+    #[command(flatten)]
+    pub format: OutputFormat<F>,
+    /// Exit with status 3 if the view is incomplete
+    #[arg(long, global = true)]
+    pub strict: bool,
+    /// Print no warnings
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Indent JSON even if standard output is not a terminal
+    #[arg(long, global = true, help_heading = ADVANCED, hide_short_help = true)]
+    pretty: bool,
+    /// When to use colours in text
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true,
+        help_heading = ADVANCED, hide_short_help = true)]
+    pub color: Color,
+    /// Use only ASCII characters in text; the default if the locale is not UTF-8
+    #[arg(long, global = true, help_heading = ADVANCED, hide_short_help = true)]
+    pub ascii: bool,
+}
+
+impl<F: Formats> Output<F> {
+    /// The style, given whether standard output is a terminal and wants colours.
+    #[must_use]
+    pub fn style(&self, terminal: bool, color: bool) -> Style {
+        Style {
+            color,
+            ascii: self.ascii,
+            pretty: self.pretty || terminal,
+            terminal,
+            ..Style::default()
+        }
+    }
+}
+
+/// How similar lines are folded into one.
+#[derive(Debug, Args)]
+pub struct Folding {
+    /// Give each process and namespace its own line
+    ///
+    /// Text and pictures otherwise fold similar ones into one line.
+    #[arg(long, global = true)]
+    pub no_fold: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR or CLICOLOR=0 is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}

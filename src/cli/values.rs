@@ -1,0 +1,93 @@
+//! Parsers for option values that are not plain strings or numbers.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::model::{CheckCode, NamespaceRef, ParseNamespaceRefError};
+
+/// A non-negative number of seconds, with an optional fraction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let seconds = text.parse().ok().and_then(|it| Duration::try_from_secs_f64(it).ok());
+        seconds.map(Self).ok_or("not a number of seconds (0 to 18446744073709551615)")
+    }
+}
+
+/// Parses a number of levels. The kernel has at most 33, but a larger number is valid.
+pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
+}
+
+/// The published schemas.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Schema {
+    /// Output of -f json and -f yaml
+    Document,
+    /// One line of -f ndjson
+    Record,
+    /// Output of translate -f json
+    Translation,
+    /// Output of diff -f json
+    Diff,
+    /// One line of diff -f ndjson
+    DiffRecord,
+    /// Output of check -f json
+    Check,
+    /// One line of check -f ndjson
+    CheckRecord,
+    /// Output of run -f json
+    Run,
+    /// Input of check --policy
+    Policy,
+}
+
+/// A namespace as the user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceArg {
+    /// An id, or a process in the namespace.
+    Ref(NamespaceRef),
+    /// A file on nsfs.
+    File(PathBuf),
+}
+
+impl FromStr for NamespaceArg {
+    type Err = ParseNamespaceRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('/') { Ok(Self::File(text.into())) } else { text.parse().map(Self::Ref) }
+    }
+}
+
+/// The values that one word of a list stands for: one value, or a whole group.
+#[derive(Clone, Debug)]
+pub(super) struct Words<T>(pub(super) Vec<T>);
+
+/// Parses the name of one value of `T`, or `group`, which stands for all of `values`.
+/// Values of `others` are accepted by name but do not belong to the group.
+pub(super) fn words<T: ValueEnum + Send + Sync>(
+    group: PossibleValue,
+    values: &'static [T],
+    others: &'static [T],
+) -> impl TypedValueParser<Value = Words<T>> {
+    let names = |values: &'static [T]| values.iter().filter_map(ValueEnum::to_possible_value);
+    let names = names(values).chain([group]).chain(names(others));
+    PossibleValuesParser::new(names).map(|word| {
+        Words(T::from_str(&word, false).map_or_else(|_| values.to_vec(), |one| vec![one]))
+    })
+}
+
+/// Parses a code that `run --deny` knows.
+pub(super) fn run_code() -> impl TypedValueParser<Value = CheckCode> {
+    let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
+    let names = PossibleValuesParser::new(CheckCode::of_runs().map(code));
+    names.try_map(|name| CheckCode::from_name(&name).ok_or("unknown code"))
+}

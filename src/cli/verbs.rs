@@ -1,0 +1,209 @@
+//! The arguments of each verb.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::format::OutputFormat;
+use super::options::{ADVANCED, Filter, Folding, Origin, Output, Search};
+use super::values::{NamespaceArg, Seconds, run_code};
+use crate::emit::{CheckFormat, DiffFormat, ReportFormat, Style, TranslationFormat};
+use crate::model::{CheckCode, Collector, Pid, SearchScope, Verdict};
+use crate::query::Rule;
+
+/// `pidns translate`.
+#[derive(Debug, Args)]
+pub struct Translate {
+    /// PIDs to translate
+    #[arg(value_name = "PID", required = true)]
+    pub pids: Vec<Pid>,
+    /// Namespace that the given PIDs belong to
+    ///
+    /// NS is an inode, pid:[INODE], pid:[?PID], @PID (the namespace of that process), or a
+    /// path such as /proc/12/ns/pid.
+    #[arg(long, value_name = "NS")]
+    pub from: Option<NamespaceArg>,
+    /// Namespace to translate them to
+    ///
+    /// NS is written as for --from.
+    #[arg(long, value_name = "NS")]
+    pub to: Option<NamespaceArg>,
+    /// The format.
+    #[command(flatten)]
+    pub format: OutputFormat<TranslationFormat>,
+    /// Where to read from.
+    #[command(flatten)]
+    pub origin: Origin,
+    /// Print no warnings
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Indent JSON even if standard output is not a terminal
+    #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
+    pretty: bool,
+}
+
+impl Translate {
+    /// The style, given whether standard output is a terminal.
+    #[must_use]
+    pub fn style(&self, terminal: bool) -> Style {
+        Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
+    }
+}
+
+/// `pidns run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Fail if CMD succeeds but leaves this behind
+    ///
+    /// May be repeated, or be a comma-separated list. By default nothing is denied.
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
+    deny: Vec<CheckCode>,
+    /// Kill what is left behind: TERM first, and KILL after another grace time
+    #[arg(long)]
+    pub kill: bool,
+    /// How long the processes that CMD started may take to end after it
+    #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
+    grace: Seconds,
+    /// Also write the report to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub report: Option<PathBuf>,
+    /// The format of that file.
+    #[command(flatten)]
+    pub format: OutputFormat<ReportFormat>,
+    /// Print no report on standard error
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Command to run, with its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true,
+        value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+impl Run {
+    /// The codes that make a successful command fail.
+    #[must_use]
+    pub fn denied(&self) -> BTreeSet<CheckCode> {
+        self.deny.iter().copied().collect()
+    }
+
+    /// How long to wait for remaining processes.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace.0
+    }
+}
+
+/// `pidns diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// First snapshot: a saved document in JSON, YAML or NDJSON; - is standard input
+    #[arg(value_name = "BEFORE", value_hint = ValueHint::FilePath)]
+    pub before: PathBuf,
+    /// Second snapshot; the live kernel if omitted
+    #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
+    pub after: Option<PathBuf>,
+    /// What to compare.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Also compare kernel threads
+    #[arg(long)]
+    pub kernel_threads: bool,
+    /// Similar lines.
+    #[command(flatten)]
+    pub folding: Folding,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: Output<DiffFormat>,
+    /// Read this procfs if AFTER is the live kernel
+    #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
+        conflicts_with = "after", help_heading = ADVANCED, hide_short_help = true)]
+    procfs: PathBuf,
+    /// Pick one host from NDJSON files, by name or boot id
+    #[arg(long, value_name = "NAME", help_heading = ADVANCED, hide_short_help = true)]
+    pub host: Option<String>,
+    /// How to read the live kernel
+    #[arg(long, value_name = "HOW", default_value = "auto", conflicts_with = "after",
+        help_heading = ADVANCED, hide_short_help = true)]
+    collector: Collector,
+}
+
+impl Diff {
+    /// Where the second snapshot comes from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let (procfs, file) = (self.procfs.clone(), self.after.clone());
+        Origin { procfs, file, host: self.host.clone(), collector: self.collector }
+    }
+}
+
+/// `pidns check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Report what this document lacks as leftover
+    #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
+    pub since: Option<PathBuf>,
+    /// Fail on these problems
+    ///
+    /// RULE is a code, such as zombie, or CODE:KEY=VALUE for some of them: comm=GLOB,
+    /// ns=NS, container=PREFIX or user=NAME. May be repeated, or be a comma-separated list.
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    deny: Vec<Rule>,
+    /// Report these problems without failing
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    warn: Vec<Rule>,
+    /// Ignore these problems
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    allow: Vec<Rule>,
+    /// Read rules from this YAML file
+    ///
+    /// Rules on the command line take precedence.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub policy: Option<PathBuf>,
+    /// Check again until nothing is denied, for this long
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
+    wait: Seconds,
+    /// What to check.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// How to print the result.
+    #[command(flatten)]
+    pub output: Output<CheckFormat>,
+    /// Where to read from.
+    #[command(flatten)]
+    pub origin: Origin,
+    /// Where to look for namespaces.
+    #[command(flatten)]
+    search: Search,
+}
+
+impl Check {
+    /// The rules given as options.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(Verdict, Rule)> {
+        [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]
+            .into_iter()
+            .flat_map(|(verdict, rules)| rules.iter().map(move |rule| (verdict, rule.clone())))
+            .collect()
+    }
+
+    /// The places to search.
+    #[must_use]
+    pub fn search(&self) -> BTreeSet<SearchScope> {
+        self.search.scopes()
+    }
+
+    /// How long to repeat a check that denies something.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.wait.0
+    }
+}
