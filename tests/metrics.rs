@@ -1,4 +1,4 @@
-//! Tests that Prometheus reads `-f openmetrics`, and that the units of FLEET.md deliver
+//! Tests that Prometheus reads `-f openmetrics`, and that the units of docs/fleet.md deliver
 //! it.
 
 mod common;
@@ -10,7 +10,7 @@ use common::Need::*;
 use common::*;
 
 /// The page with the units.
-const FLEET: &str = ".github/FLEET.md";
+const FLEET: &str = "docs/fleet.md";
 
 #[test]
 fn promtool_accepts_the_metrics_of_every_host() {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::Need::*;
@@ -127,6 +128,52 @@ fn exit_statuses_and_commands_match_the_help() {
         assert!(help.contains(&meaning), "{meaning}");
     }
     assert_eq!(blocks("```sh"), ["cargo run --release", "tests/run"]);
+}
+
+#[test]
+fn the_readme_is_short_and_the_policy_page_has_the_example_of_the_manual() {
+    assert!(README.lines().count() <= 220);
+    needs!(Repository("docs/policy.md"));
+    let page = std::fs::read_to_string("docs/policy.md").unwrap();
+    let (_, example) = page.split_once("```yaml policy\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let manual = stdout(&pidns(&["man", "check"])).replace("\\-", "-");
+    assert!(manual.contains(example), "{example}\n{manual}");
+}
+
+/// The relative targets of a page's links, without anchors.
+fn links(page: &str) -> Vec<String> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let relative = targets.filter(|it| !it.contains("://") && !it.starts_with('#'));
+    relative.map(|it| it.split('#').next().unwrap_or(it).to_owned()).collect()
+}
+
+#[test]
+fn every_link_leads_to_a_file_that_the_crate_and_the_packages_have() {
+    needs!(Repository(".ci/packages"));
+    let cargo = std::fs::read_to_string("Cargo.toml").unwrap();
+    let packages = std::fs::read_to_string(".ci/packages").unwrap();
+    let excluded = cargo.lines().find(|line| line.starts_with("exclude")).unwrap();
+    let found = links(README);
+    assert!(found.len() >= 10, "{found:?}");
+    for link in found {
+        let path = link.trim_end_matches('/');
+        assert!(Path::new(path).exists(), "{link}");
+        let top = path.split('/').next().unwrap();
+        assert!(!excluded.contains(&format!("\"/{top}\"")), "{link}: not in the crate");
+        let in_archive = |name: &str| packages.contains(&format!(" {name} "));
+        assert!(in_archive(top) || in_archive(path), "{link}: not in the archives");
+        // Debian packages have licences in the file copyright.
+        let in_package = |start: &str| cargo.contains(&format!("\n  [\"{start}"));
+        let is_packaged = in_package(path) || in_package(&format!("{top}/*"));
+        assert!(is_packaged || top.starts_with("LICENSE"), "{link}: not in the Debian package");
+    }
+    for page in ["recipes", "fleet", "comparison", "performance", "policy"] {
+        let text = std::fs::read_to_string(format!("docs/{page}.md")).unwrap();
+        for link in links(&text) {
+            assert!(Path::new("docs").join(&link).exists(), "docs/{page}.md: {link}");
+        }
+    }
 }
 
 #[test]

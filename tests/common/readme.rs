@@ -1,11 +1,17 @@
-//! Extracts code blocks from the README.
+//! The commands that the README and the recipes show.
 
 pub const README: &str = include_str!("../../README.md");
 
-/// Contents of the README's fenced blocks that begin with this line.
+const RECIPES: &str = include_str!("../../docs/recipes.md");
+
+/// The fenced blocks of both pages that begin with this line, without the fences.
 pub fn blocks(fence: &str) -> Vec<&'static str> {
+    [README, RECIPES].into_iter().flat_map(|page| blocks_of(page, fence)).collect()
+}
+
+fn blocks_of(page: &'static str, fence: &str) -> Vec<&'static str> {
     let mut blocks = Vec::new();
-    let mut rest = README;
+    let mut rest = page;
     while let Some((_, after)) = rest.split_once(&format!("\n{fence}\n")) {
         let (block, after) = after.split_once("\n```").expect("a fence ends");
         blocks.push(block);

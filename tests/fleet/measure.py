@@ -1,4 +1,4 @@
-"""Measures the queries of .github/FLEET.md on 10 million processes: 1,000 hosts
+"""Measures the queries of docs/fleet.md on 10 million processes: 1,000 hosts
 with 10,000 each. Makes about 4.5 GB of snapshots in a new directory below DIRECTORY,
 and removes them at the end.
 

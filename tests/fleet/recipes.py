@@ -1,4 +1,4 @@
-"""Runs the queries of .github/FLEET.md on snapshots of 50 hosts on
+"""Runs the queries of docs/fleet.md on snapshots of 50 hosts on
 two days, and compares their results with a plain count.
 
 Usage: python3 recipes.py PIDNS. Needs duckdb, polars and chdb from PyPI."""
@@ -31,7 +31,7 @@ def blocks(fence):
 
 
 def fenced(fence):
-    page = (ROOT / ".github/FLEET.md").read_text()
+    page = (ROOT / "docs/fleet.md").read_text()
     return re.findall(rf"^```{fence} ?(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE)
 
 

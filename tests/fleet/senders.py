@@ -1,4 +1,4 @@
-"""Tests the ways to collect snapshots in .github/FLEET.md: runs the ssh command and
+"""Tests the ways to collect snapshots in docs/fleet.md: runs the ssh command and
 the playbook on this host under other names, and validates the manifest by the
 Kubernetes schema.
 
