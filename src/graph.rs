@@ -1,36 +1,34 @@
-//! The hierarchy as a graph, and nothing that is asked of it: the only room
-//! that names petgraph, whose indices do not leave it.
+//! The namespace hierarchy as a graph.
 //!
-//! Namespaces and processes are nodes. An edge leads from a namespace to each
-//! namespace that was made in it and to each of its members, and from a process
-//! to each of its child processes. Whatever leaves this room is sorted, as
-//! petgraph gives neighbours newest first, and is of the model's types.
+//! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces
+//! and to its members, and from a process to its child processes. This is the only module
+//! that uses petgraph: it returns values of the model, and sorts them, because petgraph
+//! iterates over the newest neighbours first.
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
 
-/// What a node stands for, by its index in a list of the snapshot.
+/// A node: an index into a list of the snapshot.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     Namespace(usize),
     Process(usize),
 }
 
-/// A snapshot with its relations.
+/// A snapshot, with the relations between its namespaces and processes.
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
-    /// The namespaces' nodes come first, then the processes', both in the
-    /// order of the snapshot. What an edge means follows from the nodes that
-    /// it joins, so it carries nothing.
+    /// The nodes of namespaces come first, then those of processes, both in the order of
+    /// the snapshot. Edges have no data: the nodes at both ends determine the meaning.
     graph: DiGraph<Node, ()>,
 }
 
 impl PidGraph {
-    /// Relates everything in a snapshot: all nodes first, then all edges, so
-    /// that the order of the scan does not matter.
+    /// Builds the graph. All nodes are added before any edge, so the lists of the snapshot
+    /// may be in any order.
     #[must_use]
     pub fn new(mut snapshot: Snapshot) -> Self {
         snapshot.namespaces.sort_unstable_by_key(|namespace| namespace.id);
@@ -50,7 +48,7 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Siblings often come one after the other.
+        // Neighbouring PIDs often share namespace and parent, so the last look-up is kept.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -68,20 +66,19 @@ impl PidGraph {
         this
     }
 
-    /// The snapshot that the graph was made of, its lists sorted by ID. It also
-    /// says when, where and how it was taken.
+    /// Returns the snapshot, with its lists sorted by ID.
     #[must_use]
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The snapshot that the graph was made of, its lists sorted by ID.
+    /// Returns the snapshot, with its lists sorted by ID.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
     }
 
-    /// Adds what was read of a process later, where nothing of the kind is there.
+    /// Adds details of a process that were read later. Existing details stay as they are.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;
@@ -92,31 +89,31 @@ impl PidGraph {
         details.cgroup = details.cgroup.take().or(later.cgroup);
     }
 
-    /// Every process, by PID.
+    /// Returns all processes, sorted by PID.
     #[must_use]
     pub fn processes(&self) -> &[Process] {
         &self.snapshot.processes
     }
 
-    /// The process with that PID in the /proc that was read.
+    /// Finds a process by its PID in the procfs that was read.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.process_node(pid).and_then(|node| self.as_process(node))
     }
 
-    /// The namespace with that ID.
+    /// Finds a namespace by its ID.
     #[must_use]
     pub fn namespace(&self, id: NamespaceId) -> Option<&Namespace> {
         self.namespace_node(id).and_then(|node| self.as_namespace(node))
     }
 
-    /// The topmost visible namespaces.
+    /// Returns the topmost visible namespaces.
     #[must_use]
     pub fn roots(&self) -> Vec<&Namespace> {
         self.tops().filter(|top| !top.parent_unknown).collect()
     }
 
-    /// The namespaces that have a parent which could not be found out.
+    /// Returns the namespaces whose parent is unknown.
     #[must_use]
     pub fn detached(&self) -> Vec<&Namespace> {
         self.tops().filter(|top| top.parent_unknown).collect()
@@ -126,8 +123,7 @@ impl PidGraph {
         self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
     }
 
-    /// How many namespaces are above this one, as far as the topmost visible
-    /// one; `None` where the way there could not be found out.
+    /// Returns the number of ancestors; `None` if one of them has an unknown parent.
     #[must_use]
     pub fn level(&self, namespace: &Namespace) -> Option<usize> {
         let (mut top, mut level) = (namespace, 0);
@@ -137,8 +133,7 @@ impl PidGraph {
         (!top.parent_unknown).then_some(level)
     }
 
-    /// The namespace that this one was made in; `None` for a root, and where it
-    /// could not be found out.
+    /// Returns the parent; `None` for a root, or if it is unknown.
     #[must_use]
     pub fn parent(&self, namespace: &Namespace) -> Option<&Namespace> {
         let node = self.namespace_node(namespace.id)?;
@@ -146,7 +141,7 @@ impl PidGraph {
         above.find_map(|node| self.as_namespace(node))
     }
 
-    /// The namespaces made in this one, by ID.
+    /// Returns the child namespaces, sorted by ID.
     #[must_use]
     pub fn children(&self, namespace: &Namespace) -> Vec<&Namespace> {
         let mut children = self.below(namespace, |node| self.as_namespace(node));
@@ -154,7 +149,7 @@ impl PidGraph {
         children
     }
 
-    /// The processes in this namespace itself, by PID.
+    /// Returns the members, sorted by PID.
     #[must_use]
     pub fn members(&self, namespace: &Namespace) -> Vec<&Process> {
         let mut members = self.below(namespace, |node| self.as_process(node));
@@ -162,7 +157,7 @@ impl PidGraph {
         members
     }
 
-    /// The child processes of this one, by PID.
+    /// Returns the child processes, sorted by PID.
     #[must_use]
     pub fn child_processes(&self, process: &Process) -> Vec<&Process> {
         let Some(node) = self.process_node(process.pid) else { return Vec::new() };
@@ -172,13 +167,13 @@ impl PidGraph {
         children
     }
 
-    /// The processes whose namespace is ambiguous, by PID.
+    /// Iterates over the processes whose namespace is ambiguous, sorted by PID.
     pub fn unplaced(&self) -> impl Iterator<Item = &Process> {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }
 
-    /// Every namespace with how many are above it: a parent before its children,
-    /// siblings by ID, and roots before those whose parent is unknown.
+    /// Returns all namespaces in tree order, each with its number of known ancestors.
+    /// Siblings are sorted by ID; roots come before namespaces with an unknown parent.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
         let tops = [self.roots(), self.detached()].concat();
@@ -237,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_scan_does_not_matter() {
+    fn input_may_be_in_any_order() {
         let mut shuffled = snapshot(
             vec![
                 namespace(30, Some(10)),
@@ -263,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_whose_parent_is_out_of_sight_is_a_root_of_its_own() {
+    fn a_namespace_whose_parent_is_not_in_the_snapshot_is_a_root() {
         let graph = PidGraph::new(snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, Some(99))],
             vec![process(&[5, 1], None)],

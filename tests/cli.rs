@@ -422,7 +422,7 @@ fn invalid_input_gets_one_line_and_status_2() {
     };
     assert_eq!(
         refused(b"{\"schema_version\": \"2.1\"}"),
-        "schema_version: 2.1 is not supported, only 1.x is\n"
+        "schema_version: 2.1 is not supported (only 1.x is)\n"
     );
     assert_eq!(refused(b"{"), "EOF while parsing an object at line 1 column 1\n");
     assert_eq!(

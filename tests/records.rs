@@ -70,13 +70,13 @@ fn a_file_of_several_hosts_requires_a_host_name() {
     assert_eq!(
         refused(&["-i", path]),
         format!(
-            "pidns: cannot use {path}: holds snapshots of several hosts, such as web-1, web-2; \
-             choose one by --host NAME\n"
+            "pidns: cannot use {path}: contains snapshots of several hosts, such as web-1, web-2; \
+             select one with --host NAME\n"
         )
     );
     assert_eq!(
         refused(&["-i", path, "--host", "web-3"]),
-        format!("pidns: cannot use {path}: holds no snapshot of web-3, only of web-1, web-2\n")
+        format!("pidns: cannot use {path}: contains no snapshot of web-3, only of web-1, web-2\n")
     );
     for arguments in [&["--host", "web-1"][..], &["translate", "1", "--host", "web-1"]] {
         let said = refused(arguments);

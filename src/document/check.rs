@@ -1,6 +1,5 @@
-//! What is wrong with a host, and the policy that says what must not be, as
-//! programs read and write them. Comments of types and fields are the
-//! descriptions of the published schemas.
+//! Serde types for checks and policies. The doc comments are the descriptions in the published
+//! schemas.
 
 mod records;
 
@@ -19,71 +18,70 @@ use crate::query::{self, Rule};
 pub use records::CheckRecord;
 pub use records::write_check_records;
 
-/// Version of the schema that checks written here follow.
+/// Version of the schema of checks.
 const CHECK_VERSION: &str = "1.0";
 
-/// What is wrong with a host, as `pidns check -f json` writes it. Within schema
-/// version 1.x fields are added, never renamed, retyped or removed, and lists of
-/// words may grow.
+/// The problems of a host, as written by `pidns check -f json`. Within schema version 1.x,
+/// fields are added, but never renamed, retyped or removed. Open lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
-    /// Version of this schema that the report follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// When the scan began.
+    /// Start time of the scan.
     captured_at: Timestamp,
-    /// Where the scan ran.
+    /// The host that was scanned.
     host: Host,
-    /// All but the list.
+    /// Everything but the list.
     #[serde(flatten)]
     head: CheckSummary,
-    /// What is wrong: denied first, then by code.
+    /// The problems: denied ones first, then sorted by code.
     findings: Vec<CheckFinding<'a>>,
 }
 
-/// What a check says beside its list.
+/// A check without its findings.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
 pub struct CheckSummary {
-    /// The program that wrote it.
+    /// The program that wrote the check.
     generator: Generator,
-    /// Whether nothing is missing in the places searched.
+    /// False if anything in the searched places may be missing or was not reported by the
+    /// kernel.
     complete: bool,
-    /// When the view was taken that this one was compared with (--since), or null.
+    /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,
-    /// How many findings are denied; the exit status is 1 unless it is 0.
+    /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,
-    /// How many are warned of.
+    /// Number of warnings.
     warned: usize,
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
 pub struct CheckFinding<'a> {
-    /// What kind of thing.
+    /// The problem.
     code: Word<CheckCode>,
-    /// What the policy makes of it.
+    /// The verdict of the policy.
     verdict: Word<Verdict>,
-    /// Who, and what is wrong, for people; the wording may change at any time.
+    /// Description for people. The wording may change at any time.
     message: String,
-    /// What to do about it, for people.
+    /// Advice for people: commands or hints.
     advice: Vec<String>,
-    /// The process that it is about, by PID, or null.
+    /// PID of the process concerned, or null.
     pid: Option<Pid>,
-    /// The namespace that it is about, or null.
+    /// Id of the namespace concerned, or null.
     namespace_id: Option<Id>,
-    /// Age of the process in seconds; null where it is not known.
+    /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
-    /// The process as in the document, or null.
+    /// The process, in the same form as in the document, or null.
     process: Option<Process<'a>>,
-    /// The namespace as in the document, or null.
+    /// The namespace, in the same form as in the document, or null.
     namespace: Option<Namespace>,
 }
 
-/// A check, to be serialised; `said` is what people are told of a finding, and
-/// what they can do about it.
+/// Returns the document of a check. `said` returns the message and the advice for a finding.
 pub fn check(
     check: &query::Check,
     said: impl Fn(&model::Finding) -> (String, Vec<String>),
@@ -137,32 +135,29 @@ impl From<&query::Check> for CheckSummary {
     }
 }
 
-/// What `pidns check --policy` reads, as YAML or JSON: rules for what is wrong.
-/// A rule is a code, or a code and whom it is about: `zombie:comm=GLOB`,
-/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`. A rule about
-/// somebody goes before one that is not, then allow before warn before deny.
+/// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a code, optionally
+/// limited to some processes or namespaces: `zombie:comm=GLOB`, `zombie:ns=NS`,
+/// `zombie:container=PREFIX`, `zombie:user=NAME`. Limited rules win over unlimited ones; then
+/// allow wins over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyFile {
-    /// What must not be.
+    /// Rules for findings that make the check fail.
     #[serde(default)]
     deny: Vec<String>,
-    /// What is said.
+    /// Rules for findings that are only reported.
     #[serde(default)]
     warn: Vec<String>,
-    /// What is passed over.
+    /// Rules for findings that are ignored.
     #[serde(default)]
     allow: Vec<String>,
 }
 
-/// Largest policy, in bytes.
+/// Maximum size of a policy in bytes.
 pub const MAX_POLICY_SIZE: u64 = 1 << 20;
 
 /// Reads a policy.
-///
-/// # Errors
-/// The text is no policy, or a rule in it is none.
 pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
     if text.len() as u64 > MAX_POLICY_SIZE {
         return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));

@@ -1,5 +1,4 @@
-//! What differs between two graphs, as programs read it. Comments of types and
-//! fields are the descriptions of the published schema.
+//! Serde types for comparisons. The doc comments are the descriptions in the published schema.
 
 mod records;
 
@@ -21,115 +20,116 @@ use crate::query::{
 pub use records::DiffRecord;
 pub use records::write_diff_records;
 
-/// Version of the schema that comparisons written here follow.
+/// Version of the schema of comparisons.
 const DIFF_VERSION: &str = "1.0";
 
-/// What differs between two documents, or a document and the live host, as
-/// `pidns diff -f json` writes it. Within schema version 1.x fields are added,
-/// never renamed, retyped or removed, and lists of words may grow.
-// The long lists are types of their own, so that they are written one by one
-// and never all in memory.
+/// The differences between two documents, or a document and the live host, as written by
+/// `pidns diff -f json`. Within schema version 1.x, fields are added, but never renamed,
+/// retyped or removed. Open lists of words may grow.
+// The types of the long lists are parameters, so that their elements can be created one at a
+// time while they are written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
-    /// Version of this schema that the comparison follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// All but the lists.
+    /// Everything but the lists.
     #[serde(flatten)]
     head: DiffSummary,
-    /// The namespaces that came, went or changed, by id.
+    /// The namespaces that were added, removed or changed, sorted by id.
     namespaces: N,
-    /// The processes that came, went or changed, by PID; of two with one PID
-    /// the one that went comes first.
+    /// The processes that were added, removed or changed, sorted by PID. If two have the same
+    /// PID, the removed one comes first.
     processes: P,
 }
 
-/// What a comparison says beside its lists.
+/// A comparison without its lists of changes.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
 pub struct DiffSummary {
-    /// The program that wrote it.
+    /// The program that wrote the comparison.
     generator: Generator,
-    /// The first of the two.
+    /// The first snapshot.
     before: ComparedSnapshot,
-    /// The second of the two.
+    /// The second snapshot.
     pub after: ComparedSnapshot,
-    /// How they belong together.
+    /// Whether the snapshots can be compared.
     relation: Word<Relation>,
-    /// Whether there is a difference; the exit status is 1 then.
+    /// Whether there are differences; the exit status is then 1.
     differs: bool,
-    /// Why the differences may not be all, or not be real.
+    /// Reasons why the list of changes may be wrong or incomplete.
     caveats: Vec<Caveat>,
 }
 
-/// One of the two that are compared, without its lists.
+/// One of the two snapshots, without its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
 pub struct ComparedSnapshot {
-    /// When the scan began.
+    /// Start time of the scan.
     pub captured_at: Timestamp,
-    /// Where the scan ran.
+    /// The host that was scanned.
     pub host: Host,
-    /// The /proc that was read.
+    /// The procfs that was read.
     procfs: Procfs,
-    /// Where namespaces were looked for.
+    /// The places that were searched for namespaces.
     searched: Vec<Word<model::SearchScope>>,
-    /// What was read of processes because it was asked for.
+    /// The details of processes that were requested.
     details: Vec<Word<model::Detail>>,
-    /// By what it was cut down; empty where it is whole.
+    /// The filters applied since the scan; empty if the snapshot is whole.
     selected: Vec<Criterion>,
-    /// Whether nothing is missing in the places searched.
+    /// False if anything in the searched places may be missing or was not reported by the
+    /// kernel.
     complete: bool,
 }
 
-/// Why the differences may not be all, or not be real.
+/// A reason why the list of changes may be wrong or incomplete.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "caveat"))]
 struct Caveat {
-    /// What it is, for programs.
+    /// Code for programs.
     code: Word<DiffCaveat>,
-    /// What it is, for people; the wording may change at any time.
+    /// Description for people. The wording may change at any time.
     message: &'static str,
 }
 
-/// A namespace that is not the same in both.
+/// A namespace that differs between the snapshots.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
-    /// Its id: the second's, unless it went.
+    /// Its id in the second snapshot, or in the first if it is gone.
     id: Id,
-    /// What happened to it.
+    /// The type of change.
     change: Word<Happened>,
-    /// What changed; empty unless it is in both.
+    /// The properties that changed; empty unless it is in both snapshots.
     fields: Vec<Word<NamespaceField>>,
-    /// The members that it did not have before, by PID.
+    /// Its new members, sorted by PID.
     members_came: Vec<Pid>,
-    /// The members that it has no more, by PID.
+    /// Its former members, sorted by PID.
     members_went: Vec<Pid>,
-    /// As it was, as in the document of the first; null where it came.
+    /// Its entry in the first document; null if it is new.
     before: Option<Namespace>,
-    /// As it is, as in the document of the second; null where it went or is hidden.
+    /// Its entry in the second document; null if it is gone or hidden.
     after: Option<Namespace>,
 }
 
-/// A process that is not the same in both.
+/// A process that differs between the snapshots.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process_change"))]
 pub struct ProcessChange<'a> {
     /// Its PID.
     pid: Pid,
-    /// What happened to it.
+    /// The type of change.
     change: Word<Happened>,
-    /// What changed; empty unless it is in both.
+    /// The properties that changed; empty unless it is in both snapshots.
     fields: Vec<Word<ProcessField>>,
-    /// As it was, as in the document of the first; null where it came.
+    /// Its entry in the first document; null if it is new.
     before: Option<Process<'a>>,
-    /// As it is, as in the document of the second; null where it went.
+    /// Its entry in the second document; null if it is gone.
     after: Option<Process<'a>>,
 }
 
-/// A comparison, to be serialised.
+/// Returns the document of a comparison.
 #[must_use]
 pub fn diff(diff: &Diff) -> impl Serialize {
     Comparison {
@@ -182,7 +182,7 @@ impl From<&Diff> for DiffSummary {
     }
 }
 
-/// A namespace as the document of its graph has it.
+/// Converts a namespace of a graph, if it is there.
 fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))
 }

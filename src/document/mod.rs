@@ -1,10 +1,9 @@
-//! The document that programs read: the wire types of the published schema,
-//! and nothing but them.
+//! Documents: the data formats for programs, with their published schemas.
 //!
-//! Flat lists joined by IDs, so that `jq` needs no recursion. Within 1.x
-//! fields are added, never renamed, retyped or removed. Every field is always
-//! there, null where unknown. The same as records, one a line, is for databases
-//! and the logs of many hosts.
+//! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always
+//! present, and null if unknown. Within version 1.x, fields are added, but never renamed,
+//! retyped or removed. The same data as NDJSON records is for logs and databases of many
+//! hosts.
 
 mod run;
 
@@ -34,11 +33,11 @@ pub use schema::{
 };
 pub use version::MAX_SIZE;
 pub use wire::{Record, Translation};
-pub use words::PassedOver;
+pub use words::UnknownWords;
 pub use write::{document, namespace_element, process_element, without_lists, write_records};
 
-/// Version of the schema that documents written here follow.
+/// Version of the schema of documents.
 pub const SCHEMA_VERSION: &str = "1.0";
 
-/// Version of the schema that translations written here follow.
+/// Version of the schema of translations.
 const TRANSLATION_VERSION: &str = "1.0";

@@ -1,6 +1,7 @@
-//! Objects are read as objects alone. What serde derives for a struct also takes
-//! a list of its values in their order, which is no document that another
-//! reader, or the schema, would take.
+//! Deserializes structs from objects only.
+//!
+//! The implementations that serde derives also accept a list of the field values, which the
+//! schema does not allow.
 
 use std::fmt;
 
@@ -11,10 +12,10 @@ use serde::ser::{Serialize, Serializer};
 use super::process::Process;
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host,
-    Namespace, Owner, Procfs, Record, SnapshotHead,
+    Namespace, Owner, Procfs, Record, SnapshotSummary,
 };
 
-/// Reads structs from objects, not from lists.
+/// A deserializer that reads structs from objects only.
 struct Objects<D>(D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
@@ -26,11 +27,11 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, OfFields(visitor))
+        self.0.deserialize_struct(name, fields, ObjectVisitor(visitor))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(OfFields(visitor))
+        self.0.deserialize_any(ObjectVisitor(visitor))
     }
 
     forward_to_deserialize_any! {
@@ -39,10 +40,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
     }
 }
 
-/// The visitor of a struct, without what it does with anything but fields.
-struct OfFields<V>(V);
+/// A visitor that forwards objects and rejects everything else.
+struct ObjectVisitor<V>(V);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for OfFields<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,8 +55,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for OfFields<V> {
     }
 }
 
-/// Types that are derived with `serde(remote = "Self")`, which makes functions of
-/// the type in place of the implementations; these call them.
+/// Implements the serde traits for types with `serde(remote = "Self")`: for those, serde
+/// derives inherent functions, which these implementations call.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -74,7 +75,7 @@ macro_rules! objects {
 
 objects! {
     Blocker, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Namespace, Owner,
-    Process<'_>, Procfs, Record<'_>, SnapshotHead,
+    Process<'_>, Procfs, Record<'_>, SnapshotSummary,
 }
 
 impl<'de> Deserialize<'de> for Document {

@@ -1,11 +1,7 @@
-//! From a text to values: JSON and YAML, told apart by content, within bounds.
-//! Nothing here knows what the values mean.
+//! Parses untrusted JSON and YAML, distinguished by content, with bounded resources.
 //!
-//! The text is not trusted. Both readers hand over one value after the other
-//! and build no tree, so that what is passed over costs no memory, and what is
-//! kept is in proportion to the text: a value of the wire types takes a few
-//! times the bytes that spell it. What could multiply is refused, or has a limit:
-//! aliases of YAML, collections within collections, the length of an error.
+//! Both parsers stream values and build no tree, so memory stays proportional to the size of
+//! the text. Nesting and the length of errors are limited, and YAML aliases are rejected.
 
 use std::fmt::{self, Write as _};
 
@@ -14,17 +10,17 @@ use serde_yaml::Error;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
-/// Collections within collections; a document has five, and later fields may
-/// have some more. The same as in `serde_json`, which has it built in.
+/// Maximum nesting depth, the same as the built-in limit of `serde_json`. Documents have a
+/// depth of five.
 const MAX_DEPTH: usize = 128;
 
-/// A file holds one document, whatever follows it.
-const SECOND_DOCUMENT: &str = "holds something after the document, or a second one,";
+/// A file must not contain anything after the document.
+const SECOND_DOCUMENT: &str = "contains more than one document";
 
-/// Why a text is no document, and where.
+/// The error for an invalid document, with its place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// The place, `processes[17].namespace`; empty where it is the whole.
+    /// Path of the invalid value, such as `processes[17].namespace`; empty for the whole text.
     place: String,
     problem: String,
 }
@@ -34,21 +30,20 @@ impl Invalid {
         Self { place: place.into(), problem: problem.into() }
     }
 
-    /// The same with something to add.
+    /// Appends text to the message.
     pub(super) fn and(mut self, more: &str) -> Self {
         self.problem.push_str(more);
         self
     }
 
-    /// The same of a line, where it stands in one: `place` tells the place there,
-    /// and the number of the line.
+    /// Converts a place in a document to a place in one of its NDJSON records: `place` returns
+    /// the path in the record, and its line number.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// What a parser says, which may quote all of a file that is no document,
-    /// and repeat the place.
+    /// Shortens the error of a parser, which may quote the whole file and repeat the place.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let said = error.to_string();
@@ -74,7 +69,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// A text of a document in a message, of which the first 60 characters say enough.
+/// Displays text of a document in a message, truncated to 60 characters.
 pub(super) struct Cut<'a>(pub(super) &'a str);
 
 impl fmt::Display for Cut<'_> {
@@ -90,7 +85,7 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
-/// Takes a line apart, one that holds one value in JSON; `number` is that of the line.
+/// Parses a line with one JSON value; `number` is the line number for errors.
 pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     line: &'de [u8],
     number: u64,
@@ -100,7 +95,7 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
     let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
     read.map_err(|(place, error)| {
-        // To the parser the line is the first one.
+        // The parser counts this line as the first one.
         let (said, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
         let said = said.strip_suffix(&here).unwrap_or(&said);
@@ -108,14 +103,14 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     })
 }
 
-/// Takes a text apart, as far as its form goes.
+/// Parses a whole text.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     let text = without_mark(text);
     let is_json = text.trim_ascii_start().first() == Some(&b'{');
     if is_json { parse_json(text) } else { parse_yaml(text) }
 }
 
-/// A text without the mark that programs on Windows begin it with (U+FEFF).
+/// Removes the byte order mark that Windows programs write (U+FEFF).
 pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
@@ -137,15 +132,15 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
         budget: serde_yaml::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
-            // What they stand for would have to be counted, and pidns writes none.
+            // Aliases could expand to any size, and pidns writes none.
             max_anchors: 0,
             max_aliases: 0,
-            // The size of the text is the limit of all that grows with it alone.
+            // These grow only with the size of the text, which is limited.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },
-        // Wire types refuse them, and what is passed over needs no list of its keys.
+        // The serde types reject duplicate keys; ignored values need no check.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
@@ -161,17 +156,17 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // What the library says of these speaks of its own options.
+            // The library's message refers to its own options.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
                 }
-                // In the words of the parser, and of that of JSON.
+                // The same message as for JSON.
                 _ => "recursion limit exceeded",
             },
-            // Any text at all may be YAML.
+            // Almost any text is valid YAML.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
-                return Invalid::at("", "is not a document of pidns");
+                return Invalid::at("", "is not a pidns document");
             }
             _ => return Invalid::found(&place, &error),
         };

@@ -1,5 +1,4 @@
-//! A process in the document: its fields, and how they come of the model and
-//! become it again. The wire types of everything else are in `wire.rs`.
+//! The serde type of a process, and its conversion from and to the model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,63 +6,60 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
-use super::scalars::{Id, Inode, Letter, Nspid, Pid};
-use super::words::{PassedOver, Word};
+use super::scalars::{Id, Inode, Nspid, Pid, StateLetter};
+use super::words::{UnknownWords, Word};
 use crate::model;
 
-/// A process: a thread group, known by the PID of its leader.
+/// A process: a thread group, identified by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub struct Process<'a> {
-    /// Its PID in the namespace of the /proc that was read.
+    /// Its PID in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Its parent's PID; null where it has no parent that this /proc shows, for
-    /// which status shows 0.
+    /// Its parent's PID; null if this procfs shows no parent.
     pub ppid: Option<Pid>,
-    /// Its own (innermost) namespace; null where that is ambiguous.
+    /// Its own (innermost) namespace; null if that is ambiguous.
     pub namespace: Option<Id>,
-    /// Its PIDs, from the namespace of the /proc that was read inward to its own
-    /// (NSpid of proc_pid_status(5)). Empty where the kernel does not tell
-    /// (before Linux 4.1).
+    /// Its PIDs, from the namespace of the procfs that was read down to its own (NSpid in
+    /// proc_pid_status(5)). Empty before Linux 4.1.
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
-    /// Command name, at most 15 bytes unless it is a kernel thread. Bytes that
-    /// are not UTF-8 are U+FFFD.
+    /// Command name, at most 15 bytes except for kernel threads. Invalid UTF-8 is replaced by
+    /// U+FFFD.
     pub comm: SmolStr,
-    /// Its command line, one string an argument (/proc/PID/cmdline); bytes that
-    /// are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process that
-    /// has terminated; cut after 32 KiB, which diagnostics says (args-cut). Null
-    /// unless it was asked for (see details) and could be read.
+    /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is
+    /// replaced by U+FFFD. Empty for kernel threads and terminated processes; truncated to 32
+    /// KiB (diagnostic args-cut). Null if it was not requested (see details) or could not be
+    /// read.
     pub args: Option<Cow<'a, [SmolStr]>>,
-    /// One letter as in ps(1): R running, S sleeping, D in uninterruptible
-    /// sleep, Z zombie, T stopped, t traced, I idle, X dead; ? unknown.
-    pub state: Letter,
-    /// Real user ID, as the viewer's user namespace maps it.
+    /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
+    /// stopped, t traced, I idle, X dead, ? unknown.
+    pub state: StateLetter,
+    /// Real user ID, as the user namespace of pidns maps it.
     pub uid: u32,
-    /// That user's name; null where the host has none.
+    /// Name of that user; null if the host does not know one.
     pub user: Option<SmolStr>,
-    /// How many threads it has (Threads of proc_pid_status(5)); null where that
-    /// is not known, as of a process that has terminated.
+    /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
+    /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// When it started, in clock ticks (1/100 s) after boot: field 22 of
-    /// proc_pid_stat(5). With host.boot_id and pid it is one process for ever.
-    /// Null where it was not read, as of a search of processes alone.
+    /// Start time in clock ticks (1/100 s) since boot: field 22 of proc_pid_stat(5). Together,
+    /// host.boot_id, pid and start_time identify a process for ever. Null if it was not read,
+    /// for example with --search processes.
     pub start_time: Option<u64>,
-    /// Whether it is a thread of the kernel's own.
+    /// Whether it is a kernel thread.
     pub kernel_thread: bool,
-    /// Inodes of its other namespaces by the names of their links in
-    /// /proc/PID/ns: mnt, net and so on. Null unless it was asked for (see
-    /// details) and could be read. A link is missing where the kernel has no such
-    /// type; a process that has terminated has lost most of them.
+    /// Inodes of its namespaces of other types, by the names of the links in /proc/PID/ns: mnt,
+    /// net and so on. Types that the kernel does not support are missing, and most are for a
+    /// terminated process. Null if they were not requested (see details) or could not be read.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of its cgroup: of several hierarchies that which tells its container
-    /// or unit, else that of version 2, else the deepest of version 1. Null unless
-    /// it was asked for (see details) and could be read.
+    /// Path of its cgroup. With several hierarchies: the one that names its container or unit,
+    /// otherwise that of version 2, otherwise the deepest of version 1. Null if it was not
+    /// requested (see details) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
-    /// How its namespace is known.
+    /// Source of namespace.
     pub evidence: Word<model::Evidence>,
 }
 
@@ -77,7 +73,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
             nspid: Nspid(process.nspid.clone()),
             comm: process.comm.clone(),
             args: details.and_then(|it| it.args.as_deref()).map(Cow::Borrowed),
-            state: Letter(process.state),
+            state: StateLetter(process.state),
             uid: process.uid,
             user: process.user.clone(),
             threads: process.threads,
@@ -91,8 +87,8 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 }
 
 impl Process<'_> {
-    /// As the model has it; what this version does not know is passed over.
-    pub fn into_model(self, passed_over: &mut PassedOver) -> model::Process {
+    /// Converts to the model. Unknown words are added to `unknown`.
+    pub fn into_model(self, unknown: &mut UnknownWords) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),
             namespaces: self.namespaces.map(Cow::into_owned),
@@ -110,13 +106,13 @@ impl Process<'_> {
             threads: self.threads,
             start_time: self.start_time,
             kernel_thread: self.kernel_thread,
-            evidence: self.evidence.certainty(passed_over),
+            evidence: self.evidence.certainty(unknown),
             details: (details != model::ProcessDetails::default()).then(|| Box::new(details)),
         }
     }
 }
 
-/// Inodes by name, each checked as any other inode is.
+/// Deserializes inodes by name, with the checks of [`Inode`].
 fn inodes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {

@@ -1,4 +1,4 @@
-//! From a text to the model: its version, its limits, and the place of what is wrong.
+//! Reads documents and converts them to the model.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -8,36 +8,34 @@ use super::parse::{Invalid, parse};
 use super::records::{Origin, is_record, read_records};
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace};
-use super::words::{HolderKind, PassedOver};
+use super::words::{HolderKind, UnknownWords};
 use crate::model;
 
-/// Reads a document, JSON or YAML, or records of one snapshot (ndjson), told
-/// apart by content. It is not trusted: what comes back is as consistent as a
-/// scan of the kernel would be. Fields of a later 1.x are passed over; words of
-/// one are, too, and come back with it.
+/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot,
+/// distinguished by content.
 ///
-/// # Errors
-/// The text is larger than [`MAX_SIZE`], or no document, or one of another major
-/// version, or is not as the schema says, or contradicts itself; or its records
-/// are of several snapshots.
-pub fn read(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
+/// The result is as consistent as a scan of the kernel. Fields of a later 1.x are ignored;
+/// unknown words are returned. It is an error if the text is larger than [`MAX_SIZE`], has
+/// another major version, does not match the schema, contradicts itself, or contains records
+/// of several snapshots.
+pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
 
-/// The same of a file or a stream. Records may be of any number of snapshots:
-/// `host` says which is meant, by the name of its host or the ID of its boot, or
-/// one of these and the beginning of its time, `web-1@2026-11-23`. Those of others
-/// take no memory, and do not count for the limit.
+/// Reads a document from a stream, like [`read()`].
 ///
-/// # Errors
-/// It could not be read; in it, what [`read()`] says, or there is no such snapshot.
+/// NDJSON records may belong to any number of snapshots. `host` selects one, by its host name
+/// or boot ID, optionally followed by the beginning of its time: `web-1@2026-11-23`. Records
+/// of other snapshots take no memory and do not count towards the size limit.
+///
+/// The outer error is that of the stream, the inner one that of its content.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,
-) -> io::Result<Result<(model::Snapshot, PassedOver), Invalid>> {
+) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut text = Vec::new();
     let mut lines = 0;
-    // One byte more tells that there are too many.
+    // One byte beyond the limit, to detect that it is exceeded.
     let left = |text: &Vec<u8>| MAX_SIZE + 1 - text.len() as u64;
     let begin = loop {
         let begin = text.len();
@@ -55,10 +53,10 @@ pub fn read_from(
     Ok(read.and_then(|read| Origin::of(&read.0).check(host).map(|()| read)))
 }
 
-/// Reads a document that is one text.
-fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> {
+/// Reads a JSON or YAML document.
+fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     #[derive(Deserialize)]
-    #[serde(expecting = "a document of pidns")]
+    #[serde(expecting = "a pidns document")]
     struct Version {
         schema_version: String,
     }
@@ -70,10 +68,10 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> 
     }
     let read = parse::<Document>(text).and_then(|document| {
         check_version(&document.schema_version)?;
-        document.into_snapshot(PassedOver::default())
+        document.into_snapshot(UnknownWords::default())
     });
     read.map_err(|error| {
-        // A document of another version may differ in all else, so that is said first.
+        // An unsupported version explains any other error, so it is reported first.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {
@@ -85,12 +83,11 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, PassedOver), Invalid> 
 }
 
 impl Document {
-    /// The snapshot that the document was made of, as far as this version
-    /// understands it; what it does not is added to what was passed over before.
+    /// Converts to the model. Unknown words are added to `unknown`.
     pub fn into_snapshot(
         self,
-        mut passed_over: PassedOver,
-    ) -> Result<(model::Snapshot, PassedOver), Invalid> {
+        mut unknown: UnknownWords,
+    ) -> Result<(model::Snapshot, UnknownWords), Invalid> {
         self.check_lists()?;
         let depths = self.check_namespaces()?;
         self.check_processes(&depths)?;
@@ -113,30 +110,30 @@ impl Document {
             searched: self
                 .searched
                 .into_iter()
-                .filter_map(|scope| scope.known(&mut passed_over))
+                .filter_map(|scope| scope.known(&mut unknown))
                 .collect(),
             details: self
                 .details
                 .into_iter()
-                .filter_map(|detail| detail.known(&mut passed_over))
+                .filter_map(|detail| detail.known(&mut unknown))
                 .collect(),
             selected: self.selected.into_iter().map(Into::into).collect(),
             complete: self.complete,
             namespaces: namespaces
-                .map(|(index, namespace)| namespace.into_model(index, &mut passed_over))
+                .map(|(index, namespace)| namespace.into_model(index, &mut unknown))
                 .collect::<Result<_, _>>()?,
             processes: self
                 .processes
                 .into_iter()
-                .map(|process| process.into_model(&mut passed_over))
+                .map(|process| process.into_model(&mut unknown))
                 .collect(),
             diagnostics: self
                 .diagnostics
                 .into_iter()
-                .map(|diagnostic| diagnostic.into_model(&mut passed_over))
+                .map(|diagnostic| diagnostic.into_model(&mut unknown))
                 .collect(),
         };
-        Ok((snapshot, passed_over))
+        Ok((snapshot, unknown))
     }
 }
 
@@ -144,12 +141,12 @@ impl Namespace {
     fn into_model(
         self,
         index: usize,
-        passed_over: &mut PassedOver,
+        unknown: &mut UnknownWords,
     ) -> Result<model::Namespace, Invalid> {
         let mut holders = Vec::with_capacity(self.holders.len());
         for (number, holder) in self.holders.into_iter().enumerate() {
             let place = || format!("namespaces[{index}].holders[{number}]");
-            holders.extend(holder.into_model(place, passed_over)?);
+            holders.extend(holder.into_model(place, unknown)?);
         }
         let blockers = self.blocked_by.into_iter();
         Ok(model::Namespace {
@@ -158,7 +155,7 @@ impl Namespace {
             ns_id: self.ns_id,
             parent: self.parent.map(|id| id.0),
             parent_unknown: self.parent.is_none() && self.level.is_none(),
-            state: self.state.known(passed_over).unwrap_or(model::NamespaceState::Unknown),
+            state: self.state.known(unknown).unwrap_or(model::NamespaceState::Unknown),
             init: self.init.map(|pid| pid.0),
             member_count: self.member_count.filter(|&count| count != self.members.len()),
             owner: self.owner.map(|owner| model::Owner {
@@ -167,28 +164,28 @@ impl Namespace {
                 user: owner.user,
             }),
             holders,
-            blocked_by: blockers.filter_map(|it| it.into_model(passed_over)).collect(),
+            blocked_by: blockers.filter_map(|it| it.into_model(unknown)).collect(),
             container: self.container.map(|container| model::Container {
                 runtime: container.runtime,
                 id: container.id,
                 pod: container.pod,
             }),
-            evidence: self.evidence.certainty(passed_over),
+            evidence: self.evidence.certainty(unknown),
         })
     }
 }
 
 impl Holder {
-    /// The holder; nothing where this version does not know its kind. `place`
-    /// is that of the holder in the document.
+    /// Converts to the model; `None` for an unknown kind. `place` is the path of the holder in
+    /// the document.
     fn into_model(
         self,
         place: impl Fn() -> String,
-        passed_over: &mut PassedOver,
+        unknown: &mut UnknownWords,
     ) -> Result<Option<model::Holder>, Invalid> {
-        let Some(kind) = self.kind.known(passed_over) else { return Ok(None) };
+        let Some(kind) = self.kind.known(unknown) else { return Ok(None) };
         let is_null = |field: &str| {
-            let problem = format!("is null, but a holder of kind {} has it", kind.name());
+            let problem = format!("is null, but a holder of kind {} requires it", kind.name());
             Invalid::at(format!("{}.{field}", place()), problem)
         };
         let pid = self.pid.map(|pid| pid.0).ok_or_else(|| is_null("pid"));
@@ -214,12 +211,12 @@ impl Holder {
 }
 
 impl Blocker {
-    /// The blocker; nothing where this version does not know its reason.
-    fn into_model(self, passed_over: &mut PassedOver) -> Option<model::Blocker> {
+    /// Converts to the model; `None` for an unknown reason.
+    fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Blocker> {
         Some(model::Blocker {
             pid: self.pid.0,
             comm: self.comm,
-            reason: self.reason.known(passed_over)?,
+            reason: self.reason.known(unknown)?,
             reaper: self.reaper.map(|pid| pid.0),
         })
     }
@@ -232,12 +229,11 @@ impl From<Criterion> for model::Criterion {
 }
 
 impl Diagnostic {
-    /// The diagnostic; one of a severity that this version does not know is
-    /// taken as seriously as can be.
-    fn into_model(self, passed_over: &mut PassedOver) -> model::Diagnostic {
+    /// Converts to the model. An unknown severity becomes a warning.
+    fn into_model(self, unknown: &mut UnknownWords) -> model::Diagnostic {
         model::Diagnostic {
             code: self.code.0,
-            severity: self.severity.known(passed_over).unwrap_or(model::Severity::Warning),
+            severity: self.severity.known(unknown).unwrap_or(model::Severity::Warning),
             message: self.message,
             errno: self.errno.map(|errno| errno.0),
             pids: self.pids.into_iter().map(|pid| pid.0).collect(),
@@ -254,10 +250,10 @@ mod tests {
     use crate::graph::PidGraph;
     use crate::testing::{detached_farm, everything, farm};
 
-    /// What is read of a document of this version.
+    /// Reads a document without unknown words.
     fn snapshot_of(text: &[u8]) -> model::Snapshot {
-        let (snapshot, passed_over) = read(text).unwrap();
-        assert_eq!(passed_over, PassedOver::default());
+        let (snapshot, unknown) = read(text).unwrap();
+        assert_eq!(unknown, UnknownWords::default());
         snapshot
     }
 
@@ -273,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_reads_back_as_it_was() {
+    fn reads_what_it_writes() {
         for snapshot in [farm(), detached_farm(), everything()] {
             let graph = PidGraph::new(snapshot);
             let json = serde_json::to_string(&document(&graph)).unwrap();
@@ -284,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn below_an_unknown_parent_no_level_is_known() {
+    fn the_level_below_an_unknown_parent_is_null() {
         let written = written(detached_farm());
         let namespaces = written["namespaces"].as_array().unwrap();
         let levels: Vec<_> = namespaces.iter().map(|it| it["level"].as_u64()).collect();
@@ -294,21 +290,25 @@ mod tests {
             (
                 "/namespaces/2/level",
                 2.into(),
-                "namespaces[2].level: 2 where null is expected, at most 32",
+                "namespaces[2].level: 2, but null is expected (at most 32)",
             ),
             (
                 "/namespaces/1/level",
                 0.into(),
-                "namespaces[2].level: null where 1 is expected, at most 32",
+                "namespaces[2].level: null, but 1 is expected (at most 32)",
             ),
-            ("/roots/0", "pid:[4026532179]".into(), "roots: are not the namespaces of level 0"),
+            (
+                "/roots/0",
+                "pid:[4026532179]".into(),
+                "roots: does not list the namespaces of level 0",
+            ),
         ] {
             assert_eq!(spoiled(&detached_farm(), pointer, value), expected);
         }
     }
 
     #[test]
-    fn a_later_minor_version_is_read_and_another_major_one_refused_by_name() {
+    fn accepts_later_minor_versions_and_rejects_other_major_ones() {
         let mut later = written(everything());
         later["schema_version"] = "1.7".into();
         later["colour"] = "green".into();
@@ -317,13 +317,12 @@ mod tests {
         for version in ["2.0", "0.9", "1", "one", ""] {
             later["schema_version"] = version.into();
             let error = read(later.to_string().as_bytes()).unwrap_err();
-            let expected = format!("schema_version: {version} is not supported, only 1.x is");
+            let expected = format!("schema_version: {version} is not supported (only 1.x is)");
             assert_eq!(error.to_string(), expected);
         }
     }
 
-    /// What is said of a document with another value at one place; without the
-    /// line, which errors in JSON name as well.
+    /// Returns the error for a document with one changed value, without the line number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
@@ -332,45 +331,45 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused_with_the_place() {
+    fn rejects_contradictions_with_their_place() {
         let mut whole = everything();
         whole.selected.clear();
         whole.namespaces[0].member_count = None;
         let dead = "pid:[4026532180]";
         for (pointer, value, expected) in [
-            ("/roots", serde_json::json!([]), "roots: are not the namespaces of level 0"),
+            ("/roots", serde_json::json!([]), "roots: does not list the namespaces of level 0"),
             ("/procfs/namespace", "pid:[5]".into(), "procfs.namespace: no namespace pid:[5]"),
             (
                 "/namespaces/1/parent",
                 dead.into(),
-                "namespaces[1].parent: pid:[4026532180] is no namespace before this one",
+                "namespaces[1].parent: pid:[4026532180] is not an earlier namespace",
             ),
             (
                 "/namespaces/1/parent",
                 "pid:[4026532179]".into(),
-                "namespaces[1].parent: pid:[4026532179] is no namespace before this one",
+                "namespaces[1].parent: pid:[4026532179] is not an earlier namespace",
             ),
             (
                 "/namespaces/2/level",
                 7.into(),
-                "namespaces[2].level: 7 where 2 is expected, at most 32",
+                "namespaces[2].level: 7, but 2 is expected (at most 32)",
             ),
-            ("/namespaces/2/inode", 7.into(), "namespaces[2].inode: is not that of the id"),
+            ("/namespaces/2/inode", 7.into(), "namespaces[2].inode: does not match the id"),
             (
                 "/namespaces/1/children",
                 serde_json::json!([]),
-                "namespaces[1].children: are not the namespaces that name it as parent",
+                "namespaces[1].children: does not list the namespaces that have it as parent",
             ),
             (
                 "/namespaces/0/members/0",
                 9.into(),
-                "namespaces[0].members: are not the processes that name it",
+                "namespaces[0].members: does not list the processes that have it as namespace",
             ),
             ("/namespaces/0/init", 6.into(), "namespaces[0].init: is not a member"),
             (
                 "/namespaces/0/member_count",
                 4.into(),
-                "namespaces[0].member_count: 4 where 3 are listed",
+                "namespaces[0].member_count: 4, but 3 are listed",
             ),
             (
                 "/processes/3/namespace",
@@ -381,9 +380,9 @@ mod tests {
             (
                 "/processes/3/nspid",
                 serde_json::json!([6]),
-                "processes[3].nspid: 1 PIDs where 2 are expected",
+                "processes[3].nspid: has 1 PIDs, but 2 are expected",
             ),
-            ("/processes/3/pid", 0.into(), "processes[3].pid: 0 is no PID"),
+            ("/processes/3/pid", 0.into(), "processes[3].pid: 0 is not a PID"),
             (
                 "/processes/3/uid",
                 (-1).into(),
@@ -397,12 +396,12 @@ mod tests {
             (
                 "/processes/3/namespace",
                 "x".into(),
-                "processes[3].namespace: not of the form pid:[INODE] or pid:[?PID]",
+                "processes[3].namespace: not a namespace ID (pid:[INODE] or pid:[?PID])",
             ),
             (
                 "/namespaces/2/state",
                 "Un dead".into(),
-                "namespaces[2].state: \"Un dead\" is not spelled as a word is",
+                "namespaces[2].state: \"Un dead\" is not a valid word",
             ),
         ] {
             assert_eq!(spoiled(&whole, pointer, value), expected, "{pointer}");
@@ -412,29 +411,29 @@ mod tests {
         twice["processes"].as_array_mut().unwrap().insert(1, process);
         assert_eq!(
             read(twice.to_string().as_bytes()).unwrap_err().to_string(),
-            "processes[1].pid: 1 comes twice"
+            "processes[1].pid: 1 is a duplicate"
         );
     }
 
     #[test]
-    fn what_is_not_as_the_schema_says_is_refused_with_the_place() {
+    fn rejects_schema_violations_with_their_place() {
         for (pointer, value, expected) in [
             (
                 "/captured_at",
                 "yesterday".into(),
-                "captured_at: \"yesterday\" is no time in UTC as RFC 3339 has it",
+                "captured_at: \"yesterday\" is not a UTC time in RFC 3339 format",
             ),
             (
                 "/diagnostics/0/code",
                 "Not A Code".into(),
-                "diagnostics[0].code: \"Not A Code\" is no code of a diagnostic",
+                "diagnostics[0].code: \"Not A Code\" is not a diagnostic code",
             ),
             (
                 "/namespaces/2/holders/0/fd",
                 Value::Null,
-                "namespaces[2].holders[0].fd: is null, but a holder of kind fd has it",
+                "namespaces[2].holders[0].fd: is null, but a holder of kind fd requires it",
             ),
-            ("/searched/1", "processes".into(), "searched[1]: comes twice"),
+            ("/searched/1", "processes".into(), "searched[1]: is a duplicate"),
             (
                 "/processes/3/threads",
                 0.into(),
@@ -446,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_added_need_not_be_there() {
+    fn fields_added_after_1_0_may_be_absent() {
         let mut farm = written(crate::testing::farm());
         let fields = [
             ("", "selected"),
@@ -472,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_later_version_are_passed_over_and_told() {
+    fn reports_unknown_words() {
         let mut later = written(everything());
         let fd = later["namespaces"][2]["holders"][0].clone();
         let socket = |it: &mut Value| {
@@ -491,7 +490,7 @@ mod tests {
         later["details"] = serde_json::json!(["environ"]);
         later["diagnostics"][0]["severity"] = "fatal".into();
         later["diagnostics"][0]["code"] = "of-tomorrow".into();
-        let (snapshot, passed_over) = read(later.to_string().as_bytes()).unwrap();
+        let (snapshot, unknown) = read(later.to_string().as_bytes()).unwrap();
         let dead = &snapshot.namespaces[2];
         assert_eq!(dead.state, model::NamespaceState::Unknown);
         assert_eq!((dead.holders.len(), dead.blocked_by.len()), (1, 1));
@@ -501,7 +500,7 @@ mod tests {
         assert!(snapshot.details.is_empty());
         assert_eq!(snapshot.diagnostics[0].severity, model::Severity::Warning);
         assert_eq!(
-            passed_over.to_string(),
+            unknown.to_string(),
             "1 blocker with reason \"stopped\", 1 detail \"environ\", \
              2 holders of kind \"io_uring\", 2 kinds of evidence \"rumour\", \
              1 namespace state \"frozen\" and 2 more"
@@ -509,12 +508,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_may_lack_something_but_not_contradict_itself() {
+    fn a_filtered_document_may_be_partial_but_not_contradictory() {
         let mut part = written(everything());
         part["namespaces"][0]["member_count"] = 1.into();
         assert_eq!(
             read(part.to_string().as_bytes()).unwrap_err().to_string(),
-            "namespaces[0].member_count: 1 where 3 are listed"
+            "namespaces[0].member_count: 1, but 3 are listed"
         );
         part["namespaces"][0]["member_count"] = 3.into();
         part["namespaces"][0]["init"] = 6.into();
@@ -527,14 +526,14 @@ mod tests {
     }
 
     #[test]
-    fn without_an_anchor_the_pids_of_one_tree_still_agree() {
+    fn the_number_of_pids_is_checked_without_a_procfs_namespace_too() {
         let mut apart = everything();
         apart.procfs.namespace = None;
         let mut bad = written(apart);
         assert!(read(bad.to_string().as_bytes()).is_ok());
         for (nspid, expected) in [
-            (serde_json::json!([7]), "processes[4].nspid: 1 PIDs where 2 are expected"),
-            (serde_json::json!([7, 5, 2]), "processes[4].nspid: 3 PIDs where 2 are expected"),
+            (serde_json::json!([7]), "processes[4].nspid: has 1 PIDs, but 2 are expected"),
+            (serde_json::json!([7, 5, 2]), "processes[4].nspid: has 3 PIDs, but 2 are expected"),
         ] {
             bad["processes"][4]["nspid"] = nspid;
             assert_eq!(read(bad.to_string().as_bytes()).unwrap_err().to_string(), expected);
@@ -542,17 +541,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_not_quoted_at_length() {
+    fn other_files_are_not_quoted_in_the_error() {
         let secret = "secret ".repeat(100);
-        assert_eq!(read(secret.as_bytes()).unwrap_err().to_string(), "is not a document of pidns");
+        assert_eq!(read(secret.as_bytes()).unwrap_err().to_string(), "is not a pidns document");
         assert_eq!(read(b" \n").unwrap_err().to_string(), "is empty");
         let later = "{\"schema_version\": \"1.7\"}";
         let error = read(later.as_bytes()).unwrap_err().to_string();
-        assert!(error.ends_with("; the document follows schema version 1.7, this program 1.0"));
+        assert!(
+            error.ends_with("; the document has schema version 1.7, this program supports 1.0")
+        );
     }
 
     #[test]
-    fn a_file_holds_one_document() {
+    fn rejects_a_second_document() {
         let json = written(everything()).to_string();
         let yaml = String::from_utf8(yaml(&PidGraph::new(everything()))).unwrap();
         for text in [
@@ -564,7 +565,7 @@ mod tests {
             format!("--- {json}\n--- {json}\n"),
         ] {
             let error = read(text.as_bytes()).unwrap_err().to_string();
-            assert!(error.starts_with("holds something after the document"), "{error}");
+            assert!(error.starts_with("contains more than one document"), "{error}");
         }
         for text in [format!("---\n{yaml}...\n"), format!("%YAML 1.2\n---\n{yaml}# end\n")] {
             assert!(read(text.as_bytes()).is_ok());
@@ -572,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_short_whatever_the_document_holds() {
+    fn errors_are_short_for_any_document() {
         let long = "x".repeat(100_000);
         let whole = written(everything());
         let put = |pointer: &str, value: Value| {
@@ -607,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_values_is_no_object() {
+    fn rejects_a_list_in_place_of_an_object() {
         let whole = written(everything());
         for pointer in [
             "",
@@ -631,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_in_bounded_time() {
+    fn rejects_malformed_text_quickly() {
         let deep = "[".repeat(1_000_000);
         let deep_inside = format!("{{\"schema_version\": \"1.0\", \"x\": {deep}");
         let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
@@ -652,7 +653,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_change_of_a_document_is_survived(at in 0_usize..6000, byte: u8, part: bool) {
+        fn does_not_panic_on_any_changed_byte(at in 0_usize..6000, byte: u8, part: bool) {
             let mut whole = everything();
             if !part {
                 whole.selected.clear();

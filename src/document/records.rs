@@ -1,6 +1,7 @@
-//! Records of ndjson: the lines of one snapshot out of those of many hosts, put
-//! together to a document. What belongs to other snapshots is passed over line
-//! by line, so that a file may be larger than memory.
+//! Reads one snapshot from NDJSON records, which may belong to many hosts.
+//!
+//! Records of other snapshots are skipped line by line, so the input may be larger than
+//! memory.
 
 mod origin;
 
@@ -16,16 +17,16 @@ use super::parse::{Invalid, parse_line, without_mark};
 use super::process::Process;
 use super::scalars::Id;
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotHead};
-use super::words::{PassedOver, SnapshotRecordType};
+use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotSummary};
+use super::words::{SnapshotRecordType, UnknownWords};
 use crate::model;
 use origin::{Label, NAMED, no_snapshot_of, several};
 
 pub(super) use origin::Origin;
 
-/// What tells whether a line is for us: all but what it holds.
+/// The fields of a record that identify its snapshot.
 #[derive(Deserialize)]
-#[serde(expecting = "a record of pidns")]
+#[serde(expecting = "a pidns record")]
 struct Envelope<'a> {
     #[serde(borrow)]
     schema_version: Cow<'a, str>,
@@ -54,10 +55,10 @@ impl Envelope<'_> {
     }
 }
 
-/// Whether a line begins a list of records, and no document: that has no field
-/// `record`. Nothing is read beyond the first field that tells.
+/// Returns `true` if a line is a record and not the start of a document, which has no field
+/// `record`. Stops at the first field that decides.
 pub fn is_record(line: &[u8]) -> bool {
-    /// Takes nothing, and says by an error what was found.
+    /// Stops with an error once it is decided, and stores the result.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -86,24 +87,24 @@ pub fn is_record(line: &[u8]) -> bool {
 
     let mut found = false;
     let mut json = serde_json::Deserializer::from_slice(without_mark(line));
-    // A fault further on is for those to find who read all of it.
+    // Invalid text is reported when the whole line is parsed.
     let _ = serde::Deserializer::deserialize_map(&mut json, Fields(&mut found));
     found
 }
 
-/// The records of one kind, and the lines that they stand in.
-struct List<T> {
+/// The contents of all records of one kind, with their line numbers.
+struct RecordList<T> {
     items: Vec<T>,
     lines: Vec<u64>,
 }
 
-impl<T> Default for List<T> {
+impl<T> Default for RecordList<T> {
     fn default() -> Self {
         Self { items: Vec::new(), lines: Vec::new() }
     }
 }
 
-impl<T> List<T> {
+impl<T> RecordList<T> {
     fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&T) -> K) {
         let mut pairs: Vec<_> =
             std::mem::take(&mut self.items).into_iter().zip(self.lines.drain(..)).collect();
@@ -123,50 +124,49 @@ impl<T> List<T> {
     }
 }
 
-/// What a record holds.
+/// Returns the content of a record, or an error if it is missing.
 fn payload<T>(item: Option<T>, kind: SnapshotRecordType, line: u64) -> Result<T, Invalid> {
-    let problem = || format!("is missing in a record of that kind at line {line}");
+    let problem = || format!("is missing in a record of this kind at line {line}");
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
 /// The record of kind snapshot.
-struct Head {
+struct SnapshotRecord {
     record: Record<'static>,
-    payload: SnapshotHead,
+    payload: SnapshotSummary,
     line: u64,
 }
 
-/// What has been read so far.
+/// The state of reading.
 #[derive(Default)]
 struct Records<'a> {
-    /// Which snapshot is asked for.
+    /// The snapshot that the user selected.
     host: Option<&'a str>,
-    /// The snapshot that is kept, once it was met.
+    /// The snapshot to read, once one of its records was found.
     chosen: Option<Origin>,
-    /// Others that would be meant as well.
+    /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// Others that are not meant, as far as an error would name them.
+    /// Snapshots that do not match, as many as an error lists.
     strangers: Vec<Origin>,
-    /// Bytes of the lines that are kept.
+    /// Total size of the lines kept, in bytes.
     kept: u64,
-    head: Option<Head>,
-    namespaces: List<Namespace>,
-    processes: List<Process<'static>>,
-    diagnostics: List<Diagnostic>,
-    passed_over: PassedOver,
+    summary: Option<SnapshotRecord>,
+    namespaces: RecordList<Namespace>,
+    processes: RecordList<Process<'static>>,
+    diagnostics: RecordList<Diagnostic>,
+    unknown: UnknownWords,
 }
 
-/// Reads records, of which the first line has been read already; `number` is its
-/// number.
+/// Reads records. The first line has been read already; `number` is its line number.
 pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
     mut input: impl BufRead,
     host: Option<&str>,
-) -> io::Result<Result<(model::Snapshot, PassedOver), Invalid>> {
+) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // So that a fault at the end is in this line.
+        // Without the line end, so that an error at the end is reported for this line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -189,7 +189,7 @@ pub fn read_records(
 }
 
 impl Records<'_> {
-    /// Takes a line, unless it is of another snapshot.
+    /// Adds a line, unless it belongs to another snapshot.
     fn add(&mut self, line: &[u8], number: u64) -> Result<(), Invalid> {
         let envelope: Envelope = parse_line(line, number)?;
         if !self.is_chosen(envelope.label()) {
@@ -203,16 +203,16 @@ impl Records<'_> {
         }
         let mut record: Record<'static> = parse_line(line, number)
             .map_err(|error| with_version(error, &envelope.schema_version))?;
-        let kind = record.record.clone().known(&mut self.passed_over);
+        let kind = record.record.clone().known(&mut self.unknown);
         let Some(kind) = kind else { return Ok(()) };
         match kind {
             SnapshotRecordType::Snapshot => {
-                if self.head.is_some() {
+                if self.summary.is_some() {
                     let problem = format!("comes twice at line {number}");
                     return Err(Invalid::at("snapshot", problem));
                 }
                 let payload = payload(record.snapshot.take(), kind, number)?;
-                self.head = Some(Head { record, payload, line: number });
+                self.summary = Some(SnapshotRecord { record, payload, line: number });
                 Ok(())
             }
             SnapshotRecordType::Namespace => self.namespaces.push(record.namespace, kind, number),
@@ -223,8 +223,8 @@ impl Records<'_> {
         }
     }
 
-    /// Whether a record is of the snapshot to keep. Without a choice that is the
-    /// first one; where another one comes that it could be as well, neither is.
+    /// Returns `true` if a record belongs to the snapshot to read: the first that matches. If
+    /// another one matches too, the selection is ambiguous and no more records are kept.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -233,7 +233,7 @@ impl Records<'_> {
         };
         match &self.chosen {
             Some(chosen) if chosen.label() == label => self.rivals.is_empty(),
-            _ if self.host.is_some_and(|host| !label.is_meant_by(host)) => {
+            _ if self.host.is_some_and(|host| !label.matches(host)) => {
                 note(&mut self.strangers);
                 false
             }
@@ -243,17 +243,17 @@ impl Records<'_> {
             }
             Some(_) => {
                 note(&mut self.rivals);
-                // Nothing will come of what was kept.
-                self.namespaces = List::default();
-                self.processes = List::default();
-                self.diagnostics = List::default();
+                // Reading will fail, so free the memory.
+                self.namespaces = RecordList::default();
+                self.processes = RecordList::default();
+                self.diagnostics = RecordList::default();
                 false
             }
         }
     }
 
-    /// The snapshot that was kept.
-    fn into_snapshot(mut self) -> Result<(model::Snapshot, PassedOver), Invalid> {
+    /// Converts the records to the model.
+    fn into_snapshot(mut self) -> Result<(model::Snapshot, UnknownWords), Invalid> {
         let Some(chosen) = self.chosen.take() else {
             let (host, more) = (self.host.unwrap_or_default(), self.strangers.len() == NAMED);
             return Err(no_snapshot_of(host, &self.strangers, more));
@@ -262,48 +262,48 @@ impl Records<'_> {
             return Err(several(&chosen, &self.rivals));
         }
         let name = chosen.name();
-        let Some(head) = self.head.take() else {
-            return Err(Invalid::at("", format!("has no record of kind snapshot of {name}")));
+        let Some(summary) = self.summary.take() else {
+            return Err(Invalid::at("", format!("contains no record of kind snapshot for {name}")));
         };
         let counts = Counts {
             namespace: self.namespaces.items.len(),
             process: self.processes.items.len(),
             diagnostic: self.diagnostics.items.len(),
         };
-        if counts != head.payload.counts {
-            let problem = format!("has {counts} of {name}, not {}", head.payload.counts);
+        if counts != summary.payload.counts {
+            let problem = format!("contains {counts} for {name}, not {}", summary.payload.counts);
             return Err(Invalid::at("", problem));
         }
-        // Parents before their children. Not every namespace has a level.
+        // Parents must come before their children. Some namespaces have no level to sort by.
         let items = self.namespaces.items.iter();
         let parents: HashMap<Id, Id> = items.filter_map(|it| Some((it.id, it.parent?))).collect();
         self.namespaces.sort_by_key(|namespace| {
             let above = iter::successors(Some(namespace.id), |id| parents.get(id).copied());
             above.take(model::MAX_LEVEL + 2).count()
         });
-        let version = head.record.schema_version.into_owned();
+        let version = summary.record.schema_version.into_owned();
         let lines = Lines {
-            head: head.line,
+            summary: summary.line,
             namespaces: self.namespaces.lines,
             processes: self.processes.lines,
         };
         let document = Document {
             schema_version: version.clone(),
-            generator: head.payload.generator,
-            captured_at: head.record.captured_at.into_owned(),
-            host: head.record.host.into_owned(),
-            procfs: head.payload.procfs,
-            searched: head.payload.searched,
-            details: head.payload.details,
-            selected: head.payload.selected,
-            complete: head.payload.complete,
-            roots: head.payload.roots,
+            generator: summary.payload.generator,
+            captured_at: summary.record.captured_at.into_owned(),
+            host: summary.record.host.into_owned(),
+            procfs: summary.payload.procfs,
+            searched: summary.payload.searched,
+            details: summary.payload.details,
+            selected: summary.payload.selected,
+            complete: summary.payload.complete,
+            roots: summary.payload.roots,
             namespaces: self.namespaces.items,
             processes: self.processes.items,
             diagnostics: self.diagnostics.items,
         };
         document
-            .into_snapshot(self.passed_over)
+            .into_snapshot(self.unknown)
             .map_err(|error| with_version(error.in_line(|place| lines.find(place)), &version))
     }
 }
@@ -315,16 +315,15 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The lines of the records that a document was made of.
+/// Line numbers of the records that a document was read from.
 struct Lines {
-    head: u64,
+    summary: u64,
     namespaces: Vec<u64>,
     processes: Vec<u64>,
 }
 
 impl Lines {
-    /// Where that which stands at a place of the document stood: a place in its
-    /// record, and the line of that.
+    /// Converts a path in the document to a path in its record, and a line number.
     fn find(&self, place: &str) -> (String, u64) {
         let entry = |list: &str, lines: &[u64], kind: &str| {
             let (index, rest) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
@@ -333,7 +332,7 @@ impl Lines {
         };
         entry("namespaces", &self.namespaces, "namespace")
             .or_else(|| entry("processes", &self.processes, "process"))
-            .unwrap_or_else(|| (format!("snapshot.{place}"), self.head))
+            .unwrap_or_else(|| (format!("snapshot.{place}"), self.summary))
     }
 }
 

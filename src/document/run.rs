@@ -1,6 +1,4 @@
-//! The report on a job, as programs read it. What was left stands in it as a
-//! document of its own, a part of the host's: whatever reads the one reads the
-//! other.
+//! Serde types for run reports. The doc comments are the descriptions in the published schema.
 
 use serde::{Serialize, Serializer};
 
@@ -12,76 +10,74 @@ use crate::graph::PidGraph;
 use crate::model::{self, CheckCode, Ended, Subject, Verdict};
 use crate::query;
 
-/// Version of the schema that reports written here follow.
-const JOB_VERSION: &str = "1.0";
+/// Version of the schema of run reports.
+const RUN_VERSION: &str = "1.0";
 
-/// What a command has left behind, as `pidns run -f json` writes it to the file
-/// of --report. Within schema version 1.x fields are added, never renamed,
-/// retyped or removed, and lists of words may grow.
+/// What a command left behind, as written by `pidns run -f json --report FILE`. Within schema
+/// version 1.x, fields are added, but never renamed, retyped or removed. Open lists of words may
+/// grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
-    /// Version of this schema that the report follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// The program that wrote it.
+    /// The program that wrote the report.
     generator: Generator,
-    /// The command, and its arguments.
+    /// The command with its arguments.
     command: &'a [String],
-    /// How the command ended, as a shell has it: its status, or 128 and the
-    /// number of the signal that ended it.
+    /// Exit status of the command, as in a shell: 128 plus the number if a signal terminated it.
     status: u8,
-    /// The signal that ended it, or null.
+    /// Number of the signal that terminated the command, or null.
     signal: Option<u8>,
-    /// How long what it had started was given to end, in seconds (--grace).
+    /// Time in seconds that the processes started by the command were given to exit (--grace).
     grace: f64,
-    /// What it must not leave (--deny).
+    /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
-    /// What it left, one entry for each thing and code; a dead namespace is also
-    /// a leftover one.
+    /// What the command left behind, one entry for each process or namespace and code. A dead
+    /// namespace has a second entry as a leftover one.
     findings: Vec<RunFinding>,
-    /// What became of it, where it was to be killed (--kill); null where it was
-    /// not, or nothing was there to kill.
+    /// The processes that were killed (--kill); null without --kill, or if there were none.
     killed: Option<Killed>,
-    /// The part of the host that was left, a document of its own (pidns schema),
-    /// with the ancestors of its namespaces; null where nothing was left.
+    /// The leftover processes and namespaces, with the ancestors of the namespaces, as a
+    /// document (`pidns schema`); null if nothing was left.
     #[cfg_attr(test, schemars(with = "Option<super::wire::Document>"))]
-    document: Option<Left<'a>>,
+    document: Option<LeftoverDocument<'a>>,
 }
 
-/// One thing that was left.
+/// A leftover process or namespace.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
 struct RunFinding {
-    /// What kind of thing.
+    /// The problem.
     code: Word<CheckCode>,
-    /// Whether it must not be left.
+    /// Whether the code is denied (--deny).
     denied: bool,
-    /// The process, by PID, or null: a namespace, or processes of which each ends
-    /// before it can be read.
+    /// PID of the process; null for a namespace, or for short-lived processes that exit before
+    /// they can be read.
     pid: Option<Pid>,
-    /// The namespace, or null.
+    /// Id of the namespace, or null.
     namespace: Option<Id>,
-    /// Age of the process in seconds; null where it is not known.
+    /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
 }
 
-/// What became of what was left, by PIDs in the document.
+/// The processes that were killed, by PID as in the document.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 struct Killed {
-    /// Those that were sent SIGTERM; zombies are not among them.
+    /// Processes that were sent SIGTERM. Zombies are not.
     sigterm: Vec<Pid>,
-    /// Those that were sent SIGKILL, too, or came only then.
+    /// Processes that were sent SIGKILL: those that survived SIGTERM, and new ones.
     sigkill: Vec<Pid>,
-    /// Those that are there all the same.
+    /// Processes that are still there.
     remaining: Vec<Pid>,
 }
 
-/// The document of what was left.
-struct Left<'a>(&'a PidGraph);
+/// Serializes the document of the leftovers.
+struct LeftoverDocument<'a>(&'a PidGraph);
 
-impl Serialize for Left<'_> {
+impl Serialize for LeftoverDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         document(self.0).serialize(serializer)
     }
@@ -106,7 +102,7 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
             }
         };
         Self {
-            schema_version: JOB_VERSION,
+            schema_version: RUN_VERSION,
             generator: Generator::this(),
             command: &report.command,
             status: report.ended.status(),
@@ -118,7 +114,7 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
             denied: report.denied.iter().map(|&code| code.into()).collect(),
             findings: report.findings().into_iter().map(finding).collect(),
             killed: report.killed.as_ref().map(Killed::from),
-            document: graph.map(Left),
+            document: graph.map(LeftoverDocument),
         }
     }
 }

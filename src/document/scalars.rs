@@ -1,5 +1,4 @@
-//! Values that are more than a number or a text in the document: what they may
-//! be is checked where they are read, and said in the schema beside it.
+//! Serde types for single values with a checked format.
 
 use std::fmt;
 
@@ -9,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::parse::Cut;
 use crate::model;
 
-/// A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or
-/// `pid:[?PID]` for one that is known to exist but whose inode could not be
-/// read, PID being its init or, without one, its lowest member.
+/// A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or `pid:[?PID]`
+/// for a namespace whose inode could not be read. This PID is its init or, without one, its
+/// member with the lowest PID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_id"))]
 #[cfg_attr(test, schemars(extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")))]
@@ -30,7 +29,7 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// A process or thread ID in the numbers of the /proc that was read.
+/// A process or thread ID, in the PID namespace of the procfs that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
@@ -44,15 +43,14 @@ impl From<Pid> for u32 {
 }
 
 impl TryFrom<u32> for Pid {
-    type Error = Unfit<u32>;
+    type Error = InvalidValue<u32>;
 
     fn try_from(raw: u32) -> Result<Self, Self::Error> {
-        model::Pid::new(raw).map(Self).ok_or(Unfit { value: raw, expected: "PID" })
+        model::Pid::new(raw).map(Self).ok_or(InvalidValue { value: raw, expected: "PID" })
     }
 }
 
-/// Inode of a namespace on nsfs: unique among living namespaces, and reused
-/// after they die.
+/// Inode of a namespace on nsfs: unique among existing namespaces, and reused later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]
@@ -60,14 +58,14 @@ impl TryFrom<u32> for Pid {
 pub struct Inode(pub(super) u64);
 
 impl TryFrom<u64> for Inode {
-    type Error = Unfit<u64>;
+    type Error = InvalidValue<u64>;
 
     fn try_from(raw: u64) -> Result<Self, Self::Error> {
-        if raw == 0 { Err(Unfit { value: raw, expected: "inode" }) } else { Ok(Self(raw)) }
+        if raw == 0 { Err(InvalidValue { value: raw, expected: "inode" }) } else { Ok(Self(raw)) }
     }
 }
 
-/// The PIDs of a process in every level, in the document a list of numbers.
+/// The PIDs of a process in all its namespaces, outermost first.
 #[derive(Debug)]
 pub struct Nspid(pub(super) model::Nspid);
 
@@ -84,37 +82,36 @@ impl<'de> Deserialize<'de> for Nspid {
     }
 }
 
-/// A value that is not what its field has.
-pub struct Unfit<T> {
+/// The error for a value with the wrong format.
+pub struct InvalidValue<T> {
     value: T,
     expected: &'static str,
 }
 
-impl<T: fmt::Debug> fmt::Display for Unfit<T> {
+impl<T: fmt::Debug> fmt::Display for InvalidValue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is no {}", Cut(&format!("{:?}", self.value)), self.expected)
+        write!(f, "{} is not a {}", Cut(&format!("{:?}", self.value)), self.expected)
     }
 }
 
-/// A text of which the schema says the spelling: how it is checked when it is
-/// read, and what it is called where it is not spelled so.
-macro_rules! spelled {
-    ($type:ident, $is_spelled:path, $expected:literal) => {
+/// Implements `TryFrom<String>` for a text type with a checked format.
+macro_rules! checked_text {
+    ($type:ident, $is_valid:path, $expected:literal) => {
         impl TryFrom<String> for $type {
-            type Error = Unfit<String>;
+            type Error = InvalidValue<String>;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
-                if $is_spelled(&text) {
+                if $is_valid(&text) {
                     Ok(Self(text))
                 } else {
-                    Err(Unfit { value: text, expected: $expected })
+                    Err(InvalidValue { value: text, expected: $expected })
                 }
             }
         }
     };
 }
 
-/// A time.
+/// A time, UTC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -128,7 +125,7 @@ macro_rules! spelled {
 )]
 pub struct Timestamp(pub(super) String);
 
-spelled!(Timestamp, is_timestamp, "time in UTC as RFC 3339 has it");
+checked_text!(Timestamp, is_timestamp, "UTC time in RFC 3339 format");
 
 fn is_timestamp(text: &str) -> bool {
     const FORM: &[u8; 19] = b"0000-00-00T00:00:00";
@@ -148,7 +145,7 @@ fn is_timestamp(text: &str) -> bool {
         && humantime::parse_rfc3339(text).is_ok()
 }
 
-/// The random ID of a boot.
+/// Random ID of a boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -158,35 +155,35 @@ fn is_timestamp(text: &str) -> bool {
 )]
 pub struct BootId(pub(super) String);
 
-spelled!(BootId, is_boot_id, "UUID in lower case");
+checked_text!(BootId, is_boot_id, "lower-case UUID");
 
 fn is_boot_id(text: &str) -> bool {
     let is_hex = |part: &str| part.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
     text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.split('-').all(is_hex)
 }
 
-/// The code of a diagnostic.
+/// Code of a diagnostic.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^[a-z][a-z0-9-]*$")))]
 pub struct Code(pub(super) String);
 
-spelled!(Code, is_code, "code of a diagnostic");
+checked_text!(Code, is_code, "diagnostic code");
 
 fn is_code(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// The name of a system error.
+/// Name or number of a system error.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^(E[A-Z0-9]+|[1-9][0-9]*)$")))]
 pub struct Errno(pub(super) String);
 
-spelled!(Errno, is_errno, "name or number of a system error");
+checked_text!(Errno, is_errno, "system error name or number");
 
 fn is_errno(text: &str) -> bool {
     match text.strip_prefix('E') {
@@ -201,21 +198,21 @@ fn is_errno(text: &str) -> bool {
     }
 }
 
-/// The state of a process.
+/// State letter of a process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(try_from = "char")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[cfg_attr(test, schemars(extend("pattern" = "^[A-Za-z?]$")))]
-pub struct Letter(pub(super) char);
+pub struct StateLetter(pub(super) char);
 
-impl TryFrom<char> for Letter {
-    type Error = Unfit<char>;
+impl TryFrom<char> for StateLetter {
+    type Error = InvalidValue<char>;
 
     fn try_from(letter: char) -> Result<Self, Self::Error> {
         if letter.is_ascii_alphabetic() || letter == '?' {
             Ok(Self(letter))
         } else {
-            Err(Unfit { value: letter, expected: "letter of a process state" })
+            Err(InvalidValue { value: letter, expected: "process state letter" })
         }
     }
 }
@@ -225,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_in_utc_and_of_this_form() {
+    fn accepts_utc_times_in_rfc_3339_format_only() {
         for yes in [
             "2026-11-23T14:28:00.123456Z",
             "2026-11-23T14:28:00Z",
@@ -255,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_a_name_or_a_number() {
+    fn a_system_error_is_a_name_or_a_number() {
         assert!(["EACCES", "E2BIG", "133"].into_iter().all(is_errno));
         assert!(!["", "E", "EAcces", "ACCES", "0", "-1", "1a"].into_iter().any(is_errno));
     }
 
     #[test]
-    fn a_boot_id_is_as_the_kernel_prints_it() {
+    fn a_boot_id_is_a_lower_case_uuid() {
         assert!(is_boot_id("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b"));
         for no in
             ["", "7d0f", "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B", "7d0f5a5e4b434a0b9f3c1c5f4f1d2a3b"]

@@ -1,4 +1,4 @@
-//! Whether a document agrees with itself, as a scan of the kernel would.
+//! Checks that a document does not contradict itself.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -10,12 +10,12 @@ use super::words::Word;
 use crate::model;
 
 impl Document {
-    /// Nothing is said twice in lists that are sets.
+    /// Checks that lists of words have no duplicates.
     pub fn check_lists(&self) -> Result<(), Invalid> {
         fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
             let mut seen = HashSet::new();
             match words.iter().position(|word| !seen.insert(word)) {
-                Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "comes twice")),
+                Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "is a duplicate")),
                 None => Ok(()),
             }
         }
@@ -23,13 +23,13 @@ impl Document {
         once("details", &self.details)
     }
 
-    /// Whether nothing was cut away, that something else may refer to.
+    /// Returns `true` if the document was not filtered, so that all references are valid.
     fn is_whole(&self) -> bool {
         self.selected.is_empty()
     }
 
-    /// How deep every namespace is. A parent comes before its children, which
-    /// also rules out cycles.
+    /// Checks the namespaces and returns their depths. A parent must come before its children,
+    /// which also rules out cycles.
     pub fn check_namespaces(&self) -> Result<HashMap<Id, Depth>, Invalid> {
         let mut depths: HashMap<Id, Depth> = HashMap::with_capacity(self.namespaces.len());
         let mut children: HashMap<Id, Vec<Id>> = HashMap::new();
@@ -50,7 +50,7 @@ impl Document {
                     below_procfs: above.below_procfs.map(|below| below + 1),
                 },
                 Some((parent, None)) => {
-                    let problem = format!("{} is no namespace before this one", parent.0);
+                    let problem = format!("{} is not an earlier namespace", parent.0);
                     return Err(Invalid::at(at("parent"), problem));
                 }
             };
@@ -61,14 +61,14 @@ impl Document {
             if namespace.level != expected || depth.level > model::MAX_LEVEL {
                 let name = |level: Option<usize>| level.map_or("null".into(), |it| it.to_string());
                 let (level, expected) = (name(namespace.level), name(expected));
-                let problem = format!("{level} where {expected} is expected, at most 32");
+                let problem = format!("{level}, but {expected} is expected (at most 32)");
                 return Err(Invalid::at(at("level"), problem));
             }
             if namespace.inode.map(|inode| inode.0) != namespace.id.0.inode() {
-                return Err(Invalid::at(at("inode"), "is not that of the id"));
+                return Err(Invalid::at(at("inode"), "does not match the id"));
             }
             if depths.insert(namespace.id, depth).is_some() {
-                return Err(Invalid::at(at("id"), format!("{} comes twice", namespace.id.0)));
+                return Err(Invalid::at(at("id"), format!("{} is a duplicate", namespace.id.0)));
             }
             match namespace.parent {
                 None if namespace.level.is_some() => roots.push(namespace.id),
@@ -77,13 +77,16 @@ impl Document {
             }
         }
         if !is_same_set(&self.roots, &roots) {
-            return Err(Invalid::at("roots", "are not the namespaces of level 0"));
+            return Err(Invalid::at("roots", "does not list the namespaces of level 0"));
         }
         for (index, namespace) in self.namespaces.iter().enumerate() {
             let named = children.get(&namespace.id).map_or(&[][..], Vec::as_slice);
             if !is_same_set(&namespace.children, named) {
                 let place = format!("namespaces[{index}].children");
-                return Err(Invalid::at(place, "are not the namespaces that name it as parent"));
+                return Err(Invalid::at(
+                    place,
+                    "does not list the namespaces that have it as parent",
+                ));
             }
         }
         let absent = self.procfs.namespace.filter(|id| !depths.contains_key(id));
@@ -93,31 +96,31 @@ impl Document {
         Ok(depths)
     }
 
-    /// Every process is in one namespace, with as many PIDs as that is deep.
+    /// Checks the processes: each is in one namespace, and has one PID for each level.
     pub fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
         let mut members: HashMap<Id, Vec<Pid>> = HashMap::new();
-        // By root, PIDs that members of it have.
+        // By root: the number of PIDs of its members.
         let mut above: HashMap<Id, usize> = HashMap::new();
         let mut seen = HashSet::with_capacity(self.processes.len());
         for (index, process) in self.processes.iter().enumerate() {
             let at = |field: &str| format!("processes[{index}].{field}");
             let pid = process.pid.0;
             if !seen.insert(process.pid) {
-                return Err(Invalid::at(at("pid"), format!("{pid} comes twice")));
+                return Err(Invalid::at(at("pid"), format!("{pid} is a duplicate")));
             }
             let numbers = process.nspid.0.len();
             if process.nspid.0.first().is_some_and(|&first| first != pid) {
                 return Err(Invalid::at(at("nspid"), format!("does not begin with {pid}")));
             }
             if numbers > model::MAX_LEVEL + 1 {
-                return Err(Invalid::at(at("nspid"), "is longer than namespaces nest"));
+                return Err(Invalid::at(at("nspid"), "has more PIDs than namespaces can nest"));
             }
             let Some(id) = process.namespace else { continue };
             let Some(depth) = depths.get(&id) else {
                 return Err(Invalid::at(at("namespace"), format!("no namespace {}", id.0)));
             };
-            // Some kernels do not tell the numbers. Of parents that are out of
-            // sight nobody knows how many there are, but all below have the same.
+            // Before Linux 4.1 there are no PIDs. The number of ancestors above a root may be
+            // unknown, but it is the same for all of its descendants.
             let expected = match depth.below_procfs {
                 Some(below) => below + 1,
                 None if numbers <= depth.level => depth.level + 1,
@@ -126,7 +129,7 @@ impl Document {
                 }
             };
             if numbers != 0 && numbers != expected {
-                let problem = format!("{numbers} PIDs where {expected} are expected");
+                let problem = format!("has {numbers} PIDs, but {expected} are expected");
                 return Err(Invalid::at(at("nspid"), problem));
             }
             members.entry(id).or_default().push(process.pid);
@@ -135,16 +138,19 @@ impl Document {
             let at = |field: &str| format!("namespaces[{index}].{field}");
             let named = members.get(&namespace.id).map_or(&[][..], Vec::as_slice);
             if !is_same_set(&namespace.members, named) {
-                return Err(Invalid::at(at("members"), "are not the processes that name it"));
+                return Err(Invalid::at(
+                    at("members"),
+                    "does not list the processes that have it as namespace",
+                ));
             }
-            // A part may lack it, but not have it elsewhere.
+            // A filter can remove the init, but not move it to another namespace.
             let elsewhere = |init| self.is_whole() || seen.contains(&init);
             if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
                 return Err(Invalid::at(at("init"), "is not a member"));
             }
             let count = namespace.member_count.unwrap_or(named.len());
             if count < named.len() || (count > named.len() && self.is_whole()) {
-                let problem = format!("{count} where {} are listed", named.len());
+                let problem = format!("{count}, but {} are listed", named.len());
                 return Err(Invalid::at(at("member_count"), problem));
             }
         }
@@ -152,17 +158,19 @@ impl Document {
     }
 }
 
-/// How deep a namespace is: below the topmost one that is known, and below that
-/// of the /proc that was read, where it is.
+/// The depth of a namespace.
 pub struct Depth {
+    /// Its topmost known ancestor.
     pub root: Id,
+    /// Number of levels below `root`.
     pub level: usize,
-    /// Whether that topmost one is a root, so that levels count from it.
+    /// `true` if `root` is a root of the document, so that `level` is its level there.
     pub is_level: bool,
+    /// Number of levels below the namespace of the procfs that was read, if it is below.
     pub below_procfs: Option<usize>,
 }
 
-/// Whether two lists name the same, each once, in whatever order.
+/// Returns `true` if two lists have the same elements, in any order.
 fn is_same_set<T: Copy + Ord>(one: &[T], other: &[T]) -> bool {
     let sorted = |list: &[T]| {
         let mut list = list.to_vec();

@@ -1,9 +1,9 @@
-//! The document as serde types: its fields, in their order, and nothing else.
+//! Serde types for snapshot documents and translations.
 //!
-//! Comments of types and fields are the descriptions of the published schema,
-//! which `schema.rs` makes of them. Where they say `remote`, `objects.rs` has the
-//! implementations, which take nothing but objects. A field that a later 1.x adds may be null,
-//! or a list, as documents of earlier versions do not have it.
+//! The doc comments are the descriptions in the published schema. Types with
+//! `serde(remote = "Self")` are implemented in `objects.rs`, so that only JSON objects are
+//! accepted. A field that a later 1.x adds must be nullable or a list, because older
+//! documents do not have it.
 
 use std::borrow::Cow;
 
@@ -15,144 +15,140 @@ use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
 use super::words::{HolderKind, SnapshotRecordType, Word};
 use crate::model;
 
-/// The PID namespace hierarchy of a Linux host, as `pidns -f json` and
-/// `pidns -f yaml` write it. Flat lists joined by ids. Within schema version
-/// 1.x fields are added, never renamed, retyped or removed, and lists of words
-/// that have a branch for any other word may grow: readers pass over fields and
-/// words that they do not know.
-// The long lists are types of their own, so that they are written one by one
-// and never all in memory.
+/// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and
+/// `pidns -f yaml`. The lists are flat and joined by ids. Within schema version 1.x, fields
+/// are added, but never renamed, retyped or removed. Open lists of words may grow. Readers
+/// ignore fields and words that they do not know.
+// The types of the long lists are parameters, so that their elements can be created one at a
+// time while they are written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
-    /// Version of this schema that the document follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     pub schema_version: String,
     /// The program that wrote the document.
     pub generator: Generator,
-    /// When the scan began: RFC 3339, UTC, at most nine digits of a second's
-    /// fraction (pidns writes microseconds).
+    /// Start time of the scan: RFC 3339, UTC, with at most nine decimals of a second (pidns
+    /// writes six).
     pub captured_at: Timestamp,
-    /// Where the scan ran.
+    /// The host that was scanned.
     pub host: Host,
-    /// The /proc that was read.
+    /// The procfs that was read.
     pub procfs: Procfs,
-    /// Where namespaces were looked for.
+    /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// What was read of processes because it was asked for; the fields of what
-    /// was not are null.
-    // Absent in documents made before it existed, hence the default; `selected`
-    // and `blocked_by` likewise.
+    /// The details of processes that were requested. The fields of other details are null.
+    // Early documents have neither this field nor `selected` and `blocked_by`.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// By what the document was cut down since the scan, in that order; empty
-    /// where it is whole. Where it is not, init, ppid, procfs.namespace and the
-    /// PIDs in holders, blocked_by and diagnostics may name what is left out,
-    /// and complete and diagnostics are of the whole. Ancestors of what is
-    /// selected are kept, without their members, except above a root: that has
-    /// no parent then, and levels count from it.
+    /// The filters applied since the scan, in order; empty if the document is whole. In a
+    /// filtered document, init, ppid, procfs.namespace and the PIDs in holders, blocked_by
+    /// and diagnostics may refer to processes and namespaces that were filtered out, while
+    /// complete and diagnostics still describe the whole scan. Ancestors of selected
+    /// namespaces are kept without their members. After a filter by root, that namespace has
+    /// no parent and level 0.
     #[serde(default)]
     pub selected: Vec<Criterion>,
-    /// False as soon as anything in the places searched may be missing or is
-    /// not from the kernel; diagnostics says what and why.
+    /// False if anything in the searched places may be missing or was not reported by the
+    /// kernel; diagnostics has the reasons.
     pub complete: bool,
     /// The topmost visible namespaces, sorted.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<Id>,
-    /// Every namespace in tree order: a parent before its children, siblings by
-    /// inode; of a selection, those selected and their ancestors (see selected).
+    /// All namespaces in tree order: parents before their children, siblings by inode. In a
+    /// filtered document, the selected ones and their ancestors (see selected).
     pub namespaces: N,
-    /// Every process, by PID; of a selection, the processes selected.
+    /// All processes, sorted by PID. In a filtered document, the selected ones.
     pub processes: P,
-    /// What a reader must know, one entry for each code and errno.
+    /// Problems of the scan, one entry for each code and errno.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A line of `pidns -f ndjson`: one thing of one snapshot of one host. Lines of
-/// any number of hosts may follow each other in any order. The field that
-/// `record` names holds the thing, as it stands in the document; a snapshot is
-/// one line of kind snapshot and as many of the others as that says. Within
-/// schema version 1.x fields are added, never renamed, retyped or removed, and
-/// readers pass over fields and kinds that they do not know.
+/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of
+/// hosts may be mixed in any order. `record` is the name of the field that holds the part, in
+/// the same form as in the document. Each snapshot has one record of kind snapshot, which
+/// says how many records of the other kinds there are. Within schema version 1.x, fields are
+/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do
+/// not know.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = super::schema::payloads_of::<SnapshotRecordType>())))]
-#[allow(clippy::struct_field_names, reason = "`record` is what users see")]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::required_payloads::<SnapshotRecordType>())))]
+#[allow(clippy::struct_field_names, reason = "`record` is a key of the published format")]
 pub struct Record<'a> {
-    /// Version of this schema that the record follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     pub schema_version: Cow<'a, str>,
-    /// When the scan began, as in the document. With host it names the snapshot
-    /// that the record belongs to.
+    /// Start time of the scan, as in the document. Together with host, it identifies the
+    /// snapshot that the record belongs to.
     pub captured_at: Cow<'a, Timestamp>,
-    /// Where the scan ran, as in the document.
+    /// The host that was scanned, as in the document.
     pub host: Cow<'a, Host>,
-    /// What the record holds.
+    /// Kind of the record: the name of the field with its content.
     pub record: Word<SnapshotRecordType>,
-    /// Of a record of kind snapshot.
+    /// Content of a record of kind snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "SnapshotHead"))]
-    pub snapshot: Option<SnapshotHead>,
-    /// Of a record of kind namespace.
+    #[cfg_attr(test, schemars(with = "SnapshotSummary"))]
+    pub snapshot: Option<SnapshotSummary>,
+    /// Content of a record of kind namespace.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "Namespace"))]
     pub namespace: Option<Namespace>,
-    /// Of a record of kind process.
+    /// Content of a record of kind process.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "Process"))]
     pub process: Option<Process<'a>>,
-    /// Of a record of kind diagnostic.
+    /// Content of a record of kind diagnostic.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "Diagnostic"))]
     pub diagnostic: Option<Diagnostic>,
 }
 
-/// What a document holds beside its lists; the fields are those of the document.
+/// The document without its lists of namespaces, processes and diagnostics.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]
-pub struct SnapshotHead {
-    /// The program that wrote it.
+pub struct SnapshotSummary {
+    /// The program that wrote the record.
     pub generator: Generator,
-    /// The /proc that was read.
+    /// The procfs that was read.
     pub procfs: Procfs,
-    /// Where namespaces were looked for.
+    /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// What was read of processes because it was asked for.
+    /// The details of processes that were requested.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// By what it was cut down since the scan; empty where it is whole.
+    /// The filters applied since the scan; empty if the snapshot is whole.
     pub selected: Vec<Criterion>,
-    /// False as soon as anything in the places searched may be missing or is
-    /// not from the kernel.
+    /// False if anything in the searched places may be missing or was not reported by the
+    /// kernel.
     pub complete: bool,
     /// The topmost visible namespaces, sorted.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<Id>,
-    /// How many records of the other kinds belong to the snapshot.
+    /// Number of records of each other kind in the snapshot.
     pub counts: Counts,
 }
 
-/// How many records of each kind belong to a snapshot, so that a reader notices
-/// where some were lost on the way.
+/// Number of records of each kind in a snapshot, so that readers can detect lost records.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
 pub struct Counts {
-    /// Records of kind namespace.
+    /// Number of records of kind namespace.
     pub namespace: usize,
-    /// Records of kind process.
+    /// Number of records of kind process.
     pub process: usize,
-    /// Records of kind diagnostic.
+    /// Number of records of kind diagnostic.
     pub diagnostic: usize,
 }
 
-/// A program.
+/// Name and version of a program.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -163,7 +159,7 @@ pub struct Generator {
     pub version: String,
 }
 
-/// A host.
+/// Identity of a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -172,8 +168,8 @@ pub struct Host {
     pub hostname: Option<String>,
     /// Kernel release, uname(2).
     pub kernel_release: Option<String>,
-    /// Random id of this boot, /proc/sys/kernel/random/boot_id; null where it
-    /// could not be read, or is no UUID.
+    /// Random ID of the boot, /proc/sys/kernel/random/boot_id; null if it could not be read
+    /// or is not a UUID.
     pub boot_id: Option<BootId>,
 }
 
@@ -182,25 +178,26 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Procfs {
-    /// Where it was mounted.
+    /// Its mount point.
     pub path: String,
-    /// Whether it shows the viewer's own PID namespace. If not, it is that of
-    /// an ancestor or of another namespace, and the kernel says less of parents.
+    /// Whether it shows the PID namespace that pidns itself ran in. Otherwise the kernel
+    /// reports fewer parents of namespaces.
     pub own: bool,
-    /// The PID namespace whose numbers it speaks in: the first number of every
-    /// nspid is a PID there. Null where no process told.
+    /// The PID namespace that it shows: the first number of every nspid is a PID in this
+    /// namespace. Null if unknown.
     pub namespace: Option<Id>,
 }
 
-/// An option that selects, and what was given for it.
+/// An option that filters, and its values.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
-    /// The option: pid (processes by number), root, depth, members, comm, user,
-    /// container or state. May grow.
+    /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
+    /// state, or descendants-of (the process that `pidns run` starts its command from). May
+    /// grow.
     pub by: String,
-    /// What was given, as text; a namespace as its id.
+    /// The values given, as text; a namespace as its id.
     pub values: Vec<String>,
 }
 
@@ -209,54 +206,50 @@ pub struct Criterion {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
-    /// What the lists are joined by; unique in a document.
+    /// Unique in a document. Other fields refer to the namespace by this id.
     pub id: Id,
-    /// Its inode on nsfs; null where it could not be read.
+    /// Its inode on nsfs; null if it could not be read.
     pub inode: Option<Inode>,
-    /// Device number of nsfs; null where the namespace could not be opened.
+    /// Device number of nsfs; null if the namespace could not be opened.
     pub device: Option<u64>,
-    /// The kernel's 64-bit number for it, never reused within a boot (NS_GET_ID,
-    /// since Linux 6.18), else null. Programs that read numbers as doubles lose
-    /// digits beyond 2^53.
+    /// The kernel's 64-bit ID of the namespace, never reused during a boot (NS_GET_ID); null
+    /// before Linux 6.18. Programs that read numbers as doubles lose digits above 2^53.
     pub ns_id: Option<u64>,
-    /// 0 for a root, else its parent's plus one; null where the way up to a root
-    /// could not be found out.
-    // Null says something, so it must be there.
+    /// 0 for a root, otherwise the level of its parent plus one; null if an ancestor is
+    /// unknown.
+    // A missing field is an error, because null has a meaning.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
-    /// The namespace that it was made in; null for a root, and where it could not
-    /// be found out.
+    /// Its parent namespace; null for a root, or if it is unknown.
     pub parent: Option<Id>,
-    /// The namespaces made in it, by inode.
+    /// Its child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<Id>,
-    /// What has become of it. Never a guess: live needs an init that was seen
-    /// alive, or that the kernel confirms.
+    /// Its state, never guessed: live means that its init was seen running, or that the
+    /// kernel confirmed it.
     pub state: Word<model::NamespaceState>,
-    /// The process that is PID 1 in it; null where there is none or it is out
-    /// of sight.
+    /// The process with PID 1 in this namespace; null if there is none or it is not visible.
     pub init: Option<Pid>,
-    /// The processes whose own (innermost) namespace it is, by PID.
+    /// The processes whose own (innermost) namespace this is, sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
-    /// How many members it has; more than are listed only where not all were
-    /// selected.
+    /// Number of members. In a filtered document it can exceed the length of members.
     #[serde(default, deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "usize"))]
     pub member_count: Option<usize>,
-    /// Who owns it; null where that is out of reach.
+    /// The user namespace that owns it; null if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// What keeps it alive beside its members, as far as it was searched for.
+    /// Everything but its members that keeps it alive, in the searched places.
     pub holders: Vec<Holder>,
-    /// Why its terminated init cannot go: the kernel ends a PID namespace only
-    /// once all of its processes are reaped. Empty where nothing keeps it, or
-    /// its init has not terminated.
+    /// The processes that keep its terminated init from being removed: the kernel waits until
+    /// all processes of the namespace have been reaped. Empty if there are none, or if its
+    /// init has not terminated.
     #[serde(default)]
     pub blocked_by: Vec<Blocker>,
-    /// The container that its init's cgroup path names, or null.
+    /// The container that the cgroup path of its init names, or null.
     pub container: Option<Container>,
-    /// How it and its place in the hierarchy are known.
+    /// Source of its identity and its parent.
     pub evidence: Word<model::Evidence>,
 }
 
@@ -268,52 +261,50 @@ pub struct Namespace {
 pub struct Owner {
     /// Its inode.
     pub user_namespace: Inode,
-    /// The user that made it, as the viewer's user namespace maps user IDs
-    /// (NS_GET_OWNER_UID, since Linux 4.11); null where the kernel does not say.
+    /// UID of the user that created it, as the user namespace of pidns maps it
+    /// (NS_GET_OWNER_UID); null before Linux 4.11.
     pub uid: Option<u32>,
-    /// That user's name; null where the host has none.
+    /// Name of that user; null if the host does not know one.
     pub user: Option<SmolStr>,
 }
 
-/// What keeps a namespace alive. Every field is always there, and null where
-/// it does not apply to the kind.
+/// A process, descriptor or mount that keeps a namespace alive. Every field is always present,
+/// and null if it does not apply to the kind.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "holder"))]
-#[cfg_attr(test, schemars(extend("allOf" = super::schema::fields_of_holders())))]
+#[cfg_attr(test, schemars(extend("allOf" = super::schema::required_holder_fields())))]
 pub struct Holder {
     /// The kind of holder.
     pub kind: Word<HolderKind>,
-    /// The process that holds it.
+    /// The holding process; null for mount.
     pub pid: Option<Pid>,
-    /// Of pid_for_children the thread; equal to pid for the leader.
+    /// For pid_for_children: the thread, equal to pid if it is the leader thread.
     pub tid: Option<Pid>,
-    /// Name of the process; null where it is not known.
+    /// Name of the process; null if unknown.
     pub comm: Option<SmolStr>,
-    /// Of fd, pidfd, socket, in_flight and procfs_file the number of the
-    /// descriptor in the process.
+    /// For fd, pidfd, socket, in_flight and procfs_file: the descriptor number in the process.
     pub fd: Option<u32>,
-    /// Of mount the mount point, as its mount namespace sees it.
+    /// For mount: the mount point, as seen in its mount namespace.
     pub path: Option<String>,
-    /// Of mount the inode of that mount namespace.
+    /// For mount: the inode of its mount namespace.
     pub mount_namespace: Option<Inode>,
 }
 
-/// A process that keeps a terminated init from going (zap_pid_ns_processes of
-/// the kernel).
+/// A process that keeps a terminated init from being removed (zap_pid_ns_processes in the
+/// kernel).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub struct Blocker {
-    /// The process that the init waits for, or the init itself where it is a
-    /// zombie that nobody reaps.
+    /// The process that the init waits for, or the init itself if it is a zombie that nobody
+    /// reaps.
     pub pid: Pid,
     /// Its name.
     pub comm: SmolStr,
-    /// Why it does not go.
+    /// Why it is not gone yet.
     pub reason: Word<model::BlockReason>,
-    /// The process outside the namespace that does not reap it; null where it
-    /// is no zombie, or that is not known.
+    /// For a zombie, the process outside the namespace that has to reap it; null if unknown.
     pub reaper: Option<Pid>,
 }
 
@@ -322,57 +313,56 @@ pub struct Blocker {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
-    /// What made it: docker, containerd, cri-o, podman, lxc (LXD and Incus make
-    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden,
-    /// kubernetes (a pod's container of a runtime that the path does not name),
-    /// unknown (any other container of such a runtime), or systemd for a unit.
-    /// May grow.
+    /// The runtime that created it: docker, containerd, cri-o, podman, lxc (LXD and Incus use
+    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a container
+    /// in a pod, if the path does not name the runtime), unknown (any other container without
+    /// a named runtime), or systemd for a unit. May grow.
     pub runtime: String,
-    /// Its id or name there.
+    /// Its ID or name in that runtime.
     pub id: String,
     /// UID of its Kubernetes pod, or null.
     pub pod: Option<String>,
 }
 
-/// Something that a reader of the document must know.
+/// A problem of the scan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    // The schema lists the codes of this version.
-    /// What it is, for programs.
+    // In the schema, a list of all codes replaces this description.
+    /// Code for programs.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Word<model::Severity>,
-    /// What it is, for people; the wording may change at any time.
+    /// Description for people. The wording may change at any time.
     pub message: String,
-    /// Name of the system's error, such as EACCES, where one is the cause; its
-    /// number where it has no name here.
+    /// Name of the system error that caused it, such as EACCES, or its number if pidns knows
+    /// no name for it; null if there was none.
     pub errno: Option<Errno>,
-    /// The processes that it concerns, however many.
+    /// All processes concerned.
     pub pids: Vec<Pid>,
 }
 
-/// What a PID is called in another PID namespace, as `pidns translate -f json`
-/// writes it: of several PIDs one after another, a line each unless indented. Within schema version 1.x fields are added, never renamed, retyped
-/// or removed.
+/// A process's PID in another PID namespace, as written by `pidns translate -f json`. For
+/// several PIDs, one translation follows another, one on each line unless indented. Within
+/// schema version 1.x, fields are added, but never renamed, retyped or removed.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
-    /// Version of this schema that the translation follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     pub schema_version: &'static str,
-    /// The PID that was asked for, in the numbers of `from`.
+    /// The PID to translate, as a PID in `from`.
     pub pid: Pid,
-    /// The namespace that it is meant in; null where its id is unknown.
+    /// The source namespace; null if its id is unknown.
     pub from: Option<Id>,
-    /// The namespace that it was translated to; null where its id is unknown.
+    /// The target namespace; null if its id is unknown.
     pub to: Option<Id>,
-    /// The PID of the same process there.
+    /// The PID of the same process in `to`.
     pub translated: Pid,
-    /// The process's PID in every namespace that it is visible in, from that of
-    /// the /proc that was read inward to its own.
+    /// The PIDs of the process in all namespaces that show it, from that of the procfs that
+    /// was read down to its own.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,
 }
@@ -381,13 +371,13 @@ pub struct Translation {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub struct Level {
-    /// The namespace; null where its id is unknown.
+    /// The namespace; null if its id is unknown.
     pub namespace: Option<Id>,
-    /// The process's PID there.
+    /// The process's PID in this namespace.
     pub pid: Pid,
 }
 
-/// A value that may be absent, but not null.
+/// Deserializes a field that may be absent, but not null.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

@@ -1,5 +1,4 @@
-//! Lists of words that may grow within 1.x: the words of this version, and how
-//! a document of a later one is read that has others.
+//! Open lists of words, and the unknown words that a later version may use.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,22 +51,22 @@ keywords! {
     }
 }
 
-/// A word of a list that may grow.
+/// A word of an open list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
-    /// One of this version.
+    /// A word of this version.
     Known(T),
-    /// One of a later version.
+    /// A word of a later version.
     Unknown(SmolStr),
 }
 
 impl<T: Keyword> Word<T> {
-    /// The value; a word of a later version is noted down as passed over.
-    pub fn known(self, passed_over: &mut PassedOver) -> Option<T> {
+    /// Returns the value. An unknown word is added to `unknown`.
+    pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
             Self::Unknown(word) => {
-                *passed_over.0.entry((T::NOUNS, word)).or_default() += 1;
+                *unknown.0.entry((T::NOUNS, word)).or_default() += 1;
                 None
             }
         }
@@ -75,9 +74,9 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// The evidence; what is not known to be said by the kernel counts as inferred.
-    pub fn certainty(self, passed_over: &mut PassedOver) -> model::Evidence {
-        self.known(passed_over).unwrap_or(model::Evidence::Inferred)
+    /// Returns the evidence. An unknown word counts as inferred.
+    pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
+        self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }
 }
 
@@ -96,12 +95,12 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The spelling of every word, as the schema has it.
+/// The pattern of words in the schema.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Whether a text is spelled as words are. Their length is limited, as what is
-/// passed over is printed.
+/// Returns `true` if a text matches the pattern of words. Unknown words are printed, so their
+/// length is limited.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
@@ -125,7 +124,7 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
                     None if is_word(text) => Ok(Word::Unknown(text.into())),
                     None => {
                         let text = format!("{text:?}");
-                        Err(E::custom(format_args!("{} is not spelled as a word is", Cut(&text))))
+                        Err(E::custom(format_args!("{} is not a valid word", Cut(&text))))
                     }
                 }
             }
@@ -135,21 +134,21 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// Words of a later version that a document had: what they said is left out,
-/// or taken as unknown.
+/// Unknown words in a document of a later version, with their number. The values that they
+/// describe are left out, or become unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PassedOver(BTreeMap<([&'static str; 2], SmolStr), usize>);
+pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
-impl PassedOver {
-    /// Whether everything was understood.
+impl UnknownWords {
+    /// Returns `true` if there were none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A short list: `2 holders of kind "io_uring", 1 namespace state "frozen"`.
-impl fmt::Display for PassedOver {
+/// Formats a short list: `2 holders of kind "io_uring", 1 namespace state "frozen"`.
+impl fmt::Display for UnknownWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 5;
         for (index, (([one, many], word), count)) in self.0.iter().take(NAMED).enumerate() {
@@ -169,16 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_of_a_later_version_is_counted_and_what_is_no_word_refused() {
-        let mut passed_over = PassedOver::default();
+    fn counts_unknown_words_and_rejects_invalid_ones() {
+        let mut unknown = UnknownWords::default();
         for text in ["\"io_uring\"", "\"fd\"", "\"io_uring\""] {
             let word: Word<HolderKind> = serde_json::from_str(text).unwrap();
-            word.known(&mut passed_over);
+            word.known(&mut unknown);
         }
         let word: Word<model::NamespaceState> = serde_json::from_str("\"frozen\"").unwrap();
-        assert_eq!(word.known(&mut passed_over), None);
+        assert_eq!(word.known(&mut unknown), None);
         assert_eq!(
-            passed_over.to_string(),
+            unknown.to_string(),
             "2 holders of kind \"io_uring\", 1 namespace state \"frozen\""
         );
         for no in ["\"\"", "\"Fd\"", "\"a b\"", "\"a\\n\"", "1", "null", "\"\u{e9}\""] {
@@ -188,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn only_some_words_are_named() {
-        let mut passed_over = PassedOver::default();
+    fn lists_five_unknown_words_and_counts_the_rest() {
+        let mut unknown = UnknownWords::default();
         for index in 0..7 {
-            Word::<model::Detail>::Unknown(format!("x{index}").into()).known(&mut passed_over);
+            Word::<model::Detail>::Unknown(format!("x{index}").into()).known(&mut unknown);
         }
-        assert!(passed_over.to_string().ends_with("1 detail \"x4\" and 2 more"), "{passed_over}");
+        assert!(unknown.to_string().ends_with("1 detail \"x4\" and 2 more"), "{unknown}");
     }
 }

@@ -1,4 +1,4 @@
-//! From a graph to the document, one process and one namespace at a time.
+//! Converts a graph to documents and records, one namespace and process at a time.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
-    Namespace, Owner, Procfs, Record, SnapshotHead, Translation,
+    Namespace, Owner, Procfs, Record, SnapshotSummary, Translation,
 };
 use super::words::{HolderKind, SnapshotRecordType, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
 
-/// A list that is made while it is written.
+/// A list whose elements are created while it is serialized.
 pub struct Lazy<I>(pub I);
 
 impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
@@ -25,27 +25,27 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
     }
 }
 
-/// The document of a graph, to be serialised.
+/// Returns the document of a graph.
 #[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
-    let namespaces = WithGraph { tree: graph.tree().into_iter(), graph };
+    let namespaces = NamespacesOfGraph { tree: graph.tree().into_iter(), graph };
     document_of(graph, Lazy(namespaces), Lazy(graph.processes().iter().map(Process::from)))
 }
 
-/// The same with empty lists of namespaces and processes, for whoever writes
-/// their elements beside.
+/// Returns the document with empty lists of namespaces and processes, for callers that write
+/// the elements themselves.
 #[must_use]
 pub fn without_lists(graph: &PidGraph) -> impl Serialize {
     document_of(graph, [(); 0], [(); 0])
 }
 
-/// An element of the list of namespaces.
+/// Returns an element of the list of namespaces.
 #[must_use]
 pub fn namespace_element(graph: &PidGraph, namespace: &model::Namespace) -> impl Serialize {
     self::namespace(graph, namespace)
 }
 
-/// An element of the list of processes.
+/// Returns an element of the list of processes.
 #[must_use]
 pub fn process_element(process: &model::Process) -> impl Serialize {
     Process::from(process)
@@ -75,11 +75,8 @@ fn document_of(
     }
 }
 
-/// Hands over the records of a graph, one after another: first what the document
-/// holds beside its lists, then these in its order.
-///
-/// # Errors
-/// What `write` says, which is not called again then.
+/// Writes the records of a graph: first the snapshot, then the lists in the order of the
+/// document. Stops at the first error of `write`.
 pub fn write_records<E>(
     graph: &PidGraph,
     mut write: impl FnMut(&Record<'_>) -> Result<(), E>,
@@ -97,7 +94,7 @@ pub fn write_records<E>(
         process: None,
         diagnostic: None,
     };
-    let head = Some(SnapshotHead::from(graph));
+    let head = Some(SnapshotSummary::from(graph));
     write(&Record { snapshot: head, ..record_of(SnapshotRecordType::Snapshot) })?;
     for (namespace, _) in graph.tree() {
         let namespace = Some(self::namespace(graph, namespace));
@@ -113,7 +110,7 @@ pub fn write_records<E>(
     Ok(())
 }
 
-impl From<&PidGraph> for SnapshotHead {
+impl From<&PidGraph> for SnapshotSummary {
     fn from(graph: &PidGraph) -> Self {
         let snapshot = graph.snapshot();
         let (name, version) = snapshot.generator.clone();
@@ -134,14 +131,14 @@ impl From<&PidGraph> for SnapshotHead {
     }
 }
 
-/// The namespaces of a graph, with what only the graph knows of them.
+/// An iterator over the namespaces of a graph as serde types.
 #[derive(Clone)]
-pub struct WithGraph<'a> {
+pub struct NamespacesOfGraph<'a> {
     pub tree: std::vec::IntoIter<(&'a model::Namespace, usize)>,
     pub graph: &'a PidGraph,
 }
 
-impl Iterator for WithGraph<'_> {
+impl Iterator for NamespacesOfGraph<'_> {
     type Item = Namespace;
 
     fn next(&mut self) -> Option<Namespace> {
@@ -150,7 +147,7 @@ impl Iterator for WithGraph<'_> {
     }
 }
 
-/// A namespace, with what only the graph knows of it.
+/// Converts a namespace, with its level, parent, children and members from the graph.
 pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     let members: Vec<_> = graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
     Namespace {

@@ -1,8 +1,8 @@
-//! How the live kernel is asked.
+//! Ways to read the live kernel.
 
 use clap::ValueEnum;
 
-/// How the live kernel is asked. All ways lead to the same document.
+/// A way to read the live kernel. All of them produce the same document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
     /// By BPF where that can be done and is faster, else through /proc

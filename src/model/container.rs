@@ -1,42 +1,41 @@
-//! Which container a process is in, by its cgroup: the paths that runtimes
-//! make, in one table. A path says what made it look so, and anyone may call a
-//! cgroup anything: this is a name for people, nothing to base a permission on.
+//! Finds the container of a process from its cgroup path.
 //!
-//! It is a rule about a text, the same for the kernel's and that of a saved
-//! document; therefore it is with the model. Nothing here reads a file.
+//! Anyone who may create cgroups can choose their names, so the result is for display
+//! only and must not decide about permissions. This is part of the model because it
+//! applies to cgroup paths in saved documents as well as to `/proc/PID/cgroup`.
 //!
-//! Sources of the shapes; all were looked up in 2026-11 unless the line says so:
+//! Sources of the path formats, looked up in November 2026 unless noted otherwise:
 //! - docker, both drivers: `withCgroups` in
 //!   <https://github.com/moby/moby/blob/master/daemon/oci_linux.go>.
-//!   ECS puts docker's containers below the task, `/ecs/TASK/ID` or
+//!   ECS places docker's containers below the task, `/ecs/TASK/ID` or
 //!   `ecstasks-TASK.slice`: `BuildCgroupRoot` in
 //!   <https://github.com/aws/amazon-ecs-agent/blob/master/agent/api/task/task_linux.go>.
 //! - buildkit: `PARENT/buildkit/ID`, or under systemd with docker's own prefix,
 //!   `system.slice:docker:ID`: `GenerateSpec` in
 //!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>; an ID is 25
-//!   digits to the base of 36: <https://github.com/moby/buildkit/blob/master/identity/randomid.go>.
+//!   base-36 digits: <https://github.com/moby/buildkit/blob/master/identity/randomid.go>.
 //! - containerd: `cri-containerd-ID.scope`, `getCgroupsPath` in
 //!   <https://github.com/containerd/containerd/blob/main/internal/cri/server/podsandbox/helpers_linux.go>;
-//!   `/NAMESPACE/ID` for whoever sets no path, `populateDefaultUnixSpec` in
-//!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; what either
-//!   may be called: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>.
-//!   nerdctl has a prefix of its own: `generateCgroupPath` in
+//!   `/NAMESPACE/ID` for clients that set no path, `populateDefaultUnixSpec` in
+//!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid
+//!   names of both: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>.
+//!   nerdctl uses its own prefix: `generateCgroupPath` in
 //!   <https://github.com/containerd/nerdctl/blob/main/pkg/cmd/container/run_cgroup_linux.go>.
-//! - cri-o: `crio-ID.scope` and `crio-ID`; its monitor is `crio-conmon-ID.scope`,
-//!   which is no container:
+//! - cri-o: `crio-ID.scope` and `crio-ID`; its monitor, `crio-conmon-ID.scope`,
+//!   is not a container:
 //!   <https://github.com/cri-o/cri-o/tree/main/internal/config/cgmgr>.
 //! - podman: `libpod-ID.scope`, `libpod_parent/libpod-ID`, and with
 //!   `--cgroups=split`, which Quadlet uses, `UNIT/libpod-payload-ID`:
 //!   `getOCICgroupPath` in
 //!   <https://github.com/containers/podman/blob/main/libpod/container_internal_linux.go>.
-//! - runc without a path of its own, under systemd: `runc-NAME.scope`; the form
-//!   `PREFIX-NAME.scope` of all that use runc's library: `getUnitName` in
+//! - runc under systemd, if the caller sets no path: `runc-NAME.scope`. All programs
+//!   that use runc's library have the form `PREFIX-NAME.scope`: `getUnitName` in
 //!   <https://github.com/opencontainers/cgroups/blob/main/systemd/common.go>.
-//! - crun likewise: `get_systemd_scope_and_slice` in
+//! - crun does the same: `get_systemd_scope_and_slice` in
 //!   <https://github.com/containers/crun/blob/main/src/libcrun/cgroup-systemd.c>.
 //! - lxc, LXD, Incus: `lxc.payload.NAME`:
 //!   <https://github.com/lxc/lxc/blob/main/src/lxc/cgroups/cgroup.h>. `lxc/NAME` of
-//!   LXC before 4.0 is from memory. All three make the same paths.
+//!   LXC before 4.0 is from memory. All three use the same paths.
 //!   Libvirt's LXC driver has `machine-lxc\x2dNUMBER\x2dNAME.scope`, the machine's name
 //!   escaped: `virDomainDriverGenerateMachineName` in
 //!   <https://github.com/libvirt/libvirt/blob/master/src/hypervisor/domain_driver.c>,
@@ -44,72 +43,71 @@
 //!   <https://github.com/libvirt/libvirt/blob/master/src/util/virsystemd.c>.
 //! - systemd-nspawn: `machine-NAME.scope` or `systemd-nspawn@NAME.service`,
 //!   `systemd-nspawn(1)` (`--machine`, `--keep-unit`); from memory.
-//! - garden of Cloud Foundry: `garden/HANDLE`, of late `garden/good/HANDLE` and
+//! - Cloud CgroupMatchry's garden: `garden/HANDLE`; newer versions use `garden/good/HANDLE` and
 //!   `garden/bad/HANDLE`:
 //!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
-//! - Kubernetes pods: `podUID` below `kubepods`, and with hyphens as underscores
-//!   in `kubepods-burstable-podUID.slice`: `ConvertCgroupNameToSystemd` in
+//! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`,
+//!   with underscores for the hyphens of the UID: `ConvertCgroupNameToSystemd` in
 //!   <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/cm/cgroup_manager_linux.go>;
-//!   with a kubelet that uses systemd over a docker that does not:
-//!   <https://github.com/kubernetes/kubernetes/issues/36807>. In kind all of it is
-//!   below the node's docker or podman container.
+//!   if kubelet uses systemd and docker does not:
+//!   <https://github.com/kubernetes/kubernetes/issues/36807>. With kind, these
+//!   cgroups are below the node's docker or podman container.
 
 use std::borrow::Cow;
 
 use super::Container;
 
-/// How a runtime names the cgroup of a container.
-enum Place {
-    /// `PREFIX-ID.scope`, made by systemd, or `SLICE:PREFIX:ID`, where a path
-    /// meant for systemd met a runtime that makes its cgroups itself. With an
-    /// ID of 64 digits `PREFIX-ID` alone is enough.
+/// The form of a container's cgroup path.
+enum PathFormat {
+    /// `PREFIX-ID.scope`, created by systemd, or `SLICE:PREFIX:ID`, a path for systemd
+    /// given to a runtime that creates cgroups itself. With an ID of 64 digits, also
+    /// `PREFIX-ID`.
     Prefix(&'static str),
-    /// `STARTID`, without anything between the two.
+    /// `STARTID`, with no separator.
     Start(&'static str),
-    /// `PARENT/ID`; `*` is a parent of any name.
+    /// `PARENT/ID`; the parent `*` matches any name.
     Below(&'static [&'static str]),
 }
 
-use Place::{Below, Prefix, Start};
+use PathFormat::{Below, Prefix, Start};
 
-/// What the ID of a container looks like.
-enum Id {
+/// The format of a container ID.
+enum IdFormat {
     /// 64 hexadecimal digits.
     Hex,
-    /// 25 digits to the base of 36.
+    /// 25 base-36 digits.
     BuildKit,
-    /// Whatever its user called it.
+    /// Any name that a user chose.
     Name,
 }
 
-/// The runtimes: a row for each way to name a cgroup, the first that fits wins.
-const RUNTIMES: [(&str, Place, Id); 22] = [
-    ("docker", Prefix("docker"), Id::Hex),
-    ("docker", Below(&["docker"]), Id::Hex),
-    ("docker", Below(&["moby"]), Id::Hex),
-    ("docker", Below(&["ecs", "*"]), Id::Hex),
-    ("buildkit", Prefix("docker"), Id::BuildKit),
-    ("buildkit", Prefix("buildkit"), Id::BuildKit),
-    ("buildkit", Below(&["buildkit"]), Id::Name),
-    ("containerd", Prefix("cri-containerd"), Id::Hex),
-    ("containerd", Prefix("nerdctl"), Id::Hex),
-    ("containerd", Below(&["k8s.io"]), Id::Hex),
-    ("containerd", Below(&["default"]), Id::Hex),
-    ("cri-o", Prefix("crio"), Id::Hex),
-    ("podman", Prefix("libpod"), Id::Hex),
-    ("podman", Prefix("libpod-payload"), Id::Hex),
-    ("runc", Prefix("runc"), Id::Name),
-    ("crun", Prefix("crun"), Id::Name),
-    ("lxc", Start("lxc.payload."), Id::Name),
-    ("lxc", Below(&["lxc.payload"]), Id::Name),
-    ("lxc", Below(&["lxc"]), Id::Name),
-    ("garden", Below(&["garden", "good"]), Id::Name),
-    ("garden", Below(&["garden", "bad"]), Id::Name),
-    ("garden", Below(&["garden"]), Id::Name),
+/// The path formats of all runtimes. The first match wins.
+const RUNTIMES: [(&str, PathFormat, IdFormat); 22] = [
+    ("docker", Prefix("docker"), IdFormat::Hex),
+    ("docker", Below(&["docker"]), IdFormat::Hex),
+    ("docker", Below(&["moby"]), IdFormat::Hex),
+    ("docker", Below(&["ecs", "*"]), IdFormat::Hex),
+    ("buildkit", Prefix("docker"), IdFormat::BuildKit),
+    ("buildkit", Prefix("buildkit"), IdFormat::BuildKit),
+    ("buildkit", Below(&["buildkit"]), IdFormat::Name),
+    ("containerd", Prefix("cri-containerd"), IdFormat::Hex),
+    ("containerd", Prefix("nerdctl"), IdFormat::Hex),
+    ("containerd", Below(&["k8s.io"]), IdFormat::Hex),
+    ("containerd", Below(&["default"]), IdFormat::Hex),
+    ("cri-o", Prefix("crio"), IdFormat::Hex),
+    ("podman", Prefix("libpod"), IdFormat::Hex),
+    ("podman", Prefix("libpod-payload"), IdFormat::Hex),
+    ("runc", Prefix("runc"), IdFormat::Name),
+    ("crun", Prefix("crun"), IdFormat::Name),
+    ("lxc", Start("lxc.payload."), IdFormat::Name),
+    ("lxc", Below(&["lxc.payload"]), IdFormat::Name),
+    ("lxc", Below(&["lxc"]), IdFormat::Name),
+    ("garden", Below(&["garden", "good"]), IdFormat::Name),
+    ("garden", Below(&["garden", "bad"]), IdFormat::Name),
+    ("garden", Below(&["garden"]), IdFormat::Name),
 ];
 
-/// Cgroups at the top that are no namespaces of containerd, though something is
-/// right below them.
+/// Top-level cgroups with children that are not containerd namespaces.
 const NO_NAMESPACES: [&str; 9] = [
     "docker",
     "ecs",
@@ -122,50 +120,46 @@ const NO_NAMESPACES: [&str; 9] = [
     "lxc.payload",
 ];
 
-/// The container that `/proc/PID/cgroup` names (`cgroups(7)`), of version 1, 2
-/// or both: the innermost, in whichever hierarchy that is. Where there is none,
-/// the systemd unit.
+/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`),
+/// version 1, 2 or both. Falls back to the systemd unit.
 ///
-/// In the hierarchies of version 1 the kernel shows a process that has
-/// terminated at the top, wherever it was; only that of version 2 still says
-/// where. A unit in that one is then no answer: it may as well be the service
-/// that made the container. So `has_terminated` is asked before a unit is given.
-/// A container in version 2 is given all the same, and can be the one around its
-/// own where the runtime inside used version 1 only.
+/// In version 1 hierarchies the kernel shows a terminated process at the top; only version 2
+/// keeps its path. A unit found in version 2 may then be the service that started the
+/// container, so a unit is returned only if `has_terminated` returns `false`. For a
+/// terminated process whose runtime uses version 1 only, the result can be an outer
+/// container.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
-    find(cgroups, has_terminated).map(Found::into_container)
+    find(cgroups, has_terminated).map(CgroupMatch::into_container)
 }
 
-/// The container that the path of a single cgroup names, as [`cgroup_path`]
-/// gives it; where there is none, the systemd unit. A path does not tell in
-/// which hierarchies it is, and so not whether `/NAMESPACE/ID` is containerd's.
+/// Finds the container in a single path, as returned by [`cgroup_path`]. Falls back to the
+/// systemd unit. A path `/NAMESPACE/ID` counts for containerd's default namespace only,
+/// because a path does not tell the hierarchies that it is in.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
     container(path)
         .or_else(|| containerd_at(path).filter(|_| is_default_namespace(path)))
         .or_else(|| unit(path))
-        .map(Found::into_container)
+        .map(CgroupMatch::into_container)
 }
 
-/// The same for whoever looks for a container by its id: `/NAMESPACE/ID` counts,
-/// as whoever names that id means it.
+/// Like [`of_path`], but accepts `/NAMESPACE/ID` with any namespace. For callers that
+/// search for a given container ID, which makes a false match unlikely.
 #[must_use]
 pub fn sought_of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
     container(path)
         .or_else(|| containerd_at(path))
         .or_else(|| unit(path))
-        .map(Found::into_container)
+        .map(CgroupMatch::into_container)
 }
 
-/// The cgroup that `/proc/PID/cgroup` names, as text: where it is in several
-/// hierarchies, that which tells the container or unit of a live process. Where
-/// none does: that of version 2, or where that is the top, as it is on hosts
-/// with version 1 in use, the one deepest in a hierarchy of version 1. Of a
-/// removed cgroup, the path that it had. `None` where the file names no cgroup
-/// at all.
+/// Selects one path from the contents of `/proc/PID/cgroup`: the one that names the
+/// container or unit of a live process; otherwise that of version 2, unless it is the top;
+/// otherwise the deepest of version 1. A removed cgroup keeps its former path. Returns
+/// `None` if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = find(cgroups, || false) {
@@ -185,8 +179,8 @@ pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     deepest.map(|(_, path)| text(path))
 }
 
-/// What `/proc/PID/cgroup` names.
-fn find(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Found<'_>> {
+/// Finds the container or unit in the contents of `/proc/PID/cgroup`.
+fn find(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<CgroupMatch<'_>> {
     innermost(cgroups, container)
         .or_else(|| containerd(cgroups))
         .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
@@ -194,64 +188,65 @@ fn find(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Found<'
 
 /// A line of `/proc/PID/cgroup`.
 struct Hierarchy<'a> {
-    /// Where the process is in it.
+    /// Path of the process in this hierarchy.
     path: &'a [u8],
-    /// Whether it is that of version 2.
+    /// `true` for the version 2 hierarchy.
     is_unified: bool,
 }
 
-/// The lines, `ID:CONTROLLERS:PATH`; what makes no sense is passed over. A path
-/// may hold any byte but a newline, which the kernel refuses.
+/// Parses the lines, `ID:CONTROLLERS:PATH`, and skips malformed ones. A path may contain
+/// any byte but a newline, which the kernel rejects.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // The cgroup of a zombie may have been removed: the kernel says so in
-        // version 2, where the process stays in it (`cgroup-v2.rst`, "Processes").
+        // A zombie stays in its version 2 cgroup even if that has been removed, and the
+        // kernel then appends " (deleted)" (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
 }
 
-/// What a path names.
-struct Found<'a> {
+/// A container or unit found in a cgroup path.
+struct CgroupMatch<'a> {
     runtime: &'static str,
     id: Cow<'a, [u8]>,
-    /// The path, to the segment that has the ID.
+    /// The path up to the segment with the ID.
     path: &'a [u8],
-    /// How many segments that path has.
+    /// Number of segments in `path`.
     depth: usize,
-    /// The path of the cgroup that the process itself is in.
+    /// The full path of the process's cgroup.
     cgroup: &'a [u8],
 }
 
-impl<'a> Found<'a> {
+impl<'a> CgroupMatch<'a> {
     fn new(runtime: &'static str, id: Cow<'a, [u8]>, path: &'a [u8], cgroup: &'a [u8]) -> Self {
         let depth = segments(path).count();
         Self { runtime, id, path, depth, cgroup }
     }
 
     fn into_container(self) -> Container {
-        // A container may have a node of a cluster inside, with pods: the
-        // nearest pod above is its own.
+        // A cluster node can itself be a container, so the innermost pod is the right one.
         let pod = segments(self.path).rev().find_map(pod);
         Container { runtime: self.runtime.to_owned(), id: text(&self.id), pod }
     }
 }
 
-/// What is named deepest in its hierarchy; of equals the first. With version 1
-/// a runtime need not use all hierarchies, so that one of them may name a
-/// container and another only the node or container around it.
-fn innermost<'a>(cgroups: &'a [u8], name: fn(&'a [u8]) -> Option<Found<'a>>) -> Option<Found<'a>> {
+/// Returns the deepest match of all hierarchies, the first if several are equally deep. A
+/// runtime may use only some version 1 hierarchies, so the others show an outer container.
+fn innermost<'a>(
+    cgroups: &'a [u8],
+    name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
+) -> Option<CgroupMatch<'a>> {
     let mut last: &[u8] = b"/";
     let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
-    // Most hierarchies say the same again.
+    // Most hierarchies repeat the same path.
     let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
     paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
 }
 
-/// The container that a path names.
-fn container(cgroup: &[u8]) -> Option<Found<'_>> {
+/// Finds the innermost container in a path.
+fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
         let (runtime, id) = machine(name)
@@ -261,18 +256,18 @@ fn container(cgroup: &[u8]) -> Option<Found<'_>> {
                 })
             })
             .or_else(|| {
-                // A container for sure, but nothing says of which runtime.
-                Id::Hex.fits(name).then(|| {
+                // Certainly a container, but of an unknown runtime.
+                IdFormat::Hex.fits(name).then(|| {
                     let in_pod = segments(path).rev().nth(1).and_then(pod).is_some();
                     (if in_pod { "kubernetes" } else { "unknown" }, name.into())
                 })
             })?;
-        Some(Found::new(runtime, id, path, cgroup))
+        Some(CgroupMatch::new(runtime, id, path, cgroup))
     })
 }
 
-impl Place {
-    /// The ID that is in `name`, the last segment of `path`.
+impl PathFormat {
+    /// Extracts the ID from `name`, the last segment of `path`.
     fn id<'a>(&self, path: &[u8], name: &'a [u8]) -> Option<&'a [u8]> {
         match self {
             Self::Prefix(prefix) => {
@@ -284,7 +279,7 @@ impl Place {
                 let mut parts = name.splitn(3, |&byte| byte == b':').skip(1);
                 match (parts.next(), parts.next()) {
                     (Some(middle), Some(id)) if middle == prefix => Some(id),
-                    _ => after(name).filter(|id| Id::Hex.fits(id)),
+                    _ => after(name).filter(|id| IdFormat::Hex.fits(id)),
                 }
             }
             Self::Start(start) => name.strip_prefix(start.as_bytes()),
@@ -299,25 +294,25 @@ impl Place {
     }
 }
 
-impl Id {
+impl IdFormat {
     fn fits(&self, id: &[u8]) -> bool {
         match self {
             Self::Hex => id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit),
             Self::BuildKit => {
                 id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
             }
-            // Anyone may call a cgroup `lxc.payload.`, or `runc-.scope`.
+            // A cgroup can be called `lxc.payload.` or `runc-.scope`.
             Self::Name => !id.is_empty(),
         }
     }
 }
 
-/// `/NAMESPACE/ID`, where containerd puts what was not given a path.
+/// Finds a containerd container in `/NAMESPACE/ID`, the path if its client sets none.
 ///
-/// Nothing but its shape says so; therefore only at the top, and only where it
-/// is in the hierarchy of version 2 or, as runc uses all of version 1, in more
-/// than one of those. The namespace `default` is known by its name.
-fn containerd(cgroups: &[u8]) -> Option<Found<'_>> {
+/// Only the form suggests containerd, so the path must be in version 2 or in at least two
+/// version 1 hierarchies (runc uses all of them). The namespace `default` is enough by
+/// itself.
+fn containerd(cgroups: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut seen_once = None;
     hierarchies(cgroups).find_map(|Hierarchy { path, is_unified }| {
         let found = containerd_at(path)?;
@@ -329,13 +324,13 @@ fn containerd(cgroups: &[u8]) -> Option<Found<'_>> {
     })
 }
 
-/// Whether a path is in the namespace that containerd's own client uses.
+/// Returns `true` for the namespace `default`, which containerd's own client uses.
 fn is_default_namespace(path: &[u8]) -> bool {
     path.starts_with(b"/default/")
 }
 
-/// What is a container if the path is that of `/NAMESPACE/ID`.
-fn containerd_at(cgroup: &[u8]) -> Option<Found<'_>> {
+/// Matches the form `/NAMESPACE/ID`, without checking the hierarchy.
+fn containerd_at(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, id) = (names.next()?, names.next()?);
     if !is_identifier(namespace) || !is_identifier(id) {
@@ -347,12 +342,12 @@ fn containerd_at(cgroup: &[u8]) -> Option<Found<'_>> {
             return None;
         }
     }
-    // Without what is below the container.
+    // Drop the cgroups below the container.
     let path = cgroup.get(..namespace.len() + id.len() + 2)?;
-    Some(Found::new("containerd", id.into(), path, cgroup))
+    Some(CgroupMatch::new("containerd", id.into(), path, cgroup))
 }
 
-/// Whether containerd takes this for a name, and systemd does not.
+/// Returns `true` for a valid containerd name that is not a systemd unit.
 fn is_identifier(name: &[u8]) -> bool {
     let is_unit =
         [".slice", ".scope", ".service"].iter().any(|kind| name.ends_with(kind.as_bytes()));
@@ -361,9 +356,8 @@ fn is_identifier(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// The name in `machine-NAME.scope`, unless it is a virtual machine's: any
-/// manager may register its machines with systemd-machined, and the driver of
-/// libvirt begins the name.
+/// Extracts the runtime and name from `machine-NAME.scope`, unless it is a virtual machine.
+/// Any manager may register with systemd-machined; libvirt begins NAME with its driver.
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -371,8 +365,7 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // Without the number: of libvirt before 1.3, or a machine of nspawn's
-        // that is called so.
+        // libvirt before 1.3 has no number, and a systemd-nspawn machine can have this name.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -382,8 +375,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     (!is_foreign && !machine.is_empty()).then(|| ("systemd-nspawn", machine.into()))
 }
 
-/// The UID in `podUID` or `kubepods-burstable-podUID.slice`, where systemd
-/// has underscores for hyphens.
+/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`, which has
+/// underscores in place of hyphens.
 fn pod(segment: &[u8]) -> Option<String> {
     let slice = segment.split(|&byte| byte == b':').next()?;
     let uid = match slice.strip_suffix(b".slice") {
@@ -393,44 +386,43 @@ fn pod(segment: &[u8]) -> Option<String> {
         }
         None => slice.strip_prefix(b"pod")?.to_vec(),
     };
-    // A static pod has a hash in place of a UUID.
+    // The UID of a static pod is a hash, not a UUID.
     let digits = uid.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
     let is_uid = digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-');
     String::from_utf8(uid).ok().filter(|_| is_uid)
 }
 
-/// The innermost service or scope: a unit may have a PID namespace of its own
-/// (`PrivatePIDs=`, `systemd.exec(5)`). Its ID is its name as systemd writes it
-/// and takes it: `a\x2db.scope` is another unit than `a-b.scope`.
-fn unit(cgroup: &[u8]) -> Option<Found<'_>> {
+/// Finds the innermost service or scope, since a unit can have its own PID namespace
+/// (`PrivatePIDs=` in `systemd.exec(5)`). Its name keeps systemd's escapes, because
+/// `a\x2db.scope` and `a-b.scope` are different units.
+fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
         let stem = name.strip_suffix(b".service").or_else(|| name.strip_suffix(b".scope"))?;
-        // Where systemd itself lives.
+        // `init.scope` contains systemd itself.
         let is_unit = !stem.is_empty() && name != b"init.scope";
-        is_unit.then(|| Found::new("systemd", name.into(), path, cgroup))
+        is_unit.then(|| CgroupMatch::new("systemd", name.into(), path, cgroup))
     })
 }
 
-/// A path and those of the cgroups around it, innermost first.
+/// Iterates over a path and its ancestors, innermost first.
 fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(path), |path| {
         path.iter().rposition(|&byte| byte == b'/').map(|end| &path[..end])
     })
 }
 
-/// The names in a path, outermost first.
+/// Iterates over the segments of a path, outermost first.
 fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/')
 }
 
-/// Names are text to people; what of them is not UTF-8 becomes U+FFFD.
+/// Converts a name to text, with U+FFFD for invalid UTF-8.
 fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// What systemd escaped in the name of a machine, `a\x2db` for `a-b`
-/// (`systemd.unit(5)`).
+/// Decodes systemd's escapes in a machine name, `a\x2db` for `a-b` (`systemd.unit(5)`).
 fn unescape(name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -457,7 +449,7 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// `RUNTIME ID POD` of what was found, with the stand-ins ID and UID.
+    /// Formats a result as `RUNTIME ID POD`, with the placeholders ID and UID.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.replace(UID, "UID"));
@@ -465,22 +457,22 @@ mod tests {
         })
     }
 
-    /// Puts in what ID, UID and UNIT_UID stand for.
+    /// Replaces the placeholders ID, UID and UNIT_UID.
     fn fill(path: &str) -> String {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// What a path of version 2 says of a live process.
+    /// Finds the container of a live process with this version 2 path.
     fn read(path: &str) -> String {
         let said = say(of_cgroups(format!("0::{}\n", fill(path)).as_bytes(), || false));
         let path = fill(path);
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
-        assert_eq!(say(sought_of_path(path)), said, "the path alone tells it: {path}");
+        assert_eq!(say(sought_of_path(path)), said, "from the path: {path}");
         said
     }
 
-    /// `/proc/PID/cgroup` of a host with both versions, whose hierarchies are at
-    /// the top but for those given as `HIERARCHY=PATH`.
+    /// Builds `/proc/PID/cgroup` for a host with both versions. Hierarchies that are not
+    /// given as `HIERARCHY=PATH` are at the top.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -498,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn every_runtime_is_told_by_the_path_that_it_makes() {
+    fn recognises_the_paths_of_each_runtime() {
         for (path, expected) in [
             ("/docker/ID", "docker ID -"),
             ("/system.slice/docker-ID.scope", "docker ID -"),
@@ -597,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn in_kind_the_pod_s_container_is_meant_not_the_node_s() {
+    fn with_kind_the_container_of_the_pod_is_found() {
         let outer = "/system.slice/docker-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.scope";
         let slice = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podUNIT_UID.slice";
         assert_eq!(read(&format!("{outer}{slice}/cri-containerd-ID.scope")), "containerd ID UID");
@@ -605,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_a_monitor_or_a_virtual_machine_is_no_container() {
+    fn hosts_monitors_and_virtual_machines_are_not_containers() {
         for path in [
             "/",
             "",
@@ -627,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_is_no_container() {
+    fn a_container_has_a_name() {
         for path in [
             "/lxc.payload.",
             "/lxc/",
@@ -657,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_of_all_hierarchies_tells() {
+    fn the_deepest_match_of_all_hierarchies_wins() {
         let kind = "/docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
         let pod = format!("memory={kind}/kubelet/kubepods/burstable/podUID/ID");
         for (places, expected) in [
@@ -684,12 +676,12 @@ mod tests {
             let cgroups = hybrid(&places);
             assert_eq!(say(of_cgroups(&cgroups, || false)), expected, "{places:?}");
             let path = cgroup_path(&cgroups).unwrap();
-            assert_eq!(say(sought_of_path(&path)), expected, "the cgroup alone tells it: {path}");
+            assert_eq!(say(sought_of_path(&path)), expected, "from the selected path: {path}");
         }
     }
 
     #[test]
-    fn a_namespace_of_containerd_is_not_seen_in_a_single_controller() {
+    fn one_version_1_hierarchy_is_not_enough_for_containerd() {
         for (places, expected) in [
             (vec!["unified=/prod/web"], "containerd web -"),
             (vec!["pids=/prod/web", "memory=/prod/web"], "containerd web -"),
@@ -706,7 +698,7 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A path alone does not tell whether it is in one.
+        // A single path does not tell its hierarchies.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
             ("/default/web", "containerd web -", "containerd web -"),
@@ -717,7 +709,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminated_init_is_in_no_unit_but_still_in_its_container() {
+    fn a_terminated_init_has_a_container_but_no_unit() {
         let service = hybrid(&["unified=/system.slice/containerd.service"]);
         assert_eq!(say(of_cgroups(&service, || false)), "systemd containerd.service -");
         assert_eq!(of_cgroups(&service, || true), None);
@@ -726,24 +718,24 @@ mod tests {
             let removed = format!("{place} (deleted)");
             assert_eq!(say(of_cgroups(&hybrid(&[&removed]), || true)), "docker ID -");
         }
-        // Whether it has terminated is only asked where it matters.
+        // `has_terminated` is called only if a unit was found.
         let never = || -> bool { panic!("asked") };
         assert_eq!(say(of_cgroups(&hybrid(&["pids=/docker/ID"]), never)), "docker ID -");
         assert_eq!(of_cgroups(&hybrid(&[]), never), None);
     }
 
     #[test]
-    fn removed_is_said_of_version_2_alone() {
+    fn strips_deleted_in_version_2_only() {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // A name of version 1 can end so.
+        // In version 1, " (deleted)" can be part of a name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(of_cgroups(&named, || false)), "lxc web (deleted) -");
     }
 
     #[test]
-    fn names_are_taken_as_they_are_whatever_their_bytes() {
+    fn accepts_names_with_any_bytes() {
         for (cgroups, expected) in [
             (&b"0::/\xff\xfe/lxc.payload.web"[..], "lxc web -"),
             (b"0::/lxc.payload.w\xffb", "lxc w\u{fffd}b -"),
@@ -764,13 +756,13 @@ mod tests {
     }
 
     #[test]
-    fn the_cgroup_is_that_of_version_2_or_the_deepest_of_version_1() {
+    fn selects_version_2_or_the_deepest_path_of_version_1() {
         for (cgroups, expected) in [
             (&b"0::/a/b\n"[..], Some("/a/b")),
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // Whatever tells the container or the unit goes before.
+            // A path with a container or unit is preferred.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/prod/web\n2:memory:/prod/web\n1:cpu:/x/y/z\n0::/\n", Some("/prod/web")),
@@ -786,7 +778,7 @@ mod tests {
     }
 
     #[test]
-    fn a_static_pod_has_a_hash_for_its_uid() {
+    fn the_uid_of_a_static_pod_is_a_hash() {
         let hash = "d41d8cd98f00b204e9800998ecf8427e";
         let path = format!("0::/kubepods/burstable/pod{hash}/{ID}");
         assert_eq!(of_cgroups(path.as_bytes(), || false).unwrap().pod.as_deref(), Some(hash));
@@ -794,7 +786,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_is_survived(
+        fn does_not_panic_on_any_path(
             path in "(/|[a-z0-9]{1,3}|docker|lxc|machine-|\\.scope|\\.slice|\\.service|pod|:|\\\\x2d| \\(deleted\\)){0,20}",
             bytes in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
@@ -805,7 +797,7 @@ mod tests {
                 prop_assert!(terminated == found || found.as_ref().is_some_and(|it| it.runtime == "systemd"));
                 let path = cgroup_path(bytes);
                 prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
-                // A single controller of version 1 is enough where its path alone is known.
+                // Without the hierarchies, any `/NAMESPACE/ID` is accepted.
                 let alone = path.and_then(|path| sought_of_path(&path));
                 prop_assert!(found == alone || found.is_none());
             }

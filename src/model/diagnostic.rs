@@ -1,28 +1,26 @@
-//! What a reader of a snapshot must know beside what it shows, and the table
-//! of everything that can be said so. Who finds such a thing, and when, is no
-//! business of this file.
+//! Problems of a scan, and the table of their codes.
 
 use super::{Pid, keywords};
 
-/// Something that a reader of the snapshot must know, one for each code and errno.
+/// A problem of a scan. A snapshot has at most one for each code and errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What it is, for programs: lower case and hyphens. A document of a later
-    /// version may hold codes that [`DiagnosticCode`] does not know.
+    /// The code, in lower case with hyphens. A document of a later version may contain
+    /// codes that are not in [`DiagnosticCode`].
     pub code: String,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
-    /// What it is, for people.
+    /// Description for people.
     pub message: String,
-    /// Name of the system's error, `EACCES`, where one is the cause.
+    /// Name of the system error that caused it, such as `EACCES`.
     pub errno: Option<String>,
-    /// The processes that it concerns.
+    /// The processes concerned.
     pub pids: Vec<Pid>,
 }
 
 impl Diagnostic {
-    /// Whether something is missing, or not from the kernel, so that the view
-    /// is incomplete. True of codes that only a later version knows.
+    /// Returns `true` if it makes the snapshot incomplete. Unknown codes of a later
+    /// version do.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -37,30 +35,30 @@ keywords! {
     }
 }
 
-/// Which processes a diagnostic of some code says may be missing.
+/// The processes that may be missing from a snapshot with a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
     /// None.
     Nothing,
-    /// Every process is shown, but an init may not be known as one.
+    /// No process is missing, but an init may not be recognised as one.
     Inits,
     /// Any process may be missing.
     Processes,
 }
 
-/// What a diagnostic of some code tells the user to do about it. A refusal
-/// (`EACCES` or `EPERM`) is always followed by what would permit it.
+/// The advice printed with a diagnostic. After a refusal (`EACCES` or `EPERM`), the
+/// privileges that would permit the access are printed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Nothing.
     None,
-    /// What would permit the viewer to see more.
+    /// The privileges that pidns would need to see more.
     Permission,
-    /// This.
+    /// This text.
     Text(&'static str),
 }
 
-/// What the number in a message counts.
+/// The things counted in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,
@@ -83,36 +81,34 @@ impl Counted {
     }
 }
 
-/// A row of the table: all that is the same for every diagnostic of one code.
-struct Row {
+/// An entry of the table: the properties that all diagnostics of one code share.
+struct DiagnosticEntry {
     name: &'static str,
     severity: Severity,
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message; `{}` stands for how many of `counted` it concerns.
+    /// The message; `{}` is replaced by the number of `counted` things.
     message: &'static str,
     advice: Advice,
 }
 
-/// The table of codes. A new code is one more entry here; the enum, its list
-/// and all look-ups come from it. The order is the one in which diagnostics
-/// are shown.
+/// Generates [`DiagnosticCode`] and its look-ups from the table below, in display order.
 macro_rules! diagnostic_codes {
     ($($(#[$doc:meta])+ $code:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
-        /// What a scan may have to say beside what it shows.
+        /// The code of a diagnostic.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum DiagnosticCode {
             $($(#[$doc])+ $code,)+
         }
 
         impl DiagnosticCode {
-            /// All of them, in the order in which they are shown.
+            /// All codes, in display order.
             pub const ALL: &[Self] = &[$(Self::$code),+];
 
-            fn row(self) -> &'static Row {
+            fn entry(self) -> &'static DiagnosticEntry {
                 match self {
-                    $(Self::$code => const { &Row { $($field: $value),+ } },)+
+                    $(Self::$code => const { &DiagnosticEntry { $($field: $value),+ } },)+
                 }
             }
         }
@@ -120,7 +116,7 @@ macro_rules! diagnostic_codes {
 }
 
 diagnostic_codes! {
-    /// A /proc that leaves processes out.
+    /// The procfs hides processes (hidepid).
     ProcessesHidden {
         name: "processes-hidden",
         severity: Severity::Warning,
@@ -130,7 +126,7 @@ diagnostic_codes! {
         message: "this /proc hides processes of other users (hidepid)",
         advice: Advice::Permission,
     }
-    /// Processes that are listed, but closed.
+    /// Processes are listed, but cannot be read.
     ProcessUnreadable {
         name: "process-unreadable",
         severity: Severity::Warning,
@@ -140,17 +136,17 @@ diagnostic_codes! {
         message: "{} could not be read",
         advice: Advice::None,
     }
-    /// A kernel that does not tell the PIDs in inner namespaces.
+    /// The kernel does not report PIDs in inner namespaces.
     NspidUnavailable {
         name: "nspid-unavailable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Inits,
         counted: Counted::Processes,
-        message: "the kernel does not tell the PIDs of {} in inner namespaces (NSpid, Linux 4.1)",
+        message: "the kernel does not report the PIDs of {} in inner namespaces (NSpid, Linux 4.1)",
         advice: Advice::None,
     }
-    /// `ns/pid` or `ns/pid_for_children` that may not be read.
+    /// `ns/pid` or `ns/pid_for_children` cannot be read.
     NamespaceUnreadable {
         name: "namespace-unreadable",
         severity: Severity::Warning,
@@ -160,7 +156,7 @@ diagnostic_codes! {
         message: "cannot read the namespace links of {}",
         advice: Advice::None,
     }
-    /// A namespace that is known by its inode and could not be opened.
+    /// A namespace is known by its inode, but cannot be opened.
     NamespaceUnopened {
         name: "namespace-unopened",
         severity: Severity::Warning,
@@ -170,69 +166,69 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// A parent that the kernel did not name, for another reason than that
-    /// there is none in the viewer's own namespace.
+    /// The kernel refused to report a parent. That a parent lies outside pidns's own
+    /// namespace is not a refusal.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot ask for the parents of {}",
+        message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// An owner that the kernel did not name, for another reason than being
-    /// out of reach.
+    /// The kernel refused to report an owner. That an owner lies outside pidns's own user
+    /// namespace is not a refusal.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot ask for the owners of {}",
+        message: "cannot get the owners of {}",
         advice: Advice::None,
     }
-    /// An owner whose UID the kernel did not tell.
+    /// The kernel did not report the UID of an owner.
     OwnerUidUnreadable {
         name: "owner-uid-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot ask for the UIDs of the owners of {}",
+        message: "cannot get the UIDs of the owners of {}",
         advice: Advice::None,
     }
-    /// The 64-bit number of a namespace that the kernel did not tell.
+    /// The kernel did not report the 64-bit ID of a namespace.
     NsIdUnreadable {
         name: "ns-id-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot ask for the 64-bit numbers (ns_id) of {}",
+        message: "cannot get the 64-bit IDs (ns_id) of {}",
         advice: Advice::None,
     }
-    /// Parents that were concluded.
+    /// Parents were inferred.
     ParentsInferred {
         name: "parents-inferred",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "the parents of {} are inferred, as the kernel did not name them here",
-        advice: Advice::Text("run on the host, or in the namespace of that /proc, to be told"),
+        message: "the parents of {} are inferred, because the kernel does not report them here",
+        advice: Advice::Text("run pidns on the host, or in the PID namespace of that /proc, for certainty"),
     }
-    /// Parents that could not even be concluded.
+    /// Parents could not be inferred.
     ParentsUnknown {
         name: "parents-unknown",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "the parents of {} are out of sight",
-        advice: Advice::Text("run in the namespace of that /proc, or above, to be told"),
+        message: "the parents of {} are unknown",
+        advice: Advice::Text("run pidns in the PID namespace of that /proc, or in an ancestor of it"),
     }
-    /// Processes whose namespace could not be concluded.
+    /// The namespace of a process could not be inferred.
     ProcessesAmbiguous {
         name: "processes-ambiguous",
         severity: Severity::Warning,
@@ -242,18 +238,18 @@ diagnostic_codes! {
         message: "the namespaces of {} are ambiguous",
         advice: Advice::Permission,
     }
-    /// A namespace that a process may have made for its children and that
-    /// this kernel, or this /proc, does not show.
+    /// A process may have created a namespace for its children that this kernel, or this
+    /// procfs, does not show.
     NascentUnreadable {
         name: "nascent-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "cannot tell whether {} made a namespace without a first process yet",
-        advice: Advice::Text("this takes Linux 6.11 and a /proc of the viewer's own (--procfs)"),
+        message: "cannot tell if {} created a namespace that has no process yet",
+        advice: Advice::Text("use Linux 6.11 or later, and the /proc of pidns's own PID namespace (--procfs)"),
     }
-    /// File descriptor tables that may not be read.
+    /// File descriptor tables cannot be read.
     FdsUnreadable {
         name: "fds-unreadable",
         severity: Severity::Warning,
@@ -263,7 +259,7 @@ diagnostic_codes! {
         message: "cannot search the open files of {}",
         advice: Advice::None,
     }
-    /// Mount tables that may not be read.
+    /// Mount tables cannot be read.
     MountsUnreadable {
         name: "mounts-unreadable",
         severity: Severity::Warning,
@@ -273,7 +269,7 @@ diagnostic_codes! {
         message: "cannot search the mounts of {}",
         advice: Advice::None,
     }
-    /// Mount namespaces of which not all mounts could be seen.
+    /// Some mounts of a mount namespace are hidden.
     MountsUnsearched {
         name: "mounts-unsearched",
         severity: Severity::Warning,
@@ -282,10 +278,10 @@ diagnostic_codes! {
         counted: Counted::MountNamespaces,
         message: "cannot search all mounts of {}",
         advice: Advice::Text(
-            "run as root of the host, with CAP_SYS_ADMIN, on Linux 6.12, to see all of them",
+            "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// `stat` that may not be read.
+    /// `/proc/PID/stat` cannot be read.
     StartTimeUnreadable {
         name: "start-time-unreadable",
         severity: Severity::Warning,
@@ -295,7 +291,7 @@ diagnostic_codes! {
         message: "cannot read when {} started",
         advice: Advice::None,
     }
-    /// Command lines that were asked for and may not be read.
+    /// Requested command lines cannot be read.
     ArgsUnreadable {
         name: "args-unreadable",
         severity: Severity::Warning,
@@ -305,7 +301,7 @@ diagnostic_codes! {
         message: "cannot read the command lines of {}",
         advice: Advice::None,
     }
-    /// Command lines that were asked for and are longer than what is read.
+    /// Requested command lines are too long.
     ArgsCut {
         name: "args-cut",
         severity: Severity::Warning,
@@ -315,19 +311,17 @@ diagnostic_codes! {
         message: "the command lines of {} are cut after 32 KiB",
         advice: Advice::None,
     }
-    /// Links to the namespaces of other types that were asked for and may not
-    /// be read.
+    /// Requested links to namespaces of other types cannot be read.
     OtherNamespacesUnreadable {
         name: "other-namespaces-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "cannot read the other namespaces of {}",
+        message: "cannot read the namespaces of other types of {}",
         advice: Advice::None,
     }
-    /// Cgroups that may not be read: of inits, whose containers they tell, and
-    /// where they were asked for.
+    /// Cgroups cannot be read: those of inits, which name containers, or requested ones.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
@@ -337,29 +331,29 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// A namespace whose state is unknown: of its init it could neither be
-    /// proved that it lives, nor that it has terminated, nor that there was none.
+    /// The state of a namespace could not be determined: it is not proved that its init is
+    /// running, that it has terminated, or that there has been none yet.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "cannot prove whether the inits of {} live",
-        advice: Advice::Text("run as root of the host, on the host's /proc, to be told"),
+        message: "cannot tell if the inits of {} are running",
+        advice: Advice::Text("run pidns as root on the host, with the host's /proc"),
     }
-    /// An init that has terminated and cannot go, as a process in its
-    /// namespace is not reaped by its parent outside or sleeps uninterruptibly.
+    /// A terminated init cannot be removed, because a process in its namespace is not
+    /// reaped by its parent outside, or is in uninterruptible sleep.
     InitBlocked {
         name: "init-blocked",
         severity: Severity::Warning,
         is_gap: false,
         hides: Hides::Nothing,
         counted: Counted::TerminatedInits,
-        message: "{} cannot end",
+        message: "{} cannot be removed",
         advice: Advice::None,
     }
-    /// A living init whose children stay zombies, as it does not wait for them.
+    /// The children of a living init stay zombies, because it does not wait for them.
     InitDoesNotReap {
         name: "init-does-not-reap",
         severity: Severity::Warning,
@@ -367,10 +361,10 @@ diagnostic_codes! {
         hides: Hides::Nothing,
         counted: Counted::Inits,
         message: "{} do not reap their children",
-        advice: Advice::Text("run it under an init that does, such as tini or docker run --init"),
+        advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A namespace that is in the kernel's memory, and of which nothing that was
-    /// searched shows who keeps it there. It is shown, so that the view is complete.
+    /// A namespace exists in kernel memory, but nothing that was searched shows its
+    /// holders. The namespace itself is shown, so the snapshot is still complete.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
@@ -383,53 +377,53 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Its name in the document.
+    /// Returns the name in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.row().name
+        self.entry().name
     }
 
-    /// The code with that name in the document.
+    /// Finds a code by its name in documents.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 
-    /// How much it matters.
+    /// Returns the severity of its diagnostics.
     #[must_use]
     pub fn severity(self) -> Severity {
-        self.row().severity
+        self.entry().severity
     }
 
-    /// Whether it makes the view incomplete, or not all from the kernel.
+    /// Returns `true` if it makes the snapshot incomplete.
     #[must_use]
     pub fn is_gap(self) -> bool {
-        self.row().is_gap
+        self.entry().is_gap
     }
 
-    /// Which processes may be missing.
+    /// Returns which processes may be missing.
     #[must_use]
     pub fn hides(self) -> Hides {
-        self.row().hides
+        self.entry().hides
     }
 
-    /// Whether the number in its message is that of the processes it concerns.
+    /// Returns `true` if its message counts processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
-        self.row().counted == Counted::Processes
+        self.entry().counted == Counted::Processes
     }
 
-    /// What it is, for people; `count` is the number of what it concerns.
+    /// Returns the message for people, about `count` processes or namespaces.
     #[must_use]
     pub fn message(self, count: usize) -> String {
-        let row = self.row();
-        row.message.replacen("{}", &row.counted.text(count), 1)
+        let entry = self.entry();
+        entry.message.replacen("{}", &entry.counted.text(count), 1)
     }
 
-    /// What to do about it.
+    /// Returns the advice for people.
     #[must_use]
     pub fn advice(self) -> Advice {
-        self.row().advice
+        self.entry().advice
     }
 }
 
@@ -438,7 +432,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_its_name_and_no_other_is() {
+    fn finds_each_code_by_its_name() {
         for &code in DiagnosticCode::ALL {
             assert_eq!(DiagnosticCode::from_name(code.name()), Some(code));
             assert!(code.name().bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase()));
@@ -447,15 +441,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_counts_in_words() {
+    fn a_message_counts_in_singular_and_plural() {
         let code = DiagnosticCode::ProcessUnreadable;
         assert_eq!(code.message(1), "1 process could not be read");
         assert_eq!(code.message(2), "2 processes could not be read");
-        assert_eq!(DiagnosticCode::InitBlocked.message(2), "2 terminated inits cannot end");
+        assert_eq!(DiagnosticCode::InitBlocked.message(2), "2 terminated inits cannot be removed");
     }
 
     #[test]
-    fn what_hides_a_process_leaves_a_gap() {
+    fn a_code_that_hides_processes_makes_a_snapshot_incomplete() {
         for &code in DiagnosticCode::ALL {
             assert!(code.is_gap() || code.hides() == Hides::Nothing, "{}", code.name());
         }

@@ -1,4 +1,4 @@
-//! Process IDs and namespace IDs, and how a user may write them.
+//! Process IDs and namespace IDs, and their text forms.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,27 +7,27 @@ use std::str::FromStr;
 use smallvec::SmallVec;
 use smol_str::{SmolStr, SmolStrBuilder};
 
-/// Levels of nesting below the initial PID namespace (`MAX_PID_NS_LEVEL` of
-/// the kernel): a process has at most `MAX_LEVEL + 1` PIDs.
+/// The deepest nesting level below the initial PID namespace (`MAX_PID_NS_LEVEL` in
+/// the kernel). A process therefore has at most `MAX_LEVEL + 1` PIDs.
 pub const MAX_LEVEL: usize = 32;
 
-/// A process or thread ID: positive, and at most `i32::MAX` as `pid_t` is signed.
+/// A process or thread ID: positive, and at most `i32::MAX` because `pid_t` is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZeroU32);
 
 impl Pid {
-    /// PID 1: the init of a namespace, seen from inside.
+    /// PID 1, the PID of every init in its own namespace.
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
-    /// `None` for 0, with which the kernel says "no such process here", and
-    /// for what does not fit in `pid_t`.
+    /// Returns `None` for 0, which the kernel reports for a process that is not visible
+    /// here, and for numbers that do not fit in `pid_t`.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
         NonZeroU32::new(raw).map(Self)
     }
 
-    /// The bare number.
+    /// Returns the PID as a number.
     #[must_use]
     pub fn as_u32(self) -> u32 {
         self.0.get()
@@ -42,7 +42,7 @@ impl FromStr for Pid {
     }
 }
 
-/// The text is no PID.
+/// The error for text that is not a valid PID.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParsePidError;
 
@@ -60,24 +60,22 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, from the namespace of the /proc that was read inward to
-/// its own; empty where the kernel does not say (`NSpid` of
-/// `/proc/PID/status`, since Linux 4.1).
+/// A process's PIDs, from the namespace of the procfs that was read down to the
+/// process's own (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
-/// How a PID namespace is known. Displayed as `readlink /proc/PID/ns/pid`
-/// prints it.
+/// The identity of a PID namespace, displayed as `readlink /proc/PID/ns/pid` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NamespaceId {
-    /// By its inode on nsfs, unique among the living: `pid:[4026531836]`.
+    /// Its inode on nsfs, unique among existing namespaces: `pid:[4026531836]`.
     Inode(u64),
-    /// Known to exist, but its inode could not be read: named after its init
-    /// or, without one, its lowest member: `pid:[?6]`.
+    /// A namespace whose inode could not be read, identified by its init or, without
+    /// one, its member with the lowest PID: `pid:[?6]`.
     Unread(Pid),
 }
 
 impl NamespaceId {
-    /// The inode, where it is known.
+    /// Returns the inode if it is known.
     #[must_use]
     pub fn inode(self) -> Option<u64> {
         match self {
@@ -86,7 +84,7 @@ impl NamespaceId {
         }
     }
 
-    /// Its text, without the cost of `fmt`: every process in a document has one.
+    /// Formats the ID. Every process in a document has one, so this avoids `fmt`, which is slower.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
@@ -107,13 +105,13 @@ impl fmt::Display for NamespaceId {
     }
 }
 
-/// The text is no `pid:[INODE]` or `pid:[?PID]`.
+/// The error for text that is not a valid namespace ID.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParseNamespaceIdError;
 
 impl fmt::Display for ParseNamespaceIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not of the form pid:[INODE] or pid:[?PID]")
+        f.write_str("not a namespace ID (pid:[INODE] or pid:[?PID])")
     }
 }
 
@@ -126,8 +124,8 @@ impl FromStr for NamespaceId {
         let inner = text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.ok_or(ParseNamespaceIdError)?;
         let (unread, digits) = inner.strip_prefix('?').map_or((false, inner), |rest| (true, rest));
-        // `parse` takes a leading plus, and leading zeros would give one
-        // namespace two spellings.
+        // `parse` accepts a leading plus, and leading zeros would allow two spellings
+        // for the same namespace.
         if !digits.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(ParseNamespaceIdError);
         }
@@ -140,12 +138,12 @@ impl FromStr for NamespaceId {
     }
 }
 
-/// A way to name a PID namespace.
+/// A PID namespace as a user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceRef {
-    /// By its ID: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
+    /// Its ID: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
     Id(NamespaceId),
-    /// That of a process: `@PID`.
+    /// The namespace of this process: `@PID`.
     Of(Pid),
 }
 
@@ -162,12 +160,12 @@ impl FromStr for NamespaceRef {
     }
 }
 
-/// The text names no namespace.
+/// The error for text that does not name a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ParseNamespaceRefError {
-    /// It is of no form that does.
+    /// The text has none of the accepted forms.
     Form,
-    /// Its number is too small or too large.
+    /// The number is out of range.
     Range,
 }
 
@@ -176,7 +174,7 @@ impl ParseNamespaceRefError {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
         let number = inner.unwrap_or(text).trim_start_matches(['@', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        // Zeros before a number are a fault of another kind.
+        // Leading zeros are an error of form.
         let plain = number == "0" || !number.starts_with('0');
         if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
     }
@@ -202,14 +200,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_id_reads_back_as_it_was_written() {
+    fn parses_the_namespace_ids_that_it_writes() {
         for text in ["pid:[4026531836]", "pid:[?6]", "pid:[1]"] {
             assert_eq!(text.parse::<NamespaceId>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_namespace_id_is_refused() {
+    fn rejects_invalid_namespace_ids() {
         for text in [
             "",
             "pid:[]",
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_named_by_its_id_or_a_process() {
+    fn parses_the_ways_to_name_a_namespace() {
         let id = NamespaceRef::Id(NamespaceId::Inode(4_026_531_836));
         let pid = Pid::new(6).unwrap();
         for (text, expected) in [

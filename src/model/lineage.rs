@@ -1,34 +1,33 @@
-//! Which namespace was made in which.
+//! Ancestors of namespaces.
 
 use std::collections::HashMap;
 use std::iter::successors;
 
 use super::{Namespace, NamespaceId};
 
-/// The parent of every namespace that has one, to climb from any of them.
+/// Finds the ancestors of namespaces by ID.
 ///
-/// A snapshot's parents never form a circle: the kernel nests namespaces at
-/// most [`MAX_LEVEL`](super::MAX_LEVEL) deep, and a document whose parents do
-/// not come before their children is refused when it is read.
+/// There are no parent cycles: the kernel creates none, and a document in which a parent
+/// does not come before its children is rejected when it is read.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,
 }
 
 impl Lineage {
-    /// The parents that these namespaces name.
+    /// Collects the parents of these namespaces.
     #[must_use]
     pub fn new(namespaces: &[Namespace]) -> Self {
         let parents = namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
         Self { parents }
     }
 
-    /// A namespace and its ancestors, innermost first.
+    /// Iterates over a namespace and its ancestors, innermost first.
     pub fn climb(&self, id: NamespaceId) -> impl Iterator<Item = NamespaceId> {
         successors(Some(id), |id| self.parents.get(id).copied())
     }
 
-    /// Whether a namespace is `above` itself or nested in it.
+    /// Returns `true` if this namespace is `above` or one of its descendants.
     #[must_use]
     pub fn is_within(&self, id: NamespaceId, above: NamespaceId) -> bool {
         self.climb(id).any(|ancestor| ancestor == above)
@@ -58,11 +57,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_climb_ends_where_a_look_at_every_namespace_finds_no_parent(
+        fn climbing_visits_the_same_ancestors_as_a_linear_search(
             parents in proptest::collection::vec(any::<u8>(), 1..33),
             order in any::<u64>(),
         ) {
-            // The parent is one before, or none; they come in any order.
+            // The parent of each namespace is an earlier one, or none.
             let node = |(at, parent): (u64, u8)| {
                 namespace(at, (parent % 4 != 0 && at > 0).then(|| u64::from(parent) % at))
             };

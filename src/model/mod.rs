@@ -1,8 +1,7 @@
-//! Plain values for what a scan of the kernel found, and nothing that reads,
-//! prints or serialises.
+//! The data model: plain values that any code, including tests, can build.
 //!
-//! A test may build any of it literally. Collections of a [`Snapshot`] are unordered on entry and sorted
-//! by whoever shows them.
+//! It imports no other module. The lists of a [`Snapshot`] may be in any order; code that
+//! shows them sorts them.
 
 pub mod container;
 pub mod run;

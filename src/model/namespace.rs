@@ -1,4 +1,4 @@
-//! A PID namespace, and what is known of it.
+//! PID namespaces, and the processes, files and mounts that keep them alive.
 
 use clap::ValueEnum;
 use smol_str::SmolStr;
@@ -8,38 +8,37 @@ use super::{NamespaceId, Pid, keywords};
 /// A PID namespace (`pid_namespaces(7)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its identity within a snapshot.
+    /// Unique within a snapshot.
     pub id: NamespaceId,
-    /// Device number of nsfs, where the namespace could be opened.
+    /// Device number of nsfs; `None` if the namespace could not be opened.
     pub device: Option<u64>,
-    /// The kernel's 64-bit number, never reused (`NS_GET_ID`, since Linux 6.18).
+    /// The kernel's 64-bit ID, never reused during a boot (`NS_GET_ID`, since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// The namespace it was made in; `None` for a topmost visible one, and
-    /// where it could not be found out.
+    /// The parent namespace; `None` for a root, or if it is unknown.
     pub parent: Option<NamespaceId>,
-    /// Whether it has a parent in the viewer's sight that could not be found out.
+    /// `true` if it has a parent that is visible to pidns, but unknown.
     pub parent_unknown: bool,
-    /// Live, dead, nascent, or unknown where none of these is proved.
+    /// Its state.
     pub state: NamespaceState,
-    /// The process with PID 1 in it, where it is visible.
+    /// The process with PID 1 in this namespace, if it is visible.
     pub init: Option<Pid>,
-    /// How many members it has where they are not all in the snapshot, as some
-    /// were not selected.
+    /// Number of members; `None` if the snapshot contains all of them. A filtered
+    /// snapshot may not.
     pub member_count: Option<usize>,
-    /// Who owns it, where that is in reach.
+    /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// What keeps it alive beside its members.
+    /// Everything but its members that keeps it alive.
     pub holders: Vec<Holder>,
-    /// Why its terminated init cannot go; empty where nothing keeps it.
+    /// The processes that keep its terminated init from being removed.
     pub blocked_by: Vec<Blocker>,
-    /// The container that its init's cgroup belongs to.
+    /// The container that the cgroup of its init belongs to.
     pub container: Option<Container>,
-    /// How it and its place in the hierarchy are known.
+    /// Source of its identity and its parent.
     pub evidence: Evidence,
 }
 
 impl Namespace {
-    /// One of which only its existence is known.
+    /// A namespace that is known to exist, with every other property unknown.
     #[must_use]
     pub fn unread(id: NamespaceId) -> Self {
         Self {
@@ -91,57 +90,57 @@ keywords! {
 pub struct Owner {
     /// Inode of the user namespace.
     pub user_namespace: u64,
-    /// UID that made the user namespace, as the reader's user namespace maps
-    /// it (`NS_GET_OWNER_UID`, since Linux 4.11).
+    /// UID of the user that created the user namespace, as pidns's own user namespace
+    /// maps it (`NS_GET_OWNER_UID`, since Linux 4.11).
     pub uid: Option<u32>,
-    /// That user's name, where the host has one.
+    /// Name of that user, if the host knows one.
     pub user: Option<SmolStr>,
 }
 
-/// What keeps a namespace alive beside its members.
+/// Something other than a member that keeps a namespace alive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
     /// An open file descriptor.
     Fd {
         /// The process that has it open.
         pid: Pid,
-        /// That process's name.
+        /// Name of that process.
         comm: Option<SmolStr>,
-        /// Its number there.
+        /// The descriptor number.
         fd: u32,
     },
     /// A bind mount of the namespace's nsfs file.
     Mount {
-        /// The mount point, as its mount namespace sees it.
+        /// The mount point, as seen in its mount namespace.
         path: String,
         /// Inode of that mount namespace.
         mount_namespace: u64,
     },
-    /// A thread whose children are born in it (`/proc/PID/ns/pid_for_children`,
+    /// A thread whose children start in the namespace (`/proc/PID/ns/pid_for_children`,
     /// since Linux 4.12).
     PidForChildren {
         /// The process.
         pid: Pid,
-        /// That process's name.
+        /// Name of that process.
         comm: Option<SmolStr>,
-        /// The thread; equal to `pid` for the leader.
+        /// The thread; equal to `pid` if it is the leader thread.
         tid: Pid,
     },
-    /// An open file that is not the namespace's own, but keeps it.
+    /// An open file that keeps the namespace without being its nsfs file.
     File {
-        /// What kind of file.
+        /// Type of the file.
         file: HoldingFile,
         /// The process that has it open.
         pid: Pid,
-        /// That process's name.
+        /// Name of that process.
         comm: Option<SmolStr>,
-        /// Its number there.
+        /// The descriptor number.
         fd: u32,
     },
 }
 
 impl Holder {
-    /// The process that keeps the namespace, where one does.
+    /// The holding process; `None` for a mount.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         match self {
@@ -153,46 +152,46 @@ impl Holder {
     }
 }
 
-/// A file that keeps a namespace without leading to it. It is looked for with
-/// [`SearchScope::Kernel`](super::SearchScope::Kernel), and of namespaces without
-/// a living init alone.
+/// Type of an open file that keeps a namespace without being its nsfs file. Such files are
+/// searched only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only for
+/// namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd of a process that was in the namespace (`pidfd_open(2)`).
     Pidfd,
-    /// A UNIX socket whose peer was in it (`SO_PEERCRED` of `unix(7)`).
+    /// A UNIX socket whose peer was in the namespace (`SO_PEERCRED`, see `unix(7)`).
     Socket,
-    /// A UNIX socket in which such a file, or a descriptor of the namespace,
-    /// waits to be received (`SCM_RIGHTS` of `unix(7)`).
+    /// A UNIX socket with an unreceived message that carries such a file, or a descriptor
+    /// of the namespace (`SCM_RIGHTS`, see `unix(7)`).
     InFlight,
-    /// A file or directory of the namespace's procfs, or of a process that was
-    /// in it.
+    /// A file or directory of the namespace's procfs, or of a process that was in the
+    /// namespace.
     Procfs,
 }
 
-/// The container, or service, that a cgroup path names.
+/// The container or systemd unit that a cgroup path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// What made it: `docker`, `containerd`, `podman` and so on.
+    /// The runtime that created it, such as `docker` or `podman`; `systemd` for a unit.
     pub runtime: String,
-    /// Its ID there.
+    /// Its ID or name in that runtime.
     pub id: String,
-    /// UID of its Kubernetes pod.
+    /// UID of its Kubernetes pod, if it is in one.
     pub pod: Option<String>,
 }
 
-/// A process that keeps a terminated init from going: the kernel ends a
-/// namespace only once all of its processes are reaped (`zap_pid_ns_processes`).
+/// A process that keeps a terminated init from being removed: the kernel waits until all
+/// processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// The process that the init waits for, or the init itself where it is a
-    /// zombie that nobody reaps.
+    /// The process that the init waits for, or the init itself if it is a zombie that
+    /// nobody reaps.
     pub pid: Pid,
     /// Its name.
     pub comm: SmolStr,
-    /// Why it does not go.
+    /// Why it is not gone yet.
     pub reason: BlockReason,
-    /// The process outside the namespace that does not reap it, where it is a zombie.
+    /// For a zombie, the process outside the namespace that has to reap it.
     pub reaper: Option<Pid>,
 }
 

@@ -1,48 +1,48 @@
-//! A plain no: what was looked for is not there.
+//! The error for a process or namespace that was not found.
 
 use std::fmt;
 
 use super::{Criterion, NamespaceId, Pid};
 
-/// A plain no: what was looked for is not there.
+/// A process or namespace was not found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotFound {
     /// No such process.
     Process {
-        /// Its PID,
+        /// The PID that was given.
         pid: Pid,
-        /// in this namespace; `None` for that of the /proc that was read.
+        /// The namespace of `pid`; `None` for that of the procfs that was read.
         namespace: Option<NamespaceId>,
     },
     /// No such namespace.
     Namespace(NamespaceId),
-    /// The process is there, but its namespace could not be found out.
+    /// The process exists, but its namespace is ambiguous.
     Ambiguous(Pid),
-    /// The process is there, but not visible in that namespace.
+    /// The process exists, but is not visible in that namespace.
     NotVisible {
-        /// Its PID in the namespace of the /proc that was read.
+        /// Its PID in the namespace of the procfs that was read.
         pid: Pid,
-        /// Where it is not visible.
+        /// The namespace that does not show it.
         namespace: NamespaceId,
     },
-    /// The process may be visible there, but this /proc does not tell its PID.
+    /// The process may be visible in that namespace, but this procfs does not show its
+    /// PID there.
     NotTold {
-        /// The PID that is known of it, or was asked for.
+        /// A known PID of the process, or the PID that was given.
         pid: Pid,
-        /// Where it may be visible.
+        /// The namespace that may show it.
         namespace: NamespaceId,
     },
-    /// Nothing meets all criteria.
+    /// Nothing matches all filters.
     Selection(Vec<Criterion>),
 }
 
-/// The largest PID that the kernel gives (`PID_MAX_LIMIT`), far below the
-/// inodes of namespaces.
+/// The upper limit of PIDs (`PID_MAX_LIMIT`), far below the inodes of namespaces.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// The process whose namespace was probably meant: its PID stands in the
-    /// place of an inode.
+    /// The process whose namespace the user probably meant, if the number given as an
+    /// inode looks like a PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };
@@ -62,7 +62,7 @@ impl fmt::Display for NotFound {
                 write!(f, "process {pid} is not visible in {namespace}")
             }
             Self::NotTold { pid, namespace } => {
-                write!(f, "this /proc does not tell of process {pid} in {namespace}")
+                write!(f, "this /proc does not show the PID of process {pid} in {namespace}")
             }
             Self::Selection(criteria) => {
                 const NAMED: usize = 5;

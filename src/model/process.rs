@@ -1,4 +1,4 @@
-//! A process: a thread group, known by the PID of its leader.
+//! Processes and their properties.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,52 +9,51 @@ use smol_str::SmolStr;
 
 use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
 
-/// A process: a thread group, known by the PID of its leader.
+/// A process: a thread group, identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// PID in the namespace of the /proc that was read.
+    /// PID in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Its parent, in the same numbers; `None` where it has none that this /proc shows.
+    /// PID of its parent; `None` if this procfs shows no parent.
     pub ppid: Option<Pid>,
-    /// Its own (innermost) namespace; `None` where that is ambiguous.
+    /// Its own (innermost) namespace; `None` if that is ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// Its PIDs in every level.
+    /// Its PIDs in all namespaces, outermost first.
     pub nspid: Nspid,
-    /// Command name, at most 15 bytes unless it is a kernel thread
-    /// (`PR_SET_NAME`); bytes that are not UTF-8 are U+FFFD.
+    /// Command name (`PR_SET_NAME`), with U+FFFD for invalid UTF-8. At most 15 bytes,
+    /// except for kernel threads.
     pub comm: SmolStr,
-    /// One letter as in `ps(1)`: `S` sleeping, `Z` zombie and so on.
+    /// State letter as in `ps(1)`: `S` for sleeping, `Z` for zombie and so on.
     pub state: char,
-    /// Real user ID, as the reader's user namespace maps it.
+    /// Real user ID, as pidns's own user namespace maps it.
     pub uid: u32,
-    /// That user's name, where the host has one.
+    /// Name of that user, if the host knows one.
     pub user: Option<SmolStr>,
-    /// How many threads it has (`Threads` of `/proc/PID/status`).
+    /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// When it started, in clock ticks (1/100 s) after boot: field 22 of
-    /// `/proc/PID/stat`. With the boot ID and the PID it is one process for ever.
+    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. Boot
+    /// ID, PID and start time together identify a process for ever.
     pub start_time: Option<u64>,
-    /// Whether it is a thread of the kernel's own.
+    /// `true` if it is a kernel thread.
     pub kernel_thread: bool,
-    /// How its namespace is known.
+    /// Source of `namespace`.
     pub evidence: Evidence,
-    /// What was asked for beside all this; boxed, as most runs ask for nothing.
+    /// Details that were requested. Boxed, because most runs request none.
     pub details: Option<Box<ProcessDetails>>,
 }
 
-/// What is read of a process only where it is asked for. Each is `None` where
-/// it was not, or may not be read.
+/// Properties of a process that are read only on request. Each is `None` if it was not
+/// requested or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
-    /// Its command line, one string an argument (`/proc/PID/cmdline`); bytes
-    /// that are not UTF-8 are U+FFFD. Empty of a kernel thread and of a process
-    /// that has terminated.
+    /// Command line, one string for each argument (`/proc/PID/cmdline`), with U+FFFD for
+    /// invalid UTF-8. Empty for kernel threads and terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of its other namespaces by the name of their link in
+    /// Inodes of its namespaces of other types, by the name of the link in
     /// `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of its cgroup: of several hierarchies that which tells its container
-    /// or unit, else that of version 2, else the deepest of version 1.
+    /// Path of its cgroup. With several hierarchies: the one that names its container or
+    /// unit, otherwise that of version 2, otherwise the deepest of version 1.
     pub cgroup: Option<String>,
 }
 
@@ -72,7 +71,7 @@ keywords! {
 }
 
 impl Process {
-    /// One of which nothing was read.
+    /// A process with this PID, with every other property unknown.
     #[must_use]
     pub fn unread(pid: Pid) -> Self {
         Self {
@@ -92,7 +91,7 @@ impl Process {
         }
     }
 
-    /// Whether it has terminated and waits for its parent to reap it.
+    /// Returns `true` if it shows as terminated and not yet reaped.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_stays_small_as_hosts_have_many() {
+    fn a_process_takes_at_most_144_bytes() {
         assert!(size_of::<Process>() <= 144, "{}", size_of::<Process>());
     }
 }

@@ -1,21 +1,20 @@
-//! A command that was run to see what it leaves behind: how it ended, and what
-//! became of what it left.
+//! The outcome of a command started by `pidns run`.
 
 use std::collections::BTreeSet;
 
 use super::Pid;
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By `exit(2)`, with this status.
+    /// It exited with this status.
     Exited(u8),
-    /// By this signal.
+    /// This signal terminated it.
     Killed(u8),
 }
 
 impl Ended {
-    /// As a shell has it: the status, or 128 and the number of the signal.
+    /// Returns the exit status as a shell reports it: 128 plus the number for a signal.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -25,22 +24,22 @@ impl Ended {
     }
 }
 
-/// What was done to what a command had left, by PIDs in the /proc that was read.
+/// The leftover processes that were killed, by PID in the procfs that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Killed {
-    /// Those that were sent SIGTERM. Zombies are not among them.
+    /// Processes that were sent SIGTERM. Zombies are not.
     pub sigterm: BTreeSet<Pid>,
-    /// Those that were sent SIGKILL, too, or came only then.
+    /// Processes that were sent SIGKILL: those that survived SIGTERM, and new ones.
     pub sigkill: BTreeSet<Pid>,
-    /// Those that are there all the same.
+    /// Processes that are still there.
     pub remaining: BTreeSet<Pid>,
 }
 
-/// The PID namespaces that are mounted where a process sees them.
+/// The PID namespaces that are bind-mounted in a mount namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountedNamespaces {
     /// Inode of the mount namespace.
     pub mount_namespace: Option<u64>,
-    /// Inodes of the PID namespaces, with their mount points.
+    /// Inode and mount point of each mounted PID namespace.
     pub points: BTreeSet<(u64, String)>,
 }

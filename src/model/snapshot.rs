@@ -1,4 +1,4 @@
-//! Everything that one scan found, and how, when and where it was taken.
+//! Snapshots: the result of one scan, with its time, host and scope.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,38 +7,38 @@ use clap::ValueEnum;
 
 use super::{Criterion, Detail, Diagnostic, Namespace, NamespaceId, Process, keywords};
 
-/// Everything that one scan found.
+/// The result of one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Name and version of the program that made it.
+    /// Name and version of the program that took the snapshot.
     pub generator: (String, String),
-    /// When the scan began: RFC 3339, UTC.
+    /// Start time of the scan: RFC 3339, UTC.
     pub captured_at: String,
-    /// How long the scan took; `None` of one that was saved, as documents do not
-    /// say: of two of the same host they would differ.
+    /// Duration of the scan. `None` for a saved document: documents leave it out, so that
+    /// two runs on a quiet host do not differ.
     pub scan_duration: Option<Duration>,
-    /// Where it was taken.
+    /// The host that was scanned.
     pub host: Host,
-    /// The /proc that was read.
+    /// The procfs that was read.
     pub procfs: Procfs,
-    /// Where namespaces were looked for.
+    /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
-    /// What was read of processes beside what always is.
+    /// The details of processes that were requested.
     pub details: BTreeSet<Detail>,
-    /// By what it was cut down since; empty where it is whole.
+    /// The filters applied since the scan; empty if the snapshot is whole.
     pub selected: Vec<Criterion>,
-    /// Whether nothing is missing in those places, and all is from the kernel.
+    /// `true` if the searched places hold nothing else, and the kernel reported it all.
     pub complete: bool,
-    /// The namespaces.
+    /// All namespaces found.
     pub namespaces: Vec<Namespace>,
-    /// The processes.
+    /// All processes found.
     pub processes: Vec<Process>,
-    /// What a reader must know.
+    /// Problems of the scan.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Snapshot {
-    /// How, when and where it was taken, with no namespace and no process.
+    /// Returns a copy without namespaces and processes.
     #[must_use]
     pub fn without_lists(&self) -> Self {
         Self {
@@ -65,18 +65,18 @@ pub struct Host {
     pub hostname: Option<String>,
     /// Release of the kernel (`uname(2)`).
     pub kernel_release: Option<String>,
-    /// Random ID of this boot (`/proc/sys/kernel/random/boot_id`).
+    /// Random ID of the boot (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: Option<String>,
 }
 
-/// The /proc that a snapshot was read from.
+/// The procfs that a snapshot was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Procfs {
-    /// Where it was mounted.
+    /// Its mount point.
     pub path: String,
-    /// Whether it shows the viewer's own PID namespace.
+    /// `true` if it shows the PID namespace of pidns itself.
     pub own: bool,
-    /// The PID namespace whose numbers it speaks in, where that is known.
+    /// The PID namespace that it shows, if known.
     pub namespace: Option<NamespaceId>,
 }
 

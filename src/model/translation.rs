@@ -1,29 +1,28 @@
-//! A process's PIDs in the namespaces that it is visible in, as an answer.
+//! The result of translating a PID between namespaces.
 
 use super::{NamespaceId, Pid};
 
-/// What a PID is called in another namespace, and in all that the process is
-/// visible in.
+/// A process's PID in another namespace, and in every namespace that shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// The PID that was asked for.
+    /// The PID to translate.
     pub pid: Pid,
-    /// The namespace that it is meant in; `None` where that is unknown.
+    /// The namespace that `pid` belongs to; `None` if unknown.
     pub from: Option<NamespaceId>,
-    /// The namespace that it was translated to; `None` where that is unknown.
+    /// The target namespace; `None` if unknown.
     pub to: Option<NamespaceId>,
-    /// The process's PID there.
+    /// The PID in the target namespace.
     pub translated: Pid,
-    /// Every level, from the namespace of the /proc that was read inward to
-    /// the process's own.
+    /// The PIDs in all namespaces, from that of the procfs that was read down to the
+    /// process's own.
     pub levels: Vec<Level>,
 }
 
-/// A process's PID in one of the namespaces that it is visible in.
+/// A process's PID in one namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// The namespace; `None` where it is unknown.
+    /// The namespace; `None` if unknown.
     pub namespace: Option<NamespaceId>,
-    /// The PID there.
+    /// The PID in that namespace.
     pub pid: Pid,
 }

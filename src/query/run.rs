@@ -120,10 +120,8 @@ impl Leftovers {
         };
         let mut findings = Vec::new();
         for process in self.graph.processes() {
-            let code = match process.is_zombie() {
-                true => CheckCode::Zombie,
-                false => CheckCode::LeftoverProcess,
-            };
+            let code =
+                if process.is_zombie() { CheckCode::Zombie } else { CheckCode::LeftoverProcess };
             findings.push(finding(code, Subject::Process(process.pid)));
         }
         if self.unseen {

@@ -193,11 +193,11 @@ mod tests {
         let graph = PidGraph::new(inner);
         assert_eq!(
             translated(&graph, 2, None, id(10)),
-            Err("this /proc does not tell of process 2 in pid:[10]".to_owned())
+            Err("this /proc does not show the PID of process 2 in pid:[10]".to_owned())
         );
         assert_eq!(
             translated(&graph, 2, id(10), None),
-            Err("this /proc does not tell of process 2 in pid:[10]".to_owned())
+            Err("this /proc does not show the PID of process 2 in pid:[10]".to_owned())
         );
         assert_eq!(
             translated(&graph, 3, None, id(10)),
@@ -210,7 +210,7 @@ mod tests {
         let graph = PidGraph::new(old);
         assert_eq!(
             translated(&graph, 7, None, None),
-            Err("this /proc does not tell of process 7 in pid:[4026532179]".to_owned())
+            Err("this /proc does not show the PID of process 7 in pid:[4026532179]".to_owned())
         );
         // The unknown level in between may be one of the roots.
         let mut apart = snapshot(
@@ -220,7 +220,7 @@ mod tests {
         apart.procfs.namespace = Some(NamespaceId::Inode(10));
         assert_eq!(
             translated(&PidGraph::new(apart), 5, None, id(20)),
-            Err("this /proc does not tell of process 5 in pid:[20]".to_owned())
+            Err("this /proc does not show the PID of process 5 in pid:[20]".to_owned())
         );
     }
 

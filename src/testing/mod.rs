@@ -1,4 +1,4 @@
-//! Small models for unit tests, built literally.
+//! Sample snapshots for unit tests.
 
 pub mod forest;
 
@@ -28,7 +28,7 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     }
 }
 
-/// A sleeping process with those PIDs.
+/// A sleeping process with these PIDs.
 pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     let nspid: Nspid = nspid.iter().filter_map(|&raw| Pid::new(raw)).collect();
     Process {
@@ -41,7 +41,7 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// A complete snapshot; the inits are those of the processes.
+/// A complete snapshot. The last PID of a process decides if it is an init.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -72,7 +72,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// The farm of the contract: a host, a container in it and a dead namespace in that.
+/// A host with a container, which contains a dead namespace.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
@@ -115,14 +115,14 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// The farm, where the kernel would not name the parent of the container.
+/// The [`farm`], with the parent of the container unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
     farm
 }
 
-/// A snapshot with something in every field of the document.
+/// A snapshot with a value in every field of the document.
 pub fn everything() -> Snapshot {
     let mut snapshot = farm();
     let pid = |raw| Pid::new(raw).unwrap();

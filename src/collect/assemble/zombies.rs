@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn an_init_whose_children_stay_zombies_is_named_with_their_number() {
         let zombies = || vec![zombie(&[8, 2], 6, 1), zombie(&[9, 3], 6, 1), zombie(&[10, 4], 6, 1)];
-        let advice = "; run it under an init that does, such as tini or docker run --init";
+        let advice = "; use an init that does, such as tini or docker run --init";
         let message = |zombies: &str| {
             format!("init 6 (sleep) of pid:[2] does not reap its children: {zombies}{advice}")
         };

@@ -1,4 +1,4 @@
-//! The check as records, one a line, for logs and databases.
+//! NDJSON records of a check.
 
 use serde::Serialize;
 
@@ -19,36 +19,32 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`: the field that `record` names holds what
-/// stands in the check as `pidns check -f json` writes it. Within schema version
-/// 1.x fields are added, never renamed, retyped or removed, and readers pass over
-/// fields and kinds that they do not know.
+/// A line of `pidns check -f ndjson`. `record` is the name of the field with the content, in the
+/// same form as in `pidns check -f json`. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::payloads_of::<CheckRecordType>())))]
+#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::required_payloads::<CheckRecordType>())))]
 pub struct CheckRecord<'a> {
-    /// Version of this schema that the record follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// When the scan began.
+    /// Start time of the scan.
     captured_at: &'a Timestamp,
-    /// Where the scan ran.
+    /// The host that was scanned.
     host: &'a Host,
-    /// What the record holds.
+    /// Kind of the record: the name of the field with its content.
     record: Word<CheckRecordType>,
-    /// Of a record of kind check.
+    /// Content of a record of kind check.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<CheckSummary>,
-    /// Of a record of kind finding.
+    /// Content of a record of kind finding.
     #[serde(skip_serializing_if = "Option::is_none")]
     finding: Option<CheckFinding<'a>>,
 }
 
-/// Hands over the records of a check, one after another; `said` as of
-/// [`check`](super::check()).
-///
-/// # Errors
-/// What `write` says, which is not called again then.
+/// Writes the records of a check, with messages and advice from `said`. Stops at the first
+/// error of `write`.
 pub fn write_check_records<E>(
     check: &query::Check,
     said: impl Fn(&model::Finding) -> (String, Vec<String>),

@@ -1,4 +1,4 @@
-//! The comparison as records, one a line, for logs and databases.
+//! NDJSON records of a comparison.
 
 use serde::Serialize;
 
@@ -21,38 +21,34 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`: the field that `record` names holds what
-/// stands in the comparison as `pidns diff -f json` writes it. Within schema
-/// version 1.x fields are added, never renamed, retyped or removed, and readers
-/// pass over fields and kinds that they do not know.
+/// A line of `pidns diff -f ndjson`. `record` is the name of the field with the content, in the
+/// same form as in `pidns diff -f json`. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::payloads_of::<DiffRecordType>())))]
+#[cfg_attr(test, schemars(extend("allOf" = crate::document::schema::required_payloads::<DiffRecordType>())))]
 pub struct DiffRecord<'a> {
-    /// Version of this schema that the record follows.
+    /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// When the scan of the second began.
+    /// Start time of the second scan.
     captured_at: &'a Timestamp,
-    /// Where it ran.
+    /// The host of the second scan.
     host: &'a Host,
-    /// What the record holds.
+    /// Kind of the record: the name of the field with its content.
     record: Word<DiffRecordType>,
-    /// Of a record of kind comparison.
+    /// Content of a record of kind comparison.
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<&'a DiffSummary>,
-    /// Of a record of kind namespace_change.
+    /// Content of a record of kind namespace_change.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace_change: Option<NamespaceChange>,
-    /// Of a record of kind process_change.
+    /// Content of a record of kind process_change.
     #[serde(skip_serializing_if = "Option::is_none")]
     process_change: Option<ProcessChange<'a>>,
 }
 
-/// Hands over the records of a comparison, one after another.
-///
-/// # Errors
-/// What `write` says, which is not called again then.
+/// Writes the records of a comparison. Stops at the first error of `write`.
 pub fn write_diff_records<E>(
     diff: &Diff,
     mut write: impl FnMut(&DiffRecord<'_>) -> Result<(), E>,

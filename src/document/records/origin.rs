@@ -1,9 +1,9 @@
-//! Which snapshot of which host records are of, and which of several is meant.
+//! The snapshot that a record belongs to, and its selection by the user.
 
 use super::super::parse::{Cut, Invalid};
 use crate::model;
 
-/// Which snapshot a record belongs to.
+/// The identity of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::document) struct Origin {
     hostname: Option<String>,
@@ -20,7 +20,7 @@ impl Origin {
         }
     }
 
-    /// The name of its host, short enough for an error.
+    /// Returns the name of its host, truncated for errors.
     pub fn name(&self) -> String {
         Cut(self.label().name()).to_string()
     }
@@ -33,10 +33,10 @@ impl Origin {
         }
     }
 
-    /// An error where it is not the one that was asked for.
+    /// Returns an error if it is not the selected snapshot.
     pub(in crate::document) fn check(&self, host: Option<&str>) -> Result<(), Invalid> {
         match host {
-            Some(host) if !self.label().is_meant_by(host) => {
+            Some(host) if !self.label().matches(host) => {
                 Err(no_snapshot_of(host, std::slice::from_ref(self), false))
             }
             _ => Ok(()),
@@ -44,7 +44,7 @@ impl Origin {
     }
 }
 
-/// The same, borrowed from a line.
+/// An [`Origin`] borrowed from a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Label<'a> {
     pub hostname: Option<&'a str>,
@@ -53,14 +53,14 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    /// What people call it.
+    /// The name to display.
     fn name(self) -> &'a str {
-        self.hostname.or(self.boot_id).unwrap_or("a host without a name")
+        self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
 
-    /// Whether it is what was asked for: a host by its name or boot ID, or one and
-    /// a time after an `@`, of which the beginning is enough.
-    pub fn is_meant_by(self, host: &str) -> bool {
+    /// Returns `true` if it matches a selection: a host name or boot ID, optionally followed by
+    /// `@` and the beginning of a time.
+    pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
         is_name(host)
@@ -76,29 +76,29 @@ impl<'a> Label<'a> {
     }
 }
 
-/// How many of the snapshots that there are an error names.
+/// Maximum number of snapshots that an error lists.
 pub const NAMED: usize = 3;
 
-/// An error that says which there are, and whether there are more.
-pub fn no_snapshot_of(host: &str, there_are: &[Origin], and_more: bool) -> Invalid {
+/// The error for a selection that matches no snapshot. It lists some that exist.
+pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invalid {
     let mut names: Vec<String> = Vec::new();
-    for origin in there_are {
+    for origin in existing {
         let name = origin.name();
         if !names.contains(&name) {
             names.push(name);
         }
     }
     let names = names.join(", ");
-    // Of the right host it may be the time that is wrong.
-    let times = match there_are {
+    // The host may be right and the time wrong.
+    let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),
     };
     let more = if and_more { " and others" } else { "" };
-    Invalid::at("", format!("holds no snapshot of {}, only of {names}{times}{more}", Cut(host)))
+    Invalid::at("", format!("contains no snapshot of {}, only of {names}{times}{more}", Cut(host)))
 }
 
-/// An error that says what could be meant, and how to choose.
+/// The error for a selection that matches several snapshots. It says how to select one.
 pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
     let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
     let differ =
@@ -111,9 +111,9 @@ pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
         (what, format!("{name}@TIME"), |it| it.captured_at)
     } else {
         let what = format!("snapshots of several boots of {name}, such as ");
-        (what, "BOOT_ID".to_owned(), |it| it.boot_id.unwrap_or("one without an ID"))
+        (what, "BOOT_ID".to_owned(), |it| it.boot_id.unwrap_or("one without a boot ID"))
     };
     let shown: Vec<_> = all().map(|it| Cut(of(it)).to_string()).collect();
     let shown = shown.join(", ");
-    Invalid::at("", format!("holds {what}{shown}; choose one by --host {how}"))
+    Invalid::at("", format!("contains {what}{shown}; select one with --host {how}"))
 }

@@ -1,4 +1,4 @@
-//! Makes the schemas of the wire types, by `schemars`.
+//! Generates the schemas of the serde types with `schemars`.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use crate::model::{DiagnosticCode, Keyword};
 
 use super::super::words::{HolderKind, SPELLING, Word};
 
-/// The schema of a wire type, as it is committed.
+/// Returns the schema of a serde type, as committed.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
-    // As documents are written: every field is there.
+    // Describes documents as written, in which every field is present.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let generated = Value::from(generator.into_root_schema_for::<T>());
     let mut schema = json!({"$schema": generated["$schema"], "$id": id, "title": title});
@@ -27,9 +27,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Says in terms of JSON what `schemars` says in terms of Rust: the limits of
-/// integers, and descriptions without the line breaks of comments. What is the
-/// default where a field is absent concerns pidns's reader alone.
+/// Replaces Rust integer formats by limits, joins the lines of descriptions, and removes
+/// defaults, which only the reader of pidns uses.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -58,7 +57,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// The words of this version, or any other that is spelled like one.
+/// The words of this version, or any other that matches the pattern.
 impl<T: Keyword> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
         T::LIST.into()
@@ -73,20 +72,20 @@ impl<T: Keyword> JsonSchema for Word<T> {
             "description": "A word of a later 1.x.",
         }));
         json_schema!({
-            "description": "A word of a list that may grow within 1.x.",
+            "description": "A word of an open list, which may grow within 1.x.",
             "anyOf": words,
         })
     }
 }
 
-/// What the schema says of the code of a diagnostic.
+/// Description of diagnostic codes, with a list of them.
 pub(crate) fn description_of_codes() -> String {
     let codes: Vec<_> = DiagnosticCode::ALL.iter().map(|code| code.name()).collect();
-    format!("What it is, for programs. In 1.0: {}. May grow.", codes.join(", "))
+    format!("Code for programs. In 1.0: {}. May grow.", codes.join(", "))
 }
 
-/// The fields that every holder of a kind has.
-pub(crate) fn fields_of_holders() -> Value {
+/// Rules for the fields that each kind of holder requires.
+pub(crate) fn required_holder_fields() -> Value {
     let has = |kind: HolderKind, fields: Value| {
         json!({
             "if": {"properties": {"kind": {"const": kind.keyword()}}, "required": ["kind"]},
@@ -105,8 +104,8 @@ pub(crate) fn fields_of_holders() -> Value {
     ])
 }
 
-/// That a record has the field which its kind names.
-pub(crate) fn payloads_of<K: Keyword>() -> Value {
+/// Rules for the field that each kind of record requires.
+pub(crate) fn required_payloads<K: Keyword>() -> Value {
     let has = |kind: &K| {
         json!({
             "if": {"properties": {"record": {"const": kind.keyword()}}, "required": ["record"]},

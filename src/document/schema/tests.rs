@@ -23,8 +23,8 @@ use crate::query::{self, Check, Diff, Policy};
 use crate::testing::everything;
 
 #[test]
-fn the_committed_schemas_are_those_of_the_wire_types() {
-    // UPDATE_EXPECT=1 writes them anew.
+fn the_committed_schemas_match_the_serde_types() {
+    // UPDATE_EXPECT=1 rewrites the files.
     expect_file!["../../../schemas/pidns-1.schema.json"]
         .assert_eq(&schema_of::<Document>("urn:pidns:schema:document:1", "pidns document"));
     expect_file!["../../../schemas/pidns-record-1.schema.json"]
@@ -65,7 +65,7 @@ fn record_schema() -> Value {
     serde_json::from_str(RECORD_SCHEMA).unwrap()
 }
 
-/// The records of a host that has something in every field.
+/// The records of a snapshot with a value in every field.
 fn records() -> Vec<Value> {
     let mut records = Vec::new();
     let written = write_records(&PidGraph::new(whole()), |record| {
@@ -76,7 +76,7 @@ fn records() -> Vec<Value> {
     records
 }
 
-/// A host that has something in every field but those of a selection.
+/// A whole snapshot with a value in every field but those of a filter.
 fn whole() -> model::Snapshot {
     let mut whole = everything();
     whole.selected.clear();
@@ -98,7 +98,7 @@ fn errors(schema: &Value, value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn what_is_written_is_as_the_schemas_say() {
+fn written_documents_are_valid() {
     assert_eq!(errors(&schema(), &written(everything())), Vec::<String>::new());
     for record in records() {
         assert_eq!(errors(&record_schema(), &record), Vec::<String>::new());
@@ -119,7 +119,7 @@ fn what_is_written_is_as_the_schemas_say() {
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
 }
 
-/// A comparison with something in every field.
+/// A comparison with a value in every field.
 fn compared() -> Diff {
     let (mut before, mut after) = (everything(), everything());
     for namespace in &mut before.namespaces {
@@ -135,15 +135,15 @@ fn compared() -> Diff {
 }
 
 #[test]
-fn a_comparison_is_as_its_schema_says_and_every_field_of_it_is_described() {
+fn comparisons_are_valid_and_all_fields_have_descriptions() {
     let schema: Value = serde_json::from_str(DIFF_SCHEMA).unwrap();
     let value = serde_json::to_value(diff(&compared())).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
     is_described(&schema, &value);
 }
 
-/// Asserts that records are as their schema says, that one without what its
-/// kind names is not, and that they hold just what the whole does.
+/// Asserts that records are valid, that records without their content are not, and that all
+/// records together equal the whole document.
 fn are_the_whole(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -166,7 +166,7 @@ fn are_the_whole(schema: &str, records: &[Value], whole: &Value, lists: &[(&str,
 }
 
 #[test]
-fn records_of_a_comparison_hold_just_what_it_does() {
+fn the_records_of_a_comparison_equal_its_document() {
     let (compared, mut records) = (compared(), Vec::new());
     let written = write_diff_records(&compared, |record| {
         records.push(serde_json::to_value(record)?);
@@ -179,7 +179,7 @@ fn records_of_a_comparison_hold_just_what_it_does() {
 }
 
 #[test]
-fn a_check_and_its_records_are_as_their_schemas_say() {
+fn checks_and_their_records_are_valid() {
     let mut checked = Check::new(PidGraph::new(everything()), BTreeSet::new(), &Policy::default());
     checked.since = Some(checked.graph.snapshot().captured_at.clone());
     checked.uptime = Some(Duration::from_secs(1000));
@@ -197,7 +197,7 @@ fn a_check_and_its_records_are_as_their_schemas_say() {
 }
 
 #[test]
-fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() {
+fn run_reports_are_valid_and_all_fields_have_descriptions() {
     let pids = |raw: &[u32]| raw.iter().filter_map(|&raw| model::Pid::new(raw)).collect();
     let graph = PidGraph::new(everything());
     let namespaces = graph.snapshot().namespaces.iter().map(|it| it.id).collect();
@@ -220,16 +220,15 @@ fn a_report_on_a_job_is_as_its_schema_says_and_every_field_of_it_is_described() 
     is_described(&schema, &value);
 }
 
-/// A value in a document and all that the schema says of it.
+/// A value in a document, with a part of the schema that applies to it.
 struct Visit<'a> {
-    /// Where it is, as a JSON pointer.
+    /// JSON pointer of the value.
     pointer: String,
     value: &'a Value,
-    /// A part of the schema that holds for it.
     part: &'a Value,
 }
 
-/// Visits every value of a document, once for each part of the schema.
+/// Visits every value of a document, once for each part of the schema that applies to it.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);
     let Visit { pointer, value, part } = visit;
@@ -238,7 +237,7 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // Of a field that may be null the other branch; words are one value.
+    // Follows the non-null branch of nullable fields. Words have one branch for each value.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -263,11 +262,11 @@ fn keys(object: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn every_field_is_described_and_always_there_in_the_order_of_the_schema() {
+fn all_fields_have_descriptions_and_are_present_in_schema_order() {
     is_described(&schema(), &written(everything()));
 }
 
-/// Whether each field is described, and has a value somewhere in the sample.
+/// Asserts that each field has a description, and a value somewhere in the sample.
 fn is_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
@@ -289,7 +288,7 @@ fn is_described(schema: &Value, document: &Value) {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
 }
 
-/// Texts that one part of the schema or another refuses.
+/// Texts that violate some part of the schema.
 const TEXTS: [&str; 22] = [
     "",
     "Not A Word",
@@ -315,7 +314,7 @@ const TEXTS: [&str; 22] = [
     "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B",
 ];
 
-/// Values in place of one that a part of the schema refuses, most of them.
+/// Returns replacements for a value; most of them violate this part of the schema.
 fn violations(visit: &Visit) -> Vec<Value> {
     let mut bad = Vec::new();
     for (keyword, says) in visit.part.as_object().unwrap() {
@@ -376,8 +375,8 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Whether one value is the other without a field that is null or a list there:
-/// one that a later version may have added, so the reader does without.
+/// Returns `true` if the only difference is an absent field that is nullable or a list. The
+/// reader accepts that, because a later version may have added the field.
 fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -386,7 +385,7 @@ fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
         && absent.iter().all(|name| may_be_null.contains(&name.as_str()) || is_nullable(name))
 }
 
-/// Whether any object of the schema has such a field that may be null.
+/// Returns `true` if some object of the schema has a nullable field with this name.
 fn is_nullable(name: &str) -> bool {
     fn any(schema: &Value, name: &str) -> bool {
         let field = schema.pointer(&format!("/properties/{name}"));
@@ -404,8 +403,8 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Asserts that whatever the schema refuses of a value `reads` refuses as well,
-/// and says where; returns how many parts of the schema were tried.
+/// Asserts that `reads` rejects every change of a value that the schema rejects, and reports
+/// its place. Returns the number of parts of the schema that were tried.
 fn all_is_refused(
     schema: &Value,
     value: &Value,
@@ -417,7 +416,7 @@ fn all_is_refused(
     let mut seen = BTreeSet::new();
     let whole = Visit { pointer: String::new(), value, part: schema };
     walk(schema, whole, &mut |visit| {
-        // One of each sort in a list is enough.
+        // One element of each kind in a list is enough.
         let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
         let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
         if !seen.insert((field, std::ptr::from_ref(visit.part), sort)) {
@@ -433,7 +432,7 @@ fn all_is_refused(
             let Some(error) = reads(&spoiled) else {
                 panic!("{} is read with {bad}", visit.pointer);
             };
-            // The message names the value, or what it is a part of.
+            // The message names the value, or an object that contains it.
             let named = error.split(": ").next().unwrap().replace('[', ".").replace(']', "");
             assert!(
                 format!("{place}.").contains(&format!(".{named}."))
@@ -448,26 +447,26 @@ fn all_is_refused(
 }
 
 #[test]
-fn the_reader_refuses_all_that_the_schema_does() {
+fn the_reader_rejects_all_invalid_documents() {
     let error = |text: String| read(text.as_bytes()).err().map(|error| error.to_string());
     let tried = all_is_refused(&schema(), &written(whole()), |it| error(it.to_string()));
     assert!(tried > 60, "{tried} parts of the schema were tried");
 }
 
 #[test]
-fn the_reader_refuses_all_that_the_schema_of_records_does() {
+fn the_reader_rejects_all_invalid_records() {
     let all = records();
     for kind in ["snapshot", "namespace", "process", "diagnostic"] {
-        // The one that says most.
+        // The longest record of this kind.
         let of_kind = all.iter().enumerate().filter(|(_, record)| record["record"] == kind);
         let (index, record) = of_kind.max_by_key(|(_, it)| it.to_string().len()).unwrap();
         let tried = all_is_refused(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // Of another host or time it is another snapshot, which is all that is wrong.
+            // With another host or time it belongs to another snapshot, which is reported.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
-            Some(error.replace("holds snapshots of several ", "host: "))
+            Some(error.replace("contains snapshots of several ", "host: "))
         });
         assert!(tried > 15, "{tried} parts of the schema were tried with a {kind}");
     }
