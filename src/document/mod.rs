@@ -34,7 +34,7 @@ pub use schema::{
 pub use version::MAX_SIZE;
 pub use wire::{Record, Translation};
 pub use words::UnknownWords;
-pub use write::{document, namespace_element, process_element, without_lists, write_records};
+pub use write::{document, write_records};
 
 /// Version of the schema of documents.
 pub const SCHEMA_VERSION: &str = "1.0";

@@ -29,33 +29,7 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
 #[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
     let namespaces = NamespacesOfGraph { tree: graph.tree().into_iter(), graph };
-    document_of(graph, Lazy(namespaces), Lazy(graph.processes().iter().map(Process::from)))
-}
-
-/// Returns the document with empty lists of namespaces and processes, for callers that write
-/// the elements themselves.
-#[must_use]
-pub fn without_lists(graph: &PidGraph) -> impl Serialize {
-    document_of(graph, [(); 0], [(); 0])
-}
-
-/// Returns an element of the list of namespaces.
-#[must_use]
-pub fn namespace_element(graph: &PidGraph, namespace: &model::Namespace) -> impl Serialize {
-    self::namespace(graph, namespace)
-}
-
-/// Returns an element of the list of processes.
-#[must_use]
-pub fn process_element(process: &model::Process) -> impl Serialize {
-    Process::from(process)
-}
-
-fn document_of(
-    graph: &PidGraph,
-    namespaces: impl Serialize,
-    processes: impl Serialize,
-) -> impl Serialize {
+    let processes = graph.processes().iter().map(Process::from);
     let snapshot = graph.snapshot();
     let (name, version) = snapshot.generator.clone();
     Document {
@@ -69,8 +43,8 @@ fn document_of(
         selected: snapshot.selected.iter().map(Criterion::from).collect(),
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
-        namespaces,
-        processes,
+        namespaces: Lazy(namespaces),
+        processes: Lazy(processes),
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }
 }
