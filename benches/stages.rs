@@ -81,9 +81,8 @@ fn build_graph(bencher: divan::Bencher) {
 #[divan::bench(args = Format::ALL)]
 fn emit(bencher: divan::Bencher, format: Format) {
     let graph = PidGraph::new(snapshot());
-    let emitter = format.emitter(Style::default());
     bencher.bench_local(|| {
         let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::sink());
-        emitter.emit(&graph, &mut out)
+        format.emit(&graph, Style::default(), &mut out)
     });
 }

@@ -70,15 +70,24 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// How many columns standard output has; `None` where it is no terminal.
+/// Number of columns of standard output, or `None` if it isn't a terminal.
 #[must_use]
 pub fn width() -> Option<usize> {
-    const UNSAID: usize = 80;
-    let stdout = io::stdout();
-    let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout))?;
+    columns(io::stdout().as_fd())
+}
+
+/// Number of columns of standard error, or `None` if it isn't a terminal.
+#[must_use]
+pub fn error_width() -> Option<usize> {
+    columns(io::stderr().as_fd())
+}
+
+fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
+    // Used if the terminal does not know its size, such as a serial line.
+    const DEFAULT: usize = 80;
+    let size = terminal.is_terminal().then(|| tcgetwinsize(terminal))?;
     let columns = size.map_or(0, |size| usize::from(size.ws_col));
-    // A serial line, say, does not know.
-    Some(if columns == 0 { UNSAID } else { columns })
+    Some(if columns == 0 { DEFAULT } else { columns })
 }
 
 /// Whether the locale (`locale(7)`) says that text is in UTF-8.

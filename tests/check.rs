@@ -207,7 +207,7 @@ fn a_process_belongs_to_the_container_of_its_own_cgroup() {
     let policy = path("policy");
     fs::write(&policy, "allow: ['leftover-process:container=CA5E1']").unwrap();
     assert_eq!(codes(&findings(&since, 1), "deny"), ["leftover-process"]);
-    let advice = format!("  kill {}, a part of docker ca5e1b9c04de\n", running.pid());
+    let advice = format!("  kill {} # part of docker ca5e1b9c04de\n", running.pid());
     assert!(check(&since, 1).contains(&advice));
     for (rule, status) in [
         (["--allow", "leftover-process:container=ca5e1"], 0),

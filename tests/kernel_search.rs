@@ -79,7 +79,7 @@ fn reports_a_namespace_without_a_visible_holder() {
     // The namespace is shown, so the view is complete.
     assert!(document.complete, "{:?}", document.diagnostics);
     let text = stdout(&pidns(&["--search", "kernel"]));
-    let line = "DEAD: its init has exited\n   └─ kept by something that no search shows\n";
+    let line = "DEAD: its init has exited\n   └─ kept by something that no search finds\n";
     assert!(text.contains(line), "{text}");
     drop(kept);
     until("the namespace is gone", || Document::of(&KERNEL).diagnostic("held-unseen").is_none());

@@ -15,7 +15,7 @@ use pidns::model::{Evidence, Snapshot};
 
 fn emit(snapshot: Snapshot, format: Format, style: Style) -> String {
     let mut out = Vec::new();
-    format.emitter(style).emit(&PidGraph::new(snapshot), &mut out).unwrap();
+    format.emit(&PidGraph::new(snapshot), style, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use super::format::OutputFormat;
 use super::options::{ADVANCED, Filter, Folding, Origin, Output, Search};
 use super::values::{NamespaceArg, Seconds, run_code};
-use crate::emit::{CheckFormat, DiffFormat, ReportFormat, Style, TranslationFormat};
+use crate::emit::{CheckFormat, DiffFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Pid, SearchScope, Verdict};
 use crate::query::Rule;
 
@@ -72,7 +72,7 @@ pub struct Run {
     pub report: Option<PathBuf>,
     /// The format of that file.
     #[command(flatten)]
-    pub format: OutputFormat<ReportFormat>,
+    pub format: OutputFormat<RunFormat>,
     /// Print no report on standard error
     #[arg(short, long)]
     pub quiet: bool,

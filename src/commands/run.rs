@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::view;
 use crate::cli::Run;
 use crate::collect::Request;
-use crate::emit::{ReportFormat, Style};
+use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::model::{Collector, Ended, SearchScope, Snapshot};
@@ -82,7 +82,8 @@ fn report(
     if report.leftovers.is_some() && !arguments.quiet {
         // Write all lines at once, so that output of the leftovers does not come between them.
         let mut text = Vec::new();
-        let _ = ReportFormat::Text.emit(&report, style, &mut text);
+        let style = Style { width: output::error_width(), ..style };
+        let _ = RunFormat::Text.emit(&report, style, &mut text);
         output::warn_in_full(&text);
     }
     if let Some((file, path)) = file {

@@ -24,8 +24,8 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
-    let emitter = output.format.0.emitter(view::style(output, cli.folding.no_fold));
-    let outcome = output::write(|out| emitter.emit(&graph, out))?;
+    let style = view::style(output, cli.folding.no_fold);
+    let outcome = output::write(|out| output.format.0.emit(&graph, style, out))?;
     if !output.quiet {
         if !missing.is_empty() {
             warn_missing(&missing);

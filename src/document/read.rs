@@ -259,8 +259,7 @@ mod tests {
 
     fn yaml(graph: &PidGraph) -> Vec<u8> {
         let mut yaml = Vec::new();
-        let emitter = crate::emit::Format::Yaml.emitter(crate::emit::Style::default());
-        emitter.emit(graph, &mut yaml).unwrap();
+        crate::emit::Format::Yaml.emit(graph, crate::emit::Style::default(), &mut yaml).unwrap();
         yaml
     }
 

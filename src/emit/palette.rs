@@ -1,18 +1,14 @@
-//! What stands out on a terminal, and how. No colour is legible on every
-//! ground, as no colour has enough contrast to black, white and what lies
-//! between: what has a meaning brings its own ground, and all else has the
-//! terminal's colours. These are of the 256 colours that terminals do not
-//! redefine.
+//! The colours of text on a terminal.
+//!
+//! No text colour is legible on both black and white, so every style with a
+//! meaning sets its background, too; all other text keeps the terminal's
+//! colours. The colours are from the part of the 256-colour palette that
+//! terminals do not redefine.
 
 use anstyle::{Ansi256Color, Color, Style};
 
+use crate::query::Happened;
 use crate::wording::line::Emphasis;
-
-/// In a comparison: what came, what went, what is there but hidden, and what changed.
-pub const CAME: Style = on(WHITE, DARK_GREEN);
-pub const WENT: Style = on(WHITE, DARK_RED);
-pub const HIDDEN: Style = on(WHITE, DARK_MAGENTA);
-pub const CHANGED: Style = on(BLACK, YELLOW);
 
 const BLACK: u8 = 16;
 const WHITE: u8 = 231;
@@ -29,10 +25,10 @@ const fn on(foreground: u8, background: u8) -> Style {
         .bg_color(Some(Color::Ansi256(Ansi256Color(background))))
 }
 
-/// How a part of a line looks that stands out so much.
-pub const fn of(emphasis: Emphasis) -> Style {
+/// The style for text with this emphasis.
+pub const fn style(emphasis: Emphasis) -> Style {
     match emphasis {
-        Emphasis::Plain => Style::new(),
+        Emphasis::Plain | Emphasis::Command => Style::new(),
         Emphasis::Name => Style::new().bold(),
         Emphasis::Dead => on(WHITE, DARK_RED).bold(),
         Emphasis::Warning => on(BLACK, YELLOW),
@@ -41,12 +37,22 @@ pub const fn of(emphasis: Emphasis) -> Style {
     }
 }
 
+/// The style for the mark of a change.
+pub const fn change(happened: Happened) -> Style {
+    match happened {
+        Happened::Came => on(WHITE, DARK_GREEN),
+        Happened::Went => on(WHITE, DARK_RED),
+        Happened::Hidden => on(WHITE, DARK_MAGENTA),
+        Happened::Changed => on(BLACK, YELLOW),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Relative luminance (WCAG 2.1) of one of the 256 colours of terminals,
-    /// but the first 16, which everybody redefines.
+    /// Relative luminance (WCAG 2.1) of a colour. The first 16 have none: terminals
+    /// redefine them.
     fn luminance(color: Color) -> f64 {
         let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
             panic!("{color:?} looks different on every terminal")
@@ -64,27 +70,24 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_meaning_is_legible_on_every_ground() {
+    fn styles_with_a_meaning_are_legible_on_every_background() {
         let meanings = [Emphasis::Dead, Emphasis::Warning, Emphasis::Entered, Emphasis::Inferred];
-        let marks = [CAME, WENT, HIDDEN, CHANGED];
-        for style in meanings.map(of).into_iter().chain(marks) {
-            // It brings its own ground, so that the terminal's does not matter.
+        let changes = [Happened::Came, Happened::Went, Happened::Hidden, Happened::Changed];
+        for style in meanings.map(style).into_iter().chain(changes.map(change)) {
             let colors = [style.get_fg_color(), style.get_bg_color()].map(Option::unwrap);
             let [one, other] = colors.map(|color| luminance(color) + 0.05);
             let contrast = f64::max(one, other) / f64::min(one, other);
             assert!(contrast >= 4.5, "{style:?}: {contrast}");
         }
-        // All else has the colours that the terminal's owner reads best.
-        for emphasis in [Emphasis::Plain, Emphasis::Name] {
-            let style = of(emphasis);
+        for emphasis in [Emphasis::Plain, Emphasis::Name, Emphasis::Command] {
+            let style = style(emphasis);
             assert_eq!((style.get_fg_color(), style.get_bg_color()), (None, None));
         }
     }
 
     #[test]
-    fn no_colour_without_a_ground_would_do() {
-        // Of one luminance there is no enough contrast to black and to the
-        // dark ground of Solarized, and to white and to its light one.
+    fn no_text_colour_is_legible_on_every_background() {
+        // Black, white, and the two backgrounds of the Solarized theme.
         let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
         let grounds = grounds.map(|channels| {
             let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));

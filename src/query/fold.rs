@@ -1,11 +1,10 @@
-//! What shares a line: kernel threads, members that are alike, and sibling
-//! namespaces of one shape.
+//! Folds members and sibling namespaces that are alike into one line.
 //!
-//! Text and pictures show the same host, so what shares a line is decided
-//! here, once, and in time linear in what there is. Never folded away are
-//! what was named (a PID, `--comm`), an init, which comes first, a process
-//! that is not like the others (a zombie, one that came from outside), and
-//! whoever keeps a namespace alive or stuck.
+//! Text and pictures use the same folding. It takes time linear in the number of
+//! processes and namespaces. Some lines are never folded away: processes that the
+//! user named (a PID, `--comm`), processes unlike the others (a zombie, one that
+//! entered from outside), and processes that keep a namespace alive or stuck. An
+//! init is the first of its row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,22 +16,22 @@ use crate::model::{
     Process, ProcessDetails,
 };
 
-/// So many that are alike still have a line each.
+/// Largest number of equal rows that are not folded.
 pub const MOST_APART: usize = 3;
 
 /// Members of a namespace that share a line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Row<'a> {
+pub enum MemberRow<'a> {
     /// One process.
     One(&'a Process),
-    /// More than [`MOST_APART`] that differ in nothing but their PIDs; an init first.
+    /// More than [`MOST_APART`] processes that differ only in their PIDs, an init first.
     Alike(Vec<&'a Process>),
-    /// Threads of the kernel's own, more than one.
+    /// More than one kernel thread.
     KernelThreads(Vec<&'a Process>),
 }
 
-impl<'a> Row<'a> {
-    /// The processes of the line.
+impl<'a> MemberRow<'a> {
+    /// The processes of the row.
     pub fn processes(&self) -> &[&'a Process] {
         match self {
             Self::One(process) => std::slice::from_ref(process),
@@ -41,40 +40,48 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Sibling namespaces that share a line, or a box.
+/// Sibling namespaces that share a line or a box.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// More than [`MOST_APART`] live ones of one shape.
+    /// More than [`MOST_APART`] live namespaces of one shape.
     Alike(Vec<&'a Namespace>),
 }
 
 impl<'a> Siblings<'a> {
-    /// The only one, or one that looks like all.
+    /// The first namespace, which looks like all others.
     pub fn first(&self) -> Option<&'a Namespace> {
         match self {
             Self::One(namespace) => Some(namespace),
             Self::Alike(namespaces) => namespaces.first().copied(),
         }
     }
+
+    /// The number of namespaces.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Alike(namespaces) => namespaces.len(),
+        }
+    }
 }
 
-/// What a member does that ps(1) would show with a letter worth a look.
+/// The state of a process as far as it deserves attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
-    /// It runs, sleeps or waits.
+    /// Running, sleeping or waiting.
     Ordinary,
-    /// Uninterruptible sleep (`D`): no signal reaches it.
+    /// In uninterruptible sleep (`D`): signals do not reach it.
     Uninterruptible,
     /// Stopped by a signal or a tracer (`T`, `t`).
     Stopped,
-    /// Terminated, and not yet reaped by its parent (`Z`).
+    /// Terminated, but not reaped by its parent (`Z`).
     Zombie,
 }
 
 impl Condition {
-    /// That of a process.
+    /// The condition of a process.
     pub fn of(process: &Process) -> Self {
         match process.state {
             'D' => Self::Uninterruptible,
@@ -85,10 +92,11 @@ impl Condition {
     }
 }
 
-/// The parent of a process that came into its namespace from outside, by
-/// `setns(2)` as nsenter(1) and `docker exec` do: not the init, and with a
-/// parent in another namespace. Whoever was born inside has a parent inside,
-/// as orphans there fall to the init.
+/// The parent of a process that entered its namespace from outside, by `setns(2)`
+/// as nsenter(1) and `docker exec` do.
+///
+/// Such a process is not the init, and its parent is in another namespace. A
+/// process born inside always has a parent inside: the init adopts orphans.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
     entered_from(process, || graph.process(process.ppid?))
 }
@@ -105,30 +113,30 @@ fn entered_from<'a>(
     (parent.namespace? != own).then_some(parent)
 }
 
-/// What members that share a line have in common.
+/// The properties that members of a row share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Kind<'a> {
+struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// The name of who entered it, or does not reap it.
+    /// The name of the parent if it entered from outside or does not reap.
     parent: Option<&'a str>,
-    /// Where they were asked for.
+    /// The arguments if `--details` has them.
     args: Option<&'a [SmolStr]>,
 }
 
-/// Looks for parents. Members often have the same one as the member before,
-/// and a look for a process costs more than all else that is asked of it.
-struct Parents<'a> {
+/// Looks up parents, and caches the last one: neighbours often have the same
+/// parent, and the look-up is the most expensive part of a [`MemberKind`].
+struct ParentCache<'a> {
     graph: &'a PidGraph,
     last: Option<(Pid, Option<&'a Process>)>,
 }
 
-impl<'a> Parents<'a> {
+impl<'a> ParentCache<'a> {
     fn new(graph: &'a PidGraph) -> Self {
         Self { graph, last: None }
     }
 
-    fn of(&mut self, process: &Process) -> Option<&'a Process> {
+    fn parent(&mut self, process: &Process) -> Option<&'a Process> {
         let ppid = process.ppid?;
         match self.last {
             Some((last, parent)) if last == ppid => parent,
@@ -141,12 +149,12 @@ impl<'a> Parents<'a> {
     }
 }
 
-impl<'a> Kind<'a> {
-    fn of(parents: &mut Parents<'a>, process: &'a Process) -> Self {
+impl<'a> MemberKind<'a> {
+    fn new(parents: &mut ParentCache<'a>, process: &'a Process) -> Self {
         let condition = Condition::of(process);
         let parent = match condition {
-            Condition::Zombie => parents.of(process),
-            _ => entered_from(process, || parents.of(process)),
+            Condition::Zombie => parents.parent(process),
+            _ => entered_from(process, || parents.parent(process)),
         };
         let details: Option<&ProcessDetails> = process.details.as_deref();
         Self {
@@ -162,64 +170,80 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// Members that share a row where they are many.
+/// Members that share a row if there are enough of them.
 #[derive(PartialEq, Eq, Hash)]
-enum Group<'a> {
-    Of(Kind<'a>),
-    OfKernel,
+enum MemberGroup<'a> {
+    Kind(MemberKind<'a>),
+    KernelThreads,
 }
 
-impl<'a> Group<'a> {
-    /// A thread of the kernel that has terminated is worth a row of its own.
-    fn of(process: &Process, kind: Kind<'a>) -> Self {
+impl<'a> MemberGroup<'a> {
+    /// A zombie has a row of its own even if it is a kernel thread.
+    fn new(process: &Process, kind: MemberKind<'a>) -> Self {
         if process.kernel_thread && kind.condition != Condition::Zombie {
-            Self::OfKernel
+            Self::KernelThreads
         } else {
-            Self::Of(kind)
+            Self::Kind(kind)
+        }
+    }
+
+    /// Largest number of members that have a row each.
+    fn most_apart(&self) -> usize {
+        match self {
+            Self::Kind(_) => MOST_APART,
+            Self::KernelThreads => 1,
         }
     }
 }
 
-/// How a holder looks, whatever its number.
-type HolderKind<'a> = (u8, Option<&'a str>);
+/// The order of rows: the init, then unusual members, then the others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Init,
+    Unusual,
+    Ordinary,
+}
 
-/// What sibling namespaces that share a line have in common.
+/// The properties that sibling namespaces of one line share.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The user, and whether the user namespace is the parent's.
+    /// The user, and `true` if the user namespace is that of the parent.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
-    members: Vec<(Kind<'a>, usize)>,
+    members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
     /// The shapes of its children, by number.
     children: Vec<usize>,
 }
 
-/// What shares a line in a graph.
+/// The kind of a holder, and the name of its process.
+type HolderKind<'a> = (u8, Option<&'a str>);
+
+/// Decides which members and namespaces of a graph share a line.
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// Whether anything does.
+    /// `false` gives each process and namespace a line of its own.
     folds: bool,
-    /// Processes that have a line of their own.
+    /// Processes that are never folded.
     apart: HashSet<Pid>,
     /// Namespaces that share a line with siblings, with the number of their shape.
     alike: HashMap<NamespaceId, usize>,
 }
 
 impl<'a> Folding<'a> {
-    /// What shares a line; nothing where `folds` is false.
+    /// Folds a graph, or nothing if `folds` is false.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         let mut this = Self { graph, folds, apart: HashSet::new(), alike: HashMap::new() };
         if !folds {
             return this;
         }
         let snapshot = graph.snapshot();
-        // What was named by PID or name is all that is left of the members.
+        // Such a selection leaves only the members that the user named.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
@@ -234,8 +258,7 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // Those who hold a live namespace count where it has a line of its own
-        // that names them.
+        // A holder of a live namespace is named only if the namespace is not folded.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -244,22 +267,22 @@ impl<'a> Folding<'a> {
         this
     }
 
-    /// The graph that this is about.
+    /// The folded graph.
     pub fn graph(&self) -> &'a PidGraph {
         self.graph
     }
 
-    /// Whether anything shares a line.
+    /// Returns `false` if each process and namespace has a line of its own.
     pub fn folds(&self) -> bool {
         self.folds
     }
 
-    /// The topmost visible namespaces, then those whose parent is unknown.
+    /// The roots, then the namespaces whose parent is unknown.
     pub fn tops(&self) -> Vec<Siblings<'a>> {
         self.siblings([self.graph.roots(), self.graph.detached()].concat())
     }
 
-    /// The namespaces made in this one.
+    /// The child namespaces.
     pub fn children(&self, namespace: &Namespace) -> Vec<Siblings<'a>> {
         self.siblings(self.graph.children(namespace))
     }
@@ -281,71 +304,64 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// The members of a namespace: the init, then what stands out, then the
-    /// others, each by PID.
-    pub fn members(&self, namespace: &Namespace) -> Vec<Row<'a>> {
+    /// The members of a namespace: the init, then unusual ones, then the others,
+    /// each by PID.
+    pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
 
     /// The processes whose namespace is ambiguous.
-    pub fn unplaced(&self) -> Vec<Row<'a>> {
+    pub fn unplaced(&self) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.unplaced().collect::<Vec<_>>(), None)
     }
 
-    fn rows(&self, members: &[&'a Process], init: Option<Pid>) -> Vec<Row<'a>> {
-        let mut parents = Parents::new(self.graph);
-        let mut numbers: HashMap<Group<'a>, usize> = HashMap::new();
-        // By the number of the group: how many there are, and where their row is.
-        let mut groups: Vec<(usize, Option<usize>)> = Vec::new();
-        let sorted: Vec<(bool, Option<usize>)> = members
-            .iter()
-            .map(|member| {
-                let kind = Kind::of(&mut parents, member);
-                let is_apart = self.apart.contains(&member.pid);
-                let group = (self.folds && !is_apart).then(|| {
-                    let next = groups.len();
-                    let number = *numbers.entry(Group::of(member, kind)).or_insert(next);
-                    match groups.get_mut(number) {
-                        Some((count, _)) => *count += 1,
-                        None => groups.push((1, None)),
-                    }
-                    number
-                });
-                (is_apart || !kind.is_ordinary(), group)
-            })
-            .collect();
-        let of_kernel = numbers.get(&Group::OfKernel).copied();
-        // By how early it comes.
-        let mut rows: Vec<(u8, Row<'a>)> = Vec::new();
-        for (&member, (stands_out, group)) in members.iter().zip(sorted) {
+    fn rows(&self, members: &[&'a Process], init: Option<Pid>) -> Vec<MemberRow<'a>> {
+        let mut parents = ParentCache::new(self.graph);
+        let kinds: Vec<MemberKind<'a>> =
+            members.iter().map(|member| MemberKind::new(&mut parents, member)).collect();
+        let group = |member: &Process, kind: &MemberKind<'a>| {
+            let folds = self.folds && !self.apart.contains(&member.pid);
+            folds.then(|| MemberGroup::new(member, *kind))
+        };
+        // Number of members per group, and the place of the group's row.
+        let mut groups: HashMap<MemberGroup<'a>, (usize, Option<usize>)> = HashMap::new();
+        for (member, kind) in members.iter().zip(&kinds) {
+            if let Some(group) = group(member, kind) {
+                groups.entry(group).or_default().0 += 1;
+            }
+        }
+        groups.retain(|group, (count, _)| *count > group.most_apart());
+        let mut rows: Vec<(Rank, MemberRow<'a>)> = Vec::new();
+        for (&member, kind) in members.iter().zip(&kinds) {
             let is_init = Some(member.pid) == init;
-            let rank = match (is_init, stands_out) {
-                (true, _) => 0,
-                (false, true) => 1,
-                (false, false) => 2,
+            let rank = if is_init {
+                Rank::Init
+            } else if self.apart.contains(&member.pid) || !kind.is_ordinary() {
+                Rank::Unusual
+            } else {
+                Rank::Ordinary
             };
-            let most_apart = if group == of_kernel { 1 } else { MOST_APART };
-            let shared = group.and_then(|group| groups.get_mut(group));
-            let Some((_, place)) = shared.filter(|(count, _)| *count > most_apart) else {
-                rows.push((rank, Row::One(member)));
+            let group = group(member, kind);
+            let Some((_, place)) = group.as_ref().and_then(|group| groups.get_mut(group)) else {
+                rows.push((rank, MemberRow::One(member)));
                 continue;
             };
             match place.and_then(|place| rows.get_mut(place)) {
-                Some((first, Row::Alike(alike))) => {
+                Some((first, MemberRow::Alike(alike))) => {
                     *first = rank.min(*first);
                     alike.push(member);
                     if is_init {
-                        // The others move on by one, in order.
                         alike.rotate_right(1);
                     }
                 }
-                Some((_, Row::KernelThreads(threads))) => threads.push(member),
+                Some((_, MemberRow::KernelThreads(threads))) => threads.push(member),
                 _ => {
                     *place = Some(rows.len());
-                    rows.push(if group == of_kernel {
-                        (2, Row::KernelThreads(vec![member]))
-                    } else {
-                        (rank, Row::Alike(vec![member]))
+                    rows.push(match group {
+                        Some(MemberGroup::KernelThreads) => {
+                            (Rank::Ordinary, MemberRow::KernelThreads(vec![member]))
+                        }
+                        _ => (rank, MemberRow::Alike(vec![member])),
                     });
                 }
             }
@@ -354,14 +370,14 @@ impl<'a> Folding<'a> {
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// The namespaces that share a line. Children before parents, so that a
-    /// shape has the shapes below it, then parents before children.
+    /// Numbers the shapes of all namespaces, and keeps those that enough siblings share.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
+        // Children come before parents, since a shape contains those of the children.
         for (namespace, _) in tree.iter().rev() {
             let Some(shape) = self.shape(namespace, &shapes) else { continue };
             let next = numbers.len();
@@ -376,7 +392,7 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// The shape of a namespace; `None` where it has a line of its own.
+    /// The shape of a namespace. Returns `None` if it must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,
@@ -390,17 +406,17 @@ impl<'a> Folding<'a> {
             children.iter().map(|child| shapes.get(&child.id).copied()).collect();
         let mut children = children?;
         children.sort_unstable();
-        let mut counts: HashMap<Kind<'a>, usize> = HashMap::new();
+        let mut counts: HashMap<MemberKind<'a>, usize> = HashMap::new();
         let mut kernel_threads = 0;
-        let mut parents = Parents::new(self.graph);
+        let mut parents = ParentCache::new(self.graph);
         for member in self.graph.members(namespace) {
-            let kind = Kind::of(&mut parents, member);
+            let kind = MemberKind::new(&mut parents, member);
             if self.apart.contains(&member.pid) || kind.condition == Condition::Zombie {
                 return None;
             }
-            match Group::of(member, kind) {
-                Group::OfKernel => kernel_threads += 1,
-                Group::Of(kind) => *counts.entry(kind).or_default() += 1,
+            match MemberGroup::new(member, kind) {
+                MemberGroup::KernelThreads => kernel_threads += 1,
+                MemberGroup::Kind(kind) => *counts.entry(kind).or_default() += 1,
             }
         }
         let mut members: Vec<_> = counts.into_iter().collect();
@@ -427,10 +443,11 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// The holders of a namespace that are worth a word. Of a live one those that
-/// outlast its members: not a process whose children start there, which is of
-/// no interest while they can. Of the one whose /proc was read none, as it
-/// lives as long as whoever reads.
+/// The holders of a namespace that the output names.
+///
+/// For a live namespace these are the ones that would outlive its members; a
+/// process whose children start in it is of no interest while they can. The
+/// namespace of the /proc that was read has none: it lives as long as its reader.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -460,12 +477,12 @@ mod tests {
 
     const HOST: u64 = 10;
 
-    /// Each row as how many of which name, with the first PID.
+    /// The number of processes, name and first PID of each row.
     fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
         let namespace = graph.namespace(NamespaceId::Inode(inode)).unwrap();
-        let row = |row: &Row<'_>| {
+        let row = |row: &MemberRow<'_>| {
             let first = row.processes()[0];
             (row.processes().len(), first.comm.to_string(), first.pid.as_u32())
         };
@@ -476,7 +493,7 @@ mod tests {
         Process { comm: comm.into(), ..process(nspid, Some(HOST)) }
     }
 
-    /// A host with so many processes of one name.
+    /// A host with an init, and `count` processes of one name.
     fn sleeps(count: u32) -> Snapshot {
         let sleeps = (101..=100 + count).map(|raw| named("sleep", &[raw]));
         let processes = [named("systemd", &[1])].into_iter().chain(sleeps).collect();
@@ -484,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_three_of_a_name_share_a_row() {
+    fn folds_more_than_three_processes_of_a_name() {
         assert_eq!(rows(sleeps(3), HOST).len(), 4);
         assert_eq!(
             rows(sleeps(4), HOST),
@@ -493,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_share_a_row_whatever_their_names() {
+    fn folds_kernel_threads_of_any_name() {
         let mut host = sleeps(0);
         for raw in 2..4 {
             let mut thread = named(&format!("kworker/{raw}"), &[raw]);
@@ -504,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_comes_first_in_its_row_and_the_row_first_of_all() {
+    fn an_init_is_first_in_its_row_and_its_row_is_first() {
         let mut processes: Vec<_> = (0..5).map(|at| named("nginx", &[100 + at, 2 + at])).collect();
         processes[4].nspid[1] = Pid::INIT;
         processes.insert(0, named("sh", &[50, 9]));
@@ -513,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_among_others_and_who_came_from_outside_stay_apart() {
+    fn does_not_fold_a_zombie_or_a_process_that_entered() {
         let mut host = sleeps(6);
         host.processes[3].state = 'Z';
         host.namespaces.push(namespace(20, Some(HOST)));
@@ -534,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_or_blocks_or_was_named_stays_apart() {
+    fn does_not_fold_holders_blockers_and_named_processes() {
         let mut host = sleeps(8);
         let mut dead = namespace(20, Some(HOST));
         dead.state = NamespaceState::Dead;
@@ -563,7 +580,7 @@ mod tests {
         assert_eq!(unfolded.members(graph.roots()[0]).len(), 9);
     }
 
-    /// A host with five containers that run a shell each.
+    /// A host with five containers that run one process each.
     fn containers() -> Snapshot {
         let inodes = [20, 30, 40, 50, 60];
         let mut namespaces = vec![namespace(HOST, None)];
@@ -578,19 +595,15 @@ mod tests {
         snapshot(namespaces, processes)
     }
 
-    /// How many namespaces each line below the host is of.
+    /// The number of namespaces of each line below the host.
     fn lines(snapshot: Snapshot) -> Vec<usize> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
-        let count = |siblings: &Siblings<'_>| match siblings {
-            Siblings::One(_) => 1,
-            Siblings::Alike(namespaces) => namespaces.len(),
-        };
-        folding.children(graph.roots()[0]).iter().map(count).collect()
+        folding.children(graph.roots()[0]).iter().map(Siblings::len).collect()
     }
 
     #[test]
-    fn more_than_three_siblings_of_one_shape_share_a_line() {
+    fn folds_more_than_three_siblings_of_one_shape() {
         assert_eq!(lines(containers()), [5]);
         let mut three = containers();
         three.namespaces.truncate(4);
@@ -599,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_makes_a_shape_tells_siblings_apart() {
+    fn does_not_fold_a_sibling_of_another_shape() {
         let changes: [fn(&mut Snapshot); 8] = [
             |it| it.namespaces[1].evidence = Evidence::Inferred,
             |it| it.namespaces[1].container.as_mut().unwrap().runtime = "podman".to_owned(),
@@ -615,7 +628,7 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // What is different in each is no part of it.
+        // The inode of the user namespace differs for each sibling anyway.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;
@@ -624,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn one_with_a_zombie_is_never_folded_away() {
+    fn does_not_fold_a_namespace_with_a_zombie() {
         let mut snapshot = containers();
         for (raw, inode) in (500..).zip([20, 30, 40, 50, 60]) {
             let mut zombie = process(&[raw, 2], Some(inode));

@@ -1,25 +1,43 @@
-//! What is said of a namespace or a process to people, whatever the format:
-//! the English that text and pictures share. Unescaped, so that each format
-//! makes it safe in its own way.
+//! Describes namespaces and their members in lines that text and pictures share.
+//!
+//! The lines are unescaped: each format escapes them in its own way.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use super::holder::{KeptBy, kept_by};
 use super::line::{Emphasis, Line};
+use super::phrase::{Count, Counted, Symbols, namespaces, processes};
+use super::subject::{Comm, Pids, ProcessRef};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Evidence, FilterOption, Namespace, NamespaceState, Pid, Process,
-    SearchScope, Snapshot,
+    BlockReason, Blocker, Container, Evidence, FilterOption, Namespace, NamespaceState, Owner, Pid,
+    Process, Snapshot,
 };
-use crate::query::fold::{Condition, Folding, Row, Siblings, entered_by, keeping};
+use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
-pub use super::phrase::{Clipped, Count, KeptBy, Of, Pids, Symbols};
-use super::phrase::{Comm, ContainerText, OwnerText, ProcessRef, processes};
+/// Meaning of `a → b` between the PIDs of a process.
+pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
 
-/// PIDs, and IDs of namespaces, that a line lists; the rest are counted.
-const LISTED: usize = 8;
+/// Consequence of a dead namespace.
+pub const DEAD_MEANS: &str =
+    "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
 
-/// What people are told of a graph, line by line.
+/// Meaning of `inferred`.
+pub const INFERRED_MEANS: &str = "concluded from PIDs, as the kernel would not say";
+
+/// Returns `true` if the view is incomplete, or something in it is dead,
+/// unfinished or ambiguous.
+pub fn is_wrong(snapshot: &Snapshot) -> bool {
+    !snapshot.complete
+        || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
+        || snapshot.processes.iter().any(|it| it.namespace.is_none())
+}
+
+/// Describes the namespaces and processes of one graph.
+///
+/// `in_each` and `of_each` are true if the line stands for one namespace, or
+/// one row of members, in each of several folded namespaces.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -28,16 +46,15 @@ pub struct Describe<'a> {
 }
 
 impl<'a> Describe<'a> {
-    /// Of what a folding shows, in those characters.
+    /// Describes the graph of `folding` with these symbols.
     pub fn new(folding: &Folding<'a>, symbols: Symbols) -> Self {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Says what a namespace, or many alike, are: what is wrong first, then
-    /// what is asked first. `of_each` where it stands for one in each of many.
-    pub fn heading(&self, siblings: &Siblings<'a>, of_each: bool, line: &mut Line) {
+    /// Adds a namespace, or several folded into one line. Problems come first.
+    pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
-            Siblings::One(namespace) if of_each => {
+            Siblings::One(namespace) if in_each => {
                 line.plain("", format_args!("in each"));
                 self.summary(namespace, ": ", line);
             }
@@ -45,55 +62,25 @@ impl<'a> Describe<'a> {
                 line.plain("", format_args!("{}", namespace.id));
                 self.summary(namespace, "  ", line);
             }
-            Siblings::Alike(namespaces) => self.alike(namespaces, of_each, line),
+            Siblings::Alike(namespaces) => self.folded(namespaces, in_each, line),
         }
     }
 
-    /// Says what a namespace is, without its ID.
+    /// Adds everything about a namespace but its ID.
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
         let separators = Cell::new(separator);
         let next = || separators.replace(", ");
-        let init = namespace.init.and_then(|init| self.graph.process(init));
-        match namespace.state {
-            NamespaceState::Live => {}
-            NamespaceState::Dead => {
-                let of = namespace.init;
-                let separator = next();
-                match of {
-                    None => line.part(
-                        separator,
-                        Emphasis::Dead,
-                        format_args!("DEAD: its init has exited"),
-                    ),
-                    Some(init) => line.part(
-                        separator,
-                        Emphasis::Dead,
-                        format_args!("DEAD: its init {init} has exited"),
-                    ),
-                }
-                self.stuck(namespace, next, line);
-            }
-            NamespaceState::Nascent => line.part(
-                next(),
-                Emphasis::Warning,
-                format_args!("not started yet (nascent): no process in it"),
-            ),
-            NamespaceState::Unknown => line.part(
-                next(),
-                Emphasis::Warning,
-                format_args!("state unknown: cannot tell whether its init runs"),
-            ),
-        }
         if namespace.state != NamespaceState::Live {
-            // What follows is not a part of what is wrong.
+            self.state(namespace, next, line);
             separators.set("; ");
         }
-        // That of the namespace whose /proc was read is its PID 1.
+        let init = namespace.init.and_then(|init| self.graph.process(init));
+        // The init of the outermost namespace is not named: it is PID 1 here.
         match (init, namespace.init) {
             (Some(init), _) if init.nspid.len() > 1 => {
                 line.part(next(), Emphasis::Name, format_args!("{}", Comm(&init.comm)));
             }
-            // Not selected.
+            // A selection left the init out.
             (None, Some(init)) if init != Pid::INIT && namespace.state == NamespaceState::Live => {
                 line.plain(next(), format_args!("init {init}"));
             }
@@ -117,87 +104,104 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Says what keeps a terminated init, and who could end that.
-    fn stuck(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
-        let Some(blocker) = namespace.blocked_by.first() else {
-            if namespace.init.is_some() {
-                line.part(next(), Emphasis::Dead, format_args!("not gone yet"));
+    /// Adds the state of a namespace that is not live.
+    fn state(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
+        match (namespace.state, namespace.init) {
+            (NamespaceState::Live, _) => {}
+            (NamespaceState::Dead, None) => {
+                line.part(next(), Emphasis::Dead, format_args!("DEAD: its init has exited"));
             }
+            (NamespaceState::Dead, Some(init)) => {
+                line.part(next(), Emphasis::Dead, format_args!("DEAD: its init {init} has exited"));
+                self.stuck(namespace, init, next(), line);
+            }
+            (NamespaceState::Nascent, _) => line.part(
+                next(),
+                Emphasis::Warning,
+                format_args!("not started yet (nascent): no process in it"),
+            ),
+            (NamespaceState::Unknown, _) => line.part(
+                next(),
+                Emphasis::Warning,
+                format_args!("state unknown: cannot tell whether its init runs"),
+            ),
+        }
+    }
+
+    /// Adds what a terminated init waits for, and who must act.
+    fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
+        let mut dead = |separator, text: fmt::Arguments<'_>| {
+            line.part(separator, Emphasis::Dead, text);
+        };
+        let Some(blocker) = namespace.blocked_by.first() else {
+            dead(separator, format_args!("not gone yet"));
             return;
         };
         let Blocker { pid, comm, reason, reaper } = blocker;
-        let is_init = Some(*pid) == namespace.init;
         let reaper = reaper.map(|reaper| ProcessRef::new(self.graph, reaper, None));
         match (reason, reaper) {
-            (BlockReason::Zombie, Some(reaper)) if is_init => {
-                line.part(next(), Emphasis::Dead, format_args!("stuck until {reaper} reaps it"));
+            (BlockReason::Zombie, Some(reaper)) if *pid == init => {
+                dead(separator, format_args!("stuck until {reaper} reaps it"));
             }
-            (BlockReason::Zombie, None) if is_init => {
-                line.part(next(), Emphasis::Dead, format_args!("stuck until it is reaped"));
+            (BlockReason::Zombie, None) if *pid == init => {
+                dead(separator, format_args!("stuck until it is reaped"));
             }
-            (BlockReason::Zombie, Some(reaper)) => line.part(
-                next(),
-                Emphasis::Dead,
-                format_args!("stuck until {reaper} reaps zombie {pid}"),
-            ),
-            (BlockReason::Zombie, None) => line.part(
-                next(),
-                Emphasis::Dead,
-                format_args!("stuck until zombie {pid} is reaped"),
-            ),
-            (BlockReason::Uninterruptible, _) => line.part(
-                next(),
-                Emphasis::Dead,
+            (BlockReason::Zombie, Some(reaper)) => {
+                dead(separator, format_args!("stuck until {reaper} reaps zombie {pid}"));
+            }
+            (BlockReason::Zombie, None) => {
+                dead(separator, format_args!("stuck until zombie {pid} is reaped"));
+            }
+            (BlockReason::Uninterruptible, _) => dead(
+                separator,
                 format_args!("stuck until {pid} {} leaves uninterruptible sleep", Comm(comm)),
             ),
         }
         if let more @ 1.. = namespace.blocked_by.len() - 1 {
-            line.part(" ", Emphasis::Dead, format_args!("(and {} more)", Count(more)));
+            dead(" ", format_args!("(and {} more)", Count(more)));
         }
     }
 
-    /// Says how many members there are.
+    /// Adds the number of members.
     fn population(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let shown = members.len();
-        let of_kernel = members.iter().filter(|member| member.kernel_thread).count();
+        let threads = members.iter().filter(|member| member.kernel_thread).count();
         match namespace.member_count.unwrap_or(shown) {
             0 if namespace.state != NamespaceState::Live => {}
             0 => line.plain(next(), format_args!("no visible process")),
             count if count != shown && shown > 0 => {
                 line.plain(next(), format_args!("{} ({} shown)", processes(count), Count(shown)));
             }
-            count if count != shown || of_kernel == 0 => {
+            count if count != shown || threads == 0 => {
                 line.plain(next(), format_args!("{}", processes(count)));
             }
             count => line.plain(
                 next(),
                 format_args!(
                     "{} and {}",
-                    processes(count - of_kernel),
-                    Of(of_kernel, "kernel thread", "kernel threads")
+                    processes(count - threads),
+                    Counted(threads, "kernel thread", "kernel threads")
                 ),
             ),
         }
     }
 
-    /// The owner, where it is worth a word: another than the parent's, or not root's.
+    /// The owner if it differs from the parent's; for a root, if it is not root.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
-            return (owner.uid != Some(0)).then_some(OwnerText { owner, apart: false });
+            return (owner.uid != Some(0)).then_some(OwnerText { owner, user_namespace: false });
         };
-        let same_user = parent
-            .owner
-            .as_ref()
-            .is_some_and(|above| (above.uid, &above.user) == (owner.uid, &owner.user));
-        let apart =
-            parent.owner.as_ref().is_some_and(|above| above.user_namespace != owner.user_namespace);
-        (!same_user || apart).then_some(OwnerText { owner, apart: same_user })
+        let above = parent.owner.as_ref();
+        let same_user =
+            above.is_some_and(|above| (above.uid, &above.user) == (owner.uid, &owner.user));
+        let apart = above.is_some_and(|above| above.user_namespace != owner.user_namespace);
+        (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Says which namespaces share the line, and what is true of all.
-    fn alike(&self, namespaces: &[&'a Namespace], of_each: bool, line: &mut Line) {
+    /// Adds the namespaces that share a line, and what they have in common.
+    fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
         match first.init.and_then(|init| self.graph.process(init)) {
@@ -207,13 +211,9 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // In each of many they have other IDs.
-        let listed = if of_each { &[] } else { namespaces };
-        for (index, namespace) in listed.iter().take(LISTED).enumerate() {
-            line.plain(if index == 0 { ": " } else { ", " }, format_args!("{}", namespace.id));
-        }
-        if let Some(more @ 1..) = listed.len().checked_sub(LISTED) {
-            line.plain(", ", format_args!("and {} more", Count(more)));
+        if !in_each {
+            // Their counterparts in the other folded namespaces have other IDs.
+            line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));
         let mut next = || separators.next().unwrap_or(", ");
@@ -223,112 +223,86 @@ impl<'a> Describe<'a> {
         let count = first.member_count.unwrap_or_else(|| self.graph.members(first).len());
         line.plain(next(), format_args!("{} each", processes(count)));
         if let Some(owner) = self.owner(first) {
-            line.plain(", ", format_args!("{}", OwnerText { apart: false, ..owner }));
+            line.plain(", ", format_args!("{}", OwnerText { user_namespace: false, ..owner }));
         }
         if first.evidence == Evidence::Inferred {
             line.part(", ", Emphasis::Inferred, format_args!("inferred"));
         }
         let held = namespaces.iter().flat_map(|namespace| keeping(self.graph, namespace)).count();
         if held > 0 {
-            line.plain(", ", format_args!("kept by {}", Of(held, "fd or mount", "fds and mounts")));
+            let held = Counted(held, "fd or mount", "fds and mounts");
+            line.plain(", ", format_args!("kept by {held}"));
         }
     }
 
-    /// Says which processes a row is of, and what is to be noticed about them.
-    /// `of_each` where it stands for such a row in each of many namespaces.
-    pub fn row(&self, row: &Row<'a>, of_each: bool, line: &mut Line) {
+    /// Adds the processes of a row, and what is unusual about them.
+    pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
+        let Some(first) = row.processes().first() else { return };
+        let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
+        let times = self.symbols.times;
         match row {
-            _ if of_each => self.row_of_each(row, line),
-            Row::One(process) => {
+            MemberRow::KernelThreads(_) => {
+                line.plain("", format_args!("{count} kernel threads"));
+            }
+            MemberRow::One(_) if of_each => {
+                line.plain("", format_args!("{comm}"));
+                self.notice(row, line);
+                Self::args(first, line);
+            }
+            MemberRow::One(process) => {
                 let pids = self.pids(process);
                 if process.kernel_thread {
-                    line.plain("", format_args!("{pids} [{}]", Comm(&process.comm)));
+                    line.plain("", format_args!("{pids} [{comm}]"));
                 } else {
-                    line.plain("", format_args!("{pids} {}", Comm(&process.comm)));
+                    line.plain("", format_args!("{pids} {comm}"));
                 }
                 self.notice(row, line);
                 self.details(process, line);
             }
-            Row::KernelThreads(threads) => {
-                line.plain("", format_args!("{} kernel threads", Count(threads.len())));
-            }
-            Row::Alike(processes) => {
-                let Some(first) = processes.first() else { return };
-                let (count, times) = (Count(processes.len()), self.symbols.times);
-                line.plain("", format_args!("{count} {times} {}", Comm(&first.comm)));
+            MemberRow::Alike(processes) => {
+                line.plain("", format_args!("{count} {times} {comm}"));
                 Self::args(first, line);
                 self.notice(row, line);
-                for (index, process) in processes.iter().take(LISTED).enumerate() {
-                    let separator = if index == 0 { ": " } else { ", " };
-                    line.plain(separator, format_args!("{}", self.pids(process)));
-                }
-                if let Some(more @ 1..) = processes.len().checked_sub(LISTED) {
-                    line.plain(", ", format_args!("and {} more", Count(more)));
+                if !of_each {
+                    line.list(": ", processes.iter().map(|process| self.pids(process)));
                 }
             }
         }
     }
 
-    /// Says the same of a row that stands for many namespaces, whose PIDs differ.
-    fn row_of_each(&self, row: &Row<'a>, line: &mut Line) {
-        let Some(first) = row.processes().first() else { return };
-        let times = self.symbols.times;
-        match row {
-            Row::KernelThreads(threads) => {
-                line.plain("", format_args!("{} kernel threads", Count(threads.len())));
-            }
-            Row::One(_) => line.plain("", format_args!("{}", Comm(&first.comm))),
-            Row::Alike(processes) => line.plain(
-                "",
-                format_args!("{} {times} {}", Count(processes.len()), Comm(&first.comm)),
-            ),
-        }
-        self.notice(row, line);
-        Self::args(first, line);
-    }
-
-    fn notice(&self, row: &Row<'a>, line: &mut Line) {
+    fn notice(&self, row: &MemberRow<'a>, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
-        // Who it is where one process is to blame for all; else those of a name.
-        let one = |parent: &Process| {
+        // Processes with different parents share a row if the parents have one name.
+        let parent_text = |parent: &Process| {
             let same = row.processes().iter().all(|process| process.ppid == Some(parent.pid));
-            same.then_some(parent.pid)
+            if same {
+                format!("{} {}", parent.pid, Comm(&parent.comm))
+            } else {
+                Comm(&parent.comm).to_string()
+            }
         };
+        let mut warn = |text: fmt::Arguments<'_>| line.part(", ", Emphasis::Warning, text);
         match Condition::of(first) {
             Condition::Ordinary => {}
-            Condition::Uninterruptible => {
-                line.part(", ", Emphasis::Warning, format_args!("uninterruptible"));
-            }
-            Condition::Stopped => line.part(", ", Emphasis::Warning, format_args!("stopped")),
+            Condition::Uninterruptible => warn(format_args!("uninterruptible")),
+            Condition::Stopped => warn(format_args!("stopped")),
             Condition::Zombie => {
                 let zombie = if count == 1 { "zombie" } else { "zombies" };
-                let parent = first.ppid.and_then(|parent| self.graph.process(parent));
-                match parent.map(|parent| (one(parent), Comm(&parent.comm))) {
-                    None => line.part(", ", Emphasis::Warning, format_args!("{zombie}")),
-                    Some((None, comm)) => {
-                        line.part(", ", Emphasis::Warning, format_args!("{zombie} of {comm}"));
-                    }
-                    Some((Some(pid), comm)) => {
-                        let of = format_args!("{zombie} of {pid} {comm}");
-                        line.part(", ", Emphasis::Warning, of);
-                    }
+                match first.ppid.and_then(|parent| self.graph.process(parent)) {
+                    None => warn(format_args!("{zombie}")),
+                    Some(parent) => warn(format_args!("{zombie} of {}", parent_text(parent))),
                 }
                 return;
             }
         }
         if let Some(parent) = entered_by(self.graph, first) {
-            let comm = Comm(&parent.comm);
-            match one(parent) {
-                Some(pid) => {
-                    line.part(", ", Emphasis::Entered, format_args!("entered by {pid} {comm}"));
-                }
-                None => line.part(", ", Emphasis::Entered, format_args!("entered by {comm}")),
-            }
+            let parent = parent_text(parent);
+            line.part(", ", Emphasis::Entered, format_args!("entered by {parent}"));
         }
     }
 
-    /// What `--details` asked for. Cgroups that were read to find those of a
-    /// container (`--container`) are not meant to be shown.
+    /// Adds the details of a process. A cgroup that was read only for
+    /// `--container` is not shown.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -343,7 +317,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Its arguments, each a part, in parentheses.
+    /// Adds the arguments of a process in parentheses, each a part.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
@@ -354,28 +328,25 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// What keeps a namespace alive beside its members, as [`kept_by()`] has it.
+    /// Everything known to keep a namespace alive.
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
         kept_by(self.graph, namespace)
     }
 
-    /// A process's PIDs, outermost first.
+    /// The PIDs of a process.
     pub fn pids(&self, process: &'a Process) -> Pids<'a> {
         Pids { process, symbols: self.symbols, all: !self.folds }
     }
 
-    /// How many of what there are.
+    /// The number of namespaces by state, and of processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
-        let mut text = Of(snapshot.namespaces.len(), "PID namespace", "PID namespaces").to_string();
-        for (state, name) in [
-            (NamespaceState::Dead, "dead"),
-            (NamespaceState::Nascent, "nascent"),
-            (NamespaceState::Unknown, "unknown"),
-        ] {
+        let mut text = namespaces(snapshot.namespaces.len()).to_string();
+        for state in [NamespaceState::Dead, NamespaceState::Nascent, NamespaceState::Unknown] {
             let count = snapshot.namespaces.iter().filter(|it| it.state == state).count();
             if count > 0 {
-                let _ = write!(text, ", {} {name}", Count(count));
+                // Writing to a String does not fail.
+                let _ = write!(text, ", {} {}", Count(count), state.name());
             }
         }
         let shown = snapshot.processes.len();
@@ -392,54 +363,41 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// A process that is shown with its PIDs in more than one level, as an
-    /// example to explain them by.
+    /// The PIDs of one process with several, to explain the arrow by.
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))
     }
 }
 
-/// What keeps a namespace alive beside its members, one line for each holder.
-/// Of a live one only what outlasts its members is worth a word.
-pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
-    let holders = keeping(graph, namespace);
-    let mut lines: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // Each namespace keeps the one that it was made in.
-    if lines.is_empty() && namespace.state != NamespaceState::Live {
-        if !graph.children(namespace).is_empty() {
-            lines.push(KeptBy::Children);
-        } else if is_held_unseen(graph, namespace) {
-            lines.push(KeptBy::Unseen);
-        }
+/// The runtime of a container and its ID, shortened as the runtime's own tools do.
+struct ContainerText<'a>(&'a Container);
+
+impl fmt::Display for ContainerText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Container { runtime, id, .. } = self.0;
+        let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let short = id.get(..12).filter(|_| hex).unwrap_or(id);
+        write!(f, "{runtime} {short}")
     }
-    lines
 }
 
-/// Whether a namespace without holders was found in the kernel's memory. Of a
-/// selection some of what was made in it may be left out.
-fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
-    let snapshot = graph.snapshot();
-    let has_ended = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);
-    has_ended
-        && namespace.init.is_none()
-        && snapshot.selected.is_empty()
-        && snapshot.searched.contains(&SearchScope::Kernel)
+/// The owner of a namespace.
+pub struct OwnerText<'a> {
+    /// The owner.
+    pub owner: &'a Owner,
+    /// Shows the user namespace, too.
+    pub user_namespace: bool,
 }
 
-/// What `a → b` means.
-pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
-
-/// What a dead namespace means for those who use it.
-pub const DEAD_MEANS: &str =
-    "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
-
-/// What it means that something is inferred.
-pub const INFERRED_MEANS: &str = "concluded from PIDs, as the kernel would not say";
-
-/// Whether a snapshot shows anything that is not as it should be.
-pub fn is_wrong(snapshot: &Snapshot) -> bool {
-    !snapshot.complete
-        || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
-        || snapshot.processes.iter().any(|it| it.namespace.is_none())
+impl fmt::Display for OwnerText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Owner { user, uid, user_namespace } = self.owner;
+        match (user, uid) {
+            (Some(user), _) => write!(f, "owner {user}")?,
+            (None, Some(uid)) => write!(f, "owner uid {uid}")?,
+            (None, None) => write!(f, "owner unknown")?,
+        }
+        if self.user_namespace { write!(f, " in user:[{user_namespace}]") } else { Ok(()) }
+    }
 }

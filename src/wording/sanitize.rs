@@ -1,52 +1,52 @@
-//! Text made safe for a terminal as it passes through. What a format asks to be
-//! escaped beside that belongs to the format's own file.
+//! Makes text safe for a terminal: names of processes, mount points and users may
+//! contain anything.
 //!
-//! Names of processes, mount points and users are chosen by others; they may
-//! hold anything.
+//! The escapes are our own, since no library covers controls, bidirectional and
+//! invisible characters and those that XML forbids. Escapes of one output format
+//! are in the file of the format.
 
 use std::fmt::{self, Write as _};
 
-/// Text for a terminal or a line of a report: what would control a terminal,
-/// break the line or turn the direction of writing is shown as an escape.
+/// Text for one line of a terminal or report, with escapes for
+/// [harmful](is_harmful) characters.
 pub struct Sanitized<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter { out: f, shows: is_harmful }, "{}", self.0)
+        write!(Filter { out: f, escapes: is_harmful }, "{}", self.0)
     }
 }
 
-/// Text as [`Sanitized`] has it, with backslashes doubled: a newline is shown
-/// as `\n`, and a backslash before an `n` as `\\n`, so that no two names look
-/// the same.
+/// [`Sanitized`] text with doubled backslashes, so that different names look
+/// different: a newline becomes `\n`, a backslash and an `n` become `\\n`.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(Filter { out: f, shows: |c| c == '\\' || is_harmful(c) }, "{}", self.0)
+        write!(Filter { out: f, escapes: |c| c == '\\' || is_harmful(c) }, "{}", self.0)
     }
 }
 
-/// Text as [`Distinct`] has it, with an escape for whatever is not ASCII.
+/// [`Distinct`] text with escapes for everything that is not ASCII.
 pub struct Ascii<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Ascii<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shows = |c: char| c == '\\' || !c.is_ascii() || is_harmful(c);
-        write!(Filter { out: f, shows }, "{}", self.0)
+        let escapes = |c: char| c == '\\' || !c.is_ascii() || is_harmful(c);
+        write!(Filter { out: f, escapes }, "{}", self.0)
     }
 }
 
-/// A writer that shows characters of a kind as escapes.
+/// A writer that escapes the characters for which `escapes` returns `true`.
 struct Filter<W, F> {
     out: W,
-    shows: F,
+    escapes: F,
 }
 
 impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.find(&self.shows) {
+        while let Some(at) = rest.find(&self.escapes) {
             let (before, shown) = rest.split_at(at);
             self.out.write_str(before)?;
             let mut after = shown.chars();
@@ -66,9 +66,9 @@ impl<W: fmt::Write, F: Fn(char) -> bool> fmt::Write for Filter<W, F> {
     }
 }
 
-/// Controls (C0, DEL, C1), line and paragraph separators, format characters
-/// (general category Cf: bidirectional marks and overrides, invisible ones,
-/// tags), and what no XML parser takes.
+/// Returns `true` for control characters (C0, DEL, C1), line and paragraph
+/// separators, format characters (general category Cf: bidirectional marks and
+/// overrides, invisible characters, tags), and noncharacters that XML forbids.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -86,13 +86,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
+    fn escapes_harmful_characters() {
         let name = "a\n\t\x1b[31m\u{202e}\u{9b}\u{2028}é\\";
         assert_eq!(Sanitized(name).to_string(), "a\\n\\t\\x1b[31m\\u{202e}\\x9b\\u{2028}é\\");
     }
 
     #[test]
-    fn a_newline_and_a_backslash_are_told_apart() {
+    fn distinguishes_a_newline_from_a_backslash() {
         assert_eq!(Distinct("a\nb").to_string(), "a\\nb");
         assert_eq!(Distinct("a\\nb").to_string(), "a\\\\nb");
         assert_eq!(Ascii("é→\\n").to_string(), "\\xe9\\u{2192}\\\\n");
@@ -100,13 +100,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_gets_through_with_anything_harmful(text in "\\PC*|.*") {
+        fn never_lets_a_harmful_character_through(text in "\\PC*|.*") {
             let shown = Sanitized(&text).to_string();
             prop_assert!(!shown.chars().any(is_harmful));
         }
 
         #[test]
-        fn plain_text_is_left_alone(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
+        fn leaves_plain_text_unchanged(text in "[a-zA-Z0-9 ./:_()\\\\-]*") {
             prop_assert_eq!(Sanitized(&text).to_string(), text);
         }
     }

@@ -1,99 +1,130 @@
-//! What is said of one process or namespace that a reader should look into, the
-//! same in every report: what a job left, what differs, what is wrong.
+//! Phrases for one process or one namespace, the same in every report.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::time::Duration;
 
-use super::namespace::kept_by;
-use super::sanitize::is_harmful;
+use super::holder::kept_by;
+use super::line::{Emphasis, Line};
+use super::phrase::{Count, Symbols};
 use crate::graph::PidGraph;
-use crate::model::{Container, Holder, Namespace, NamespaceState, Pid, Process, container};
+use crate::model::{Container, Namespace, NamespaceState, Pid, Process, container};
 
-/// PIDs named one by one on a line; the rest are counted.
-const PIDS: usize = 10;
+/// Namespaces per process that are shown with all of its PIDs.
+const LEVELS: usize = 4;
 
-/// Holders named one by one; the rest are counted.
+/// Holders of a namespace that a report names; the others are counted.
 const HOLDERS: usize = 3;
 
-/// Characters of a container's ID.
+/// Characters of a container's ID, as Docker shortens it.
 const SHORT_ID: usize = 12;
 
-/// Characters of a command line; the rest is left out.
+/// Characters of a command line that are shown.
 const COMMAND: usize = 60;
 
-/// A namespace: its state, who keeps it, and what would let go of its mounts.
-pub fn namespace_text(graph: &PidGraph, namespace: &Namespace) -> String {
-    let mut text = state_text(graph, namespace);
-    let mounts = namespace.holders.iter().filter_map(|holder| match holder {
-        Holder::Mount { path, .. } => Some(path),
-        Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
-    });
-    for path in mounts.take(HOLDERS) {
-        // Writing to a String does not fail.
-        let _ = write!(text, "; umount {}", shell_word(path));
+/// The name of a process, which may be empty.
+pub struct Comm<'a>(pub &'a str);
+
+impl fmt::Display for Comm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(no name)" } else { self.0 })
     }
-    text
 }
 
-/// A namespace: its state, and who keeps it.
-pub fn state_text(graph: &PidGraph, namespace: &Namespace) -> String {
-    let state = match namespace.state {
-        NamespaceState::Live => "live",
-        NamespaceState::Dead => "DEAD: its init has exited",
-        NamespaceState::Nascent => "nascent: no first process yet",
-        NamespaceState::Unknown => "state unknown",
-    };
-    let mut text = format!("{}  {state}", namespace.id);
-    let holders = kept_by(graph, namespace);
-    for holder in holders.iter().take(HOLDERS) {
-        // Writing to a String does not fail.
-        let _ = write!(text, "; {holder}");
-    }
-    if let Some(more @ 1..) = holders.len().checked_sub(HOLDERS) {
-        let _ = write!(text, "; and by {more} more");
-    }
-    text
+/// A PID, and the name of its process if known.
+pub struct ProcessRef<'a> {
+    pid: Pid,
+    comm: Option<&'a str>,
 }
 
-/// The command line, or the name where there is none, as of zombies.
+impl<'a> ProcessRef<'a> {
+    /// Takes the name from the graph if `comm` has none.
+    pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
+        let seen = || graph.process(pid).map(|process| &*process.comm);
+        Self { pid, comm: comm.or_else(seen) }
+    }
+
+    /// The PID of the process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+impl fmt::Display for ProcessRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pid.fmt(f)?;
+        match self.comm {
+            Some(comm) => write!(f, " {}", Comm(comm)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The PIDs of a process, outermost namespace first.
+pub struct Pids<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// The symbols to use.
+    pub symbols: Symbols,
+    /// Shows every PID; otherwise the middle of a long list is left out.
+    pub all: bool,
+}
+
+impl fmt::Display for Pids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Symbols { arrow, ellipsis, .. } = self.symbols;
+        // `nspid` is empty on kernels before 4.1, so the first PID is `pid`.
+        self.process.pid.fmt(f)?;
+        let mut inner = self.process.nspid.get(1..).unwrap_or_default();
+        if !self.all && inner.len() >= LEVELS {
+            write!(f, "{arrow}{ellipsis}")?;
+            inner = inner.get(inner.len() - 2..).unwrap_or_default();
+        }
+        for pid in inner {
+            write!(f, "{arrow}{pid}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of the command line, or the name if there is none, as for a
+/// zombie.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
         let Process { comm, kernel_thread, .. } = process;
-        return if *kernel_thread { format!("[{comm}]") } else { comm.to_string() };
+        return if *kernel_thread { format!("[{comm}]") } else { Comm(comm).to_string() };
     };
     let text = args.join(" ");
     match text.char_indices().nth(COMMAND) {
-        Some((end, _)) => format!("{}{}", &text[..end], if ascii { "..." } else { "…" }),
+        Some((end, _)) => format!("{}{}", &text[..end], Symbols::new(ascii).ellipsis),
         None => text,
     }
 }
 
-/// The service or container that a process is a part of, as far as its cgroup
-/// was read. Whoever ends such a process should rather stop that.
+/// The state of a process if it is stopped, stuck or terminated.
+pub fn process_state(state: char) -> Option<&'static str> {
+    match state {
+        'Z' | 'X' => Some("zombie"),
+        'T' => Some("stopped"),
+        't' => Some("stopped by a tracer"),
+        'D' => Some("uninterruptible"),
+        _ => None,
+    }
+}
+
+/// The systemd service or the container that a process belongs to, by its cgroup.
 pub fn part_of(process: &Process) -> Option<String> {
     let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
     let Container { runtime, id, .. } = container::of_path(cgroup)?;
     if runtime == "systemd" {
-        // A scope is what somebody has started: a session, an app.
+        // A scope groups what a user started: a session or an app.
         return id.ends_with(".service").then_some(id);
     }
     let short: String = id.chars().take(SHORT_ID).collect();
     Some(format!("{runtime} {short}"))
 }
 
-/// PIDs by number, as many as a reader wants to see.
-pub fn pids(pids: impl Iterator<Item = Pid>) -> String {
-    let pids: Vec<_> = pids.map(|pid| pid.to_string()).collect();
-    match pids.get(..PIDS) {
-        Some(named) if pids.len() > PIDS => {
-            format!("{} and {} more", named.join(", "), pids.len() - PIDS)
-        }
-        _ => pids.join(", "),
-    }
-}
-
-/// In the largest unit that is over.
+/// A duration in its largest whole unit.
 pub fn age_text(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
@@ -105,33 +136,23 @@ pub fn age_text(age: Duration) -> String {
     }
 }
 
-/// A text as one word of a shell, whatever is in it: where a terminal would
-/// obey a part of that, as the escapes that `$'...'` takes (POSIX.1-2024).
-pub fn shell_word(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.to_owned();
+/// Adds the ID of a namespace, its state, and what keeps it.
+pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
+    line.plain("", format_args!("{}", namespace.id));
+    let (emphasis, state) = match namespace.state {
+        NamespaceState::Live => (Emphasis::Plain, "live"),
+        NamespaceState::Dead => (Emphasis::Dead, "DEAD: its init has exited"),
+        NamespaceState::Nascent => (Emphasis::Warning, "nascent: no first process yet"),
+        NamespaceState::Unknown => (Emphasis::Warning, "state unknown"),
+    };
+    line.part("  ", emphasis, format_args!("{state}"));
+    let reasons = kept_by(graph, namespace);
+    for reason in reasons.iter().take(HOLDERS) {
+        reason.describe("; ", line);
     }
-    if !text.contains(is_harmful) {
-        return format!("'{}'", text.replace('\'', "'\\''"));
+    if let Some(more @ 1..) = reasons.len().checked_sub(HOLDERS) {
+        line.plain("; ", format_args!("kept by {} more", Count(more)));
     }
-    let mut word = "$'".to_owned();
-    for character in text.chars() {
-        match character {
-            '\n' => word.push_str("\\n"),
-            '\\' | '\'' => word.extend(['\\', character]),
-            _ if is_harmful(character) => {
-                for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Three digits, so that no digit behind them is taken for one.
-                    // Writing to a String does not fail.
-                    let _ = write!(word, "\\{byte:03o}");
-                }
-            }
-            _ => word.push(character),
-        }
-    }
-    word.push('\'');
-    word
 }
 
 #[cfg(test)]
@@ -150,18 +171,5 @@ mod tests {
         assert_eq!(part(&docker).as_deref(), Some("docker 3f2a1b9c04de"));
         assert_eq!(part("/user.slice/user-0.slice/session-3.scope"), None);
         assert_eq!(part("/"), None);
-    }
-
-    #[test]
-    fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(shell_word("/run/x-1"), "/run/x-1");
-        assert_eq!(shell_word("/run/it's $x"), "'/run/it'\\''s $x'");
-        assert_eq!(shell_word(""), "''");
-        let hostile = "/run/a\nb\\n'\u{1b}1\u{202e}é";
-        let word = shell_word(hostile);
-        assert_eq!(word, "$'/run/a\\nb\\\\n\\'\\0331\\342\\200\\256é'");
-        let script = format!("printf %s {word}");
-        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
-        assert_eq!(output.stdout, hostile.as_bytes());
     }
 }

@@ -1,21 +1,22 @@
-//! Findings as workflow commands of GitHub Actions, which it shows as
-//! annotations: at most ten errors and ten warnings a step.
+//! Writes findings as workflow commands of GitHub Actions, which it shows as
+//! annotations: at most ten errors and ten warnings per step.
 //!
-//! Escapes as in `escapeData` and `escapeProperty` of
+//! The escapes are those of `escapeData` and `escapeProperty` of
 //! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
 
 use std::fmt;
 use std::io::{self, Write};
 
-use super::check::said;
 use crate::emit::Sanitized;
 use crate::model::{CheckCode, Verdict};
 use crate::query::Check;
+use crate::wording::finding::describe;
+use crate::wording::phrase::Symbols;
 
-/// Annotations of one kind; the rest are counted in one more.
-const MOST: usize = 10;
+/// Annotations per verdict and code; one more counts the others.
+const ANNOTATIONS: usize = 10;
 
-/// Writes a workflow command for each finding, up to ten of a kind.
+/// Writes one workflow command per finding.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     for verdict in [Verdict::Deny, Verdict::Warn] {
         for &code in CheckCode::ALL {
@@ -25,14 +26,9 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
                 .iter()
                 .filter(|finding| finding.verdict == verdict && finding.code == code);
             let title = format!("pidns: {}", code.name());
-            for finding in findings.by_ref().take(MOST) {
-                let said = said(check, finding, false);
-                let mut message = said.message;
-                if !said.advice.is_empty() {
-                    message.push_str("; ");
-                    message.push_str(&said.advice.join("; "));
-                }
-                let message = Sanitized(message).to_string();
+            for finding in findings.by_ref().take(ANNOTATIONS) {
+                let text = describe(check, finding, Symbols::UNICODE);
+                let message = Sanitized(text.in_one_line()).to_string();
                 writeln!(out, "::{command} title={}::{}", Property(&title), Data(&message))?;
             }
             match findings.count() {
@@ -44,7 +40,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A message: what would end it, or begin an escape, is escaped.
+/// The message of a command, escaped.
 struct Data<'a>(&'a str);
 
 impl fmt::Display for Data<'_> {
@@ -53,7 +49,7 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property: likewise, and what parts properties.
+/// A property of a command, escaped; `:` and `,` separate properties.
 struct Property<'a>(&'a str);
 
 impl fmt::Display for Property<'_> {
@@ -78,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_workflow_command_would_take_for_its_own_is_escaped() {
+    fn escapes_the_syntax_of_workflow_commands() {
         let hostile = "a%b\r\nc::error title=x,y::z";
         assert_eq!(Data(hostile).to_string(), "a%25b%0D%0Ac::error title=x,y::z");
         assert_eq!(Property(hostile).to_string(), "a%25b%0D%0Ac%3A%3Aerror title=x%2Cy%3A%3Az");

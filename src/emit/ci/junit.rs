@@ -1,16 +1,17 @@
-//! Findings as JUnit XML: a test case for each code, which fails where
-//! something of it is denied. What is only warned of is its output.
+//! Writes findings as JUnit XML: one test case per code, which fails if a finding
+//! is denied. Warnings are the output of the test case.
 
 use std::io::{self, Write};
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::check::said;
 use crate::emit::Sanitized;
 use crate::model::{CheckCode, Verdict};
 use crate::query::Check;
+use crate::wording::finding::describe;
+use crate::wording::phrase::Symbols;
 
-/// Writes a report with one suite.
+/// Writes a report with one test suite.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut suite = TestSuite::new("pidns check");
     for &code in CheckCode::ALL {
@@ -18,12 +19,8 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
             let findings = check.findings.iter();
             let findings = findings.filter(move |it| it.verdict == verdict && it.code == code);
             let lines: Vec<String> = findings
-                .map(|finding| {
-                    let said = said(check, finding, false);
-                    let message = Sanitized(said.message).to_string();
-                    let advice = Sanitized(said.advice.join("; ")).to_string();
-                    if advice.is_empty() { message } else { format!("{message}; {advice}") }
-                })
+                .map(|finding| describe(check, finding, Symbols::UNICODE).in_one_line())
+                .map(|text| Sanitized(text).to_string())
                 .collect();
             lines
         };
@@ -45,7 +42,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The schema of Jenkins has this attribute on each suite, but not on all of
-    // them together, which come first.
+    // The schema of Jenkins allows this attribute on `testsuite` only; the first
+    // one is on `testsuites`.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

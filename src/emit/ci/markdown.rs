@@ -1,52 +1,53 @@
-//! Findings as a table in Markdown, for the summary of a job, and a picture of
-//! the branches that they are in.
+//! Writes findings as a Markdown table for the summary of a CI job, with a picture
+//! of the branches that they are in.
 
 use std::fmt;
 use std::io::{self, Write};
 
-use super::check::{said, sum};
-use crate::emit::picture::mermaid::Mermaid;
-use crate::emit::{Emitter as _, Sanitized};
+use crate::emit::Sanitized;
+use crate::emit::picture::mermaid::hierarchy;
 use crate::model::Verdict;
 use crate::query::Check;
+use crate::wording::finding::{describe, summary};
+use crate::wording::phrase::Symbols;
 
-/// Rows of the table: a summary on GitHub may have one MiB.
-const MOST: usize = 500;
+/// Rows of the table. GitHub allows 1 MiB per summary.
+const ROWS: usize = 500;
 
-/// Writes a heading and, where something was found, a table and a picture.
+/// Writes a heading and, if there are findings, a table and a picture.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "### pidns check: {}", sum(check))?;
+    writeln!(out, "### pidns check: {}", summary(check))?;
     if check.findings.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n| | code | what | what to do |\n|---|---|---|---|")?;
-    for finding in check.findings.iter().take(MOST) {
-        let said = said(check, finding, false);
+    for finding in check.findings.iter().take(ROWS) {
+        let text = describe(check, finding, Symbols::UNICODE);
         let verdict = if finding.verdict == Verdict::Deny { "**denied**" } else { "warning" };
-        let advice: Vec<_> = said.advice.iter().map(|it| Cell(it).to_string()).collect();
+        let advice: Vec<_> = text.advice.iter().map(|it| Cell(it).to_string()).collect();
         writeln!(
             out,
             "| {verdict} | {} | {} | {} |",
             finding.code.name(),
-            Cell(&said.message),
+            Cell(&text.message),
             advice.join("<br>")
         )?;
     }
-    if let Some(more @ 1..) = check.findings.len().checked_sub(MOST) {
+    if let Some(more @ 1..) = check.findings.len().checked_sub(ROWS) {
         writeln!(out, "\nand {more} more")?;
     }
     let branches = check.branches();
     if branches.snapshot().namespaces.is_empty() {
         return Ok(());
     }
-    // Nothing in the picture can end the fence: it has no backquote.
+    // The picture has no backquotes, so it cannot end the fence.
     writeln!(out, "\n```mermaid")?;
-    Mermaid.emit(&branches, out)?;
+    hierarchy::write(&branches, out)?;
     writeln!(out, "```")
 }
 
-/// A text in a cell: every character of ASCII that Markdown or HTML may take
-/// for its own is a reference (CommonMark 6.2), so nothing of it is.
+/// Text in a table cell. ASCII punctuation becomes character references, which
+/// have no meaning in Markdown (CommonMark 6.2) or HTML.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -1,6 +1,7 @@
-//! Formats that CI systems read: GitHub annotations, JUnit XML and Markdown.
+//! Formats for CI systems: GitHub annotations, JUnit XML and Markdown.
 
-pub mod check;
 pub mod github;
 pub mod junit;
 pub mod markdown;
+#[cfg(test)]
+mod tests;

@@ -1,51 +1,49 @@
-//! Escapes for strings in double quotes, as JSON and YAML have them: what a
-//! terminal might obey, and what some reader of YAML takes for a line break,
-//! is written as the number of the character.
+//! Escapes harmful characters in the double-quoted strings of JSON and YAML.
+//!
+//! `serde_json` escapes only the control characters up to U+001F; a terminal also
+//! obeys later ones, and YAML readers take some of them for line breaks.
 
 use std::io::{self, Write};
 
 use crate::wording::sanitize::is_harmful;
 
-/// How a character beyond U+FFFF is escaped. All else is the same in both.
+/// The escape of a character beyond U+FFFF; all other escapes are the same.
 #[derive(Clone, Copy)]
 pub enum Notation {
-    /// Two halves of UTF-16, `\ud83d\ude00`.
+    /// A surrogate pair, such as `\ud83d\ude00`.
     Json,
-    /// One number, `\U0001f600`.
+    /// One number, such as `\U0001f600`.
     Yaml,
 }
 
-/// A writer that passes everything on but what a terminal might obey, which
-/// becomes an escape that every parser reads as the same character. All of it
-/// stands in strings in double quotes: neither format has such characters
-/// elsewhere.
+/// A writer that replaces [harmful](is_harmful) characters by escapes, which
+/// parsers read as the same characters. They occur only inside of strings.
 ///
-/// The serialiser writes a few bytes at a time, but whole characters: they are
-/// gathered, and looked at many at once. What was written last waits for
-/// [`flush`](Write::flush).
+/// The serialiser writes a few bytes at a time, always whole characters. They are
+/// buffered, so that many are checked at once, until [`flush`](Write::flush).
 pub struct Escaping<W> {
     out: W,
     notation: Notation,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
-/// Bytes to gather: more gain nothing.
-const GATHERED: usize = 64 * 1024;
+/// Size of the buffer in bytes. A larger one is not faster.
+const BUFFER: usize = 64 * 1024;
 
 impl<W: Write> Escaping<W> {
-    /// Nothing written yet.
+    /// Wraps `out`.
     pub fn new(out: W, notation: Notation) -> Self {
-        Self { out, notation, gathered: Vec::with_capacity(GATHERED) }
+        Self { out, notation, buffer: Vec::with_capacity(BUFFER) }
     }
 
     #[cold]
-    fn pass_on(&mut self) -> io::Result<()> {
+    fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // Without a branch for each byte.
-        if self.gathered.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
-            self.out.write_all(&self.gathered)?;
+        // A maximum needs no branch per byte, so it is vectorised.
+        if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
+            self.out.write_all(&self.buffer)?;
         } else {
-            let text = std::str::from_utf8(&self.gathered).map_err(io::Error::other)?;
+            let text = std::str::from_utf8(&self.buffer).map_err(io::Error::other)?;
             let mut rest = text;
             let is_harmful = |c: char| c != '\n' && is_harmful(c);
             while let Some(at) = rest.find(is_harmful) {
@@ -67,7 +65,7 @@ impl<W: Write> Escaping<W> {
             }
             self.out.write_all(rest.as_bytes())?;
         }
-        self.gathered.clear();
+        self.buffer.clear();
         Ok(())
     }
 }
@@ -79,15 +77,15 @@ impl<W: Write> Write for Escaping<W> {
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.gathered.len() + bytes.len() > GATHERED {
-            self.pass_on()?;
+        if self.buffer.len() + bytes.len() > BUFFER {
+            self.write_buffer()?;
         }
-        self.gathered.extend_from_slice(bytes);
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.pass_on()?;
+        self.write_buffer()?;
         self.out.flush()
     }
 }

@@ -1,24 +1,15 @@
-//! Writes the document as JSON (RFC 8259), with a newline at the end.
+//! Writes values as JSON (RFC 8259), each with a newline at the end.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use super::escape::{Escaping, Notation};
-use crate::document::document;
-use crate::emit::Emitter;
-use crate::graph::PidGraph;
 
-/// The JSON emitter.
+/// A writer of JSON.
 pub struct Json {
     /// Indents the output; otherwise it is one line.
     pub pretty: bool,
-}
-
-impl Emitter for Json {
-    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        self.write(&document(graph), out)
-    }
 }
 
 impl Json {
@@ -38,6 +29,8 @@ impl Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::document;
+    use crate::graph::PidGraph;
     use crate::testing::{process, snapshot};
 
     /// A writer that fails with a broken pipe after this many bytes.
@@ -60,7 +53,8 @@ mod tests {
         let processes = (1..=8000).map(|pid| process(&[pid], None)).collect();
         let graph = PidGraph::new(snapshot(Vec::new(), processes));
         for taken in [0, 100, 100_000, 1_000_000] {
-            let error = Json { pretty: false }.emit(&graph, &mut Closing(taken)).unwrap_err();
+            let json = Json { pretty: false };
+            let error = json.write(&document(&graph), &mut Closing(taken)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "{taken}");
         }
     }

@@ -1,10 +1,10 @@
-//! Numbers for a time series database, as text that follows OpenMetrics 1.0 and
-//! the exposition format of Prometheus (0.0.4) at once: all are gauges, which the
-//! two write alike, and `# UNIT` and `# EOF` are comments to the latter. So
-//! Prometheus, the textfile collector of node_exporter and `promtool check
-//! metrics` read the same text.
+//! Writes metrics as text that follows both OpenMetrics 1.0 and the exposition
+//! format of Prometheus (0.0.4).
 //!
-//! There is a bounded number of series, whatever a host has.
+//! All metrics are gauges, which both formats write the same way; Prometheus takes
+//! `# UNIT` and `# EOF` for comments. So Prometheus, the textfile collector of
+//! node_exporter and `promtool check metrics` read the same text. The number of
+//! series is bounded for any host.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,39 +18,33 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::emit::Emitter;
 use crate::graph::PidGraph;
 use crate::model::{Holder, HoldingFile, Namespace, NamespaceState};
 use crate::wording::sanitize::Sanitized;
 
-/// Metrics, each a gauge.
-pub struct OpenMetrics;
-
-impl Emitter for OpenMetrics {
-    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        let mut registry = Registry::with_prefix(env!("CARGO_PKG_NAME"));
-        registry.register_collector(Box::new(Families(families(graph))));
-        let mut text = String::new();
-        encode(&mut text, &registry).map_err(io::Error::other)?;
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    }
+/// Writes the metrics of a graph.
+pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+    let mut registry = Registry::with_prefix(env!("CARGO_PKG_NAME"));
+    registry.register_collector(Box::new(Families(families(graph))));
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(io::Error::other)?;
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
-/// How many of the largest namespaces have a series of their own.
+/// Namespaces with a series of their own: the largest ones.
 const LARGEST: usize = 20;
 
-/// A metric, with all of its samples in their order.
+/// A metric and its samples, in the order of the output.
 #[derive(Debug)]
 struct Family {
     name: &'static str,
-    /// What it is.
     help: &'static str,
     unit: Option<Unit>,
     samples: Vec<Sample>,
 }
 
-/// A number, with the labels that tell it from the others of its family.
+/// A value and its labels.
 #[derive(Debug)]
 struct Sample {
     labels: Vec<(&'static str, String)>,
@@ -63,8 +57,8 @@ enum Value {
     Duration(Duration),
 }
 
-/// Families in an order that does not change. Those of the library's own types
-/// have their samples in the order of a hash table.
+/// Families in a stable order. The family types of the library keep their samples
+/// in a hash table.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -87,35 +81,17 @@ impl Collector for Families {
 
 fn families(graph: &PidGraph) -> Vec<Family> {
     let snapshot = graph.snapshot();
-    let count = |value| Sample { labels: Vec::new(), value: Value::Count(value) };
-    let family = |name, help, samples| Family { name, help, unit: None, samples };
-    let processes = |of_kernel: bool| Sample {
-        labels: vec![("kernel_thread", of_kernel.to_string())],
-        value: Value::Count(
-            graph.processes().iter().filter(|it| it.kernel_thread == of_kernel).count(),
-        ),
-    };
+    let count = |count| Sample { labels: Vec::new(), value: Value::Count(count) };
     let zombies = graph.processes().iter().filter(|it| it.is_zombie()).count();
+    let version = Sample {
+        labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
+        value: Value::Count(1),
+    };
     let mut families = vec![
         family("namespaces", "PID namespaces by state and level below a root", namespaces(graph)),
-        family(
-            "dead_namespaces",
-            "Dead PID namespaces by what keeps them, each counted once for every kind of \
-             that; init is its terminated init, child a namespace made in it, unseen what was \
-             not found",
-            dead_namespaces(graph),
-        ),
-        family(
-            "namespace_members",
-            "Processes that are members of the PID namespace, of the 20 with most; of all \
-             others together, namespace is other",
-            members(graph),
-        ),
-        family(
-            "processes",
-            "Processes, and threads of the kernel",
-            [false, true].map(processes).into(),
-        ),
+        family("dead_namespaces", DEAD_NAMESPACES, dead_namespaces(graph)),
+        family("namespace_members", NAMESPACE_MEMBERS, members(graph)),
+        family("processes", "Processes, including kernel threads", processes(graph)),
         family(
             "zombies",
             "Processes that have terminated and are not reaped",
@@ -123,30 +99,45 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         ),
         family(
             "complete",
-            "Whether nothing is missing in the places searched (1) or something may be (0)",
+            "1 if nothing is missing in the places searched, 0 if something may be",
             vec![count(usize::from(snapshot.complete))],
         ),
-        family(
-            "build_info",
-            "The version of pidns that wrote this",
-            vec![Sample {
-                labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
-                value: Value::Count(1),
-            }],
-        ),
+        family("build_info", "The version of pidns that wrote this", vec![version]),
     ];
-    // Of a saved document nobody knows.
+    // A saved document does not have it.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
-        help: "How long the scan of the host took",
+        help: "Duration of the scan of the host",
         unit: Some(Unit::Seconds),
         samples: vec![Sample { labels: Vec::new(), value: Value::Duration(duration) }],
     }));
     families
 }
 
-/// Every state of each level that there is, so that a number goes down to 0 and
-/// does not vanish.
+const DEAD_NAMESPACES: &str = "Dead PID namespaces by what keeps them, each counted once for \
+     every keeper; init is its terminated init, child a namespace made in it, unseen anything \
+     that was not found";
+
+const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace, for the 20 \
+     largest; the namespace other has the sum of all others";
+
+fn family(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Family {
+    Family { name, help, unit: None, samples }
+}
+
+fn processes(graph: &PidGraph) -> Vec<Sample> {
+    let sample = |is_kernel_thread: bool| {
+        let processes = graph.processes().iter();
+        let count = processes.filter(|it| it.kernel_thread == is_kernel_thread).count();
+        Sample {
+            labels: vec![("kernel_thread", is_kernel_thread.to_string())],
+            value: Value::Count(count),
+        }
+    };
+    [false, true].map(sample).into()
+}
+
+/// All states of each level, so that a series drops to 0 instead of vanishing.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -163,10 +154,10 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// Whether something of a kind keeps a namespace.
+/// Returns `true` if a keeper of one kind keeps the namespace.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// What may keep a dead namespace, by its label.
+/// The kinds of keepers of a dead namespace, by label.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -186,7 +177,7 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Every kind of keeper, also one that keeps none.
+/// All kinds of keepers, including those that keep no namespace.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -203,12 +194,12 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     samples
 }
 
-/// Members of the largest namespaces, and of all others together.
+/// Members of each of the largest namespaces, and of all others together.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
     let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
-    // Of the same size that of the lowest ID, as the sort is stable.
+    // The sort is stable: of two with the same size the one with the lower ID comes first.
     sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {
@@ -251,11 +242,11 @@ mod tests {
 
     fn written(graph: &PidGraph) -> String {
         let mut out = Vec::new();
-        OpenMetrics.emit(graph, &mut out).unwrap();
+        write(graph, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
-    /// Its samples, without what a release changes.
+    /// The samples without the version.
     fn samples(graph: &PidGraph) -> String {
         let text = written(graph);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -263,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_few_numbers() {
+    fn writes_all_metrics() {
         let mut host = farm();
         host.scan_duration = Some(Duration::from_millis(75));
         host.processes[4].state = 'Z';
@@ -303,14 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_described_and_the_text_ends() {
+    fn describes_each_family_and_ends_the_text() {
         let mut host = farm();
         assert!(!written(&PidGraph::new(host.clone())).contains("scan_duration"));
         host.scan_duration = Some(Duration::from_millis(75));
         let text = written(&PidGraph::new(host));
         let last = text.split_at(text.find("# HELP pidns_scan").unwrap()).1;
         expect![[r#"
-            # HELP pidns_scan_duration_seconds How long the scan of the host took
+            # HELP pidns_scan_duration_seconds Duration of the scan of the host
             # TYPE pidns_scan_duration_seconds gauge
             # UNIT pidns_scan_duration_seconds seconds
             pidns_scan_duration_seconds 0.075
@@ -324,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_series_than_on_another_host() {
+    fn counts_namespaces_beyond_the_largest_together() {
         let mut namespaces = vec![namespace(1, None)];
         let mut processes = vec![process(&[1], Some(1))];
         for index in 0..30 {
@@ -340,13 +331,13 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // Of 1 to 10 members each, and the host's init.
+        // Namespaces of 1 to 10 members, and the host's with 1.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }
 
     #[test]
-    fn names_are_quoted_and_harmless() {
+    fn escapes_names() {
         let mut host = farm();
         host.namespaces[1].container = Some(Container {
             runtime: "a\"b".to_owned(),

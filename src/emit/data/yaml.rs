@@ -1,10 +1,9 @@
-//! The document as YAML 1.2: the same as in JSON, field by field.
+//! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! Readers of YAML differ in what an unquoted text is: `no`, `1_000`, `12:30`,
-//! `2026-11-25`, `<<` and `=` are text to some and something else to others.
-//! Here every text is in double quotes, in which YAML has all the escapes of
-//! JSON, so that the serialiser of JSON writes it and no list of such words is
-//! needed; this file adds the layout in lines.
+//! The writer is our own, since YAML libraries leave text unquoted that some
+//! readers take for another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`.
+//! Here every text is in double quotes, in which YAML has all escapes of JSON, so
+//! `serde_json` writes the values and this file adds the line layout.
 
 use std::io::{self, Write};
 
@@ -13,36 +12,32 @@ use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use super::escape::{Escaping, Notation};
 use crate::document::document;
-use crate::emit::Emitter;
 use crate::graph::PidGraph;
 
-/// YAML in block style.
-pub struct Yaml;
-
-impl Emitter for Yaml {
-    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        write(&document(graph), out)
-    }
+/// Writes a graph.
+pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
+    write_object(&document(graph), out)
 }
 
-/// Writes an object, the only thing that has lines of its own at the top.
-fn write(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+/// Writes an object; another value would begin with a blank.
+fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
     out.write_all(b"\n")?;
     out.flush()
 }
 
-/// Lays out what the serialiser of JSON writes: a line for each entry of a
-/// collection, begun with a line feed and indentation, as what precedes it does
-/// not know whether it is the last.
+/// Formats JSON values in the block style of YAML: one line per entry of a
+/// collection. The newline comes before an entry, since an entry does not know
+/// whether it is the last.
 #[derive(Default)]
 struct Block {
-    /// The collections that are open.
+    /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
-    /// Whether the collection that ends is without entries.
+    /// The current collection has no entries so far.
     empty: bool,
-    /// The key that is being written, to be quoted or not when it is whole.
+    /// The key that is being written. It is complete before it is known to need
+    /// quotes.
     key: Option<String>,
 }
 
@@ -56,7 +51,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // The marks of a list stand below its key.
+            // The dashes of a list stand below its key.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };
@@ -79,7 +74,7 @@ impl Block {
     }
 }
 
-/// Values that are one word: what is before them ends without a space.
+/// Methods for values of one word. The text before them has no blank at its end.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(
@@ -189,7 +184,7 @@ impl Formatter for Block {
         self.key = Some(String::new());
         match self.open.as_slice() {
             [_] if first => Ok(()),
-            // Beside the mark of the list.
+            // On the line of the dash.
             [.., Collection { is_list: true, .. }, _] if first => writer.write_all(b" "),
             _ => self.line(writer),
         }
@@ -205,9 +200,8 @@ impl Formatter for Block {
     }
 }
 
-/// Whether every reader takes a key for text without quotes: small letters, and
-/// not a word that stands for something else. The fields of the document are
-/// such keys; keys of maps may be anything.
+/// Returns `true` if every YAML reader takes this key for text without quotes:
+/// lower-case letters, and not a word for another type.
 fn is_plain(key: &str) -> bool {
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()
@@ -223,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_an_entry_and_every_text_is_quoted() {
+    fn writes_one_entry_per_line_and_quotes_every_text() {
         let value = json!({
             "text": "no",
             "number": -7,
@@ -236,7 +230,7 @@ mod tests {
             "nothing": [],
         });
         let mut out = Vec::new();
-        write(&value, &mut out).unwrap();
+        write_object(&value, &mut out).unwrap();
         expect_test::expect![[r#"
             text: "no"
             number: -7

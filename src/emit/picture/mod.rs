@@ -2,4 +2,3 @@
 
 pub mod dot;
 pub mod mermaid;
-pub mod mermaid_diff;

@@ -4,3 +4,4 @@ pub mod check;
 pub mod diff;
 pub mod run;
 pub mod show;
+mod tree;

@@ -23,7 +23,7 @@ pub fn is_json(text: &[u8]) -> bool {
 #[must_use]
 pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     let mut out = Vec::new();
-    format.emitter(style).emit(graph, &mut out).expect("a Vec takes everything");
+    format.emit(graph, style, &mut out).expect("a Vec takes everything");
     String::from_utf8(out).expect("all formats are text")
 }
 

@@ -1,12 +1,14 @@
-//! Escaping for Graphviz: HTML-like labels, and attributes in quotes.
+//! Escapes text in HTML-like labels and quoted attributes of Graphviz.
+//!
+//! The escapes are our own, since libraries for HTML do not know those of Graphviz,
+//! such as `\N` for the name of a node.
 
 use std::fmt::{self, Write as _};
 use std::io;
 
 use crate::wording::sanitize::Distinct;
 
-/// Lines of text for an attribute in quotes, in which Graphviz reads escapes
-/// and entities.
+/// Escapes text for a quoted attribute, in which Graphviz reads escapes and entities.
 pub fn quoted(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let line = Distinct(line).to_string();
@@ -15,22 +17,22 @@ pub fn quoted(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\\n")
 }
 
-/// A writer of Graphviz HTML-like labels: text that passes through
-/// [`text`](Self::text) is harmless and escaped, so that no label can forget to.
+/// A writer of HTML-like labels. Names go through [`text`](Self::text), which
+/// escapes them.
 pub struct Html<'a>(pub &'a mut dyn io::Write);
 
 impl Html<'_> {
-    /// Markup of our own, as it stands.
+    /// Writes markup unchanged.
     pub fn markup(&mut self, markup: &str) -> io::Result<()> {
         self.0.write_all(markup.as_bytes())
     }
 
-    /// Text from elsewhere.
+    /// Writes text with all escapes.
     pub fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Text from elsewhere that is harmless already, or a piece of such.
+    /// Writes text that is already safe for a terminal, with the escapes for labels.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }
@@ -75,7 +77,7 @@ impl Entities<'_> {
     }
 }
 
-/// What stands for a byte that means something in a label.
+/// The escape of a byte that has a meaning in a label.
 fn entity(byte: u8) -> Option<&'static str> {
     match byte {
         b'&' => Some("&amp;"),
@@ -83,7 +85,7 @@ fn entity(byte: u8) -> Option<&'static str> {
         b'>' => Some("&gt;"),
         b'"' => Some("&quot;"),
         b'\'' => Some("&#39;"),
-        // Graphviz reads escapes in labels of any kind: `\N` is the node's name.
+        // `\N` would be the name of the node.
         b'\\' => Some("\\\\"),
         _ => None,
     }
@@ -102,12 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_in_a_label_is_an_entity() {
+    fn escapes_labels() {
         assert_eq!(html("<b>&\"'\n{|}\\"), "&lt;b&gt;&amp;&quot;&#39;\\\\n{|}\\\\\\\\");
     }
 
     #[test]
-    fn what_means_something_in_quotes_is_escaped() {
+    fn escapes_quoted_attributes() {
         assert_eq!(quoted("a\"\\N&lt;\nb"), "a\\\"\\\\\\\\N&amp;lt;\\nb");
     }
 
@@ -116,7 +118,7 @@ mod tests {
         fn no_text_breaks_out_of_a_label(text in "\\PC*|.*") {
             let shown = html(&text);
             prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\x1b']));
-            // Every escape that Graphviz reads is a backslash for itself.
+            // The only escape left is that of the backslash.
             prop_assert!(!shown.replace("\\\\", "").contains('\\'));
         }
     }

@@ -1,17 +1,20 @@
-//! A picture for Graphviz: one box a namespace, edges from parent to child.
+//! Draws the hierarchy for Graphviz: one box per namespace, edges from parent to
+//! child.
 //!
-//! More than [`MOST_BESIDE`] siblings stand on a shelf, one node of many
-//! columns, as they would make one endless column otherwise. Those without
-//! namespaces below go there first; those with some are easier to read beside
-//! it, where edges show the levels, as a box within a box makes its whole
-//! column wide. They join the shelf, boxes in boxes, where they are many, too,
-//! and so does what is nested more than [`MOST_BESIDE`] levels deep. What
-//! somebody holds stays beside it, as the edge from the holder would cross it.
+//! The writer is our own, since DOT libraries neither build nor escape HTML-like
+//! labels, of which every box consists.
 //!
-//! Graphviz gives a class to nodes, not to the tables on a shelf. What it gives
-//! to both is a link with an id, a tooltip and a target: without an address the
-//! target means nothing to a browser, so that it tells the state of every box.
-//! It also makes Graphviz write the link of a table at all.
+//! More than [`MOST_BESIDE`] siblings stand on a shelf: one node with several
+//! columns, instead of one endless column of nodes. Leaves go there first. Siblings
+//! with children stay beside the shelf, where edges show the levels, unless they
+//! are many themselves or deeper than [`MOST_BESIDE`] levels; then their children
+//! are boxes inside of their box. A namespace with a holder stays beside the shelf,
+//! since the edge from the holder would cross the other boxes.
+//!
+//! Graphviz gives a class to a node, but not to a table on a shelf, so every box
+//! has its state as the target of a link. Without an address the target does
+//! nothing in a browser, and without a target Graphviz does not write the link of
+//! a table at all.
 
 mod escape;
 mod table;
@@ -21,44 +24,37 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::emit::Emitter;
 use crate::graph::PidGraph;
 use crate::model::{Evidence, Namespace, NamespaceId, NamespaceState, Pid};
-use crate::query::fold::{Folding, Row, Siblings};
+use crate::query::fold::{Folding, MemberRow, Siblings};
+use crate::wording::holder::KeptBy;
 use crate::wording::line::{Emphasis, Line};
-use crate::wording::namespace::{Clipped, Count, Describe, KeptBy, Of, Symbols};
+use crate::wording::namespace::{Describe, OwnerText};
+use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 
 use escape::quoted;
-use table::{Boxed, LINES, Look, PART, Table, shelf};
+use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Graphviz DOT.
-pub struct Dot {
-    /// Whether everything has a line of its own.
-    pub unfolded: bool,
-}
-
-/// So many siblings still stand one below the other, and so many levels one
-/// beside the other.
+/// Siblings that are drawn below each other, and levels beside each other.
 const MOST_BESIDE: usize = 6;
 
-impl Emitter for Dot {
-    fn emit(&self, graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
-        let folding = Folding::new(graph, !self.unfolded);
-        let describe = Describe::new(&folding, Symbols::UNICODE);
-        let kept = graph.snapshot().namespaces.iter().flat_map(|it| describe.kept_by(it));
-        let keepers = kept.filter_map(|holder| holder.pid()).collect();
-        let mut picture = Picture {
-            folding: &folding,
-            describe,
-            graph,
-            out,
-            keepers,
-            nodes: HashMap::new(),
-            lines: HashMap::new(),
-            line: Line::default(),
-        };
-        picture.draw()
-    }
+/// Writes a graph.
+pub fn write(graph: &PidGraph, folds: bool, out: &mut dyn Write) -> io::Result<()> {
+    let folding = Folding::new(graph, folds);
+    let describe = Describe::new(&folding, Symbols::UNICODE);
+    let kept = graph.snapshot().namespaces.iter().flat_map(|it| describe.kept_by(it));
+    let keepers = kept.filter_map(|holder| holder.pid()).collect();
+    let mut picture = Picture {
+        folding: &folding,
+        describe,
+        graph,
+        out,
+        keepers,
+        nodes: HashMap::new(),
+        lines: HashMap::new(),
+        line: Line::default(),
+    };
+    picture.draw()
 }
 
 struct Picture<'a, 'o> {
@@ -66,11 +62,11 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace, so that edges begin at their lines.
+    /// Processes that keep a namespace: an edge begins at the line of each.
     keepers: HashSet<Pid>,
-    /// The node that a namespace is drawn in.
+    /// The node that shows a namespace.
     nodes: HashMap<NamespaceId, String>,
-    /// The node that the line of a keeper is in.
+    /// The node that has the line of a keeper.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -90,7 +86,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b"}\n")
     }
 
-    /// Namespaces with one parent, and all below them.
+    /// Draws namespaces with one parent, and everything below them.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -111,7 +107,7 @@ impl<'a> Picture<'a, '_> {
             if many { &mut on_shelf } else { &mut beside }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut beside }.extend(held);
         }
-        // In the order of the text.
+        // The order of the text tree.
         let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
         on_shelf.sort_by_key(|it| place(it));
         beside.sort_by_key(|it| place(it));
@@ -140,8 +136,7 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Whether an edge leads to it from who holds it, which would cross the
-    /// boxes of a shelf.
+    /// Returns `true` if a process holds the namespace, so an edge leads to it.
     fn is_held(&self, siblings: &Siblings<'a>) -> bool {
         let Siblings::One(namespace) = siblings else { return false };
         self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
@@ -165,7 +160,7 @@ impl<'a> Picture<'a, '_> {
         )
     }
 
-    /// Many siblings in one node, and one edge to it.
+    /// Draws siblings in one node, and one edge to it.
     fn shelf(
         &mut self,
         siblings: &[&Siblings<'a>],
@@ -184,7 +179,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // A box alone has no shelf around it, but a heading.
+        // A single box is not on a shelf: the edge leads to its heading.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -192,8 +187,8 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// The box of a namespace, or of many alike; on a shelf, what is below the
-    /// namespace is in its box. `in_each` where it stands for one in each of many.
+    /// Makes the box of a namespace, or of several folded into one. On a shelf the
+    /// box contains those of its children.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -205,11 +200,11 @@ impl<'a> Picture<'a, '_> {
             return Ok(Boxed { html: Vec::new(), width: 0.0, height: 0.0 });
         };
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
-        let look = Look::of(namespace.state);
-        let mut table = Table::new(look, namespace.evidence);
+        let look = StateLook::new(namespace.state);
+        let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // A node beside the shelf has these itself.
+            // Beside a shelf they are attributes of the node.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -220,19 +215,16 @@ impl<'a> Picture<'a, '_> {
         table.heading(&self.line)?;
         if !of_each {
             let holders = self.describe.kept_by(namespace);
-            for (index, holder) in holders.iter().enumerate() {
+            let shown = if holders.len() > LINES { LINES - 1 } else { LINES };
+            for holder in holders.iter().take(shown) {
                 self.line.clear();
-                let more = holders.len() - index;
-                let full = table.lines >= LINES && more > 1;
-                if full {
-                    self.line.plain("", format_args!("kept by {} more", Count(more)));
-                } else {
-                    holder.describe(&mut self.line);
-                }
+                holder.describe("", &mut self.line);
                 table.heading(&self.line)?;
-                if full {
-                    break;
-                }
+            }
+            if let Some(more @ 1..) = holders.len().checked_sub(shown) {
+                self.line.clear();
+                self.line.plain("", format_args!("kept by {} more", Count(more)));
+                table.heading(&self.line)?;
             }
         }
         table.end_heading()?;
@@ -251,16 +243,16 @@ impl<'a> Picture<'a, '_> {
 
     fn members(
         &mut self,
-        rows: &[Row<'a>],
+        rows: &[MemberRow<'a>],
         node: &str,
         of_each: bool,
-        table: &mut Table,
+        table: &mut BoxTable,
     ) -> io::Result<()> {
         let mut left: usize = rows.iter().map(|row| row.processes().len()).sum();
         for row in rows {
             if table.member_lines >= LINES && left > 1 {
                 self.line.clear();
-                self.line.plain("", format_args!("{} more", Count(left)));
+                self.line.plain("", format_args!("{}", more_processes(left)));
                 table.member(None, &self.line)?;
                 break;
             }
@@ -268,7 +260,7 @@ impl<'a> Picture<'a, '_> {
             self.line.clear();
             self.describe.row(row, of_each, &mut self.line);
             let keeper = match row {
-                Row::One(process) if self.keepers.contains(&process.pid) => Some(process.pid),
+                MemberRow::One(process) if self.keepers.contains(&process.pid) => Some(process.pid),
                 _ => None,
             };
             if let Some(pid) = keeper {
@@ -285,22 +277,17 @@ impl<'a> Picture<'a, '_> {
         if count == 0 {
             return Ok(());
         }
-        let mut table = Table::new(Look::of(NamespaceState::Unknown), Evidence::Inferred);
+        let mut table = BoxTable::new(StateLook::new(NamespaceState::Unknown), Evidence::Inferred);
         table.start("unknown")?;
         self.line.clear();
         self.line.part("", Emphasis::Name, format_args!("unknown"));
-        let of = Of(
-            count,
-            "process whose namespace is ambiguous",
-            "processes whose namespaces are ambiguous",
-        );
-        self.line.plain("  ", format_args!("{of}"));
+        self.line.plain("  ", format_args!("{}", unplaced(count)));
         table.heading(&self.line)?;
         table.end_heading()?;
         self.members(&rows, "unknown", false, &mut table)?;
         let boxed = table.end()?;
         let mut pids = String::new();
-        for process in rows.iter().flat_map(Row::processes) {
+        for process in rows.iter().flat_map(MemberRow::processes) {
             let _ = write!(pids, " {}", process.pid);
         }
         write!(
@@ -311,13 +298,13 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")
     }
 
-    /// Edges from whoever keeps a namespace alive.
+    /// Draws edges from processes to the namespaces that they keep alive.
     fn holders(&mut self) -> io::Result<()> {
         for namespace in &self.graph.snapshot().namespaces {
             let Some(node) = self.nodes.get(&namespace.id) else { continue };
             let mut drawn = HashSet::new();
             for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
-                // One edge, whatever the number of descriptors.
+                // One edge for all descriptors of a process.
                 if !drawn.insert(pid) {
                     continue;
                 }
@@ -332,8 +319,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// All that a box has no room for. Graphviz reads at most 16 KiB in one
-    /// go, up to the next end of a line.
+    /// Lists everything that does not fit into a box. Graphviz limits a line of its
+    /// input to 16 KiB.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
             Siblings::One(namespace) => &[namespace],
@@ -352,12 +339,8 @@ impl<'a> Picture<'a, '_> {
                 );
             }
             if let Some(owner) = &namespace.owner {
-                let _ = match (&owner.user, owner.uid) {
-                    (Some(user), _) => write!(text, ", owner {}", Clipped(user, PART)),
-                    (None, Some(uid)) => write!(text, ", owner uid {uid}"),
-                    (None, None) => write!(text, ", owner unknown"),
-                };
-                let _ = write!(text, " in user:[{}]", owner.user_namespace);
+                let owner = OwnerText { owner, user_namespace: true }.to_string();
+                let _ = write!(text, ", {}", Clipped(&owner, PART));
             }
             for (index, member) in self.graph.members(namespace).iter().enumerate() {
                 let separator = match index {
@@ -380,7 +363,7 @@ fn port(namespace: NamespaceId) -> String {
 }
 
 fn class(namespace: &Namespace) -> String {
-    let state = Look::of(namespace.state).class;
+    let state = StateLook::new(namespace.state).class;
     match namespace.evidence {
         Evidence::Kernel => state.to_owned(),
         Evidence::Inferred => format!("{state} inferred"),
@@ -395,12 +378,11 @@ mod tests {
 
     fn dot(snapshot: Snapshot) -> String {
         let mut out = Vec::new();
-        Dot { unfolded: false }.emit(&PidGraph::new(snapshot), &mut out).unwrap();
+        write(&PidGraph::new(snapshot), true, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
-    /// A host with so many namespaces below it, no two alike; the first has
-    /// one below it.
+    /// A host with `count` different child namespaces, of which the first has a child.
     fn many(count: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
         let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];
@@ -414,13 +396,13 @@ mod tests {
     }
 
     #[test]
-    fn more_than_six_leaves_stand_on_a_shelf_with_one_edge_to_it() {
+    fn puts_more_than_six_leaves_on_a_shelf() {
         let few = dot(many(7));
         assert!(!few.contains("shelf"), "{few}");
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // Beside it the one with a namespace below, and that.
+        // The namespace with a child is beside the shelf.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);
@@ -428,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_holds_stands_beside_the_shelf_as_the_edge_to_it_would_cross_that() {
+    fn a_held_namespace_is_beside_the_shelf() {
         let mut snapshot = many(9);
         let held = snapshot.namespaces.iter_mut().find(|it| it.id.inode() == Some(15)).unwrap();
         held.state = NamespaceState::Dead;
@@ -442,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_leads_to_the_heading_of_a_box_that_stands_alone_however_deep() {
+    fn an_edge_leads_to_the_heading_of_a_single_box() {
         let mut namespaces = vec![namespace(10, None)];
         namespaces.extend((11..30).map(|inode| namespace(inode, Some(inode - 1))));
         let text = dot(snapshot(namespaces, Vec::new()));
@@ -453,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_leads_from_the_line_of_a_holder_to_what_it_keeps() {
+    fn an_edge_leads_from_a_holder_to_the_held_namespace() {
         let text = dot(farm());
         assert!(
             text.contains("<tr><td port=\"p4\" align=\"left\" balign=\"left\">4 containerd-shim")
@@ -465,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_and_inferred_are_both_shown() {
+    fn shows_dead_and_inferred_at_once() {
         let mut snapshot = farm();
         snapshot.namespaces[2].evidence = Evidence::Inferred;
         let text = dot(snapshot);
@@ -474,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_is_forty_lines_high_and_says_what_it_leaves_out() {
+    fn a_box_counts_members_beyond_forty_lines() {
         let named = |raw: u32| {
             let mut process = process(&[raw], Some(10));
             process.comm = format!("job-{raw}").into();
@@ -482,12 +464,12 @@ mod tests {
         };
         let text = dot(snapshot(vec![namespace(10, None)], (1..=5000).map(named).collect()));
         assert!(text.contains(">1 job-1<br") && text.contains("40 job-40<br"), "{text}");
-        assert!(text.contains("<br align=\"left\"/>4,960 more<br align=\"left\"/>"));
+        assert!(text.contains("<br align=\"left\"/>4,960 more processes<br align=\"left\"/>"));
         assert!(!text.contains("job-41<"));
     }
 
     #[test]
-    fn a_namespace_held_in_a_thousand_ways_still_fits() {
+    fn a_box_counts_holders_beyond_forty_lines() {
         let mut snapshot = farm();
         let mount = |number| Holder::Mount { path: format!("/run/{number}"), mount_namespace: 9 };
         snapshot.namespaces[2].holders = (0..4000).map(mount).collect();

@@ -1,32 +1,33 @@
-//! The boxes of a picture: tables of HTML-like labels.
+//! Makes the boxes of a picture: tables in HTML-like labels.
 
 use std::io::{self, Write as _};
 
 use super::escape::Html;
 use crate::model::{Evidence, NamespaceState, Pid};
 use crate::wording::line::{Emphasis, Line};
-use crate::wording::namespace::{Clipped, DEAD_MEANS};
+use crate::wording::namespace::DEAD_MEANS;
+use crate::wording::phrase::Clipped;
 use crate::wording::sanitize::Distinct;
 
 /// Characters of a line in a box.
 pub const LINE: usize = 45;
 
-/// Characters of what must stay together; of more the beginning is shown.
+/// Characters of a part; the rest is left out.
 pub const PART: usize = 180;
 
-/// Lines of the members in a box.
+/// Lines in a box for holders, and for members.
 pub const LINES: usize = 40;
 
-/// How wide a shelf is, compared to its height.
+/// Width of a shelf divided by its height.
 const SHELF_RATIO: f64 = 1.3;
 
-/// Points that a character is wide, and a line high, on average.
+/// Average width of a character and height of a line, in points.
 const CHARACTER: f64 = 6.0;
 const LINE_HEIGHT: f64 = 13.0;
 
-/// How namespaces in one state look, and what the legend says of them. The
-/// border tells the dead from the others in grey print, too.
-pub struct Look {
+/// The look of namespaces in one state, and its legend. The border makes dead ones
+/// differ in grey print, too.
+pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
     pub fill: &'static str,
@@ -35,8 +36,8 @@ pub struct Look {
     pub legend: &'static str,
 }
 
-pub const LOOKS: [Look; 4] = [
-    Look {
+pub const LOOKS: [StateLook; 4] = [
+    StateLook {
         state: NamespaceState::Live,
         class: "live",
         fill: "#d6e6f5",
@@ -44,7 +45,7 @@ pub const LOOKS: [Look; 4] = [
         border: 1,
         legend: "live: its init runs",
     },
-    Look {
+    StateLook {
         state: NamespaceState::Dead,
         class: "dead",
         fill: "#f6c9c6",
@@ -52,15 +53,15 @@ pub const LOOKS: [Look; 4] = [
         border: 4,
         legend: DEAD_MEANS,
     },
-    Look {
+    StateLook {
         state: NamespaceState::Nascent,
         class: "nascent",
         fill: "#f7e8b2",
         color: "#8a6d00",
         border: 2,
-        legend: "nascent: no process was started in it yet",
+        legend: "nascent: no process has started in it yet",
     },
-    Look {
+    StateLook {
         state: NamespaceState::Unknown,
         class: "unknown",
         fill: "#e6d9f0",
@@ -70,8 +71,8 @@ pub const LOOKS: [Look; 4] = [
     },
 ];
 
-impl Look {
-    pub fn of(state: NamespaceState) -> &'static Self {
+impl StateLook {
+    pub fn new(state: NamespaceState) -> &'static Self {
         LOOKS.iter().find(|look| look.state == state).unwrap_or(&LOOKS[0])
     }
 }
@@ -83,16 +84,16 @@ fn border_style(evidence: Evidence) -> &'static str {
     }
 }
 
-/// A box in the making: a table of an HTML-like label.
+/// A finished box.
 pub struct Boxed {
     pub html: Vec<u8>,
-    /// Its size in points, more or less.
+    /// Its approximate size in points.
     pub width: f64,
     pub height: f64,
 }
 
-/// Boxes in columns of about one height, in order from top to bottom; one
-/// alone needs no shelf.
+/// Arranges boxes in columns of similar height, from top to bottom. A single box
+/// stays as it is.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -107,7 +108,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     let mut boxes = boxes.into_iter().peekable();
     while boxes.peek().is_some() {
         html.extend(COLUMN);
-        // What is left is for the columns that are left.
+        // The boxes that are left share the columns that are left.
         let target = left / columns;
         let (mut column, mut wide): (f64, f64) = (0.0, 0.0);
         let fits =
@@ -119,7 +120,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Boxes stay as small as they are.
+        // Otherwise Graphviz would stretch the boxes.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
         left -= column;
@@ -131,28 +132,28 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     Boxed { html, width, height: tallest + 12.0 }
 }
 
-/// Begins a column of a shelf.
+/// The start of a column of a shelf.
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Empty rows at the end of a column, or columns at the end of a row, that take
-/// the room that is left: Graphviz shares it out evenly.
+/// Empty rows at the end of a column, or columns at the end of a row. Graphviz
+/// distributes spare room evenly, so they take most of it.
 pub const FILLERS: usize = 20;
 
-/// The table of a box as it is written.
-pub struct Table {
+/// A box in the making: an HTML-like table.
+pub struct BoxTable {
     html: Vec<u8>,
-    look: &'static Look,
-    /// How many lines there are, and of them those of members.
-    pub lines: usize,
+    look: &'static StateLook,
+    lines: usize,
+    /// Lines for members.
     pub member_lines: usize,
     longest: usize,
     in_cell: bool,
     nested: (f64, f64),
 }
 
-impl Table {
-    pub fn new(look: &'static Look, evidence: Evidence) -> Self {
+impl BoxTable {
+    pub fn new(look: &'static StateLook, evidence: Evidence) -> Self {
         let html = format!(
             "<table border=\"{}\" color=\"{}\" style=\"{}\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\"",
             look.border,
@@ -170,7 +171,7 @@ impl Table {
         }
     }
 
-    /// An attribute of the table, on as many lines as its value has.
+    /// Adds an attribute of the table. Its value may have several lines.
     pub fn attribute(&mut self, name: &str, value: &str) -> io::Result<()> {
         let mut html = Html(&mut self.html);
         html.markup(" ")?;
@@ -199,7 +200,7 @@ impl Table {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// A line of a member, in a cell of its own where an edge begins at it.
+    /// Adds a line for members, in a cell of its own if an edge begins at it.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -240,8 +241,8 @@ impl Table {
         })
     }
 
-    /// A line, broken between its parts where it is long, and a part that is
-    /// too long itself at a blank or anywhere; how many lines it became.
+    /// Writes a line, wrapped between its parts, and returns the number of lines. A
+    /// part longer than a line breaks at a blank, or anywhere.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -284,11 +285,11 @@ impl Table {
     }
 }
 
-/// What goes on stands a little further in.
+/// Indentation of the lines after the first.
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// How many characters go on a line that has room for some, at least one.
+/// Returns the number of characters that fit, at least one.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

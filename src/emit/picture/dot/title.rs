@@ -1,5 +1,4 @@
-//! The label of the whole picture: what it is of, what the signs in it mean,
-//! and what is missing.
+//! Writes the label of the whole picture: title, legend and diagnostics.
 
 use std::fmt::Display;
 use std::io;
@@ -8,29 +7,30 @@ use super::Picture;
 use super::escape::Html;
 use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
 use crate::model::{Evidence, NamespaceState, Snapshot};
-use crate::wording::namespace::{ARROW_MEANS, Clipped, DEAD_MEANS, INFERRED_MEANS};
+use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, INFERRED_MEANS};
+use crate::wording::phrase::Clipped;
 
-/// Begins the table of the title, and that of the legend in it.
+/// The start of the tables of title and legend.
 const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">";
 
-/// Begins a line of the title.
-const LINE_OF_TITLE: &str = "<tr><td align=\"left\">";
+/// The start of a line of the title.
+const TITLE_LINE: &str = "<tr><td align=\"left\">";
 
 impl Picture<'_, '_> {
-    /// What the picture is of, what the signs in it mean, and what is missing.
+    /// Writes the label.
     pub fn title(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         let mut label = Vec::new();
         let mut html = Html(&mut label);
         html.markup(TABLE)?;
-        html.markup(LINE_OF_TITLE)?;
+        html.markup(TITLE_LINE)?;
         html.markup("<font point-size=\"14\"><b>")?;
         html.text("PID namespaces")?;
         if let Some(hostname) = &snapshot.host.hostname {
             html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
         }
         html.markup("</b></font></td></tr>")?;
-        html.markup(LINE_OF_TITLE)?;
+        html.markup(TITLE_LINE)?;
         let time = seconds(&snapshot.captured_at);
         let incomplete = if snapshot.complete { "" } else { "; incomplete" };
         html.text(format_args!(
@@ -39,16 +39,16 @@ impl Picture<'_, '_> {
             self.describe.counts()
         ))?;
         for (index, criterion) in snapshot.selected.iter().enumerate() {
-            let start = if index == 0 { "; a part: by " } else { ", " };
+            let start = if index == 0 { "; selected by " } else { ", " };
             let values = criterion.values.join(" ");
             html.text(format_args!("{start}{} {}", criterion.by.name(), Clipped(&values, LINE)))?;
         }
         html.markup("</td></tr>")?;
         self.legend(snapshot, &mut html)?;
         for diagnostic in snapshot.diagnostics.iter().take(LINES) {
-            html.markup(LINE_OF_TITLE)?;
-            let what = if diagnostic.is_gap() { "incomplete" } else { "note" };
-            html.text(format_args!("{what}: {}", Clipped(&diagnostic.message, PART)))?;
+            html.markup(TITLE_LINE)?;
+            let word = if diagnostic.is_gap() { "incomplete" } else { "note" };
+            html.text(format_args!("{word}: {}", Clipped(&diagnostic.message, PART)))?;
             html.markup("</td></tr>")?;
         }
         html.markup("</table>")?;
@@ -57,15 +57,15 @@ impl Picture<'_, '_> {
         self.out.write_all(b">;\n")
     }
 
-    /// Of those kinds that occur, in a table of its own, beside which empty
-    /// cells take the room that longer lines of the title make.
+    /// Writes the legend of everything that occurs, in a table of its own. Empty
+    /// cells beside it take the room that longer lines of the title make.
     fn legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
         let mut rows = Vec::new();
-        self.rows_of_legend(snapshot, &mut Html(&mut rows))?;
+        self.legend_rows(snapshot, &mut Html(&mut rows))?;
         if rows.is_empty() {
             return Ok(());
         }
-        html.markup(LINE_OF_TITLE)?;
+        html.markup(TITLE_LINE)?;
         html.markup(
             "<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\"><tr><td>",
         )?;
@@ -76,7 +76,7 @@ impl Picture<'_, '_> {
         html.markup("</tr></table></td></tr>")
     }
 
-    fn rows_of_legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
+    fn legend_rows(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
         let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
             html.markup("<tr>")?;
             sample(html)?;
@@ -92,7 +92,7 @@ impl Picture<'_, '_> {
         let namespaces = &snapshot.namespaces;
         for look in &LOOKS {
             let occurs = namespaces.iter().any(|it| it.state == look.state);
-            // Live is what all are where nothing else is.
+            // No legend if all namespaces are live.
             let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
             if occurs && !only {
                 let cell = swatch(look.fill, look.color, look.border, "solid");
@@ -125,7 +125,7 @@ impl Picture<'_, '_> {
     }
 }
 
-/// A time stamp without fractions of seconds.
+/// A time stamp without fractions of a second.
 fn seconds(captured_at: &str) -> String {
     match captured_at.split_once('.') {
         Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),

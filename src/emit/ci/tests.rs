@@ -1,11 +1,12 @@
 use expect_test::{Expect, expect};
 
-use super::*;
-use crate::model::{NamespaceState, Snapshot};
-use crate::query::Policy;
+use crate::emit::{CheckFormat, Style};
+use crate::graph::PidGraph;
+use crate::model::{Holder, NamespaceState, Pid, Snapshot};
+use crate::query::{Check, Policy};
 use crate::testing::{farm, process};
 
-/// The farm with a zombie of a hostile name, and a stopped init.
+/// The farm with zombies of a hostile name, and a stopped init.
 fn troubled() -> Snapshot {
     let mut snapshot = farm();
     let namespace = snapshot.processes[3].namespace;
@@ -40,7 +41,7 @@ fn shows(format: CheckFormat, expected: &Expect) {
 }
 
 #[test]
-fn every_format_says_who_and_what_to_do_whatever_the_names() {
+fn every_format_has_message_and_advice_for_hostile_names() {
     shows(
         CheckFormat::Text,
         &expect![[r#"
@@ -128,7 +129,7 @@ fn every_format_says_who_and_what_to_do_whatever_the_names() {
 }
 
 #[test]
-fn where_nothing_is_wrong_that_is_said() {
+fn says_that_nothing_is_wrong() {
     let mut sound = farm();
     sound.complete = true;
     sound.namespaces.pop();
@@ -142,7 +143,7 @@ fn where_nothing_is_wrong_that_is_said() {
 }
 
 #[test]
-fn of_one_kind_ten_are_annotated_and_the_rest_counted() {
+fn annotates_ten_findings_of_a_code_and_counts_the_others() {
     let text = written(CheckFormat::Github, troubled());
     let zombies = text.lines().filter(|line| line.contains("pidns%3A zombie::")).count();
     assert_eq!(zombies, 11);
@@ -151,7 +152,7 @@ fn of_one_kind_ten_are_annotated_and_the_rest_counted() {
 }
 
 #[test]
-fn nobody_is_told_to_end_the_init_of_everything() {
+fn never_advises_to_kill_pid_1() {
     let mut snapshot = farm();
     let mut zombie = process(&[20], None);
     zombie.namespace = snapshot.processes[0].namespace;
@@ -159,6 +160,6 @@ fn nobody_is_told_to_end_the_init_of_everything() {
     snapshot.processes.push(zombie);
     let text = written(CheckFormat::Text, snapshot);
     let expected = "warning zombie: 1 systemd does not reap its child 20 sleep (child of 1 systemd)\n  \
-        1 is the init here, and cannot be ended without all else\n";
+        1 is the init here: killing it would end every process\n";
     assert!(text.contains(expected), "{text}");
 }

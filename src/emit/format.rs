@@ -1,0 +1,194 @@
+//! The output formats of each command, and their emitters.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+
+use super::data::json::Json;
+use super::data::ndjson::JsonLines;
+use super::data::{ndjson, openmetrics, yaml};
+use super::picture::{dot, mermaid};
+use super::{Style, ci, text};
+use crate::document;
+use crate::graph::PidGraph;
+use crate::model::{Finding, Translation};
+use crate::query::{Check, Diff, RunReport};
+use crate::wording::finding;
+use crate::wording::phrase::Symbols;
+
+/// The formats of the hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A tree for people.
+    #[value(alias = "tree")]
+    Text,
+    /// The document that `pidns schema` describes.
+    Json,
+    /// The document as one record per line, for databases and many hosts.
+    #[value(alias = "jsonl")]
+    Ndjson,
+    /// The document as YAML.
+    Yaml,
+    /// A picture for Graphviz.
+    Dot,
+    /// A picture for Markdown, as GitHub and others draw it.
+    Mermaid,
+    /// Metrics for Prometheus and compatible tools.
+    Openmetrics,
+}
+
+impl Format {
+    /// All formats, in the order of the help.
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Json,
+        Self::Ndjson,
+        Self::Yaml,
+        Self::Dot,
+        Self::Mermaid,
+        Self::Openmetrics,
+    ];
+
+    /// Writes a graph.
+    pub fn emit(self, graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::show::write(graph, style, out),
+            Self::Json => json(style).write(&document::document(graph), out),
+            Self::Ndjson => ndjson::write(graph, out),
+            Self::Yaml => yaml::write(graph, out),
+            Self::Dot => dot::write(graph, !style.unfolded, out),
+            Self::Mermaid => mermaid::hierarchy::write(graph, out),
+            Self::Openmetrics => openmetrics::write(graph, out),
+        }
+    }
+}
+
+/// The formats of `translate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TranslationFormat {
+    /// Translated PIDs, one per line.
+    Text,
+    /// One object per PID with its PIDs at all levels, as `pidns schema translation`
+    /// describes it.
+    Json,
+}
+
+impl TranslationFormat {
+    /// All formats, in the order of the help.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// Writes translations one after another, without a list around them.
+    pub fn emit(
+        self,
+        translations: &[Translation],
+        style: Style,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        translations.iter().try_for_each(|translation| match self {
+            Self::Text => writeln!(out, "{}", translation.translated),
+            Self::Json => json(style).write(&document::Translation::from(translation), out),
+        })
+    }
+}
+
+/// The formats of `diff`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// A tree of what changed, each line with +, - or ~, for people.
+    #[value(alias = "tree")]
+    Text,
+    /// The comparison that `pidns schema diff` describes.
+    Json,
+    /// One record per line, as `pidns schema diff-record` describes it.
+    #[value(alias = "jsonl")]
+    Ndjson,
+    /// A picture of what changed for Markdown, as GitHub and others draw it.
+    Mermaid,
+}
+
+impl DiffFormat {
+    /// All formats, in the order of the help.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Ndjson, Self::Mermaid];
+
+    /// Writes a comparison.
+    pub fn emit(self, diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::diff::write(diff, style, out),
+            Self::Json => json(style).write(&document::diff(diff), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_diff_records(diff, |record| lines.line(record))?;
+                lines.end()
+            }
+            Self::Mermaid => mermaid::diff::write(diff, out),
+        }
+    }
+}
+
+/// The formats of `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// One finding per line and what solves it, for people.
+    Text,
+    /// The findings, as `pidns schema check` describes them.
+    Json,
+    /// One record per line, as `pidns schema check-record` describes it.
+    #[value(alias = "jsonl")]
+    Ndjson,
+    /// Workflow commands, which GitHub Actions shows as annotations.
+    Github,
+    /// JUnit XML, one test case per code.
+    Junit,
+    /// A table for the summary of a CI job.
+    Markdown,
+}
+
+impl CheckFormat {
+    /// All formats, in the order of the help.
+    pub const ALL: [Self; 6] =
+        [Self::Text, Self::Json, Self::Ndjson, Self::Github, Self::Junit, Self::Markdown];
+
+    /// Writes the findings.
+    pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        let describe = |finding: &Finding| {
+            let text = finding::describe(check, finding, Symbols::UNICODE);
+            (text.message, text.advice)
+        };
+        match self {
+            Self::Text => text::check::write(check, style, out),
+            Self::Json => json(style).write(&document::check(check, describe), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_check_records(check, describe, |record| lines.line(record))?;
+                lines.end()
+            }
+            Self::Github => ci::github::write(check, out),
+            Self::Junit => ci::junit::write(check, out),
+            Self::Markdown => ci::markdown::write(check, out),
+        }
+    }
+}
+
+/// The formats of the report of `run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RunFormat {
+    /// A tree for people.
+    Text,
+    /// The report with a document of everything left behind, as `pidns schema run`
+    /// describes it.
+    Json,
+}
+
+impl RunFormat {
+    /// Writes a report.
+    pub fn emit(self, report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::run::write(report, style, out),
+            Self::Json => json(style).write(&document::RunReport::from(report), out),
+        }
+    }
+}
+
+fn json(style: Style) -> Json {
+    Json { pretty: style.pretty }
+}

@@ -1,0 +1,193 @@
+//! Draws Mermaid flowcharts for Markdown, as GitHub and others render them.
+//!
+//! GitHub renders at most 500 edges and 50,000 characters. The callers leave out
+//! boxes until a chart [fits](Chart::fits).
+
+pub mod diff;
+pub mod hierarchy;
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+
+use crate::wording::line::Line;
+use crate::wording::phrase::more_processes;
+use crate::wording::sanitize::Distinct;
+
+/// Edges and characters of a chart, well below the limits of GitHub.
+const EDGES: usize = 450;
+const CHARACTERS: usize = 45_000;
+
+/// Lines of a box.
+const LINES: usize = 12;
+
+/// Characters of a line in a box.
+const LINE: usize = 45;
+
+/// Characters of a part, which cannot wrap; the rest is left out.
+const PART: usize = 120;
+
+/// Mermaid wraps lines at 200 pixels by default.
+const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
+
+/// A chart in the making.
+struct Chart {
+    text: String,
+    boxes: usize,
+    edges: usize,
+    classes: HashSet<&'static str>,
+    /// The number of characters in this many bytes of the text.
+    counted: (usize, usize),
+}
+
+impl Chart {
+    /// A chart without boxes. Screen readers read out title and description.
+    fn new(direction: &str, title: &str, description: &str) -> Self {
+        let text = format!(
+            "{WIDTH}\nflowchart {direction}\n  accTitle: {}\n  accDescr: {}\n",
+            Title(title),
+            Title(description)
+        );
+        Self { text, boxes: 0, edges: 0, classes: HashSet::new(), counted: (0, 0) }
+    }
+
+    /// Adds a box and the edge to it from its parent, and returns its number.
+    fn add(&mut self, class: &'static str, lines: &[String], parent: Option<usize>) -> usize {
+        let number = self.boxes;
+        self.boxes += 1;
+        let lines: Vec<_> = lines.iter().map(|line| Label(line).to_string()).collect();
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "  n{number}[\"{}\"]:::{class}", lines.join("<br/>"));
+        self.classes.insert(class);
+        if let Some(parent) = parent {
+            let _ = writeln!(self.text, "  n{parent} --> n{number}");
+            self.edges += 1;
+        }
+        number
+    }
+
+    /// Gives a box one more class.
+    fn add_class(&mut self, number: usize, class: &'static str) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "  class n{number} {class}");
+        self.classes.insert(class);
+    }
+
+    /// Places a box next to the children of another one, without a visible edge.
+    fn place_below(&mut self, number: usize, parent: usize) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "  n{parent} ~~~ n{number}");
+        self.edges += 1;
+    }
+
+    /// Returns `true` if the chart is within the limits.
+    fn fits(&mut self) -> bool {
+        let (characters, bytes) = self.counted;
+        let new = self.text.get(bytes..).unwrap_or_default().chars().count();
+        self.counted = (characters + new, self.text.len());
+        self.edges <= EDGES && characters + new <= CHARACTERS
+    }
+
+    /// Adds the styles of the classes in use, and returns the text.
+    fn finish(mut self, styles: &[(&str, &str)]) -> String {
+        for (class, style) in styles.iter().filter(|(class, _)| self.classes.contains(class)) {
+            // Writing to a String does not fail.
+            let _ = writeln!(self.text, "  classDef {class} {style},text-align:left");
+        }
+        self.text
+    }
+}
+
+/// Adds rows of processes to the lines of a box, as many as fit, and counts the
+/// processes of the others. Each row comes with its number of processes.
+fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
+    let mut left: usize = rows.iter().map(|(_, count)| count).sum();
+    for (line, count) in rows {
+        let before = lines.len();
+        wrap(&line, lines);
+        // The count needs a line, too.
+        if lines.len() > LINES || (lines.len() == LINES && left > count) {
+            lines.truncate(before.min(LINES - 1));
+            lines.push(more_processes(left).to_string());
+            return;
+        }
+        left -= count;
+    }
+}
+
+/// Wraps a line into lines of a box, between its parts. Long parts are clipped.
+fn wrap(line: &Line, lines: &mut Vec<String>) {
+    let mut current = String::new();
+    let mut column = 0;
+    let mut parts = line.parts().peekable();
+    while let Some(part) = parts.next() {
+        let mut text: String = part.text.chars().take(PART).collect();
+        if text.len() < part.text.len() {
+            text.push('…');
+        }
+        let width = text.chars().count();
+        let after = parts.peek().map_or(0, |next| next.separator.trim_end().len());
+        if column > 0 && column + part.separator.len() + width + after > LINE {
+            current.push_str(part.separator.trim_end());
+            lines.push(std::mem::take(&mut current));
+            column = 0;
+        } else if column > 0 {
+            current.push_str(part.separator);
+            column += part.separator.len();
+        }
+        current.push_str(&text);
+        column += width;
+    }
+    lines.push(current);
+}
+
+/// Text with numeric character codes for everything that has a meaning in Mermaid.
+struct Title<'a>(&'a str);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Distinct(self.0).to_string().chars().try_for_each(|character| encode(character, f))
+    }
+}
+
+fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if character.is_alphanumeric() || " .,:/@=+()→…×".contains(character) {
+        f.write_char(character)
+    } else {
+        write!(f, "#{};", u32::from(character))
+    }
+}
+
+/// A line of a box, escaped as in a [`Title`].
+///
+/// Mermaid decodes the character codes before it looks for line breaks (`\n`),
+/// formulas (`$$x$$`) and icons (`fa:fa-bell`), so an invisible element splits these.
+struct Label<'a>(&'a str);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Distinct(self.0).to_string();
+        let end = text.trim_end_matches(' ').len();
+        for character in text.get(..end).unwrap_or_default().chars() {
+            encode(character, f)?;
+            if ['\\', '$', '-'].contains(&character) {
+                f.write_str("<wbr/>")?;
+            }
+        }
+        // Mermaid trims blanks at the end, but not their codes.
+        (end..text.len()).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_everything_but_plain_text() {
+        let label = Label("a\n<b>\"#x;`[]{}|$$fa:fa-x\u{202e} ").to_string();
+        let plain = |c: char| c.is_alphanumeric() || " :#;".contains(c);
+        assert!(label.replace("<wbr/>", "").chars().all(plain), "{label}");
+        assert!(label.starts_with("a#92;<wbr/>n#60;b#62;#34;#35;x#59;#96;"), "{label}");
+        assert!(label.ends_with("#32;"), "{label}");
+    }
+}

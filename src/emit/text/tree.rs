@@ -1,0 +1,263 @@
+//! Draws lines as a tree, and wraps them at the width of the terminal.
+//!
+//! A line wraps between its parts, and continues below its branch. A part
+//! longer than a whole line breaks at a blank, or anywhere.
+
+use std::io::{self, Write};
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::emit::Style;
+use crate::wording::line::{Emphasis, Line, Part};
+use crate::wording::sanitize::{Ascii, Distinct, Sanitized};
+
+/// The characters of a tree.
+struct Glyphs {
+    inner: &'static str,
+    last: &'static str,
+    bar: &'static str,
+}
+
+const UNICODE: Glyphs = Glyphs { inner: "├─ ", last: "└─ ", bar: "│" };
+const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
+
+/// Columns of a branch, and the largest indentation of a level.
+const BRANCH: usize = 3;
+
+/// Columns that the text of a line gets at least, however deep it is.
+const LEAST: usize = 20;
+
+/// The width that decides the indentation if text does not wrap.
+const NOMINAL_WIDTH: usize = 80;
+
+/// The branch that leads to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// No branch. Lines below a root have level 0, too.
+    Root,
+    /// A branch with more siblings below it.
+    Inner,
+    /// The last of its siblings.
+    Last,
+}
+
+impl Branch {
+    /// The branch to a line with this many siblings after it.
+    pub fn before(siblings: usize) -> Self {
+        if siblings == 0 { Self::Last } else { Self::Inner }
+    }
+}
+
+/// The place of a line in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of ancestors that have a branch.
+    pub level: usize,
+    pub branch: Branch,
+}
+
+impl Place {
+    pub const ROOT: Self = Self { level: 0, branch: Branch::Root };
+
+    /// The level of the lines directly below this one.
+    pub fn level_below(self) -> usize {
+        if self.branch == Branch::Root { 0 } else { self.level + 1 }
+    }
+}
+
+/// A character before a line, outside of the tree.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    pub sign: char,
+    pub style: anstyle::Style,
+}
+
+/// A line of a tree that is drawn as a whole.
+pub struct TreeLine {
+    pub place: Place,
+    /// Lines below this one follow.
+    pub has_children: bool,
+    pub mark: Option<Mark>,
+    pub line: Line,
+}
+
+/// Draws a whole tree.
+pub fn draw(lines: &[TreeLine], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let depth = lines.iter().map(|line| line.place.level + 1).max().unwrap_or(0);
+    let mut tree = TreeDrawer::new(style, depth, out);
+    lines.iter().try_for_each(|it| tree.line(it.place, it.has_children, it.mark, &it.line))
+}
+
+/// Draws a tree line by line, from top to bottom.
+pub struct TreeDrawer<'o> {
+    out: &'o mut dyn Write,
+    style: Style,
+    glyphs: &'static Glyphs,
+    /// Columns of indentation per level.
+    step: usize,
+    /// The bars of all ancestors.
+    prefix: String,
+    /// The length of the prefix at each level.
+    levels: Vec<usize>,
+    /// The escaped text of a part.
+    escaped: String,
+}
+
+impl<'o> TreeDrawer<'o> {
+    /// Prepares for a tree of this many levels. A deep tree is indented less, so
+    /// that half of the width is left for text.
+    pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
+        let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
+        Self {
+            out,
+            style,
+            glyphs: if style.ascii { &ASCII } else { &UNICODE },
+            step: (half / depth.max(1)).clamp(1, BRANCH),
+            prefix: String::new(),
+            levels: Vec::new(),
+            escaped: String::new(),
+        }
+    }
+
+    /// Draws a line that is not part of the tree; an empty `Line` is a blank line.
+    pub fn sentence(&mut self, line: &Line) -> io::Result<()> {
+        self.line(Place::ROOT, false, None, line)
+    }
+
+    /// Draws the next line.
+    pub fn line(
+        &mut self,
+        place: Place,
+        has_children: bool,
+        mark: Option<Mark>,
+        line: &Line,
+    ) -> io::Result<()> {
+        self.levels.truncate(place.level);
+        self.prefix.truncate(self.levels.last().copied().unwrap_or(0));
+        if let Some(Mark { sign, style }) = mark {
+            write!(self.out, "{style}{sign}{style:#} ")?;
+        }
+        let glyphs = self.glyphs;
+        let branch = match place.branch {
+            Branch::Root => "",
+            Branch::Inner => glyphs.inner,
+            Branch::Last => glyphs.last,
+        };
+        write!(self.out, "{}{branch}", self.prefix)?;
+        let column = self.prefix.width() + branch.width();
+        if place.branch != Branch::Root {
+            self.prefix.push_str(if place.branch == Branch::Last { " " } else { glyphs.bar });
+            self.prefix.extend(std::iter::repeat_n(' ', self.step - 1));
+            self.levels.push(self.prefix.len());
+        }
+        match self.style.width {
+            None => self.text(line)?,
+            Some(width) => {
+                let margin = if mark.is_some() { "  " } else { "" };
+                let bar = if has_children { glyphs.bar } else { " " };
+                let start = format!("{margin}{}{bar} ", self.prefix);
+                self.wrapped_text(line, width, margin.len() + column, &start)?;
+            }
+        }
+        self.out.write_all(b"\n")
+    }
+
+    /// Writes a line without wrapping it.
+    fn text(&mut self, line: &Line) -> io::Result<()> {
+        for (index, part) in line.parts().enumerate() {
+            if index > 0 {
+                self.out.write_all(part.separator.as_bytes())?;
+            }
+            let style = self.style.emphasis(part.emphasis);
+            let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'\\';
+            if style.is_plain() && part.text.bytes().all(is_plain) {
+                // Most parts need neither a style nor an escape.
+                self.out.write_all(part.text.as_bytes())?;
+            } else {
+                self.escape(part);
+                write!(self.out, "{style}{}{style:#}", self.escaped)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a line that begins at `column`. Further lines begin with `start`.
+    fn wrapped_text(
+        &mut self,
+        line: &Line,
+        width: usize,
+        mut column: usize,
+        start: &str,
+    ) -> io::Result<()> {
+        let width = width.max(start.width() + LEAST);
+        let mut parts = line.parts().enumerate().peekable();
+        while let Some((index, part)) = parts.next() {
+            self.escape(part);
+            let separator = if index == 0 { "" } else { part.separator };
+            // Punctuation after a part stays on its line.
+            let after = parts.peek().map_or(0, |(_, next)| next.separator.trim_end().len());
+            let end = column + separator.len() + self.escaped.width() + after;
+            if index > 0 && end > width {
+                write!(self.out, "{}\n{start}", separator.trim_end())?;
+                column = start.width();
+            } else {
+                self.out.write_all(separator.as_bytes())?;
+                column += separator.len();
+            }
+            column = self.wrapped_part(part.emphasis, width - after, column, start)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the escaped part on as many lines as it needs, and returns the
+    /// column after it.
+    fn wrapped_part(
+        &mut self,
+        emphasis: Emphasis,
+        width: usize,
+        mut column: usize,
+        start: &str,
+    ) -> io::Result<usize> {
+        let style = self.style.emphasis(emphasis);
+        let mut rest = self.escaped.as_str();
+        loop {
+            let (fits, more) = rest.split_at(fitting(rest, width.saturating_sub(column)));
+            if more.is_empty() {
+                write!(self.out, "{style}{fits}{style:#}")?;
+                return Ok(column + fits.width());
+            }
+            // The line break replaces the blank.
+            let fits = fits.strip_suffix(' ').unwrap_or(fits);
+            write!(self.out, "{style}{fits}{style:#}\n{start}")?;
+            (rest, column) = (more, start.width());
+        }
+    }
+
+    fn escape(&mut self, part: Part<'_>) {
+        use std::fmt::Write as _;
+        self.escaped.clear();
+        let text = part.text;
+        // Writing to a String does not fail.
+        let _ = match part.emphasis {
+            Emphasis::Command => write!(self.escaped, "{}", Sanitized(text)),
+            _ if self.style.ascii => write!(self.escaped, "{}", Ascii(text)),
+            _ => write!(self.escaped, "{}", Distinct(text)),
+        };
+    }
+}
+
+/// Returns the number of bytes of `text` that fit into this many columns: up to
+/// the last blank if there is one, and at least one character.
+fn fitting(text: &str, columns: usize) -> usize {
+    let (mut column, mut after_blank) = (0, None);
+    for (at, character) in text.char_indices() {
+        column += character.width().unwrap_or(0);
+        if column > columns && at > 0 {
+            return after_blank.unwrap_or(at);
+        }
+        if character == ' ' {
+            after_blank = Some(at + 1);
+        }
+    }
+    text.len()
+}

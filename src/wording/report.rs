@@ -1,0 +1,76 @@
+//! Lines about processes in the reports of `diff` and `run`.
+
+use std::collections::HashMap;
+
+use super::line::Line;
+use super::phrase::{Count, Symbols};
+use super::subject::Pids;
+use crate::model::Process;
+use crate::query::Happened;
+use crate::query::fold::MOST_APART;
+
+/// Processes of a report that share a line.
+pub struct ReportRow<'a> {
+    /// The change, if the report is a comparison.
+    pub happened: Option<Happened>,
+    /// The processes, more than one only after [`fold()`].
+    pub processes: Vec<&'a Process>,
+    /// Their command line.
+    pub command: String,
+    /// Further facts, true for each of them.
+    pub facts: Vec<String>,
+    /// The row may be folded, because no other row is below it.
+    pub is_leaf: bool,
+}
+
+impl ReportRow<'_> {
+    /// Adds PIDs, command and facts; `last` is one more fact about all of them.
+    pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
+        let (first_word, words) = match self.command.split_once(' ') {
+            Some((first_word, words)) => (first_word, Some(words)),
+            None => (self.command.as_str(), None),
+        };
+        match self.processes.as_slice() {
+            [process] => {
+                let pids = Pids { process, symbols, all: false };
+                line.plain("", format_args!("{pids} {first_word}"));
+            }
+            processes => {
+                let (count, times) = (Count(processes.len()), symbols.times);
+                line.plain("", format_args!("{count} {times} {first_word}"));
+            }
+        }
+        if let Some(words) = words {
+            line.words(" ", words);
+        }
+        if self.processes.len() > 1 {
+            line.list(": ", self.processes.iter().map(|process| process.pid));
+        }
+        for (index, fact) in self.facts.iter().map(String::as_str).chain(last).enumerate() {
+            line.words(if index == 0 { "  " } else { ", " }, fact);
+        }
+    }
+}
+
+/// Folds more than [`MOST_APART`] equal rows into the first of them.
+pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
+    let key = |row: &ReportRow<'_>| {
+        row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))
+    };
+    let mut counts: HashMap<_, usize> = HashMap::new();
+    for key in rows.iter().filter_map(key) {
+        *counts.entry(key).or_default() += 1;
+    }
+    counts.retain(|_, count| *count > MOST_APART);
+    let mut places: HashMap<_, usize> = HashMap::new();
+    let mut folded: Vec<ReportRow<'_>> = Vec::new();
+    for row in rows {
+        let key = key(&row).filter(|key| counts.contains_key(key));
+        let place = key.map(|key| *places.entry(key).or_insert(folded.len()));
+        match place.and_then(|place| folded.get_mut(place)) {
+            Some(first) => first.processes.extend(row.processes),
+            None => folded.push(row),
+        }
+    }
+    folded
+}
