@@ -46,6 +46,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
+        // clap copies the format of a verb to the program, which does not use it then.
+        let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();
             let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(&Cli::command());

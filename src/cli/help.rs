@@ -274,7 +274,8 @@ fn examples_and_status(texts: &Texts) -> String {
     }
     help.push_str("\nExit status:\n");
     for (status, meaning) in texts.exit_status {
-        help.push_str(&format!("  {status:<3}  {meaning}\n"));
+        let padded = format!("  {status:<3}  ");
+        help.extend([padded.as_str(), meaning, "\n"]);
     }
     help
 }

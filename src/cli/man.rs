@@ -57,8 +57,8 @@ fn program_page(roff: &mut Roff, program: &Command) {
     examples(roff, &help::PROGRAM);
     let pages = program.get_subcommands().map(Command::get_name);
     let pages = pages.filter(|name| help::texts(name).is_some());
-    let pages: String = pages.map(|name| format!("pidns-{name}(1), ")).collect();
-    section(roff, "SEE ALSO", &format!("{pages}{SEE_ALSO}"));
+    let pages: Vec<_> = pages.map(|name| format!("pidns-{name}(1)")).collect();
+    section(roff, "SEE ALSO", &format!("{}, {SEE_ALSO}", pages.join(", ")));
 }
 
 /// The page of a verb, such as pidns-check(1).

@@ -44,9 +44,6 @@ pub use verbs::{Check, Diff, Run, Translate};
     args_override_self = true
 )]
 pub struct Cli {
-    /// The verb; without one, pidns shows the hierarchy.
-    #[command(subcommand)]
-    pub command: Option<Command>,
     /// How to print the result.
     #[command(flatten)]
     pub output: Output,
@@ -59,6 +56,10 @@ pub struct Cli {
     /// What to read.
     #[command(flatten)]
     pub input: Input,
+    /// The verb; without one, pidns shows the hierarchy. It is the last field, because
+    /// clap removes it from the matches, and [`OutputFormat`] must see it.
+    #[command(subcommand)]
+    pub command: Option<Command>,
 }
 
 /// The verbs.
