@@ -67,21 +67,18 @@ fn check_once(
     let is_live = origin.file.is_none();
     let (mut after, unsettled) = load_settled(arguments, before, policy)?;
     let observer = view::own_pid(&after).filter(|_| is_live);
-    let mut check = match before {
-        Some(before) => {
-            let selection = selection.clone();
-            let scope = DiffScope { selection, kernel_threads: false, observer };
-            let diff = Diff::between(before.clone(), after, &scope);
-            let diff = diff.map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
-            Check::since(diff, unsettled, policy)
-        }
-        None => {
-            leave_out_observer(&mut after, false, observer);
-            let coverage = Coverage::of(&after);
-            let graph = query::select(PidGraph::new(after), selection)
-                .map_err(|no| Error::not_found(no, &coverage))?;
-            Check::new(graph, unsettled, policy)
-        }
+    let mut check = if let Some(before) = before {
+        let selection = selection.clone();
+        let scope = DiffScope { selection, kernel_threads: false, observer };
+        let diff = Diff::between(before.clone(), after, &scope)
+            .map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
+        Check::since(diff, unsettled, policy)
+    } else {
+        leave_out_observer(&mut after, false, observer);
+        let coverage = Coverage::of(&after);
+        let graph = query::select(PidGraph::new(after), selection)
+            .map_err(|no| Error::not_found(no, &coverage))?;
+        Check::new(graph, unsettled, policy)
     };
     if is_live {
         check.uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).ok();
