@@ -1,17 +1,18 @@
-//! What a user is called: the one thing here that the kernel does not tell.
+//! Looks up user names.
 
 use smol_str::SmolStr;
 
-/// The name of a user, from the system's name service (`nsswitch.conf(5)`).
+/// Returns the name of a user, from the system's name service (`nsswitch.conf(5)`).
 #[cfg(not(target_feature = "crt-static"))]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use nix::unistd::{Uid, User};
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into())
 }
 
-/// The name of a user, from `/etc/passwd` alone. The name service of glibc loads
-/// shared libraries of the host, which in a program that is linked statically
-/// must be of the very glibc that it was built with, or crash it.
+/// Returns the name of a user, from `/etc/passwd` only.
+///
+/// The name service of glibc loads shared libraries of the host. A statically linked program
+/// crashes if they don't come from the same version of glibc that it was built with.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;
@@ -20,7 +21,7 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
     name_in(&PASSWD, uid)
 }
 
-/// The name of a user by the lines of a `passwd(5)`.
+/// Finds the name of a user in a `passwd(5)` file.
 #[cfg(any(target_feature = "crt-static", test))]
 fn name_in(passwd: &[u8], uid: u32) -> Option<SmolStr> {
     passwd.split(|&byte| byte == b'\n').find_map(|line| {
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_found_by_number() {
+    fn finds_a_user_by_uid() {
         let passwd =
             b"root:x:0:0:root:/root:/bin/bash\n\nbroken\n+::::::\nwww:x:33:33::/:\nw2:x:33:1";
         for (uid, expected) in [(0, Some("root")), (33, Some("www")), (1, None)] {

@@ -1,25 +1,24 @@
-//! Who looks: what this process may see of others. Nothing here looks at them.
+//! Tells which permissions pidns itself has.
 
 use rustix::fs::CWD;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys::read_link;
 
-/// The user namespace that every other descends from (`PROC_USER_INIT_INO` of
-/// the kernel, fixed since Linux 3.8).
+/// The initial user namespace. Its inode is fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
 
-/// Whether the viewer has `CAP_SYS_PTRACE` over every process.
+/// Returns `true` if pidns has `CAP_SYS_PTRACE` over every process.
 pub fn may_trace_all() -> bool {
     has_everywhere(CapabilitySet::SYS_PTRACE)
 }
 
-/// Whether the viewer has `CAP_SYS_ADMIN` over every namespace.
+/// Returns `true` if pidns has `CAP_SYS_ADMIN` over every namespace.
 pub fn may_administer() -> bool {
     has_everywhere(CapabilitySet::SYS_ADMIN)
 }
 
-/// Whether the viewer may have the kernel run BPF programs that read its memory.
+/// Returns `true` if pidns may load BPF programs that read kernel memory.
 pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
 }
@@ -29,8 +28,8 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Whether the viewer is in a group of the initial user namespace. In another
-/// user namespace the same number may stand for another group.
+/// Returns `true` if pidns is in this group of the initial user namespace. In other user
+/// namespaces the same GID can mean another group.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid

@@ -1,10 +1,11 @@
-//! `/proc/PID/cmdline` (`proc_pid_cmdline(5)`). Other files do not enter.
+//! Parses `/proc/PID/cmdline` (`proc_pid_cmdline(5)`).
 
 use smol_str::SmolStr;
 
-/// The arguments, each of which ends with NUL; none of a zombie or a kernel
-/// thread. A process that writes over them may have left out the last NUL.
-/// Bytes that are not UTF-8 become U+FFFD.
+/// Splits a command line into its arguments, each of which ends with NUL.
+///
+/// Zombies and kernel threads have none. A process that overwrites its command line may leave
+/// out the last NUL. Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn cmdline(bytes: &[u8]) -> Vec<SmolStr> {
     if bytes.is_empty() {
@@ -19,13 +20,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_end_with_nul() {
+    fn splits_arguments_at_nul() {
         assert_eq!(cmdline(b"sleep\0inf\0"), ["sleep", "inf"]);
         assert_eq!(cmdline(b"a\0\0b c\0"), ["a", "", "b c"]);
         assert_eq!(cmdline(b"a\0\0"), ["a", ""]);
         assert_eq!(cmdline(b"nginx: worker"), ["nginx: worker"]);
         assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
-        // The one empty argument that Linux gives to a program without any.
+        // Linux passes one empty argument to a program that was started with none.
         assert_eq!(cmdline(b"\0"), [""]);
         assert_eq!(cmdline(b""), [] as [&str; 0]);
     }

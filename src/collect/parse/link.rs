@@ -1,14 +1,16 @@
-//! Names of directory entries and texts of links in /proc; no contents of files.
+//! Parses names of directory entries and texts of links in a procfs.
 
 use super::number::number;
 
-/// A directory entry of /proc, /proc/PID/task or /proc/PID/fd that is a number.
+/// Parses an entry of `/proc`, `/proc/PID/task` or `/proc/PID/fd`. Returns `None` if it is not a
+/// number.
 #[must_use]
 pub fn entry<N: TryFrom<u64>>(name: &[u8]) -> Option<N> {
     number(name)
 }
 
-/// The inode in a namespace link, `pid:[4026531836]` with the kind `pid`.
+/// Parses a namespace link such as `pid:[4026531836]`, and returns the inode. Returns `None` if it
+/// is not of type `kind`.
 #[must_use]
 pub fn namespace_link(link: &[u8], kind: &str) -> Option<u64> {
     let inner = link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;
@@ -20,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_of_another_kind_is_no_namespace() {
+    fn rejects_links_that_are_not_of_the_type() {
         assert_eq!(namespace_link(b"pid:[4026531836]", "pid"), Some(4_026_531_836));
         for link in [
             &b"mnt:[1]"[..],

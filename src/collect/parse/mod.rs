@@ -1,7 +1,7 @@
-//! Bytes of /proc to fields: pure functions that survive anything, and
-//! allocate nothing that they do not return. A file for each kernel format.
+//! Parses the text formats of procfs, one file for each format.
 //!
-//! Opening and reading belong to the callers.
+//! The parsers are pure functions. They accept any bytes without panicking, and allocate only
+//! what they return.
 
 mod cmdline;
 mod link;
@@ -28,7 +28,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        fn parsers_accept_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
             let parsed = status(&bytes);
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
             prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));

@@ -1,25 +1,25 @@
-//! `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`). Other files do not enter.
+//! Parses `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
 
 use std::io::Write as _;
 
 use super::link::namespace_link;
 use super::number::number;
 
-/// Kinds of namespaces whose bind mounts are of interest.
+/// Types of namespaces to look for among bind mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace, which the mount keeps alive with all that is mounted in it.
+    /// A mount namespace. The mount keeps it alive, and with it all mounts inside.
     Mount,
 }
 
 /// A bind mount of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceMount {
-    /// Number of the mount, which no other has as long as it lasts.
+    /// ID of the mount, unique among the mounts that exist.
     pub id: u64,
-    /// What kind of namespace it is.
+    /// Type of the namespace.
     pub kind: MountedKind,
     /// Inode of the namespace.
     pub inode: u64,
@@ -28,9 +28,8 @@ pub struct NamespaceMount {
 }
 
 impl NamespaceMount {
-    /// A mount on nsfs, of which `root` is what the kernel shows as the root
-    /// within that file system: `pid:[4026531836]`. `None` for other kinds of
-    /// namespaces.
+    /// Creates one from the fields of a mount of nsfs. `root` is the root within that file
+    /// system, for example `pid:[4026531836]`. Returns `None` for other types of namespaces.
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: Vec<u8>) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -40,8 +39,7 @@ impl NamespaceMount {
     }
 }
 
-/// The bind mounts of PID and mount namespaces in `/proc/PID/mountinfo`
-/// (`proc_pid_mountinfo(5)`). Lines that make no sense are passed over.
+/// Finds the bind mounts of PID and mount namespaces. Malformed lines are skipped.
 pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
         let mount = Mount::parse(line).filter(|mount| mount.kind == b"nsfs")?;
@@ -49,29 +47,29 @@ pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount
     })
 }
 
-/// The numbers of all mounts in a mountinfo.
+/// Returns the IDs of all mounts.
 pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Whether a mountinfo has a mount at `/`. One without it is of a process in a
-/// `chroot(2)`, which sees a part of the mounts.
+/// Returns `true` if there is a mount at `/`. If there is none, the mountinfo belongs to a
+/// process in a `chroot(2)`, which sees only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
 }
 
-/// How a procfs hides processes (`hidepid=` and `gid=` of `proc(5)`).
+/// How a procfs hides processes of other users (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HidePid {
-    /// Whether processes are left out of the listing, not only closed.
+    /// Set if processes are not even listed. Otherwise only their files are unreadable.
     pub unlisted: bool,
-    /// The group that sees all nevertheless; `None` where no group does.
+    /// The group that sees everything, or `None` if no group does.
     pub exempt_gid: Option<u32>,
 }
 
-/// The `hidepid` of the procfs with that device number in a mountinfo; `None`
-/// where it is not listed, `Some(None)` where it hides nothing.
+/// Finds the `hidepid` option of the procfs with this device number. Returns `None` if that
+/// procfs is not listed, and `Some(None)` if it hides nothing.
 #[must_use]
 pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
     let mut device = [0; 24];
@@ -99,7 +97,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
     })
 }
 
-/// The fields of one line of mountinfo that are used here.
+/// The fields of one line that are used here.
 struct Mount<'a> {
     id: &'a [u8],
     device: &'a [u8],
@@ -116,7 +114,7 @@ impl<'a> Mount<'a> {
         let device = fields.nth(1)?;
         let root = fields.next()?;
         let point = fields.next()?;
-        // Options and any number of optional fields, ended by a hyphen.
+        // The optional fields end with a hyphen.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
         let super_options = fields.nth(1).unwrap_or_default();
@@ -124,7 +122,8 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Space, tab, newline and backslash are `\040` and the like in mountinfo.
+/// Unescapes a path. The kernel writes space, tab, newline and backslash as three octal digits
+/// after a backslash: `\040`.
 fn unescape_octal(field: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -145,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn namespace_mounts_are_found_under_any_path() {
+    fn finds_namespace_mounts_at_any_path() {
         let table = include_bytes!("../../../tests/fixtures/mountinfo-nsfs");
         let mounts: Vec<_> = namespace_mounts(table).collect();
         assert_eq!(
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mounted_mount_namespace_is_told_from_a_pid_namespace() {
+    fn distinguishes_mount_namespaces_from_pid_namespaces() {
         let line = b"44 27 0:4 mnt:[4026532300] /run/snapd/ns/app.mnt rw - nsfs nsfs rw\n";
         let mounts: Vec<_> = namespace_mounts(line).collect();
         let path = b"/run/snapd/ns/app.mnt".to_vec();
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn hidepid_is_read_in_both_spellings() {
+    fn reads_hidepid_as_a_number_and_as_a_word() {
         let table = |options: &str| {
             format!("22 27 0:21 / /proc rw,relatime shared:5 - proc proc {options}\n")
         };

@@ -1,21 +1,19 @@
-//! Decimal numbers and words of a line, as most files of /proc have them. What
-//! they mean is for the parsers of each file.
+//! Parses decimal numbers and words, as most procfs files contain them.
 
-/// The decimal numbers that a value begins with, separated by white space; it
-/// ends at the first word that is no number.
+/// Parses decimal numbers separated by white space, up to the first word that is not one.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
     words(value).map_while(number)
 }
 
-/// The words of a value, separated by white space.
+/// Splits a value at white space.
 pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// A word that is a decimal number and nothing else; `None` where it does not
-/// fit into `N`.
+/// Parses a word that consists of decimal digits only. Returns `None` if the number does not fit
+/// into `N`.
 pub fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
-    // Any number of 19 digits fits into 64 bits; one of 20 may not.
+    // Any number of 19 digits fits into 64 bits, but not every one of 20.
     if word.is_empty() || word.len() > 19 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! `/proc/PID/stat` (`proc_pid_stat(5)`). Other files do not enter.
+//! Parses `/proc/PID/stat` (`proc_pid_stat(5)`).
 
 use std::num::NonZeroU32;
 
@@ -7,53 +7,53 @@ use memchr::{memchr, memrchr};
 use super::number::{number, numbers};
 use crate::model::Pid;
 
-/// Flags of a task, as the kernel numbers them.
+// Flags of a task in the kernel.
 const PF_EXITING: u32 = 0x4;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// What pidns wants of `/proc/PID/stat` (`proc_pid_stat(5)`).
+/// The fields of `/proc/PID/stat` that pidns uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stat<'a> {
-    /// Whose file it is.
+    /// The process's PID, as this procfs shows it.
     pub pid: Option<Pid>,
-    /// The name. Nothing in it is escaped.
+    /// The name, unescaped by the kernel.
     pub comm: &'a [u8],
-    /// The letter of the state; `?` where there was none.
+    /// The letter of the state, or `?` if it is missing.
     pub state: char,
-    /// The parent; `None` for 0: none that this /proc shows.
+    /// The parent, or `None` if this procfs doesn't show it (0).
     pub ppid: Option<Pid>,
-    /// `PF_…`
+    /// Kernel flags (`PF_*`).
     flags: u32,
-    /// How many threads there are.
+    /// Number of threads.
     pub threads: Option<NonZeroU32>,
-    /// When it started, in clock ticks after boot: field 22.
+    /// Start time in clock ticks since boot (field 22).
     pub start_time: Option<u64>,
 }
 
 impl Stat<'_> {
-    /// Whether it is on its way out.
+    /// Returns `true` if the task is exiting.
     #[must_use]
     pub fn is_exiting(&self) -> bool {
         self.flags & PF_EXITING != 0
     }
 
-    /// Whether it is a thread of the kernel's own.
+    /// Returns `true` for a kernel thread.
     #[must_use]
     pub fn is_kernel_thread(&self) -> bool {
         self.flags & PF_KTHREAD != 0
     }
 }
 
-/// Reads `/proc/PID/stat`; `None` where the line makes no sense. The name stands
-/// in parentheses and may contain some: it ends at the last one.
+/// Parses `/proc/PID/stat`, or returns `None` if it is malformed. The name is in parentheses and
+/// can itself contain some, so it ends at the last one.
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);
-    // From field 3 on, with a space before each.
+    // Fields from number 3 on, with a space before each.
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);
-    // pgrp, session, tty_nr and tpgid are passed over; flags are field 9.
+    // Skips pgrp, session, tty_nr and tpgid. The flags are field 9.
     let flags = number(fields.nth(4)?)?;
     Some(Stat {
         pid: numbers(stat.get(..begin)?).next().and_then(Pid::new),
@@ -66,7 +66,7 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     })
 }
 
-/// When a process started, as its `/proc/PID/stat` tells it.
+/// Parses only the start time.
 #[must_use]
 pub fn stat_start_time(bytes: &[u8]) -> Option<u64> {
     stat(bytes)?.start_time
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_is_read_behind_the_last_parenthesis() {
+    fn reads_fields_after_the_last_parenthesis() {
         let line = b"7 (a) b) S 1 1 1 0 -1 4194564 1 2 3 4 5 6 7 8 20 0 12 0 81233 99 100\n";
         let expected = Stat {
             pid: Pid::new(7),
@@ -89,7 +89,7 @@ mod tests {
             start_time: Some(81_233),
         };
         assert_eq!(stat(line), Some(expected));
-        // A name may look like all that follows.
+        // A name can look like the fields after it.
         let name = stat(b"7 (a) 9 9 9) Z 0 1 1 0 -1 4194560 0").unwrap();
         assert_eq!((name.comm, name.state, name.ppid), (&b"a) 9 9 9"[..], 'Z', None));
         assert_eq!((name.threads, name.start_time), (None, None));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_tell_what_exits_and_what_is_the_kernels() {
+    fn recognises_exiting_tasks_and_kernel_threads_by_their_flags() {
         let told = |flags: u32| {
             let line = format!("7 (a) S 1 1 1 0 -1 {flags} 0");
             let stat = stat(line.as_bytes()).unwrap();

@@ -1,7 +1,6 @@
-//! `/proc/PID/status` (`proc_pid_status(5)`). Other files do not enter.
+//! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! This is the hottest loop of pidns in user space: every line that is not
-//! looked at is time saved.
+//! This is the hottest loop of pidns in user space, so it examines as few lines as possible.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -13,30 +12,30 @@ use smol_str::SmolStr;
 use super::number::{number, numbers, words};
 use crate::model::{MAX_LEVEL, Nspid, Pid};
 
-/// What pidns wants of `/proc/PID/status` (`proc_pid_status(5)`).
+/// The fields of `/proc/PID/status` that pidns uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// `Name`, unescaped and made text.
+    /// `Name`, unescaped. Bytes that are not UTF-8 become U+FFFD.
     pub comm: SmolStr,
-    /// First letter of `State`; `?` where there was none.
+    /// First letter of `State`, or `?` if it is missing.
     pub state: char,
-    /// `PPid`; `None` for 0: no parent that this /proc shows.
+    /// `PPid`, or `None` if this procfs doesn't show the parent (0).
     pub ppid: Option<Pid>,
     /// Real UID, the first number of `Uid`.
     pub uid: Option<u32>,
-    /// `NSpid` (since Linux 4.1), else empty.
+    /// `NSpid`. Empty before Linux 4.1.
     pub nspid: Nspid,
     /// `Kthread` (since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// Whether it has an address space (`Vm…` lines): kernel threads have
-    /// none, and a process gives it up early in its exit.
+    /// Set if it has an address space, and so `Vm...` lines. Kernel threads have none, and an
+    /// exiting process gives it up early.
     pub has_memory: bool,
     /// `Threads`.
     pub threads: Option<NonZeroU32>,
 }
 
-/// Reads `/proc/PID/status`. If a field comes twice, the first one counts. A
-/// number that is malformed or too large counts as absent.
+/// Parses `/proc/PID/status`. If a field occurs twice, the first one counts. A number that is
+/// malformed or too large is treated as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -47,7 +46,7 @@ pub fn status(bytes: &[u8]) -> Status {
         let line = &bytes[start..end];
         start = end + 1;
         match line {
-            // One tab follows the colon; all that follows is the name, with any spaces.
+            // Everything after one tab is the name, including spaces.
             [b'N', b'a', b'm', b'e', b':', value @ ..] if first(0) => {
                 status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value));
             }
@@ -66,11 +65,11 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
-            // The address space comes after all of the above. Of what follows
-            // only the number of threads is of use.
+            // The address space comes after all fields above. After it, only the number of
+            // threads is of interest.
             [b'V', b'm', ..] => {
                 status.has_memory = true;
-                status.threads = bytes.get(start..).and_then(threads_further_on);
+                status.threads = bytes.get(start..).and_then(threads_after_memory);
                 break;
             }
             [b'T', b'h', b'r', b'e', b'a', b'd', b's', b':', value @ ..] => {
@@ -83,8 +82,8 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
-/// `Pid` of `/proc/PID/status`, which [`status`] passes over: before `NSpid`
-/// (Linux 4.1) nothing else tells whose status it is.
+/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1, when there was no `NSpid`, nothing
+/// else tells which process a status belongs to.
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     let mut lines = status.split(|&byte| byte == b'\n');
@@ -94,9 +93,9 @@ pub fn status_pid(status: &[u8]) -> Option<Pid> {
         .and_then(Pid::new)
 }
 
-/// Finds `Threads` behind some twenty lines of the address space. Few of them
-/// have a `T` anywhere, so that letter is searched rather than every line.
-fn threads_further_on(lines: &[u8]) -> Option<NonZeroU32> {
+/// Finds `Threads` after about twenty lines of the address space. Few of those contain a `T`, so
+/// searching for that letter is faster than splitting the lines.
+fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
         lines.get(at..)?.strip_prefix(b"Threads:").filter(|_| begins_line)
@@ -108,8 +107,8 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// The PIDs of every level, or none at all if any of them is no PID: those that
-/// are left would look like all there are.
+/// Parses the PIDs at all levels. If one of them is malformed, returns none: the others would look
+/// complete.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -121,17 +120,17 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// Leaders that have a PID in a process's own namespace.
+/// Leaders of a process's session and group, if they have a PID in its own namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
-    /// Of its session (`NSsid` of `/proc/PID/status`, since Linux 4.1).
+    /// Session leader (`NSsid`, since Linux 4.1).
     pub session: Option<Pid>,
-    /// Of its process group, likewise (`NSpgid`).
+    /// Leader of the process group (`NSpgid`, since Linux 4.1).
     pub group: Option<Pid>,
 }
 
-/// Reads the leaders in `/proc/PID/status`. They are needed only of processes
-/// whose namespace link may not be read, so [`status`] passes over them.
+/// Parses only the leaders, which [`status`] skips. They are needed only for processes whose
+/// namespace link can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let field = |name: &[u8]| {
@@ -141,8 +140,8 @@ pub fn leaders(status: &[u8]) -> Leaders {
     Leaders { session: field(b"NSsid:"), group: field(b"NSpgid:") }
 }
 
-/// The outermost PID of a leader whose innermost number is not 0, which stands
-/// for a leader without a PID in the process's own namespace.
+/// Returns the outermost PID of a leader, or `None` if its innermost number is 0: then it has no
+/// PID in the process's own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
@@ -150,8 +149,8 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
     Pid::new(innermost).and(Pid::new(outermost))
 }
 
-/// A name as status shows it: newline and backslash are escaped, nothing else
-/// is, and every byte other than these and NUL may occur.
+/// Unescapes a name as the status shows it. Only newline and backslash are escaped. All other
+/// bytes except NUL can occur.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
         return self::name(escaped);
@@ -171,7 +170,7 @@ fn comm(escaped: &[u8]) -> SmolStr {
     self::name(&name)
 }
 
-/// A name as the kernel keeps it; bytes that are not UTF-8 become U+FFFD.
+/// Converts an unescaped name to text. Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn name(bytes: &[u8]) -> SmolStr {
     match String::from_utf8_lossy(bytes) {
@@ -180,8 +179,7 @@ pub fn name(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// The signals that a process ignores, one bit each, the lowest for number 1
-/// (`SigIgn` of `/proc/PID/status`).
+/// Parses the set of ignored signals (`SigIgn`). The lowest bit is signal 1.
 #[must_use]
 pub fn ignored_signals(status: &[u8]) -> Option<u64> {
     let mut lines = status.split(|&byte| byte == b'\n');
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_process_gives_every_field() {
+    fn reads_all_fields_of_a_nested_process() {
         assert_eq!(
             status(SLEEP),
             Status {
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_before_4_1_gives_no_nspid() {
+    fn kernels_before_4_1_have_no_nspid() {
         let status =
             status(b"Name:\tinit\nState:\tS (sleeping)\nPid:\t1\nPPid:\t0\nUid:\t0\t0\t0\t0\n");
         assert_eq!((status.nspid.len(), status.kernel_thread), (0, None));
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_counted_behind_the_address_space_and_without_one() {
+    fn finds_threads_with_and_without_an_address_space() {
         let threads = |text: &str| status(text.as_bytes()).threads.map_or(0, NonZeroU32::get);
         assert_eq!(threads("NSpid:\t7\nThreads:\t12\nSigQ:\t1/2\n"), 12);
         let memory = "VmPeak:\t 1 kB\nVmPTE:\t 1 kB\nTHP_enabled:\t1\n";
@@ -253,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_doubled_field_the_first_counts() {
+    fn the_first_of_two_equal_fields_counts() {
         let status = status(b"Name:\ta\nName:\tb\nNSpid:\t7\nNSpid:\t8\t9\nUid:\tx\nUid:\t5\n");
         assert_eq!(status.comm, "a");
         assert_eq!(status.nspid, pids(&[7]));
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_takes_its_whole_nspid_with_it() {
+    fn one_malformed_pid_invalidates_the_whole_nspid() {
         for value in ["7 0", "7 -1", "7 x", "7 4294967296", "99999999999999999999", ""] {
             let line = format!("NSpid:\t{value}\n");
             assert_eq!(status(line.as_bytes()).nspid, Nspid::new(), "{value}");
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unescaped_and_made_text() {
+    fn unescapes_names_and_replaces_invalid_utf8() {
         for (raw, name) in [
             (&b"Name:\ta\\nb"[..], "a\nb"),
             (b"Name:\ta\\\\n", "a\\n"),
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_counts_only_where_it_has_a_number_in_the_own_namespace() {
+    fn a_leader_counts_only_with_a_pid_in_the_own_namespace() {
         let session =
             |value: &str| leaders(format!("Name:\tx\nNSsid:\t{value}\n").as_bytes()).session;
         assert_eq!(session("446\t0\t0"), None);
@@ -298,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_the_kernel_escapes_comes_back(name in "[^\0]{1,15}") {
+        fn escaped_names_round_trip(name in "[^\0]{1,15}") {
             let escaped = name.replace('\\', "\\\\").replace('\n', "\\n");
             let parsed = status(format!("Name:\t{escaped}\nState:\tS\n").as_bytes());
             prop_assert_eq!(parsed.comm.as_str(), name.as_str());
@@ -306,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn every_nspid_comes_back(numbers in proptest::collection::vec(1_u32..=0x7fff_ffff, 1..=33)) {
+        fn nspid_round_trips(numbers in proptest::collection::vec(1_u32..=0x7fff_ffff, 1..=33)) {
             let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
             let parsed = status(format!("NSpid:\t{}\n", words.join("\t")).as_bytes());
             prop_assert_eq!(parsed.nspid, pids(&numbers));
