@@ -42,11 +42,11 @@ use proc::ProcSource;
 use registry::NamespaceRegistry;
 
 pub use bpf::unusable::Unusable;
-pub use direct::descendants::{Descendant, Descendants};
+pub use direct::details_later::LaterDetails;
 pub use direct::hidden::still_in_kernel;
-pub use direct::later::LaterDetails;
-pub use direct::listing::Listing;
 pub use direct::lookup::{NamespaceHandle, translate};
+pub use direct::process_list::ProcessList;
+pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
 
 /// What to read.

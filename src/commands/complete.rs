@@ -16,7 +16,7 @@ use clap_complete::engine::{
 };
 
 use crate::cli::{self, Shell};
-use crate::collect::Listing;
+use crate::collect::ProcessList;
 use crate::emit::Sanitized;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -54,7 +54,7 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();
-    let listing = Arc::new(Listing::open(&procfs(before)));
+    let listing = Arc::new(ProcessList::open(&procfs(before)));
     let mut command = with_values(cli::command(), &listing);
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
     let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
@@ -91,10 +91,10 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// The command line with what may stand for its arguments, as far as it depends
 /// on the host.
-fn with_values(command: Command, listing: &Arc<Option<Listing>>) -> Command {
+fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
     // Commands are more likely, and processes are many.
     let needs_digit = command.has_subcommands();
-    let one_of = |offer: fn(&Listing, &str) -> Vec<CompletionCandidate>| {
+    let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
         ArgValueCompleter::new(move |typed: &OsStr| match (&*listing, typed.to_str()) {
             (Some(listing), Some(typed)) => offer(listing, typed),
@@ -126,19 +126,19 @@ fn candidate(value: String, help: String) -> CompletionCandidate {
 }
 
 /// Processes whose PID begins as it was typed, after a prefix.
-fn pids(listing: &Listing, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
+fn pids(listing: &ProcessList, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
     let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
     let meant = all.filter(|(_, text)| text.starts_with(typed));
     let named = meant.filter_map(|(pid, text)| Some((text, listing.comm(pid)?)));
     named.map(|(text, comm)| candidate(format!("{prefix}{text}"), comm)).collect()
 }
 
-fn pids_by_digit(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+fn pids_by_digit(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
 }
 
 /// A namespace, by a process in it or a file.
-fn namespaces(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     match typed.strip_prefix('@') {
         Some(digits) => pids(listing, "@", digits),
         None if typed.is_empty() => pids(listing, "@", ""),
@@ -150,7 +150,7 @@ fn namespaces(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
 /// says so. Words that a shell would not take as they are come from whoever
 /// named a process, and are not offered.
 fn words_of<'a>(
-    listing: &'a Listing,
+    listing: &'a ProcessList,
     typed: &str,
     word: impl Fn(Pid) -> Option<(String, String)> + 'a,
 ) -> Vec<CompletionCandidate> {
@@ -164,17 +164,17 @@ fn words_of<'a>(
     words.into_iter().map(|(text, help)| candidate(text, help)).collect()
 }
 
-fn names(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+fn names(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     words_of(listing, typed, |pid| Some((listing.comm(pid)?, format!("process {pid}"))))
 }
 
-fn users(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     words_of(listing, typed, |pid| {
         listing.owner(pid).map(|(uid, user)| (user, format!("UID {uid}")))
     })
 }
 
-fn containers(listing: &Listing, typed: &str) -> Vec<CompletionCandidate> {
+fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     // As much of an ID as people use.
     const SHORT: usize = 12;
     words_of(listing, typed, |pid| {

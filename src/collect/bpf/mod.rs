@@ -33,8 +33,8 @@ use super::kernel::nsfs::NamespaceFd;
 use super::kernel::viewer;
 use super::proc::ProcSource;
 use super::proc::census::Census;
-use super::proc::scan::searches_holders;
-use super::proc::walk::{self, Namer};
+use super::proc::scan::{Target, searches_holders};
+use super::proc::walk;
 use super::registry::NamespaceRegistry;
 use crate::model::{Collector, Detail, Pid, Process, SearchScope};
 use loader::object::{self, Object, Section};
@@ -139,7 +139,7 @@ impl<'a> BpfSource<'a> {
     ///
     /// # Errors
     /// The kernel does not tell, or nothing that makes sense.
-    fn look<'s>(&self, mut seen: Seen<'s>, reader: &Namer<'_>) -> Result<Seen<'s>, Unusable> {
+    fn look<'s>(&self, mut seen: Seen<'s>, read: &dyn Fn(Target)) -> Result<Seen<'s>, Unusable> {
         read_records(&self.program, record::SIZE, |record| {
             let mut record = Record::read(record).ok_or(Unusable::Senseless)?;
             if Some(record.process.pid) == self.proc.viewer() {
@@ -148,7 +148,7 @@ impl<'a> BpfSource<'a> {
                 record.is_odd = true;
             }
             if let Some(target) = seen.take(record) {
-                reader.name(target);
+                read(target);
             }
             Ok(())
         })?;
@@ -239,9 +239,9 @@ impl Source for BpfSource<'_> {
         self.proc.discover_by(search, details, registry, |scan| {
             let before = self.proc.count(&self.census);
             let room = before.map_or(0, |count| count.min(MOST_ROOM));
-            let (shares, found) = walk::read_while(scan, |reader| {
+            let (shares, found) = walk::read_while_listing(scan, |read| {
                 let seen = Seen::new(search, usize::try_from(room).unwrap_or(0));
-                (self.look(seen, reader), self.proc.count(&self.census))
+                (self.look(seen, read), self.proc.count(&self.census))
             });
             let (mut seen, mut counted) = (Seen::new(search, 0), vec![before]);
             for (share, after) in shares {

@@ -1,47 +1,43 @@
-//! Asks the kernel for a process's PID in another namespace, without a scan: a
-//! few system calls, however many processes there are.
+//! Translates PIDs between namespaces with a few system calls, however many processes there
+//! are.
 //!
-//! The kernel takes and gives numbers of the caller's namespace, so this needs
-//! a /proc of the viewer's own, and the ioctls of Linux 6.11. Whatever the
-//! kernel does not answer so is left to a scan, which gives the same answer.
+//! The ioctls involved need Linux 6.11, and they use PIDs of the caller's namespace, so the
+//! procfs must be the viewer's own. Whatever they don't answer is left to a scan, which gives
+//! the same result.
 
 use std::ffi::CString;
-use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fs::{self, CWD, Mode, OFlags, RawDir};
+use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::{Errno, Result as SysResult};
 
 use crate::collect::error::Error;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
-use crate::collect::kernel::sys::{namespace_link, open, open_dir, read_record};
+use crate::collect::kernel::sys::{namespace_link, open, read_record};
 use crate::collect::parse;
-use crate::collect::proc::mount::Procfs;
+use crate::collect::proc::procfs::Procfs;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
-/// A namespace that the user named. Where that was by a file, it is kept open,
-/// so that its inode number cannot be given to another namespace.
+/// A namespace given by the user. If it was given as a file, that file stays open so that the
+/// inode can't be reused.
 #[derive(Debug)]
 pub struct NamespaceHandle {
-    /// Which it is.
+    /// The namespace.
     pub namespace: NamespaceRef,
     file: Option<NamespaceFd>,
 }
 
 impl NamespaceHandle {
-    /// By its ID or a process.
+    /// A namespace given by ID or by one of its processes.
     #[must_use]
     pub fn by(namespace: NamespaceRef) -> Self {
         Self { namespace, file: None }
     }
 
-    /// By a file on nsfs.
-    ///
-    /// # Errors
-    /// It cannot be opened, or is no PID namespace.
+    /// A namespace given by an nsfs file. Fails if it is not a PID namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
-        // As a path alone: if the file is a device or a FIFO, it is not opened.
+        // With O_PATH first, because opening a device or a FIFO has side effects.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         let fd = match NamespaceFd::reopen(&opened) {
@@ -54,11 +50,8 @@ impl NamespaceHandle {
     }
 }
 
-/// What the processes that have `pids` in `from` are called in `to`, the same
-/// answer as a scan gives; `None` where only a scan can tell it of all of them.
-///
-/// # Errors
-/// /proc cannot be read.
+/// Translates `pids` from the namespace `from` to `to`. Returns `None` if only a scan can
+/// answer for all of them.
 pub fn translate(
     procfs: &Path,
     pids: &[Pid],
@@ -68,10 +61,10 @@ pub fn translate(
     let procfs = Procfs::open(procfs)?;
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
     let Some(own) = own else { return Ok(None) };
-    let kernel = Kernel { procfs, own };
-    Ok(match kernel.translate_all(pids, from, to) {
+    let translator = Translator { procfs, own };
+    Ok(match translator.translate_all(pids, from, to) {
         Ok(translations) => Some(Ok(translations)),
-        Err(Failure::NotFound(no)) => Some(Err(no)),
+        Err(Failure::NotFound(not_found)) => Some(Err(not_found)),
         Err(Failure::NeedsScan) => None,
     })
 }
@@ -79,9 +72,9 @@ pub fn translate(
 /// Why there is no translation.
 #[derive(Clone)]
 enum Failure {
-    /// There is no such process or namespace, or it is not visible there.
+    /// There is no such process or namespace, or the process is not visible there.
     NotFound(NotFound),
-    /// The kernel does not tell; a scan may.
+    /// The kernel doesn't answer, but a scan may.
     NeedsScan,
 }
 
@@ -91,21 +84,21 @@ impl From<Errno> for Failure {
     }
 }
 
-/// The viewer's own /proc and namespace.
-struct Kernel {
+/// Translates PIDs with the viewer's own procfs and namespace.
+struct Translator {
     procfs: Procfs,
     own: NamespaceFd,
 }
 
-impl Kernel {
+impl Translator {
     fn translate_all(
         &self,
         pids: &[Pid],
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // Both stay open to the end, so that their inode numbers remain theirs.
-        // An error of `to` is kept back: that there is no such process counts more.
+        // Both stay open to the end, so that their inodes can't be reused. An error of
+        // `to` is held back, because a missing process is reported first.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -118,16 +111,42 @@ impl Kernel {
     ) -> Result<Translation, Failure> {
         let namespace = from.map(id);
         let home = from.unwrap_or(&self.own);
-        let missing = || Failure::NotFound(NotFound::Process { pid, namespace });
+        let (known, levels) = self.levels(pid, home, namespace)?;
+        let to = to.as_ref().map_err(Clone::clone)?.as_ref().map(id);
+        let wanted = match to {
+            None if namespace.is_none() => levels.last(),
+            None => levels.first(),
+            Some(to) => {
+                let level = levels.iter().find(|level| level.namespace == Some(to));
+                let not_visible = NotFound::NotVisible { pid: known, namespace: to };
+                Some(level.ok_or(Failure::NotFound(not_visible))?)
+            }
+        };
+        let to = *wanted.ok_or(Failure::NeedsScan)?;
+        let from = Some(namespace.unwrap_or(id(&self.own)));
+        Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
+    }
+
+    /// Returns a process's PID in the viewer's namespace, and its PIDs at every level from
+    /// there inward. `home` is the namespace in which it has the PID `pid`, and `named` the
+    /// same if the user gave one.
+    ///
+    /// The status file is opened first and read last. If that succeeds, everything in between
+    /// was about the same process.
+    fn levels(
+        &self,
+        pid: Pid,
+        home: &NamespaceFd,
+        named: Option<NamespaceId>,
+    ) -> Result<(Pid, Vec<Level>), Failure> {
+        let missing = || Failure::NotFound(NotFound::Process { pid, namespace: named });
         let known = match home.tgid_from_pidns(pid) {
             Ok(known) => known,
             Err(Errno::SRCH) => return Err(missing()),
             Err(errno) => return Err(errno.into()),
         };
-        // If this file can still be read at the end, all that was asked in
-        // between was of one process. The ioctls take a thread's number as
-        // well, but such a number stands for no process.
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
+        // The ioctls accept TIDs too, and translate those to the PID of the process.
         match home.tgid_in_pidns(known) {
             Ok(again) if again == pid => {}
             Ok(_) | Err(Errno::SRCH) => return Err(missing()),
@@ -135,41 +154,26 @@ impl Kernel {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even `ESRCH` does not say that it is gone: the file may be that of a leader
-        // whose place another thread takes (`execve(2)`).
+        // Even ESRCH doesn't mean that the process is gone: the file may belong to a leader
+        // whose place another thread takes (`execve(2)`). So a scan decides.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // A member of the viewer's own namespace is placed without its link,
-        // which may be refused.
+        // With one PID it is a member of the viewer's own namespace, even if its link may
+        // not be read.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);
         }
-        let levels: Vec<_> = namespaces
+        let levels = namespaces
             .into_iter()
             .zip(nspid)
             .map(|(namespace, pid)| Level { namespace: Some(namespace), pid })
             .collect();
-        let to = to.as_ref().map_err(Clone::clone)?.as_ref().map(id);
-        let wanted =
-            match to {
-                None if namespace.is_none() => levels.last(),
-                None => levels.first(),
-                Some(to) => {
-                    let level = levels.iter().find(|level| level.namespace == Some(to));
-                    Some(level.ok_or(Failure::NotFound(NotFound::NotVisible {
-                        pid: known,
-                        namespace: to,
-                    }))?)
-                }
-            };
-        let to = *wanted.ok_or(Failure::NeedsScan)?;
-        let from = Some(namespace.unwrap_or(id(&self.own)));
-        Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
+        Ok((known, levels))
     }
 
-    /// The namespaces that a process is visible in, from the viewer's own
-    /// inward to its own.
+    /// Returns the namespaces in which a process is visible, from the viewer's own inward
+    /// to the process's own.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
         let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
         let mut lineage = vec![id(&fd)];
@@ -181,38 +185,32 @@ impl Kernel {
         Ok(lineage)
     }
 
-    /// Opens a namespace that was named.
+    /// Opens a namespace given by the user.
     fn open(&self, handle: Option<&NamespaceHandle>) -> Result<Option<NamespaceFd>, Failure> {
         let Some(handle) = handle else { return Ok(None) };
         let opened = match (&handle.file, handle.namespace) {
             (Some(file), _) => file.try_clone()?,
             (None, NamespaceRef::Of(pid)) => self.namespace_of(pid)?,
-            (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.search(inode)?,
+            (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.find_by_inode(inode)?,
             (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::NeedsScan),
         };
-        // It must be the viewer's own or below it, as a scan shows no others.
-        let mut above = opened.try_clone()?;
-        while above.inode() != self.own.inode() {
-            above = above.parent()?;
+        // It must be the viewer's own namespace or one of its descendants, because a scan
+        // shows no others.
+        let mut ancestor = opened.try_clone()?;
+        while ancestor.inode() != self.own.inode() {
+            ancestor = ancestor.parent()?;
         }
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by its inode. There is no other way than to read the
-    /// links of processes until one leads there, which costs at worst a quarter
-    /// of a scan.
-    fn search(&self, inode: u64) -> Result<NamespaceFd, Failure> {
+    /// Opens a namespace by inode. The kernel can't do that, so the links of all processes
+    /// are read until one matches, which costs at most a quarter of a scan.
+    fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
         }
-        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        // A descriptor of its own, as it has a position of its own.
-        let mut entries = RawDir::new(open_dir(self.procfs.fd(), c".")?, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let pid = parse::entry(entry.file_name().to_bytes()).and_then(Pid::new);
-            let Some(pid) = pid else { continue };
-            let name = process_file(pid, "ns/pid")?;
+        for pid in self.procfs.pids()? {
+            let name = process_file(pid?, "ns/pid")?;
             if namespace_link(self.procfs.fd(), &name, "pid") == Ok(Some(inode))
                 && let Ok(found) = open_namespace(self.procfs.fd(), &name)
                 && found.inode() == inode
@@ -239,6 +237,7 @@ fn id(namespace: &NamespaceFd) -> NamespaceId {
     NamespaceId::Inode(namespace.inode())
 }
 
+/// Path of a file of a process, relative to the procfs.
 pub fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
     CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }

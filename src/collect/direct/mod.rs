@@ -1,7 +1,7 @@
-//! Answers to single questions that need no full scan.
+//! Answers single questions with a few system calls, without scanning all processes.
 
-pub mod descendants;
+pub mod details_later;
 pub mod hidden;
-pub mod later;
-pub mod listing;
 pub mod lookup;
+pub mod process_list;
+pub mod run;

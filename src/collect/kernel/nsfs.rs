@@ -1,9 +1,7 @@
-//! Namespace file descriptors and the ioctls on them (`ioctl_nsfs(2)`): the
-//! one module with `unsafe` code beside `bpf/kernel.rs`. Which namespace is asked
-//! what, and when, is for the callers.
+//! Opens namespaces as file descriptors and asks the kernel about them (`ioctl_nsfs(2)`).
 //!
-//! An open descriptor keeps its namespace alive, and its inode number from
-//! being given to another one.
+//! An open descriptor keeps its namespace alive, so the kernel cannot reuse the
+//! namespace's inode number. All `unsafe` code outside the BPF loader is in this file.
 
 #![allow(unsafe_code)]
 
@@ -24,8 +22,8 @@ use super::sys::{self, FileId};
 use crate::collect::parse;
 use crate::model::Pid;
 
-/// File system type of nsfs, `NSFS_MAGIC` of `statfs(2)`.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// File system type of nsfs, as `statfs(2)` reports it.
+pub const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 const NS_GET_USERNS: Opcode = opcode::none(0xb7, 0x1);
 const NS_GET_PARENT: Opcode = opcode::none(0xb7, 0x2);
@@ -34,16 +32,26 @@ const NS_GET_OWNER_UID: Opcode = opcode::none(0xb7, 0x4);
 const NS_GET_TGID_FROM_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x7);
 const NS_GET_TGID_IN_PIDNS: Opcode = opcode::read::<i32>(0xb7, 0x9);
 const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 0xd);
+const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 0x5);
+// These two opcodes encode the size of struct mnt_ns_info, 16 bytes.
+const NS_MNT_GET_NEXT: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xb);
+const NS_MNT_GET_PREV: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xc);
 const PIDFD_GET_PID_NAMESPACE: Opcode = opcode::none(0xff, 0x5);
 const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
 
 /// `KCMP_FILES` of `kcmp(2)`.
 const KCMP_FILES: i32 = 2;
 
-/// What `NS_GET_NSTYPE` says of a PID namespace, `CLONE_NEWPID`.
+// Types of namespaces, as NS_GET_NSTYPE returns them.
+const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-/// An open namespace, which stays alive as long as it is open.
+// Numbers of system calls. They are the same on every architecture that Rust
+// builds for, except Alpha and MIPS.
+const STATMOUNT: libc::c_long = 457;
+const LISTMOUNT: libc::c_long = 458;
+
+/// An open namespace. It stays alive as long as it is open.
 #[derive(Debug)]
 pub struct NamespaceFd {
     fd: OwnedFd,
@@ -52,29 +60,21 @@ pub struct NamespaceFd {
 }
 
 impl NamespaceFd {
-    /// Takes an open descriptor for a namespace.
-    ///
-    /// # Errors
-    /// `ENOTTY` where it is none, as the ioctls would say; what `statx(2)` says.
+    /// Wraps an open descriptor. Fails with `ENOTTY`, as the ioctls would, if it
+    /// is not a namespace.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(fd.as_fd())?;
         Ok(Self { fd, device, inode })
     }
 
-    /// Opens what a descriptor of a path alone (`O_PATH`) leads to.
-    ///
-    /// # Errors
-    /// `ENOTTY` where that is no namespace, which is then neither opened nor
-    /// asked for anything; what opening it through /proc says.
+    /// Opens the file behind an `O_PATH` descriptor. Fails with `ENOTTY` if that
+    /// is not a namespace, without opening it.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(path.as_fd())?;
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
     }
 
-    /// Another descriptor of the same namespace.
-    ///
-    /// # Errors
-    /// There are too many.
+    /// Duplicates the descriptor.
     pub fn try_clone(&self) -> io::Result<Self> {
         let Self { ref fd, device, inode } = *self;
         Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
@@ -91,30 +91,40 @@ impl NamespaceFd {
         self.device
     }
 
-    /// Inode number, which tells namespaces apart as long as they live.
+    /// Inode number. It is unique among the namespaces that exist.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// Whether it is a PID namespace (since Linux 4.11; before, and under a
-    /// seccomp filter, where something else proves it).
-    ///
-    /// # Errors
-    /// That cannot be told.
+    /// Returns `true` for a PID namespace. The ioctl needs Linux 4.11. Before
+    /// that, or if a seccomp filter refuses it, the link text is used, and it
+    /// fails if the link does not show the type.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_NSTYPE takes no argument
-        // and returns a number.
-        match unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) } {
+        match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
-            Err(errno) => self.is_called_pid_namespace().ok_or(errno),
+            Err(errno) => self.is_pid_namespace_by_link().ok_or(errno),
         }
     }
 
-    /// Whether the kernel shows it as `pid:[INODE]`. It does not show its kind
-    /// where it was opened by a path, through a bind mount. Such a text begins
-    /// with a slash, whatever the path.
-    fn is_called_pid_namespace(&self) -> Option<bool> {
+    /// Returns `true` for a mount namespace, and `false` if the type is unknown.
+    #[must_use]
+    pub fn is_mount_namespace(&self) -> bool {
+        self.kind() == Ok(CLONE_NEWNS)
+    }
+
+    /// The type of namespace (since Linux 4.11).
+    fn kind(&self) -> io::Result<i32> {
+        // SAFETY: `self` is on nsfs, where NS_GET_NSTYPE takes no argument
+        // and returns a number.
+        unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
+    }
+
+    /// Tells from the link text, `pid:[INODE]`, whether this is a PID namespace.
+    ///
+    /// Returns `None` if the descriptor was opened through a bind mount. Its link
+    /// is then a path, which starts with a slash and does not show the type.
+    fn is_pid_namespace_by_link(&self) -> Option<bool> {
         let mut link = [0; 64];
         let name = format!("{}\0", self.fd.as_raw_fd());
         let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
@@ -125,69 +135,90 @@ impl NamespaceFd {
         Some(parse::namespace_link(text, "pid") == Some(self.inode))
     }
 
-    /// The namespace that this one was made in (since Linux 4.9).
+    /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// # Errors
-    /// `EPERM` where it has no parent or that lies outside the caller's own
-    /// PID namespace, which can't be told apart; `ENOTTY` on older kernels.
+    /// Fails with `EPERM` both if there is no parent and if the parent is outside
+    /// the caller's own PID namespace; the kernel does not distinguish the two.
+    /// Older kernels return `ENOTTY`.
     pub fn parent(&self) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_PARENT takes no argument
+        // SAFETY: `self` is on nsfs, where NS_GET_PARENT takes no argument
         // and returns a new descriptor.
         unsafe { open_by::<NS_GET_PARENT>(&self.fd) }
     }
 
-    /// The user namespace that owns this one (since Linux 4.9).
+    /// Opens the user namespace that owns this one (since Linux 4.9).
     ///
-    /// # Errors
-    /// `EPERM` where it is not the caller's or one below; `ENOTTY` on older kernels.
+    /// Fails with `EPERM` unless that is the caller's user namespace or one of
+    /// its descendants. Older kernels return `ENOTTY`.
     pub fn user_namespace(&self) -> io::Result<Self> {
         // SAFETY: as for `parent`.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
-    /// Of a user namespace: the user that made it, as the caller's user
-    /// namespace maps it (since Linux 4.11).
+    /// For a user namespace, returns the UID of the user that created it, as the
+    /// caller's user namespace maps it (since Linux 4.11).
     ///
-    /// # Errors
-    /// `EINVAL` for other kinds of namespaces; `ENOTTY` on older kernels.
+    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
+    /// older kernels.
     pub fn owner_uid(&self) -> io::Result<u32> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_OWNER_UID writes a uid_t,
+        // SAFETY: `self` is on nsfs, where NS_GET_OWNER_UID writes a uid_t,
         // which is u32 on every architecture of Linux.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
-    /// The kernel's 64-bit number for the namespace, never reused (since Linux 6.18).
-    ///
-    /// # Errors
-    /// `ENOTTY` on older kernels.
+    /// The kernel's 64-bit ID of the namespace, which is never reused (since
+    /// Linux 6.18; `ENOTTY` on older kernels).
     pub fn ns_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_ID writes a u64.
+        // SAFETY: `self` is on nsfs, where NS_GET_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// The caller's number for the process that has the PID `inner` in this
-    /// namespace (since Linux 6.11).
+    /// Translates a PID in this namespace to the caller's (since Linux 6.11).
     ///
-    /// # Errors
-    /// `ESRCH` where there is none, or the caller's namespace does not see
-    /// it; `ENOTTY` on older kernels.
+    /// Fails with `ESRCH` if there is no such process or the caller's namespace
+    /// does not contain it. Older kernels return `ENOTTY`.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_TGID_FROM_PIDNS takes a PID
+        // SAFETY: `self` is on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID
         // by value and returns one.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// This namespace's number for the process that the caller knows as `pid`,
-    /// or that has a thread so known. Takes no permission on the process
-    /// (since Linux 6.11).
+    /// Translates the caller's PID or TID of a process to the process's PID in
+    /// this namespace. Needs no permission on the process (since Linux 6.11).
     ///
-    /// # Errors
-    /// `ESRCH` where there is none, or this namespace does not see it;
-    /// `ENOTTY` on older kernels.
+    /// Fails with `ESRCH` if there is no such process or this namespace does not
+    /// contain it. Older kernels return `ENOTTY`.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_TGID_IN_PIDNS takes a PID
+        // SAFETY: `self` is on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID
         // by value and returns one.
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
+    }
+
+    /// For a mount namespace, returns the ID that `listmount(2)` takes (since
+    /// Linux 6.11).
+    ///
+    /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
+    /// older kernels.
+    pub fn mount_namespace_id(&self) -> io::Result<u64> {
+        // SAFETY: `self` is on nsfs, where NS_GET_MNTNS_ID writes a u64.
+        unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
+    }
+
+    /// For a mount namespace, opens the host's next one in the kernel's own
+    /// order, or the previous one if `backward` is set (since Linux 6.12).
+    ///
+    /// Fails with `ENOENT` after the last one, with `EPERM` outside the initial
+    /// PID namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
+    pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
+        // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV
+        // return a new descriptor, and write nothing if the argument is null.
+        unsafe {
+            if backward {
+                open_by::<NS_MNT_GET_PREV>(&self.fd)
+            } else {
+                open_by::<NS_MNT_GET_NEXT>(&self.fd)
+            }
+        }
     }
 }
 
@@ -197,36 +228,31 @@ impl AsFd for NamespaceFd {
     }
 }
 
-/// Which file a descriptor, be it of a path alone, is of; `ENOTTY` where that
-/// is not on nsfs.
+/// Identifies the file behind a descriptor, which may be `O_PATH`. Fails with
+/// `ENOTTY` if it is not on nsfs.
 fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
     let id = FileId::of_descriptor(fd)?;
     if id.device == device()? { Ok(id) } else { Err(Errno::NOTTY) }
 }
 
-/// Device number of nsfs. There is one nsfs, so it tells whether a file is a
-/// namespace, without a question to the file system that the file is on.
+/// Device number of nsfs.
 ///
-/// # Errors
-/// Not even the viewer's own namespace can be had.
+/// A host has one nsfs. So comparing device numbers tells whether a file is a
+/// namespace, without sending a request to the file's own file system, which
+/// may be a FUSE daemon that never answers.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
         return Ok(device);
     }
-    let device = own_namespace_device()?;
+    let device = device_by_pidfd().or_else(|_| device_by_procfs())?;
     Ok(*DEVICE.get_or_init(|| device))
 }
 
-/// Device number of nsfs, by a descriptor of the viewer's own namespace.
-fn own_namespace_device() -> io::Result<u64> {
-    made_namespace_device().or_else(|_| shown_namespace_device())
-}
-
-/// By one that the kernel makes without any path (since Linux 6.11).
-fn made_namespace_device() -> io::Result<u64> {
+/// Finds the device number without any path (since Linux 6.11).
+fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    // SAFETY: pidfds know this ioctl or refuse it; it takes no argument
+    // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
     // and returns a new descriptor on nsfs.
     let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
     // SAFETY: the ioctl succeeded, so this is the new descriptor.
@@ -234,9 +260,8 @@ fn made_namespace_device() -> io::Result<u64> {
     Ok(FileId::of_descriptor(own.as_fd())?.device)
 }
 
-/// By the file which /proc shows for it.
-fn shown_namespace_device() -> io::Result<u64> {
-    // Opened for itself, as the way to the link must not lead to another mount.
+/// Finds the device number through `/proc/self/ns/pid`.
+fn device_by_procfs() -> io::Result<u64> {
     let proc =
         openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let own = sys::open_linked(proc.as_fd(), c"self/ns/pid")?;
@@ -247,13 +272,13 @@ fn shown_namespace_device() -> io::Result<u64> {
     }
 }
 
-/// Compares the tables of open descriptors of two threads, by their PIDs in
-/// the viewer's own namespace (`kcmp(2)`, since Linux 3.5): equal where they
-/// share one table, else in an order that stays the same until the next boot.
+/// Compares the descriptor tables of two threads, given by their TIDs in the
+/// viewer's own namespace (`kcmp(2)`, since Linux 3.5).
 ///
-/// # Errors
-/// `ESRCH` where one is gone; `EPERM` without ptrace access; `ENOSYS` where
-/// the kernel was built without it.
+/// Returns `Equal` if the threads share one table. Other results define an order
+/// that stays the same until the next boot. Fails with `ESRCH` if a thread is
+/// gone, with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was
+/// built without `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -267,29 +292,25 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// The namespace that the children of a pidfd's process (or thread) will be
-/// born in, also before the first of them (since Linux 6.11).
+/// Opens the namespace that children of a pidfd's process or thread will be born
+/// in, even before the first child exists (since Linux 6.11).
 ///
-/// # Errors
-/// `ESRCH` where the process is gone or going; `EACCES` without ptrace access;
-/// `ENOTTY` or `EINVAL` on older kernels.
+/// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without
+/// ptrace access, and with `ENOTTY` or `EINVAL` on older kernels.
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
-    // SAFETY: pidfds know this ioctl or refuse it; it takes no argument and
-    // returns a new descriptor on nsfs.
+    // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
+    // and returns a new descriptor on nsfs.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// Opens the namespace that a link leads to.
-///
-/// # Errors
-/// `ENOTTY` where it leads elsewhere; as of [`sys::open_linked`] and
-/// [`sys::reopen`].
+/// Opens the namespace that a link in /proc points to. Fails with `ENOTTY` if it
+/// points to anything else.
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
 
-/// A file handle of nsfs as `open_by_handle_at(2)` takes it, `struct file_handle`
-/// with `struct nsfs_file_handle` in it.
+/// An nsfs file handle for `open_by_handle_at(2)`: `struct file_handle` with
+/// `struct nsfs_file_handle` in it.
 #[repr(C)]
 struct FileHandle {
     bytes: u32,
@@ -299,32 +320,31 @@ struct FileHandle {
     inode: u32,
 }
 
-/// Size of the part after the head, `NSFS_FILE_HANDLE_SIZE_VER0`.
-const NSFS_FILE_HANDLE_SIZE: u32 = 16;
+/// Size of `struct nsfs_file_handle`.
+const NSFS_FILE_HANDLE_SIZE_VER0: u32 = 16;
 
-/// Kind of the handles of nsfs, `FILEID_NSFS`.
+/// Type of nsfs handles.
 const FILEID_NSFS: i32 = 0xf1;
 
-/// Stands for the root of nsfs in place of a descriptor, `FD_NSFS_ROOT`.
+/// Passed instead of a mount descriptor; stands for the root of nsfs.
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
-/// Opens a PID namespace that is still in the kernel by its number and its inode
-/// there, whatever keeps it (since Linux 6.18).
+/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). This works
+/// for any namespace that is still in the kernel, whatever keeps it there.
 ///
-/// # Errors
-/// `ESTALE` where it is gone; `EPERM` where it is not the caller's own, without
-/// `CAP_SYS_ADMIN` in the user namespace that owns it; `EBADF` on older kernels;
-/// `EINVAL` where the inode is none of nsfs.
+/// Fails with `ESTALE` if it is gone, with `EPERM` if it is not the caller's own
+/// and the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with
+/// `EBADF` on older kernels, and with `EINVAL` for an impossible inode.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
-        bytes: NSFS_FILE_HANDLE_SIZE,
+        bytes: NSFS_FILE_HANDLE_SIZE_VER0,
         kind: FILEID_NSFS,
         ns_id,
         ns_type: CLONE_NEWPID.cast_unsigned(),
         inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
     };
-    // SAFETY: the kernel reads the head of the handle and as many bytes behind
-    // it as that says, which is what stands there; it returns a new descriptor.
+    // SAFETY: `bytes` is the size of the fields after the header, so the kernel
+    // reads no further than the handle. It returns a new descriptor.
     let raw = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -340,11 +360,11 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// An ioctl that takes a number by value, or nothing, and returns a number.
+/// An ioctl that takes a number by value, or no argument, and returns a number.
 struct Call<const OPCODE: Opcode>(u32);
 
-// SAFETY: no memory is passed: the argument is a number in the place of a
-// pointer, which the kernel does not follow.
+// SAFETY: no memory is passed. The argument is a number, and the kernel does not
+// use it as a pointer.
 unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
     type Output = IoctlOutput;
 
@@ -369,10 +389,10 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// The descriptor must know the ioctl or refuse it, and what that returns be
-/// a descriptor which the kernel made for this call alone.
+/// The file must implement the ioctl or refuse it. If the ioctl succeeds, it must
+/// take no argument and return a new descriptor.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
-    // SAFETY: as the caller says; it takes no argument.
+    // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
     // SAFETY: the ioctl succeeded, so this is the new descriptor.
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
@@ -381,106 +401,38 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 /// Calls an ioctl that takes a PID and returns one.
 ///
 /// # Safety
-/// The descriptor must know the ioctl or refuse it, and that return a PID.
+/// The file must implement the ioctl or refuse it. It must take a PID by value and
+/// return one.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-// Mount namespaces, and the mounts in them.
-
-/// What `NS_GET_NSTYPE` says of a mount namespace, `CLONE_NEWNS`.
-const CLONE_NEWNS: i32 = 0x2_0000;
-
-const NS_GET_MNTNS_ID: Opcode = opcode::read::<u64>(0xb7, 0x5);
-// The size of struct mnt_ns_info is part of these numbers.
-const NS_MNT_GET_NEXT: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xb);
-const NS_MNT_GET_PREV: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xc);
-
-/// Numbers of the system calls, the same on all architectures that Linux was
-/// ported to since 2019, and on those that Rust builds for but alpha and MIPS.
-const STATMOUNT: libc::c_long = 457;
-const LISTMOUNT: libc::c_long = 458;
-
-/// Stands for the root of a mount namespace in `listmount(2)`, `LSMT_ROOT`.
-pub const LSMT_ROOT: u64 = u64::MAX;
-
-/// What [`stat_mount`] can be asked for; the values are `STATMOUNT_…`.
-pub mod mount_fields {
-    /// Type and device of the file system.
-    pub const SB_BASIC: u64 = 0x1;
-    /// The parent, among others.
-    pub const MNT_BASIC: u64 = 0x2;
-    /// The root within the file system: `pid:[4026531836]` of a bind mount on nsfs.
-    pub const MNT_ROOT: u64 = 0x8;
-    /// The mount point.
-    pub const MNT_POINT: u64 = 0x10;
-}
-
-impl NamespaceFd {
-    /// Whether it is a mount namespace, as far as the kernel says (since Linux 4.11).
-    #[must_use]
-    pub fn is_mount_namespace(&self) -> bool {
-        // SAFETY: as for `is_pid_namespace`.
-        let kind = unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) };
-        kind == Ok(CLONE_NEWNS)
-    }
-
-    /// Of a mount namespace: the number by which `listmount(2)` knows it
-    /// (since Linux 6.8, and by the other calls since 6.11).
-    ///
-    /// # Errors
-    /// `EINVAL` for other kinds of namespaces; `ENOTTY` on older kernels.
-    pub fn mount_namespace_id(&self) -> io::Result<u64> {
-        // SAFETY: `self` is on nsfs, whose NS_GET_MNTNS_ID writes a u64.
-        unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
-    }
-
-    /// Of a mount namespace: the next one of the host, or the one before it
-    /// (`backward`), in an order of the kernel's own (since Linux 6.12).
-    ///
-    /// # Errors
-    /// `ENOENT` at the end; `EPERM` outside of the initial PID namespace or
-    /// without `CAP_SYS_ADMIN`; `ENOTTY` on older kernels.
-    pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, whose NS_MNT_GET_NEXT and NS_MNT_GET_PREV
-        // return a new descriptor, and write nothing where the argument is null.
-        unsafe {
-            if backward {
-                open_by::<NS_MNT_GET_PREV>(&self.fd)
-            } else {
-                open_by::<NS_MNT_GET_NEXT>(&self.fd)
-            }
-        }
-    }
-}
-
-/// Calls `look` in a thread that has entered a mount namespace, at its root
-/// directory, and ends with it; nothing of that is left to the caller.
+/// Runs `look` in a new thread that has entered a mount namespace, at its root
+/// directory. The caller itself stays where it is.
 ///
-/// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN` in the user namespace of the mount namespace
-/// and in the caller's own, and `CAP_SYS_CHROOT` there; `EAGAIN` where there is
-/// no thread to be had; what `look` says.
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in both user namespaces (the mount
+/// namespace's and the caller's) and `CAP_SYS_CHROOT` in the caller's, and with
+/// `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     look: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
-    let enter = || {
-        // SAFETY: this gives the thread a root and a working directory of its
-        // own. No memory and no descriptor is concerned.
+    let enter_and_look = || {
+        // SAFETY: this gives the thread its own root and working directory.
+        // It affects no memory and no descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         look()
     };
     thread::scope(|scope| {
-        let entered = thread::Builder::new().spawn_scoped(scope, enter);
+        let entered = thread::Builder::new().spawn_scoped(scope, enter_and_look);
         entered.map_err(|_| Errno::AGAIN)?.join().unwrap_or(Err(Errno::AGAIN))
     })
 }
 
-/// `struct mnt_id_req`.
+/// `struct mnt_id_req`, as Linux 6.11 has extended it.
 #[repr(C)]
 struct MountRequest {
     size: u32,
@@ -490,111 +442,44 @@ struct MountRequest {
     namespace: u64,
 }
 
+const _: () = assert!(size_of::<MountRequest>() == 32);
+
 impl MountRequest {
     fn new(namespace: u64, mount: u64, param: u64) -> Self {
-        // 32: the whole of it, as since Linux 6.11.
         Self { size: 32, spare: 0, mount, param, namespace }
     }
 }
 
-const _: () = assert!(size_of::<MountRequest>() == 32);
-
-/// The numbers of the mounts below `mount` in a mount namespace, in ascending
-/// order, from the one after `after` on, as many as fit; how many there were
-/// (`listmount(2)`, in other mount namespaces than the caller's since Linux 6.11).
+/// Lists the IDs of the mounts below `mount`, in ascending order, starting after
+/// the ID `after`. Returns how many were written to `ids` (`listmount(2)`; in
+/// mount namespaces other than the caller's since Linux 6.11).
 ///
-/// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN` in the user namespace of the mount namespace;
-/// `ENOENT` where there is no such namespace or mount; `ENOSYS` on older kernels.
-pub fn list_mounts(
-    namespace: u64,
-    mount: u64,
-    after: u64,
-    numbers: &mut [u64],
-) -> io::Result<usize> {
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the
+/// mount namespace, with `ENOENT` if there is no such namespace or mount, and with
+/// `ENOSYS` on older kernels.
+pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
-    let (request, length) = (ptr::from_ref(&request), numbers.len());
-    // SAFETY: the kernel reads as many bytes of the request as its first field
-    // says, which is its size, and writes no more numbers than there is room for.
-    let listed = unsafe { libc::syscall(LISTMOUNT, request, numbers.as_mut_ptr(), length, 0) };
+    let (request, length) = (ptr::from_ref(&request), ids.len());
+    // SAFETY: the request begins with its own size, and the kernel writes at
+    // most `length` IDs.
+    let listed = unsafe { libc::syscall(LISTMOUNT, request, ids.as_mut_ptr(), length, 0) };
     usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
 }
 
-/// What `statmount(2)` says of a mount.
-pub struct MountStat<'a>(&'a [u8]);
-
-/// Where the texts begin in `struct statmount`.
-const MOUNT_TEXTS: usize = 512;
-
-/// Asks for some [`mount_fields`] of a mount (`statmount(2)`, since Linux 6.8,
-/// in other mount namespaces than the caller's since 6.11). `buffer` is for the
-/// answer.
+/// Writes a `struct statmount` with some fields of a mount to `buffer`
+/// (`statmount(2)`; in mount namespaces other than the caller's since Linux 6.11).
 ///
-/// # Errors
-/// As of [`list_mounts`]; `EOVERFLOW` where the texts are longer than any path.
-pub fn stat_mount(
-    namespace: u64,
-    mount: u64,
-    fields: u64,
-    buffer: &mut Vec<u8>,
-) -> io::Result<MountStat<'_>> {
-    const MOST: usize = 256 * 1024;
+/// Fails as [`list_mounts`] does, and with `EOVERFLOW` if the buffer is too small.
+pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {
     let request = MountRequest::new(namespace, mount, fields);
-    buffer.resize(buffer.len().max(MOUNT_TEXTS), 0);
-    loop {
-        let (request, length) = (ptr::from_ref(&request), buffer.len());
-        // SAFETY: the kernel reads as many bytes of the request as its first
-        // field says, and writes no more than `length` bytes into the buffer.
-        let done = unsafe { libc::syscall(STATMOUNT, request, buffer.as_mut_ptr(), length, 0) };
-        match if done < 0 { last_error() } else { return Ok(MountStat(buffer)) } {
-            Errno::OVERFLOW if length < MOST => buffer.resize(length * 4, 0),
-            errno => return Err(errno),
-        }
-    }
+    let (request, length) = (ptr::from_ref(&request), buffer.len());
+    // SAFETY: the request begins with its own size, and the kernel writes at
+    // most `length` bytes.
+    let done = unsafe { libc::syscall(STATMOUNT, request, buffer.as_mut_ptr(), length, 0) };
+    if done < 0 { Err(last_error()) } else { Ok(()) }
 }
 
-impl MountStat<'_> {
-    /// The mount that it is mounted on; itself, at the top.
-    pub fn parent(&self) -> Option<u64> {
-        self.has(mount_fields::MNT_BASIC).then(|| self.number(48))?
-    }
-
-    /// Whether its file system is nsfs.
-    pub fn is_on_nsfs(&self) -> bool {
-        self.has(mount_fields::SB_BASIC) && self.number(24) == Some(NSFS_MAGIC)
-    }
-
-    /// The root within the file system.
-    pub fn root(&self) -> Option<&[u8]> {
-        self.has(mount_fields::MNT_ROOT).then(|| self.text(104))?
-    }
-
-    /// The mount point, below the root of the mount namespace; `None` where it
-    /// cannot be reached from there.
-    pub fn point(&self) -> Option<&[u8]> {
-        self.has(mount_fields::MNT_POINT).then(|| self.text(108))?
-    }
-
-    /// Whether the kernel has filled in a field.
-    fn has(&self, field: u64) -> bool {
-        self.number(8).is_some_and(|fields| fields & field != 0)
-    }
-
-    fn number(&self, at: usize) -> Option<u64> {
-        self.0.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
-    }
-
-    /// The text whose offset is at a place. What does not end within the
-    /// buffer is none.
-    fn text(&self, at: usize) -> Option<&[u8]> {
-        let offset = u32::from_ne_bytes(*self.0.get(at..)?.first_chunk()?);
-        let start = MOUNT_TEXTS.checked_add(usize::try_from(offset).ok()?)?;
-        let text = self.0.get(start..)?;
-        text.get(..text.iter().position(|&byte| byte == 0)?)
-    }
-}
-
-/// Why the last system call by way of libc failed.
+/// Returns the error of the last system call made through libc.
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
@@ -604,11 +489,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_device_of_namespaces_is_known_without_the_newest_kernel() {
-        let shown = shown_namespace_device();
-        assert_eq!(shown, device());
-        if let Ok(made) = made_namespace_device() {
-            assert_eq!(shown, Ok(made));
+    fn the_device_of_nsfs_is_found_without_the_newest_kernel() {
+        let by_procfs = device_by_procfs();
+        assert_eq!(by_procfs, device());
+        if let Ok(by_pidfd) = device_by_pidfd() {
+            assert_eq!(by_procfs, Ok(by_pidfd));
         }
     }
 }

@@ -1,14 +1,11 @@
-//! Opening and reading below an open directory. A leaf: what the files mean,
-//! and what to do about an error, is for the callers.
+//! Opens and reads files of a procfs safely.
 //!
-//! Whoever administers a mount namespace can mount anything over the files of
-//! its /proc, and a process can have anything open. To open a FIFO, a device
-//! or a file of FUSE has side effects, and may wait for ever. So a file is
-//! opened for reading only where it is known to lie on the file system where
-//! it is expected: files of a procfs without leaving its mount
-//! (`RESOLVE_NO_XDEV`), and what a link leads to as a path alone (`O_PATH`)
-//! first, of which the file system is told nothing. And nothing is read without
-//! end.
+//! Root of a mount namespace can mount anything over the files in its /proc, and a process can
+//! have anything open. Opening a FIFO, a device or a FUSE file has side effects and can block
+//! forever. So a file is opened for reading only if it is known to be on the expected file
+//! system. Files of a procfs are opened without leaving its mount (`RESOLVE_NO_XDEV`). The
+//! target of a link is opened with `O_PATH` first, which sends no request to its file system.
+//! Every read has a size limit.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -25,31 +22,32 @@ use rustix::path::Arg;
 
 use crate::collect::parse;
 
-/// File system type of procfs, `PROC_SUPER_MAGIC` of `statfs(2)`.
+/// File system type of procfs, as `statfs(2)` reports it.
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Flags for opening whatever a link in /proc leads to: the call must not wait
-/// for a FIFO's other end, and a terminal must not become the controlling one.
+/// Flags for opening a file for reading. The call must not wait for the other end of a FIFO,
+/// and a terminal must not become the controlling terminal.
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// The most that is read of a file about a process. The longest such file is a
-/// status with 65,536 supplementary groups, some 700 KiB.
-const MOST: usize = 4 * 1024 * 1024;
+/// Size limit for files of a process. The longest is a status with 65,536 supplementary
+/// groups, about 700 KiB.
+const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// The most that is read of a mount table: 100,000 mounts (`fs.mount-max`) with
-/// paths of a thousand bytes need half of this.
-pub const MOST_OF_MOUNTS: usize = 256 * 1024 * 1024;
+/// Size limit for mount tables. 100,000 mounts (the default of `fs.mount-max`) with paths of
+/// 1,000 bytes need half of this.
+pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
-/// The type of the file system that a descriptor, be it of a path alone, is on.
-/// The file system is asked for it, and may be somebody's program.
+/// Returns the file system type of an open file, which may be `O_PATH`. This sends a request to
+/// the file system, so a FUSE daemon can block it.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
-    // The type of `f_type` is the architecture's; the magic numbers fit in all.
+    // `f_type` has a different integer type on each architecture. The magic numbers fit in
+    // all of them.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }
 
-/// Which file it is: no other has both numbers as long as this one lives.
+/// Identifies a file: no other existing file has both numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     /// Device number of its file system.
@@ -59,27 +57,27 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// That of the file which a name leads to; a symbolic link is followed.
-    /// Nothing is opened, and the file system is not asked.
+    /// Identifies the file at a path, following symbolic links. The file is not opened, and
+    /// its file system is not sent a request.
     pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
-        Self::look(dir, name, AtFlags::empty())
+        Self::stat(dir, name, AtFlags::empty())
     }
 
-    /// That of the file behind a descriptor, be it of a path alone.
+    /// Identifies an open file, which may be `O_PATH`.
     pub fn of_descriptor(fd: BorrowedFd<'_>) -> SysResult<Self> {
-        Self::look(fd, c"", AtFlags::EMPTY_PATH)
+        Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// With `AT_STATX_DONT_SYNC` a network or FUSE file system answers from
-    /// what the kernel has in its cache. Both numbers are told even if nothing
-    /// is asked for, which FUSE refuses to nobody.
-    fn look(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
+    /// Uses `AT_STATX_DONT_SYNC`, which makes the kernel answer from its cache even for network
+    /// and FUSE file systems. The mask is empty because both numbers are always filled in, and
+    /// because FUSE never refuses an empty mask.
+    fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
                 device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
                 inode: stat.stx_ino,
             }),
-            // Before Linux 4.11, or where a seccomp filter does not know the call.
+            // Before Linux 4.11, or a seccomp filter that does not know statx.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let stat = fs::statat(dir, name, flags)?;
                 Ok(Self { device: stat.st_dev, inode: stat.st_ino })
@@ -89,36 +87,24 @@ impl FileId {
     }
 }
 
-/// Opens a file of /proc for reading.
-///
-/// # Errors
-/// `EXDEV` where something is mounted over it; what opening it says.
+/// Opens a file of a procfs for reading. Fails with `EXDEV` if something is mounted over it.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ)
 }
 
-/// Opens a directory of /proc as a path alone (`O_PATH`): names can be relative
-/// to it, but it cannot be listed. That is cheaper than opening it for listing.
-///
-/// # Errors
-/// As of [`open`].
+/// Opens a directory of a procfs with `O_PATH`: paths can be relative to it, but it can't be
+/// listed. This is cheaper than [`open_dir`].
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
 
-/// Opens a directory of /proc.
-///
-/// # Errors
-/// As of [`open`].
+/// Opens a directory of a procfs for listing.
 pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens what a link in /proc leads to as a path alone (`O_PATH`), whatever it
-/// is. The directory that the link is in must not be covered by a mount.
-///
-/// # Errors
-/// As of [`open`].
+/// Opens the target of a link in a procfs with `O_PATH`, whatever it is. Fails with `EXDEV` if
+/// something is mounted over the directory of the link.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let bytes = link.to_bytes();
@@ -131,11 +117,10 @@ pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     }
 }
 
-/// Opens a file without leaving the mount that `dir` is on, by a symbolic link
-/// neither.
+/// Opens a file without leaving the mount that `dir` is on, not even through a symbolic link.
 fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
     match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
-        // Before Linux 5.6, or where a seccomp filter does not know the call.
+        // Before Linux 5.6, or a seccomp filter that does not know openat2.
         Err(Errno::NOSYS | Errno::PERM) => {
             let path = fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
             let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -148,21 +133,16 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file that a descriptor of a path alone (`O_PATH`) leads to. The
-/// caller knows what file that is.
-///
-/// # Errors
-/// `ENOSYS` where no procfs shows this process's descriptors; what opening it says.
+/// Opens the file behind an `O_PATH` descriptor. The caller must know that it is safe to open.
+/// Fails with `ENOSYS` if no procfs shows this process's descriptors.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// The directory of this process's own descriptors, `/proc/self/fd`.
-///
-/// # Errors
-/// `ENOSYS` where there is none to be had.
+/// Returns `/proc/self/fd`, the directory of this process's own descriptors. Fails with `ENOSYS`
+/// if there is none.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -172,8 +152,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Own descriptors as the procfs mounted at /proc shows them, which it does
-/// only in the namespace that it is of and in those below.
+/// Opens the directory in the procfs mounted at /proc. It exists there only if that procfs
+/// belongs to this process's PID namespace or an ancestor of it.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
@@ -183,9 +163,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(proc.as_fd(), c"self/fd")
 }
 
-/// Own descriptors as a procfs shows them that is mounted nowhere: after
-/// `nsenter -m` the one at /proc is that of a container, where this process is
-/// not. It takes `CAP_SYS_ADMIN`, and Linux 5.2.
+/// Opens the directory in a new procfs that is mounted nowhere. It is needed after `nsenter -m`:
+/// /proc is then that of a container, which does not show this process. Needs `CAP_SYS_ADMIN`
+/// and Linux 5.2.
 fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
@@ -193,11 +173,8 @@ fn private_procfs() -> SysResult<OwnedFd> {
     open_base(mount.as_fd(), c"self/fd")
 }
 
-/// Opens what is on the same file system as the directory, mounted there once
-/// more or not.
-///
-/// # Errors
-/// As of [`open`].
+/// Opens a file that must be on the same file system as `dir`, but may be on another mount of
+/// it. Fails with `EXDEV` if it is not.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -207,22 +184,16 @@ pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysRes
     reopen(&path, flags)
 }
 
-/// Reads a whole file into `buffer`, in place of what was there.
-///
-/// # Errors
-/// `EFBIG` where it does not end; what opening and reading say.
+/// Replaces the contents of `buffer` by those of a file. Fails with `EFBIG` if it is too long.
 pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult<()> {
-    read_to_end(&open(dir, name)?, buffer, MOST)
+    read_to_end(&open(dir, name)?, buffer, MAX_FILE)
 }
 
-/// Reads an open file from where it is to its end, which must come before `most`
-/// bytes, in place of what was in `buffer`.
-///
-/// # Errors
-/// As of [`read`].
-pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, most: usize) -> SysResult<()> {
+/// Replaces the contents of `buffer` by the rest of an open file. Fails with `EFBIG` if that is
+/// `limit` bytes or longer.
+pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
     buffer.clear();
-    while buffer.len() < most {
+    while buffer.len() < limit {
         buffer.reserve(4096);
         if rustix::io::read(file, spare_capacity(buffer))? == 0 {
             return Ok(());
@@ -231,8 +202,8 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, most: usize) -> SysResu
     Err(Errno::FBIG)
 }
 
-/// Reads a file as [`read`] does, but at most so many bytes of it; `false`
-/// where it has more.
+/// Replaces the contents of `buffer` by the first `limit` bytes of a file. Returns `false` if the
+/// file is longer.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -251,12 +222,9 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads a file that the kernel makes in one piece, such as `/proc/PID/status`,
-/// from its beginning. What is shorter than the buffer is the whole file, so
-/// that no second call is needed to see its end.
-///
-/// # Errors
-/// As of [`read`].
+/// Reads a file that the kernel generates in one piece, such as `/proc/PID/status`, from the
+/// start. A result shorter than the buffer is complete, which saves the second system call
+/// that would find the end of the file.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -264,29 +232,26 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
         if buffer.len() < buffer.capacity() {
             return Ok(());
         }
-        if buffer.capacity() > MOST {
+        if buffer.capacity() > MAX_FILE {
             return Err(Errno::FBIG);
         }
         buffer.reserve(buffer.capacity() * 2);
     }
 }
 
-/// Calls `ask`, which may wait for a file system that is somebody's program, in
-/// a thread that is left to itself if there is no answer in that time. It ends
-/// with the program.
+/// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
 ///
-/// # Errors
-/// `ETIMEDOUT` where there was no answer; `EAGAIN` where there is no thread to
-/// be had; what `ask` says.
+/// It runs in a thread of its own. If the time is over, that thread is abandoned and ends with
+/// the program. Fails with `ETIMEDOUT` then, and with `EAGAIN` if no thread can be started.
 pub fn within<T: Send + 'static>(
-    time: Duration,
-    ask: impl FnOnce() -> SysResult<T> + Send + 'static,
+    limit: Duration,
+    call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
-    let (tell, told) = mpsc::channel();
-    // Nobody listens any more once the time is over.
-    let asking = thread::Builder::new().spawn(move || tell.send(ask()));
-    asking.map_err(|_| Errno::AGAIN)?;
-    told.recv_timeout(time).unwrap_or_else(|error| {
+    let (sender, receiver) = mpsc::channel();
+    // Sending fails if the time is over and the receiver is gone.
+    let thread = thread::Builder::new().spawn(move || sender.send(call()));
+    thread.map_err(|_| Errno::AGAIN)?;
+    receiver.recv_timeout(limit).unwrap_or_else(|error| {
         Err(match error {
             RecvTimeoutError::Timeout => Errno::TIMEDOUT,
             RecvTimeoutError::Disconnected => Errno::AGAIN,
@@ -294,7 +259,7 @@ pub fn within<T: Send + 'static>(
     })
 }
 
-/// Reads a symbolic link; what does not fit into the buffer is cut off.
+/// Reads a symbolic link, truncated to the size of the buffer.
 pub fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -304,13 +269,13 @@ pub fn read_link<'a>(
     Ok(&buffer[..length])
 }
 
-/// The inode that a namespace link names; `None` where it is of another kind.
+/// Reads the inode in a namespace link, or returns `None` if it is of another type than `kind`.
 pub fn namespace_link(dir: BorrowedFd<'_>, name: &CStr, kind: &str) -> SysResult<Option<u64>> {
     let mut link = [0; 32];
     Ok(parse::namespace_link(read_link(dir, name, &mut link)?, kind))
 }
 
-/// Whether the error says that a process has vanished.
+/// Returns `true` if the error means that a process is gone.
 pub fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::SRCH)
 }

@@ -1,51 +1,48 @@
-//! How many processes /proc counts, without a look at any of them.
+//! Counts the processes of the host without reading any of them.
 
-use std::mem::MaybeUninit;
-
-use rustix::fs::{AtFlags, FileType, RawDir, StatxFlags, statx};
+use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
 use rustix::io::Result as SysResult;
 
-use super::mount::Procfs;
-use crate::collect::kernel::sys::open_dir;
+use super::procfs::Procfs;
 use crate::collect::parse;
 
-/// Counts processes by the links to the top of a procfs (`stx_nlink`), which are
-/// its directories: one for each process of the host, and some others.
+/// Counts processes by the link count of a procfs root directory. The kernel sets it
+/// to the number of subdirectories, one for each process of the host and a few
+/// others, so one `statx(2)` is enough.
 pub struct Census {
-    /// How many others; `None` where they could not be counted.
-    others: Option<u64>,
+    /// Number of the other directories, or `None` if they could not be counted.
+    other_dirs: Option<u64>,
 }
 
 impl Census {
-    /// Counts the other directories, which are listed before those of processes.
+    /// Counts the directories that do not belong to a process.
     pub fn new(procfs: &Procfs) -> Self {
-        Self { others: others(procfs).ok() }
+        Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// More than there are processes on the host.
+    /// Returns an upper bound of the number of processes, with a single system call.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())
     }
 
-    /// How many processes there are on the host. In another PID namespace than
-    /// the initial one, that is more than its /proc lists.
+    /// Returns the number of processes on the host. Outside the initial PID
+    /// namespace that is more than the procfs lists.
     pub fn count(&self, procfs: &Procfs) -> Option<u64> {
-        Self::at_most(procfs)?.checked_sub(self.others?)
+        Self::at_most(procfs)?.checked_sub(self.other_dirs?)
     }
 }
 
-/// The directories that are not of processes, with `.` and `..`.
-fn others(procfs: &Procfs) -> SysResult<u64> {
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut entries = RawDir::new(open_dir(procfs.fd(), c".")?, &mut buffer);
-    let mut others = 0;
-    while let Some(entry) = entries.next() {
+/// Counts the directories that do not belong to a process, `.` and `..` included.
+fn count_other_dirs(procfs: &Procfs) -> SysResult<u64> {
+    let mut count = 0;
+    for entry in procfs.entries()? {
         let entry = entry?;
+        // The kernel lists the processes after all other entries.
         if parse::entry::<u32>(entry.file_name().to_bytes()).is_some() {
             break;
         }
-        others += u64::from(entry.file_type() == FileType::Directory);
+        count += u64::from(entry.file_type() == FileType::Directory);
     }
-    Ok(others)
+    Ok(count)
 }

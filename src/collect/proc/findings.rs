@@ -1,40 +1,57 @@
-//! What one thread of the walk gathers. It only grows; nothing here reads.
+//! Collects the results of a scan, for one thread and then for all of them.
 
 use std::collections::{HashMap, HashSet};
 
+use super::process::ReadProcess;
+use crate::collect::discovery::InitNow;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Holder, Pid, Process};
 
-/// Threads, each as its process's PID and its own, that can read the mount
-/// table of the mount namespace that they are in; by that namespace's inode.
-pub type MountTableReaders = HashMap<u64, Vec<(Pid, Pid)>>;
-
-/// What one thread of the walk found, and in the end what all of them did.
-/// The fields that [`Discovery`](crate::collect::discovery::Discovery) has as
-/// well mean the same here.
+/// The results of a scan. Fields that [`Discovery`](crate::collect::discovery::Discovery)
+/// has too have the same meaning there.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub struct ScanFindings {
     pub processes: Vec<Process>,
     pub leaders: HashMap<Pid, Leaders>,
     pub cgroups: HashMap<Pid, Vec<u8>>,
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
-    /// Who can read the mount table of each mount namespace.
-    pub readers: MountTableReaders,
-    /// Descriptors of mount namespaces: inode, process, number.
+    /// Threads in each mount namespace, as PID and TID, by the namespace's inode.
+    /// The mount table can be read through any of them.
+    pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
+    /// Open descriptors of mount namespaces: inode, PID and descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
-    /// What could not be read of the process that is being read. It may still
-    /// vanish; it is then left out, and so is this.
-    pub pending: DiagnosticLog,
 }
 
-impl Findings {
-    /// Takes over what another thread found, in any order.
+impl ScanFindings {
+    /// Adds one process with everything that was found about it.
+    pub fn add(&mut self, read: ReadProcess) {
+        let ReadProcess { process, leaders, cgroup, init, held, log } = read;
+        let pid = process.pid;
+        self.leaders.extend(leaders.map(|leaders| (pid, leaders)));
+        self.cgroups.extend(cgroup.map(|cgroup| (pid, cgroup)));
+        match init {
+            InitNow::Terminated => _ = self.terminated.insert(pid),
+            InitNow::Unknown => _ = self.undecided.insert(pid),
+            InitNow::Living | InitNow::Absent => {}
+        }
+        self.holders.extend(held.holders);
+        for (inode, tid) in held.mount_namespaces {
+            self.add_reader(Some(inode), pid, tid);
+        }
+        let fds = held.mount_namespace_fds.into_iter();
+        self.mount_namespace_fds.extend(fds.map(|(inode, fd)| (inode, pid, fd)));
+        self.log.merge(held.log);
+        self.log.merge(log);
+        self.processes.push(process);
+    }
+
+    /// Adds the results of another thread.
     pub fn merge(&mut self, mut other: Self) {
-        // The fewer are moved.
+        // Moves the shorter list.
         if self.processes.len() < other.processes.len() {
             std::mem::swap(&mut self.processes, &mut other.processes);
         }
@@ -51,7 +68,7 @@ impl Findings {
         self.log.merge(other.log);
     }
 
-    /// Notes that a thread of a process is in a mount namespace.
+    /// Adds a thread to the readers of a mount namespace.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
         self.readers.entry(inode).or_default().push((pid, tid));

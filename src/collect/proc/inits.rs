@@ -1,73 +1,69 @@
-//! Inits: whether one lives, and which there are now. What follows for their
-//! namespaces is not decided here.
+//! Finds out whether the init of a PID namespace is alive, and lists the inits there are.
 
-use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::RawDir;
 use rustix::io::{Errno, Result as SysResult};
 
-use super::mount::Procfs;
-use super::process_dir::{self, ProcessDir, for_each_task, task_is_exiting};
+use super::process_dir::{ProcessDir, for_each_task, task_is_exiting, try_twice};
+use super::procfs::Procfs;
 use super::status::described;
 use crate::collect::discovery::{InitNow, ListedInit};
-use crate::collect::kernel::sys::{is_gone, open, open_dir, read, read_record};
+use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
-use crate::model::{Pid, Process};
+use crate::model::{NamespaceId, Pid, Process};
 
-/// Looks at the threads of an init before giving up. Two are enough unless its
-/// threads come and go meanwhile.
-const LOOKS: usize = 10;
+/// Attempts to see all threads of an init at rest. Two are enough unless threads
+/// start and exit in between.
+const ATTEMPTS: usize = 10;
 
-/// How long to wait after a look during which threads came or went.
+/// Pause after an attempt during which threads started or exited.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Whether an init lives, given what its status said. Its threads need a look
-/// only where it may be on its way out.
+/// Decides whether an init is alive, from its status. Its threads are examined only
+/// if it may be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // A process gives up its memory early in its exit, and has it until then.
-    // Threads of the kernel have none.
+    // A process gives up its memory early when it exits. Kernel threads never
+    // have any.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // A zombie leader is counted until it is reaped, so no other thread is left.
+    // A zombie leader still counts as a thread, so with one thread no other is left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }
-    let looked =
-        ProcessDir::open(procfs.fd(), init.pid).and_then(|dir| life_of_threads(dir.as_fd()));
-    looked.unwrap_or(InitNow::Unknown)
+    let life = ProcessDir::open(procfs.fd(), init.pid).and_then(|dir| life_by_threads(dir.as_fd()));
+    life.unwrap_or(InitNow::Unknown)
 }
 
-/// What one look at all threads of a process found.
-enum Threads {
-    /// One of them is not exiting.
+/// Result of looking once at all threads of a process.
+enum ThreadsNow {
+    /// At least one is not exiting.
     OneLives,
-    /// Every one of them is exiting, and there are no others.
+    /// All are exiting.
     AllExiting,
-    /// Some came or went meanwhile.
+    /// A thread started or exited in the meantime.
     Changed,
 }
 
-/// Whether a process lives, by its threads: a leader may exit long before the
-/// others, and a process lives as long as any of them.
+/// Decides whether a process is alive from its threads. A process lives as long as
+/// any thread does, and the leader can exit long before the others.
 ///
-/// When a thread other than the leader calls `execve(2)`, all the others end
-/// and it takes over the leader's place and TID, while the leader goes under
-/// the TID of that thread. A look at one after the other may meet the old
-/// leader, which is exiting, under both. So that all are exiting is believed
-/// only if two complete looks in a row say so.
-fn life_of_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
+/// When a thread other than the leader calls `execve(2)`, all other threads are
+/// killed, and the calling thread takes over the leader's TID. Someone who reads one
+/// thread after the other can meet the old leader twice, under both TIDs, and
+/// conclude that all threads are exiting although the process lives on. So two
+/// complete attempts in a row must find that all threads are exiting.
+fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
-    for _ in 0..LOOKS {
-        match look_at_threads(dir)? {
-            Threads::OneLives => return Ok(InitNow::Living),
-            Threads::AllExiting if exiting_before => return Ok(InitNow::Terminated),
-            Threads::AllExiting => exiting_before = true,
-            Threads::Changed => {
+    for _ in 0..ATTEMPTS {
+        match threads_now(dir)? {
+            ThreadsNow::OneLives => return Ok(InitNow::Living),
+            ThreadsNow::AllExiting if exiting_before => return Ok(InitNow::Terminated),
+            ThreadsNow::AllExiting => exiting_before = true,
+            ThreadsNow::Changed => {
                 exiting_before = false;
                 thread::sleep(PAUSE);
             }
@@ -76,7 +72,7 @@ fn life_of_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     Ok(InitNow::Unknown)
 }
 
-fn look_at_threads(dir: BorrowedFd<'_>) -> SysResult<Threads> {
+fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let (mut listed, mut one_lives, mut refused) = (0, false, None);
     for_each_task(dir, |_, task| {
         listed += 1;
@@ -86,31 +82,34 @@ fn look_at_threads(dir: BorrowedFd<'_>) -> SysResult<Threads> {
         }
     })?;
     if one_lives {
-        return Ok(Threads::OneLives);
+        return Ok(ThreadsNow::OneLives);
     }
     if let Some(errno) = refused {
         return Err(errno);
     }
-    // One that went meanwhile was not listed or is no longer counted; one that
-    // came meanwhile is counted.
+    // The kernel's own count must match the listing, or a thread was missed.
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // Should another thread have taken the leader's place, it lives.
+    // The leader is read once more: if another thread has replaced it, that one lives.
     Ok(match task_is_exiting(dir)? {
-        false => Threads::OneLives,
-        true if counted == listed => Threads::AllExiting,
-        true => Threads::Changed,
+        false => ThreadsNow::OneLives,
+        true if counted == listed => ThreadsNow::AllExiting,
+        true => ThreadsNow::Changed,
     })
 }
 
-/// Looks at the process that has a PID, which `is_init` says to be the init in
-/// question: asked after its directory was opened, as what is read through
-/// that belongs to the process that had the PID then.
+/// Decides whether the process with this PID is alive, if `is_init` confirms that it
+/// is the right one.
 ///
-/// # Errors
-/// `ESRCH` where it is another process, or gone; as of reading its status.
-pub fn look(procfs: &Procfs, pid: Pid, is_init: impl FnOnce() -> bool) -> SysResult<InitNow> {
+/// `is_init` is called after the directory has been opened, because everything read
+/// through the directory belongs to the process that had the PID at that time.
+/// Fails with `ESRCH` if it is another process or gone.
+pub fn life_of_pid(
+    procfs: &Procfs,
+    pid: Pid,
+    is_init: impl FnOnce() -> bool,
+) -> SysResult<InitNow> {
     let mut dir = ProcessDir::open(procfs.fd(), pid)?;
     if !is_init() {
         return Err(Errno::SRCH);
@@ -123,21 +122,16 @@ pub fn look(procfs: &Procfs, pid: Pid, is_init: impl FnOnce() -> bool) -> SysRes
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Every process that has PID 1 in a namespace below that of this /proc.
+/// Lists every process that has PID 1 in a namespace below this procfs's.
 ///
-/// # Errors
-/// Not every process could be read, or the kernel does not tell their PIDs in
-/// inner namespaces.
+/// Fails if a process could not be read, or with `ENOTSUP` if the kernel does not
+/// show PIDs in nested namespaces (before Linux 4.1).
 pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     let mut inits = Vec::new();
-    let mut status = Vec::with_capacity(4096);
-    let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-    // A descriptor of its own, as it has a position of its own.
-    let mut entries = RawDir::new(open_dir(procfs.fd(), c".")?, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let pid = parse::entry(entry?.file_name().to_bytes()).and_then(Pid::new);
-        let Some(pid) = pid else { continue };
-        match process_dir::look(|| listed(procfs, pid, &mut status)) {
+    let mut buffer = Vec::with_capacity(4096);
+    for pid in procfs.pids()? {
+        let pid = pid?;
+        match try_twice(|| nested_init(procfs, pid, &mut buffer)) {
             Ok(init) => inits.extend(init),
             Err(errno) if is_gone(errno) => {}
             Err(errno) => return Err(errno),
@@ -146,8 +140,8 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     Ok(inits)
 }
 
-/// A process, if it is the init of a namespace below that of this /proc.
-fn listed(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
+/// Reads a process, and returns it if it is the init of a nested namespace.
+fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
     let mut dir = ProcessDir::by_path(procfs.fd(), pid);
     let (base, name) = dir.file(c"status");
     let status_file = open(base, name)?;
@@ -160,14 +154,15 @@ fn listed(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<Lis
         _ => {}
     }
     let link = dir.pid_namespace();
-    // Again, after the link: both are of one process if this succeeds.
+    // The status is read again after the link. If that succeeds, the PID belonged
+    // to this process the whole time, and so does the link.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;
     let process = described(pid, status, link.ok().flatten());
     Ok(Some(ListedInit {
         now: life(procfs, &process, has_memory),
-        namespace: process.namespace.and_then(crate::model::NamespaceId::inode),
+        namespace: process.namespace.and_then(NamespaceId::inode),
         nspid: process.nspid,
     }))
 }

@@ -1,12 +1,11 @@
-//! One process, read wholly or not at all.
+//! Reads one process, completely or not at all.
 //!
-//! A process may vanish, and its PID be given to another, between any two
-//! system calls. Two things keep together what is read: a descriptor of
-//! `/proc/PID/status` or of `/proc/PID` is bound to the process that it was
-//! opened for, and answers `ESRCH` or `ENOENT` once that is gone. So whatever
-//! is read by path between opening such a descriptor and reading from it
-//! belongs to that process, provided that the read succeeds. How often one is
-//! looked at is not decided here.
+//! Between any two system calls a process can exit and its PID can be given to another
+//! process. An open `/proc/PID/status` or `/proc/PID` prevents mix-ups: it is bound to the
+//! process that it was opened for, and fails with `ESRCH` or `ENOENT` once that process is
+//! gone. So the order is always the same: open the status file, read other files by path,
+//! then read the status file. If the last step succeeds, the PID belonged to this process
+//! the whole time, and so does everything read in between.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -14,43 +13,126 @@ use memchr::memmem;
 use rustix::fs::fstat;
 use rustix::io::{Errno, Result as SysResult};
 
-use super::details::{DetailReader, read_again};
-use super::holders::HolderSearch;
+use super::details::DetailReader;
+use super::holders::{self, Held, HolderSearch};
 use super::inits;
-use super::process_dir::{ProcessDir, still_there};
-use super::scan::{Scan, SeenInit};
+use super::process_dir::{ProcessDir, read_twice, still_there};
+use super::scan::{Scan, SeenInit, searches_holders};
 use super::status::described;
-use super::worker::Worker;
 use crate::collect::discovery::InitNow;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::kernel::sys::{is_gone, namespace_link, open, read_record};
+use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
-use crate::collect::parse::{self, Status};
+use crate::collect::parse::{self, Leaders, Status};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
-impl Worker<'_> {
-    /// Takes an init as it was seen, if its PID is still that of the same
-    /// namespace's init: then it is the same process, and has been all the while.
-    /// `false` where it is to be read.
-    pub fn confirm(&mut self, seen: SeenInit) -> bool {
-        let SeenInit { process, ns_id, mount_namespace } = seen;
-        let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), process.pid);
-        let cgroup = self.cgroup(process.pid, &mut dir);
-        let fd = self.namespace_of_init(&process, ns_id, &mut dir);
-        let kept = fd.and_then(|fd| self.scan.registry.keep(fd, InitHistory::Existed).ok());
-        if kept.is_none() {
-            // What was noted may be of another process.
-            self.found.pending = DiagnosticLog::default();
-            return false;
+/// A process with everything that was found about it.
+#[derive(Debug)]
+pub struct ReadProcess {
+    /// The process.
+    pub process: Process,
+    /// Leaders of its session and process group, if its namespace could not be read.
+    pub leaders: Option<Leaders>,
+    /// Its cgroups, if it is an init and they could be read.
+    pub cgroup: Option<Vec<u8>>,
+    /// State of the process if it is an init, and `Living` for all others.
+    pub init: InitNow,
+    /// The namespaces that it holds.
+    pub held: Held,
+    /// Failed reads.
+    pub log: DiagnosticLog,
+}
+
+impl ReadProcess {
+    fn new(process: Process) -> Self {
+        Self {
+            process,
+            leaders: None,
+            cgroup: None,
+            init: InitNow::Living,
+            held: Held::default(),
+            log: DiagnosticLog::default(),
         }
-        self.found.cgroups.extend(cgroup.map(|cgroup| (process.pid, cgroup)));
-        self.found.add_reader(mount_namespace, process.pid, process.pid);
-        self.found.processes.push(process);
-        true
+    }
+}
+
+/// Reads one process after the other.
+///
+/// Neighbouring PIDs often belong to similar processes, so the kind of the last process
+/// decides in which order the files of the next one are read. The result is the same.
+pub struct ProcessReader<'a> {
+    scan: Scan<'a>,
+    searches_holders: bool,
+    may_trace_all: bool,
+    buffer: Vec<u8>,
+    last_was_nested: bool,
+    last_was_kernel_thread: bool,
+}
+
+/// A process whose status file is open.
+struct OpenProcess<'a> {
+    pid: Pid,
+    dir: ProcessDir<'a>,
+    status_file: OwnedFd,
+    is_final_attempt: bool,
+    log: DiagnosticLog,
+}
+
+impl OpenProcess<'_> {
+    /// Fails with `ESRCH` if the process is gone.
+    fn still_there(&self) -> SysResult<()> {
+        still_there(&self.status_file)
     }
 
-    /// The namespace of that number, if that process is still its init.
+    /// Fails with `EAGAIN` so that the process is read again later, or returns `Ok` in
+    /// the final attempt: then what was read must be believed.
+    fn retry_later(&self) -> SysResult<()> {
+        if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
+    }
+
+    fn note(&mut self, code: DiagnosticCode, errno: impl Into<Option<Errno>>) {
+        self.log.note(code, errno.into(), Some(self.pid));
+    }
+}
+
+impl<'a> ProcessReader<'a> {
+    pub fn new(scan: Scan<'a>) -> Self {
+        Self {
+            scan,
+            searches_holders: searches_holders(scan.search),
+            may_trace_all: viewer::may_trace_all(),
+            buffer: Vec::with_capacity(4096),
+            last_was_nested: false,
+            last_was_kernel_thread: false,
+        }
+    }
+
+    /// Accepts an init as BPF found it, if its PID still belongs to the init of the same
+    /// namespace: a namespace has only one init in its life. Otherwise returns `None`,
+    /// and the process must be read.
+    pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
+        let SeenInit { process, ns_id, mount_namespace } = seen;
+        let pid = process.pid;
+        let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
+        let mut log = DiagnosticLog::default();
+        let cgroup = match read_cgroup(&mut dir) {
+            Ok(cgroup) => cgroup,
+            Err(errno) => {
+                log.note(DiagnosticCode::CgroupUnreadable, Some(errno), Some(pid));
+                None
+            }
+        };
+        // Checked after the cgroup was read by path, to be sure whose it is.
+        let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
+        self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
+        let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
+        let held = Held { mount_namespaces, ..Held::default() };
+        Some(ReadProcess { cgroup, held, log, ..ReadProcess::new(process) })
+    }
+
+    /// Opens the namespace with this ID if the process is still its init.
     fn namespace_of_init(
         &self,
         init: &Process,
@@ -67,107 +149,103 @@ impl Worker<'_> {
         open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))
     }
 
-    /// Reads one process, of which at most is known that nothing is open.
+    /// Reads one process. `none_open_since` is that of
+    /// [`Target`](super::scan::Target).
     ///
-    /// # Errors
-    /// It has vanished, may not be read, or is to be looked at again.
-    pub fn process(&mut self, pid: Pid, none_open_since: Option<u64>) -> SysResult<()> {
-        if self.kernel_thread
+    /// Fails with `ENOENT` if there is no such process, `ESRCH` if it went away, and
+    /// `EXDEV` or `EAGAIN` if it seems to be in the middle of `execve(2)` or exiting and
+    /// should be read again. The latter is not returned if `is_final_attempt` is set.
+    pub fn read(
+        &mut self,
+        pid: Pid,
+        none_open_since: Option<u64>,
+        is_final_attempt: bool,
+    ) -> SysResult<ReadProcess> {
+        if self.last_was_kernel_thread
             && let Some(process) = self.read_kernel_thread(pid)
         {
-            self.found.processes.push(process);
-            return Ok(());
+            return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // Where much is read, an open directory keeps it together and makes
-        // each path shorter. Where little is, it would cost more than that.
+        // If many files are read, an open directory binds them to the process and
+        // shortens the paths. For two files it costs more than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
             ProcessDir::by_path(procfs, pid)
         };
-        // First, as all that follows is known to be of one process because
-        // this descriptor can still be read afterwards.
         let (base, name) = dir.file(c"status");
         let status_file = open(base, name)?;
-        // It was there, so it is another one that is not there any more.
+        let log = DiagnosticLog::default();
+        let open = OpenProcess { pid, dir, status_file, is_final_attempt, log };
+        // The process was there, so it has gone away since.
         let vanished = |errno| if errno == Errno::NOENT { Errno::SRCH } else { errno };
-        self.opened(pid, none_open_since, &status_file, dir).map_err(vanished)
+        self.read_open(open, none_open_since).map_err(vanished)
     }
 
     /// Reads a process whose status file is open.
-    ///
-    /// # Errors
-    /// As of [`process`](Self::process).
-    fn opened(
+    fn read_open(
         &mut self,
-        pid: Pid,
+        mut open: OpenProcess<'_>,
         none_open_since: Option<u64>,
-        status_file: &OwnedFd,
-        mut dir: ProcessDir<'_>,
-    ) -> SysResult<()> {
+    ) -> SysResult<ReadProcess> {
         if !self.scan.procfs.own {
-            // Whoever is root in there may have mounted something over it.
-            dir.open_namespaces()?;
+            // Root inside a container can mount something over `ns`.
+            open.dir.open_namespaces()?;
         }
-        // At once, as the buffer holds the status only until the next file is read.
-        let (status, link) = self.status_and_link(status_file, &mut dir)?;
-        let (status, namespace) = self.identify(pid, status, link)?;
-        // Before anything that takes time: once pinned, the namespace can no
-        // longer die and leave its inode number to another.
-        let is_pinned = self.pin(pid, namespace, status_file, &mut dir)?;
+        // The buffer holds the status only until the next file is read, so everything
+        // that needs the text comes first.
+        let (status, link) = self.read_status_and_link(&mut open)?;
+        let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
+        // Before anything slow: once pinned, the namespace can no longer be freed and
+        // its inode number reused.
+        let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
-        let mut process = described(pid, status, namespace);
-        self.kernel_thread = process.kernel_thread && self.is_told_by_stat();
+        let mut process = described(open.pid, status, namespace);
+        self.last_was_kernel_thread = process.kernel_thread && self.needs_only_stat();
         if self.searches_holders {
-            process.start_time = self.start_time(pid, status_file, &dir)?;
+            process.start_time = self.read_start_time(&mut open)?;
         }
         if !self.scan.details.is_empty() {
+            let OpenProcess { dir, status_file, log, .. } = &mut open;
             let reader = DetailReader { dir: dir.as_fd(), status_file };
-            let details =
-                reader.read(self.scan.details, &process, has_memory, &mut self.found.pending)?;
+            let details = reader.read(self.scan.details, &process, has_memory, log)?;
             process.details = Some(Box::new(details));
         }
-        let mut now = InitNow::Living;
+        let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // After pinning, which often spares the check at the end of it.
-            now = self.init(&process, has_memory, is_pinned, status_file, &mut dir)?;
+            // After pinning, which makes the check at the end cheaper.
+            (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // Last, as it takes longest, and compares what it finds with the
-        // process's own namespace.
-        // If it is not another one that has its PID by now.
+        // If the start time differs, BPF saw another process under this PID.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        self.holders(&process, has_none_open, status_file, &dir)?;
-        match now {
-            InitNow::Terminated => self.found.terminated.insert(pid),
-            InitNow::Unknown => self.found.undecided.insert(pid),
-            InitNow::Living | InitNow::Absent => false,
-        };
-        self.found.processes.push(process);
-        Ok(())
+        // Last, because it takes longest.
+        let held = self.search_holders(&process, has_none_open, &open)?;
+        Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
 
-    /// Whether all that is asked of a thread of the kernel is in its `stat`.
-    fn is_told_by_stat(&self) -> bool {
+    /// Returns `true` if `stat` contains everything that the scan needs about a kernel
+    /// thread.
+    fn needs_only_stat(&self) -> bool {
         let Scan { procfs, namespace, details, .. } = self.scan;
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
     }
 
-    /// One of the kernel's threads, by a single reading of its `stat`; `None` where
-    /// it is none, or something else has to be read. They come in rows, and there
-    /// are more of them on an idle host than of all else.
+    /// Reads a kernel thread with a single read of its `stat`. Returns `None` if it is
+    /// not a kernel thread, or if more must be read.
     ///
-    /// They are members of the initial PID namespace alone, so that they have one
-    /// PID where they are shown at all. Their files belong to their user, root.
+    /// Kernel threads have consecutive PIDs, and on an idle host they outnumber the
+    /// processes. They exist only in the initial PID namespace, so they have one PID,
+    /// and their files belong to their user, root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
         let file = open(base, name).ok()?;
         read_record(&file, &mut self.buffer).ok()?;
         let stat = parse::stat(&self.buffer)?;
-        self.kernel_thread = stat.is_kernel_thread();
-        if !self.kernel_thread || stat.pid != Some(pid) {
+        self.last_was_kernel_thread = stat.is_kernel_thread();
+        if !self.last_was_kernel_thread || stat.pid != Some(pid) {
             return None;
         }
         Some(Process {
@@ -184,240 +262,201 @@ impl Worker<'_> {
         })
     }
 
-    /// Holds the status, which the buffer still has, against the PID that /proc
-    /// lists, and notes what the kernel would not tell of the process.
-    ///
-    /// # Errors
-    /// The status is that of another process, or it is to be looked at again.
-    fn identify(
+    /// Reads the status, and the link `ns/pid` of the same process. The link can be
+    /// refused although the status is readable, hence the inner result.
+    fn read_status_and_link(
         &mut self,
-        pid: Pid,
-        mut status: Status,
-        link: SysResult<Option<NamespaceId>>,
-    ) -> SysResult<(Status, Option<NamespaceId>)> {
-        // The first number is that in the namespace of this /proc. Another
-        // process's file may be mounted here, which is of the same file system.
-        let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
-        if shown.is_some_and(|shown| shown != pid) {
-            return Err(Errno::XDEV);
-        }
-        if link.is_err_and(|errno| is_gone(errno) || self.expects_access(status.uid)) {
-            self.look_again()?;
-        }
-        if status.nspid.is_empty() {
-            // One that is being reaped has no numbers, either.
-            if memmem::find(&self.buffer, b"\nNSpid:").is_some() {
-                self.look_again()?;
-            }
-            status.nspid = nspid_of_member(pid, self.scan.namespace, link);
-        }
-        if status.nspid.is_empty() {
-            self.found.pending.note(DiagnosticCode::NspidUnavailable, None, Some(pid));
-        }
-        // The status could be read after the link, so the process is there, and
-        // an error is a refusal.
-        let namespace = link.unwrap_or_else(|errno| {
-            let code = DiagnosticCode::NamespaceUnreadable;
-            self.found.pending.note(code, Some(errno), Some(pid));
-            self.found.leaders.insert(pid, parse::leaders(&self.buffer));
-            None
-        });
-        Ok((status, namespace))
-    }
-
-    /// Whether the viewer should be allowed to see everything of a process
-    /// that has this user. Where it is refused, another look may be worth it.
-    fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
-        self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
-    }
-
-    /// Reads the status, and where `ns/pid` leads, of the process that the
-    /// status file was opened for. The link is read by path after opening the
-    /// file and before the last reading of it, which succeeds only if the PID
-    /// was that process's all the while. It may be refused by itself.
-    ///
-    /// # Errors
-    /// As of reading the status.
-    fn status_and_link(
-        &mut self,
-        status_file: &OwnedFd,
-        dir: &mut ProcessDir<'_>,
+        open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // The link of a process that is a member of the viewer's own namespace
-        // need not be read, but that is known from its status. So the link is
-        // read beforehand only where the process is likely to be nested.
-        let early = (self.nested || !self.scan.procfs.own).then(|| dir.pid_namespace());
-        read_record(status_file, &mut self.buffer)?;
+        // A member of the viewer's own namespace needs no link, but only its status
+        // says that it is one. So the link is read in advance only if the process is
+        // likely to be nested, which saves reading the status twice.
+        let early =
+            (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
+        read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
-        self.nested = status.nspid.len() > 1;
-        // One number in the viewer's own /proc: it is a member there.
+        self.last_was_nested = status.nspid.len() > 1;
+        // In the viewer's own procfs, one PID means that it is a member there.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }
         if let Some(link) = early {
             return Ok((status, link));
         }
-        let link = dir.pid_namespace();
-        read_record(status_file, &mut self.buffer)?;
+        let link = open.dir.pid_namespace();
+        read_record(&open.status_file, &mut self.buffer)?;
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// When the process started. Its directory is open, so that it is this
-    /// process's `stat` that is read.
-    ///
-    /// # Errors
-    /// The process has vanished.
-    fn start_time(
+    /// Checks that the status, whose text is still in the buffer, belongs to the PID
+    /// that was listed, and completes what the kernel left out.
+    fn identify(
         &mut self,
-        pid: Pid,
-        status_file: &OwnedFd,
-        dir: &ProcessDir<'_>,
-    ) -> SysResult<Option<u64>> {
-        let buffer = &mut self.buffer;
-        let stat = read_again(status_file, || {
-            open(dir.as_fd(), c"stat").and_then(|file| read_record(&file, buffer))
-        })?;
-        match stat {
-            Ok(()) => Ok(parse::stat_start_time(&self.buffer)),
-            Err(errno) => {
-                let code = DiagnosticCode::StartTimeUnreadable;
-                self.found.pending.note(code, Some(errno), Some(pid));
-                Ok(None)
-            }
+        open: &mut OpenProcess<'_>,
+        mut status: Status,
+        link: SysResult<Option<NamespaceId>>,
+    ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
+        let pid = open.pid;
+        // The status file of another process can be bind-mounted here. Both are on the
+        // same file system, so nothing else reveals it.
+        let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
+        if shown.is_some_and(|shown| shown != pid) {
+            return Err(Errno::XDEV);
         }
+        if link.is_err_and(|errno| is_gone(errno) || self.expects_access(status.uid)) {
+            open.retry_later()?;
+        }
+        if status.nspid.is_empty() {
+            // An empty NSpid line, rather than none, means that it is being reaped.
+            if memmem::find(&self.buffer, b"\nNSpid:").is_some() {
+                open.retry_later()?;
+            }
+            status.nspid = nspid_of_member(pid, self.scan.namespace, link);
+        }
+        if status.nspid.is_empty() {
+            open.note(DiagnosticCode::NspidUnavailable, None);
+        }
+        Ok(match link {
+            Ok(namespace) => (status, namespace, None),
+            // The status could still be read after the link, so the process is there
+            // and the kernel refuses the link.
+            Err(errno) => {
+                open.note(DiagnosticCode::NamespaceUnreadable, errno);
+                (status, None, Some(parse::leaders(&self.buffer)))
+            }
+        })
     }
 
-    /// Pins the namespace of a process; `false` where there is none to pin, or
-    /// it cannot be opened.
-    ///
-    /// # Errors
-    /// The process has vanished.
-    fn pin(
-        &mut self,
-        pid: Pid,
-        namespace: Option<NamespaceId>,
-        status_file: &OwnedFd,
-        dir: &mut ProcessDir<'_>,
-    ) -> SysResult<bool> {
+    /// Returns `true` if the viewer has the right to see everything about processes of
+    /// this user. A refusal is then worth another attempt.
+    fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
+        self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
+    }
+
+    /// Reads the start time through the open directory. Fails with `ESRCH` if the
+    /// process is gone.
+    fn read_start_time(&mut self, open: &mut OpenProcess<'_>) -> SysResult<Option<u64>> {
+        let buffer = &mut self.buffer;
+        let stat = read_twice(&open.status_file, || {
+            self::open(open.dir.as_fd(), c"stat").and_then(|file| read_record(&file, buffer))
+        })?;
+        if let Err(errno) = stat {
+            open.note(DiagnosticCode::StartTimeUnreadable, errno);
+            return Ok(None);
+        }
+        Ok(parse::stat_start_time(&self.buffer))
+    }
+
+    /// Pins the namespace of a process. Returns `false` if it is unknown or can't be
+    /// opened, and fails with `ESRCH` if the process is gone.
+    fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
-            // Pinned before the walk.
+            // Pinned before the scan.
             return Ok(true);
         }
+        let OpenProcess { dir, status_file, .. } = open;
         let (base, name) = dir.file(c"ns/pid");
-        // A process that is gone may answer EACCES even to root; its status
-        // then says that it is gone.
-        let open = || {
+        // For a process that is gone the kernel can return EACCES even to root. The
+        // status file tells the difference.
+        let open_link = || {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
-        // The link cannot lead elsewhere by now: an open status file keeps the
-        // process's struct pid, and that keeps the namespace.
-        match self.scan.registry.pin(inode, InitHistory::Existed, open, || true) {
+        // The link can't have changed: the open status file keeps the process's struct
+        // pid alive, and that keeps the namespace.
+        match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
             Err(errno) => {
-                let code = DiagnosticCode::NamespaceUnopened;
-                self.found.pending.note(code, Some(errno), Some(pid));
+                open.note(DiagnosticCode::NamespaceUnopened, errno);
                 Ok(false)
             }
         }
     }
 
-    /// Reads what matters only of an init: its cgroup, and whether it has terminated.
-    ///
-    /// # Errors
-    /// The process has vanished.
-    fn init(
-        &mut self,
+    /// Reads what matters only for an init: its cgroups, and whether it is alive. Fails
+    /// with `ESRCH` if it is gone.
+    fn read_init(
+        &self,
         init: &Process,
         has_memory: bool,
         is_pinned: bool,
-        status_file: &OwnedFd,
-        dir: &mut ProcessDir<'_>,
-    ) -> SysResult<InitNow> {
-        let cgroup = self.cgroup(init.pid, dir);
+        open: &mut OpenProcess<'_>,
+    ) -> SysResult<(Option<Vec<u8>>, InitNow)> {
+        let cgroup = read_cgroup(&mut open.dir).unwrap_or_else(|errno| {
+            open.note(DiagnosticCode::CgroupUnreadable, errno);
+            None
+        });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // Both were read by path, and are this process's only if the PID still
-        // is. While its namespace is pinned, a link that leads there proves
-        // it: no other process can have become the init of that namespace.
-        if !is_pinned || dir.pid_namespace() != Ok(init.namespace) {
-            still_there(status_file)?;
+        // Both were read by path, so make sure that the PID still belongs to this
+        // process. If the link shows the pinned namespace, it does: no other process can
+        // have become the init of that namespace.
+        if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
+            open.still_there()?;
         }
-        self.found.cgroups.extend(cgroup.map(|cgroup| (init.pid, cgroup)));
-        Ok(now)
+        Ok((cgroup, now))
     }
 
-    /// The cgroups of a process, where they can be read.
-    fn cgroup(&mut self, pid: Pid, dir: &mut ProcessDir<'_>) -> Option<Vec<u8>> {
-        let (base, name) = dir.file(c"cgroup");
-        match open(base, name).and_then(|file| read_record(&file, &mut self.buffer)) {
-            Ok(()) => Some(self.buffer.clone()),
-            Err(errno) => {
-                // Without cgroups in the kernel there is no such file.
-                if !is_gone(errno) {
-                    let code = DiagnosticCode::CgroupUnreadable;
-                    self.found.pending.note(code, Some(errno), Some(pid));
-                }
-                None
-            }
-        }
-    }
-
-    /// Searches what a process holds, where that was asked for.
-    ///
-    /// # Errors
-    /// The process has vanished, or is to be looked at again; nothing that it
-    /// held is kept then.
-    fn holders(
-        &mut self,
+    /// Searches what a process holds, if the scan asks for it. Fails with `ESRCH` if
+    /// the process is gone, and with `EAGAIN` if it should be read again.
+    fn search_holders(
+        &self,
         process: &Process,
         has_none_open: bool,
-        status_file: &OwnedFd,
-        dir: &ProcessDir<'_>,
-    ) -> SysResult<()> {
-        let Scan { procfs, search, .. } = self.scan;
-        if Some(process.pid) == procfs.viewer {
-            // What pidns itself holds open does not count, but pidns may be the
-            // only process in its mount namespace.
-            if search.contains(&SearchScope::Mounts) {
-                let inode = namespace_link(dir.as_fd(), c"ns/mnt", "mnt").ok().flatten();
-                self.found.add_reader(inode, process.pid, process.pid);
+        open: &OpenProcess<'_>,
+    ) -> SysResult<Held> {
+        let (scan, dir) = (self.scan, open.dir.as_fd());
+        let mut held = Held::default();
+        if Some(process.pid) == scan.procfs.viewer {
+            // The descriptors that pidns has open for the scan don't count. But it may
+            // be the only process in its mount namespace.
+            if scan.search.contains(&SearchScope::Mounts) {
+                let inode = namespace_link(dir, c"ns/mnt", "mnt").ok().flatten();
+                held.mount_namespaces.extend(inode.map(|inode| (inode, process.pid)));
             }
-            return Ok(());
+            return Ok(held);
         }
-        // Kernel threads have no descriptors and share the kernel's namespaces.
+        // Kernel threads have no descriptors and are in the initial namespaces.
         if !self.searches_holders || process.kernel_thread {
-            return Ok(());
+            return Ok(held);
         }
-        let before = self.found.holders.len();
-        let expects_access = self.expects_access(process.uid);
-        let search = HolderSearch::new(
-            self.scan,
+        let held = holders::search(&HolderSearch {
+            scan,
             process,
+            dir,
+            status_file: &open.status_file,
             has_none_open,
-            dir.as_fd(),
-            status_file,
-            expects_access,
-        );
-        let searched = search
-            .search(&mut self.found)
-            .and_then(|is_settled| if is_settled { Ok(()) } else { self.look_again() });
-        if searched.is_err() {
-            self.found.holders.truncate(before);
+            expects_access: self.expects_access(process.uid),
+        })?;
+        if held.is_unsettled {
+            open.retry_later()?;
         }
-        searched
+        Ok(held)
     }
 }
 
-/// The PIDs of a process where the kernel does not tell them (before Linux 4.1):
-/// a member of the namespace of /proc has one, under which /proc lists it.
+/// Reads the cgroups of a process, or returns `None` if it is gone or the kernel has no
+/// cgroups.
+fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
+    let (base, name) = dir.file(c"cgroup");
+    let mut text = Vec::with_capacity(4096);
+    match open(base, name).and_then(|file| read_record(&file, &mut text)) {
+        Ok(()) => Ok(Some(text)),
+        Err(errno) if is_gone(errno) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). They are
+/// known only for members of the namespace that the procfs shows: these have one PID,
+/// the one that is listed.
 fn nspid_of_member(
     pid: Pid,
-    mount: Option<NamespaceId>,
+    procfs_namespace: Option<NamespaceId>,
     link: SysResult<Option<NamespaceId>>,
 ) -> Nspid {
-    let is_member = mount.is_some() && link == Ok(mount);
+    let is_member = procfs_namespace.is_some() && link == Ok(procfs_namespace);
     is_member.then_some(pid).into_iter().collect()
 }
 
@@ -428,19 +467,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_nspid_a_member_of_the_namespace_of_proc_has_the_pid_that_proc_lists() {
+    fn without_nspid_only_members_of_the_procfs_namespace_have_known_pids() {
         let pid = Pid::new(7).unwrap();
-        let [mount, other] = [1, 2].map(|inode| Some(NamespaceId::Inode(inode)));
-        assert_eq!(nspid_of_member(pid, mount, Ok(mount))[..], [pid]);
-        // Of nobody else is the innermost PID known, nor where that is not told.
-        for (mount, link) in [
-            (mount, Ok(other)),
-            (mount, Ok(None)),
-            (mount, Err(Errno::ACCESS)),
+        let [procfs, other] = [1, 2].map(|inode| Some(NamespaceId::Inode(inode)));
+        assert_eq!(nspid_of_member(pid, procfs, Ok(procfs))[..], [pid]);
+        for (procfs, link) in [
+            (procfs, Ok(other)),
+            (procfs, Ok(None)),
+            (procfs, Err(Errno::ACCESS)),
             (None, Ok(None)),
             (None, Ok(other)),
         ] {
-            assert!(nspid_of_member(pid, mount, link).is_empty(), "{mount:?} {link:?}");
+            assert!(nspid_of_member(pid, procfs, link).is_empty(), "{procfs:?} {link:?}");
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The files of one process, and the directories of its threads: names and
-//! descriptors. What the files say is for others to use.
+//! Opens the files and thread directories of one process.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -12,23 +11,22 @@ use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
 
-/// The directory `/proc/PID`, opened or only by its path.
+/// The directory `/proc/PID`, either open or used by path.
 pub struct ProcessDir<'a> {
-    /// Where it was opened, names are relative to it, and what is read through
-    /// it belongs to this process, whenever it is read.
+    /// Files opened through this descriptor always belong to the process that had
+    /// the PID when the descriptor was opened.
     opened: Option<OwnedFd>,
-    /// Its directory `ns`, where that was opened.
+    /// The directory `ns`, if it was opened.
     namespaces: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
-    /// `PID/`, and room for the name of a file.
+    /// `PID/`, followed by space for a file name.
     path: [u8; 64],
     /// Length of `PID/`.
     base: usize,
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Its files by path: each time they are those of whatever process has
-    /// the PID then.
+    /// Uses files by path. Each access refers to whatever process has the PID then.
     pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -38,10 +36,8 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base: number.len() + 1 }
     }
 
-    /// Opens it: its files are then those of the process that has the PID now.
-    ///
-    /// # Errors
-    /// As of opening a directory.
+    /// Opens the directory, which binds all further accesses to the process that
+    /// has the PID now.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");
@@ -50,27 +46,24 @@ impl<'a> ProcessDir<'a> {
         Ok(dir)
     }
 
-    /// A file of the process, as `openat(2)` takes it.
+    /// Returns a file of the process as the two arguments of `openat(2)`.
     pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
         if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // The longest name in use is far shorter. A longer one would become
-        // the empty name, which `openat(2)` refuses.
-        if let Some(room) = self.path.get_mut(self.base..end) {
-            room.copy_from_slice(file);
+        // All names in use are far shorter. A longer one would become the empty
+        // path, which `openat(2)` refuses.
+        if let Some(space) = self.path.get_mut(self.base..end) {
+            space.copy_from_slice(file);
         }
         let path = self.path.get(..end).and_then(|path| CStr::from_bytes_with_nul(path).ok());
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens `ns`, where others may have mounted something over it: links are
-    /// then read in the directory itself.
-    ///
-    /// # Errors
-    /// As of opening a directory; `EXDEV` where something is mounted there.
+    /// Opens the directory `ns`, from which links are then read. Fails with `EXDEV`
+    /// if something is mounted over it.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -78,10 +71,7 @@ impl<'a> ProcessDir<'a> {
         Ok(())
     }
 
-    /// Where `ns/pid` leads; `None` where that is no PID namespace.
-    ///
-    /// # Errors
-    /// As of reading a link.
+    /// Reads the link `ns/pid`. Returns `None` if it is not a PID namespace.
     pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
         if let Some(namespaces) = &self.namespaces {
             return Ok(namespace_link(namespaces.as_fd(), c"pid", "pid")?.map(NamespaceId::Inode));
@@ -92,37 +82,52 @@ impl<'a> ProcessDir<'a> {
 }
 
 impl AsFd for ProcessDir<'_> {
-    /// The directory itself where it was opened, else that of the procfs.
+    /// The directory if it is open, otherwise the procfs.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
     }
 }
 
-/// Fails with `ESRCH` once the process that a status file was opened for is gone.
-///
-/// # Errors
-/// As of reading that file.
+/// Fails with `ESRCH` if the process that this status file was opened for is gone.
 pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Looks at a process, and where it is not there once more: while a thread that
-/// is not the leader executes another program (`execve(2)`), it takes over the
-/// leader's number, and what was just opened under that may be the old leader's.
+/// Runs `attempt`, and a second time if the process was gone.
 ///
-/// # Errors
-/// As of the second look, where there was one.
-pub fn look<T>(mut look: impl FnMut() -> Result<T>) -> Result<T> {
-    match look() {
-        Err(errno) if is_gone(errno) => look(),
-        looked => looked,
+/// When a thread other than the leader calls `execve(2)`, it takes over the leader's
+/// TID. What was opened just before belongs to the old leader and seems to be gone,
+/// although the process lives on.
+pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(errno) if is_gone(errno) => attempt(),
+        other => other,
     }
 }
 
-/// Calls `visit` with every thread's directory under `/proc/PID/task`.
+/// Reads something about a process, and a second time if that fails. During
+/// `execve(2)` the kernel can briefly refuse what it allows before and after.
 ///
-/// # Errors
-/// As of reading that directory.
+/// The outer result fails with `ESRCH` if the process is gone. The inner one is the
+/// result for a process that is still there.
+pub fn read_twice<T>(
+    status_file: &OwnedFd,
+    mut read: impl FnMut() -> Result<T>,
+) -> Result<Result<T>> {
+    if let Ok(value) = read() {
+        return Ok(Ok(value));
+    }
+    still_there(status_file)?;
+    let again = read();
+    if again.is_err() {
+        // For a process that is gone the kernel can return EACCES even to root. The
+        // status file tells the difference.
+        still_there(status_file)?;
+    }
+    Ok(again)
+}
+
+/// Calls `visit` with the TID and directory of every thread under `/proc/PID/task`.
 pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -> Result<()> {
     let tasks = open_dir(dir, c"task")?;
     let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -140,11 +145,7 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
-/// Whether a thread, given its directory, is on its way out (`PF_EXITING`),
-/// or gone.
-///
-/// # Errors
-/// Its `stat` cannot be read, or makes no sense.
+/// Returns `true` if a thread, given its directory, is exiting (`PF_EXITING`) or gone.
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     let mut stat = Vec::new();
     match read(task, c"stat", &mut stat) {

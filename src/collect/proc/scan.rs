@@ -1,57 +1,57 @@
-//! What a scan of /proc looks for, and where.
+//! The request that all threads of a scan share, and the processes to read.
 
 use std::collections::BTreeSet;
 
-use super::mount::Procfs;
+use super::procfs::Procfs;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 
-/// What the threads of a walk share.
-#[derive(Clone, Copy)]
+/// A request to read a procfs.
+#[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
-    /// The /proc to read.
+    /// The procfs to read.
     pub procfs: &'a Procfs,
-    /// The namespace whose numbers it speaks in, pinned, where that is known beforehand.
+    /// The PID namespace that this procfs shows, pinned, if known before the scan.
     pub namespace: Option<NamespaceId>,
-    /// Where to look for namespaces; every process's own is always read.
+    /// Places to search for namespaces. The own namespace of every process is always read.
     pub search: &'a BTreeSet<SearchScope>,
-    /// What to read of every process beside what always is.
+    /// Optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
-    /// The namespaces met.
+    /// The namespaces found so far.
     pub registry: &'a NamespaceRegistry,
 }
 
 /// A process to read.
 #[derive(Debug)]
 pub struct Target {
-    /// Its PID in the namespace of this /proc.
+    /// Its PID in the procfs.
     pub pid: Pid,
-    /// Where somebody has seen that no namespace is among its descriptors, which
-    /// need not be searched then: when that process started.
+    /// Set if BPF found no namespace among the process's descriptors: the start time
+    /// of that process. If it still has the PID, its descriptors are not searched.
     pub none_open_since: Option<u64>,
-    /// What somebody has seen of it, where it was an init that lived and held nothing.
+    /// Set if BPF found a living init that holds no namespace.
     pub init: Option<Box<SeenInit>>,
 }
 
-/// An init, as somebody has seen it.
+/// An init as BPF found it.
 #[derive(Debug)]
 pub struct SeenInit {
-    /// All that /proc would have shown of it.
+    /// The process, as /proc would have shown it.
     pub process: Process,
-    /// The kernel's number for its namespace, never reused.
+    /// The kernel's 64-bit ID of its PID namespace, which is never reused.
     pub ns_id: u64,
-    /// Inode of its mount namespace, where that was asked for.
+    /// Inode of its mount namespace, if the search needs it.
     pub mount_namespace: Option<u64>,
 }
 
 impl From<Pid> for Target {
-    /// A process of which nothing is known yet.
+    /// Creates a target with nothing known but the PID.
     fn from(pid: Pid) -> Self {
         Self { pid, none_open_since: None, init: None }
     }
 }
 
-/// Whether anything but a process's own namespace is searched.
+/// Returns `true` if anything besides each process's own namespace is searched.
 pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
     search.iter().any(|&scope| scope != SearchScope::Processes)
 }

@@ -1,139 +1,115 @@
-//! A thread of a walk: which processes it reads, and how often it looks at those
-//! that are between two states. How one is read is not decided here.
+//! Reads a thread's share of the processes, and retries those that were caught in between
+//! two states.
 
 use std::time::{Duration, Instant};
 
-use rustix::io::{Errno, Result as SysResult};
+use rustix::io::Errno;
 
-use super::findings::Findings;
-use super::scan::{Scan, Target, searches_holders};
-use crate::collect::kernel::viewer;
+use super::findings::ScanFindings;
+use super::process::ProcessReader;
+use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// How long after they were first seen to be between two states processes are
-/// looked at again, beside once at the end of the first pass.
-const FURTHER_LOOKS: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
+/// When to retry, counted from the first attempt. There is also one retry right after
+/// the thread's other processes.
+const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// How often a process is looked at once more than that whose number is there each
-/// time, while what was opened under it has just gone. After so many it is said that
-/// it could not be read.
-const LAST_LOOKS: usize = 16;
+/// How often to retry after that if the PID is there each time, but the process that was
+/// just opened is gone. After this many attempts the process is reported as unreadable.
+const MAX_LATE_RETRIES: usize = 16;
 
-/// One thread of a walk, with its buffers.
+/// One thread of a scan.
 pub struct Worker<'a> {
-    pub scan: Scan<'a>,
-    pub searches_holders: bool,
-    pub may_trace_all: bool,
-    pub found: Findings,
-    pub buffer: Vec<u8>,
-    /// Whether the last process was nested, as the next one then often is.
-    pub nested: bool,
-    /// Whether the last one was a thread of the kernel, likewise.
-    pub kernel_thread: bool,
-    look: Look,
-    /// How many there were that might have been the last.
-    last_looks: usize,
-    /// Processes to look at again, and when the last of them was first seen.
-    again: Vec<Target>,
-    noted: Instant,
+    reader: ProcessReader<'a>,
+    found: ScanFindings,
+    attempt: Attempt,
+    /// Late retries so far.
+    late_retries: usize,
+    /// Processes to read again.
+    retry: Vec<Target>,
+    /// When the last of them was first read.
+    last_added: Instant,
 }
 
-/// How often a process was looked at before.
+/// How often the processes have been tried before.
 #[derive(Clone, Copy, PartialEq)]
-enum Look {
+enum Attempt {
     First,
-    Further,
-    /// There will be no other: what a process tells now is believed.
-    Last,
+    Retry,
+    /// The last one. The result is accepted even if it looks inconsistent.
+    Final,
 }
 
 impl<'a> Worker<'a> {
-    /// One that has found nothing yet.
     pub fn new(scan: Scan<'a>) -> Self {
-        let searches_holders = searches_holders(scan.search);
-        let (found, buffer) = (Findings::default(), Vec::with_capacity(4096));
-        let may_trace_all = viewer::may_trace_all();
         Self {
-            scan,
-            searches_holders,
-            may_trace_all,
-            found,
-            buffer,
-            nested: false,
-            kernel_thread: false,
-            look: Look::First,
-            last_looks: 0,
-            again: Vec::new(),
-            noted: Instant::now(),
+            reader: ProcessReader::new(scan),
+            found: ScanFindings::default(),
+            attempt: Attempt::First,
+            late_retries: 0,
+            retry: Vec::new(),
+            last_added: Instant::now(),
         }
     }
 
-    /// Reads some processes; of what was seen before only what is missing. Those
-    /// that are between two states are left to [`finish`](Self::finish).
-    pub fn batch(&mut self, targets: &mut Vec<Target>) {
-        for Target { pid, none_open_since, init } in targets.drain(..) {
-            if !init.is_some_and(|init| self.confirm(*init)) {
-                self.read(pid, none_open_since);
+    /// Reads some processes. Those to retry are left to [`finish`](Self::finish).
+    pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
+        for Target { pid, none_open_since, init } in targets {
+            match init.and_then(|init| self.reader.confirm_init(*init)) {
+                Some(confirmed) => self.found.add(confirmed),
+                None => self.read_process(pid, none_open_since),
             }
         }
     }
 
-    /// Looks again at the processes that were between two states, and hands over
-    /// all that was found.
+    /// Retries what has to be retried, and returns everything that was found.
     ///
-    /// While a thread that is not the leader executes another program
-    /// (`execve(2)`), it takes over the leader's number. In between the kernel
-    /// shows the old leader, which is exiting: it refuses what it should not, has
-    /// no number or that of the thread, or is gone.
-    pub fn finish(mut self) -> Findings {
-        self.look = Look::Further;
-        while !self.again.is_empty() {
-            for Target { pid, none_open_since, .. } in std::mem::take(&mut self.again) {
-                self.read(pid, none_open_since);
+    /// A thread other than the leader that calls `execve(2)` takes over the leader's TID.
+    /// For a moment the kernel still shows the old leader, which is exiting: links that
+    /// should be readable are refused, its NSpid is empty or shows the thread's TID, or
+    /// it is gone.
+    pub fn finish(mut self) -> ScanFindings {
+        self.attempt = Attempt::Retry;
+        while !self.retry.is_empty() {
+            for Target { pid, none_open_since, .. } in std::mem::take(&mut self.retry) {
+                self.read_process(pid, none_open_since);
             }
-            let passed = self.noted.elapsed();
-            match FURTHER_LOOKS.into_iter().find(|&look| look > passed) {
-                _ if self.again.is_empty() => {}
+            let passed = self.last_added.elapsed();
+            match RETRIES.into_iter().find(|&retry| retry > passed) {
+                _ if self.retry.is_empty() => {}
                 Some(next) => std::thread::sleep(next.saturating_sub(passed)),
-                None if self.look != Look::Last => self.look = Look::Last,
+                None if self.attempt != Attempt::Final => self.attempt = Attempt::Final,
                 None => {
-                    self.last_looks += 1;
-                    std::thread::sleep(FURTHER_LOOKS[0]);
+                    self.late_retries += 1;
+                    std::thread::sleep(RETRIES[0]);
                 }
             }
         }
         self.found
     }
 
-    /// Reads one process, wholly or not at all. One that vanishes meanwhile is
-    /// left out.
-    fn read(&mut self, pid: Pid, none_open_since: Option<u64>) {
-        let read = self.process(pid, none_open_since);
-        let pending = std::mem::take(&mut self.found.pending);
-        let Err(errno) = read else { return self.found.log.merge(pending) };
+    /// Reads one process. If it goes away in the meantime, it is left out.
+    fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
+        let is_final = self.attempt == Attempt::Final;
+        let errno = match self.reader.read(pid, none_open_since, is_final) {
+            Ok(read) => return self.found.add(read),
+            Err(errno) => errno,
+        };
         let is_passing = match errno {
-            // Nothing is there under that number; twice, it is believed.
-            Errno::NOENT => self.look == Look::First,
-            Errno::SRCH if self.last_looks < LAST_LOOKS => true,
-            Errno::XDEV | Errno::AGAIN => self.look != Look::Last,
+            // There is no such PID. If that is still so at the second attempt, the
+            // process is gone.
+            Errno::NOENT => self.attempt == Attempt::First,
+            Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
+            Errno::XDEV | Errno::AGAIN => !is_final,
             _ => false,
         };
         if is_passing {
-            if self.look == Look::First {
-                self.noted = Instant::now();
+            if self.attempt == Attempt::First {
+                self.last_added = Instant::now();
             }
-            self.again.push(Target { pid, none_open_since, init: None });
+            self.retry.push(Target { pid, none_open_since, init: None });
         } else if errno != Errno::NOENT {
             self.found.log.note(DiagnosticCode::ProcessUnreadable, Some(errno), Some(pid));
         }
-    }
-
-    /// Fails where a process seems to be between two states and is to be looked
-    /// at again.
-    ///
-    /// # Errors
-    /// `EAGAIN`, unless this is the last look.
-    pub fn look_again(&self) -> SysResult<()> {
-        if self.look == Look::Last { Ok(()) } else { Err(Errno::AGAIN) }
     }
 }

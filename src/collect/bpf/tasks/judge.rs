@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use rustix::io::Result as SysResult;
 
 use super::record::Record;
-use crate::collect::proc::findings::Findings;
+use crate::collect::proc::findings::ScanFindings;
 use crate::collect::proc::scan::{Scan, SeenInit, Target, searches_holders};
 use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
@@ -28,7 +28,7 @@ pub struct Seen<'a> {
     /// All PIDs, in ascending order once they are sorted.
     pids: Vec<Pid>,
     /// Processes of which all is known, and who is in each mount namespace.
-    plain: Findings,
+    plain: ScanFindings,
     /// Those whose children are born in another namespace: its inode and the
     /// kernel's number for it, and how they hold it.
     for_children: Vec<(u64, u64, Holder)>,
@@ -56,7 +56,7 @@ impl<'a> Seen<'a> {
         Self {
             search,
             pids: Vec::with_capacity(count),
-            plain: Findings { processes: Vec::with_capacity(count), ..Findings::default() },
+            plain: ScanFindings { processes: Vec::with_capacity(count), ..ScanFindings::default() },
             for_children: Vec::new(),
             odd: BTreeSet::new(),
             namespaces: HashMap::new(),
@@ -155,9 +155,9 @@ impl<'a> Seen<'a> {
     pub fn judge(
         mut self,
         scan: Scan<'_>,
-        mut found: Findings,
+        mut found: ScanFindings,
         counted: &[Option<u64>],
-    ) -> SysResult<Findings> {
+    ) -> SysResult<ScanFindings> {
         // The program goes through them in this order; nothing but that is
         // relied on if it did not.
         self.pids.sort_unstable();
@@ -174,7 +174,8 @@ impl<'a> Seen<'a> {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
             let is_unseen =
                 |pid: &Pid| self.pids.binary_search(pid).is_err() && !known.contains(pid);
-            self.odd.extend(walk::list(scan.procfs)?.into_iter().filter(is_unseen));
+            let listed: Vec<Pid> = scan.procfs.pids()?.collect::<SysResult<_>>()?;
+            self.odd.extend(listed.into_iter().filter(is_unseen));
             found.merge(self.read(scan));
         }
         self.plain.holders = self.for_children.into_iter().map(|(at, _, it)| (at, it)).collect();
@@ -185,10 +186,10 @@ impl<'a> Seen<'a> {
     }
 
     /// Reads what is odd through /proc. It is plain no more.
-    fn read(&mut self, scan: Scan<'_>) -> Findings {
+    fn read(&mut self, scan: Scan<'_>) -> ScanFindings {
         let odd = std::mem::take(&mut self.odd);
         if odd.is_empty() {
-            return Findings::default();
+            return ScanFindings::default();
         }
         self.plain.processes.retain(|process| !odd.contains(&process.pid));
         let is_plain = |holder: &Holder| holder.pid().is_none_or(|pid| !odd.contains(&pid));

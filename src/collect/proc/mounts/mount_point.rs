@@ -1,5 +1,4 @@
-//! Opens what is mounted at a mount point that others chose, without asking
-//! anything of a file system of theirs.
+//! Opens the namespace at a mount point without waiting for a file system on the way.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -11,50 +10,45 @@ use rustix::io::{Errno, Result};
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
 use crate::collect::kernel::sys::within;
 
-/// How often a path is walked that something changes along meanwhile.
-const TRIES: usize = 16;
+/// Attempts to resolve a path that changes while the kernel walks it.
+const ATTEMPTS: usize = 16;
 
-/// How long a kernel may take that cannot be kept from asking a file system.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Time limit for resolving a path on kernels without `RESOLVE_CACHED`.
+const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Flags for a root directory.
-pub const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Flags for opening a root directory.
+pub const ROOT_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// The root directory of a mount namespace.
-///
-/// # Errors
-/// As of [`in_mount_namespace`].
+/// Opens the root directory of a mount namespace.
 pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
-    in_mount_namespace(namespace, || fs::open("/", ROOT, Mode::empty()))
+    in_mount_namespace(namespace, || fs::open("/", ROOT_FLAGS, Mode::empty()))
 }
 
-/// Opens the bind mount of a namespace at a path below a root directory. The
-/// paths in a mount table contain no symbolic links, so none is followed, and
-/// the path cannot lead out of that root.
+/// Opens the bind mount of a namespace at a path below a root directory.
 ///
-/// Other users choose the path and what is mounted along it. So the kernel is
-/// told to walk it in its own cache alone (`RESOLVE_CACHED`, since Linux 5.12),
-/// where every mount point is: a file system of theirs is not asked, and cannot
-/// keep pidns waiting for an answer. What is found there is opened as a path
-/// only, and for reading once it is known to be on nsfs, because opening a
-/// device or a FIFO may have side effects.
+/// Other users choose the path and the file systems along it, and one of those
+/// may be a FUSE daemon that never answers. So the kernel is told to use only its
+/// own cache (`RESOLVE_CACHED`, since Linux 5.12), which holds every mount point.
+/// The target is opened with `O_PATH` first, and for reading only once it is known
+/// to be on nsfs, because opening a device or a FIFO can have side effects. Paths
+/// in a mount table contain no symbolic links, so none is followed.
 ///
-/// # Errors
-/// `STALE` where another namespace, or something else, is there; `EAGAIN` where
-/// only the file system can tell; as of opening by path.
+/// Fails with `ESTALE` if anything but the namespace with this inode is there, and
+/// with `EAGAIN` if the path can't be resolved from the cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let mut opened = Err(Errno::AGAIN);
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // EAGAIN, too, where a mount or a name has changed at that moment.
+        // EAGAIN also means that a mount or rename happened during the walk.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }
     }
+    // The kernel does not know RESOLVE_CACHED.
     if opened.as_ref().err() == Some(&Errno::INVAL) {
         let root = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
-        opened = within(PATIENCE, move || open_path(&root, &path, ResolveFlags::empty()));
+        opened = within(TIMEOUT, move || open_path(&root, &path, ResolveFlags::empty()));
     }
     match NamespaceFd::reopen(&opened?) {
         Ok(fd) if fd.inode() == inode => Ok(fd),

@@ -1,39 +1,32 @@
-//! A bare list of processes, for completions: no scan, no places searched, and
-//! nothing said of what is missing. Each fact is read when it is asked for.
+//! Lists processes for shell completion, and reads single facts about them on demand.
 
-use std::mem::MaybeUninit;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, RawDir, statat};
+use rustix::fs::{AtFlags, statat};
 
 use super::lookup::process_file;
-use crate::collect::kernel::sys::{open_dir, read};
+use crate::collect::kernel::sys::read;
 use crate::collect::kernel::user_name::user_name;
-use crate::collect::parse;
-use crate::collect::proc::mount::Procfs;
+use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, container};
 
-/// The processes of a /proc, as they come and go.
+/// The processes that a procfs shows at each moment. Nothing is cached, and what can't be
+/// read is left out silently.
 #[derive(Debug)]
-pub struct Listing(Procfs);
+pub struct ProcessList(Procfs);
 
-impl Listing {
-    /// Of the procfs mounted at `path`; `None` where there is none.
+impl ProcessList {
+    /// Opens the procfs mounted at `path`, or returns `None` if there is none.
     #[must_use]
     pub fn open(path: &Path) -> Option<Self> {
         Procfs::open(path).ok().map(Self)
     }
 
-    /// The PIDs of all processes, in order.
+    /// The PIDs of all processes, in ascending order.
     #[must_use]
     pub fn pids(&self) -> Vec<Pid> {
-        let mut pids = Vec::new();
-        let Ok(dir) = open_dir(self.0.fd(), c".") else { return pids };
-        let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(dir, &mut buffer);
-        while let Some(Ok(entry)) = entries.next() {
-            pids.extend(parse::entry(entry.file_name().to_bytes()).and_then(Pid::new));
-        }
+        let Ok(pids) = self.0.pids() else { return Vec::new() };
+        let mut pids: Vec<_> = pids.map_while(Result::ok).collect();
         pids.sort_unstable();
         pids
     }
@@ -45,7 +38,7 @@ impl Listing {
         Some(String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned())
     }
 
-    /// The user who owns a process: the name, or else the number.
+    /// The UID and user name of a process's owner. The name is the UID if it is unknown.
     #[must_use]
     pub fn owner(&self, pid: Pid) -> Option<(u32, String)> {
         let name = process_file(pid, "").ok()?;
@@ -53,7 +46,7 @@ impl Listing {
         Some((uid, user_name(uid).map_or_else(|| uid.to_string(), |name| name.to_string())))
     }
 
-    /// The container that a process is in, by its cgroup.
+    /// The container of a process, according to its cgroup path.
     #[must_use]
     pub fn container(&self, pid: Pid) -> Option<Container> {
         container::of_cgroups(&self.read(pid, "cgroup")?, || false)

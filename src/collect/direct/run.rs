@@ -1,5 +1,5 @@
-//! The processes that descend from this one, found quickly and again and
-//! again; what they are is for the snapshot to say.
+//! Finds the processes that descend from `pidns run`, quickly and repeatedly. What they are is
+//! read by a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -12,47 +12,45 @@ use rustix::process::{
     Pid as RawPid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal,
 };
 
+use super::lookup::process_file;
 use crate::collect::error::Error;
 use crate::collect::kernel::sys::{namespace_link, open_dir, read};
 use crate::collect::parse;
-use crate::collect::proc::mount::Procfs;
-use crate::collect::proc::process_dir::look;
+use crate::collect::proc::process_dir::try_twice;
+use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// The descendants of this process, in the numbers of a /proc.
+/// The descendants of this pidns process, with their PIDs in a procfs.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
     /// This process.
     viewer: Pid,
-    /// At which place of `NSpid` a process's PID stands that this process's
-    /// system calls take: 0 where the /proc is its own.
+    /// Index in a process's `NSpid` of the PID that this process's system calls take. 0 if
+    /// the procfs is its own.
     level: usize,
-    /// Children that this process had before it started any: a shell that ran
-    /// `exec` may have left it some.
+    /// Children that this process had before it started any, inherited from a shell that
+    /// called `exec pidns`.
     inherited: BTreeSet<Pid>,
 }
 
 /// A process that descends from this one.
 #[derive(Debug)]
 pub struct Descendant {
-    /// Its PID in the /proc.
+    /// Its PID in the procfs.
     pub pid: Pid,
     /// Its parent when it was found.
     pub parent: Pid,
-    /// Whether its leading thread has terminated: it waits to be reaped, or for
-    /// its other threads.
+    /// Set if its leader has terminated. It then waits to be reaped, or for its other threads.
     pub is_zombie: bool,
-    /// The process itself, whoever gets its number later; `None` before Linux
-    /// 5.3, where there are no such descriptors.
+    /// Refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
     /// Its PID for system calls.
     raw: RawPid,
 }
 
 impl Descendant {
-    /// Sends it a signal. One that has ended meanwhile, or must not be
-    /// signalled, gets none.
+    /// Sends a signal. Errors are ignored, for example if the process has already exited.
     pub fn signal(&self, signal: Signal) {
         let _ = match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, signal),
@@ -62,10 +60,7 @@ impl Descendant {
 }
 
 impl Descendants {
-    /// Finds this process, and the children that it has already, which do not count.
-    ///
-    /// # Errors
-    /// There is no /proc, or it does not show this process.
+    /// Finds this process, and the children that it already has and that don't count.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
@@ -88,24 +83,20 @@ impl Descendants {
         self.viewer
     }
 
-    /// The children that this process had already, and still has.
+    /// The children that this process had before it started any, and still has.
     #[must_use]
     pub fn inherited(&self) -> &BTreeSet<Pid> {
         &self.inherited
     }
 
-    /// Forgets inherited children that have been reaped: their numbers may
-    /// become those of others.
+    /// Forgets inherited children that have been reaped, because their PIDs may be reused.
     pub fn forget_reaped(&mut self) {
         let Self { procfs, viewer, inherited, .. } = self;
         inherited
             .retain(|&pid| status(procfs, pid).is_some_and(|status| status.ppid == Some(*viewer)));
     }
 
-    /// The PID namespaces that are mounted where this process sees it.
-    ///
-    /// # Errors
-    /// There is no `/proc/PID/mountinfo`.
+    /// The PID namespaces that are bind-mounted in this process's mount namespace.
     pub fn mounted(&self) -> Result<MountedNamespaces, Error> {
         let table = self.own_file(c"self/mountinfo")?;
         let points = parse::namespace_mounts(&table)
@@ -116,11 +107,8 @@ impl Descendants {
         Ok(MountedNamespaces { mount_namespace, points })
     }
 
-    /// Whether this process ignores SIGCHLD. The kernel then keeps nobody's
-    /// exit status (`wait(2)`).
-    ///
-    /// # Errors
-    /// There is no `/proc/PID/status`.
+    /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit
+    /// status of its children (`wait(2)`).
     pub fn are_forgotten(&self) -> Result<bool, Error> {
         const SIGCHLD: u64 = 1 << (Signal::CHILD.as_raw() - 1);
         let status = self.own_file(c"self/status")?;
@@ -136,7 +124,7 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Reads command lines and start times of descendants.
+    /// Reads command lines and start times of those `processes` that are descendants.
     pub fn add_details(&self, processes: &mut [Process]) {
         let mut pids = BTreeSet::new();
         self.walk(|it| {
@@ -145,8 +133,7 @@ impl Descendants {
         let mut buffer = Vec::new();
         for process in processes.iter_mut().filter(|it| pids.contains(&it.pid)) {
             let file = |name: &str, buffer: &mut Vec<u8>| {
-                let name = path(format_args!("{}/{name}", process.pid))?;
-                read(self.procfs.fd(), &name, buffer)
+                read(self.procfs.fd(), &process_file(process.pid, name)?, buffer)
             };
             if file("stat", &mut buffer).is_ok() {
                 process.start_time = parse::stat_start_time(&buffer);
@@ -158,7 +145,7 @@ impl Descendants {
         }
     }
 
-    /// Those that have terminated and are not reaped yet.
+    /// The descendants that have terminated and not been reaped.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -170,7 +157,7 @@ impl Descendants {
         zombies
     }
 
-    /// Whether there are any.
+    /// Returns `true` if there are any descendants.
     #[must_use]
     pub fn any(&self) -> bool {
         let mut any = false;
@@ -178,80 +165,82 @@ impl Descendants {
         any
     }
 
-    /// Whether a process descends from this one.
+    /// Returns `true` if the process with this PID, as system calls use it, is a descendant.
     #[must_use]
     pub fn contains(&self, pid: Pid) -> bool {
-        // Another /proc has other numbers.
-        let mut above = self.procfs.own.then_some(pid);
-        while let Some(pid) = above {
+        // Another namespace's procfs shows other PIDs.
+        let mut ancestor = self.procfs.own.then_some(pid);
+        while let Some(pid) = ancestor {
             if pid == self.viewer {
                 return true;
             }
-            above = status(&self.procfs, pid).and_then(|status| status.ppid);
+            ancestor = status(&self.procfs, pid).and_then(|status| status.ppid);
         }
         false
     }
 
-    /// Visits every descendant that is there, a parent before its children. What is forked or
-    /// orphaned meanwhile may be missed: look again.
+    /// Visits every descendant, parents before their children. One that is forked or orphaned
+    /// in the meantime can be missed, so walk again until nothing is found.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant)) {
         let mut seen = HashSet::new();
         let mut todo = vec![self.viewer];
         let mut buffer = Vec::new();
-        let mut listed = None;
+        let mut of_all = None;
         while let Some(parent) = todo.pop() {
             let children = self.children(parent, &mut buffer).unwrap_or_else(|| {
-                let listed = listed.get_or_insert_with(|| self.list());
-                listed.get(&parent).cloned().unwrap_or_default()
+                let of_all = of_all.get_or_insert_with(|| self.children_of_all());
+                of_all.get(&parent).cloned().unwrap_or_default()
             });
             for pid in children {
                 if (parent == self.viewer && self.inherited.contains(&pid)) || !seen.insert(pid) {
                     continue;
                 }
                 todo.push(pid);
-                if let Some(descendant) = self.find(pid, parent) {
+                if let Some(descendant) = self.open_child(pid, parent) {
                     visit(&descendant);
                 }
             }
         }
     }
 
-    /// A process that was listed as a child of `parent`, if it still is one.
-    fn find(&self, pid: Pid, parent: Pid) -> Option<Descendant> {
-        let raw = |number: Pid| RawPid::from_raw(i32::try_from(number.as_u32()).ok()?);
-        let number = if self.level == 0 {
+    /// Opens a process that was listed as a child of `parent`, if it still is one.
+    fn open_child(&self, pid: Pid, parent: Pid) -> Option<Descendant> {
+        let raw = |pid: Pid| RawPid::from_raw(i32::try_from(pid.as_u32()).ok()?);
+        let raw = if self.level == 0 {
             raw(pid)?
         } else {
             raw(*status(&self.procfs, pid)?.nspid.get(self.level)?)?
         };
-        let pidfd = match pidfd_open(number, PidfdFlags::empty()) {
+        let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
             Ok(pidfd) => Some(pidfd),
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        // Read after the descriptor was opened: if the number was given to
-        // another process meanwhile, that one has another parent.
+        // Read after the pidfd was opened. If the PID was reused before that, the new process
+        // has another parent. An orphan has been reparented to this process.
         let status = status(&self.procfs, pid)?;
         let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
         let is_zombie = matches!(status.state, 'Z' | 'X');
-        is_ours.then_some(Descendant { pid, parent, is_zombie, pidfd, raw: number })
+        is_ours.then_some(Descendant { pid, parent, is_zombie, pidfd, raw })
     }
 
-    /// The children of all threads of a process (`/proc/PID/task/TID/children`,
-    /// since Linux 3.5); `None` where the kernel has no such file
-    /// (`CONFIG_PROC_CHILDREN`). None of a process that is gone.
+    /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since
+    /// Linux 3.5). A process that is gone has none. Returns `None` if the kernel was built
+    /// without these files (`CONFIG_PROC_CHILDREN`).
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
-        let Ok(tasks) = path(format_args!("{parent}/task"))
+        let Ok(tasks) = process_file(parent, "task")
             .and_then(|name| Dir::new(open_dir(self.procfs.fd(), &name)?))
         else {
             return Some(children);
         };
         for task in tasks.flatten() {
-            let Some(tid) = parse::entry::<u32>(task.file_name().to_bytes()) else { continue };
-            let name = path(format_args!("{parent}/task/{tid}/children")).ok()?;
+            let Some(tid) = parse::entry(task.file_name().to_bytes()).and_then(Pid::new) else {
+                continue;
+            };
+            let name = children_file(parent, tid).ok()?;
             match read(self.procfs.fd(), &name, buffer) {
-                Ok(()) => children.extend(pids(buffer)),
+                Ok(()) => children.extend(parse_pids(buffer)),
                 Err(Errno::NOENT) if self.lacks_children_files() => return None,
                 Err(_) => {}
             }
@@ -260,21 +249,16 @@ impl Descendants {
     }
 
     fn lacks_children_files(&self) -> bool {
-        let viewer = self.viewer;
-        path(format_args!("{viewer}/task/{viewer}/children"))
+        children_file(self.viewer, self.viewer)
             .and_then(|name| read(self.procfs.fd(), &name, &mut Vec::new()))
             .is_err()
     }
 
-    /// The children of every process, by a look at all of them.
-    fn list(&self) -> HashMap<Pid, Vec<Pid>> {
+    /// Finds the children of every process by reading the parent of every process.
+    fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
-        let entries = open_dir(self.procfs.fd(), c".").and_then(Dir::new);
-        for entry in entries.into_iter().flatten().flatten() {
-            let pid = parse::entry(entry.file_name().to_bytes()).and_then(Pid::new);
-            if let Some(pid) = pid
-                && let Some(parent) = status(&self.procfs, pid).and_then(|status| status.ppid)
-            {
+        for pid in self.procfs.pids().into_iter().flatten().map_while(Result::ok) {
+            if let Some(parent) = status(&self.procfs, pid).and_then(|status| status.ppid) {
                 children.entry(parent).or_default().push(pid);
             }
         }
@@ -282,19 +266,18 @@ impl Descendants {
     }
 }
 
-/// A name below /proc.
-fn path(name: std::fmt::Arguments<'_>) -> SysResult<CString> {
-    CString::new(name.to_string()).map_err(|_| Errno::INVAL)
+fn children_file(pid: Pid, tid: Pid) -> SysResult<CString> {
+    process_file(pid, &format!("task/{tid}/children"))
 }
 
 fn status(procfs: &Procfs, pid: Pid) -> Option<parse::Status> {
     let mut buffer = Vec::new();
-    let name = path(format_args!("{pid}/status")).ok()?;
-    look(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
+    let name = process_file(pid, "status").ok()?;
+    try_twice(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
     Some(parse::status(&buffer))
 }
 
-/// PIDs parted by blanks.
-fn pids(text: &[u8]) -> impl Iterator<Item = Pid> {
+/// Parses PIDs separated by spaces.
+fn parse_pids(text: &[u8]) -> impl Iterator<Item = Pid> {
     text.split(u8::is_ascii_whitespace).filter_map(|word| parse::entry(word).and_then(Pid::new))
 }

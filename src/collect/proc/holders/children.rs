@@ -1,0 +1,122 @@
+//! Finds the PID namespace in which the children of a thread will be born.
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::OFlags;
+use rustix::io::{Errno, Result};
+use rustix::process::PidfdFlags;
+
+use super::held::{Held, HolderSearch};
+use crate::collect::kernel::nsfs::{self, NamespaceFd, open_namespace};
+use crate::collect::kernel::sys::{is_gone, namespace_link};
+use crate::collect::proc::process_dir::task_is_exiting;
+use crate::collect::registry::InitHistory;
+use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
+
+/// The link, relative to the directory of a process or thread.
+const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
+
+/// Searches one thread, given its directory. Fails with `ESRCH` if the process is gone.
+pub fn search(
+    search: &HolderSearch<'_>,
+    dir: BorrowedFd<'_>,
+    tid: Pid,
+    held: &mut Held,
+) -> Result<()> {
+    match namespace_link(dir, FOR_CHILDREN, "pid") {
+        Ok(Some(inode)) => {
+            let open = || open_namespace(dir, FOR_CHILDREN);
+            let shows = || namespace_link(dir, FOR_CHILDREN, "pid") == Ok(Some(inode));
+            add_holder(search, inode, tid, held, InitHistory::Existed, open, shows);
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(Errno::NOENT) => search_nascent(search, dir, tid, held),
+        Err(errno) => search.refused(DiagnosticCode::NamespaceUnreadable, errno, dir, held),
+    }
+}
+
+/// Searches a thread without the link `pid_for_children`.
+///
+/// The kernel hides the link in two cases: the thread is exiting, or it has created a
+/// namespace for its children and not yet started the first child, which becomes that
+/// namespace's init. In the second case a pidfd still leads to the namespace.
+fn search_nascent(
+    search: &HolderSearch<'_>,
+    dir: BorrowedFd<'_>,
+    tid: Pid,
+    held: &mut Held,
+) -> Result<()> {
+    let is_exiting = || task_is_exiting(dir).unwrap_or(true);
+    if is_exiting() {
+        return search.still_there();
+    }
+    let namespace = if search.scan.procfs.own {
+        open_by_tid(tid, tid != search.process.pid)
+    } else {
+        Err(Errno::NOTTY)
+    };
+    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID was
+    // its own the whole time.
+    if is_exiting() {
+        return search.still_there();
+    }
+    match namespace {
+        Ok(fd) => {
+            // The thread may have entered another namespace since (`setns(2)`).
+            let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
+            let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
+            add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
+            Ok(())
+        }
+        Err(Errno::SRCH) => search.still_there(),
+        Err(errno @ (Errno::ACCESS | Errno::PERM)) => {
+            search.refused(DiagnosticCode::NamespaceUnreadable, errno, dir, held)
+        }
+        Err(_) => {
+            held.log.note(DiagnosticCode::NascentUnreadable, None, Some(search.process.pid));
+            Ok(())
+        }
+    }
+}
+
+/// Pins a thread's namespace for children, and adds the thread as its holder unless it
+/// is the process's own namespace. `open` and `shows` are those of
+/// [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
+fn add_holder(
+    search: &HolderSearch<'_>,
+    inode: u64,
+    tid: Pid,
+    held: &mut Held,
+    history: InitHistory,
+    open: impl FnOnce() -> Result<NamespaceFd>,
+    shows: impl FnOnce() -> bool,
+) {
+    if search.process.namespace == Some(NamespaceId::Inode(inode)) {
+        return;
+    }
+    // For a process that is gone the kernel can return EACCES even to root. The status
+    // file tells the difference.
+    let open = || open().map_err(|errno| search.still_there().err().unwrap_or(errno));
+    match search.scan.registry.pin(inode, history, open, shows) {
+        Ok(()) => {}
+        Err(errno) if is_gone(errno) => return,
+        Err(errno) => search.unopened(errno, held),
+    }
+    let Process { pid, ref comm, .. } = *search.process;
+    held.holders.push((inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid }));
+}
+
+/// Opens the namespace for children of a thread by its TID, without the link.
+fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
+    // PIDFD_THREAD, since Linux 6.9, has the value of O_EXCL.
+    let flags = if is_thread {
+        PidfdFlags::from_bits_retain(OFlags::EXCL.bits())
+    } else {
+        PidfdFlags::empty()
+    };
+    let raw = i32::try_from(tid.as_u32()).ok().and_then(rustix::process::Pid::from_raw);
+    let pidfd = rustix::process::pidfd_open(raw.ok_or(Errno::SRCH)?, flags)?;
+    nsfs::pid_for_children(&pidfd)
+}

@@ -1,0 +1,155 @@
+//! Searches a table of open descriptors for PID and mount namespaces.
+//!
+//! A descriptor is identified by the file behind it, not by the text of its link: if
+//! it was opened through a bind mount, the link is a path. The process decides what its
+//! descriptors refer to and can change them at any moment, so nothing is opened before
+//! it is known to be a namespace.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::RawDir;
+use rustix::io::{Errno, Result};
+
+use super::held::{Held, HolderSearch};
+use crate::collect::kernel::nsfs::{self, NamespaceFd};
+use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
+use crate::collect::parse;
+use crate::collect::proc::process_dir::task_is_exiting;
+use crate::collect::registry::InitHistory;
+use crate::model::{DiagnosticCode, Holder};
+
+/// Searches every open descriptor of a thread, given its directory. Fails with
+/// `ESRCH` if the process is gone.
+pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held) -> Result<()> {
+    match search_table(search, thread, held) {
+        // A thread releases its table before it is seen to exit. If another thread
+        // calls execve, that one keeps the table, and may have become the leader.
+        Ok(TableNow::Changed) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
+        Ok(TableNow::Present) => {}
+        Err(errno) => {
+            return search.refused(DiagnosticCode::FdsUnreadable, errno, thread, held);
+        }
+    }
+    Ok(())
+}
+
+/// State of a descriptor table after it was read.
+enum TableNow {
+    /// All descriptors that were listed were there.
+    Present,
+    /// It was empty or a descriptor had gone, so the thread may have released it.
+    Changed,
+}
+
+fn search_table(
+    search: &HolderSearch<'_>,
+    thread: BorrowedFd<'_>,
+    held: &mut Held,
+) -> Result<TableNow> {
+    let nsfs = nsfs::device()?;
+    let table = open_dir(thread, c"fd")?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&table, &mut buffer);
+    let (mut is_empty, mut has_lost_one) = (true, false);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes().first() == Some(&b'.') {
+            continue;
+        }
+        let file = match FileId::of(table.as_fd(), name) {
+            Ok(file) => file,
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
+            // It has been closed, or the file behind it could not be looked up. The
+            // latter does not happen with nsfs.
+            Err(_) => {
+                has_lost_one = true;
+                continue;
+            }
+        };
+        is_empty = false;
+        if file.device != nsfs {
+            continue;
+        }
+        let Some(fd) = parse::entry(name.to_bytes()) else { continue };
+        match pid_namespace_of(search, table.as_fd(), name, file, held) {
+            Ok(Some(inode)) => {
+                let comm = Some(search.process.comm.clone());
+                held.holders.push((inode, Holder::Fd { pid: search.process.pid, comm, fd }));
+            }
+            Ok(None) => {}
+            Err(_) => has_lost_one = true,
+        }
+    }
+    Ok(if is_empty || has_lost_one { TableNow::Changed } else { TableNow::Present })
+}
+
+/// Finds the PID namespace behind a descriptor of any namespace, and pins it. Returns
+/// `None` for namespaces of other types.
+///
+/// Fails if the descriptor no longer refers to the same file.
+fn pid_namespace_of(
+    search: &HolderSearch<'_>,
+    table: BorrowedFd<'_>,
+    name: &CStr,
+    file: FileId,
+    held: &mut Held,
+) -> Result<Option<u64>> {
+    let registry = search.scan.registry;
+    // The inode was read before it is known to be pinned, and may have been reused
+    // in between. If the descriptor still shows it now, it is the pinned one.
+    if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
+        return Ok(Some(file.inode));
+    }
+    // Most open namespaces are of other types, and their link says so: net:[INODE].
+    // If the link is a path, the type is unknown.
+    let mut text = [0; 32];
+    let text = read_link(table, name, &mut text)?;
+    let shown = parse::namespace_link(text, "pid");
+    if parse::namespace_link(text, "mnt") == Some(file.inode) {
+        add_mount_namespace(name, file.inode, held);
+    }
+    if shown.is_none() && text.first() != Some(&b'/') {
+        return Ok(None);
+    }
+    let fd = match open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path)) {
+        Ok(fd) => fd,
+        // The descriptor now refers to another file, which was not opened.
+        Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
+        Err(errno) => {
+            search.unopened(errno, held);
+            if let Some(inode) = shown {
+                registry.meet(inode, InitHistory::Unknown);
+            }
+            return Ok(shown);
+        }
+    };
+    let inode = fd.inode();
+    match fd.is_pid_namespace() {
+        Ok(true) => {}
+        Ok(false) => {
+            if fd.is_mount_namespace() {
+                add_mount_namespace(name, inode, held);
+            }
+            return Ok(None);
+        }
+        Err(errno) => {
+            search.unopened(errno, held);
+            return Ok(None);
+        }
+    }
+    if let Err(errno) = registry.keep(fd, InitHistory::Unknown) {
+        search.unopened(errno, held);
+    }
+    Ok(Some(inode))
+}
+
+/// Remembers a descriptor of a mount namespace. It keeps that namespace alive, with
+/// all bind mounts in it.
+fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
+    if let Some(fd) = parse::entry(name.to_bytes()) {
+        held.mount_namespace_fds.push((inode, fd));
+    }
+}

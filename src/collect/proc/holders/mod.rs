@@ -1,0 +1,142 @@
+//! Finds the PID namespaces that a process keeps alive besides its own: those that its
+//! threads have for their children, and those open as descriptors.
+//!
+//! A descriptor or thread that goes away during the search is left out without a
+//! diagnostic. Bind mounts are searched in `mounts`, once for each mount namespace.
+//!
+//! - `held`: the process to search, and the result
+//! - `children`: namespaces for children
+//! - `fds`: open descriptors; `tables` tells which threads share them
+//! - `released`: a last check whether holders still hold
+
+mod children;
+mod fds;
+mod held;
+pub mod released;
+mod tables;
+
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+
+use super::process_dir::{for_each_task, task_is_exiting};
+use crate::collect::kernel::sys::namespace_link;
+use crate::model::{DiagnosticCode, Pid, SearchScope};
+pub use held::{Held, HolderSearch};
+use tables::DescriptorTables;
+
+/// Searches one process. Fails with `ESRCH` if it is gone.
+pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
+    let leader_has_exited = search.process.is_zombie();
+    let held = search_once(search, leader_has_exited)?;
+    if held.leader_exits && !leader_has_exited {
+        // The leader has just released what it shared with the other threads. One
+        // of those still shows it.
+        return search_once(search, true);
+    }
+    Ok(held)
+}
+
+/// Searches the leader, or any living thread if the leader has exited.
+///
+/// A leader can exit long before the other threads. It then shows neither descriptors
+/// nor namespaces, but the other threads do.
+fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
+    let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
+    let mut thread = (search.process.pid, None);
+    if leader_has_exited {
+        match living_thread(search.dir) {
+            Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
+            Ok(None) => {
+                // No thread is left, or one is just taking the leader's place.
+                let is_alone = search.process.threads == Some(NonZeroU32::MIN);
+                held.is_unsettled = !(search.process.is_zombie() && is_alone);
+                search.still_there()?;
+                return Ok(held);
+            }
+            Err(errno) => {
+                search.refused(DiagnosticCode::FdsUnreadable, errno, search.dir, &mut held)?;
+                return Ok(held);
+            }
+        }
+    }
+    let (tid, dir) = (thread.0, thread.1.as_ref().map_or(search.dir, AsFd::as_fd));
+    search_thread(search, dir, tid, true, &mut held)?;
+    if search.scan.search.contains(&SearchScope::Threads) {
+        search_other_threads(search, tid, &mut held)?;
+    }
+    Ok(held)
+}
+
+/// Searches every thread except `searched`. A thread can have its own descriptor
+/// table and mount namespace (`unshare(2)`).
+fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
+    let mut tables = DescriptorTables::new(search.scan.procfs.own, searched);
+    let before = held.holders.len();
+    let mut outcome = Ok(());
+    let listed = for_each_task(search.dir, |tid, task| {
+        if tid == searched || outcome.is_err() {
+            return;
+        }
+        let is_new = tables.insert(tid);
+        outcome = search_thread(search, task.as_fd(), tid, is_new, held);
+        if is_new {
+            // If the tables could not be compared, the same one may be read more
+            // than once. Each descriptor is kept once.
+            held.holders[before..].sort_unstable();
+            let mut others = held.holders.split_off(before);
+            others.dedup();
+            held.holders.append(&mut others);
+        }
+    });
+    match listed {
+        Ok(()) => outcome,
+        Err(errno) => search.refused(DiagnosticCode::NamespaceUnreadable, errno, search.dir, held),
+    }
+}
+
+/// Searches one thread, and its descriptor table if `reads_table` is set.
+fn search_thread(
+    search: &HolderSearch<'_>,
+    dir: BorrowedFd<'_>,
+    tid: Pid,
+    reads_table: bool,
+    held: &mut Held,
+) -> Result<()> {
+    let searches = |scope| search.scan.search.contains(&scope);
+    // `threads` includes the leader.
+    if searches(SearchScope::Children) || searches(SearchScope::Threads) {
+        children::search(search, dir, tid, held)?;
+    }
+    let mut is_denied = false;
+    if searches(SearchScope::Mounts) {
+        match namespace_link(dir, c"ns/mnt", "mnt") {
+            Ok(inode) => held.mount_namespaces.extend(inode.map(|inode| (inode, tid))),
+            Err(errno) => {
+                is_denied = errno == Errno::ACCESS;
+                search.refused(DiagnosticCode::MountsUnreadable, errno, dir, held)?;
+            }
+        }
+    }
+    if !reads_table || !searches(SearchScope::Fds) || search.has_none_open {
+        return Ok(());
+    }
+    if is_denied {
+        // The kernel demands the same permission, ptrace access, for the links of
+        // descriptors, so it would refuse every one of them.
+        return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
+    }
+    fds::search(search, dir, held)
+}
+
+/// Finds a thread that is not exiting.
+fn living_thread(dir: BorrowedFd<'_>) -> Result<Option<(Pid, OwnedFd)>> {
+    let mut living = Ok(None);
+    for_each_task(dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {
+        (Ok(false), Ok(None)) => living = Ok(Some((tid, task))),
+        (Err(errno), Ok(None)) => living = Err(errno),
+        _ => {}
+    })?;
+    living
+}

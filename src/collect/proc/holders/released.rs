@@ -1,0 +1,130 @@
+//! Checks at the end of a scan whether namespaces without members are still held.
+//!
+//! A holder may have released a namespace during the scan. Then only pidns's own
+//! descriptor keeps it alive, and it must not be shown. Mounts are not checked here.
+
+use std::collections::{BTreeSet, HashSet};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
+
+use rustix::io::Result;
+
+use crate::collect::kernel::nsfs;
+use crate::collect::kernel::sys::{FileId, is_gone, namespace_link, open_base};
+use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiting};
+use crate::collect::proc::procfs::Procfs;
+use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
+
+/// Pause before each further check of namespaces that seem to be released.
+const PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
+
+/// Number of threads of one process whose tables are checked. A process with more is
+/// assumed to hold on, so that the check takes bounded time.
+const MAX_THREADS: usize = 64;
+
+/// Removes the holders of namespaces that have no member and that none of their holders
+/// holds any more.
+pub fn leave_out_released(
+    procfs: &Procfs,
+    search: &BTreeSet<SearchScope>,
+    processes: &[Process],
+    holders: &mut Vec<(u64, Holder)>,
+) {
+    let in_threads = search.contains(&SearchScope::Threads);
+    let has_members: HashSet<u64> = processes
+        .iter()
+        .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
+        .collect();
+    // One holder is enough to keep a namespace. The others were there a moment ago.
+    let remove_held = |released: &mut HashSet<u64>| {
+        for (inode, holder) in holders.iter() {
+            if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
+                released.remove(inode);
+            }
+        }
+    };
+    let mut released: HashSet<u64> =
+        holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
+    remove_held(&mut released);
+    // During `execve(2)` neither the old leader nor the thread that replaces it shows
+    // what the process holds. All namespaces are waited for together.
+    for pause in PAUSES {
+        if released.is_empty() {
+            return;
+        }
+        std::thread::sleep(pause);
+        remove_held(&mut released);
+    }
+    holders.retain(|(inode, _)| !released.contains(inode));
+}
+
+/// Returns `true` if a namespace is still held, or if that can't be told.
+fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -> bool {
+    let held = match *holder {
+        Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
+        Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
+        // Mounts have just been read, and files are searched later.
+        Holder::Mount { .. } | Holder::File { .. } => Ok(true),
+    };
+    held.unwrap_or_else(|errno| !is_gone(errno))
+}
+
+/// Returns `true` if a descriptor of a process refers to a namespace. With `in_threads`
+/// it may be in a table of any thread.
+fn has_namespace_open(
+    procfs: &Procfs,
+    in_threads: bool,
+    inode: u64,
+    pid: Pid,
+    fd: u32,
+) -> Result<bool> {
+    let held = FileId { device: nsfs::device()?, inode };
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    match file_behind(process.as_fd(), fd) {
+        Ok(file) if file == held => return Ok(true),
+        Err(errno) if !is_gone(errno) => return Err(errno),
+        Ok(_) if !in_threads => return Ok(false),
+        // It is in a thread's own table, or the leader has exited and the other
+        // threads still show the common table.
+        Ok(_) | Err(_) => {}
+    }
+    let (mut found, mut threads) = (false, 0);
+    for_each_task(process.as_fd(), |_, thread| {
+        threads += 1;
+        found = found || threads <= MAX_THREADS && file_behind(thread.as_fd(), fd) == Ok(held);
+    })?;
+    Ok(found || threads > MAX_THREADS)
+}
+
+/// Returns `true` if a descriptor of a thread refers to the file with this inode.
+pub fn has_file_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -> Result<bool> {
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
+    Ok(file_behind(thread.as_fd(), fd)?.inode == inode)
+}
+
+/// Identifies the file behind a descriptor of a process or thread, given its directory.
+fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
+    let mut number = itoa::Buffer::new();
+    FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
+}
+
+/// Returns `true` if a namespace is still a thread's namespace for children.
+pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
+    let process = ProcessDir::open(procfs.fd(), pid)?;
+    let has = |tid: Pid| {
+        let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
+        match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
+            Ok(shown) => Ok(shown == Some(inode)),
+            // There is no link before the namespace has an init, nor while the thread
+            // is exiting.
+            Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
+        }
+    };
+    match has(tid) {
+        // The thread may have become the leader (`execve(2)`).
+        Err(errno) if is_gone(errno) && tid != pid => has(pid),
+        other => other,
+    }
+}

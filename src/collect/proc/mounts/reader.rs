@@ -1,0 +1,95 @@
+//! Reads a mount namespace through a thread in it: its root directory and mount table.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{self, AtFlags, Mode, StatxFlags};
+use rustix::io::{Errno, Result};
+
+use super::mount_point::ROOT_FLAGS;
+use super::table::MountTable;
+use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
+use crate::collect::kernel::sys::{MAX_MOUNTINFO, namespace_link, open, open_base, read_to_end};
+use crate::collect::parse::{self, NamespaceMount};
+use crate::collect::proc::procfs::Procfs;
+use crate::model::Pid;
+
+/// A thread, as its process's PID and its own TID.
+pub type Reader = (Pid, Pid);
+
+/// Identifies a root directory: mount ID, device and inode.
+pub type RootId = (u64, u64, u64);
+
+/// The part of a mount namespace that one thread sees: the mounts below its root directory.
+pub struct MountView {
+    /// The root directory.
+    pub root: OwnedFd,
+    /// The thread's mount table.
+    pub table: MountTable,
+    /// Bind mounts of namespaces.
+    pub mounts: Vec<NamespaceMount>,
+    /// IDs of all mounts, of whatever kind.
+    pub mount_ids: HashSet<u64>,
+    /// Set if there is a mount at the root directory itself. A process in a
+    /// `chroot(2)` usually has none.
+    pub has_root: bool,
+}
+
+impl MountView {
+    /// Reads the view of one thread. Returns `None` if another thread with the
+    /// same root directory, listed in `roots`, has been read before.
+    ///
+    /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
+    pub fn read(
+        procfs: &Procfs,
+        reader: Reader,
+        mount_namespace: u64,
+        roots: &mut HashSet<RootId>,
+    ) -> Result<Option<Self>> {
+        let dir = thread_dir(procfs, reader)?;
+        let root = fs::openat(&dir, c"root", ROOT_FLAGS, Mode::empty())?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = fs::statx(&root, c"", flags, StatxFlags::MNT_ID | StatxFlags::INO)?;
+        let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let root_id = (stat.stx_mnt_id, device, stat.stx_ino);
+        if roots.contains(&root_id) {
+            return Ok(None);
+        }
+        let file = open(dir.as_fd(), c"mountinfo")?;
+        let mut table = Vec::new();
+        match read_to_end(&file, &mut table, MAX_MOUNTINFO) {
+            // An exiting thread has already left its mount namespace.
+            Err(Errno::INVAL) => return Err(Errno::SRCH),
+            other => other?,
+        }
+        // Checked after both were opened: the thread may have switched to another
+        // mount namespace (setns) since it was found.
+        if namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? != Some(mount_namespace) {
+            return Err(Errno::SRCH);
+        }
+        roots.insert(root_id);
+        Ok(Some(Self {
+            root,
+            mounts: parse::namespace_mounts(&table).collect(),
+            mount_ids: parse::mount_ids(&table).collect(),
+            has_root: parse::shows_root(&table),
+            table: MountTable::Mountinfo(file),
+        }))
+    }
+}
+
+/// Opens the root directory of a thread.
+pub fn open_root(procfs: &Procfs, reader: Reader) -> Result<OwnedFd> {
+    fs::openat(thread_dir(procfs, reader)?, c"root", ROOT_FLAGS, Mode::empty())
+}
+
+/// Opens the mount namespace of a thread.
+pub fn open_mount_namespace(procfs: &Procfs, reader: Reader) -> Result<NamespaceFd> {
+    open_namespace(thread_dir(procfs, reader)?.as_fd(), c"ns/mnt")
+}
+
+fn thread_dir(procfs: &Procfs, (pid, tid): Reader) -> Result<OwnedFd> {
+    let path = if pid == tid { format!("{pid}") } else { format!("{pid}/task/{tid}") };
+    open_base(procfs.fd(), &CString::new(path).map_err(|_| Errno::INVAL)?)
+}

@@ -1,0 +1,270 @@
+//! Provides a mounted procfs as a source of snapshots.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::CStr;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::thread;
+
+use rustix::io::{Errno, Result as SysResult};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::census::Census;
+use super::findings::ScanFindings;
+use super::holders::released;
+use super::inits;
+use super::mounts;
+use super::process_dir::try_twice;
+use super::procfs::Procfs;
+use super::scan::Scan;
+use super::status;
+use super::walk;
+use crate::collect::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
+use crate::collect::error::Error;
+use crate::collect::kernel::nsfs::NamespaceFd;
+use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
+use crate::collect::kernel::viewer;
+use crate::collect::registry::NamespaceRegistry;
+use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
+
+/// Attempts to read an init that goes away just after the kernel named it.
+const INIT_ATTEMPTS: usize = 3;
+
+/// A procfs as a source of snapshots.
+pub struct ProcSource {
+    procfs: Procfs,
+    /// The viewer's own procfs, if `procfs` is another one.
+    own: Option<Procfs>,
+    /// Inode of the viewer's PID namespace.
+    viewer_namespace: Option<u64>,
+}
+
+impl ProcSource {
+    /// Opens the procfs mounted at `path`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let procfs = Procfs::open(path)?;
+        let own = if procfs.own { None } else { Procfs::open(Path::new("/proc")).ok() };
+        let own = own.filter(|own| own.own);
+        let shows_viewer = own.as_ref().unwrap_or(&procfs);
+        let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
+        Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
+    }
+
+    /// Returns `true` if the procfs shows PIDs of the viewer's own namespace.
+    pub fn is_own(&self) -> bool {
+        self.procfs.own
+    }
+
+    /// PID of pidns itself, if the procfs shows it.
+    pub fn viewer(&self) -> Option<Pid> {
+        self.procfs.viewer
+    }
+
+    /// Inode of the viewer's PID namespace, if known.
+    pub fn viewer_namespace(&self) -> Option<u64> {
+        self.viewer_namespace
+    }
+
+    /// Prepares to count processes.
+    pub fn census(&self) -> Census {
+        Census::new(&self.procfs)
+    }
+
+    /// Returns an upper bound of the number of processes, more cheaply than
+    /// [`count`](Self::count).
+    pub fn count_at_most(&self) -> Option<u64> {
+        Census::at_most(&self.procfs)
+    }
+
+    /// Returns the number of processes on the host.
+    pub fn count(&self, census: &Census) -> Option<u64> {
+        census.count(&self.procfs)
+    }
+
+    /// Compares a process with pidns itself as this procfs shows it. Fails with the name of
+    /// the first field that differs.
+    pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
+        let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
+        shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
+        let is_same = [
+            ("PID", shown.nspid == seen.nspid),
+            ("parent", shown.ppid == seen.ppid),
+            ("namespace", shown.namespace == seen.namespace),
+            ("name", shown.comm == seen.comm),
+            ("user", shown.uid == seen.uid),
+            ("number of threads", shown.threads == seen.threads),
+            ("start time", shown.start_time == seen.start_time),
+        ];
+        is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
+    }
+
+    /// A procfs with the PIDs that system calls and ioctls use.
+    fn own(&self) -> Option<&Procfs> {
+        if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
+    }
+
+    /// Returns `true` if a namespace is the viewer's own or one of its descendants, so that
+    /// the viewer has a PID for each process in it.
+    fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
+        let Some(own) = self.viewer_namespace else { return false };
+        if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
+            return true;
+        }
+        let ancestors = std::iter::successors(namespace.parent().ok(), |it| it.parent().ok());
+        ancestors.take(MAX_LEVEL).any(|ancestor| ancestor.inode() == own)
+    }
+
+    /// Returns `true` if a descriptor of a thread refers to the file with the inode `file`.
+    pub fn has_open(&self, pid: Pid, tid: Pid, fd: u32, file: u64) -> bool {
+        let has_open = || released::has_file_open(&self.procfs, pid, tid, fd, file);
+        try_twice(has_open).unwrap_or(false)
+    }
+
+    /// Returns `true` if the children of a thread will be born in the namespace with this inode.
+    pub fn has_for_children(&self, pid: Pid, tid: Pid, inode: u64) -> bool {
+        let has = || released::has_for_children(&self.procfs, inode, pid, tid);
+        try_twice(has).unwrap_or(false)
+    }
+
+    fn host(&self) -> Host {
+        let uname = rustix::system::uname();
+        let text = |name: &CStr| Some(name.to_string_lossy().into_owned());
+        let mut buffer = Vec::new();
+        // Not `open`: in containers /proc/sys is often a read-only mount of its own.
+        let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
+            .and_then(|file| read_to_end(&file, &mut buffer, 4096))
+            .ok()
+            .map(|()| String::from_utf8_lossy(&buffer).trim_end().to_owned());
+        Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
+    }
+
+    /// The error for a procfs that cannot be listed.
+    pub fn unlisted(&self, errno: Errno) -> Error {
+        Error::read(&self.procfs.path, errno)
+    }
+
+    /// Discovers processes with `walk`, then everything else.
+    pub fn discover_by(
+        &self,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+        registry: &NamespaceRegistry,
+        walk: impl FnOnce(Scan<'_>) -> Result<ScanFindings, Error>,
+    ) -> Result<Discovery, Error> {
+        let procfs = &self.procfs;
+        let namespace = procfs.pin_own_namespace(registry);
+        let mut found = walk(Scan { procfs, namespace, search, details, registry })?;
+        if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
+            return Err(self.unlisted(errno));
+        }
+        // After the walk, because each mount table is read through a process.
+        if search.contains(&SearchScope::Mounts) {
+            mounts::search(procfs, namespace, registry, &mut found);
+        }
+        released::leave_out_released(procfs, search, &found.processes, &mut found.holders);
+        procfs.note_hidden(&mut found.log);
+        Ok(Discovery {
+            procfs: model::Procfs {
+                path: procfs.path.to_string_lossy().into_owned(),
+                own: procfs.own,
+                namespace,
+            },
+            searched: search.clone(),
+            details: details.clone(),
+            host: self.host(),
+            viewer_namespace: self.viewer_namespace.map(NamespaceId::Inode),
+            viewer_may_trace_all: viewer::may_trace_all(),
+            processes: found.processes,
+            leaders: found.leaders,
+            cgroups: found.cgroups,
+            terminated: found.terminated,
+            undecided: found.undecided,
+            holders: found.holders,
+            in_kernel: HashSet::new(),
+            log: found.log,
+        })
+    }
+}
+
+impl Source for ProcSource {
+    fn discover(
+        &self,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+        registry: &NamespaceRegistry,
+    ) -> Result<Discovery, Error> {
+        self.discover_by(search, details, registry, |scan| {
+            walk::walk(scan).map_err(|errno| self.unlisted(errno))
+        })
+    }
+
+    fn is_there(&self, process: &Process) -> bool {
+        status::is_there(&self.procfs, process)
+    }
+
+    fn is_zombie(&self, process: &Process) -> bool {
+        status::is_zombie(&self.procfs, process)
+    }
+
+    fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
+        // The kernel answers with a PID in the viewer's namespace, which is meaningless in
+        // another namespace's procfs.
+        if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
+    }
+
+    /// Finds out whether a namespace has ever had an init.
+    ///
+    /// The kernel shows a thread's `pid_for_children` only if that namespace has had one. So
+    /// a new thread enters the namespace, reads its own link and exits without creating a
+    /// child. Entering requires `CAP_SYS_ADMIN`.
+    fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
+        // The procfs must show the new thread.
+        let procfs = self.own.as_ref().unwrap_or(&self.procfs);
+        procfs.viewer?;
+        let enter_and_read = || {
+            let kind = Some(LinkNameSpaceType::ProcessID);
+            move_into_link_name_space(namespace.as_fd(), kind).ok()?;
+            let link = c"thread-self/ns/pid_for_children";
+            match namespace_link(procfs.fd(), link, "pid") {
+                Ok(shown) => shown.map(|inode| inode == namespace.inode()),
+                Err(Errno::NOENT) => Some(false),
+                Err(_) => None,
+            }
+        };
+        thread::scope(|scope| {
+            let entered = thread::Builder::new().spawn_scoped(scope, enter_and_read).ok()?;
+            entered.join().ok().flatten()
+        })
+    }
+
+    fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
+        if self.viewer_namespace == Some(namespace.inode()) {
+            // pidns itself is a member. If the init had terminated, the kernel would have
+            // killed pidns first.
+            return InitNow::Living;
+        }
+        let Some(own) = self.own() else { return InitNow::Unknown };
+        // The init can go away just after the kernel named it. The question is then asked
+        // again.
+        for _ in 0..INIT_ATTEMPTS {
+            let init = match namespace.tgid_from_pidns(Pid::INIT) {
+                Ok(init) => init,
+                Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
+                Err(_) => return InitNow::Unknown,
+            };
+            // A namespace has only one init in its life. If the kernel names the same PID
+            // before and after, one process had it the whole time.
+            let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
+            match inits::life_of_pid(own, init, is_init) {
+                Ok(now) => return now,
+                Err(errno) if is_gone(errno) => {}
+                Err(_) => return InitNow::Unknown,
+            }
+        }
+        InitNow::Unknown
+    }
+
+    fn list_inits(&self) -> SysResult<Vec<ListedInit>> {
+        inits::list(&self.procfs)
+    }
+}
