@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// What the kernel runs for `--search kernel`: one program lists every PID
-// namespace that is in memory; two more write which of those that have no
-// living init a task keeps there, or an open descriptor. They decide nothing
-// else, change nothing, and give away no address of the kernel.
+// Three programs for `--search kernel`. One lists all PID namespaces in memory. The
+// other two find the tasks and the open descriptors that keep a namespace without a
+// living init in memory. They change nothing and reveal no kernel addresses.
 //
-// As in task.bpf.c, the structs hold only the fields that are read. All of them
-// are read by bpf_probe_read_kernel(), which fails where an address leads
-// nowhere. An RCU read-side critical section keeps PID namespaces in memory.
-// What else is read here may be given up meanwhile; what then stands there is
-// believed by nobody unless it names a namespace that is in the list.
+// Like in task.bpf.c, the structs declare only the fields that are used. All fields are
+// read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
+// in an RCU read-side critical section, which keeps PID namespaces in memory. Other
+// objects may be freed meanwhile, so what is read from them may be wrong. pidns uses
+// it only if it names a namespace that is in the list.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -29,7 +28,7 @@ struct ns_common {
     u32 inum;
     u64 ns_id;
     struct list_head ns_list_node;    // Linux 6.18
-    struct ns_tree_node ns_tree_node; // since Linux 6.19 in place of it
+    struct ns_tree_node ns_tree_node; // since Linux 6.19, replaces it
 } KERNEL;
 struct pid_namespace {
     u32 pid_allocated;
@@ -74,7 +73,7 @@ struct bpf_iter__task_file {
     struct file *file;
 } KERNEL;
 
-// Helper functions of the kernel, by their numbers (bpf-helpers(7)).
+// Helper functions of the kernel, by their IDs (bpf-helpers(7)).
 static void *(*const look_up)(void *map, const void *key) = (void *)1;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
@@ -86,27 +85,27 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
 #define OUTER(type, field, inner) ((struct type *)((char *)(inner) - OFFSET(type, field)))
 
-// PIDTYPE_TGID of the kernel: the PID of the whole process.
+// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PIDNS_ADDING of the kernel: its init has not terminated (or is to come).
+// PIDNS_ADDING in the kernel, cleared when the init terminates.
 #define MAY_ADD (1U << 31)
-// What NS_GET_NSTYPE of ioctl_nsfs(2) says of a PID namespace.
+// The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
 #define AF_UNIX 1
-// Types of file systems, as statfs(2) tells them.
+// File system types, see statfs(2).
 #define NSFS 0x6e736673
 #define PIDFS 0x50494446
 #define PROCFS 0x9fa0
 #define SOCKFS 0x534f434b
-// More namespaces than there is memory for.
+// Limit on the number of namespaces. No host has the memory for more.
 #define MOST_NAMESPACES (1 << 20)
-// How deep they can be nested (MAX_PID_NS_LEVEL).
+// Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
-// Messages of one queue that are looked at; by default less fit into one.
+// Limit on the messages per queue. With default settings, fewer fit into one.
 #define MOST_MESSAGES 4096
-// Descriptors that one message can have (SCM_MAX_FD).
+// Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Records of one descriptor that are written. The kernel takes 32 KiB.
+// Limit on the records per descriptor. The kernel accepts 32 KiB of output per object.
 #define MOST_RECORDS 256
 
 // The namespace of a struct pid.
@@ -119,7 +118,7 @@ INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     return namespace;
 }
 
-// The number of a struct pid in the namespace of that level, or 0.
+// The PID in this namespace, whose level is `top`; 0 if it has none there.
 INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
     struct upid number = {};
     u32 level = 0;
@@ -130,7 +129,7 @@ INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) 
     return number.ns == namespace ? number.nr : 0;
 }
 
-// What is to be known of a namespace's init.
+// States of a namespace's init.
 #define LIVES 0
 #define HAS_GONE 1
 #define IS_TO_COME 2
@@ -144,26 +143,26 @@ INLINE u32 init_of(struct pid_namespace *namespace) {
     return init ? LIVES : IS_TO_COME;
 }
 
-// `Listed` of namespaces.rs, word by word: an element of the map.
+// An element of the list, decoded by namespaces.rs (`MemoryNamespace`).
 struct listed {
     u64 ns_id;
     u32 inode;
     u32 init;
 };
 
-// The map that the list goes to, which the loader makes. It has no type here,
-// as the kernel refuses those of what is declared and not defined.
+// The map for the list, which the loader creates. `nodebug` keeps its type out of the
+// BTF, because the kernel rejects types of symbols that are declared and not defined.
 extern char list __attribute__((nodebug));
 
-// Where in the ring of namespaces list_next() is.
+// The state of list_next() on the kernel's ring of namespaces.
 struct walk {
     struct pid_namespace *own; // the viewer's
     struct pid_namespace *at;
-    void *ops;                 // what all PID namespaces have in common
-    u32 level;                 // of the viewer's
+    void *ops;                 // identifies PID namespaces, the same for all of them
+    u32 level;                 // level of the viewer's namespace
     u32 is_below;
     struct pid_namespace *above;
-    // What is written in the end, as `fill_list` of namespaces.rs reads it.
+    // The final record, decoded by fill_list() in namespaces.rs.
     struct {
         u32 count;
         u32 is_whole;
@@ -173,10 +172,10 @@ struct walk {
 static long climb(u64 number, struct walk *walk);
 static long list_next(u64 number, struct walk *walk);
 
-// Lists the viewer's namespace and those below it.
+// Lists the viewer's namespace and its descendants.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // Once is enough: for the viewer, who reads from the iterator.
+    // Runs once, for the viewer, which is the task that reads from the iterator.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -191,7 +190,7 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Goes one further in the ring, until it is back at the viewer's namespace.
+// Moves to the next namespace in the ring, until it is back at the viewer's.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -207,8 +206,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is in no namespace. What stands before it is
-    // something else of the kernel's.
+    // The head of the list is not part of a namespace, so `ops` is something else there.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -227,7 +225,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Goes one up, until it is at the viewer's namespace or at the top.
+// Moves to the parent, until it is at the viewer's namespace or beyond the root.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -236,7 +234,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     return walk->is_below || !parent;
 }
 
-// By what a namespace is kept; a task is a member, or has it for its children:
+// How a namespace is kept (`KeeperKind` in namespaces.rs).
 #define BY_ITSELF 0
 #define BY_PIDFD 1
 #define BY_SOCKET 2
@@ -245,26 +243,26 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MEMBER 5
 #define FOR_CHILDREN 6
 
-// `Kept` of namespaces.rs, word by word.
+// A record, decoded by namespaces.rs (`Keeper`).
 struct kept {
     u64 ns_id;
     u64 file;          // inode number of the open file
     u32 inode;         // inode number of the namespace
-    u32 pid, tid;      // who keeps it, as the viewer's namespace has them
+    u32 pid, tid;      // the keeper, in the viewer's namespace
     u32 fd;
     u32 by;
     u32 spare;
 };
 
-// Fills in a namespace.
+// Fills in the namespace.
 INLINE void name(struct kept *kept, struct pid_namespace *namespace) {
     READ(kept->ns_id, namespace->ns.ns_id);
     READ(kept->inode, namespace->ns.inum);
 }
 
-// Fills in a task that the viewer can see; 0 where it cannot.
+// Fills in the task; returns 0 if it is not visible to the viewer.
 INLINE int name_task(struct kept *kept, struct task_struct *task) {
-    // The viewer is who reads from the iterator.
+    // The viewer is the task that reads from the iterator.
     struct task_struct *viewer = (void *)get_current_task();
     struct pid *pid = 0;
     u32 top = 0;
@@ -280,7 +278,7 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// Looks at a task, also at one that is on its way out.
+// Checks a task; exiting tasks are included.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -306,22 +304,22 @@ SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     return 0;
 }
 
-// A descriptor that is looked at.
+// The state of the search in one descriptor.
 struct look {
     struct kept kept;
     struct seq_file *seq;
-    struct pid_namespace *last;      // that was written
+    struct pid_namespace *last;      // the last namespace that was written
     u64 records;
     struct sk_buff *message;
-    struct sk_buff *end;             // what follows the last message
-    struct scm_fp_list *descriptors; // of that message
+    struct sk_buff *end;             // marks the end of the queue
+    struct scm_fp_list *descriptors; // the descriptors in the message
 };
 
 NOINLINE static void keeps(struct look *look, struct pid_namespace *namespace, u32 by);
 static long next_message(u64 number, struct look *look);
 static long in_message(u64 number, struct look *look);
 
-// Looks at an open file, which may be in flight itself.
+// Checks an open file. `in_flight`: it is a descriptor in a socket's queue.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -357,7 +355,7 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         if (family != AF_UNIX) return;
         READ(pid, socket->sk_peer_pid);
         keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : BY_SOCKET);
-        // Of a socket that is in flight itself the messages are not looked at.
+        // The queue of a socket that is itself in flight is not searched.
         if (in_flight) return;
         look->end = (void *)&socket->sk_receive_queue;
         look->message = look->end;
@@ -366,7 +364,7 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     }
 }
 
-// Looks at an open descriptor.
+// Checks an open descriptor.
 SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context) {
     struct task_struct *task = context->task;
     struct file *file = context->file;
@@ -379,9 +377,9 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
     return 0;
 }
 
-// Writes that a namespace is kept, if it has no living init.
+// Writes a record if the namespace has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Copied, as the verifier would follow every number that it may have.
+    // Copied by a helper, so that the verifier does not track its possible values.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;
@@ -393,7 +391,7 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     seq_write(look->seq, &look->kept, sizeof(look->kept));
 }
 
-// Looks at the next message that waits in a socket; 1 ends the loop.
+// Checks the next message in a socket's queue; returning 1 ends the loop.
 SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
     struct sk_buff *message = 0;
     short count = 0;
@@ -411,7 +409,7 @@ SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *
     return 0;
 }
 
-// Looks at a file that a message has with it.
+// Checks a file that a message carries.
 SECTION("descriptors") static long in_message(u64 number, struct look *look) {
     struct file *file = 0;
     READ(file, look->descriptors->fp[number]);

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// What the kernel runs for every task while pidns reads from a task iterator
-// (bpf_iter): it writes one record for each process that the viewer's PID
-// namespace shows. It tells what /proc would show of a process, and whether
-// there is more to be read of it there. It decides nothing else, changes
-// nothing, and gives away no address of the kernel.
+// A task iterator (bpf_iter): the kernel runs it once per task while pidns reads
+// from the iterator. It writes one record per process that is visible in the
+// viewer's PID namespace: what /proc would show of the process, and whether pidns
+// must read more of it through /proc. It changes nothing and reveals no kernel
+// addresses.
 //
-// The structs hold only the fields that are read, by their names in the kernel.
-// Where the running kernel has them is filled in by the loader, from the
-// kernel's type information (CO-RE: "compile once, run everywhere"). They are
-// read as the kernel would, except that 0 comes from an address that leads
-// nowhere: the verifier has no trust in pointers that bpf_rdonly_cast() made
-// (since Linux 6.2), nor in those that they lead to, and takes little time over
-// them. For older kernels this source is compiled once more, with BY_HELPER:
-// each field is then read by a call of bpf_probe_read_kernel().
+// The structs below declare only the fields that are used. The loader fills in
+// their offsets in the running kernel, from the kernel's type information (CO-RE,
+// "compile once, run everywhere").
 //
-// Everything happens in an RCU read-side critical section. It keeps credentials,
-// struct pid, PID namespaces and tables of descriptors in memory, but not
-// struct nsproxy nor struct files_struct, which a task may give up at any time.
-// So pointers to those are read again afterwards.
+// Fields are read through pointers from bpf_rdonly_cast() (since Linux 6.2). The
+// verifier does not trust such pointers: an invalid address reads as 0. In return
+// it checks them fast. With a trusted pointer it would search all of the kernel's
+// types for each pointer field, which takes 400 to 600 ms. For older kernels this
+// source is compiled a second time, with BY_HELPER. Each field is then read by a
+// call of bpf_probe_read_kernel().
+//
+// The program runs in an RCU read-side critical section. During that, credentials,
+// struct pid, PID namespaces and descriptor tables stay in memory. struct nsproxy
+// and struct files_struct do not: a task may drop them at any time. So the pointers
+// to those are read again at the end; if they changed, the process counts as
+// CHANGED.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -63,23 +66,23 @@ struct seq_file;
 struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
-// Helper functions of the kernel, by their numbers (bpf-helpers(7)).
+// Helper functions of the kernel, by their IDs (bpf-helpers(7)).
 static u64 (*const get_current_pid_tgid)(void) = (void *)14;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
 static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
 
-// What is at an address of which the verifier does not know what is there.
+// Reads from an address whose type the verifier does not know.
 #define READ_AT(to, address) probe_read_kernel(&(to), sizeof(to), address)
-// The struct at an address, and a field of such a struct. Volatile, as the same
-// field may be something else the next time.
+// STRUCT casts an address to a struct, and READ reads a field of it. Volatile,
+// because other processors change the fields meanwhile.
 #ifdef BY_HELPER
 #define STRUCT(name, address) ((struct name *)(address))
 #define READ(to, field) READ_AT(to, &(field))
 #else
-// No helper but a function of the kernel, which has a number of its own in each
-// kernel: the loader knows it by this one.
+// A kernel function, not a helper. Its ID differs between kernels, so this is a
+// placeholder that the loader replaces.
 static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define STRUCT(name, address) \
     ((struct name *)rdonly_cast(address, __builtin_btf_type_id(*(struct name *)0, 1)))
@@ -87,89 +90,89 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #endif
 #define EXISTS(field) __builtin_preserve_field_info(field, 2)
 
-// PIDTYPE_TGID of the kernel: the PID of the whole process.
+// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PF_EXITING of the kernel: the task is on its way out.
+// PF_EXITING in the kernel.
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// More descriptors than any table has where fs.nr_open is as it is set at boot,
-// and fewer than would keep the kernel busy for long.
+// Limit on the descriptors per table, the default of fs.nr_open. It also bounds the
+// time that the kernel spends on one process.
 #define MOST_DESCRIPTORS (1 << 20)
-// Levels whose PIDs are written. Deeper processes are read through /proc.
+// Number of PIDs in a record. Processes with more are read through /proc.
 #define LEVELS 8
-// MAX_PID_NS_LEVEL of the kernel is 32: with this the verifier sees that numbers
-// of levels are small.
+// A mask for levels, which shows the verifier that they are small. The kernel's
+// limit is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// How many PIDs that follow each other go to the same reader.
+// Number of consecutive PIDs given to one reading thread.
 #define SHARE 16
 
-// There is more to be read of the process through /proc.
-// It has a namespace among its descriptors:
+// Bits of the field `more`: why the process must be read through /proc.
+// A namespace is among its descriptors:
 #define HOLDS_DESCRIPTOR 1
-// It gave up what was being read, or another thread takes its leader's place:
+// It dropped what was being read, or another thread is taking its leader's place:
 #define CHANGED 2
 
-// `Record` of record.rs, word by word.
+// A record, decoded by record.rs.
 struct record {
-    u64 ns_id;           // of its PID namespace; 0 before Linux 6.18
-    u64 children_ns_id;  // of that for its children
-    u64 start;           // nanoseconds after boot
-    u32 pid, parent;     // as the viewer's PID namespace has them, or 0
-    u32 uid;             // real user, as the initial user namespace has it
+    u64 ns_id;           // 64-bit ID of its PID namespace; 0 before Linux 6.18
+    u64 children_ns_id;  // 64-bit ID of the PID namespace for its children
+    u64 start;           // start time in nanoseconds since boot
+    u32 pid, parent;     // in the viewer's PID namespace; 0 if not visible
+    u32 uid;             // real UID in the initial user namespace
     u32 state, exit_state, flags;
-    u32 living, threads; // threads that do not exit, all threads
+    u32 living, threads; // number of threads that are not exiting, and of all
     u32 namespace, children_namespace, mount_namespace; // inode numbers
-    u32 has_memory;      // 1 until it gives it up by exiting; 0 of the kernel's threads
-    u32 more;            // HOLDS_DESCRIPTOR and so on
-    u32 levels;          // how many PIDs it has, of which the first are these
+    u32 has_memory;      // 1 until it drops its memory in exit; 0 for kernel threads
+    u32 more;            // HOLDS_DESCRIPTOR, CHANGED
+    u32 levels;          // number of its PIDs; nspid has the first of them
     u32 nspid[LEVELS];
-    u64 comm[2];         // 16 bytes of text
+    u64 comm[2];         // name: 16 bytes of text
 };
 
-// A table of descriptors, and where in it look_at() is.
+// A descriptor table, and the state of look_at() on it.
 struct table {
     struct file **files;
     u64 *open;
-    u64 bits;                         // which of those to come are open
-    u64 inode;                        // number_of() that of the last one
-    u64 file_system;                  // likewise, that it is on, which is not nsfs
+    u64 bits;                         // open bits of the next descriptors
+    u64 inode;                        // number_of() the previous file's inode
+    u64 file_system;                  // number_of() its file system, which is not nsfs
     u32 holds;
 };
 
 static long look_at(u64 number, struct table *table);
 
-// A pointer as a number, to be compared alone: it is not the same number. The
-// verifier distinguishes pointers by what they lead to, and goes through what
-// follows for each of them.
+// Converts a pointer to a number for comparisons. (The number is not the address.)
+// The verifier treats pointers of different origin as different states, and checks
+// the rest of the program once per state. It does not do so for numbers.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
-    // Keeps the compiler from finding the pointer in it.
+    // Keeps the compiler from optimizing the number back to the pointer.
     asm volatile("" : "+r"(number));
     return number;
 }
 
-// Whether a number is not 0, without a branch, after which the verifier would go
-// through all that follows twice.
+// Returns 1 if a number is not 0. It has no branch, because the verifier would check
+// the rest of the program once for each direction.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
-    // Keeps the compiler from a branch.
+    // Keeps the compiler from generating a branch.
     asm volatile("" : "+r"(negative));
     return (number | negative) >> 63;
 }
 
-// How many bits a number has up to the highest that is set, without a branch,
-// each of which the verifier would follow.
+// The position of the highest set bit, counted from 1; 0 for 0. Without branches for
+// the same reason.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Now counts them: in pairs, fours and eights, whose sums end up on top.
+    // Counts the set bits: in pairs, fours and eights, then all sums in the top byte.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
     return bits * 0x0101010101010101 >> 56;
 }
 
-// Whether a namespace is among the descriptors of a process.
+// Searches a process's descriptors for namespaces. Returns HOLDS_DESCRIPTOR or CHANGED.
 INLINE u32 holds_descriptor(struct task_struct *task) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
@@ -180,8 +183,8 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // A table has room for a multiple of 64, at least for one, and most of it is
-    // empty. Of none nothing was read.
+    // The capacity of a table is a multiple of 64 and at least 64. If it reads as 0,
+    // the task has no table any more.
     if (count - 64 > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     u64 last = 0;
     READ_AT(last, &table.open[count / 64 - 1]);
@@ -190,9 +193,9 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Whether another thread of the viewer gets a process. Where the viewer has one
-// thread, that gets all of them. Where it has more, two of them read at a time,
-// each from an iterator of its own: the first thread of the viewer, and another.
+// Returns 1 if the process belongs to another reading thread of pidns. If pidns has
+// several threads, two of them read, each from its own iterator: the first thread and
+// one other. If pidns has one thread, that one gets all processes.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
     u64 ids = get_current_pid_tgid();
     u32 pid = task->tgid, is_first = (u32)ids == ids >> 32;
@@ -208,13 +211,14 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Threads other than the first are not told apart here. But one that exits may
-    // be the first one of before, whose place and number another takes just now
-    // (execve(2)), and which may be all that is shown of the process.
+    // Only the leader's record counts, except if another thread is exiting: when a
+    // thread calls execve(2), it takes the leader's place and PID, and the old leader
+    // exits under the thread's ID. It may be the only task of the process that the
+    // iterator visits.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
-    // The viewer is who reads from the iterator.
+    // The viewer is the task that reads from the iterator.
     struct task_struct *viewer = STRUCT(task_struct, (void *)get_current_task());
     if (is_anothers(viewer, task)) return 0;
     struct pid *pid = 0;
@@ -227,7 +231,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     READ(signal, task->signal);
     pid = 0;
     READ(pid, signal->pids[TGID]);
-    // It has just been reaped.
+    // The process has just been reaped.
     if (!pid) return 0;
     READ(level, pid->level);
     if (level < top) return 0;
@@ -237,18 +241,18 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers, *own = 0;
-    // In blocks, as a program has 512 bytes of stack for all that it calls.
+    // Blocks save stack: a program and its functions have 512 bytes together.
     {
         struct upid numbers[LEVELS] = {};
         u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
-        // Keeps the compiler from computing the size again after the check of it.
+        // Keeps the compiler from recomputing the size after the check below.
         asm volatile("" : "+r"(size));
         if (size > sizeof(numbers)) return 0;
         probe_read_kernel(numbers, size, &pid->numbers[top & ANY_LEVEL]);
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The iterator goes through the PIDs of this namespace.
+        // The iterator visits the PIDs of this namespace.
         viewers = numbers[0].ns;
     }
 
@@ -291,8 +295,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         record.more |= holds_descriptor(task);
     }
 
-    // Last, as the verifier follows both ways to the end. In the initial PID
-    // namespace a process has the number by which the kernel itself knows it.
+    // Last, because the verifier checks both branches to the end. For a viewer in the
+    // initial PID namespace, the kernel's own number is the PID.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
@@ -320,13 +324,13 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// For descriptors, mounts and namespaces for children as well.
+// For searches of descriptors, mounts and namespaces for children.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Looks at a descriptor; 1 ends the loop. Descriptors of one file, or on one
-// file system, often come one after the other.
+// Checks one descriptor; returning 1 ends the loop. Successive descriptors often refer
+// to the same file or file system, which is then checked only once.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
