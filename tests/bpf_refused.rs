@@ -25,7 +25,7 @@ fn is_refused(prepare: &str, file: &str, cause: &str) {
     for arguments in [["--collector", "bpf"], ["--search", "kernel"]] {
         let output = with_other(prepare, file, &arguments);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(said, format!("pidns: cannot ask the kernel by BPF: {cause}\n"));
+        assert_eq!(said, format!("pidns: cannot read the kernel through BPF: {cause}\n"));
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
     let output = with_other(prepare, file, &["-f", "json"]);
@@ -45,7 +45,7 @@ fn falls_back_to_proc_if_the_kernel_types_are_missing_or_invalid() {
         std::fs::write(&path, bytes).unwrap();
         path.into_os_string().into_string().unwrap()
     };
-    let strange = format!("{TYPES} makes no sense");
+    let strange = format!("{TYPES} is not valid BTF");
     let types = std::fs::read(TYPES).unwrap();
     let over = format!("mount --bind \"$file\" {TYPES}");
     is_refused(&over, &file("empty", b""), &strange);
@@ -73,8 +73,8 @@ fn an_error_names_the_missing_field() {
     std::fs::write(&path, types).unwrap();
     let over = format!("mount --bind \"$file\" {TYPES}");
     let output = with_other(&over, path.to_str().unwrap(), &["--collector", "bpf"]);
-    let said = "pidns: cannot ask the kernel by BPF: this kernel has no task_struct.real_parent as \
-                pidns knows it\n";
+    let said = "pidns: cannot read the kernel through BPF: this kernel has no \
+                task_struct.real_parent in the form that pidns expects\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
 }
@@ -107,13 +107,17 @@ fn the_error_ends_with_the_verifiers_last_message() {
     let over = format!("mount --bind \"$file\" {TYPES}");
     let output = with_other(&over, path.to_str().unwrap(), &["--collector", "bpf"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    let before = "pidns: cannot ask the kernel by BPF: the kernel refused the program: ";
+    let before =
+        "pidns: cannot read the kernel through BPF: the kernel's verifier rejected the program: ";
     assert!(said.starts_with(before), "{said}");
     assert_eq!((said.lines().count(), output.status.code()), (1, Some(2)));
     assert!(output.stdout.is_empty());
     let output = with_other(&over, path.to_str().unwrap(), &["-f", "json"]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("pidns: collector: proc; not bpf: the kernel refused"), "{said}");
+    assert!(
+        said.starts_with("pidns: collector: proc; not bpf: the kernel's verifier rejected"),
+        "{said}"
+    );
     Document::read(&stdout(&output));
 }
 

@@ -70,7 +70,8 @@ fn agree_on_an_older_kernel() {
     std::fs::write(&older, types).unwrap();
     let mount = format!("mount --bind \"$1\" {TYPES} || exit 99; shift; exec \"$@\"");
     let pidns = || in_mount_namespace(&mount, &[older.to_str().unwrap(), PIDNS]);
-    let way = "bpf, as on older kernels: this kernel has no bpf_rdonly_cast as pidns knows it";
+    let way = "bpf, with the program for older kernels: this kernel has no \
+               bpf_rdonly_cast in the form that pidns expects";
     for search in SEARCHES {
         let bpf = without_pidns(document_of(pidns(), "bpf", search, way));
         let proc = without_pidns(document_of(pidns(), "proc", search, "proc"));
@@ -224,12 +225,15 @@ fn falls_back_to_proc_without_a_capability() {
         ("-sys_admin,-perfmon", "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"),
     ] {
         let output = without(capabilities, "auto");
-        let said = format!("pidns: collector: proc; not bpf: it takes {missing} over the host\n");
+        let said = format!(
+            "pidns: collector: proc; not bpf: it needs {missing} in the initial user namespace\n"
+        );
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         Document::read(&stdout(&output));
         let output = without(capabilities, "bpf");
-        let said =
-            format!("pidns: cannot ask the kernel by BPF: it takes {missing} over the host\n");
+        let said = format!(
+            "pidns: cannot read the kernel through BPF: it needs {missing} in the initial user namespace\n"
+        );
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
@@ -258,7 +262,7 @@ fn falls_back_to_proc_silently_if_seccomp_forbids_bpf() {
     let said = format!("pidns: collector: proc; not bpf: {cause}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     let output = refused("bpf", "");
-    let said = format!("pidns: cannot ask the kernel by BPF: {cause}");
+    let said = format!("pidns: cannot read the kernel through BPF: {cause}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
 }
@@ -266,12 +270,15 @@ fn falls_back_to_proc_silently_if_seccomp_forbids_bpf() {
 #[test]
 fn reads_proc_for_facts_that_bpf_does_not_provide() {
     needs!(HostRoot, Bpf);
-    let elsewhere = "it tells of the viewer's own PID namespace, whose /proc this is not";
+    let elsewhere = "it covers only the PID namespace of pidns, and this /proc shows another";
     let (container, init) = container("echo ready; sleep 600; true");
     let inner = format!("/proc/{init}/root/proc");
     for (arguments, why) in [
-        (&["--details", "cgroup"][..], "it does not tell --details"),
-        (&["--search", "threads"], "it does not tell what threads hold (--search threads)"),
+        (&["--details", "cgroup"][..], "it does not collect --details"),
+        (
+            &["--search", "threads"],
+            "it does not collect the holders of each thread (--search threads)",
+        ),
         (&["--procfs", &inner], elsewhere),
     ] {
         let ask = |collector| {
@@ -283,7 +290,7 @@ fn reads_proc_for_facts_that_bpf_does_not_provide() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         assert!(output.status.success());
         let output = ask("bpf");
-        let said = format!("pidns: cannot ask the kernel by BPF: {why}\n");
+        let said = format!("pidns: cannot read the kernel through BPF: {why}\n");
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
@@ -292,8 +299,8 @@ fn reads_proc_for_facts_that_bpf_does_not_provide() {
     let mut inside = Command::new("unshare");
     inside.args(["-mpf", "--mount-proc", "--kill-child", PIDNS, "-q", "-f", "json"]);
     let output = run(inside.env("PIDNS_DEBUG", "1"));
-    let said = "pidns: collector: proc; not bpf: how many processes there are is known in the \
-                initial PID namespace alone\n";
+    let said = "pidns: collector: proc; not bpf: the number of processes is known only in \
+                the initial PID namespace\n";
     assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     assert!(output.status.success());
 }

@@ -182,7 +182,7 @@ fn refused(output: &Output) -> String {
 #[test]
 fn an_error_says_why_the_kernel_search_is_impossible() {
     needs!(HostRoot, Bpf, Program("strace"), NamespaceList);
-    let cause = |cause: &str| format!("pidns: cannot ask the kernel by BPF: {cause}\n");
+    let cause = |cause: &str| format!("pidns: cannot read the kernel through BPF: {cause}\n");
     for (capabilities, missing) in [
         ("-sys_ptrace", "CAP_SYS_PTRACE"),
         ("-sys_admin", "CAP_SYS_ADMIN"),
@@ -192,13 +192,13 @@ fn an_error_says_why_the_kernel_search_is_impossible() {
             let mut command = Command::new("setpriv");
             command.args(["--bounding-set", capabilities, "--inh-caps=-all", PIDNS]);
             let output = run(command.args(["--collector", collector]).args(KERNEL));
-            let said = cause(&format!("it takes {missing} over the host"));
+            let said = cause(&format!("it needs {missing} in the initial user namespace"));
             assert_eq!(refused(&output), said, "--collector {collector}");
         }
     }
     for (call, name) in [
         ("bpf", "bpf(BPF_BTF_LOAD)"),
-        ("open_by_handle_at", "cannot open a namespace by its number (open_by_handle_at)"),
+        ("open_by_handle_at", "cannot open a namespace by its ID (open_by_handle_at)"),
     ] {
         let mut command = Command::new("strace");
         let inject = format!("inject={call}:error=EPERM");
@@ -208,7 +208,7 @@ fn an_error_says_why_the_kernel_search_is_impossible() {
     }
     let (container, init) = container("echo ready; sleep 600; true");
     let inner = format!("/proc/{init}/root/proc");
-    let elsewhere = "it tells of the viewer's own PID namespace, whose /proc this is not";
+    let elsewhere = "it covers only the PID namespace of pidns, and this /proc shows another";
     let output = pidns(&["--procfs", &inner, "--search", "kernel"]);
     assert_eq!(refused(&output), cause(elsewhere));
     drop(container);

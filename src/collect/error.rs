@@ -1,8 +1,8 @@
-//! Why nothing could be collected at all. What the kernel refuses in part is
-//! no error: it becomes a diagnostic of the snapshot.
+//! Why nothing could be collected. A partial refusal is not an error: it becomes a diagnostic of
+//! the snapshot.
 //!
-//! `Display` says what was tried and on what; `source()` says why, and is
-//! never repeated in `Display`.
+//! `Display` says what was tried and on what. `source()` gives the cause, which `Display` does not
+//! repeat.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::bpf::unusable::Unusable;
+use super::bpf::unavailable::BpfUnavailable;
 
 /// Why nothing could be collected.
 #[derive(Debug)]
@@ -23,16 +23,16 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// The directory given is no procfs.
+    /// The path is not a procfs mount.
     NotProcfs(PathBuf),
-    /// The file given is no PID namespace.
+    /// The file is not a PID namespace.
     NotNamespace(PathBuf),
-    /// The kernel was to be asked by BPF, and cannot be.
-    Bpf(Unusable),
+    /// BPF was requested and cannot be used.
+    Bpf(BpfUnavailable),
 }
 
 impl Error {
-    /// A system call that failed on `path`.
+    /// The error of a system call on `path`.
     pub(super) fn read(path: &Path, errno: Errno) -> Self {
         Self::Read { path: path.to_owned(), source: errno.into() }
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Error {
             Self::NotNamespace(path) => {
                 write!(f, "cannot use {}: not a PID namespace", path.display())
             }
-            Self::Bpf(_) => write!(f, "cannot ask the kernel by BPF"),
+            Self::Bpf(_) => write!(f, "cannot read the kernel through BPF"),
         }
     }
 }
@@ -57,7 +57,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Bpf(unusable) => Some(unusable),
+            Self::Bpf(unavailable) => Some(unavailable),
             Self::NotProcfs(_) | Self::NotNamespace(_) => None,
         }
     }

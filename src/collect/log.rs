@@ -1,6 +1,5 @@
-//! What a scan could not find out, gathered by code and errno: a few entries,
-//! however many processes they concern. What a code means and says is in the
-//! model's table; what is noted, and when, is up to whoever reads or concludes.
+//! Collects diagnostics during a scan, grouped by code and errno, so that there are few of them
+//! no matter how many processes they concern. The texts of the codes are in the model's table.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,44 +8,44 @@ use rustix::io::Errno;
 
 use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 
-/// Accounts of single cases that are shown of one code; the rest are counted.
-const ACCOUNTS: usize = 3;
+/// Maximum number of detailed messages that are shown per code.
+const MAX_DETAILS: usize = 3;
 
 /// All cases of one code and errno.
 #[derive(Debug, Default)]
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// The first few accounts of single cases, which replace the general message.
-    accounts: Vec<String>,
+    /// Detailed messages about single cases. They replace the code's general message.
+    details: Vec<String>,
 }
 
 impl Entry {
     fn message(&self, code: DiagnosticCode, count: usize) -> String {
-        if self.accounts.is_empty() {
+        if self.details.is_empty() {
             return code.message(count);
         }
-        let mut message = self.accounts.join("; ");
-        if self.count > self.accounts.len() {
+        let mut message = self.details.join("; ");
+        if self.count > self.details.len() {
             message.push_str("; and more");
         }
         message
     }
 }
 
-/// What a scan has to say so far.
+/// The diagnostics of a scan so far.
 #[derive(Debug, Default)]
 pub struct DiagnosticLog {
     entries: BTreeMap<(DiagnosticCode, Option<i32>), Entry>,
 }
 
 impl DiagnosticLog {
-    /// Notes one more case, of a process where one is concerned.
+    /// Adds a case that concerns one process, or none in particular.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
 
-    /// Notes one more case, which concerns these processes.
+    /// Adds a case that concerns several processes.
     pub fn note_of(
         &mut self,
         code: DiagnosticCode,
@@ -58,63 +57,63 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Notes a case with an account of it, which is shown in place of the
-    /// code's general message; where there are many, the first few are.
+    /// Adds a case with a message of its own, which is shown instead of the code's general message.
+    /// If there are many cases of the code, only the first messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
-        account: String,
+        message: String,
         pids: impl IntoIterator<Item = Pid>,
     ) {
         let entry = self.entries.entry((code, None)).or_default();
         entry.count += 1;
         entry.pids.extend(pids);
-        if entry.accounts.len() < ACCOUNTS {
-            entry.accounts.push(account);
+        if entry.details.len() < MAX_DETAILS {
+            entry.details.push(message);
         }
     }
 
-    /// Leaves out what was noted of a code and has turned out not to matter.
+    /// Removes all cases of a code.
     pub fn forget(&mut self, code: DiagnosticCode) {
         self.entries.retain(|(noted, _), _| *noted != code);
     }
 
-    /// Takes over what another thread noted.
+    /// Adds the cases of another log.
     pub fn merge(&mut self, other: Self) {
         for (key, other) in other.entries {
             let entry = self.entries.entry(key).or_default();
             entry.count += other.count;
             entry.pids.extend(other.pids);
-            let room = ACCOUNTS - entry.accounts.len();
-            entry.accounts.extend(other.accounts.into_iter().take(room));
+            let free = MAX_DETAILS - entry.details.len();
+            entry.details.extend(other.details.into_iter().take(free));
         }
     }
 
-    /// Why some process could not be read.
+    /// The errno with which a process could not be read, if there is one.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
         codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
     }
 
-    /// Whether an init may exist that the scan does not show as one: because
-    /// its process is hidden, or its PIDs in inner namespaces are.
+    /// Returns `true` if there may be an init that the scan does not recognize: its process is
+    /// hidden, or its PIDs in inner namespaces are unknown.
     pub fn hides_inits(&self) -> bool {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)
     }
 
-    /// Whether nothing is missing, and all is from the kernel.
+    /// Returns `true` if nothing is missing and everything comes from the kernel.
     pub fn is_complete(&self) -> bool {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
 
-    /// One entry for each code and errno, with how to do better; `permission`
-    /// is that where something was refused.
+    /// One diagnostic per code and errno, with advice. `permission` is the advice about anything
+    /// that was refused.
     pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // A process may be refused in more than one place.
+            // One process may be refused in several places.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);
@@ -147,7 +146,7 @@ impl DiagnosticLog {
     }
 }
 
-/// The name of an error (`errno(3)`), or its number where it has none.
+/// The symbolic name of an error, as in errno(3), or its number if it has none.
 fn errno_name(raw: i32) -> String {
     match nix::errno::Errno::from_raw(raw) {
         nix::errno::Errno::UnknownErrno => raw.to_string(),
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_entry_for_each_code_and_errno_whatever_the_number_of_processes() {
+    fn groups_cases_by_code_and_errno() {
         let mut log = DiagnosticLog::default();
         for raw in (1..=1000).rev() {
             log.note(DiagnosticCode::NamespaceUnreadable, Some(Errno::ACCESS), Pid::new(raw));
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_init_is_worth_a_warning_but_leaves_the_view_complete() {
+    fn a_blocked_init_does_not_make_the_view_incomplete() {
         let mut log = DiagnosticLog::default();
         log.note_as(DiagnosticCode::InitBlocked, "init 6 waits".to_owned(), Pid::new(9));
         assert!(log.is_complete());
@@ -192,19 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_its_name_or_else_its_number() {
+    fn an_errno_without_a_name_becomes_its_number() {
         assert_eq!(errno_name(Errno::SRCH.raw_os_error()), "ESRCH");
         assert_eq!(errno_name(Errno::TIMEDOUT.raw_os_error()), "ETIMEDOUT");
         assert_eq!(errno_name(4000), "4000");
     }
 
     #[test]
-    fn merging_loses_no_account() {
+    fn merging_keeps_all_messages() {
         let mut log = DiagnosticLog::default();
         log.note_as(DiagnosticCode::InitBlocked, "one".to_owned(), Pid::new(1));
         let mut other = DiagnosticLog::default();
-        for (account, pid) in [("two", 2), ("three", 3), ("four", 4)] {
-            other.note_as(DiagnosticCode::InitBlocked, account.to_owned(), Pid::new(pid));
+        for (message, pid) in [("two", 2), ("three", 3), ("four", 4)] {
+            other.note_as(DiagnosticCode::InitBlocked, message.to_owned(), Pid::new(pid));
         }
         log.merge(other);
         let diagnostics = log.into_diagnostics("");

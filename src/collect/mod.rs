@@ -1,19 +1,17 @@
-//! Reads the kernel into a [`Snapshot`]: request, source, discovery, snapshot.
-//! Only this room opens /proc or asks the kernel for anything. Of the other
-//! rooms it knows the model alone; showing and saving are done elsewhere.
+//! Reads the live kernel into a [`Snapshot`]. Only this module opens /proc or asks the kernel
+//! anything about namespaces. It imports nothing of pidns but `model`.
 //!
-//! - `discovery` what any source hands over, and what it can be asked
-//! - `proc` the source that reads a mounted /proc; `parse` makes fields of its bytes
-//! - `bpf` the source that has the kernel run a program for every process; `unusable` why
-//!   that cannot be
-//! - `assemble` makes a snapshot of a discovery
-//! - `nsfs` namespace descriptors and ioctls; `registry` those met so far
-//! - `sys` opening and reading; `viewer` what this process may see of others;
-//!   `user_name` the names of users
-//! - `kernel_search` finds what is in the kernel though /proc leads nowhere to it
-//! - `hidden` which namespaces are in the kernel though no scan shows them
-//! - `log` what could not be found out; `error` why nothing could
-//! - `lookup` translates a PID without a scan; `listing` lists processes for completions
+//! A source reads processes and searches for namespaces; its result is a `Discovery`. `assemble`
+//! turns that into a snapshot.
+//!
+//! - `proc` the source that reads /proc; `parse` parses the kernel's text formats
+//! - `bpf` the source that uses BPF, and the search for namespaces in kernel memory
+//! - `discovery` the result of a source, and the questions that `assemble` may ask afterwards
+//! - `assemble` turns a discovery into a snapshot
+//! - `kernel` system calls: nsfs, mounts, permissions of the viewer, user names
+//! - `registry` keeps every namespace open, so that its inode number stays its own
+//! - `log` collects diagnostics; `error` why nothing could be collected
+//! - `direct` answers single questions without a full scan
 
 mod assemble;
 mod bpf;
@@ -35,13 +33,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::model::{Collector, Detail, SearchScope, Snapshot};
 use assemble::assemble;
-use bpf::BpfSource;
+use bpf::loader::LoadError;
 use bpf::memory::search::KernelSearch;
-use discovery::Source;
+use bpf::tasks::source::BpfSource;
+use bpf::unavailable::BpfUnavailable;
 use proc::ProcSource;
 use registry::NamespaceRegistry;
 
-pub use bpf::unusable::Unusable;
 pub use direct::details_later::LaterDetails;
 pub use direct::hidden::still_in_kernel;
 pub use direct::lookup::{NamespaceHandle, translate};
@@ -49,55 +47,50 @@ pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
 
-/// What to read.
+/// A request for a snapshot.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Where the procfs is mounted.
+    /// The mount point of the procfs.
     pub procfs: PathBuf,
-    /// Where to look for namespaces; every process's own is always read.
+    /// The places to search for namespaces. Each process's own namespace is always read.
     pub search: BTreeSet<SearchScope>,
-    /// What to read of every process beside what always is.
+    /// Additional details of every process.
     pub details: BTreeSet<Detail>,
-    /// How the kernel is asked.
+    /// How to read the kernel.
     pub collector: Collector,
 }
 
-/// What was read, and how.
+/// A snapshot and how it was made.
 #[derive(Debug)]
 pub struct Collected {
-    /// What was read.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// How the kernel was asked.
-    pub way: Way,
+    /// How the processes were read.
+    pub collector: CollectorUsed,
 }
 
-/// How the kernel was asked for processes. The snapshot is the same.
+/// How the processes were read. The snapshot is the same in all cases.
 #[derive(Debug)]
-pub enum Way {
-    /// By BPF.
+pub enum CollectorUsed {
+    /// Through BPF.
     Bpf,
-    /// By BPF, with the program for older kernels, which takes longer. Why not
-    /// with the other one.
-    BpfByHelper(Unusable),
-    /// Through /proc alone, as it could not be asked by BPF.
-    Proc(Unusable),
+    /// Through BPF, with the slower program for older kernels, and why.
+    BpfByHelper(LoadError),
+    /// Through /proc, and why not through BPF.
+    Proc(BpfUnavailable),
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for CollectorUsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bpf => write!(f, "bpf"),
-            Self::BpfByHelper(why) => write!(f, "bpf, as on older kernels: {why}"),
+            Self::BpfByHelper(why) => write!(f, "bpf, with the program for older kernels: {why}"),
             Self::Proc(why) => write!(f, "proc; not bpf: {why}"),
         }
     }
 }
 
-/// Reads the live kernel.
-///
-/// # Errors
-/// /proc cannot be read at all, or the kernel not be asked in the way that was
-/// named. Whatever is refused in part is in the snapshot's diagnostics.
+/// Reads the live kernel. A partial refusal becomes a diagnostic of the snapshot.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
@@ -109,14 +102,15 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let mut registry = NamespaceRegistry::default();
     let discovered = bpf.and_then(|bpf| {
         let discovery = bpf.discover(search, details, &registry)?;
-        Ok((discovery, bpf.by_helper.map_or(Way::Bpf, Way::BpfByHelper)))
+        let used = bpf.by_helper.map_or(CollectorUsed::Bpf, CollectorUsed::BpfByHelper);
+        Ok((discovery, used))
     });
-    let (mut discovery, way) = match discovered {
+    let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // The first one would keep what it met from going.
+            // The first registry may hold namespaces that would have gone away since.
             registry = NamespaceRegistry::default();
-            (proc.discover(search, details, &registry)?, Way::Proc(why))
+            (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }
         Err(error) => return Err(error),
     };
@@ -125,25 +119,24 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     }
     let snapshot = assemble(&proc, registry, discovery, captured_at);
     let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
-    Ok(Collected { snapshot, way })
+    Ok(Collected { snapshot, collector: used })
 }
 
-/// A time as RFC 3339 has it. A clock that is set to before 1970 or after 9999
-/// is as wrong as its nearest limit, and the form has no place for either.
+/// Formats a time as RFC 3339. The format has four digits for the year, so a clock set to before
+/// 1970 or after 9999 becomes the nearest limit.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// Raises the limit on descriptors as far as is allowed: one is held for every
-/// namespace, and a host may have thousands. The soft limit is often 1024 for
-/// the sake of `select(2)`, which is not used here.
+/// Raises the soft limit on open descriptors to the hard limit: one descriptor is held per
+/// namespace, and a host may have thousands. The soft limit is usually 1024 because of select(2),
+/// which pidns does not use.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If that fails, processes that can't be opened any more are left out, and
-    // diagnostics say so.
+    // If this fails, processes that cannot be opened are left out, with a diagnostic.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -152,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_far_off_is_no_panic() {
+    fn clamps_times_before_1970_and_after_9999() {
         let day = Duration::from_secs(86_400);
         assert_eq!(timestamp(UNIX_EPOCH - day), "1970-01-01T00:00:00.000000Z");
         assert_eq!(timestamp(UNIX_EPOCH + day), "1970-01-02T00:00:00.000000Z");

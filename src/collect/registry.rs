@@ -1,16 +1,14 @@
-//! The namespaces met so far, one open descriptor each. Where they are met is
-//! up to the source; what they are like is asked elsewhere.
+//! Keeps one open descriptor of every namespace that a scan meets.
 //!
-//! An inode number may be given to another namespace as soon as its own has
-//! gone. So each namespace is pinned: its descriptor is kept open from first
-//! sight until the snapshot is done, and until then whatever shows that
-//! number shows that namespace. nsfs is one file system with one device
-//! number, so the inode number in the text of a link identifies a namespace
-//! as well as device and inode do.
+//! The kernel may give an inode number to a new namespace as soon as the old one is gone. An open
+//! descriptor keeps the namespace alive, so from then on the number means this namespace only. So
+//! each namespace is *pinned*: opened when it is first met, and kept open until the snapshot is
+//! done. All namespaces are on one file system (nsfs), so the inode number alone, as the text of a
+//! link shows it, identifies a namespace.
 //!
-//! Descriptors may run out (`RLIMIT_NOFILE`). Some are left for reading, so
-//! that no process is left out; a namespace beyond the others is asked for its
-//! parent and closed again, and that is said.
+//! Descriptors are limited (`RLIMIT_NOFILE`). Some are reserved for reading /proc, so that no
+//! process is missed. When the others are used up, a further namespace is asked for its parent,
+//! closed again, and reported in a diagnostic.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -21,55 +19,51 @@ use rustix::process::{Resource, getrlimit};
 
 use super::kernel::nsfs::NamespaceFd;
 
-/// Descriptors left for reading, unless the limit is so low that a quarter of
-/// it is less.
+/// Maximum number of descriptors reserved for reading.
 const FOR_READING: u64 = 128;
 
-/// How many descriptors are left for reading processes, and not spent on
-/// keeping namespaces open.
+/// Number of descriptors reserved for reading processes: at most a quarter of the limit.
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Whether a namespace has had an init, as far as the way it was met tells.
+/// An answer to "has this namespace had an init?", as far as the place where it was met proves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown: it was met by an open descriptor or a mount.
+    /// Unknown: met through an open descriptor or a mount.
     #[default]
     Unknown,
-    /// It has had none yet: a process has it for its children, and the kernel
-    /// shows no link to it.
+    /// It had none when it was met: it is a process's namespace for children, and the kernel does
+    /// not show the link `pid_for_children` before there is an init.
     NoneYet,
-    /// It has had one: `ns/pid` leads to it, or `pid_for_children` does, which
-    /// the kernel does not show before there is an init; or a look into the
-    /// kernel's memory told.
+    /// It has had one: a process's `ns/pid` or `pid_for_children` leads to it, or kernel memory
+    /// shows so.
     Existed,
 }
 
 /// A namespace that was met.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// Its descriptor, unless it could not be opened, or not be kept.
+    /// Its descriptor; `None` if it could not be opened or kept.
     pub fd: Option<NamespaceFd>,
-    /// Where the descriptor could not be kept: the inode of its parent, or why
-    /// the kernel named none, as long as it was open.
+    /// The parent's inode, or why the kernel did not name it, if the descriptor had to be closed
+    /// again.
     pub closed_parent: Option<Result<u64>>,
-    /// The most that any way in which it was met told.
+    /// The strongest proof of all places where it was met.
     pub init_history: InitHistory,
 }
 
-/// The namespaces met so far, by inode; shared by the threads of a scan.
+/// The namespaces met so far, by inode. The threads of a scan share it.
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
-    /// Descriptors of this number and above are left for reading. The kernel
-    /// always gives the lowest number that is free, so only those are free
-    /// once it gives one of them.
+    /// The lowest descriptor number reserved for reading. The kernel always assigns the lowest
+    /// free number, so when it assigns this one, all lower ones are in use.
     first_for_reading: u64,
 }
 
 impl Default for NamespaceRegistry {
-    /// One that has met none, for the limit on descriptors as it is now.
+    /// An empty registry for the current limit on descriptors.
     fn default() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let first_for_reading = limit - descriptors_for_reading().min(limit);
@@ -78,16 +72,17 @@ impl Default for NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Pins the namespace with that inode, with a descriptor from `open` if it
-    /// is not pinned yet. The caller has just read `inode` from a link. If a
-    /// namespace of that number is pinned already, `shows` must say whether the
-    /// link still shows the number: the link's own namespace may have died
-    /// before, and its number have been given to the one that is pinned.
+    /// Pins the namespace with the inode number `inode`, which the caller has just read from a
+    /// link. `open` opens the link's target, if the namespace is not pinned yet.
+    ///
+    /// If it is pinned already, `shows` must read the link again and say whether it still shows
+    /// `inode`. The link may have shown an older namespace whose number has since been given to
+    /// the pinned one; the link then shows something else by now.
     ///
     /// # Errors
-    /// What `open` says; `ESRCH` where the link leads elsewhere by now;
-    /// `EMFILE` where no descriptor can be spent on keeping it. Unless the
-    /// error says that it has vanished, the namespace counts as met.
+    /// `ESRCH` if the link leads elsewhere by now; `EMFILE` if no descriptor is left for keeping
+    /// the namespace; otherwise the error of `open`. The namespace counts as met unless the error
+    /// says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -106,8 +101,7 @@ impl NamespaceRegistry {
             self.meet(inode, init);
             return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
-        // Opened outside the lock. Two threads may both open it; one of the
-        // descriptors is then dropped.
+        // Opened outside the lock. If two threads open it at once, one descriptor is dropped.
         match open() {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
@@ -120,11 +114,8 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace.
-    ///
-    /// # Errors
-    /// `EMFILE` where no descriptor can be spent on keeping it. It and its
-    /// ancestors count as met.
+    /// Pins an open namespace. If no descriptor is left for it, it is closed, the namespace and
+    /// its ancestors count as met, and the error is `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -138,7 +129,7 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // As it has met its own parent, each step up is taken once.
+            // A namespace that was met has met its ancestors already.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {
@@ -152,13 +143,13 @@ impl NamespaceRegistry {
         Err(Errno::MFILE)
     }
 
-    /// Whether a namespace is pinned.
+    /// Returns `true` if the namespace is pinned.
     pub fn is_pinned(&self, inode: u64) -> bool {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Whether a namespace that has had an init is pinned, to which the kernel
-    /// gave that 64-bit number.
+    /// Returns `true` if a namespace with this inode and this 64-bit ID is pinned and has had an
+    /// init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed
@@ -166,56 +157,53 @@ impl NamespaceRegistry {
         })
     }
 
-    /// The kernel's 64-bit number for a namespace, as [`NamespaceFd::ns_id`];
-    /// `None` where it is not pinned.
+    /// The 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]; `None` if the
+    /// namespace is not pinned.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Notes that a namespace was met, whether or not it is pinned.
+    /// Records that a namespace was met, without pinning it.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Lets go of all namespaces but these, so that whatever is still there of
-    /// the others is not kept by the registry.
+    /// Closes all namespaces except these, so that the registry does not keep the others alive.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }
 
-    /// All namespaces that were met, by inode.
+    /// All namespaces met, by inode.
     pub fn into_registered(self) -> HashMap<u64, Registered> {
         self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Registered>> {
-        // A thread that panicked leaves the map whole.
+        // Every change of the map is complete even if a thread panics.
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Adds the ancestors of all namespaces that were met, those without a process
-/// included.
+/// Adds all ancestors of the namespaces, including those without a process.
 ///
-/// Returns the inode of every namespace's parent; `Err` with the reason where
-/// the kernel names none.
+/// Returns the inode of every namespace's parent, or the error with which the kernel refused to
+/// name it.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();
     while let Some(inode) = todo.pop() {
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
-            // Its ancestors were met when it was closed.
+            // Its ancestors were added when it was closed.
             parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // A namespace is made by a member of its parent, so the parent has had
-        // an init.
+        // Only a process in the parent can create a namespace, so the parent has had an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

@@ -36,7 +36,7 @@ pub fn load(
 pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     let collected = collect::collect(request)?;
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
-        output::warn(format_args!("collector: {}", collected.way));
+        output::warn(format_args!("collector: {}", collected.collector));
     }
     Ok(collected.snapshot)
 }

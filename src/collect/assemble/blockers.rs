@@ -1,17 +1,14 @@
-//! Which processes keep a terminated init from going: the one rule for
-//! `blocked_by`. Whether the init has terminated is decided before; how it is
-//! said to people is not decided here, but for the diagnostic.
+//! Finds the processes that keep a terminated init from going away (`blocked_by`). Text, pictures
+//! and filters only read the result.
 //!
-//! The kernel ends a PID namespace only once every process in it and below it
-//! is reaped. Its init kills them all and waits (`zap_pid_ns_processes`), and
-//! must then be reaped itself. What was only just killed is gone in a moment.
-//! Three things last:
+//! A terminating init kills all processes in its namespace and the descendants, and waits until all
+//! of them are reaped (`zap_pid_ns_processes`). Then its own parent must reap it. Most of these
+//! processes are gone in a moment. Three cases last:
 //!
-//! - The init is a zombie. Its parent is always outside, and does not reap it.
-//! - A process in or below the namespace is a zombie whose parent is outside.
-//!   The kernel reaps for a parent that it kills, and that one it does not kill.
-//! - A process in or below the namespace is in uninterruptible sleep, in which
-//!   the kill does not reach it.
+//! - The init is a zombie. Its parent is always outside of the namespace, and does not reap it.
+//! - A process in or below the namespace is a zombie with a parent outside. The kernel reaps the
+//!   children of the parents that it kills, but it does not kill this parent.
+//! - A process in or below the namespace is in uninterruptible sleep, so SIGKILL has no effect yet.
 
 use std::collections::HashMap;
 
@@ -21,11 +18,11 @@ use crate::model::{
     Process,
 };
 
-/// Blockers that the diagnostic names of one namespace; the rest are in `blocked_by`.
-const NAMED: usize = 3;
+/// Maximum number of blockers that the diagnostic names per namespace.
+const MAX_NAMED: usize = 3;
 
-/// Fills in `blocked_by` of every dead namespace whose init is still there.
-/// The processes are sorted by PID, and every state and init is known.
+/// Fills in `blocked_by` of every dead namespace whose init still exists. The processes are sorted
+/// by PID, and the states and inits are filled in.
 pub fn find_blockers(namespaces: &mut [Namespace], processes: &[Process]) {
     let lineage = Lineage::new(namespaces);
     let mut waiting: HashMap<NamespaceId, (Pid, Vec<Blocker>)> = HashMap::new();
@@ -40,8 +37,8 @@ pub fn find_blockers(namespaces: &mut [Namespace], processes: &[Process]) {
     if waiting.is_empty() {
         return;
     }
-    // One walk over the processes for all namespaces, as a host that goes down
-    // has thousands of both.
+    // One pass over the processes for all namespaces: a host that shuts down can have thousands
+    // of both.
     for process in processes {
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             if let Some((init, blockers)) = waiting.get_mut(&id)
@@ -58,7 +55,7 @@ pub fn find_blockers(namespaces: &mut [Namespace], processes: &[Process]) {
     }
 }
 
-/// How a process in or below a dead namespace keeps its init waiting, if it does.
+/// The process as a blocker of the namespace `dead`, which it is in or below, if it is one.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -67,8 +64,8 @@ fn member_blocker(
 ) -> Option<Blocker> {
     if process.is_zombie() {
         let reaper = match process.ppid {
-            // This /proc does not show the parent, which is then outside of
-            // all that this /proc shows.
+            // This procfs does not show the parent, so the parent is outside of every namespace
+            // that it shows.
             None => None,
             Some(ppid) => {
                 let parent = find(processes, ppid)?;
@@ -92,8 +89,8 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     processes.get(index)
 }
 
-/// Notes every terminated init that waits for others. One that is a zombie
-/// itself waits for nobody, and is often reaped in a moment.
+/// Reports every terminated init that waits for other processes. An init that is a zombie itself
+/// waits for none, and is often reaped in a moment.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -106,8 +103,8 @@ pub fn note_blocked_inits(
             continue;
         }
         let named: Vec<_> =
-            blockers.iter().take(NAMED).map(|blocker| account(blocker, processes)).collect();
-        let more = if blockers.len() > NAMED { " and more" } else { "" };
+            blockers.iter().take(MAX_NAMED).map(|blocker| sentence(blocker, processes)).collect();
+        let more = if blockers.len() > MAX_NAMED { " and more" } else { "" };
         let message = format!(
             "init {} ({}) of {} has terminated, but waits for {}{more}",
             init.pid,
@@ -115,13 +112,14 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // Who could do something about it.
+        // The processes that must act.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
 }
 
-fn account(blocker: &Blocker, processes: &[Process]) -> String {
+/// The blocker in words.
+fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     match (reason, reaper) {
         (BlockReason::Zombie, Some(reaper)) => {
@@ -130,9 +128,7 @@ fn account(blocker: &Blocker, processes: &[Process]) -> String {
             format!("{pid} ({comm}), a zombie that its parent {reaper}{name} does not reap")
         }
         (BlockReason::Zombie, None) => {
-            format!(
-                "{pid} ({comm}), a zombie that its parent, outside of this /proc, does not reap"
-            )
+            format!("{pid} ({comm}), a zombie that its parent outside of this /proc does not reap")
         }
         (BlockReason::Uninterruptible, _) => format!("{pid} ({comm}), in uninterruptible sleep"),
     }
@@ -157,7 +153,7 @@ mod tests {
         process
     }
 
-    /// A host with a shell (5), and a dead namespace with init 10 and one below.
+    /// A host with a shell (5), a dead namespace with init 10, and a child of that.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];
@@ -178,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_init_is_blocked_by_itself_and_its_parent_is_to_reap_it() {
+    fn a_zombie_init_blocks_itself_and_its_parent_must_reap_it() {
         let zombie = member(&[11, 2], DEAD, 'Z', Some(5));
         assert_eq!(blockers('Z', vec![zombie]), [(10, BlockReason::Zombie, Some(5))]);
     }
@@ -190,9 +186,9 @@ mod tests {
             member(&[12, 3], DEAD, 'Z', Some(10)),
             member(&[13, 4, 1], BELOW, 'Z', Some(5)),
             member(&[14, 5, 2], BELOW, 'Z', Some(12)),
-            // A parent that was not seen may be anywhere.
+            // The parent was not seen, so it may be anywhere.
             member(&[15, 6], DEAD, 'Z', Some(99)),
-            // A parent that this /proc does not show is outside.
+            // The procfs does not show the parent, so it is outside.
             member(&[16, 7], DEAD, 'Z', None),
             member(&[17, 8], DEAD, 'S', Some(5)),
         ];
@@ -219,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_blocks_what_is_alive_or_on_its_way_out() {
+    fn a_live_namespace_and_a_passing_one_have_no_blockers() {
         assert_eq!(blockers('S', vec![member(&[11, 2], DEAD, 'S', Some(10))]), []);
         let mut namespaces = vec![namespace(HOST, None)];
         namespaces[0].init = Some(pid(10));
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_diagnostic_says_whom_an_init_waits_for_and_names_the_first_few() {
+    fn the_diagnostic_names_the_first_three_blockers() {
         let mut others: Vec<_> =
             (11..=14).map(|raw| member(&[raw, raw - 9], DEAD, 'D', Some(10))).collect();
         others[0] = member(&[11, 2], DEAD, 'Z', Some(5));
@@ -251,6 +247,6 @@ mod tests {
         let (namespaces, processes) = model('Z', Vec::new());
         let mut log = DiagnosticLog::default();
         note_blocked_inits(&namespaces, &processes, &mut log);
-        assert!(log.into_diagnostics("").is_empty(), "a zombie init waits for nobody");
+        assert!(log.into_diagnostics("").is_empty(), "a zombie init waits for no process");
     }
 }

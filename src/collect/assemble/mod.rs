@@ -1,65 +1,50 @@
-//! From a discovery to a snapshot. Nothing here reads a file: what a
-//! discovery, the pinned namespaces and the questions of [`Source`] do not
-//! tell is unknown here.
+//! Turns a discovery into a snapshot. This module reads no files; beyond the discovery, it uses only
+//! the pinned namespaces and the answers to [`FollowUp`].
 //!
-//! - `describe` what the kernel says of each namespace
-//! - `infer` places what may not be read
-//! - `vanished` leaves out what went away meanwhile
-//! - `state` live, dead or nascent, or unknown
-//! - `blockers` what keeps a terminated init from going; `zombies` what living
-//!   inits do not reap
-//! - `unseen` of which namespaces it is not known what keeps them
-//! - `users` names of users
+//! - `namespaces` asks the kernel about every namespace
+//! - `infer` places processes and namespaces that could not be read
+//! - `containers` assigns inits and their containers; `holders` assigns holders
+//! - `vanished` leaves out what went away during the scan
+//! - `state` proves whether a namespace is live, dead or nascent
+//! - `blockers` finds what keeps a terminated init; `zombies` finds inits that do not reap
+//! - `users` fills in user names
 
 mod blockers;
-mod describe;
+mod containers;
+mod holders;
 mod infer;
+mod namespaces;
 mod state;
-mod unseen;
 mod users;
 mod vanished;
 mod zombies;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::discovery::{Discovery, Source};
-use super::registry::{self, NamespaceRegistry};
-use crate::model::{Holder, Namespace, NamespaceId, Pid, Process, Procfs, Snapshot, container};
+use super::discovery::{Discovery, FollowUp};
+use super::registry::{self, NamespaceRegistry, Registered};
+use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
-/// Makes a snapshot of what a source has discovered, beginning at `captured_at`.
+/// Turns a discovery, begun at `captured_at`, into a snapshot.
 pub fn assemble(
-    source: &dyn Source,
+    source: &dyn FollowUp,
     registry: NamespaceRegistry,
-    discovery: Discovery,
+    mut discovery: Discovery,
     captured_at: String,
 ) -> Snapshot {
-    let Discovery { mut processes, mut log, .. } = discovery;
     let mut registered = registry.into_registered();
     let parents = registry::climb(&mut registered);
-    let viewer = describe::Viewer {
-        namespace: discovery.viewer_namespace,
-        is_in_own_proc: discovery.procfs.own,
-        may_trace_all: discovery.viewer_may_trace_all,
-    };
-    let refused = describe::refused_parents(&parents, &viewer);
-    let mut namespaces = describe::describe(&registered, &parents, &viewer, &mut log);
-    describe::place_inits(source, &registered, &mut processes);
+    let (mut namespaces, mount) = place(source, &registered, &parents, &mut discovery);
+    let Discovery { mut processes, mut log, in_kernel, .. } = discovery;
 
-    let lone = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
-    let known = infer::Known {
-        mount: discovery.procfs.namespace.or_else(|| lone()?.namespace),
-        leaders: &discovery.leaders,
-        terminated: &discovery.terminated,
-        all_seen: !log.hides_inits(),
-        refused_parents: &refused,
-        is_there: &|process| source.is_there(process),
-    };
-    let mount = infer::infer(&mut processes, &mut namespaces, &known, &mut log);
-
-    namespaces.sort_unstable_by_key(|namespace| namespace.id);
-    attach_inits(&mut namespaces, &processes, &discovery.cgroups, &discovery.terminated);
-    attach_holders(&mut namespaces, discovery.holders);
-    vanished::leave_out_vanished(&mut namespaces, &processes, &discovery.in_kernel);
+    containers::attach_inits(
+        &mut namespaces,
+        &processes,
+        &discovery.cgroups,
+        &discovery.terminated,
+    );
+    holders::attach_holders(&mut namespaces, discovery.holders);
+    vanished::leave_out_vanished(&mut namespaces, &processes, &in_kernel);
     let inputs = state::StateInputs {
         source,
         mount,
@@ -69,20 +54,15 @@ pub fn assemble(
         undecided: &discovery.undecided,
     };
     let without_init = state::determine_states(&mut namespaces, &inputs, log.hides_inits());
-    vanished::leave_out_members(
-        &without_init,
-        &mut namespaces,
-        &mut processes,
-        &discovery.in_kernel,
-    );
-    unseen::note_held_unseen(&namespaces, &processes, &discovery.in_kernel, &mut log);
+    vanished::leave_out_members(&without_init, &mut namespaces, &mut processes, &in_kernel);
+    holders::note_without_known_holder(&namespaces, &processes, &in_kernel, &mut log);
     state::note_unproved(&namespaces, &mut log);
     blockers::find_blockers(&mut namespaces, &processes);
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
     zombies::note_inits_that_do_not_reap(source, &namespaces, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
-    // How to see what was refused.
+    // The advice about anything that was refused.
     let permission = if discovery.viewer_may_trace_all {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
@@ -104,41 +84,36 @@ pub fn assemble(
     }
 }
 
-/// The place of a namespace among those sorted by ID.
-fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
-    namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
-}
-
-/// Tells every namespace its init, and the container that the init is in.
-fn attach_inits(
-    namespaces: &mut [Namespace],
-    processes: &[Process],
-    cgroups: &HashMap<Pid, Vec<u8>>,
-    terminated: &HashSet<Pid>,
-) {
-    for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
-        let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
-        let cgroup = cgroups.get(&init.pid);
-        namespaces[index].init = Some(init.pid);
-        // A leader that has exited is shown elsewhere even while other threads live on.
-        let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
-        namespaces[index].container =
-            cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));
-    }
-}
-
-/// Tells every namespace its holders, sorted and each once: threads share
-/// descriptors, and a chroot shows some mounts again.
-fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
-    for (inode, holder) in holders {
-        if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
-            namespaces[index].holders.push(holder);
-        }
-    }
-    for namespace in namespaces {
-        namespace.holders.sort_unstable();
-        namespace.holders.dedup();
-    }
+/// Describes all namespaces, places all processes in them, and finds their parents. Returns the
+/// namespaces, sorted by ID, and the procfs's own namespace.
+fn place(
+    source: &dyn FollowUp,
+    registered: &HashMap<u64, Registered>,
+    parents: &namespaces::Parents,
+    discovery: &mut Discovery,
+) -> (Vec<Namespace>, Option<NamespaceId>) {
+    let Discovery { processes, log, .. } = discovery;
+    let viewer = namespaces::Viewer {
+        namespace: discovery.viewer_namespace,
+        is_in_own_proc: discovery.procfs.own,
+        may_trace_all: discovery.viewer_may_trace_all,
+    };
+    let refused = namespaces::refused_parents(parents, &viewer);
+    let mut found = namespaces::describe(registered, parents, &viewer, log);
+    namespaces::place_inits(source, registered, processes);
+    // A process with one PID is in the procfs's own namespace.
+    let outermost = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
+    let known = infer::Known {
+        mount: discovery.procfs.namespace.or_else(|| outermost()?.namespace),
+        leaders: &discovery.leaders,
+        terminated: &discovery.terminated,
+        all_seen: !log.hides_inits(),
+        refused_parents: &refused,
+        is_there: &|process| source.is_there(process),
+    };
+    let mount = infer::infer(processes, &mut found, &known, log);
+    found.sort_unstable_by_key(|namespace| namespace.id);
+    (found, mount)
 }
 
 #[cfg(test)]
@@ -149,25 +124,15 @@ mod tests {
 
     use super::*;
     use crate::collect::discovery::{InitNow, ListedInit};
-    use crate::collect::error::Error;
     use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::log::DiagnosticLog;
-    use crate::model::{Detail, Evidence, Host, NamespaceState, SearchScope};
+    use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that can tell nothing beyond what it has handed over.
+    /// A source that cannot answer any question.
     struct Silent;
 
-    impl Source for Silent {
-        fn discover(
-            &self,
-            _: &BTreeSet<SearchScope>,
-            _: &BTreeSet<Detail>,
-            _: &NamespaceRegistry,
-        ) -> Result<Discovery, Error> {
-            Err(Error::NotProcfs("/nowhere".into()))
-        }
-
+    impl FollowUp for Silent {
         fn is_there(&self, _: &Process) -> bool {
             true
         }
@@ -198,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_is_enough_to_assemble_a_snapshot() {
+    fn assembles_a_snapshot_without_any_answer() {
         let mut processes =
             vec![process(&[1], None), process(&[6, 1], None), process(&[7, 2], None)];
         for (child, parent) in [(1, 1), (2, 6)] {

@@ -1,49 +1,48 @@
-//! Whether a namespace is live, dead or nascent, by proof; what cannot be
-//! proved is unknown. Why a dead one does not go is not decided here.
+//! Proves whether each namespace is live, dead or nascent. Without a proof, its state is unknown.
 //!
-//! A namespace has one init in its life, and is dead once that has terminated:
-//! from then on the kernel gives out no PID in it (`zap_pid_ns_processes`). A
-//! namespace below a dead one may live: one that was made before and is
-//! entered from outside (`setns(2)`) gets its init all the same. So each is
-//! judged by its own init.
+//! A namespace has one init in its lifetime. Once the init has terminated, the namespace is dead:
+//! the kernel assigns no PID in it any more (`zap_pid_ns_processes`). A descendant of a dead
+//! namespace can be live: if it was created before and is entered from outside (setns(2)), it still
+//! gets its init. So each namespace is judged by its own init only.
 //!
-//! An init that was listed decides: it was seen to live, or all of its threads
-//! to be exiting, for ever. One that was not listed need not be gone: it may
-//! have been born after /proc was listed, or be hidden. So of such a namespace
+//! If the init was listed in /proc, that decides: it was found living, or all its threads were
+//! exiting, which is irreversible. If it was not listed, it need not be gone: it may be hidden, or
+//! it was born after /proc was listed. So two questions are asked, in this order:
 //!
-//! 1. it is asked first whether it ever had an init, and
-//! 2. last whether it has one now. If it has none although it had one before,
-//!    that has gone, and no other can come.
+//! 1. Has the namespace ever had an init?
+//! 2. Does it have one now? If it has none now and had one before, the init is gone for good, and
+//!    the namespace is dead.
+//!
+//! In the other order, an init born between the two questions would look like one that is gone.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::collect::discovery::{INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
+use crate::collect::discovery::{FollowUp, INITIAL_PID_NAMESPACE, InitNow, ListedInit};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::{InitHistory, Registered};
 use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
-/// What the proofs are made from.
+/// The facts that the proofs use.
 pub struct StateInputs<'a> {
-    /// The source, which is asked where the discovery does not tell.
-    pub source: &'a dyn Source,
-    /// The namespace of the /proc whose numbers the processes are in.
+    /// Answers what the discovery leaves open.
+    pub source: &'a dyn FollowUp,
+    /// The procfs's own namespace.
     pub mount: Option<NamespaceId>,
-    /// The namespaces met, by inode.
+    /// All namespaces met, by inode.
     pub registered: &'a HashMap<u64, Registered>,
-    /// The processes, by PID.
+    /// The processes, sorted by PID.
     pub processes: &'a [Process],
-    /// Inits that have terminated.
+    /// Terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// Inits of which it could not be told whether they have.
+    /// Inits for which the source could not tell whether they have terminated.
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace; their inits are known. `hides_inits`
-/// tells whether this /proc may have inits that it does not show as such.
+/// Sets the state of every namespace. `init` of each must be filled in. `hides_inits` says whether
+/// this procfs may have inits that it does not show as such.
 ///
-/// Returns the dead ones whose inits have gone altogether. The kernel keeps an
-/// init until every other process of its namespace is reaped, so no member of
-/// these is left.
+/// Returns the dead namespaces whose init is gone. The kernel keeps an init until every other
+/// process of its namespace is reaped, so these namespaces have no members left.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -67,16 +66,16 @@ pub fn determine_states(
     prove(namespaces, &open, inputs, hides_inits)
 }
 
-/// Notes every namespace whose state is unknown.
+/// Reports every namespace whose state is unknown.
 pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     for namespace in namespaces.iter().filter(|it| it.state == NamespaceState::Unknown) {
-        let said = format!("cannot prove whether the init of {} lives", namespace.id);
-        log.note_as(DiagnosticCode::StateUnproved, said, None);
+        let message = format!("cannot prove whether the init of {} lives", namespace.id);
+        log.note_as(DiagnosticCode::StateUnproved, message, None);
     }
 }
 
-/// Sets the states of the namespaces at `open`, whose inits were not listed;
-/// returns the dead ones that have none any more.
+/// Sets the states of the namespaces at the indices `open`, whose inits were not listed. Returns
+/// the dead ones.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -85,8 +84,8 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // For all of them, before any of them is looked for: one listing then
-    // serves as the last look at each.
+    // The first question for all namespaces before the second for any of them, so that one new
+    // listing of /proc can answer the second question for all.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -95,9 +94,9 @@ fn prove(
     let mut now: Vec<_> = open.iter().map(now).collect();
     let may_be_listed = |at: usize| namespaces[at].id.inode().is_some();
     if open.iter().zip(&now).any(|(&at, &now)| now == InitNow::Unknown && may_be_listed(at)) {
-        let listing = Listing {
+        let listing = InitListing {
             inits: inputs.source.list_inits().ok(),
-            is_whole: !hides_inits,
+            shows_all: !hides_inits,
             lineage: &lineage,
             inputs,
         };
@@ -113,22 +112,22 @@ fn prove(
             without_init.insert(namespace.id, at);
         }
     }
-    doubt_those_with_members(namespaces, &mut without_init, inputs);
+    doubt_namespaces_with_members(namespaces, &mut without_init, inputs);
     without_init.into_keys().collect()
 }
 
-/// Whether a namespace has had an init; `None` where that cannot be told.
-fn had_init(registered: Option<&Registered>, source: &dyn Source) -> Option<bool> {
+/// Returns `true` if a namespace has ever had an init; `None` if unknown.
+fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bool> {
     let registered = registered?;
     if registered.init_history == InitHistory::Existed {
         return Some(true);
     }
-    // One may have come since it was met, and have gone again.
-    let told = registered.fd.as_ref().and_then(|fd| source.had_init(fd));
-    told.or((registered.init_history == InitHistory::NoneYet).then_some(false))
+    // Even if it had none when it was met, one may have come and gone since.
+    let answer = registered.fd.as_ref().and_then(|fd| source.had_init(fd));
+    answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// The state of a namespace by whether it had an init and, later, has one.
+/// The state that follows from the answers to both questions.
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
         (_, InitNow::Living) => NamespaceState::Live,
@@ -138,39 +137,39 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     }
 }
 
-/// The inits that a second listing of /proc found.
-struct Listing<'a> {
-    /// `None` where it could not be read whole.
+/// The inits that a second listing of /proc has found.
+struct InitListing<'a> {
+    /// `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// Whether /proc hides none.
-    is_whole: bool,
+    /// `true` if this procfs shows every init as one.
+    shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,
 }
 
-impl Listing<'_> {
-    /// What the listing tells of the init of a namespace.
+impl InitListing<'_> {
+    /// The state of a namespace's init.
     fn init_of(&self, id: NamespaceId) -> InitNow {
         let Some(inits) = &self.inits else { return InitNow::Unknown };
         if let Some(init) = inits.iter().find(|it| it.namespace == id.inode()) {
             return init.now;
         }
-        if self.is_whole && self.shows(id) && !inits.iter().any(|it| self.may_be_of(it, id)) {
+        if self.shows_all && self.shows(id) && !inits.iter().any(|it| self.may_be_init(it, id)) {
             InitNow::Absent
         } else {
             InitNow::Unknown
         }
     }
 
-    /// Whether the init of a namespace would be listed: those below the
-    /// namespace of /proc are.
+    /// Returns `true` if the init of this namespace would be listed: the namespace is below the
+    /// procfs's own.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
     }
 
-    /// Whether an init may be that of a namespace, as its own is not known.
-    fn may_be_of(&self, init: &ListedInit, id: NamespaceId) -> bool {
+    /// Returns `true` if a listed init whose namespace is unknown may be the init of this one.
+    fn may_be_init(&self, init: &ListedInit, id: NamespaceId) -> bool {
         if init.namespace.is_some() {
             return false;
         }
@@ -178,7 +177,7 @@ impl Listing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // Its place may have been inferred.
+        // Its namespace may have been inferred.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)
@@ -190,10 +189,10 @@ impl Listing<'_> {
     }
 }
 
-/// Takes back that a namespace is dead and its init gone where a member of it
-/// is still there. That cannot be, so one of the two is not as it seems: the
-/// member may only be inferred to be one, or the init be kept from view.
-fn doubt_those_with_members(
+/// Sets a dead namespace to unknown if a member still exists. The kernel would have kept the init
+/// then, so one of the two is wrong: the member may have been placed by inference, or the init may
+/// be hidden.
+fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,
     inputs: &StateInputs<'_>,

@@ -1,14 +1,12 @@
-//! Leaves out namespaces that went away during the scan. What is left of them
-//! is known before; nothing is asked here.
+//! Leaves out namespaces and processes that went away during the scan.
 
 use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Leaves out namespaces without a member, a holder, or a namespace below that
-/// has one. Whatever led to them has vanished during the scan, and only
-/// pidns's own descriptor still keeps them alive; unless it is known that
-/// something else does (`in_kernel`, by inode).
+/// Leaves out namespaces that have no member and no holder and no descendant with one. What led to
+/// them vanished during the scan, and only pidns's own descriptor keeps them alive. Namespaces in
+/// `in_kernel` (by inode) stay: they were found in kernel memory, so something keeps them.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -38,8 +36,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Leaves out the members of namespaces that have none any more: they have
-/// vanished since they were read, with whatever they held.
+/// Leaves out the members of the namespaces `without_members`, which have vanished since they were
+/// read, together with what they held.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
@@ -76,7 +74,7 @@ mod tests {
     use crate::model::{Holder, NamespaceId, Pid};
     use crate::testing::{namespace, process};
 
-    /// A namespace of a random graph: its parent is one before it, if any.
+    /// A namespace of a random forest. Its parent, if any, has a lower index.
     #[derive(Clone, Debug)]
     struct Node {
         parent: Option<u64>,
@@ -89,7 +87,7 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // One root in four, and the first.
+                // The first node is a root, and one in four others.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,
@@ -100,7 +98,7 @@ mod tests {
         })
     }
 
-    /// Those that something leads to and, over and over, their parents.
+    /// The expected result: nodes that something keeps, and all their ancestors.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =
@@ -119,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn members_go_with_what_they_held_and_what_was_left_of_their_namespace() {
+    fn vanished_members_take_their_holders_and_namespaces_with_them() {
         let pid = |raw| Pid::new(raw).unwrap();
         let fd = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         namespaces.push(namespace(4, Some(1)));
         namespaces[0].init = Some(Pid::INIT);
-        // The member of 2 alone holds 3; another process holds 4.
+        // Only the member of 2 holds 3. Another process holds 4.
         namespaces[2].holders = vec![fd(7)];
         namespaces[3].holders = vec![fd(5), fd(7)];
         let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];
@@ -139,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_nothing_leads_to_is_left_out(nodes in nodes()) {
+        fn leaves_out_only_namespaces_that_nothing_keeps(nodes in nodes()) {
             let mut namespaces = Vec::new();
             let (mut processes, mut in_kernel) = (Vec::new(), HashSet::new());
             for (at, node) in (0..).zip(&nodes) {

@@ -1,99 +1,86 @@
-//! Inits that live and do not reap. What a terminated init waits for is told
-//! by `blockers`.
+//! Finds living inits that do not reap their children.
 //!
-//! Whoever loses its parent becomes a child of its namespace's init, which is
-//! to wait for it (`wait(2)`) when it has ended. A program that was not made to
-//! be an init may not do so, and zombies gather until the PIDs run out.
+//! A process that loses its parent becomes a child of its namespace's init, which must then reap it
+//! with wait(2). A program that was not written to be an init may not do this, so zombies accumulate
+//! until PIDs run out. `blockers` finds what a terminated init waits for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::collect::discovery::Source;
+use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceState, Pid, Process};
 
-/// How long an init has to reap a child before it is said not to.
+/// Time for an init to reap a zombie child before it is reported.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Between two looks at the same zombies.
+/// Pause between two checks of the same zombies.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Notes every living init that has zombies for children which stay. It takes
-/// time only where there are such zombies, and no more than [`PATIENCE`].
+/// Reports every living init whose zombie children stay. If there are such zombies, this waits for
+/// up to [`PATIENCE`] until they are reaped.
 pub fn note_inits_that_do_not_reap(
-    source: &dyn Source,
+    source: &dyn FollowUp,
     namespaces: &[Namespace],
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
-    // A leader that has exited before its other threads is not to be reaped.
-    let is_ended = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
-    let ended = processes.iter().filter(is_ended).filter_map(|it| Some((it.ppid?, it)));
-    let ended: Vec<_> = ended.collect();
-    if ended.is_empty() {
+    // A leader that exited before its other threads cannot be reaped yet.
+    let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
+    let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.ppid?, it)));
+    let zombies: Vec<_> = zombies.collect();
+    if zombies.is_empty() {
         return;
     }
     let lives = |it: &&Namespace| it.state == NamespaceState::Live;
     let of_init: HashMap<Pid, &Namespace> =
         namespaces.iter().filter(lives).filter_map(|it| Some((it.init?, it))).collect();
-    let mut zombies: BTreeMap<Pid, Vec<&Process>> = BTreeMap::new();
-    for (parent, zombie) in ended.into_iter().filter(|(parent, _)| of_init.contains_key(parent)) {
-        zombies.entry(parent).or_default().push(zombie);
+    let mut by_init: BTreeMap<Pid, Vec<&Process>> = BTreeMap::new();
+    for (parent, zombie) in zombies.into_iter().filter(|(parent, _)| of_init.contains_key(parent)) {
+        by_init.entry(parent).or_default().push(zombie);
     }
     let start = Instant::now();
-    while !zombies.is_empty() && start.elapsed() < PATIENCE {
+    while !by_init.is_empty() && start.elapsed() < PATIENCE {
         thread::sleep(PAUSE);
-        zombies.retain(|_, zombies| {
+        by_init.retain(|_, zombies| {
             zombies.retain(|zombie| source.is_zombie(zombie));
             !zombies.is_empty()
         });
     }
-    for (init, zombies) in zombies {
+    for (init, zombies) in by_init {
         let Some(namespace) = of_init.get(&init) else { continue };
         let name = processes
             .binary_search_by_key(&init, |process| process.pid)
             .map_or(String::new(), |index| format!(" ({})", processes[index].comm));
         let count = zombies.len();
-        let said = format!(
+        let message = format!(
             "init {init}{name} of {} does not reap its children: {count} zombie{}",
             namespace.id,
             if count == 1 { "" } else { "s" }
         );
-        log.note_as(DiagnosticCode::InitDoesNotReap, said, Some(init));
+        log.note_as(DiagnosticCode::InitDoesNotReap, message, Some(init));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use rustix::io::Result as SysResult;
 
     use super::*;
-    use crate::collect::discovery::{Discovery, InitNow, ListedInit};
-    use crate::collect::error::Error;
+    use crate::collect::discovery::{InitNow, ListedInit};
     use crate::collect::kernel::nsfs::NamespaceFd;
-    use crate::collect::registry::NamespaceRegistry;
-    use crate::model::{Detail, SearchScope};
+
     use crate::testing::{namespace, process};
 
-    /// Knows which zombies are never reaped.
+    /// Answers which zombies are never reaped.
     struct NeverReaped(&'static [u32]);
 
-    impl Source for NeverReaped {
-        fn discover(
-            &self,
-            _: &BTreeSet<SearchScope>,
-            _: &BTreeSet<Detail>,
-            _: &NamespaceRegistry,
-        ) -> Result<Discovery, Error> {
-            unreachable!("zombies are looked at after all was read")
-        }
-
+    impl FollowUp for NeverReaped {
         fn is_there(&self, _: &Process) -> bool {
-            unreachable!("a zombie is looked for, and not whether the process is there")
+            unreachable!("only is_zombie is asked")
         }
 
         fn is_zombie(&self, process: &Process) -> bool {
@@ -122,9 +109,9 @@ mod tests {
         Process { ppid, state: 'Z', threads: NonZeroU32::new(threads), ..process(nspid, Some(2)) }
     }
 
-    /// What is said of a host with a shell (5), a live namespace (init 6) and
-    /// a dead one (init 7) in it.
-    fn said(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
+    /// The diagnostics about a host with a shell (5), a live namespace (init 6) and a dead one
+    /// (init 7): messages and PIDs.
+    fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {
             namespace.init = Pid::new(init);
@@ -142,23 +129,23 @@ mod tests {
     }
 
     #[test]
-    fn an_init_whose_children_stay_zombies_is_named_with_their_number() {
+    fn reports_an_init_whose_children_stay_zombies() {
         let zombies = || vec![zombie(&[8, 2], 6, 1), zombie(&[9, 3], 6, 1), zombie(&[10, 4], 6, 1)];
         let advice = "; use an init that does, such as tini or docker run --init";
         let message = |zombies: &str| {
             format!("init 6 (sleep) of pid:[2] does not reap its children: {zombies}{advice}")
         };
-        assert_eq!(said(zombies(), &[8, 9]), [(message("2 zombies"), vec![6])]);
-        assert_eq!(said(zombies(), &[10]), [(message("1 zombie"), vec![6])]);
-        // It was only slow.
-        assert_eq!(said(zombies(), &[]), []);
+        assert_eq!(diagnostics(zombies(), &[8, 9]), [(message("2 zombies"), vec![6])]);
+        assert_eq!(diagnostics(zombies(), &[10]), [(message("1 zombie"), vec![6])]);
+        // It reaped them all in time.
+        assert_eq!(diagnostics(zombies(), &[]), []);
     }
 
     #[test]
-    fn no_other_parent_and_no_terminated_init_is_accused() {
+    fn reports_neither_other_parents_nor_terminated_inits() {
         let of_a_shell = zombie(&[8], 5, 1);
         let of_a_dead_init = zombie(&[9, 2], 7, 1);
         let with_threads = zombie(&[10, 2], 6, 2);
-        assert_eq!(said(vec![of_a_shell, of_a_dead_init, with_threads], &[8, 9, 10]), []);
+        assert_eq!(diagnostics(vec![of_a_shell, of_a_dead_init, with_threads], &[8, 9, 10]), []);
     }
 }

@@ -19,7 +19,7 @@ use super::procfs::Procfs;
 use super::scan::Scan;
 use super::status;
 use super::walk;
-use crate::collect::discovery::{Discovery, INITIAL_PID_NAMESPACE, InitNow, ListedInit, Source};
+use crate::collect::discovery::{Discovery, FollowUp, INITIAL_PID_NAMESPACE, InitNow, ListedInit};
 use crate::collect::error::Error;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
@@ -143,6 +143,18 @@ impl ProcSource {
         Error::read(&self.procfs.path, errno)
     }
 
+    /// Reads every process and searches for holders.
+    pub fn discover(
+        &self,
+        search: &BTreeSet<SearchScope>,
+        details: &BTreeSet<Detail>,
+        registry: &NamespaceRegistry,
+    ) -> Result<Discovery, Error> {
+        self.discover_by(search, details, registry, |scan| {
+            walk::walk(scan).map_err(|errno| self.unlisted(errno))
+        })
+    }
+
     /// Discovers processes with `walk`, then everything else.
     pub fn discover_by(
         &self,
@@ -186,18 +198,7 @@ impl ProcSource {
     }
 }
 
-impl Source for ProcSource {
-    fn discover(
-        &self,
-        search: &BTreeSet<SearchScope>,
-        details: &BTreeSet<Detail>,
-        registry: &NamespaceRegistry,
-    ) -> Result<Discovery, Error> {
-        self.discover_by(search, details, registry, |scan| {
-            walk::walk(scan).map_err(|errno| self.unlisted(errno))
-        })
-    }
-
+impl FollowUp for ProcSource {
     fn is_there(&self, process: &Process) -> bool {
         status::is_there(&self.procfs, process)
     }

@@ -1,5 +1,5 @@
-//! Random forests of processes with links refused, against the truth and
-//! against a slow and obvious oracle.
+//! Tests on random forests of processes with unreadable links, against the truth and against a slow
+//! and simple oracle.
 
 use std::collections::HashMap;
 use std::iter::successors;
@@ -15,7 +15,7 @@ use crate::testing::{namespace, process};
 
 mod oracle;
 
-/// The same cases in every run.
+/// A configuration with a fixed seed.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
         rng_seed: RngSeed::Fixed(1),
@@ -24,7 +24,7 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A view, inferred.
+/// A view after inference.
 struct Inferred {
     view: View,
     mount: Option<NamespaceId>,
@@ -44,7 +44,7 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Whether nothing that was inferred is wrong; what is, in words.
+/// Compares the inference with the truth. The error says what is wrong.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
     if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
@@ -73,8 +73,7 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// The namespaces of nested processes below PID 1, whose children they are:
-/// none of the links was read but those given by their inode.
+/// The namespaces inferred for children of PID 1. Only the links with a given inode were read.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -103,7 +102,7 @@ fn zombie(nspid: &[u32], threads: u32) -> Process {
 }
 
 #[test]
-fn a_zombie_init_with_threads_may_have_company_and_one_without_has_none() {
+fn a_zombie_init_has_other_members_only_if_it_has_threads() {
     let others = [process(&[4, 1], None), zombie(&[5, 2], 1)].map(|it| (it, None));
     let place = |init| place(&[&[(init, None)], &others[..]].concat(), true)[2].clone();
     assert_eq!(place(zombie(&[2, 1], 2)), None);
@@ -111,16 +110,16 @@ fn a_zombie_init_with_threads_may_have_company_and_one_without_has_none() {
 }
 
 #[test]
-fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
+fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
     let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
     let member = (process(&[4, 2], None), Some(1001));
     let read = || Some("pid:[1001]".to_owned());
-    // One namespace of two is 1001, and nothing tells which.
+    // One of the two inits belongs to 1001, but nothing shows which.
     let placed = place(&[one.clone(), other.clone(), member.clone()], true);
     assert_eq!(placed, [None, None, read()]);
-    // An init that is not seen might be its own.
+    // The init of 1001 may be hidden.
     assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
-    // Nothing is left beside a zombie.
+    // A zombie init has no other members, so it cannot belong to 1001.
     let zombie = (zombie(&[5, 1], 1), None);
     let placed = place(&[one.clone(), other, member.clone(), zombie], true);
     assert_eq!(placed, [None, None, read(), Some("pid:[?5]".to_owned())]);
@@ -130,8 +129,8 @@ fn an_init_that_was_not_read_may_be_that_of_a_namespace_whose_members_were() {
 }
 
 #[test]
-fn namespaces_made_in_different_ones_are_not_mistaken_for_each_other() {
-    // 4 and 5 are inits of the same level; 6 was put into one of them by 2.
+fn siblings_and_cousins_are_told_apart() {
+    // 4 and 5 are inits at the same level. 2 has put 6 into one of their namespaces.
     let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
     let mut processes = vec![
         process(&[1], Some(1000)),
@@ -155,9 +154,9 @@ fn namespaces_made_in_different_ones_are_not_mistaken_for_each_other() {
 }
 
 #[test]
-fn a_session_tells_where_its_leader_is() {
-    // Of what nsenter(1) began in the namespace of 2, one has been left to the
-    // init there; only its session leads to 4, whose parent is outside.
+fn a_session_links_a_process_to_its_leader() {
+    // 4 and 5 were started by nsenter(1) in the namespace of 2. The init there has adopted 5. The
+    // parent of 4 is outside, so only the session of 5 leads to 4.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -168,7 +167,7 @@ fn a_session_tells_where_its_leader_is() {
         adopted,
     ];
     let mut namespaces = vec![namespace(1000, None)];
-    let led = |pid, session| (pid, Leaders { session, group: None });
+    let leads = |pid, session| (pid, Leaders { session, group: None });
     let mut known = Known {
         refused_parents: &RefusedParents::default(),
         mount: Some(NamespaceId::Inode(1000)),
@@ -181,7 +180,7 @@ fn a_session_tells_where_its_leader_is() {
     let (mut without, mut log) = (processes.clone(), DiagnosticLog::default());
     infer(&mut without, &mut namespaces.clone(), &known, &mut log);
     assert_eq!(of_4(&without), None);
-    let leaders = HashMap::from([led(processes[4].pid, Pid::new(4))]);
+    let leaders = HashMap::from([leads(processes[4].pid, Pid::new(4))]);
     known.leaders = &leaders;
     infer(&mut processes, &mut namespaces, &known, &mut log);
     assert_eq!(of_4(&processes), Pid::new(2).map(NamespaceId::Unread));
@@ -198,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_placed_wrongly_where_processes_are_hidden(
+    fn nothing_is_placed_wrongly_if_processes_are_hidden(
         calls in calls(60, 4),
         sight in sights_of_some(),
     ) {
@@ -208,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_placed_wrongly_where_processes_vanish_meanwhile(
+    fn nothing_is_placed_wrongly_if_processes_vanish(
         calls in calls(60, 4),
         sight in sights_of_some(),
     ) {
@@ -216,7 +215,7 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // The kernel keeps an init until all else in its namespace is gone.
+        // The kernel keeps an init until all other members are gone.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -249,7 +248,7 @@ proptest! {
     }
 }
 
-/// How much was placed of what the kernel did not tell.
+/// Number of processes without a readable link, and how many of them were placed.
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,
@@ -284,9 +283,9 @@ fn two_of_three_processes_are_placed_even_among_injected_ones() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Stronger than to be right: nothing is guessed, and nothing is left out
-    /// that only one of them could be. In larger forests the rules, which look
-    /// at two namespaces at a time, might leave something out.
+    /// Stronger than correctness: nothing is guessed, and everything is placed for which there is
+    /// only one possibility. The rules compare two namespaces at a time, so in larger forests they
+    /// may leave a process unplaced that the oracle can place.
     #[test]
     fn a_process_is_placed_where_all_possible_worlds_agree_and_only_there(
         calls in calls(16, 20),
@@ -325,7 +324,7 @@ proptest! {
     }
 }
 
-/// Whether each process is in the namespace of its init.
+/// Returns `true` if this world is the truth: each process is in the namespace of its init.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -1,23 +1,19 @@
-//! States of literal namespaces, by what a source answers.
+//! States of a single namespace, for all combinations of answers.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fs::File;
 
 use rustix::io::{Errno, Result as SysResult};
 
 use super::*;
-use crate::collect::discovery::Discovery;
-use crate::collect::error::Error;
 use crate::collect::kernel::nsfs::NamespaceFd;
-use crate::collect::registry::NamespaceRegistry;
-use crate::model::{Detail, SearchScope};
+
 use crate::testing::{namespace, process};
 
 const MOUNT: u64 = 1000;
 const ASKED: u64 = 1001;
 
-/// What a source was asked, in order.
+/// A question that was asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Question {
     HadInit,
@@ -25,7 +21,7 @@ enum Question {
     ListInits,
 }
 
-/// Answers the same whatever namespace is asked for, and keeps the questions.
+/// Gives the same answers for every namespace, and records the questions.
 struct Answers<'a> {
     had_init: Option<bool>,
     init_now: InitNow,
@@ -34,26 +30,17 @@ struct Answers<'a> {
     asked: RefCell<Vec<Question>>,
 }
 
-impl Source for Answers<'_> {
-    fn discover(
-        &self,
-        _: &BTreeSet<SearchScope>,
-        _: &BTreeSet<Detail>,
-        _: &NamespaceRegistry,
-    ) -> Result<Discovery, Error> {
-        unreachable!("a state is determined after all was read")
-    }
-
+impl FollowUp for Answers<'_> {
     fn is_there(&self, _: &Process) -> bool {
         self.is_there
     }
 
     fn is_zombie(&self, _: &Process) -> bool {
-        unreachable!("whether a process is a zombie tells nothing of its namespace")
+        unreachable!("a zombie proves nothing about its namespace")
     }
 
     fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
-        unreachable!("inits are known, but for those that were not listed")
+        unreachable!("inits are placed before states are determined")
     }
 
     fn had_init(&self, _: &NamespaceFd) -> Option<bool> {
@@ -72,21 +59,21 @@ impl Source for Answers<'_> {
     }
 }
 
-/// A view of the namespace of /proc and one in it, by default without an init
-/// that was listed, and of which no process is left.
+/// The procfs's own namespace and a child of it. By default, the child has no listed init and no
+/// process left.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// Whether the namespace is known to be in that of /proc.
+    /// `true` if the namespace is known to be below the procfs's own.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],
     had_init: Option<bool>,
     init_now: InitNow,
-    /// What a second listing shows; `None` where it fails.
+    /// The result of a second listing; `None` if it fails.
     listed: Option<&'a [ListedInit]>,
     is_there: bool,
 }
@@ -110,7 +97,7 @@ impl Default for Case<'_> {
     }
 }
 
-/// What came out: the state, the questions, and whether no init is left.
+/// The state, the questions asked, and whether the namespace is returned as one without an init.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,
@@ -124,7 +111,7 @@ impl Case<'_> {
             [namespace(MOUNT, None), namespace(ASKED, self.is_below.then_some(MOUNT))];
         namespaces[0].init = Some(Pid::INIT);
         namespaces[1].init = self.init;
-        // Which namespace it is does not matter: the answers are given.
+        // Any namespace will do, since the answers do not depend on it.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
         let fd = Some(fd).filter(|_| self.is_pinned);
         let registered = Registered { fd, init_history: self.init_history, closed_parent: None };
@@ -148,7 +135,11 @@ impl Case<'_> {
         let mut log = DiagnosticLog::default();
         note_unproved(&namespaces, &mut log);
         let state = namespaces[1].state;
-        assert_eq!(log.is_complete(), state != NamespaceState::Unknown, "what is unknown is said");
+        assert_eq!(
+            log.is_complete(),
+            state != NamespaceState::Unknown,
+            "an unknown state is reported"
+        );
         Outcome {
             state,
             asked: source.asked.into_inner(),
@@ -166,32 +157,32 @@ fn listed(nspid: &[u32], namespace: Option<u64>, now: InitNow) -> ListedInit {
 }
 
 #[test]
-fn a_listed_init_decides_and_nothing_is_asked() {
+fn a_listed_init_decides_without_questions() {
     let init = Pid::new(7);
     for init_now in [InitNow::Living, InitNow::Terminated, InitNow::Absent, InitNow::Unknown] {
         for had_init in [None, Some(false), Some(true)] {
-            let of = |is_terminated, is_undecided| {
+            let state = |is_terminated, is_undecided| {
                 let case = Case { init, is_terminated, is_undecided, ..Case::default() };
                 let outcome = Case { had_init, init_now, ..case }.run();
                 assert_eq!(outcome.asked, []);
                 outcome.state
             };
-            assert_eq!(of(false, false), NamespaceState::Live);
-            assert_eq!(of(true, false), NamespaceState::Dead);
-            assert_eq!(of(false, true), NamespaceState::Unknown);
+            assert_eq!(state(false, false), NamespaceState::Live);
+            assert_eq!(state(true, false), NamespaceState::Dead);
+            assert_eq!(state(false, true), NamespaceState::Unknown);
         }
     }
 }
 
 #[test]
-fn an_init_that_was_not_listed_decides_if_it_is_there_at_the_last_look() {
+fn an_unlisted_init_decides_if_the_last_question_finds_it() {
     for (now, expected) in
         [(InitNow::Living, NamespaceState::Live), (InitNow::Terminated, NamespaceState::Dead)]
     {
         for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
             for had_init in [None, Some(false), Some(true)] {
                 for hides_inits in [false, true] {
-                    // The kernel names it, or a second listing does.
+                    // Either the kernel names it, or a second listing shows it.
                     let case = Case { init_history, hides_inits, had_init, ..Case::default() };
                     let named = Case { init_now: now, ..case };
                     assert_eq!(named.state(), expected);
@@ -199,7 +190,7 @@ fn an_init_that_was_not_listed_decides_if_it_is_there_at_the_last_look() {
                     let init_now = InitNow::Unknown;
                     let found = Case { init_now, listed: Some(&again), ..named };
                     assert_eq!(found.state(), expected);
-                    // Members of a namespace whose init is there may be, too.
+                    // A namespace with an init can have other members.
                     assert!(!found.run().is_without_init);
                 }
             }
@@ -208,12 +199,12 @@ fn an_init_that_was_not_listed_decides_if_it_is_there_at_the_last_look() {
 }
 
 #[test]
-fn without_an_init_it_is_dead_if_it_had_one_before_and_else_nascent() {
+fn a_namespace_without_an_init_is_dead_if_it_had_one_and_otherwise_nascent() {
     use InitHistory::{Existed, NoneYet, Unknown};
     for (init_history, had_init, expected) in [
         (Existed, None, NamespaceState::Dead),
         (Existed, Some(true), NamespaceState::Dead),
-        // It may have come and gone since.
+        // One has come and gone since the namespace was met.
         (NoneYet, Some(true), NamespaceState::Dead),
         (NoneYet, Some(false), NamespaceState::Nascent),
         (NoneYet, None, NamespaceState::Nascent),
@@ -229,13 +220,13 @@ fn without_an_init_it_is_dead_if_it_had_one_before_and_else_nascent() {
 }
 
 #[test]
-fn the_last_look_is_the_last() {
+fn asks_whether_there_is_an_init_last() {
     use Question::*;
     let case = Case { init_history: InitHistory::Unknown, had_init: Some(true), ..Case::default() };
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // That it had one is known from the way in which it was met.
+    // The place where it was met proves that it had one.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -250,33 +241,33 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(Case { listed: None, ..unable() }.state(), NamespaceState::Unknown);
     let hidden = Case { hides_inits: true, ..unable() };
     assert_eq!(hidden.state(), NamespaceState::Unknown);
-    // Asked for by its number, it cannot hide.
+    // An answer to init_now does not depend on what /proc shows.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A /proc shows nothing of namespaces outside of its own.
+    // A procfs does not show namespaces outside of its own.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
 
 #[test]
-fn an_init_whose_namespace_may_not_be_read_may_be_that_of_any_of_its_level() {
+fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     let unable = || Case { init_now: InitNow::Unknown, ..Case::default() };
     let state = |init: ListedInit, processes: &[Process]| {
         Case { listed: Some(&[init]), processes, ..unable() }.state()
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // That of another level, or of another namespace, is not this one's.
+    // An init at another level or of another namespace does not count.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // Its place was inferred; of another process with its PID that means nothing.
+    // Its namespace was inferred. That says nothing about another process with the same PID.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
 }
 
 #[test]
-fn a_member_that_is_still_there_forbids_that_the_init_is_gone() {
+fn a_living_member_contradicts_a_missing_init() {
     let members = [process(&[8, 2], Some(ASKED))];
     for init_now in [InitNow::Absent, InitNow::Unknown] {
         let case = Case { processes: &members, init_now, ..Case::default() };
@@ -285,14 +276,14 @@ fn a_member_that_is_still_there_forbids_that_the_init_is_gone() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits for its members.
+    // A terminated init waits for its members, so there is no contradiction.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);
 }
 
 #[test]
-fn nothing_below_a_namespace_makes_it_live() {
+fn a_live_child_does_not_make_a_namespace_live() {
     let mut namespaces = [namespace(MOUNT, None), namespace(1001, Some(MOUNT))];
     let mut below = namespace(1002, Some(1001));
     below.init = Pid::new(9);

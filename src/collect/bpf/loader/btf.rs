@@ -1,14 +1,18 @@
-//! Type information in the BPF type format ("BTF"), as the kernel tells it of
-//! its own types and clang of an object's. Kernels have some 150,000 types, so
-//! they are gone through once, and only what is asked for is looked at.
+//! Reads type information in the BPF Type Format (BTF): the kernel's own types, and those that an
+//! object file declares.
 //!
-//! What contradicts itself is `None`, whatever the bytes are.
+//! Own code instead of a library because of the startup time: aya takes 85 to 180 ms, since it
+//! searches the kernel's 150,000 types linearly for each name, and libbpf-rs 34 ms plus a C
+//! compiler at build time. This reader goes through the types once and finds all names on the way.
+//!
+//! Types are numbered from 1 in their order. The data is not trusted: every function returns
+//! `None` if the data is invalid.
 
 use super::bytes::{offset_at, part, text_at, u16_at, u32_at};
 
 const MAGIC: u16 = 0xeb9f;
 
-/// Kinds of types, `BTF_KIND_…`.
+/// Kinds of types, `BTF_KIND_...` in the kernel.
 mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -28,64 +32,62 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// Every so many types the place of one is kept, from which the others are near.
+/// The offset of every 16th type is kept; the others are found by walking from there.
 const STRIDE: usize = 16;
 
-/// The most qualifiers of a type that are followed. Real ones have a few.
-const MOST_QUALIFIERS: usize = 32;
+/// Limit on chained qualifiers and typedefs, against cycles. Real types have a few.
+const MAX_QUALIFIERS: usize = 32;
 
-/// The most structs and unions without a name that are looked into for one
-/// member. Those of struct task_struct are some ten.
-const MOST_UNNAMED: usize = 256;
+/// Limit on the anonymous structs and unions searched for one member, against cycles.
+/// `task_struct` has about ten.
+const MAX_ANONYMOUS: usize = 256;
 
-/// Size of a pointer.
+/// Size of a pointer in bytes.
 const POINTER: u32 = 8;
 
-/// The numbers of types that were looked for by name, `None` for those that
-/// there are not.
-type Numbers = Vec<Option<u32>>;
+/// The IDs of the types with the requested names, in the order of the request; `None` for a name
+/// that does not exist.
+type TypeIds = Vec<Option<u32>>;
 
-/// Types, by their numbers.
+/// A set of types.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where in `types` every [`STRIDE`]th of them begins, from number 1 on.
+    /// Offsets in `types` of the types 1, 1 + [`STRIDE`], 1 + 2 * [`STRIDE`], ...
     starts: Vec<u32>,
 }
 
-/// The beginning of a type, which all kinds have in common.
+/// The fields that all kinds of types have in common.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     name: u32,
     kind: u32,
-    /// Whether offsets of members have the widths of bit fields in them.
+    /// `true` if the offsets of members include the widths of bit fields.
     has_widths: bool,
     /// Number of members, enumerators or parameters.
     count: usize,
-    /// Its size, or the type that it refers to.
+    /// The size in bytes, or the ID of the type that this one refers to, depending on the kind.
     size_or_target: u32,
-    /// What is particular to the kind.
+    /// The data after the common fields, depending on the kind.
     rest: &'a [u8],
 }
 
 /// A member of a struct or union.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Where it is, in bytes.
+    /// Offset in bytes.
     pub offset: u32,
-    /// Its type.
-    pub kind: u32,
+    pub type_id: u32,
 }
 
 impl<'a> Btf<'a> {
-    /// Reads the types, and finds those with certain names on the way: structs
-    /// and unions for `structs`, functions for `functions`. Of two with one
-    /// name the first one counts.
+    /// Reads the types and finds the structs or unions and the functions with the given names. If
+    /// several types have the same name, the first one counts.
     pub fn read(
         bytes: &'a [u8],
         structs: &[&[u8]],
         functions: &[&[u8]],
-    ) -> Option<(Self, Numbers, Numbers)> {
+    ) -> Option<(Self, TypeIds, TypeIds)> {
         let (header, version) = (offset_at(bytes, 4)?, *bytes.get(2)?);
         if u16_at(bytes, 0)? != MAGIC || version != 1 {
             return None;
@@ -94,20 +96,20 @@ impl<'a> Btf<'a> {
             |at| part(bytes, header.checked_add(offset_at(bytes, at)?)?, offset_at(bytes, at + 4)?);
         let (types, strings) = (section(8)?, section(16)?);
         let mut starts = Vec::with_capacity(types.len() / (24 * STRIDE));
-        let (mut structs, mut functions) = (Names::new(structs), Names::new(functions));
-        let (mut at, mut number) = (0, 1_u32);
+        let (mut structs, mut functions) = (NameSearch::new(structs), NameSearch::new(functions));
+        let (mut at, mut id) = (0, 1_u32);
         while at < types.len() {
-            if number as usize % STRIDE == 1 {
+            if id as usize % STRIDE == 1 {
                 starts.push(u32::try_from(at).ok()?);
             }
-            let (kind, name, length) = Type::glance(types, at)?;
+            let (kind, name, length) = Type::header(types, at)?;
             match kind {
-                kind::STRUCT | kind::UNION => structs.find(strings, name, number),
-                kind::FUNC => functions.find(strings, name, number),
+                kind::STRUCT | kind::UNION => structs.find(strings, name, id),
+                kind::FUNC => functions.find(strings, name, id),
                 _ => {}
             }
             at += length;
-            number += 1;
+            id += 1;
         }
         if at > types.len() {
             return None;
@@ -116,18 +118,18 @@ impl<'a> Btf<'a> {
         Some((Self { types, strings, starts }, found_structs, found_functions))
     }
 
-    /// A text of these types.
+    /// The string at `at` in the string table.
     pub fn text(&self, at: u32) -> Option<&'a [u8]> {
         text_at(self.strings, offset(at)?)
     }
 
-    /// The name of a type, without qualifiers.
-    pub fn name(&self, number: u32) -> Option<&'a [u8]> {
-        self.text(self.unqualified(number)?.name)
+    /// The name of a type, behind its qualifiers and typedefs.
+    pub fn name(&self, id: u32) -> Option<&'a [u8]> {
+        self.text(self.unqualified(id)?.name)
     }
 
-    fn get(&self, number: u32) -> Option<Type<'a>> {
-        let index = offset(number)?.checked_sub(1)?;
+    fn get(&self, id: u32) -> Option<Type<'a>> {
+        let index = offset(id)?.checked_sub(1)?;
         let mut at = offset(*self.starts.get(index / STRIDE)?)?;
         for _ in 0..index % STRIDE {
             at += Type::at(self.types, at)?.1;
@@ -135,10 +137,10 @@ impl<'a> Btf<'a> {
         Type::at(self.types, at).map(|(it, _)| it)
     }
 
-    /// A type without its qualifiers and other names (`const`, `typedef`).
-    fn unqualified(&self, number: u32) -> Option<Type<'a>> {
-        let mut it = self.get(number)?;
-        for _ in 0..MOST_QUALIFIERS {
+    /// A type behind its qualifiers and typedefs.
+    fn unqualified(&self, id: u32) -> Option<Type<'a>> {
+        let mut it = self.get(id)?;
+        for _ in 0..MAX_QUALIFIERS {
             if !matches!(it.kind, kind::TYPEDEF..=kind::RESTRICT | kind::TYPE_TAG) {
                 return Some(it);
             }
@@ -147,9 +149,9 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The size of a number, enumeration, pointer, struct or union, in bytes.
-    pub fn size(&self, number: u32) -> Option<u32> {
-        let it = self.unqualified(number)?;
+    /// The size of a number, enum, pointer, struct or union, in bytes.
+    pub fn size(&self, id: u32) -> Option<u32> {
+        let it = self.unqualified(id)?;
         match it.kind {
             kind::INT | kind::ENUM | kind::ENUM64 | kind::FLOAT | kind::STRUCT | kind::UNION => {
                 Some(it.size_or_target)
@@ -159,54 +161,53 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The type of an array's elements; `None` where it is no array.
+    /// The type of an array's elements; `None` if the type is not an array.
     pub fn element(&self, array: u32) -> Option<u32> {
         let it = self.unqualified(array)?;
         (it.kind == kind::ARRAY).then(|| u32_at(it.rest, 0))?
     }
 
-    /// The name and the type of a struct's member of that number.
-    pub fn member_at(&self, number: u32, index: usize) -> Option<(&'a [u8], u32)> {
-        let it = self.unqualified(number)?;
+    /// The name and the type of the member with this index in a struct or union.
+    pub fn member_at(&self, id: u32, index: usize) -> Option<(&'a [u8], u32)> {
+        let it = self.unqualified(id)?;
         let (name, member) = it.members()?.nth(index)?;
-        Some((self.text(name)?, member?.kind))
+        Some((self.text(name)?, member?.type_id))
     }
 
-    /// The member of a struct or union that has a name, also within members
-    /// that have none.
-    pub fn member(&self, number: u32, name: &[u8]) -> Option<Member> {
-        let mut left = MOST_UNNAMED;
-        self.member_within(number, name, &mut left)
+    /// Finds a member of a struct or union by name, also inside its anonymous members.
+    pub fn member(&self, id: u32, name: &[u8]) -> Option<Member> {
+        let mut left = MAX_ANONYMOUS;
+        self.member_within(id, name, &mut left)
     }
 
-    fn member_within(&self, number: u32, name: &[u8], left: &mut usize) -> Option<Member> {
+    fn member_within(&self, id: u32, name: &[u8], left: &mut usize) -> Option<Member> {
         *left = left.checked_sub(1)?;
-        let mut unnamed = Vec::new();
-        for (text, member) in self.unqualified(number)?.members()? {
+        let mut anonymous = Vec::new();
+        for (text, member) in self.unqualified(id)?.members()? {
             let text = self.strings.get(offset(text)?..)?;
-            if begins_with(text, name) {
+            if is_named(text, name) {
                 return member;
             }
             if text.first() == Some(&0) {
-                unnamed.extend(member);
+                anonymous.extend(member);
             }
         }
-        unnamed.into_iter().find_map(|outer| {
-            let inner = self.member_within(outer.kind, name, left)?;
+        anonymous.into_iter().find_map(|outer| {
+            let inner = self.member_within(outer.type_id, name, left)?;
             Some(Member { offset: outer.offset.checked_add(inner.offset)?, ..inner })
         })
     }
 }
 
-/// Names that are looked for among those of one kind of types.
-struct Names<'a> {
+/// A search for types of one kind by their names.
+struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
-    found: Numbers,
-    /// The letters that they begin with: nearly all others are passed over by these.
+    found: TypeIds,
+    /// The first letters of the names, which rule out nearly all other types.
     first: [bool; 256],
 }
 
-impl<'a> Names<'a> {
+impl<'a> NameSearch<'a> {
     fn new(wanted: &'a [&'a [u8]]) -> Self {
         let mut first = [false; 256];
         for letter in wanted.iter().filter_map(|name| name.first()) {
@@ -215,25 +216,23 @@ impl<'a> Names<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Notes the type of that number if its name, the text at a place, is one
-    /// of them that was not found before.
-    fn find(&mut self, strings: &[u8], name: u32, number: u32) {
+    /// Records the type `id` if its name, at offset `name` of `strings`, is wanted.
+    fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
             return;
         }
         for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
-            if begins_with(name, wanted) {
-                found.get_or_insert(number);
+            if is_named(name, wanted) {
+                found.get_or_insert(id);
             }
         }
     }
 }
 
 impl<'a> Type<'a> {
-    /// The kind and the name of the type that begins at a place, and how many
-    /// bytes it takes, if they are there.
-    fn glance(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
+    /// The kind, the name and the length in bytes of the type at `at`.
+    fn header(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
         let [n0, n1, n2, n3, i0, i1, i2, i3] = *types.get(at..)?.first_chunk()?;
         let info = u32::from_le_bytes([i0, i1, i2, i3]);
         let (kind, count) = ((info >> 24) & 31, (info & 0xffff) as usize);
@@ -248,9 +247,9 @@ impl<'a> Type<'a> {
         Some((kind, u32::from_le_bytes([n0, n1, n2, n3]), 12 + more))
     }
 
-    /// The type that begins at a place, and how many bytes it takes.
+    /// The type at `at` and its length in bytes.
     fn at(types: &'a [u8], at: usize) -> Option<(Self, usize)> {
-        let (kind, name, length) = Self::glance(types, at)?;
+        let (kind, name, length) = Self::header(types, at)?;
         let it = part(types, at, length)?;
         let info = u32_at(it, 4)?;
         let found = Self {
@@ -264,8 +263,7 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// The names and places of its members; `None` for one that does not begin
-    /// at a byte or is a bit field.
+    /// The name and place of each member. The place of a bit field is `None`.
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;
@@ -275,18 +273,19 @@ impl<'a> Type<'a> {
             let bits = u32_at(bytes, 8)?;
             let (width, bits) =
                 if self.has_widths { (bits >> 24, bits & 0xff_ffff) } else { (0, bits) };
-            let member = Member { offset: bits / 8, kind: u32_at(bytes, 4)? };
+            let member = Member { offset: bits / 8, type_id: u32_at(bytes, 4)? };
             Some((u32_at(bytes, 0)?, (width == 0 && bits % 8 == 0).then_some(member)))
         }))
     }
 }
 
+/// An offset or ID as an index.
 fn offset(number: u32) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-/// Whether a text that a NUL ends is this one.
-fn begins_with(text: &[u8], name: &[u8]) -> bool {
+/// Returns `true` if the NUL-terminated string at the start of `text` is `name`.
+fn is_named(text: &[u8], name: &[u8]) -> bool {
     text.first() == name.first() && text.starts_with(name) && text.get(name.len()) == Some(&0)
 }
 
@@ -294,7 +293,7 @@ fn begins_with(text: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Types in the kernel's form: records of 32-bit words, and their texts.
+    /// A BTF blob from the words of the types and the strings.
     fn types(words: &[u32], strings: &[u8]) -> Vec<u8> {
         let length = |bytes: usize| u32::try_from(bytes).unwrap();
         let header = [
@@ -313,8 +312,8 @@ mod tests {
     const INT: [u32; 4] = [1, kind::INT << 24, 4, 32];
 
     #[test]
-    fn a_member_is_found_within_one_without_a_name() {
-        // struct outer { int a; union { int b; int list[3]; }; }, which follows its parts.
+    fn finds_a_member_inside_an_anonymous_union() {
+        // struct outer { int a; union { int b; int list[3]; }; }, after the types of its members.
         let words = [
             &INT[..],
             &[0, kind::ARRAY << 24, 0, 1, 1, 3],
@@ -326,9 +325,9 @@ mod tests {
         let (btf, structs, functions) =
             Btf::read(&bytes, &[b"outer", b"oute"], &[b"outer"]).unwrap();
         assert_eq!((structs, functions), (vec![Some(4), None], vec![None]));
-        assert_eq!(btf.member(4, b"a"), Some(Member { offset: 0, kind: 1 }));
-        assert_eq!(btf.member(4, b"b"), Some(Member { offset: 4, kind: 1 }));
-        assert_eq!(btf.member(4, b"list"), Some(Member { offset: 4, kind: 2 }));
+        assert_eq!(btf.member(4, b"a"), Some(Member { offset: 0, type_id: 1 }));
+        assert_eq!(btf.member(4, b"b"), Some(Member { offset: 4, type_id: 1 }));
+        assert_eq!(btf.member(4, b"list"), Some(Member { offset: 4, type_id: 2 }));
         assert_eq!(btf.member(4, b"lis"), None);
         assert_eq!((btf.element(2), btf.element(4)), (Some(1), None));
         assert_eq!((btf.size(1), btf.size(2), btf.size(4)), (Some(4), None, Some(16)));
@@ -336,8 +335,8 @@ mod tests {
     }
 
     #[test]
-    fn types_without_end_are_left() {
-        // A typedef of itself, and a struct with two of itself without a name.
+    fn cyclic_types_end_the_search() {
+        // A typedef of itself, and a struct with two anonymous members of its own type.
         let words =
             [&[1, kind::TYPEDEF << 24, 1][..], &[5, kind::STRUCT << 24 | 2, 8, 0, 2, 0, 0, 2, 0]]
                 .concat();
@@ -348,13 +347,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bit_field_is_no_member() {
+    fn a_bit_field_is_not_found() {
         let words =
             [&INT[..], &[5, 1 << 31 | kind::STRUCT << 24 | 2, 8, 11, 1, 3 << 24, 13, 1, 32]]
                 .concat();
         let bytes = types(&words, STRINGS);
         let (btf, ..) = Btf::read(&bytes, &[], &[]).unwrap();
         assert_eq!(btf.member(2, b"a"), None);
-        assert_eq!(btf.member(2, b"b"), Some(Member { offset: 4, kind: 1 }));
+        assert_eq!(btf.member(2, b"b"), Some(Member { offset: 4, type_id: 1 }));
     }
 }

@@ -1,32 +1,32 @@
-//! Little-endian numbers at a place in bytes, which may end before.
+//! Reads little-endian numbers and strings at an offset; `None` beyond the end.
 
-/// The two bytes at `at`.
+/// The 16-bit number at `at`.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
-/// The four bytes at `at`.
+/// The 32-bit number at `at`.
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The four bytes at `at`, as an offset or a length.
+/// The 32-bit number at `at`, as an offset or a length.
 pub fn offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32_at(bytes, at)?).ok()
 }
 
-/// The eight bytes at `at`, as an offset or a length.
+/// The 64-bit number at `at`, as an offset or a length.
 pub fn long_offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     usize::try_from(u64::from_le_bytes(*bytes)).ok()
 }
 
-/// So many bytes from `at` on.
+/// The `length` bytes from `at` on.
 pub fn part(bytes: &[u8], at: usize, length: usize) -> Option<&[u8]> {
     bytes.get(at..)?.get(..length)
 }
 
-/// The text at `at`, which a NUL ends.
+/// The string at `at`, up to its terminating NUL.
 pub fn text_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let text = bytes.get(at..)?;
     text.get(..memchr::memchr(0, text)?)

@@ -1,6 +1,4 @@
-//! The calls of `bpf(2)` that are needed, and the kernel's type information:
-//! the one file of this folder with `unsafe` code. What is loaded, and what
-//! follows from a refusal, is for the callers.
+//! Calls bpf(2) and maps the kernel's types: the only file below `bpf` with `unsafe` code.
 
 #![allow(unsafe_code)]
 
@@ -8,20 +6,21 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::{ptr, slice};
 
 use rustix::io::{Errno, Result as SysResult};
 
+use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
-use crate::collect::bpf::unusable::{TYPES, Unusable};
 
-/// More than the types of any kernel take, in bytes.
-const MOST_TYPES: u64 = 64 << 20;
+/// Limit on the size of the kernel's types, in bytes. Real kernels have 5 to 10 MB.
+const MAX_TYPES: u64 = 64 << 20;
 
-/// Room for what the verifier says of a program that it refuses.
+/// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 64 * 1024;
 
-// Commands of `bpf(2)`.
+// Commands of bpf(2), with their names for messages.
 const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "BPF_MAP_CREATE");
 const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
 const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
@@ -33,41 +32,50 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// Some helpers are for programs under the GPL alone, which those of pidns are
-/// if one likes: see `task.bpf.c`.
+/// The license that the kernel is told. Some helpers may be used only by programs under the GPL;
+/// the programs here may also be used under it, see the first line of their sources.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
-/// The kernel's type information.
-pub enum Types {
-    /// Mapped (since Linux 6.16): nothing is copied.
+/// The types of the running kernel (BTF).
+pub enum KernelTypes {
+    /// Mapped, so nothing is copied. Possible since Linux 6.16.
     Mapped(Mapping),
-    /// Read.
+    /// Read into memory.
     Read(Vec<u8>),
 }
 
-impl Types {
-    /// Those of the running kernel.
-    ///
-    /// # Errors
-    /// The kernel has none, or they may not be read.
-    pub fn open() -> io::Result<Self> {
-        let mut file = File::open(TYPES)?;
-        let length = file.metadata()?.len();
-        if length > MOST_TYPES {
+impl KernelTypes {
+    /// Opens the types of the running kernel.
+    pub fn open() -> Result<Self, LoadError> {
+        Self::open_file().map_err(LoadError::UnreadableTypes)
+    }
+
+    fn open_file() -> io::Result<Self> {
+        // Anything may be mounted over the file. With O_NONBLOCK, opening a FIFO does not wait for
+        // a writer; it is then refused by its type.
+        let mut file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        if metadata.len() > MAX_TYPES {
             return Err(Errno::FBIG.into());
         }
-        let mapped = usize::try_from(length).map_err(|_| Errno::FBIG);
-        let mapped = mapped.and_then(|it| Mapping::new(file.as_fd(), it, libc::MAP_PRIVATE));
-        if let Ok(mapping) = mapped {
+        let length = usize::try_from(metadata.len()).map_err(|_| Errno::FBIG)?;
+        if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-        file.by_ref().take(MOST_TYPES).read_to_end(&mut bytes)?;
+        // An allocation that fails aborts the program unless it is made by `try_reserve`. It does
+        // fail if the address space is limited (RLIMIT_AS), and /proc serves as well then.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
+        file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
         Ok(Self::Read(bytes))
     }
 }
 
-impl Deref for Types {
+impl Deref for KernelTypes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -78,20 +86,17 @@ impl Deref for Types {
     }
 }
 
-/// A file in memory, to be read.
+/// A file or map in memory, read-only.
 pub struct Mapping {
     address: *mut libc::c_void,
     length: usize,
 }
 
 impl Mapping {
-    /// Maps so many bytes of [`TYPES`] or of an [`Array`].
-    ///
-    /// # Errors
-    /// What `mmap(2)` says: `EINVAL` where there are none.
+    /// Maps the first `length` bytes of [`KERNEL_TYPES`] or of an [`Array`].
     fn new(file: BorrowedFd<'_>, length: usize, flags: libc::c_int) -> SysResult<Self> {
         let (protection, file) = (libc::PROT_READ, file.as_raw_fd());
-        // SAFETY: the kernel chooses an address where nothing is.
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let address = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, file, 0) };
         if address == libc::MAP_FAILED { Err(last_error()) } else { Ok(Self { address, length }) }
     }
@@ -101,27 +106,27 @@ impl Deref for Mapping {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: as many bytes are mapped as long as `self` is there, and all
-        // of them are initialised. They are constant: nobody can write to the
-        // kernel's types, whose file has always the same length; and of an array
-        // `Array::copy` has one, while the program that writes to it does not run.
+        // SAFETY: `length` bytes are mapped for the lifetime of `self`, and all are initialized.
+        // They do not change: the file of the kernel's types cannot be written and keeps its
+        // length, and an array is mapped only within `Array::copy`, which runs while the program
+        // that writes to it does not.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: it was mapped so, and what `deref` gave out is gone by now.
+        // SAFETY: `address` and `length` come from mmap, and the borrows from `deref` have ended.
         unsafe { libc::munmap(self.address, self.length) };
     }
 }
 
-/// The arguments of a command, as `union bpf_attr` has them. The rest of it
-/// counts as zero.
+/// The arguments of a command: the first fields of `union bpf_attr`. The kernel takes the others
+/// as zero.
 ///
 /// # Safety
-/// What its pointers lead to is initialised, as long as its lengths say, and
-/// mutable where the command writes to it.
+/// Each pointer leads to initialized memory of the given length, which is writable if the command
+/// writes to it.
 unsafe trait Arguments {}
 
 #[repr(C)]
@@ -133,7 +138,7 @@ struct CreateMap {
     flags: u32,
 }
 
-// SAFETY: there is no pointer in it.
+// SAFETY: it contains no pointer.
 unsafe impl Arguments for CreateMap {}
 
 #[repr(C)]
@@ -143,10 +148,10 @@ struct LoadTypes {
     size: u32,
     log_size: u32,
     log_level: u32,
-    spare: u32,
+    padding: u32,
 }
 
-// SAFETY: `load_types` alone makes one, without a log.
+// SAFETY: only `load_types` creates one, from a slice that outlives the call and without a log.
 unsafe impl Arguments for LoadTypes {}
 
 #[repr(C)]
@@ -161,8 +166,8 @@ struct LoadProgram {
     kernel_version: u32,
     flags: u32,
     name: [u8; 16],
-    interface: u32,
-    attached_as: u32,
+    interface_index: u32,
+    attach_type: u32,
     types: RawFd,
     function_size: u32,
     functions: *const u8,
@@ -170,25 +175,25 @@ struct LoadProgram {
     line_size: u32,
     lines: *const u8,
     line_count: u32,
-    called_as: u32,
-    called_in: u32,
-    spare: u32,
+    iterator: u32,
+    attach_program: u32,
+    padding: u32,
 }
 
 const _: () = assert!(size_of::<LoadProgram>() == 120);
 
-// SAFETY: `load_program` alone makes one, of slices that outlive the call.
+// SAFETY: only `load_program` creates one, from slices that outlive the call.
 unsafe impl Arguments for LoadProgram {}
 
 #[repr(C)]
 struct CreateLink {
     program: RawFd,
     target: u32,
-    attached_as: u32,
+    attach_type: u32,
     flags: u32,
 }
 
-// SAFETY: there is no pointer in it.
+// SAFETY: it contains no pointer.
 unsafe impl Arguments for CreateLink {}
 
 #[repr(C)]
@@ -197,50 +202,43 @@ struct CreateIterator {
     flags: u32,
 }
 
-// SAFETY: there is no pointer in it.
+// SAFETY: it contains no pointer.
 unsafe impl Arguments for CreateIterator {}
 
-/// Calls `bpf(2)` with a command that returns a new descriptor, closed when
-/// another program is executed.
+/// Calls bpf(2) with a command that returns a new descriptor. The kernel sets close-on-exec.
 fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> {
     let size = size_of::<A>();
-    // SAFETY: the kernel reads `size` bytes of the arguments, and of their
-    // pointers what `Arguments` promises.
+    // SAFETY: the kernel reads `size` bytes of the arguments and follows their pointers, which are
+    // valid by the contract of `Arguments`.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
     match RawFd::try_from(done) {
-        // SAFETY: all five commands return a descriptor that they have made.
+        // SAFETY: each of the five commands returns a new descriptor, which nobody else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(last_error()),
     }
 }
 
-/// Why the last system call failed.
 fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
-fn named<T>(call: &'static str, result: SysResult<T>) -> Result<T, Unusable> {
-    result.map_err(|errno| Unusable::Call { call, errno })
+fn named<T>(call: &'static str, result: SysResult<T>) -> Result<T, LoadError> {
+    result.map_err(|errno| LoadError::Call { call, errno })
 }
 
-/// A length, as the kernel takes it.
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// An array in the kernel, which a program writes to (since Linux 5.5 one that
-/// can be mapped).
+/// An array map, to which a program writes and which can be mapped (since Linux 5.5).
 pub struct Array {
     map: OwnedFd,
     length: usize,
 }
 
 impl Array {
-    /// Makes one of elements of 8 bytes or a multiple of that, all of them zero.
-    ///
-    /// # Errors
-    /// As of [`load_types`]; `ENOMEM`, `E2BIG` where it is too large.
-    pub fn new(element: usize, count: u32) -> Result<Self, Unusable> {
+    /// Creates an array of zeros. `element` is the size of an element, a multiple of 8 bytes.
+    pub fn new(element: usize, count: u32) -> Result<Self, LoadError> {
         let arguments = CreateMap {
             kind: BPF_MAP_TYPE_ARRAY,
             key_size: 4,
@@ -253,12 +251,11 @@ impl Array {
         Ok(Self { map, length: element.saturating_mul(count) })
     }
 
-    /// What stands in it. It takes `&mut self`, as its program must not run
-    /// meanwhile, which it does while somebody reads from an iterator.
+    /// Copies the contents.
     ///
-    /// # Errors
-    /// It cannot be mapped.
-    pub fn copy(&mut self) -> Result<Vec<u8>, Unusable> {
+    /// It takes `&mut self` because the program that writes to the array must not run meanwhile.
+    /// It runs only while someone reads from its iterator.
+    pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
     }
@@ -270,36 +267,31 @@ impl AsFd for Array {
     }
 }
 
-/// Hands the types of a program's functions to the kernel.
-///
-/// # Errors
-/// `EPERM` without `CAP_BPF`, or where a seccomp filter forbids `bpf(2)`.
-pub fn load_types(types: &[u8]) -> Result<OwnedFd, Unusable> {
+/// Loads the types that an object file declares. This is the first bpf(2) call of all, so it is
+/// the one that fails with `EPERM` without `CAP_BPF` or under a seccomp filter.
+pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
         log: ptr::null_mut(),
         size: length(types),
         log_size: 0,
         log_level: 0,
-        spare: 0,
+        padding: 0,
     };
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Has the kernel verify a program, and keep it as long as its descriptor is open.
-///
-/// # Errors
-/// It was refused, with the last line of what the verifier said, if anything.
+/// Loads a program, which the kernel verifies and keeps as long as its descriptor is open.
 pub fn load_program(
     program: &Program,
     name: &str,
     types: BorrowedFd<'_>,
-) -> Result<OwnedFd, Unusable> {
+) -> Result<OwnedFd, LoadError> {
+    let mut name_field = [0; 16];
+    for (to, from) in name_field.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
     let load = |log: &mut [u8]| {
-        let mut short = [0; 16];
-        for (to, from) in short.iter_mut().take(15).zip(name.bytes()) {
-            *to = from;
-        }
         let arguments = LoadProgram {
             kind: BPF_PROG_TYPE_TRACING,
             count: length(&program.instructions) / 8,
@@ -310,9 +302,9 @@ pub fn load_program(
             log: if log.is_empty() { ptr::null_mut() } else { log.as_mut_ptr() },
             kernel_version: 0,
             flags: 0,
-            name: short,
-            interface: 0,
-            attached_as: BPF_TRACE_ITER,
+            name: name_field,
+            interface_index: 0,
+            attach_type: BPF_TRACE_ITER,
             types: types.as_raw_fd(),
             function_size: 8,
             functions: program.functions.as_ptr(),
@@ -320,13 +312,14 @@ pub fn load_program(
             line_size: 0,
             lines: ptr::null(),
             line_count: 0,
-            called_as: program.called_as,
-            called_in: 0,
-            spare: 0,
+            iterator: program.iterator,
+            attach_program: 0,
+            padding: 0,
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // To write all of it down takes the verifier longer than to verify.
+    // The first attempt is without a log, since writing one takes the verifier longer than
+    // verifying.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),
@@ -337,19 +330,16 @@ pub fn load_program(
     }
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-    // The last line counts what the verifier did.
+    // The last line is a statistic; the reason stands before it.
     let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
-    let reason = lines.next().unwrap_or("the verifier said nothing").to_owned();
-    Err(Unusable::Refused { errno, reason })
+    let reason = lines.next().unwrap_or("the verifier gave no reason").to_owned();
+    Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator: reading from it runs the program once for every task.
-///
-/// # Errors
-/// What `bpf(2)` says.
-pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, Unusable> {
+/// Opens an iterator. Reading from it runs the program once per object.
+pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, LoadError> {
     let program = program.as_fd().as_raw_fd();
-    let link = CreateLink { program, target: 0, attached_as: BPF_TRACE_ITER, flags: 0 };
+    let link = CreateLink { program, target: 0, attach_type: BPF_TRACE_ITER, flags: 0 };
     let link = named(BPF_LINK_CREATE.1, bpf(BPF_LINK_CREATE.0, &link))?;
     let iterator = CreateIterator { link: link.as_raw_fd(), flags: 0 };
     named(BPF_ITER_CREATE.1, bpf(BPF_ITER_CREATE.0, &iterator))

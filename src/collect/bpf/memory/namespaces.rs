@@ -1,217 +1,214 @@
-//! The PID namespaces that are in the kernel's memory, and the tasks and
-//! descriptors that keep those of them there which have no living init: what the
-//! programs of `namespaces.bpf.c` tell. What is to be believed of it is decided
-//! elsewhere.
+//! Lists the PID namespaces in kernel memory, and the tasks and descriptors that keep namespaces
+//! without a living init. `search` decides which of them to trust.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 
-use crate::collect::bpf::loader::object::{self, Section};
-use crate::collect::bpf::loader::syscall::{Array, Types};
-use crate::collect::bpf::unusable::Unusable;
-use crate::collect::bpf::{ITERATOR, Programs, check_capabilities, check_lockdown, read_records};
+use crate::collect::bpf::loader::{
+    Array, IteratorProgram, KernelTypes, LoadError, LoadedObject, ProgramSpec,
+};
+use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
+use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::model::Pid;
 
-/// Namespaces that the list has room for at first.
-const ROOM: u32 = 4096;
+/// `namespaces.bpf.c` as compiled by tests/bpf/build.
+const OBJECT: &[u8] = include_bytes!("namespaces.bpf.o");
 
-/// More of them than any host has memory for.
-const MOST_ROOM: u32 = 1 << 20;
+/// Initial capacity of the list of namespaces.
+const CAPACITY: u32 = 4096;
 
-/// Size of an element of the list, and of a record of what keeps a namespace.
+/// Limit on that capacity. No host has the memory for more namespaces.
+const MAX_CAPACITY: u32 = 1 << 20;
+
+/// Size in bytes of an element of the list (`struct listed`).
 const LISTED: usize = 16;
+
+/// Size in bytes of a record about a keeper (`struct kept`).
 const KEPT: usize = 40;
 
-/// Size of what is written of the list as a whole.
+/// Size in bytes of the record about the list as a whole (`walk.length`).
 const LENGTH: usize = 8;
 
-/// What there is of a namespace's init.
+/// The state of a namespace's init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Init {
-    /// It lives.
-    Lives,
-    /// It has terminated.
-    HasGone,
-    /// There was none yet.
-    IsToCome,
+pub enum InitState {
+    Living,
+    Terminated,
+    /// The namespace has no first process yet.
+    NotYet,
 }
 
-/// A namespace, by both of its numbers.
+/// A namespace in kernel memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The one that is never reused.
+pub struct MemoryNamespace {
+    /// Its 64-bit ID, which is never reused.
     pub ns_id: u64,
-    /// Its inode.
     pub inode: u64,
-    /// Whether it has an init.
-    pub init: Init,
+    pub init: InitState,
 }
 
-/// By what a namespace is kept: a descriptor, or a task.
+/// How a task or descriptor keeps a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// It is a descriptor of the namespace.
-    Itself,
-    /// It is a pidfd of a process that was in it.
+pub enum KeeperKind {
+    /// A descriptor of the namespace itself.
+    Namespace,
+    /// A pidfd of a process in the namespace.
     Pidfd,
-    /// It is a UNIX socket whose peer was in it.
+    /// A UNIX socket whose peer is or was in the namespace.
     Socket,
-    /// Such a descriptor waits in its socket to be received.
+    /// A descriptor that waits in this socket to be received.
     InFlight,
-    /// It is a file of its procfs, or of a process that was in it.
+    /// A file in the namespace's procfs, or in the /proc directory of one of its processes.
     Procfs,
-    /// It is a task that is in it.
+    /// A task in the namespace.
     Member,
-    /// It is a task that has it for its children.
+    /// A task whose children are born in the namespace.
     ForChildren,
 }
 
-/// A descriptor or a task that keeps a namespace.
+/// A task or descriptor that keeps a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The namespace.
+pub struct Keeper {
+    /// The namespace's 64-bit ID.
     pub ns_id: u64,
+    /// The namespace's inode.
     pub inode: u64,
-    /// By what.
-    pub by: By,
-    /// The task, or whose descriptor it is.
+    pub kind: KeeperKind,
+    /// The process.
     pub pid: Pid,
+    /// The thread.
     pub tid: Pid,
-    /// The number of the descriptor, and the inode number of the open file; 0
-    /// where it is none.
+    /// The descriptor's number; 0 for a task.
     pub fd: u32,
+    /// The open file's inode; 0 for a task.
     pub file: u64,
 }
 
-/// The programs, which the kernel has verified.
+/// The loaded programs.
 pub struct KernelMemory {
-    programs: Programs,
-    types: Types,
+    object: LoadedObject,
+    types: KernelTypes,
     list: Array,
-    namespaces: OwnedFd,
-    tasks: OwnedFd,
-    descriptors: OwnedFd,
+    namespaces: IteratorProgram,
+    tasks: IteratorProgram,
+    descriptors: IteratorProgram,
 }
 
 impl KernelMemory {
-    /// Has the kernel take the programs.
-    ///
-    /// # Errors
-    /// It does not; or it has no list of namespaces, as before Linux 6.18.
-    pub fn open() -> Result<Self, Unusable> {
+    /// Loads the programs. Before Linux 6.18 the kernel has no list of namespaces, so this fails.
+    pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
-        let programs = Programs::new(object::NAMESPACES)?;
-        let types = Types::open().map_err(Unusable::NoTypes)?;
-        let load = |name, called_as, as_name: &str| {
-            programs.load(Section { name, called_as, map: None }, &types, as_name)
+        let object = LoadedObject::load(OBJECT)?;
+        let types = KernelTypes::open()?;
+        let load = |section, iterator, name| {
+            object.program(ProgramSpec { section, name, iterator, map: None }, &types)
         };
-        let tasks = load("tasks", ITERATOR, "pidns_keepers")?;
-        let descriptors = load("descriptors", b"bpf_iter_task_file", "pidns_files")?;
-        let (list, namespaces) = load_list(&programs, &types, ROOM)?;
-        Ok(Self { programs, types, list, namespaces, tasks, descriptors })
+        let tasks = load("tasks", "bpf_iter_task", "pidns_keepers")?;
+        let descriptors = load("descriptors", "bpf_iter_task_file", "pidns_files")?;
+        let (list, namespaces) = load_list(&object, &types, CAPACITY)?;
+        Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
 
-    /// The viewer's namespace and all below it that are in memory at this moment.
-    ///
-    /// # Errors
-    /// The kernel does not tell, or nothing that makes sense.
-    pub fn list(&mut self) -> Result<Vec<Listed>, Unusable> {
+    /// Lists the viewer's namespace and all namespaces below it.
+    pub fn list(&mut self) -> Result<Vec<MemoryNamespace>, BpfUnavailable> {
         loop {
             let count = self.fill_list()?;
             let elements = self.list.copy()?;
-            let count_there = usize::try_from(count).unwrap_or(usize::MAX);
-            if let Some(elements) = elements.get(..count_there.saturating_mul(LISTED)) {
-                let listed = elements.chunks_exact(LISTED).map(Listed::read);
-                return listed.collect::<Option<_>>().ok_or(Unusable::Senseless);
+            let length = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(LISTED);
+            if let Some(elements) = elements.get(..length) {
+                let namespaces = elements.chunks_exact(LISTED).map(MemoryNamespace::read);
+                return namespaces.collect::<Option<_>>().ok_or(BpfUnavailable::Inconsistent);
             }
-            // Some may come meanwhile.
-            let room = count.saturating_mul(2).next_multiple_of(ROOM);
-            if room > MOST_ROOM {
-                return Err(Unusable::Senseless);
+            // Twice as many as now, since more may be created until the next attempt.
+            let capacity = count.saturating_mul(2).next_multiple_of(CAPACITY);
+            if capacity > MAX_CAPACITY {
+                return Err(BpfUnavailable::Inconsistent);
             }
-            (self.list, self.namespaces) = load_list(&self.programs, &self.types, room)?;
+            (self.list, self.namespaces) = load_list(&self.object, &self.types, capacity)?;
         }
     }
 
-    /// Lists the namespaces, as many as there is room for; how many there are.
-    fn fill_list(&self) -> Result<u32, Unusable> {
+    /// Runs the program that fills the list. Returns the number of namespaces, which may exceed
+    /// the list's capacity.
+    fn fill_list(&self) -> Result<u32, BpfUnavailable> {
         let mut count = None;
-        read_records(&self.namespaces, LENGTH, |record| {
-            let [found, is_whole] = words(record).ok_or(Unusable::Senseless)?;
+        self.namespaces.read_records(LENGTH, |record| {
+            let [found, is_whole] = words(record).ok_or(BpfUnavailable::Inconsistent)?;
             count = (is_whole == 1).then_some(found);
-            Ok(())
+            Ok::<_, BpfUnavailable>(())
         })?;
-        count.ok_or(Unusable::Senseless)
+        count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// The tasks that keep a namespace without a living init, also those that are
-    /// on their way out.
-    ///
-    /// # Errors
-    /// The kernel does not tell, or nothing that makes sense.
-    pub fn tasks(&self) -> Result<Vec<Kept>, Unusable> {
-        read_kept(&self.tasks)
+    /// The tasks, exiting ones included, that keep a namespace without a living init.
+    pub fn tasks(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
+        read_keepers(&self.tasks)
     }
 
-    /// The descriptors of all processes that keep one.
-    ///
-    /// # Errors
-    /// As of [`Self::tasks`].
-    pub fn descriptors(&self) -> Result<Vec<Kept>, Unusable> {
-        read_kept(&self.descriptors)
+    /// The descriptors of all processes that keep a namespace without a living init.
+    pub fn descriptors(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
+        read_keepers(&self.descriptors)
     }
 }
 
-fn read_kept(program: &OwnedFd) -> Result<Vec<Kept>, Unusable> {
-    let mut found = Vec::new();
-    read_records(program, KEPT, |record| {
-        found.push(Kept::read(record).ok_or(Unusable::Senseless)?);
-        Ok(())
+fn read_keepers(program: &IteratorProgram) -> Result<Vec<Keeper>, BpfUnavailable> {
+    let mut keepers = Vec::new();
+    program.read_records(KEPT, |record| {
+        keepers.push(Keeper::read(record).ok_or(BpfUnavailable::Inconsistent)?);
+        Ok::<_, BpfUnavailable>(())
     })?;
-    Ok(found)
+    Ok(keepers)
 }
 
-/// Makes room for so many namespaces, and has the kernel take the program that
-/// lists them there.
-fn load_list(programs: &Programs, types: &Types, room: u32) -> Result<(Array, OwnedFd), Unusable> {
-    let list = Array::new(LISTED, room)?;
-    let section = Section { name: "namespaces", called_as: ITERATOR, map: Some(list.as_fd()) };
-    let program = programs.load(section, types, "pidns_list")?;
+/// Creates a list and loads the program that fills it.
+fn load_list(
+    object: &LoadedObject,
+    types: &KernelTypes,
+    capacity: u32,
+) -> Result<(Array, IteratorProgram), LoadError> {
+    let list = Array::new(LISTED, capacity)?;
+    let spec = ProgramSpec {
+        section: "namespaces",
+        name: "pidns_list",
+        iterator: "bpf_iter_task",
+        map: Some(list.as_fd()),
+    };
+    let program = object.program(spec, types)?;
     Ok((list, program))
 }
 
-impl Listed {
-    /// Reads an element of the list; `None` where it makes no sense.
+impl MemoryNamespace {
+    /// Decodes an element of the list; `None` if it is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, inode, init] = words(bytes)?;
         let init = match init {
-            0 => Init::Lives,
-            1 => Init::HasGone,
-            2 => Init::IsToCome,
+            0 => InitState::Living,
+            1 => InitState::Terminated,
+            2 => InitState::NotYet,
             _ => return None,
         };
         Some(Self { ns_id: long(low, high), inode: inode.into(), init })
     }
 }
 
-impl Kept {
-    /// Reads a record; `None` where it makes no sense.
+impl Keeper {
+    /// Decodes a record; `None` if it is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let [low, high, file_low, file_high, inode, pid, tid, fd, by, _] = words(bytes)?;
-        let by = match by {
-            0 => By::Itself,
-            1 => By::Pidfd,
-            2 => By::Socket,
-            3 => By::InFlight,
-            4 => By::Procfs,
-            5 => By::Member,
-            6 => By::ForChildren,
+        let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
+        let kind = match kind {
+            0 => KeeperKind::Namespace,
+            1 => KeeperKind::Pidfd,
+            2 => KeeperKind::Socket,
+            3 => KeeperKind::InFlight,
+            4 => KeeperKind::Procfs,
+            5 => KeeperKind::Member,
+            6 => KeeperKind::ForChildren,
             _ => return None,
         };
         Some(Self {
             ns_id: long(low, high),
             inode: inode.into(),
-            by,
+            kind,
             pid: Pid::new(pid)?,
             tid: Pid::new(tid)?,
             fd,
@@ -220,14 +217,14 @@ impl Kept {
     }
 }
 
-/// So many numbers of 32 bits; `None` where there are more or less.
+/// Splits bytes into exactly `N` numbers of 32 bits.
 fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     let (words, rest) = bytes.as_chunks::<4>();
     let words: &[[u8; 4]; N] = words.try_into().ok().filter(|_| rest.is_empty())?;
     Some(words.map(u32::from_ne_bytes))
 }
 
-/// A number of 64 bits, which stands as two.
+/// The 64-bit number with these halves.
 fn long(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
@@ -241,42 +238,44 @@ mod tests {
     }
 
     #[test]
-    fn an_element_of_the_list_has_both_numbers_and_what_there_is_of_the_init() {
-        let listed = |init| Listed::read(&bytes(&[7, 1, 0xf000_0001, init]));
-        let expected = |init| Some(Listed { ns_id: 1 << 32 | 7, inode: 0xf000_0001, init });
-        assert_eq!(listed(0), expected(Init::Lives));
-        assert_eq!(listed(1), expected(Init::HasGone));
-        assert_eq!(listed(2), expected(Init::IsToCome));
-        assert_eq!(listed(3), None);
-        assert_eq!(Listed::read(&bytes(&[7, 1, 2])), None);
+    fn decodes_an_element_of_the_list() {
+        let read = |init| MemoryNamespace::read(&bytes(&[7, 1, 0xf000_0001, init]));
+        let expected =
+            |init| Some(MemoryNamespace { ns_id: 1 << 32 | 7, inode: 0xf000_0001, init });
+        assert_eq!(read(0), expected(InitState::Living));
+        assert_eq!(read(1), expected(InitState::Terminated));
+        assert_eq!(read(2), expected(InitState::NotYet));
+        assert_eq!(read(3), None);
+        assert_eq!(MemoryNamespace::read(&bytes(&[7, 1, 2])), None);
     }
 
     #[test]
-    fn a_record_says_whose_descriptor_keeps_which_namespace_by_what() {
-        let kept = |pid, by| Kept::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, by, 0]));
-        let expected = |by| Kept {
+    fn decodes_a_keeper() {
+        let read =
+            |pid, kind| Keeper::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, kind, 0]));
+        let expected = |kind| Keeper {
             ns_id: 1 << 32 | 7,
             inode: 0xf000_0001,
-            by,
+            kind,
             pid: Pid::new(42).unwrap(),
             tid: Pid::new(43).unwrap(),
             fd: 5,
             file: 2 << 32 | 9,
         };
         let all = [
-            By::Itself,
-            By::Pidfd,
-            By::Socket,
-            By::InFlight,
-            By::Procfs,
-            By::Member,
-            By::ForChildren,
+            KeeperKind::Namespace,
+            KeeperKind::Pidfd,
+            KeeperKind::Socket,
+            KeeperKind::InFlight,
+            KeeperKind::Procfs,
+            KeeperKind::Member,
+            KeeperKind::ForChildren,
         ];
-        for (number, by) in (0..).zip(all) {
-            assert_eq!(kept(42, number), Some(expected(by)));
+        for (number, kind) in (0..).zip(all) {
+            assert_eq!(read(42, number), Some(expected(kind)));
         }
-        assert_eq!(kept(42, 7), None);
-        assert_eq!(kept(0, 1), None);
-        assert_eq!(Kept::read(&bytes(&[0; 9])), None);
+        assert_eq!(read(42, 7), None);
+        assert_eq!(read(0, 1), None);
+        assert_eq!(Keeper::read(&bytes(&[0; 9])), None);
     }
 }

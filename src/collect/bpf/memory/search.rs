@@ -1,22 +1,24 @@
-//! The search of the kernel's memory: PID namespaces to which nothing in /proc
-//! leads, and what keeps them. The programs of `bpf` tell what may be there;
-//! what is there is what can be opened.
+//! Finds PID namespaces in kernel memory that nothing in /proc leads to, and what keeps them.
 //!
-//! Whatever is shown has been without a living init since before /proc was
-//! read. So whoever keeps it in a way that /proc shows was found, and a namespace
-//! that has only just ended, or has just been made, is none of these. What is
-//! left may be one that the kernel is about to free, so it is waited for. No
-//! descriptor of pidns must keep it meanwhile, and whoever else did before must
-//! still do so afterwards: a process that is ending shows nothing any more, and
-//! may keep a namespace until it has ended.
+//! The kernel frees a namespace some time after its last user has gone, and a new namespace is in
+//! memory before /proc shows its first process. Neither may be reported. So the order matters:
+//!
+//! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
+//!    Anyone who holds one in a way that /proc shows is found by the reading that follows.
+//! 2. Drop the candidates that /proc leads to, and close pidns's own descriptors of the others,
+//!    which would keep them in memory.
+//! 3. List the keepers, wait until the kernel has freed what it is going to free, and list the
+//!    namespaces again. Only those that are unchanged are reported.
+//! 4. Check in /proc that each keeper is still there. An exiting process keeps its namespaces until
+//!    it has ended, but shows none of them in /proc.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
 
 use rustix::io::Errno;
 
-use super::namespaces::{By, Init, Kept, KernelMemory, Listed};
-use crate::collect::bpf::unusable::Unusable;
+use super::namespaces::{InitState, Keeper, KeeperKind, KernelMemory, MemoryNamespace};
+use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::direct::hidden::FREEING;
 use crate::collect::discovery::Discovery;
 use crate::collect::kernel::nsfs;
@@ -25,180 +27,191 @@ use crate::collect::proc::ProcSource;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 
-/// A search that has begun.
+/// A search in progress.
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
-    /// Namespaces that had no living init before /proc was read.
-    before: Vec<Listed>,
+    /// The namespaces that had no living init before /proc was read.
+    before: Vec<MemoryNamespace>,
 }
 
 impl<'a> KernelSearch<'a> {
-    /// Begins, before anything else is read.
-    ///
-    /// # Errors
-    /// The kernel cannot be asked so.
-    pub fn begin(proc: &'a ProcSource) -> Result<Self, Unusable> {
+    /// Starts the search. Must be called before /proc is read.
+    pub fn begin(proc: &'a ProcSource) -> Result<Self, BpfUnavailable> {
         if !proc.is_own() {
-            return Err(Unusable::Elsewhere);
+            return Err(BpfUnavailable::OtherProcfs);
         }
-        // Namespaces of other users are opened by their numbers.
+        // Opening a namespace by its ID needs this over the user namespace that owns it.
         if !viewer::may_administer() {
-            return Err(Unusable::Capability("CAP_SYS_ADMIN"));
+            return Err(BpfUnavailable::MissingCapability("CAP_SYS_ADMIN"));
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // That this can be done shows that the others can be opened so, too.
+        // Opening the viewer's own namespace shows that namespaces can be opened by their IDs.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
-        let own = own.ok_or(Unusable::Wrong("namespace"))?;
-        nsfs::open_by_handle(own.ns_id, own.inode).map_err(Unusable::Unopened)?;
-        before.retain(|it| it.init != Init::Lives);
+        let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
+        nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
+        before.retain(|it| it.init != InitState::Living);
         Ok(Self { proc, memory, before })
     }
 
-    /// Finds what is still there although nothing that was discovered leads to
-    /// it, and what keeps namespaces without a living init.
-    ///
-    /// # Errors
-    /// The kernel does not tell any more, or nothing that makes sense.
+    /// Adds the namespaces that nothing discovered so far leads to, and the holders of namespaces
+    /// without a living init. Must be called after /proc was read.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,
         discovery: &mut Discovery,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), BpfUnavailable> {
         if self.before.is_empty() {
             return Ok(());
         }
-        let led_to = led_to(discovery);
-        let is_new = |it: &Listed| {
-            !led_to.contains(&it.inode) || registry.ns_id(it.inode) != Some(Ok(it.ns_id))
+        let reachable = reachable_namespaces(discovery);
+        let is_new = |it: &MemoryNamespace| {
+            !reachable.contains(&it.inode) || registry.ns_id(it.inode) != Some(Ok(it.ns_id))
         };
         let candidates: Vec<_> = self.before.iter().copied().filter(is_new).collect();
         if !candidates.is_empty() {
-            registry.retain(&led_to);
+            registry.retain(&reachable);
         }
-        let mut kept = self.memory.tasks()?;
-        kept.append(&mut self.memory.descriptors()?);
+        let mut keepers = self.memory.tasks()?;
+        keepers.append(&mut self.memory.descriptors()?);
         if !candidates.is_empty() {
             thread::sleep(FREEING);
         }
         let now = self.memory.list()?;
-        check(&now, registry, &discovery.processes)?;
-        let now: HashMap<u64, Listed> =
-            now.into_iter().filter(|it| it.init != Init::Lives).map(|it| (it.ns_id, it)).collect();
-        // What had no init yet may have had one since, whose members have been seen
-        // by nobody.
-        let there: Vec<_> =
-            candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it)).collect();
-        let unopened: Vec<_> =
-            there.into_iter().filter(|&it| !open(it, registry, discovery)).collect();
-        if !unopened.is_empty() {
-            let still = self.memory.list()?;
-            for it in unopened.into_iter().filter(|it| still.contains(it)) {
-                registry.meet(it.inode, it.history());
-                let code = DiagnosticCode::NamespaceUnopened;
-                discovery.log.note(code, Some(Errno::STALE), None);
-                discovery.in_kernel.insert(it.inode);
-            }
-        }
-        let is_shown = |it: &Kept| {
-            let shows = |listed: &Listed| {
+        check_members_are_listed(&now, registry, &discovery.processes)?;
+        let now = now.into_iter().filter(|it| it.init != InitState::Living);
+        let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
+        // A candidate that had no init before and a terminated one now had members that no
+        // reading of /proc has seen. It is left out.
+        let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
+        self.add_namespaces(unchanged.collect(), registry, discovery)?;
+        let is_shown = |it: &Keeper| {
+            let shows = |listed: &MemoryNamespace| {
                 listed.inode == it.inode
                     && (discovery.in_kernel.contains(&it.inode)
                         || registry.ns_id(it.inode) == Some(Ok(it.ns_id)))
             };
             now.get(&it.ns_id).is_some_and(shows)
         };
-        kept.retain(is_shown);
-        let mut changing = HashSet::new();
-        // What pidns has open keeps nothing once it has ended.
-        for it in kept.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
-            match self.holder(&it, &discovery.processes) {
-                Some(holder) => discovery.holders.push((it.inode, holder)),
-                None => {
-                    changing.insert(it.inode);
-                }
-            }
-        }
-        discovery.in_kernel.retain(|inode| !changing.contains(inode));
+        keepers.retain(is_shown);
+        self.add_holders(keepers, discovery);
         Ok(())
     }
 
-    /// The holder, if /proc shows it, too.
-    fn holder(&self, it: &Kept, processes: &[Process]) -> Option<Holder> {
-        let Kept { inode, by, pid, tid, fd, file, .. } = *it;
+    /// Adds the namespaces found, and pins those that can be opened.
+    fn add_namespaces(
+        &mut self,
+        found: Vec<MemoryNamespace>,
+        registry: &NamespaceRegistry,
+        discovery: &mut Discovery,
+    ) -> Result<(), BpfUnavailable> {
+        let unopened: Vec<_> =
+            found.into_iter().filter(|&it| !pin(it, registry, discovery)).collect();
+        if unopened.is_empty() {
+            return Ok(());
+        }
+        // A namespace that cannot be opened may be gone. If it is still listed, it is there.
+        let still = self.memory.list()?;
+        for it in unopened.into_iter().filter(|it| still.contains(it)) {
+            registry.meet(it.inode, history(&it));
+            discovery.log.note(DiagnosticCode::NamespaceUnopened, Some(Errno::STALE), None);
+            discovery.in_kernel.insert(it.inode);
+        }
+        Ok(())
+    }
+
+    /// Adds the keepers as holders. A namespace with a keeper that is just exiting is not added
+    /// after all, since it is about to go away.
+    fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
+        let mut going = HashSet::new();
+        // The descriptors of pidns itself are gone when it has ended.
+        for it in keepers.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
+            match self.holder(&it, &discovery.processes) {
+                Some(holder) => discovery.holders.push((it.inode, holder)),
+                None => {
+                    going.insert(it.inode);
+                }
+            }
+        }
+        discovery.in_kernel.retain(|inode| !going.contains(inode));
+    }
+
+    /// The keeper as a holder, if /proc confirms it.
+    fn holder(&self, keeper: &Keeper, processes: &[Process]) -> Option<Holder> {
+        let Keeper { inode, kind, pid, tid, fd, file, .. } = *keeper;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         let comm = Some(processes.get(process)?.comm.clone());
-        let of_file = |file| Holder::File { file, pid, comm: comm.clone(), fd };
-        let holder = match by {
-            By::Member => return None,
-            By::ForChildren => Holder::PidForChildren { pid, comm, tid },
-            By::Itself => Holder::Fd { pid, comm, fd },
-            By::Pidfd => of_file(HoldingFile::Pidfd),
-            By::Socket => of_file(HoldingFile::Socket),
-            By::InFlight => of_file(HoldingFile::InFlight),
-            By::Procfs => of_file(HoldingFile::Procfs),
+        let file_holder = |file| Holder::File { file, pid, comm: comm.clone(), fd };
+        let holder = match kind {
+            KeeperKind::Member => return None,
+            KeeperKind::ForChildren => Holder::PidForChildren { pid, comm, tid },
+            KeeperKind::Namespace => Holder::Fd { pid, comm, fd },
+            KeeperKind::Pidfd => file_holder(HoldingFile::Pidfd),
+            KeeperKind::Socket => file_holder(HoldingFile::Socket),
+            KeeperKind::InFlight => file_holder(HoldingFile::InFlight),
+            KeeperKind::Procfs => file_holder(HoldingFile::Procfs),
         };
-        let is_there = match by {
-            By::ForChildren => self.proc.has_for_children(pid, tid, inode),
+        let is_there = match kind {
+            KeeperKind::ForChildren => self.proc.has_for_children(pid, tid, inode),
             _ => self.proc.has_open(pid, tid, fd, file),
         };
         is_there.then_some(holder)
     }
 }
 
-/// The inodes of the namespaces that a discovery leads to: somebody is in them,
-/// or holds them.
-fn led_to(discovery: &Discovery) -> HashSet<u64> {
+/// The inodes of the namespaces that have a member or a holder in the discovery.
+fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     let members = discovery.processes.iter().filter_map(|it| it.namespace?.inode());
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Whether the kernel's list has the namespaces that processes are in. They are
-/// held open, so they must be there.
-fn check(
-    now: &[Listed],
+/// Checks that the kernel's list contains the namespaces of all processes. They are pinned, so
+/// if one is missing, the list cannot be trusted.
+fn check_members_are_listed(
+    now: &[MemoryNamespace],
     registry: &NamespaceRegistry,
     processes: &[Process],
-) -> Result<(), Unusable> {
+) -> Result<(), BpfUnavailable> {
     let listed: HashSet<(u64, u64)> = now.iter().map(|it| (it.inode, it.ns_id)).collect();
-    let mut last = None;
+    let mut previous = None;
     for process in processes {
-        // Members of one often come one after the other.
+        // Members of a namespace often come in succession.
         let Some(NamespaceId::Inode(inode)) =
-            process.namespace.filter(|_| last != process.namespace)
+            process.namespace.filter(|_| previous != process.namespace)
         else {
             continue;
         };
-        last = process.namespace;
+        previous = process.namespace;
         if let Some(Ok(ns_id)) = registry.ns_id(inode)
             && !listed.contains(&(inode, ns_id))
         {
-            return Err(Unusable::Senseless);
+            return Err(BpfUnavailable::Inconsistent);
         }
     }
     Ok(())
 }
 
-impl Listed {
-    fn history(&self) -> InitHistory {
-        match self.init {
-            Init::HasGone => InitHistory::Existed,
-            Init::Lives | Init::IsToCome => InitHistory::Unknown,
-        }
+/// The proof that the kernel's list gives about the init of a namespace. A namespace that had none
+/// yet may have got one since.
+fn history(it: &MemoryNamespace) -> InitHistory {
+    match it.init {
+        InitState::Terminated => InitHistory::Existed,
+        InitState::Living | InitState::NotYet => InitHistory::Unknown,
     }
 }
 
-/// Opens a namespace, and has it shown; `false` where there is none any more. Since
-/// Linux 6.19 the kernel says so, too, of those that no task, descriptor or mount
-/// has: it keeps them in its list, and lets nobody open them.
-fn open(it: Listed, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
+/// Opens, pins and adds a namespace; returns `false` if the kernel says that it is gone (`ESTALE`).
+///
+/// Since Linux 6.19 the kernel also says so about namespaces that no task, descriptor or mount
+/// refers to: they stay in its list, but cannot be opened.
+fn pin(it: MemoryNamespace, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
-    match opened.and_then(|fd| registry.keep(fd, it.history())) {
+    match opened.and_then(|fd| registry.keep(fd, history(&it))) {
         Ok(()) => {}
         Err(Errno::STALE) => return false,
         Err(errno) => {
-            registry.meet(it.inode, it.history());
+            registry.meet(it.inode, history(&it));
             discovery.log.note(DiagnosticCode::NamespaceUnopened, Some(errno), None);
         }
     }

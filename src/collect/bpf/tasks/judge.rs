@@ -1,14 +1,15 @@
-//! From what the program saw to what a walk over /proc would have found: plain
-//! processes are taken as they were seen, and whatever is odd is read through
-//! /proc, which decides.
+//! Decides which records to trust. The result is what a walk over /proc would have found.
 //!
-//! The record of a process is of one moment, and the reading of /proc comes
-//! after it, while the others are still being seen. So what is taken from it
-//! must not hang on anything that may be another's by then: a namespace's inode
-//! number stands for it only if the namespace that is pinned by now is the same
-//! one, or else its members are read through /proc, too. An init is taken as it
-//! was seen if it still is the init of the same namespace, and who has a namespace for its
-//! children if that one is.
+//! Most processes are taken as the BPF program recorded them. A record is of one moment, and a
+//! namespace's inode number can be reused as soon as the namespace is gone. So before a record is
+//! trusted, the namespaces that it names must be proved to be the ones that are pinned:
+//!
+//! - Members of a namespace are trusted only if the namespace pinned under the inode is the one
+//!   that the records meant, by its 64-bit ID or its init's start time.
+//! - A namespace for children is trusted only if the namespace with its 64-bit ID is pinned.
+//! - An init is verified by the /proc reader, which opens its namespace and pins it.
+//!
+//! All other processes are read through /proc, and the result from there counts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,243 +20,245 @@ use crate::collect::proc::findings::ScanFindings;
 use crate::collect::proc::scan::{Scan, SeenInit, Target, searches_holders};
 use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
-use crate::model::{Holder, NamespaceId, Pid, SearchScope};
+use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// What the program saw.
-pub struct Seen<'a> {
-    /// What it was to search.
+/// All records of a scan.
+pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
-    /// All PIDs, in ascending order once they are sorted.
+    /// The PIDs of all records. `judge` sorts them.
     pids: Vec<Pid>,
-    /// Processes of which all is known, and who is in each mount namespace.
-    plain: ScanFindings,
-    /// Those whose children are born in another namespace: its inode and the
-    /// kernel's number for it, and how they hold it.
-    for_children: Vec<(u64, u64, Holder)>,
-    /// Those of which it turned out later that it is not.
-    odd: BTreeSet<Pid>,
-    /// The namespaces that processes are in, by inode.
-    namespaces: HashMap<u64, SeenNamespace>,
-    /// That which the last process is in.
-    last: (Option<NamespaceId>, Option<u64>),
+    /// The processes whose records suffice, and who can read each mount namespace's table.
+    trusted: ScanFindings,
+    /// Processes with another namespace for their children.
+    for_children: Vec<ForChildren>,
+    /// Processes to read through /proc although their records seemed to suffice.
+    retry: BTreeSet<Pid>,
+    /// The namespaces that have members, by inode.
+    namespaces: HashMap<u64, RecordedNamespace>,
+    /// The namespace of the previous record and its 64-bit ID.
+    previous: (Option<NamespaceId>, Option<u64>),
 }
 
-/// A namespace, as the processes in it told.
+/// A process whose children are born in another namespace.
+struct ForChildren {
+    /// Inode of that namespace.
+    inode: u64,
+    /// Its 64-bit ID.
+    ns_id: u64,
+    holder: Holder,
+}
+
+/// A namespace, as the records of its members name it.
 #[derive(Default)]
-struct SeenNamespace {
+struct RecordedNamespace {
     ns_id: Option<u64>,
-    /// Its init, and when that started.
+    /// Its init and the init's start time.
     init: Option<(Pid, Option<u64>)>,
-    /// Whether the number was that of another namespace within one reading.
-    is_torn: bool,
+    /// `true` if the inode was reused by another namespace during the reading.
+    was_reused: bool,
 }
 
-impl<'a> Seen<'a> {
-    /// Nothing yet, of such a search, with room for so many processes.
-    pub fn new(search: &'a BTreeSet<SearchScope>, count: usize) -> Self {
+impl<'a> TaskScan<'a> {
+    /// A scan without records; `capacity` is the expected number of them.
+    pub fn new(search: &'a BTreeSet<SearchScope>, capacity: usize) -> Self {
+        let trusted =
+            ScanFindings { processes: Vec::with_capacity(capacity), ..ScanFindings::default() };
         Self {
             search,
-            pids: Vec::with_capacity(count),
-            plain: ScanFindings { processes: Vec::with_capacity(count), ..ScanFindings::default() },
+            pids: Vec::with_capacity(capacity),
+            trusted,
             for_children: Vec::new(),
-            odd: BTreeSet::new(),
+            retry: BTreeSet::new(),
             namespaces: HashMap::new(),
-            last: (None, None),
+            previous: (None, None),
         }
     }
 
-    /// Takes a record. Returns its process if that is to be read through /proc.
-    pub fn take(&mut self, record: Record) -> Option<Target> {
+    /// Adds a record. Returns its process if that must be read through /proc.
+    pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
-        let Record {
-            mut process,
-            ns_id,
-            for_children,
-            mount_namespace,
-            is_init,
-            has_memory,
-            is_odd,
-            may_hold,
-            has_none_open,
-        } = record;
-        self.pids.push(process.pid);
-        let in_namespace = (process.namespace, ns_id);
-        // Members of one namespace often come one after the other.
-        if let Some(NamespaceId::Inode(inode)) = process.namespace
-            && (self.last != in_namespace || process.nspid.last() == Some(&Pid::INIT))
-        {
-            self.last = in_namespace;
-            let is_new = !self.namespaces.contains_key(&inode);
-            let namespace = self.namespaces.entry(inode).or_default();
-            namespace.is_torn |= !is_new && namespace.ns_id != ns_id;
-            namespace.ns_id = ns_id;
-            if process.nspid.last() == Some(&Pid::INIT) {
-                namespace.init = Some((process.pid, process.start_time));
-            }
-        }
-        let pid = process.pid;
+        let pid = record.process.pid;
+        self.pids.push(pid);
+        self.add_namespace(&record.process, record.ns_id);
         let searches = |scope| self.search.contains(&scope);
-        let for_children = for_children.filter(|_| searches(SearchScope::Children));
-        let mount_namespace = mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // What hangs on a namespace needs the number of it that is never reused.
-        let is_numbered = if is_init {
-            ns_id.is_some() && has_memory && for_children.is_none()
+        let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
+        let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
+        // Before Linux 6.18 namespaces have no 64-bit ID to verify them by.
+        let is_verifiable = if record.is_init {
+            record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
             for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
         };
-        if is_odd || !is_numbered || (searches_holders && may_hold) {
-            let none_open_since = process.start_time.filter(|_| has_none_open);
+        if record.needs_proc || !is_verifiable || (searches_holders && record.may_hold) {
+            let start_time = record.process.start_time;
+            let none_open_since = start_time.filter(|_| record.has_no_namespace_open);
             return Some(Target { pid, none_open_since, init: None });
         }
+        let mut process = record.process;
         if !searches_holders {
             process.start_time = None;
         }
-        if let Some(ns_id) = ns_id.filter(|_| is_init) {
+        if let Some(ns_id) = record.ns_id.filter(|_| record.is_init) {
             let init = SeenInit { process, ns_id, mount_namespace };
             return Some(Target { pid, none_open_since: None, init: Some(Box::new(init)) });
         }
         if let Some((inode, Some(ns_id))) = for_children {
             let comm = Some(process.comm.clone());
             let holder = Holder::PidForChildren { pid, comm, tid: pid };
-            self.for_children.push((inode, ns_id, holder));
+            self.for_children.push(ForChildren { inode, ns_id, holder });
         }
-        self.plain.add_reader(mount_namespace.filter(|_| !process.kernel_thread), pid, pid);
-        self.plain.processes.push(process);
+        self.trusted.add_reader(mount_namespace.filter(|_| !process.kernel_thread), pid, pid);
+        self.trusted.processes.push(process);
         None
     }
 
-    /// Takes what another thread saw of the other processes.
+    /// Notes the namespace of a record.
+    fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
+        let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
+        let is_init = process.nspid.last() == Some(&Pid::INIT);
+        // Members of a namespace often come in succession.
+        if self.previous == (process.namespace, ns_id) && !is_init {
+            return;
+        }
+        self.previous = (process.namespace, ns_id);
+        let is_new = !self.namespaces.contains_key(&inode);
+        let namespace = self.namespaces.entry(inode).or_default();
+        namespace.was_reused |= !is_new && namespace.ns_id != ns_id;
+        namespace.ns_id = ns_id;
+        if is_init {
+            namespace.init = Some((process.pid, process.start_time));
+        }
+    }
+
+    /// Adds the records that another thread has read.
     pub fn merge(&mut self, mut other: Self) {
         self.pids.extend(other.pids);
-        self.plain.merge(other.plain);
+        self.trusted.merge(other.trusted);
         self.for_children.append(&mut other.for_children);
-        self.odd.extend(other.odd);
+        self.retry.extend(other.retry);
         for (inode, theirs) in other.namespaces {
             self.namespaces
                 .entry(inode)
                 .and_modify(|namespace| {
-                    namespace.is_torn |= theirs.is_torn || namespace.ns_id != theirs.ns_id;
+                    namespace.was_reused |= theirs.was_reused || namespace.ns_id != theirs.ns_id;
                     namespace.init = namespace.init.or(theirs.init);
                 })
                 .or_insert(theirs);
         }
     }
 
-    /// Whether a process was seen.
-    pub fn has(&self, pid: Pid) -> bool {
+    /// Returns `true` if there is a record of this process.
+    pub fn contains(&self, pid: Pid) -> bool {
         self.pids.contains(&pid)
     }
 
-    /// What a walk over /proc would have found. `found` is what was read of the
-    /// processes that were to be read, and `counted` how many processes /proc
-    /// counted just before they were seen, and just after each share of them was.
+    /// Verifies the records and reads the remaining processes through /proc.
     ///
-    /// # Errors
-    /// /proc cannot be listed.
+    /// `found` is what was read through /proc during the scan. `counts` are the numbers of
+    /// processes that procfs counted before the scan and after each thread's part.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
         mut found: ScanFindings,
-        counted: &[Option<u64>],
+        counts: &[Option<u64>],
     ) -> SysResult<ScanFindings> {
-        // The program goes through them in this order; nothing but that is
-        // relied on if it did not.
+        // The iterator visits tasks in ascending PID order, but nothing guarantees that.
         self.pids.sort_unstable();
         self.pids.dedup();
-        self.doubt_orphans();
-        found.merge(self.read(scan));
-        self.doubt_members(scan);
-        self.doubt_holders(scan);
-        found.merge(self.read(scan));
-        // Some may not have been shown.
-        let unseen = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
-        let count = u64::try_from(self.pids.len() + unseen.count()).ok();
-        if counted.iter().any(|&counted| counted.is_none() || counted != count) {
+        self.retry_orphans();
+        found.merge(self.read_retries(scan));
+        self.retry_members(scan);
+        self.retry_for_children(scan);
+        found.merge(self.read_retries(scan));
+        // The iterator may hide processes. If its number of processes differs from that of
+        // procfs, list /proc and read those that are missing.
+        let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
+        let count = u64::try_from(self.pids.len() + others.count()).ok();
+        if counts.iter().any(|&counted| counted.is_none() || counted != count) {
             let known: BTreeSet<Pid> = found.processes.iter().map(|it| it.pid).collect();
-            let is_unseen =
+            let is_missing =
                 |pid: &Pid| self.pids.binary_search(pid).is_err() && !known.contains(pid);
             let listed: Vec<Pid> = scan.procfs.pids()?.collect::<SysResult<_>>()?;
-            self.odd.extend(listed.into_iter().filter(is_unseen));
-            found.merge(self.read(scan));
+            self.retry.extend(listed.into_iter().filter(is_missing));
+            found.merge(self.read_retries(scan));
         }
-        self.plain.holders = self.for_children.into_iter().map(|(at, _, it)| (at, it)).collect();
-        found.merge(self.plain);
+        let holders = self.for_children.into_iter().map(|it| (it.inode, it.holder));
+        self.trusted.holders = holders.collect();
+        found.merge(self.trusted);
         found.processes.sort_by_key(|process| process.pid);
         found.processes.dedup_by_key(|process| process.pid);
         Ok(found)
     }
 
-    /// Reads what is odd through /proc. It is plain no more.
-    fn read(&mut self, scan: Scan<'_>) -> ScanFindings {
-        let odd = std::mem::take(&mut self.odd);
-        if odd.is_empty() {
+    /// Reads the processes to retry through /proc and drops their records.
+    fn read_retries(&mut self, scan: Scan<'_>) -> ScanFindings {
+        let retry = std::mem::take(&mut self.retry);
+        if retry.is_empty() {
             return ScanFindings::default();
         }
-        self.plain.processes.retain(|process| !odd.contains(&process.pid));
-        let is_plain = |holder: &Holder| holder.pid().is_none_or(|pid| !odd.contains(&pid));
-        self.for_children.retain(|(.., holder)| is_plain(holder));
-        walk::read(scan, &Vec::from_iter(odd))
+        self.trusted.processes.retain(|process| !retry.contains(&process.pid));
+        self.for_children.retain(|it| it.holder.pid().is_none_or(|pid| !retry.contains(&pid)));
+        walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// A parent that was not seen is one that the kernel does not show, or is
-    /// just being replaced by one of its threads, or gone, so that its children
-    /// have another by now.
-    fn doubt_orphans(&mut self) {
-        let mut last = None;
-        for process in &self.plain.processes {
-            // Siblings often come one after the other.
-            let parent = process.ppid.filter(|_| process.ppid != last);
+    /// Marks processes whose parent has no record, and that parent. The iterator may hide the
+    /// parent, one of the parent's threads may just be taking its place (execve(2)), or the
+    /// parent is gone and the kernel has given its children another one.
+    fn retry_orphans(&mut self) {
+        let mut previous = None;
+        for process in &self.trusted.processes {
+            // Siblings often come in succession.
+            let parent = process.ppid.filter(|_| process.ppid != previous);
             let Some(parent) = parent else { continue };
             if self.pids.binary_search(&parent).is_ok() {
-                last = Some(parent);
+                previous = Some(parent);
             } else {
-                self.odd.extend([parent, process.pid]);
+                self.retry.extend([parent, process.pid]);
             }
         }
     }
 
-    /// Those whose children are born in a namespace of which it is not sure that
-    /// it is pinned and has had an init.
-    fn doubt_holders(&mut self, scan: Scan<'_>) {
-        for (inode, ns_id, holder) in &self.for_children {
-            if !scan.registry.is_pinned_as(*inode, *ns_id) {
-                self.odd.extend(holder.pid());
+    /// Marks processes whose namespace for children may not be the pinned one.
+    fn retry_for_children(&mut self, scan: Scan<'_>) {
+        for it in &self.for_children {
+            if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
+                self.retry.extend(it.holder.pid());
             }
         }
     }
 
-    /// The members of namespaces that are not surely those which are pinned.
-    fn doubt_members(&mut self, scan: Scan<'_>) {
-        let is_doubted = |(&inode, seen): (&u64, &SeenNamespace)| {
-            (!seen.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
+    /// Marks the members of namespaces that may not be the pinned ones.
+    fn retry_members(&mut self, scan: Scan<'_>) {
+        let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
+            (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
         };
-        let doubted: BTreeSet<_> = self.namespaces.iter().filter_map(is_doubted).collect();
-        if doubted.is_empty() {
+        let unverified: BTreeSet<_> = self.namespaces.iter().filter_map(unverified).collect();
+        if unverified.is_empty() {
             return;
         }
-        let members = self
-            .plain
-            .processes
-            .iter()
-            .filter(|it| it.namespace.is_none_or(|id| doubted.contains(&id)));
-        self.odd.extend(members.map(|process| process.pid));
+        let is_member = |it: &&Process| it.namespace.is_none_or(|id| unverified.contains(&id));
+        let members = self.trusted.processes.iter().filter(is_member);
+        self.retry.extend(members.map(|process| process.pid));
     }
 }
 
-impl SeenNamespace {
-    /// Whether the namespace that has the number now, and is pinned, is this one.
+impl RecordedNamespace {
+    /// Returns `true` if the namespace pinned under this inode is the recorded one.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
-        let Some(now) = scan.registry.ns_id(inode).filter(|_| !self.is_torn) else { return false };
-        // pidns itself has been in it all the while.
+        if self.was_reused {
+            return false;
+        }
+        let Some(pinned_id) = scan.registry.ns_id(inode) else { return false };
+        // pidns itself is a member, so this namespace existed during the whole scan.
         if scan.namespace == Some(NamespaceId::Inode(inode)) {
             return true;
         }
-        if let Some(seen) = self.ns_id {
-            return now == Ok(seen);
+        if let Some(recorded_id) = self.ns_id {
+            return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18. Its init has been read meanwhile, and its link
-        // then led to what is pinned. If the process that has that PID started
-        // when the init did, it is the same one, and so was its namespace.
+        // Before Linux 6.18 there are no 64-bit IDs. The init was read through /proc after its
+        // record, and its link then led to the pinned namespace. If the process with the init's
+        // PID still has the init's start time, it is the same process, in the same namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -1,77 +1,97 @@
-//! One record of the program, as `struct record` of `task.bpf.c` has it, made a
-//! process in the way in which /proc shows one. Whether that is all there is to
-//! know of the process is said, and decided elsewhere.
+//! Decodes a record of the BPF program (`struct record` in `task.bpf.c`) into a process.
 
 use std::num::NonZeroU32;
 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Nspid, Pid, Process};
 
-/// PIDs that a record has room for, `LEVELS`.
+/// Number of PIDs in a record, `LEVELS` in `task.bpf.c`.
 const LEVELS: usize = 8;
 
-/// The longest name of a task, without the NUL at its end.
-const LONGEST_NAME: usize = 15;
+/// Maximum length of a task's name, without the terminating NUL.
+const MAX_NAME: usize = 15;
 
-/// Size of a record.
+/// Size of a record in bytes.
 pub const SIZE: usize = 128;
 
-/// Flags of a task, `PF_…` of the kernel; `proc_pid_stat(5)` shows them.
+/// Nanoseconds per clock tick, the unit of start times in /proc.
+const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+/// Flags of a task, `PF_...` in the kernel; `/proc/PID/stat` shows them.
 mod flag {
     pub const EXITING: u32 = 0x4;
     pub const WORKER: u32 = 0x20;
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// What more there is to be read, as `task.bpf.c` has it.
+/// Bits of the record's field `more`.
 mod more {
-    pub const DESCRIPTOR: u32 = 1;
+    pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;
 }
 
-/// States of a task, `TASK_…` and `EXIT_…` of the kernel, each one bit.
+/// States of a task, `TASK_...` and `EXIT_...` in the kernel, one bit each.
 mod state {
-    /// What `State` shows is among these, by its highest bit.
+    /// The states that `/proc/PID/status` shows. If several are set, the highest counts.
     pub const SHOWN: u32 = 0x7f;
     pub const UNINTERRUPTIBLE: u32 = 0x2;
     pub const ZOMBIE: u32 = 0x20;
-    pub const WAKES_TO_DIE: u32 = 0x100;
-    pub const NO_LOAD: u32 = 0x400;
-    pub const WAITS_FOR_LOCK: u32 = 0x1000;
-    pub const MAY_FREEZE: u32 = 0x2000;
+    pub const WAKEKILL: u32 = 0x100;
+    pub const NOLOAD: u32 = 0x400;
+    pub const RTLOCK_WAIT: u32 = 0x1000;
+    pub const FREEZABLE: u32 = 0x2000;
     pub const FROZEN: u32 = 0x8000;
-    /// All that are known here.
-    pub const KNOWN: u32 = SHOWN | WAKES_TO_DIE | NO_LOAD | WAITS_FOR_LOCK | MAY_FREEZE | FROZEN;
+    pub const KNOWN: u32 = SHOWN | WAKEKILL | NOLOAD | RTLOCK_WAIT | FREEZABLE | FROZEN;
 }
 
-/// A process, as the program saw it.
+/// A process as the BPF program read it.
 #[derive(Debug)]
 pub struct Record {
-    /// What /proc would show of it; its start time, too.
+    /// The process with the fields that /proc shows, including its start time.
     pub process: Process,
-    /// The kernel's number for its namespace, never reused (since Linux 6.18).
+    /// The 64-bit ID of its namespace, which is never reused (since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// Inode of the namespace that its children are born in, and the kernel's
-    /// number for that, if it is another one and that was asked for.
+    /// Inode and 64-bit ID of the namespace for its children, if that is another namespace and
+    /// was asked for.
     pub for_children: Option<(u64, Option<u64>)>,
     /// Inode of its mount namespace, if it has one and that was asked for.
     pub mount_namespace: Option<u64>,
-    /// Whether it is the init of a namespace below the viewer's.
+    /// `true` if it is the init of a namespace below the viewer's.
     pub is_init: bool,
-    /// Whether it has not given up its memory, as a process does that exits.
+    /// `true` if it still has its memory, which an exiting process gives up early.
     pub has_memory: bool,
-    /// Whether it has to be read through /proc, whatever is searched.
-    pub is_odd: bool,
-    /// Whether it has to be read through /proc where holders are searched.
+    /// `true` if the record is not enough in any search, so the process must be read through /proc.
+    pub needs_proc: bool,
+    /// `true` if the process must be read through /proc if holders are searched.
     pub may_hold: bool,
-    /// Whether its descriptors were looked at, where that was asked for, and no
-    /// namespace was among them.
-    pub has_none_open: bool,
+    /// `true` if all its descriptors were searched and none is a namespace.
+    pub has_no_namespace_open: bool,
 }
 
-impl Record {
-    /// Reads a record; `None` where it makes no sense.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+/// The numbers of a record, in their order.
+struct Fields {
+    ns_id: u64,
+    children_ns_id: u64,
+    start: u64,
+    pid: u32,
+    parent: u32,
+    uid: u32,
+    state: u32,
+    exit_state: u32,
+    flags: u32,
+    living_threads: u32,
+    threads: u32,
+    namespace: u32,
+    children_namespace: u32,
+    mount_namespace: u32,
+    has_memory: u32,
+    more: u32,
+    levels: usize,
+    nspid: Nspid,
+}
+
+impl Fields {
+    fn read(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<4>();
         let words: &[[u8; 4]; SIZE / 4] = words.try_into().ok().filter(|_| rest.is_empty())?;
         let [
@@ -87,7 +107,7 @@ impl Record {
             state,
             exit_state,
             flags,
-            living,
+            living_threads,
             threads,
             namespace,
             children_namespace,
@@ -95,72 +115,98 @@ impl Record {
             has_memory,
             more,
             levels,
-            numbers @ ..,
+            nspid @ ..,
         ] = words.map(u32::from_ne_bytes);
         let long = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-        let id = |low, high| Some(long(low, high)).filter(|&id| id != 0);
-        let name = bytes.get(SIZE - LONGEST_NAME - 1..)?;
-        let name = name.get(..name.iter().position(|&byte| byte == 0).unwrap_or(LONGEST_NAME))?;
         let levels = usize::try_from(levels).ok().filter(|&levels| levels > 0)?;
-        let nspid: Nspid =
-            numbers.iter().take(levels.min(LEVELS)).map_while(|&raw| Pid::new(raw)).collect();
-        let pid = Pid::new(pid).filter(|pid| nspid.first() == Some(pid))?;
-        let letter = letter(state, exit_state);
-        let kernel_thread = flags & flag::KERNEL_THREAD != 0;
-        let is_zombie = exit_state == state::ZOMBIE;
-        // /proc shows what a worker works at, and names of threads of the
-        // kernel that are cut off here.
-        let has_other_name =
-            kernel_thread && (flags & flag::WORKER != 0 || name.len() == LONGEST_NAME);
-        let is_exiting = exit_state != 0 || flags & flag::EXITING != 0;
-        let is_init = levels > 1 && nspid.len() == levels && nspid.last() == Some(&Pid::INIT);
-        let is_odd = nspid.len() != levels
-            || has_other_name
-            || letter.is_none()
-            || more & more::CHANGED != 0
-            || (exit_state == 0 && flags & flag::EXITING != 0);
         Some(Self {
-            process: Process {
-                ppid: Pid::new(parent),
-                namespace: Some(NamespaceId::Inode(namespace.into())),
-                nspid,
-                comm: parse::name(name),
-                state: letter.unwrap_or('?'),
-                uid,
-                threads: NonZeroU32::new(threads),
-                // In clock ticks.
-                start_time: Some(long(start_low, start_high) / 10_000_000),
-                kernel_thread,
-                ..Process::unread(pid)
-            },
-            ns_id: id(id_low, id_high),
-            for_children: Some((children_namespace.into(), id(children_id_low, children_id_high)))
-                .filter(|&(inode, _)| inode != 0 && inode != u64::from(namespace)),
-            mount_namespace: Some(mount_namespace.into()).filter(|&inode| inode != 0),
-            is_init,
-            has_memory: has_memory != 0,
-            is_odd,
-            // Threads of the kernel hold nothing. A leader that has exited shows
-            // nothing of what the other threads hold.
-            may_hold: !kernel_thread && (more != 0 || (is_zombie && living != 0)),
-            has_none_open: !is_exiting && more & (more::DESCRIPTOR | more::CHANGED) == 0,
+            ns_id: long(id_low, id_high),
+            children_ns_id: long(children_id_low, children_id_high),
+            start: long(start_low, start_high),
+            pid,
+            parent,
+            uid,
+            state,
+            exit_state,
+            flags,
+            living_threads,
+            threads,
+            namespace,
+            children_namespace,
+            mount_namespace,
+            has_memory,
+            more,
+            levels,
+            nspid: nspid.into_iter().take(levels.min(LEVELS)).map_while(Pid::new).collect(),
         })
     }
 }
 
-/// The letter that `State` of `/proc/PID/status` has for these, as
-/// `task_state_index()` of the kernel finds it; `None` for what a task is in
-/// only for a moment, or what is not known here.
+impl Record {
+    /// Decodes a record; `None` if it is invalid.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let fields = Fields::read(bytes)?;
+        let name = bytes.get(SIZE - MAX_NAME - 1..)?;
+        let name = name.get(..name.iter().position(|&byte| byte == 0).unwrap_or(MAX_NAME))?;
+        let pid = Pid::new(fields.pid).filter(|pid| fields.nspid.first() == Some(pid))?;
+        let letter = letter(fields.state, fields.exit_state);
+        let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
+        let is_zombie = fields.exit_state == state::ZOMBIE;
+        // For a kernel worker, /proc adds its current work to the name. For other kernel threads
+        // it shows the full name, which the task has only in part.
+        let has_longer_name =
+            kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
+        let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
+        let has_all_levels = fields.nspid.len() == fields.levels;
+        let id = |id: u64| Some(id).filter(|&id| id != 0);
+        let for_children = (fields.children_namespace.into(), id(fields.children_ns_id));
+        let has_other_for_children =
+            fields.children_namespace != 0 && fields.children_namespace != fields.namespace;
+        let more = fields.more;
+        Some(Self {
+            ns_id: id(fields.ns_id),
+            for_children: has_other_for_children.then_some(for_children),
+            mount_namespace: id(fields.mount_namespace.into()),
+            is_init: fields.levels > 1 && has_all_levels && fields.nspid.last() == Some(&Pid::INIT),
+            has_memory: fields.has_memory != 0,
+            needs_proc: !has_all_levels
+                || has_longer_name
+                || letter.is_none()
+                || more & more::CHANGED != 0
+                || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
+            // Kernel threads hold nothing. If the leader has exited and other threads live on,
+            // only /proc shows what those hold.
+            may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
+            has_no_namespace_open: !is_exiting
+                && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
+            process: Process {
+                ppid: Pid::new(fields.parent),
+                namespace: Some(NamespaceId::Inode(fields.namespace.into())),
+                nspid: fields.nspid,
+                comm: parse::name(name),
+                state: letter.unwrap_or('?'),
+                uid: fields.uid,
+                threads: NonZeroU32::new(fields.threads),
+                start_time: Some(fields.start / NANOSECONDS_PER_TICK),
+                kernel_thread,
+                ..Process::unread(pid)
+            },
+        })
+    }
+}
+
+/// The letter that `State` in `/proc/PID/status` has, by the rules of `task_state_index()` in the
+/// kernel; `None` for momentary states and for states that are unknown here.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
-        // A task that has ended stays in a state of its own (TASK_DEAD).
+        // The state of a task that has ended stays TASK_DEAD.
         return (exit_state == state::ZOMBIE).then_some('Z');
     }
-    let idle = state::UNINTERRUPTIBLE | state::NO_LOAD;
+    let idle = state::UNINTERRUPTIBLE | state::NOLOAD;
     if state & idle == idle {
         return (exit_state == 0).then_some('I');
     }
-    if state & (state::WAITS_FOR_LOCK | state::FROZEN) != 0 {
+    if state & (state::RTLOCK_WAIT | state::FROZEN) != 0 {
         return (exit_state == 0).then_some('D');
     }
     match (state | exit_state) & state::SHOWN {
@@ -179,7 +225,7 @@ fn letter(state: u32, exit_state: u32) -> Option<char> {
 mod tests {
     use super::*;
 
-    /// A record of these words, whose name is `sleep` unless they say more.
+    /// A record with these words and this name.
     fn record(words: [u32; 20], nspid: [u32; 8], name: &[u8]) -> Vec<u8> {
         let mut bytes: Vec<u8> =
             words.iter().chain(&nspid).flat_map(|word| word.to_ne_bytes()).collect();
@@ -193,11 +239,11 @@ mod tests {
     const NSPID: [u32; 8] = [42, 5, 0, 0, 0, 0, 0, 0];
 
     #[test]
-    fn a_record_is_the_process_that_proc_shows() {
+    fn decodes_all_fields_of_a_process() {
         let read = Record::read(&record(WORDS, NSPID, b"a\xff\nb")).unwrap();
         assert_eq!(read.ns_id, Some(1 << 32 | 7));
         assert_eq!(read.mount_namespace, Some(9));
-        assert!(!read.is_odd && !read.may_hold);
+        assert!(!read.needs_proc && !read.may_hold);
         let process = read.process;
         assert_eq!(process.pid, Pid::new(42).unwrap());
         assert_eq!(process.ppid, Pid::new(6));
@@ -210,50 +256,53 @@ mod tests {
     }
 
     #[test]
-    fn what_proc_has_more_to_say_of_is_odd() {
-        let odd = |at: usize, value: u32| {
+    fn unusual_processes_are_read_through_proc() {
+        let with = |at: usize, value: u32| {
             let mut words = WORDS;
             words[at] = value;
             let read = Record::read(&record(words, NSPID, b"sleep")).unwrap();
-            (read.is_odd, read.may_hold)
+            (read.needs_proc, read.may_hold)
         };
-        assert_eq!(odd(19, 2), (false, false));
-        // More levels than there is room for; a state of a moment; exiting.
+        assert_eq!(with(19, 2), (false, false));
+        // More levels than a record holds, a momentary state, exiting, a longer name.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
-            assert_eq!(odd(at, value), (true, false), "{at} {value}");
+            assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
-        // It has a namespace open; it changed meanwhile.
-        assert_eq!(odd(18, 1), (false, true));
-        assert_eq!(odd(18, 2), (true, true));
-        // Its leader has exited, and a thread has not, or all have.
+        // It has a namespace open; it changed during the reading.
+        assert_eq!(with(18, 1), (false, true));
+        assert_eq!(with(18, 2), (true, true));
+        // Its leader has exited, but another thread lives; or all have exited.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;
             (words[9], words[10], words[12]) = (0x80, 0x20, living);
             let read = Record::read(&record(words, NSPID, b"sleep")).unwrap();
-            assert_eq!((read.process.state, read.is_odd, read.may_hold), ('Z', false, may_hold));
+            assert_eq!(
+                (read.process.state, read.needs_proc, read.may_hold),
+                ('Z', false, may_hold)
+            );
         }
     }
 
     #[test]
-    fn inits_and_namespaces_for_children_are_told() {
+    fn decodes_inits_and_namespaces_for_children() {
         let read = Record::read(&record(WORDS, NSPID, b"sh")).unwrap();
         assert!(!read.is_init && read.for_children.is_none());
         let mut words = WORDS;
         (words[2], words[3], words[15], words[17]) = (8, 1, 61_442, 1);
         let read = Record::read(&record(words, [42, 1, 0, 0, 0, 0, 0, 0], b"sh")).unwrap();
-        assert!(read.is_init && read.has_memory && !read.is_odd);
+        assert!(read.is_init && read.has_memory && !read.needs_proc);
         assert_eq!(read.for_children, Some((61_442, Some(1 << 32 | 8))));
         (words[2], words[3], words[19]) = (0, 0, 1);
         let read = Record::read(&record(words, [1, 0, 0, 0, 0, 0, 0, 0], b"sh"));
-        assert!(read.is_none(), "it is not PID 42");
+        assert!(read.is_none(), "the first level is not PID 42");
         words[6] = 1;
         let read = Record::read(&record(words, [1, 0, 0, 0, 0, 0, 0, 0], b"sh")).unwrap();
-        assert!(!read.is_init, "it is that of the viewer's own namespace");
+        assert!(!read.is_init, "the init of the viewer's own namespace does not count");
         assert_eq!(read.for_children, Some((61_442, None)));
     }
 
     #[test]
-    fn a_record_that_makes_no_sense_is_none() {
+    fn rejects_invalid_records() {
         let bytes = record(WORDS, NSPID, b"sleep");
         assert!(Record::read(&bytes[1..]).is_none());
         for (at, value) in [(6, 43), (6, 0), (19, 0), (6, u32::MAX)] {
@@ -264,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn states_have_the_letters_that_proc_has_for_them() {
+    fn states_have_the_same_letters_as_in_proc() {
         for (state, exit_state, expected) in [
             (0, 0, Some('R')),
             (0x1, 0, Some('S')),

@@ -1,5 +1,4 @@
-//! Every truth that a view leaves possible, one after the other: slow, obvious
-//! and good for a handful of processes.
+//! Enumerates every truth that is consistent with a view: slow and simple, for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -7,9 +6,9 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]: that of /proc (`None`), or the one whose init is
-/// the process with this index. There are no others with processes, as every
-/// process is seen and an init stays until all else in its namespace is gone.
+/// A namespace of a [`World`]: the procfs's own (`None`), or the one whose init is the process with
+/// this index. No other namespace has processes: every process is seen, and an init stays until all
+/// other members are gone.
 pub type Home = Option<usize>;
 
 /// A possible truth.
@@ -17,14 +16,14 @@ pub type Home = Option<usize>;
 pub struct World {
     /// The namespace of each process.
     pub home: Vec<Home>,
-    /// The namespace in which that of each init was made.
+    /// The parent of each init's namespace.
     pub above: BTreeMap<usize, Home>,
-    /// The namespaces whose inode is known.
+    /// The namespaces with known inodes.
     pub by_inode: HashMap<u64, Home>,
 }
 
 impl World {
-    /// The namespace that an ID means in this world, if it has processes.
+    /// The namespace with this ID in this world, if it has processes.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -32,12 +31,12 @@ impl World {
         }
     }
 
-    /// The inode of a namespace, where it is known.
+    /// The inode of a namespace, if known.
     pub fn inode(&self, home: Home) -> Option<u64> {
         self.by_inode.iter().find(|&(_, &named)| named == home).map(|(&inode, _)| inode)
     }
 
-    /// A namespace and those above it, innermost first.
+    /// A namespace and its ancestors, innermost first.
     fn climb(&self, home: Home) -> Vec<Home> {
         let mut homes = vec![home];
         while let Some(Some(init)) = homes.last() {
@@ -46,14 +45,14 @@ impl World {
         homes
     }
 
-    /// Notes that an inode is that of a namespace, unless either has another.
+    /// Records the inode of a namespace; `false` if that contradicts an earlier record.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Names namespaces by what links and the kernel told; `false` where that
-    /// cannot be so.
+    /// Records all inodes that the links and the kernel reported; `false` if they contradict this
+    /// world.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -63,7 +62,7 @@ impl World {
         {
             return false;
         }
-        // From a namespace to its parent, until no more is named that way.
+        // A child's inode leads to its parent's inode. Repeat until nothing changes.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -81,35 +80,36 @@ impl World {
         }
     }
 
-    /// Whether the rules of the kernel allow it.
+    /// Returns `true` if the kernel's rules allow this world.
     fn is_possible(&self, view: &View) -> bool {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
             let homes = self.climb(self.home[at]);
-            // A process's parent is in the same namespace or an ancestor.
+            // A process's parent is in the same namespace or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // A leader that has a number in a process's namespace is in it or below.
+            // A leader with a PID in a process's namespace is in it or below.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
                 .flatten()
                 .filter_map(|leader| index(view, leader))
                 .all(|leader| self.climb(self.home[leader]).contains(&self.home[at]));
-            // No number is used twice in a namespace.
+            // No PID is used twice in a namespace.
             let are_unique = homes
                 .iter()
                 .zip(process.nspid.iter().rev())
                 .all(|(&home, &number)| numbers.insert((home, number)));
-            // The kernel makes a zombie of an init when all else is gone.
+            // An init becomes a zombie only when all other members are gone.
             let is_alone = |init: usize| {
                 let init = &view.processes[init];
                 init.is_zombie()
                     && init.threads == Some(NonZeroU32::MIN)
                     && view.terminated.contains(&init.pid)
             };
-            let has_company = homes.iter().flatten().all(|&init| init == at || !is_alone(init));
-            is_below_parent && leaders_are_inside && are_unique && has_company
+            let may_have_members =
+                homes.iter().flatten().all(|&init| init == at || !is_alone(init));
+            is_below_parent && leaders_are_inside && are_unique && may_have_members
         })
     }
 }
@@ -123,8 +123,7 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Every world that the view leaves possible; `None` where there are too many
-/// to look at.
+/// Every world that is consistent with the view; `None` if there are more than `limit`.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;

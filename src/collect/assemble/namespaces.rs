@@ -1,12 +1,10 @@
-//! What the kernel says of every namespace met, by its open descriptor. What
-//! it does not say is not concluded here.
+//! Asks the kernel about every namespace that was met, through its open descriptor.
 
 use std::collections::{HashMap, HashSet};
-use std::thread;
 
 use rustix::io::Errno;
 
-use crate::collect::discovery::{INITIAL_PID_NAMESPACE, Source};
+use crate::collect::discovery::{FollowUp, INITIAL_PID_NAMESPACE};
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::Registered;
@@ -14,50 +12,45 @@ use crate::model::{
     DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
 };
 
-/// The inode of every namespace's parent, as `NS_GET_PARENT` answered.
-type Parents = HashMap<u64, rustix::io::Result<u64>>;
+/// The answer to `NS_GET_PARENT` for every namespace: the parent's inode.
+pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
-/// Namespaces from which on a second thread saves more time than it takes.
-const WORTH_IT: usize = 64;
-
-/// What the viewer is to the namespaces that it asks the kernel for.
+/// The viewer's place among the namespaces.
 pub struct Viewer {
-    /// Its own namespace, where that is known.
+    /// Its own namespace, if known.
     pub namespace: Option<NamespaceId>,
-    /// Whether the /proc that was read is that of its namespace.
+    /// `true` if the procfs belongs to its own namespace.
     pub is_in_own_proc: bool,
-    /// Whether it has `CAP_SYS_PTRACE` over every process, which takes being
-    /// in the initial user namespace.
+    /// `true` if it has `CAP_SYS_PTRACE` in the initial user namespace, so over every process.
     pub may_trace_all: bool,
 }
 
 impl Viewer {
-    /// Whether it is in the initial PID namespace, which every other is below.
+    /// Returns `true` if the viewer is in the initial PID namespace, the ancestor of all others.
     fn is_initial(&self) -> bool {
         self.namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE))
     }
 }
 
-/// Namespaces whose parents the kernel refuses to name although they have
-/// parents that the viewer may know of.
+/// Namespaces whose parents the kernel refuses to name, although the viewer could know them.
 ///
-/// `NS_GET_PARENT` answers `EPERM` of the viewer's own namespace and of those
-/// outside of it, which are topmost visible ones. But a seccomp filter may say
-/// the same of all. In the initial namespace none is outside. Elsewhere the
-/// answer is believed if any other namespace's parent was named.
+/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it;
+/// those are roots. But a seccomp filter may return `EPERM` for all namespaces. In the initial
+/// namespace nothing is outside, so there `EPERM` is always a refusal. Elsewhere it is taken as
+/// genuine if the kernel named any other namespace's parent.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
-    /// By their inodes.
+    /// The inodes of these namespaces.
     pub inodes: HashSet<u64>,
-    /// Whether every namespace but the initial one has a parent in the viewer's
-    /// sight: it is in the initial one.
+    /// `true` if every namespace except the initial one has a visible parent, because the viewer is
+    /// in the initial one.
     pub all_have_parents: bool,
-    /// Whether those that have a level in /proc are surely not topmost: it is
-    /// the viewer's own /proc, which shows nothing outside of its namespace.
+    /// `true` if a namespace with a level below the procfs's own is certainly not a root: the procfs
+    /// belongs to the viewer's namespace, so it shows nothing outside of it.
     pub is_certain: bool,
 }
 
-/// The parents that were refused, by what the kernel answered for each namespace.
+/// Finds the refused parents among the kernel's answers.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
@@ -74,33 +67,15 @@ pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     }
 }
 
-/// Every namespace met, as the kernel describes it. Where there are many, a
-/// second thread asks for half of them.
+/// Asks the kernel about every namespace that was met.
 pub fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &Parents,
     viewer: &Viewer,
     log: &mut DiagnosticLog,
 ) -> Vec<Namespace> {
-    let met: Vec<_> = registered.iter().map(|(&inode, registered)| (inode, registered)).collect();
-    let (here, there) = met.split_at(if met.len() < WORTH_IT { met.len() } else { met.len() / 2 });
-    let describe = |some: &[(u64, &Registered)]| {
-        let mut log = DiagnosticLog::default();
-        let all = some.iter().map(|(inode, it)| namespace(*inode, it, parents, viewer, &mut log));
-        (all.collect::<Vec<_>>(), log)
-    };
-    thread::scope(|scope| {
-        let spawn = || thread::Builder::new().spawn_scoped(scope, || describe(there)).ok();
-        let helper = if there.is_empty() { None } else { spawn() };
-        let (mut namespaces, noted) = describe(here);
-        log.merge(noted);
-        // Where a thread cannot be had, this one does its work.
-        let answered = helper.and_then(|helper| helper.join().ok());
-        let (others, noted) = answered.unwrap_or_else(|| describe(there));
-        namespaces.extend(others);
-        log.merge(noted);
-        namespaces
-    })
+    let describe = |(&inode, it)| namespace(inode, it, parents, viewer, log);
+    registered.iter().map(describe).collect()
 }
 
 fn namespace(
@@ -113,8 +88,7 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // It may be a topmost visible one. Whether it is not, and what
-        // follows, is known once its level is.
+        // It may be a root. `infer` decides that once the namespace's level is known.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -124,7 +98,7 @@ fn namespace(
     Namespace {
         id: NamespaceId::Inode(inode),
         device: fd.map(NamespaceFd::device),
-        ns_id: fd.and_then(|fd| told(fd.ns_id(), DiagnosticCode::NsIdUnreadable, log)),
+        ns_id: fd.and_then(|fd| answer_or_note(fd.ns_id(), DiagnosticCode::NsIdUnreadable, log)),
         parent,
         parent_unknown: false,
         state: NamespaceState::Unknown,
@@ -138,27 +112,27 @@ fn namespace(
     }
 }
 
-/// The user namespace that owns a namespace, where it is in reach.
+/// The user namespace that owns a namespace, if the viewer may know it.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // It is not the viewer's own user namespace, nor below that; but all
-        // are below the initial one.
+        // The owner is outside of the viewer's own user namespace, so `EPERM` is no problem. For a
+        // viewer in the initial user namespace nothing is outside, so it would be one.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
-        user => told(user, DiagnosticCode::OwnerUnreadable, log)?,
+        user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
-    let uid = told(user.owner_uid(), DiagnosticCode::OwnerUidUnreadable, log);
+    let uid = answer_or_note(user.owner_uid(), DiagnosticCode::OwnerUidUnreadable, log);
     Some(Owner { user_namespace: user.inode(), uid, user: None })
 }
 
-/// What an ioctl told. That it did not is noted, unless this kernel is too old
-/// to know it.
-fn told<T>(
+/// The answer of an ioctl. An error becomes a diagnostic, except if the kernel is too old to know
+/// the ioctl.
+fn answer_or_note<T>(
     answer: rustix::io::Result<T>,
     code: DiagnosticCode,
     log: &mut DiagnosticLog,
 ) -> Option<T> {
     match answer {
-        Ok(told) => Some(told),
+        Ok(answer) => Some(answer),
         Err(Errno::NOTTY | Errno::INVAL) => None,
         Err(errno) => {
             log.note(code, Some(errno), None);
@@ -167,11 +141,16 @@ fn told<T>(
     }
 }
 
-/// Places inits whose links may not be read, but whose namespace is pinned, as
-/// a descriptor or a mount led to it. The kernel names a namespace's PID 1 to
-/// anyone who can open the namespace (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// The index of a namespace in a list sorted by ID.
+pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
+    namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
+}
+
+/// Places inits whose namespace links cannot be read, if a descriptor or a mount led to their
+/// namespace. The kernel names a namespace's PID 1 to anyone who can open the namespace
+/// (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
-    source: &dyn Source,
+    source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
     processes: &mut [Process],
 ) {
@@ -186,7 +165,7 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // Else its number may be another's by now.
+            // Otherwise the init's PID may have been reused.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

@@ -1,0 +1,24 @@
+//! Assigns each namespace its init, and the container that the init's cgroup names.
+
+use std::collections::{HashMap, HashSet};
+
+use super::namespaces::index;
+use crate::model::{Namespace, Pid, Process, container};
+
+/// Fills in `init` and `container` of every namespace. The namespaces are sorted by ID.
+pub fn attach_inits(
+    namespaces: &mut [Namespace],
+    processes: &[Process],
+    cgroups: &HashMap<Pid, Vec<u8>>,
+    terminated: &HashSet<Pid>,
+) {
+    for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
+        let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
+        let cgroup = cgroups.get(&init.pid);
+        namespaces[index].init = Some(init.pid);
+        // The kernel moves a zombie leader to another cgroup even while other threads live.
+        let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
+        namespaces[index].container =
+            cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));
+    }
+}

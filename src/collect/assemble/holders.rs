@@ -1,0 +1,100 @@
+//! Assigns holders to namespaces, and reports namespaces without a known holder.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::Write as _;
+
+use super::namespaces::index;
+use crate::collect::log::DiagnosticLog;
+use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
+
+/// Maximum number of namespaces that the diagnostic names; the others are counted.
+const MAX_NAMED: usize = 10;
+
+/// Fills in the holders of every namespace, sorted and without duplicates: threads share
+/// descriptors, and a chroot shows some mounts twice. The namespaces are sorted by ID.
+pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
+    for (inode, holder) in holders {
+        if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
+            namespaces[index].holders.push(holder);
+        }
+    }
+    for namespace in namespaces {
+        namespace.holders.sort_unstable();
+        namespace.holders.dedup();
+    }
+}
+
+/// Reports the namespaces in kernel memory (`in_kernel`, by inode) that have no member, no holder
+/// and no child.
+pub fn note_without_known_holder(
+    namespaces: &[Namespace],
+    processes: &[Process],
+    in_kernel: &HashSet<u64>,
+    log: &mut DiagnosticLog,
+) {
+    if in_kernel.is_empty() {
+        return;
+    }
+    let is_unheld = |it: &&Namespace| {
+        it.holders.is_empty() && it.id.inode().is_some_and(|inode| in_kernel.contains(&inode))
+    };
+    let mut unexplained: BTreeSet<NamespaceId> =
+        namespaces.iter().filter(is_unheld).map(|it| it.id).collect();
+    let own = processes.iter().filter_map(|it| it.namespace);
+    for kept in own.chain(namespaces.iter().filter_map(|it| it.parent)) {
+        unexplained.remove(&kept);
+    }
+    if unexplained.is_empty() {
+        return;
+    }
+    let named: Vec<_> = unexplained.iter().take(MAX_NAMED).map(NamespaceId::to_string).collect();
+    let mut message = format!("kept by something that no search shows: {}", named.join(", "));
+    if let Some(more @ 1..) = unexplained.len().checked_sub(MAX_NAMED) {
+        // Writing to a String does not fail.
+        let _ = write!(message, " and {more} more");
+    }
+    log.note_as(DiagnosticCode::HeldUnseen, message, None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HoldingFile, Pid};
+    use crate::testing::{namespace, process};
+
+    /// The diagnostic about the namespaces 2 to 5, children of 1, in kernel memory.
+    fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
+        let mut namespaces = vec![namespace(1, None)];
+        namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));
+        change(&mut namespaces);
+        let processes = [process(&[1], Some(1)), process(&[7, 2], Some(4))];
+        let mut log = DiagnosticLog::default();
+        note_without_known_holder(&namespaces, &processes, &(2..=5).collect(), &mut log);
+        assert!(log.is_complete());
+        log.into_diagnostics("").pop().map(|it| it.message)
+    }
+
+    #[test]
+    fn a_holder_a_member_or_a_child_explains_a_namespace() {
+        let message = message(|namespaces| {
+            let (file, pid) = (HoldingFile::Pidfd, Pid::INIT);
+            namespaces[1].holders = vec![Holder::File { file, pid, comm: None, fd: 3 }];
+            namespaces[4].parent = Some(NamespaceId::Inode(3));
+        });
+        let expected = "kept by something that no search shows: pid:[5]; \
+                        it may be a mount of its /proc, for one";
+        assert_eq!(message.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn names_the_first_ten_and_counts_the_others() {
+        let namespaces: Vec<_> = (1..=12).map(|inode| namespace(inode, None)).collect();
+        let mut log = DiagnosticLog::default();
+        note_without_known_holder(&namespaces, &[], &(1..=12).collect(), &mut log);
+        let message = log.into_diagnostics("").pop().unwrap().message;
+        assert!(message.contains("pid:[9], pid:[10] and 2 more; "), "{message}");
+        let mut log = DiagnosticLog::default();
+        note_without_known_holder(&namespaces, &[], &HashSet::new(), &mut log);
+        assert!(log.into_diagnostics("").is_empty());
+    }
+}

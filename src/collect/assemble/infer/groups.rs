@@ -1,0 +1,160 @@
+//! Groups of processes that share a namespace: a union-find in which joining two groups also joins
+//! their parents.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::Pid;
+
+/// The index of the group of the procfs's own namespace.
+pub const MOUNT: usize = 0;
+
+/// A namespace, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// The group that this one was joined to, and that stands for both.
+    pub joined: Option<usize>,
+    /// Level below the procfs's own namespace; `None` if no process shows it.
+    pub level: Option<usize>,
+    pub parent: Option<usize>,
+    pub inode: Option<u64>,
+    pub init: Option<Pid>,
+    /// The lowest PID of its members.
+    pub lowest: Option<Pid>,
+    /// Its init is a zombie without other threads, so it has no other members. If the init has
+    /// other threads, its leader can be a zombie while the last thread waits for the members.
+    pub has_zombie_init: bool,
+    /// The parent of a member was not seen, so another process may be missing, too.
+    pub has_unseen_parent: bool,
+    /// The PIDs that its members and those of its descendants have in this namespace.
+    pub pids_in_use: HashSet<Pid>,
+}
+
+/// All groups.
+pub struct Groups {
+    pub all: Vec<Group>,
+    by_inode: HashMap<u64, usize>,
+}
+
+impl Groups {
+    /// Only the group of the procfs's own namespace.
+    pub fn new() -> Self {
+        let mount = Group { level: Some(0), ..Group::default() };
+        Self { all: vec![mount], by_inode: HashMap::new() }
+    }
+
+    /// Sets the inode of the procfs's own namespace, unless it is known already.
+    pub fn set_mount_inode(&mut self, inode: u64) {
+        self.all[MOUNT].inode.get_or_insert(inode);
+        self.by_inode.insert(inode, MOUNT);
+    }
+
+    pub fn add(&mut self, group: Group) -> usize {
+        self.all.push(group);
+        self.all.len() - 1
+    }
+
+    /// The group with this inode, which is added if there is none.
+    pub fn with_inode(&mut self, inode: u64) -> usize {
+        if let Some(&group) = self.by_inode.get(&inode) {
+            return group;
+        }
+        let group = self.add(Group { inode: Some(inode), ..Group::default() });
+        self.by_inode.insert(inode, group);
+        group
+    }
+
+    /// The group that stands for this one after all joins.
+    pub fn find(&mut self, group: usize) -> usize {
+        let mut top = group;
+        while let Some(next) = self.all[top].joined {
+            top = next;
+        }
+        // Path compression.
+        let mut step = group;
+        while let Some(next) = self.all[step].joined {
+            self.all[step].joined = Some(top);
+            step = next;
+        }
+        top
+    }
+
+    /// The parent's group, which is added if only its level is known; `None` at the top.
+    pub fn parent(&mut self, group: usize) -> Option<usize> {
+        let group = self.find(group);
+        if let Some(parent) = self.all[group].parent {
+            return Some(self.find(parent));
+        }
+        let level = self.all[group].level?.checked_sub(1)?;
+        let parent = match level {
+            0 => MOUNT,
+            _ => self.add(Group { level: Some(level), ..Group::default() }),
+        };
+        self.all[group].parent = Some(parent);
+        Some(parent)
+    }
+
+    /// The ancestor at this level.
+    pub fn ancestor(&mut self, group: usize, level: usize) -> Option<usize> {
+        let mut group = self.find(group);
+        while self.all[group].level? > level {
+            let below = self.all[group].level?;
+            group = self.parent(group)?;
+            // No process has shown the level of a namespace without members.
+            self.all[group].level.get_or_insert(below - 1);
+        }
+        Some(group)
+    }
+
+    /// Returns `true` if two groups, and so their parents, can be the same namespace.
+    pub fn agree(&mut self, one: usize, other: usize) -> bool {
+        fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
+            a.is_some() && b.is_some() && a != b
+        }
+        let (mut one, mut other) = (self.find(one), self.find(other));
+        loop {
+            if one == other {
+                return true;
+            }
+            let (a, b) = (&self.all[one], &self.all[other]);
+            if differ(a.inode, b.inode) || differ(a.init, b.init) || differ(a.level, b.level) {
+                return false;
+            }
+            let (Some(a), Some(b)) = (a.parent, b.parent) else { return true };
+            (one, other) = (self.find(a), self.find(b));
+        }
+    }
+
+    /// Joins two groups and their ancestors, unless they are known to be different namespaces.
+    pub fn join(&mut self, one: usize, other: usize) {
+        if !self.agree(one, other) {
+            return;
+        }
+        let (mut one, mut other) = (self.find(one), self.find(other));
+        while one != other {
+            let (kept, gone) = if other == MOUNT { (other, one) } else { (one, other) };
+            let from = std::mem::take(&mut self.all[gone]);
+            self.all[gone].joined = Some(kept);
+            let into = &mut self.all[kept];
+            into.inode = into.inode.or(from.inode);
+            into.init = into.init.or(from.init);
+            into.level = into.level.or(from.level);
+            into.lowest = [into.lowest, from.lowest].into_iter().flatten().min();
+            into.has_unseen_parent |= from.has_unseen_parent;
+            into.has_zombie_init |= from.has_zombie_init;
+            into.pids_in_use.extend(from.pids_in_use);
+            match (into.parent, from.parent) {
+                (Some(a), Some(b)) => (one, other) = (self.find(a), self.find(b)),
+                (a, b) => {
+                    into.parent = a.or(b);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns `true` if no PID is in use in both groups.
+    pub fn have_distinct_pids(&mut self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.find(one), self.find(other));
+        self.all[one].pids_in_use.is_disjoint(&self.all[other].pids_in_use)
+    }
+}

@@ -1,0 +1,395 @@
+//! Places processes whose namespace link cannot be read, and finds the parents of namespaces if the
+//! kernel does not name them. It uses only what every viewer may read: PIDs at every level, parent
+//! processes, and the leaders of sessions and process groups.
+//!
+//! Processes that must share a namespace form a *group*. The rules join groups that must be the
+//! same namespace:
+//!
+//! 1. A process with one PID is in the procfs's own namespace.
+//! 2. The namespace of a process's parent is the process's own namespace or an ancestor of it. Only
+//!    the process itself or one of its ancestors can have put it there, and when its parent exits,
+//!    the kernel gives it a new parent in the same namespace or an ancestor. So the process's
+//!    namespace, or its ancestor at the parent's level, is the parent's namespace.
+//! 3. If the leader of a process's session or process group has a PID in the process's own
+//!    namespace and is at the same level, it is in that namespace.
+//! 4. Every namespace has an init (PID 1), so a group without an init is part of a group with one.
+//!    Candidates are the groups at the same level whose parents agree, with which it shares no
+//!    PID, and whose init is not a zombie without other threads. (The kernel lets an init become a
+//!    zombie only when all other members are gone.) If there is exactly one candidate, the groups
+//!    are joined. If there are several, the processes are ambiguous. This rule holds only if no
+//!    process is hidden and no init has vanished during the scan.
+//! 5. A group with an init but without a known inode is a separate namespace, named after its init.
+//!    But it is ambiguous if it may belong to a group that has an inode and no init; otherwise one
+//!    namespace would be shown as two.
+//!
+//! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
+
+mod groups;
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
+
+use rustix::io::Errno;
+
+use self::groups::{Group, Groups, MOUNT};
+use super::namespaces::RefusedParents;
+use crate::collect::discovery::INITIAL_PID_NAMESPACE;
+use crate::collect::log::DiagnosticLog;
+use crate::collect::parse::Leaders;
+use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Process};
+
+/// Facts for the rules, besides the processes and namespaces themselves.
+pub struct Known<'a> {
+    /// The procfs's own namespace, if it could be read.
+    pub mount: Option<NamespaceId>,
+    /// Leaders of the processes whose namespace could not be read.
+    pub leaders: &'a HashMap<Pid, Leaders>,
+    /// Terminated inits.
+    pub terminated: &'a HashSet<Pid>,
+    /// `true` if no process is hidden, so an init that was not seen has vanished.
+    pub all_seen: bool,
+    /// Namespaces whose parents the kernel refused to name.
+    pub refused_parents: &'a RefusedParents,
+    /// Returns `true` if a process still exists now, after all were read. The kernel keeps an init
+    /// until all other members are gone, so if a member exists now, its init did during the scan.
+    pub is_there: &'a dyn Fn(&Process) -> bool,
+}
+
+/// Fills in `namespace` of processes and `parent` of namespaces that the kernel left open, and adds
+/// the namespaces that could not be read.
+///
+/// Returns the procfs's own namespace, named after a process if its inode is unknown.
+pub fn infer(
+    processes: &mut [Process],
+    namespaces: &mut Vec<Namespace>,
+    known: &Known<'_>,
+    log: &mut DiagnosticLog,
+) -> Option<NamespaceId> {
+    let has_open_parent = |namespace: &Namespace| {
+        namespace.parent.is_none() && known.mount.is_some_and(|mount| mount != namespace.id)
+    };
+    let has_open_process = processes.iter().any(|process| process.namespace.is_none());
+    if !has_open_process && !namespaces.iter().any(has_open_parent) {
+        return known.mount;
+    }
+    let mut inference = Inference::new(processes, namespaces, known);
+    inference.join_relatives();
+    if known.all_seen {
+        inference.join_groups_without_init();
+    }
+    inference.find_inodes_without_init();
+    inference.place_processes(log);
+    inference.place_namespaces(namespaces, log);
+    inference.name(MOUNT)
+}
+
+/// The indices of groups, by level.
+type GroupsByLevel = HashMap<usize, Vec<usize>>;
+
+/// The state of the inference.
+struct Inference<'a> {
+    known: &'a Known<'a>,
+    groups: Groups,
+    processes: &'a mut [Process],
+    /// The group of each process; `None` if its level is unknown.
+    of_process: Vec<Option<usize>>,
+    /// Groups that have an inode and members, but no init that was seen. Set after all joins.
+    inodes_without_init: Vec<usize>,
+    /// The IDs given to groups so far.
+    names: HashMap<usize, Option<NamespaceId>>,
+}
+
+impl<'a> Inference<'a> {
+    /// Rule 1, and what the kernel said.
+    fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
+        let mut groups = Groups::new();
+        if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
+            groups.set_mount_inode(inode);
+        }
+        for namespace in namespaces {
+            let Some(child) = namespace.id.inode() else { continue };
+            let child = groups.with_inode(child);
+            if let Some(parent) = namespace.parent.and_then(NamespaceId::inode) {
+                groups.all[child].parent = Some(groups.with_inode(parent));
+            }
+        }
+        let add = |process: &Process| add_process(&mut groups, process, known.terminated);
+        let of_process = processes.iter().map(add).collect();
+        Self {
+            known,
+            groups,
+            processes,
+            of_process,
+            inodes_without_init: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// The group of a process, and its number of PIDs.
+    fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
+        let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        Some((self.of_process[index]?, self.processes[index].nspid.len()))
+    }
+
+    /// Rules 2 and 3.
+    fn join_relatives(&mut self) {
+        for index in 0..self.processes.len() {
+            let Some(group) = self.of_process[index] else { continue };
+            let process = &self.processes[index];
+            let (pid, levels) = (process.pid, process.nspid.len());
+            if let Some(ppid) = process.ppid {
+                match self.group_of(ppid) {
+                    Some((parent, parent_levels)) if parent_levels <= levels => {
+                        if let Some(ancestor) = self.groups.ancestor(group, parent_levels - 1) {
+                            self.groups.join(ancestor, parent);
+                        }
+                    }
+                    _ => {
+                        let group = self.groups.find(group);
+                        self.groups.all[group].has_unseen_parent = true;
+                    }
+                }
+            }
+            let Some(leaders) = self.known.leaders.get(&pid) else { continue };
+            for leader in [leaders.session, leaders.group].into_iter().flatten() {
+                if let Some((leader, leader_levels)) = self.group_of(leader)
+                    && leader_levels == levels
+                {
+                    self.groups.join(group, leader);
+                }
+            }
+        }
+    }
+
+    /// Rule 4. Each join can leave another group with a single candidate, hence the loop.
+    fn join_groups_without_init(&mut self) {
+        self.collect_pids_in_use();
+        loop {
+            let (orphans, with_init) = self.orphans_and_candidates();
+            let mut changed = false;
+            for (orphan, level) in orphans {
+                let group = &self.groups.all[orphan];
+                if group.joined.is_some() || group.has_unseen_parent {
+                    continue;
+                }
+                let same_level = with_init.get(&level).map_or(&[][..], Vec::as_slice);
+                let mut candidates = same_level.iter().copied().filter(|&candidate| {
+                    self.groups.agree(orphan, candidate)
+                        && self.groups.have_distinct_pids(orphan, candidate)
+                });
+                let only = candidates.next().filter(|_| candidates.next().is_none());
+                if let Some(candidate) = only
+                    && self.has_living_member(orphan)
+                {
+                    self.groups.join(candidate, orphan);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+
+    /// The groups without an init, each with its level, and those with an init that may have other
+    /// members, by level.
+    fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
+        let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
+        for (index, group) in self.groups.all.iter().enumerate() {
+            let Some(level) = group.level.filter(|&level| level > 0) else { continue };
+            if group.joined.is_some() || group.has_zombie_init {
+                continue;
+            }
+            match group.init {
+                Some(_) => with_init.entry(level).or_default().push(index),
+                None => orphans.push((index, level)),
+            }
+        }
+        (orphans, with_init)
+    }
+
+    /// Returns `true` if a member of a group still exists.
+    fn has_living_member(&self, group: usize) -> bool {
+        let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
+        let member = self.groups.all[group].lowest.and_then(index);
+        member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
+    }
+
+    /// Adds each process's PIDs to its namespace and all ancestors.
+    fn collect_pids_in_use(&mut self) {
+        for index in 0..self.processes.len() {
+            let Some(group) = self.of_process[index] else { continue };
+            let mut group = self.groups.find(group);
+            for level in (1..self.processes[index].nspid.len()).rev() {
+                let pid = self.processes[index].nspid[level];
+                self.groups.all[group].pids_in_use.insert(pid);
+                let Some(parent) = self.groups.parent(group) else { break };
+                self.groups.all[parent].level.get_or_insert(level - 1);
+                group = parent;
+            }
+        }
+    }
+
+    /// Fills in [`Self::inodes_without_init`].
+    fn find_inodes_without_init(&mut self) {
+        let is_without_init = |group: &Group| {
+            group.joined.is_none()
+                && group.inode.is_some()
+                && group.init.is_none()
+                && group.level.is_some_and(|level| level > 0)
+        };
+        let all = self.groups.all.iter().enumerate();
+        self.inodes_without_init =
+            all.filter(|(_, group)| is_without_init(group)).map(|(index, _)| index).collect();
+    }
+
+    /// The ID of a group; `None` if it cannot be told which namespace it is. The first answer for
+    /// a group counts.
+    fn name(&mut self, group: usize) -> Option<NamespaceId> {
+        let group = self.groups.find(group);
+        if let Some(&name) = self.names.get(&group) {
+            return name;
+        }
+        let name = self.identify(group);
+        self.names.insert(group, name);
+        name
+    }
+
+    /// Rule 5.
+    fn identify(&mut self, group: usize) -> Option<NamespaceId> {
+        let it = &self.groups.all[group];
+        if let Some(inode) = it.inode {
+            return Some(NamespaceId::Inode(inode));
+        }
+        if let Some(init) = it.init {
+            return (!self.may_have_inode(group)).then_some(NamespaceId::Unread(init));
+        }
+        let (level, lowest) = (it.level?, it.lowest?);
+        if group == MOUNT {
+            return Some(NamespaceId::Unread(lowest));
+        }
+        // The group has no init. If every process was seen, it is part of one of several other
+        // groups, and ambiguous. If processes are hidden, it is a namespace of its own, unless it
+        // could be one of the other groups.
+        let is_separate = !self.known.all_seen
+            && !(0..self.groups.all.len()).any(|other| {
+                other != group
+                    && self.groups.all[other].joined.is_none()
+                    && self.groups.all[other].level == Some(level)
+                    && self.groups.all[other].lowest.is_some()
+                    && self.groups.agree(group, other)
+            });
+        is_separate.then_some(NamespaceId::Unread(lowest))
+    }
+
+    /// Returns `true` if a group without an inode may be one of the groups with an inode and
+    /// without an init.
+    fn may_have_inode(&mut self, group: usize) -> bool {
+        if self.groups.all[group].has_zombie_init {
+            return false;
+        }
+        (0..self.inodes_without_init.len()).any(|index| {
+            let other = self.inodes_without_init[index];
+            self.groups.all[other].level == self.groups.all[group].level
+                && self.groups.agree(group, other)
+                && self.groups.have_distinct_pids(group, other)
+        })
+    }
+
+    fn place_processes(&mut self, log: &mut DiagnosticLog) {
+        for index in 0..self.processes.len() {
+            if self.processes[index].namespace.is_some() {
+                continue;
+            }
+            let id = self.of_process[index].and_then(|group| self.name(group));
+            let process = &mut self.processes[index];
+            process.namespace = id;
+            // A process with one PID is in the procfs's own namespace by definition.
+            if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
+                process.evidence = Evidence::Inferred;
+            }
+            if id.is_none() {
+                log.note(DiagnosticCode::ProcessesAmbiguous, None, Some(process.pid));
+            }
+        }
+    }
+
+    /// Adds the namespaces that could not be read, and fills in parents.
+    fn place_namespaces(&mut self, namespaces: &mut Vec<Namespace>, log: &mut DiagnosticLog) {
+        let mount = self.name(MOUNT);
+        let indices = namespaces.iter().enumerate();
+        let mut indices: HashMap<NamespaceId, usize> =
+            indices.map(|(index, it)| (it.id, index)).collect();
+        for group in 0..self.groups.all.len() {
+            if self.groups.all[group].joined.is_none()
+                && let Some(id) = self.name(group)
+            {
+                let index = *indices.entry(id).or_insert_with(|| {
+                    namespaces.push(Namespace::unread(id));
+                    namespaces.len() - 1
+                });
+                if namespaces[index].parent.is_none() && Some(id) != mount {
+                    self.place_namespace(group, &mut namespaces[index], log);
+                }
+            }
+        }
+    }
+
+    /// Fills in the parent of a namespace, or reports that it is unknown.
+    fn place_namespace(
+        &mut self,
+        group: usize,
+        namespace: &mut Namespace,
+        log: &mut DiagnosticLog,
+    ) {
+        let inode = namespace.id.inode();
+        let has_level = self.groups.all[group].level.is_some();
+        let parent = if has_level { self.groups.parent(group) } else { None };
+        namespace.parent = parent.and_then(|parent| self.name(parent));
+        if namespace.parent.is_some() {
+            namespace.evidence = Evidence::Inferred;
+            // A namespace without an inode has a diagnostic already.
+            if inode.is_some() {
+                log.note(DiagnosticCode::ParentsInferred, None, None);
+            }
+            return;
+        }
+        let refused = self.known.refused_parents;
+        namespace.parent_unknown =
+            has_level || (refused.all_have_parents && inode != Some(INITIAL_PID_NAMESPACE));
+        let is_refused = inode.is_some_and(|inode| refused.inodes.contains(&inode));
+        if is_refused && (refused.is_certain || !has_level) {
+            log.note(DiagnosticCode::ParentUnreadable, Some(Errno::PERM), None);
+        } else if has_level {
+            log.note(DiagnosticCode::ParentsUnknown, None, None);
+        }
+    }
+}
+
+/// Adds a process to its group, as far as the kernel names it; `None` if its level is unknown.
+fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
+    let level = process.nspid.len().checked_sub(1)?;
+    let index = match (level, process.namespace.and_then(NamespaceId::inode)) {
+        (0, inode) => {
+            if let Some(inode) = inode {
+                groups.set_mount_inode(inode);
+            }
+            MOUNT
+        }
+        (_, Some(inode)) => groups.with_inode(inode),
+        (_, None) => groups.add(Group::default()),
+    };
+    let pid = process.pid;
+    let group = &mut groups.all[index];
+    group.level = Some(level);
+    group.lowest = Some(group.lowest.map_or(pid, |lowest| lowest.min(pid)));
+    if process.nspid.last() == Some(&Pid::INIT) {
+        let is_alone = process.is_zombie() && process.threads == Some(NonZeroU32::MIN);
+        group.init = Some(pid);
+        group.has_zombie_init = is_alone && terminated.contains(&pid);
+    }
+    Some(index)
+}
+
+#[cfg(test)]
+mod tests;

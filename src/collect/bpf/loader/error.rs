@@ -1,0 +1,70 @@
+//! Why a BPF program could not be loaded or run. `Display` gives the whole cause on one line.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+
+/// The file with the kernel's own types (BTF). It exists since Linux 5.4, if the kernel was built
+/// with `CONFIG_DEBUG_INFO_BTF`.
+pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why a BPF program could not be loaded or run.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The kernel's types cannot be read.
+    UnreadableTypes(io::Error),
+    /// The kernel's types are not valid BTF.
+    InvalidTypes,
+    /// The kernel has no type, field or function of this name, or its size differs.
+    Missing(String),
+    /// The object file built into pidns is invalid.
+    InvalidObject,
+    /// A command of bpf(2) failed.
+    Call {
+        /// The command.
+        call: &'static str,
+        /// The cause.
+        errno: Errno,
+    },
+    /// The kernel's verifier rejected the program.
+    Rejected {
+        /// The answer of bpf(2).
+        errno: Errno,
+        /// The last line of the verifier's log.
+        reason: String,
+    },
+}
+
+impl LoadError {
+    /// Returns `true` if the kernel lacks the type, field or function `name`.
+    pub fn is_missing(&self, name: &str) -> bool {
+        matches!(self, Self::Missing(missing) if missing == name)
+    }
+
+    /// Returns `true` if the verifier rejected the program.
+    pub fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected { .. })
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnreadableTypes(error) => write!(f, "cannot read {KERNEL_TYPES}: {error}"),
+            Self::InvalidTypes => write!(f, "{KERNEL_TYPES} is not valid BTF"),
+            Self::Missing(name) => {
+                write!(f, "this kernel has no {name} in the form that pidns expects")
+            }
+            Self::InvalidObject => write!(f, "the BPF object built into pidns is invalid"),
+            Self::Call { call, errno } => write!(f, "bpf({call}): {}", io::Error::from(*errno)),
+            Self::Rejected { errno, reason } => {
+                let errno = io::Error::from(*errno);
+                write!(f, "the kernel's verifier rejected the program: {errno}: {reason}")
+            }
+        }
+    }
+}
+
+impl StdError for LoadError {}
