@@ -157,10 +157,15 @@ fn both_agree_on_stable_processes_in_a_fork_storm() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
     let (_farm, _dead, _nascent) = (farm(10, 10), unshared("true;"), unshared(""));
     let _storm: Vec<_> = (0..2)
-        .map(|_| Running::spawn(Command::new("bash").args(["-c", "while :; do (:) & wait; done"])))
+        .map(|_| {
+            Running::spawn(
+                Command::new("bash").args(["-c", "while ((SECONDS < 300)); do (:) & wait; done"]),
+            )
+        })
         .collect();
     let _namespaces = Running::spawn(
-        Command::new("bash").args(["-c", "while :; do unshare -pf --kill-child true; done"]),
+        Command::new("bash")
+            .args(["-c", "while ((SECONDS < 300)); do unshare -pf --kill-child true; done"]),
     );
     let mut compared = 0;
     for _ in 0..10 {

@@ -154,7 +154,8 @@ fn processes_that_exit_or_execute_are_read_completely_or_left_out() {
     let mut command = Command::new("bash");
     let executing = Running::spawn(command.args(["-c", again, again, "again"]));
     let mut command = Command::new("bash");
-    let starting = Running::spawn(command.args(["-c", "while :; do /bin/true; done"]));
+    let starting =
+        Running::spawn(command.args(["-c", "while ((SECONDS < 300)); do /bin/true; done"]));
     let since = [executing.pid(), starting.pid()].map(start_time);
     let arguments = ["bash", "-c", again, again, "again"].map(str::to_owned);
     for _ in 0..25 {

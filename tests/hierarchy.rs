@@ -247,12 +247,12 @@ fn stable_processes_stay_in_place_during_a_fork_storm() {
     let mut stable: Vec<u32> = inits.clone();
     stable.extend(inits.iter().flat_map(|&init| children(init)));
     let truth: Vec<_> = stable.iter().map(|&pid| (pid, namespace_of(pid), nspid(pid))).collect();
-    let storm = "while :; do /bin/true & /bin/true & wait; done";
+    let storm = "while ((SECONDS < 300)); do /bin/true & /bin/true & wait; done";
     let storms: Vec<_> = [
         storm,
         storm,
-        "while :; do unshare -pf /bin/true; done",
-        "while :; do unshare -pf unshare -pf /bin/true; done",
+        "while ((SECONDS < 300)); do unshare -pf /bin/true; done",
+        "while ((SECONDS < 300)); do unshare -pf unshare -pf /bin/true; done",
     ]
     .map(|script| Running::spawn(Command::new("bash").args(["-c", script]).stdout(Stdio::null())))
     .into();

@@ -149,10 +149,10 @@ fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
     // inside.
     needs!(HostRoot, UserNamespaces, Bpf, NamespaceList);
     // The namespaces end at once, with their maker, before it or after it.
-    let storms = "while :; do unshare -pf --kill-child true; done &
-         while :; do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
-         while :; do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
-         while :; do unshare -p sleep 0.0$((RANDOM % 9)); done &
+    let storms = "while ((SECONDS < 300)); do unshare -pf --kill-child true; done &
+         while ((SECONDS < 300)); do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
+         while ((SECONDS < 300)); do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
+         while ((SECONDS < 300)); do unshare -p sleep 0.0$((RANDOM % 9)); done &
          echo ready; wait";
     // The user namespace distinguishes them from the namespaces of other tests.
     let mut command = Command::new("unshare");

@@ -486,8 +486,7 @@ fn kill_finds_processes_that_keep_forking() {
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("storm-631"), dir.path().join("flying"));
     fs::write(&comet, COMET).unwrap();
-    let storm =
-        "trap '' TERM; while :; do (sleep 0.01; sleep 0.01 & ) & sleep 0.002; done # storm-631";
+    let storm = "trap '' TERM; while ((SECONDS < 300)); do (sleep 0.01; sleep 0.01 & ) & sleep 0.002; done # storm-631";
     let script = format!(
         "exec >/dev/null 2>&1
          python3 {comet} {flying} & for i in 1 2 3; do setsid bash -c \"$0\" & done
@@ -793,8 +792,9 @@ fn the_suspend_key_stops_the_command_and_fg_continues_it() {
 
 #[test]
 fn two_hundred_runs_during_a_fork_storm_are_correct() {
-    let storm =
-        Running::spawn(Command::new("bash").args(["-c", "while :; do (: & : & :) & wait; done"]));
+    let storm = Running::spawn(
+        Command::new("bash").args(["-c", "while ((SECONDS < 300)); do (: & : & :) & wait; done"]),
+    );
     // Several at a time, to get more processor time than the storm.
     let runs = |numbers: std::ops::Range<i32>| {
         for number in numbers {

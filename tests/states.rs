@@ -150,9 +150,9 @@ fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
 
 /// Namespaces that come and go, some nested, some with members.
 const STORM: &str = "for i in 1 2 3; do \
-         while :; do unshare -pf --kill-child sleep 0.$RANDOM; done & \
-         while :; do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
-         while :; do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
+         while ((SECONDS < 300)); do unshare -pf --kill-child sleep 0.$RANDOM; done & \
+         while ((SECONDS < 300)); do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
+         while ((SECONDS < 300)); do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
      done; echo ready; wait";
 
 /// Number of scans during a storm; `PIDNS_TEST_SCANS` sets it.

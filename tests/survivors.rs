@@ -438,7 +438,10 @@ fn a_reused_inode_never_merges_a_dead_and_a_live_namespace() {
     let (held, _file) = dead_namespace();
     let churn = Running::spawn(
         Command::new("bash")
-            .args(["-c", "while :; do unshare -pf --kill-child unshare -pf /bin/true; done"])
+            .args([
+                "-c",
+                "while ((SECONDS < 300)); do unshare -pf --kill-child unshare -pf /bin/true; done",
+            ])
             .stderr(Stdio::null()),
     );
     let mut seen = std::collections::BTreeMap::new();
