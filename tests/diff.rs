@@ -224,8 +224,9 @@ signal.pause()";
     };
     let (happened, can_tell) = change(&[&before]);
     assert_eq!(happened, if can_tell { "hidden" } else { "went" });
-    let line =
-        format!("? ├─ {id}  hidden: still in the kernel, kept by what /proc does not show\n");
+    let line = format!(
+        "? ├─ {id}  hidden: still in the kernel, kept by something that /proc does not show\n"
+    );
     let tree = text(&[&before]);
     assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
     // Two saved documents do not ask the kernel.
