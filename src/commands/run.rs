@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::model::{Collector, Ended, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
-use crate::run::SupervisedCommand;
+use crate::run::{SupervisedCommand, kill};
 
 /// Number of scans before pidns gives up on processes that fork and exit faster than it can read
 /// them.
@@ -76,7 +76,7 @@ fn report(
         report.uptime = uptime();
     }
     if arguments.kill && !has_none_left && report.leftovers.is_some() {
-        report.killed = Some(command.kill(grace));
+        report.killed = Some(kill::kill(command, grace));
     }
     let style = Style { pretty: true, ..Style::default() };
     if report.leftovers.is_some() && !arguments.quiet {

@@ -16,65 +16,63 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked.
 const ROUND: Duration = Duration::from_millis(20);
 
-impl SupervisedCommand {
-    /// Sends SIGTERM to all descendants and, after the grace time or a signal that asks pidns to
-    /// end, SIGKILL. Repeats both until no descendant is left, to find those forked meanwhile.
-    pub fn kill(&mut self, grace: Duration) -> Killed {
-        let mut killed = Killed::default();
-        // A zombie is signalled, too: other threads of its process may still run.
-        let mut seen = HashSet::new();
-        let terminate = |command: &Self, killed: &mut Killed| {
-            command.descendants.walk(|it| {
-                if seen.insert(it.pid) {
-                    if !it.is_zombie {
-                        killed.sigterm.insert(it.pid);
-                    }
-                    it.signal(Signal::TERM);
-                    // A stopped process handles SIGTERM only after it is continued.
-                    it.signal(Signal::CONT);
-                }
-            });
-        };
-        let kill = |command: &Self, killed: &mut Killed| {
-            command.descendants.walk(|it| {
-                it.signal(Signal::KILL);
+/// Sends SIGTERM to all descendants and, after the grace time or a signal that asks pidns to end,
+/// SIGKILL. Repeats both until no descendant is left, to find those forked meanwhile.
+pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
+    let mut killed = Killed::default();
+    // A zombie is signalled, too: other threads of its process may still run.
+    let mut seen = HashSet::new();
+    let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
+        command.descendants.walk(|it| {
+            if seen.insert(it.pid) {
                 if !it.is_zombie {
-                    killed.sigkill.insert(it.pid);
+                    killed.sigterm.insert(it.pid);
                 }
-            });
-        };
-        if !self.repeat(grace, &mut killed, true, terminate)
-            && !self.repeat(KILLING, &mut killed, false, kill)
-        {
-            let remaining = &mut killed.remaining;
-            self.descendants.walk(|it| {
-                remaining.insert(it.pid);
-            });
-        }
-        killed
+                it.signal(Signal::TERM);
+                // A stopped process handles SIGTERM only after it is continued.
+                it.signal(Signal::CONT);
+            }
+        });
+    };
+    let kill = |command: &SupervisedCommand, killed: &mut Killed| {
+        command.descendants.walk(|it| {
+            it.signal(Signal::KILL);
+            if !it.is_zombie {
+                killed.sigkill.insert(it.pid);
+            }
+        });
+    };
+    if !repeat(command, grace, &mut killed, true, terminate)
+        && !repeat(command, KILLING, &mut killed, false, kill)
+    {
+        let remaining = &mut killed.remaining;
+        command.descendants.walk(|it| {
+            remaining.insert(it.pid);
+        });
     }
+    killed
+}
 
-    /// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a
-    /// signal that asks pidns to end stops it, too. Returns `true` if no descendant is left.
-    fn repeat(
-        &mut self,
-        time: Duration,
-        killed: &mut Killed,
-        may_be_hurried: bool,
-        mut round: impl FnMut(&Self, &mut Killed),
-    ) -> bool {
-        let deadline = Instant::now().checked_add(time);
-        loop {
-            self.note_hurry();
-            if !self.is_anything_left() {
-                return true;
-            }
-            round(self, killed);
-            let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() || (may_be_hurried && self.hurried) {
-                return !self.is_anything_left();
-            }
-            self.signals.wait(Some(left.min(ROUND)));
+/// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a
+/// signal that asks pidns to end stops it, too. Returns `true` if no descendant is left.
+fn repeat(
+    command: &mut SupervisedCommand,
+    time: Duration,
+    killed: &mut Killed,
+    may_be_hurried: bool,
+    mut round: impl FnMut(&SupervisedCommand, &mut Killed),
+) -> bool {
+    let deadline = Instant::now().checked_add(time);
+    loop {
+        command.note_hurry();
+        if !command.is_anything_left() {
+            return true;
         }
+        round(command, killed);
+        let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
+        if left.is_zero() || (may_be_hurried && command.hurried) {
+            return !command.is_anything_left();
+        }
+        command.signals.wait(Some(left.min(ROUND)));
     }
 }

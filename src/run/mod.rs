@@ -6,7 +6,7 @@
 //! init instead, which is a descendant of pidns as well. So a process is left exactly as long as
 //! pidns has a child. `wait(2)` reports that by `ECHILD`, without a scan of /proc.
 
-mod kill;
+pub mod kill;
 pub mod launch;
 mod signals;
 
