@@ -2,9 +2,10 @@
 
 use super::advice::add_umounts;
 use super::line::Line;
+use super::namespace::namespace_line;
 use super::phrase::{Symbols, namespaces, processes};
 use super::report::ReportRow;
-use super::subject::{Comm, ProcessRef, command, namespace_line, process_state};
+use super::subject::{Comm, ProcessRef, command, process_state};
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 use crate::query::{

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::advice::{kill, release, stack};
 use super::line::Line;
+use super::namespace::namespace_line;
 use super::phrase::{Count, Counted, Symbols, namespaces, processes};
-use super::subject::{Comm, Pids, ProcessRef, age_text, command, namespace_line, process_state};
+use super::subject::{Comm, Pids, ProcessRef, age_text, command, process_state};
 use crate::graph::PidGraph;
 use crate::model::{
     BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Process,

@@ -16,6 +16,9 @@ use crate::model::{
 };
 use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
+/// Holders of a namespace that a report names; the others are counted.
+const HOLDERS: usize = 3;
+
 /// Meaning of `a → b` between the PIDs of a process.
 pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
 
@@ -399,5 +402,24 @@ impl fmt::Display for OwnerText<'_> {
             (None, None) => write!(f, "owner unknown")?,
         }
         if self.user_namespace { write!(f, " in user:[{user_namespace}]") } else { Ok(()) }
+    }
+}
+
+/// Adds the ID of a namespace, its state, and what keeps it.
+pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
+    line.plain("", format_args!("{}", namespace.id));
+    let (emphasis, state) = match namespace.state {
+        NamespaceState::Live => (Emphasis::Plain, "live"),
+        NamespaceState::Dead => (Emphasis::Dead, "DEAD: its init has exited"),
+        NamespaceState::Nascent => (Emphasis::Warning, "nascent: no first process yet"),
+        NamespaceState::Unknown => (Emphasis::Warning, "state unknown"),
+    };
+    line.part("  ", emphasis, format_args!("{state}"));
+    let reasons = kept_by(graph, namespace);
+    for reason in reasons.iter().take(HOLDERS) {
+        reason.describe("; ", line);
+    }
+    if let Some(more @ 1..) = reasons.len().checked_sub(HOLDERS) {
+        line.plain("; ", format_args!("kept by {} more", Count(more)));
     }
 }

@@ -1,19 +1,14 @@
-//! Phrases for one process or one namespace, the same in every report.
+//! Phrases for one process, the same in every report.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::holder::kept_by;
-use super::line::{Emphasis, Line};
-use super::phrase::{Count, Symbols};
+use super::phrase::Symbols;
 use crate::graph::PidGraph;
-use crate::model::{Container, Namespace, NamespaceState, Pid, Process, container};
+use crate::model::{Container, Pid, Process, container};
 
 /// Namespaces per process that are shown with all of its PIDs.
 const LEVELS: usize = 4;
-
-/// Holders of a namespace that a report names; the others are counted.
-const HOLDERS: usize = 3;
 
 /// Characters of a container's ID, as Docker shortens it.
 const SHORT_ID: usize = 12;
@@ -133,25 +128,6 @@ pub fn age_text(age: Duration) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86400 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86400),
-    }
-}
-
-/// Adds the ID of a namespace, its state, and what keeps it.
-pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
-    line.plain("", format_args!("{}", namespace.id));
-    let (emphasis, state) = match namespace.state {
-        NamespaceState::Live => (Emphasis::Plain, "live"),
-        NamespaceState::Dead => (Emphasis::Dead, "DEAD: its init has exited"),
-        NamespaceState::Nascent => (Emphasis::Warning, "nascent: no first process yet"),
-        NamespaceState::Unknown => (Emphasis::Warning, "state unknown"),
-    };
-    line.part("  ", emphasis, format_args!("{state}"));
-    let reasons = kept_by(graph, namespace);
-    for reason in reasons.iter().take(HOLDERS) {
-        reason.describe("; ", line);
-    }
-    if let Some(more @ 1..) = reasons.len().checked_sub(HOLDERS) {
-        line.plain("; ", format_args!("kept by {} more", Count(more)));
     }
 }
 

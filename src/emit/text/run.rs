@@ -10,8 +10,9 @@ use crate::query::{Leftovers, RunReport};
 use crate::wording::advice::add_umounts;
 use crate::wording::finding::{UNSEEN, killed_text, run_age, run_facts, run_heading};
 use crate::wording::line::Line;
+use crate::wording::namespace::namespace_line;
 use crate::wording::report::{ReportRow, fold};
-use crate::wording::subject::{command, namespace_line};
+use crate::wording::subject::command;
 
 /// Writes a report.
 pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -79,7 +79,8 @@ impl<'a> Picture<'a, '_> {
               node [shape=plain, fontname=\"sans-serif\", fontsize=10];\n  \
               edge [color=\"#4a6785\", arrowsize=0.7];\n",
         )?;
-        self.title()?;
+        let has_edges = !self.keepers.is_empty();
+        title::write(self.graph.snapshot(), &self.describe, has_edges, self.out)?;
         self.siblings(&self.folding.tops(), None, 0, false)?;
         self.unplaced()?;
         self.holders()?;

@@ -1,13 +1,12 @@
 //! Writes the label of the whole picture: title, legend and diagnostics.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write};
 
-use super::Picture;
 use super::escape::Html;
 use super::table::{FILLERS, LINE, LINES, LOOKS, PART};
 use crate::model::{Evidence, NamespaceState, Snapshot};
-use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, INFERRED_MEANS};
+use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS};
 use crate::wording::phrase::Clipped;
 
 /// The start of the tables of title and legend.
@@ -16,113 +15,121 @@ const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cell
 /// The start of a line of the title.
 const TITLE_LINE: &str = "<tr><td align=\"left\">";
 
-impl Picture<'_, '_> {
-    /// Writes the label.
-    pub fn title(&mut self) -> io::Result<()> {
-        let snapshot = self.graph.snapshot();
-        let mut label = Vec::new();
-        let mut html = Html(&mut label);
-        html.markup(TABLE)?;
+/// Writes the label. `has_edges` is `true` if the picture has edges from holders.
+pub fn write(
+    snapshot: &Snapshot,
+    describe: &Describe<'_>,
+    has_edges: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut label = Vec::new();
+    let mut html = Html(&mut label);
+    html.markup(TABLE)?;
+    html.markup(TITLE_LINE)?;
+    html.markup("<font point-size=\"14\"><b>")?;
+    html.text("PID namespaces")?;
+    if let Some(hostname) = &snapshot.host.hostname {
+        html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
+    }
+    html.markup("</b></font></td></tr>")?;
+    html.markup(TITLE_LINE)?;
+    let time = seconds(&snapshot.captured_at);
+    let incomplete = if snapshot.complete { "" } else { "; incomplete" };
+    html.text(format_args!("{}; {}{incomplete}", Clipped(&time, LINE), describe.counts()))?;
+    for (index, criterion) in snapshot.selected.iter().enumerate() {
+        let start = if index == 0 { "; selected by " } else { ", " };
+        let values = criterion.values.join(" ");
+        html.text(format_args!("{start}{} {}", criterion.by.name(), Clipped(&values, LINE)))?;
+    }
+    html.markup("</td></tr>")?;
+    legend(snapshot, describe, has_edges, &mut html)?;
+    for diagnostic in snapshot.diagnostics.iter().take(LINES) {
         html.markup(TITLE_LINE)?;
-        html.markup("<font point-size=\"14\"><b>")?;
-        html.text("PID namespaces")?;
-        if let Some(hostname) = &snapshot.host.hostname {
-            html.text(format_args!(" of {}", Clipped(hostname, PART)))?;
-        }
-        html.markup("</b></font></td></tr>")?;
-        html.markup(TITLE_LINE)?;
-        let time = seconds(&snapshot.captured_at);
-        let incomplete = if snapshot.complete { "" } else { "; incomplete" };
-        html.text(format_args!(
-            "{}; {}{incomplete}",
-            Clipped(&time, LINE),
-            self.describe.counts()
-        ))?;
-        for (index, criterion) in snapshot.selected.iter().enumerate() {
-            let start = if index == 0 { "; selected by " } else { ", " };
-            let values = criterion.values.join(" ");
-            html.text(format_args!("{start}{} {}", criterion.by.name(), Clipped(&values, LINE)))?;
-        }
+        let word = if diagnostic.is_gap() { "incomplete" } else { "note" };
+        html.text(format_args!("{word}: {}", Clipped(&diagnostic.message, PART)))?;
         html.markup("</td></tr>")?;
-        self.legend(snapshot, &mut html)?;
-        for diagnostic in snapshot.diagnostics.iter().take(LINES) {
-            html.markup(TITLE_LINE)?;
-            let word = if diagnostic.is_gap() { "incomplete" } else { "note" };
-            html.text(format_args!("{word}: {}", Clipped(&diagnostic.message, PART)))?;
-            html.markup("</td></tr>")?;
-        }
-        html.markup("</table>")?;
-        self.out.write_all(b"  label=<")?;
-        self.out.write_all(&label)?;
-        self.out.write_all(b">;\n")
     }
+    html.markup("</table>")?;
+    out.write_all(b"  label=<")?;
+    out.write_all(&label)?;
+    out.write_all(b">;\n")
+}
 
-    /// Writes the legend of everything that occurs, in a table of its own. Empty
-    /// cells beside it take the room that longer lines of the title make.
-    fn legend(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
-        let mut rows = Vec::new();
-        self.legend_rows(snapshot, &mut Html(&mut rows))?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        html.markup(TITLE_LINE)?;
-        html.markup(
-            "<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\"><tr><td>",
-        )?;
-        html.markup(TABLE)?;
-        html.0.write_all(&rows)?;
-        html.markup("</table></td>")?;
-        html.markup(&"<td></td>".repeat(FILLERS))?;
-        html.markup("</tr></table></td></tr>")
+/// Writes the legend of everything that occurs, in a table of its own. Empty
+/// cells beside it take the room that longer lines of the title make.
+fn legend(
+    snapshot: &Snapshot,
+    describe: &Describe<'_>,
+    has_edges: bool,
+    html: &mut Html<'_>,
+) -> io::Result<()> {
+    let mut rows = Vec::new();
+    legend_rows(snapshot, describe, has_edges, &mut Html(&mut rows))?;
+    if rows.is_empty() {
+        return Ok(());
     }
+    html.markup(TITLE_LINE)?;
+    html.markup(
+        "<table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"0\"><tr><td>",
+    )?;
+    html.markup(TABLE)?;
+    html.0.write_all(&rows)?;
+    html.markup("</table></td>")?;
+    html.markup(&"<td></td>".repeat(FILLERS))?;
+    html.markup("</tr></table></td></tr>")
+}
 
-    fn legend_rows(&self, snapshot: &Snapshot, html: &mut Html<'_>) -> io::Result<()> {
-        let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
-            html.markup("<tr>")?;
-            sample(html)?;
-            html.markup("<td align=\"left\">")?;
-            html.text(means)?;
-            html.markup("</td></tr>")
-        };
-        let swatch = |fill: &str, color: &str, border: u8, style: &str| {
-            format!(
-                "<td border=\"{border}\" color=\"{color}\" style=\"{style}\" bgcolor=\"{fill}\" width=\"40\">    </td>"
-            )
-        };
-        let namespaces = &snapshot.namespaces;
-        for look in &LOOKS {
-            let occurs = namespaces.iter().any(|it| it.state == look.state);
-            // No legend if all namespaces are live.
-            let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
-            if occurs && !only {
-                let cell = swatch(look.fill, look.color, look.border, "solid");
-                let means = match look.state {
-                    NamespaceState::Dead => format!("dead: {DEAD_MEANS}"),
-                    _ => look.legend.to_owned(),
-                };
-                row(&|html| html.markup(&cell), &means)?;
-            }
-        }
-        let inferred = namespaces.iter().any(|it| it.evidence == Evidence::Inferred);
-        if inferred {
-            let cell = swatch("#ffffff", "#4a6785", 1, "dashed");
-            row(&|html| html.markup(&cell), &format_args!("inferred: {INFERRED_MEANS}"))?;
-        }
-        let kept = namespaces.iter().any(|it| !self.describe.kept_by(it).is_empty());
-        if kept && !self.keepers.is_empty() {
-            let cell = "<td align=\"left\"><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
-            row(&|html| html.markup(cell), &"keeps the namespace alive")?;
-        }
-        if let Some(example) = self.describe.example() {
-            let cell = |html: &mut Html<'_>| {
-                html.markup("<td align=\"left\">")?;
-                html.text(&example)?;
-                html.markup("</td>")
+fn legend_rows(
+    snapshot: &Snapshot,
+    describe: &Describe<'_>,
+    has_edges: bool,
+    html: &mut Html<'_>,
+) -> io::Result<()> {
+    let mut row = |sample: &dyn Fn(&mut Html<'_>) -> io::Result<()>, means: &dyn Display| {
+        html.markup("<tr>")?;
+        sample(html)?;
+        html.markup("<td align=\"left\">")?;
+        html.text(means)?;
+        html.markup("</td></tr>")
+    };
+    let swatch = |fill: &str, color: &str, border: u8, style: &str| {
+        format!(
+            "<td border=\"{border}\" color=\"{color}\" style=\"{style}\" bgcolor=\"{fill}\" width=\"40\">    </td>"
+        )
+    };
+    let namespaces = &snapshot.namespaces;
+    for look in &LOOKS {
+        let occurs = namespaces.iter().any(|it| it.state == look.state);
+        // No legend if all namespaces are live.
+        let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
+        if occurs && !only {
+            let cell = swatch(look.fill, look.color, look.border, "solid");
+            let means = match look.state {
+                NamespaceState::Dead => format!("dead: {DEAD_MEANS}"),
+                _ => look.legend.to_owned(),
             };
-            row(&cell, &ARROW_MEANS)?;
+            row(&|html| html.markup(&cell), &means)?;
         }
-        Ok(())
     }
+    let inferred = namespaces.iter().any(|it| it.evidence == Evidence::Inferred);
+    if inferred {
+        let cell = swatch("#ffffff", "#4a6785", 1, "dashed");
+        row(&|html| html.markup(&cell), &format_args!("inferred: {INFERRED_MEANS}"))?;
+    }
+    let kept = namespaces.iter().any(|it| !describe.kept_by(it).is_empty());
+    if kept && has_edges {
+        let cell = "<td align=\"left\"><font color=\"#b3261e\"><b>· · · · &gt;</b></font></td>";
+        row(&|html| html.markup(cell), &"keeps the namespace alive")?;
+    }
+    if let Some(example) = describe.example() {
+        let cell = |html: &mut Html<'_>| {
+            html.markup("<td align=\"left\">")?;
+            html.text(&example)?;
+            html.markup("</td>")
+        };
+        row(&cell, &ARROW_MEANS)?;
+    }
+    Ok(())
 }
 
 /// A time stamp without fractions of a second.
