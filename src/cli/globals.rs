@@ -82,7 +82,7 @@ fn find<'a>(command: &'a Command, option: &Arg) -> Option<&'a Arg> {
     command.get_arguments().find(|own| own.get_id() == option.get_id())
 }
 
-/// Whether the command line has the option, rather than its default value.
+/// Returns `true` if the option was given on the command line.
 fn is_given(matches: &ArgMatches, id: &str) -> bool {
     matches.try_contains_id(id).unwrap_or(false)
         && matches.value_source(id) == Some(ValueSource::CommandLine)

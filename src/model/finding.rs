@@ -42,7 +42,7 @@ struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `check` unless the policy has a rule.
     default: Verdict,
-    /// Whether `run` reports it, too. `run` denies only what `--deny` names.
+    /// `true` if `run` reports it, too. `run` denies only what `--deny` names.
     in_run: bool,
     meaning: &'static str,
 }

@@ -3,7 +3,7 @@
 use crate::model::{NamespaceId, Pid, keywords};
 
 keywords! {
-    /// Whether two snapshots can be compared.
+    /// The relation between two snapshots, which decides if they can be compared.
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
@@ -76,7 +76,7 @@ keywords! {
         Comm = "comm",
         /// Its real user ID.
         User = "user",
-        /// Whether it runs, is stopped, is traced or has terminated. Changes between running,
+        /// Its state: running, stopped, traced or terminated. Changes between running,
         /// sleeping and waiting do not count.
         State = "state",
     }
@@ -85,7 +85,7 @@ keywords! {
 keywords! {
     /// A property of a namespace that can change.
     pub enum NamespaceField("namespace_field", "field", "fields") {
-        /// Whether it is live, dead, nascent or unknown.
+        /// Its state: live, dead, nascent or unknown.
         State = "state",
         /// Its parent. The kernel never changes it, so one of the snapshots does not know it.
         Parent = "parent",
