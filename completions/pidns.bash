@@ -1,9 +1,9 @@
-# Completions of pidns for GNU Bash. `pidns completions bash` prints this file; it
-# belongs into a directory such as /usr/share/bash-completion/completions.
+# Completions of pidns for GNU Bash. `pidns completions bash` prints this file. Save it as
+# pidns in a directory such as /usr/share/bash-completion/completions.
 
 _pidns() {
-    # Readline also parts words at characters such as = : and @. Here they belong
-    # to the word that they stand in, so the words are put together again.
+    # Readline also splits words at characters such as = : and @, which pidns does not.
+    # This joins the parts again.
     local line=${COMP_LINE:0:COMP_POINT} words=() gap i
     for ((i = 0; i <= COMP_CWORD; i++)); do
         gap=${line%%[![:space:]]*}
@@ -18,26 +18,26 @@ _pidns() {
         fi
     done
     local word=${words[${#words[@]} - 1]}
-    # What readline takes for the word, and replaces, begins behind this.
-    local behind=${word%"${word##*["$COMP_WORDBREAKS"]}"}
+    # Readline replaces only the part of the word after these characters.
+    local prefix=${word%"${word##*["$COMP_WORDBREAKS"]}"}
 
     local values=() helps=() value help
     while IFS=$'\t' read -r value help; do
-        [[ $value == "$behind"* ]] || continue
-        printf -v value %q "${value#"$behind"}"
+        [[ $value == "$prefix"* ]] || continue
+        printf -v value %q "${value#"$prefix"}"
         values+=("$value")
         helps+=("$help")
     done < <(COMPLETE=bash pidns -- "${words[@]}" 2>/dev/null)
 
     COMPREPLY=("${values[@]}")
     if ((${#values[@]} == 0)) && [[ $word == *[\~\$\"\']* ]]; then
-        # A file by a word that the shell expands, or in quotes.
+        # The word contains quotes or an expansion, so Bash completes it as a file.
         compopt -o bashdefault -o default 2>/dev/null
     elif ((${#values[@]} == 1)) && [[ ${values[0]} == *[=/,] ]]; then
         compopt -o nospace 2>/dev/null
     elif ((${#values[@]} > 1 && (COMP_TYPE == 9 || COMP_TYPE == 63))) &&
         [[ ${values[0]} =~ ^[0-9]+$ ]]; then
-        # A list of PIDs is shown with the names of the processes.
+        # In a list of PIDs, shows the name of each process.
         for i in "${!values[@]}"; do
             COMPREPLY[i]="${values[i]}${helps[i]:+  (${helps[i]})}"
         done

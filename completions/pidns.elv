@@ -1,5 +1,5 @@
-# Completions of pidns for Elvish. `pidns completions elvish` prints this file; put
-# `eval (pidns completions elvish | slurp)` into ~/.config/elvish/rc.elv.
+# Completions of pidns for Elvish. `pidns completions elvish` prints this file. Add
+# `eval (pidns completions elvish | slurp)` to ~/.config/elvish/rc.elv.
 
 use str
 

@@ -1,5 +1,5 @@
-# Completions of pidns for fish. `pidns completions fish` prints this file; it
-# belongs into a directory such as /usr/share/fish/vendor_completions.d.
+# Completions of pidns for fish. `pidns completions fish` prints this file. Save it as
+# pidns.fish in a directory such as /usr/share/fish/vendor_completions.d.
 
 function __pidns_complete
     set -l words (commandline --current-process --tokenize --cut-at-cursor)

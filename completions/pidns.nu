@@ -1,10 +1,10 @@
-# Completions of pidns for Nushell (tried with 0.115). `pidns completions nushell`
-# prints this file; save it as pidns.nu, and `use` it in config.nu.
+# Completions of pidns for Nushell (tested with 0.115). `pidns completions nushell`
+# prints this file. Save it as pidns.nu, and `use` it in config.nu.
 
 def "nu-complete pidns" [words: list<string>] {
     COMPLETE=nushell ^pidns -- ...$words e> /dev/null | lines | each {|line|
         let parts = $line | split row --number 2 "\t"
-        # A file's name may need quotes.
+        # A file name can need quotes.
         let value = if $parts.0 =~ '[\s"`()|;#]' { $parts.0 | to nuon } else { $parts.0 }
         {value: $value, description: $parts.1}
     }

@@ -1,11 +1,11 @@
-//! The completion scripts, as they stand in `completions/`. They are short: what
-//! may follow they ask the program, by `COMPLETE=SHELL pidns -- WORD...`.
+//! The completion scripts in `completions/`. They get the candidates from the program itself, by
+//! `COMPLETE=SHELL pidns -- WORD...`.
 
 use std::path::Path;
 
 use clap::ValueEnum;
 
-/// The shells that completions are made for.
+/// The shells that have a completion script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Shell {
     /// GNU Bash: save it as ~/.local/share/bash-completion/completions/pidns
@@ -21,7 +21,7 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// By its name, or a path to it as in `$SHELL`.
+    /// Finds a shell by its name, or by a path to it such as `$SHELL`.
     #[must_use]
     pub fn by_path(path: &Path) -> Option<Self> {
         Self::from_str(path.file_name()?.to_str()?, false).ok()

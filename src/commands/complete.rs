@@ -1,7 +1,7 @@
-//! What may come next on a command line that is being typed, for the completion
-//! scripts of the shells. It is quick, as a person waits: nothing is scanned, a
-//! bare list of processes serves. What cannot be read is not offered; nobody
-//! wants to read of it between two keys.
+//! Answers the completion scripts of the shells with the candidates for the next word.
+//!
+//! It lists processes without a scan, because the user waits for the answer. Candidates that
+//! cannot be read are left out without a message.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -23,21 +23,18 @@ use crate::exit::Exit;
 use crate::model::{CheckCode, Pid};
 use crate::output;
 
-/// The variable by which completion scripts ask: `COMPLETE=bash pidns` prints the
-/// script, and `COMPLETE=bash pidns -- WORD...` what may become of the last word.
+/// The environment variable with the name of the shell. `COMPLETE=bash pidns` prints the script,
+/// and `COMPLETE=bash pidns -- WORD...` the candidates for the last word.
 const VARIABLE: &str = "COMPLETE";
 
-/// Answers a completion script, where it is one that asks.
-///
-/// # Errors
-/// No script is for that shell, or standard output does not take the answer.
+/// Answers a completion script. Returns `None` if pidns was not called by one.
 pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty() && shell != "0");
     let Some(shell) = shell else { return Ok(None) };
     let Some(shell) = Shell::by_path(Path::new(&shell)) else {
         return Err(Error::Usage(format!(
-            "cannot complete for {VARIABLE}={}: see 'pidns completions --help' for the shells, \
-             or unset {VARIABLE}",
+            "cannot complete for {VARIABLE}={}: 'pidns completions --help' lists the shells; \
+             otherwise, unset {VARIABLE}",
             shell.display()
         )));
     };
@@ -49,8 +46,8 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// What may become of the last of these words, the first of which is the program:
-/// a candidate a line, a tab, and what it is.
+/// Returns the candidates for the last of `words`, one per line: the value, a tab, and its
+/// description. The first word is the program.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();
@@ -59,13 +56,13 @@ fn candidates(words: Vec<OsString>) -> String {
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
     let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
     let is_option = |it: &CompletionCandidate| it.get_value().as_encoded_bytes().starts_with(b"-");
-    // Options are asked for by a hyphen, unless nothing else may follow.
+    // Offers options only after a hyphen, or if nothing else can follow.
     if is_empty && !offered.iter().all(is_option) {
         offered.retain(|candidate| !is_option(candidate));
     }
     let mut lines = String::new();
     for candidate in &offered {
-        // A name with a newline in it would be taken for two.
+        // The shell would read a name that contains a newline as two candidates.
         let value = candidate.get_value().to_str();
         let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -75,7 +72,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// The procfs that the words before name.
+/// The procfs that `--procfs` names in these words.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -89,10 +86,9 @@ fn procfs(words: &[OsString]) -> PathBuf {
     named.unwrap_or("/proc").into()
 }
 
-/// The command line with what may stand for its arguments, as far as it depends
-/// on the host.
+/// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // Commands are more likely, and processes are many.
+    // If verbs can follow, PIDs are offered only after a digit, because there are so many.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -110,7 +106,7 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // Rules; `run --deny` names values of its own.
+            // Rules of `check`. `run --deny` has a fixed list of values, which clap completes.
             "deny" | "warn" | "allow" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -125,7 +121,7 @@ fn candidate(value: String, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value).help(Some(help.into()))
 }
 
-/// Processes whose PID begins as it was typed, after a prefix.
+/// Processes whose PID starts with `typed`. Each value starts with `prefix`.
 fn pids(listing: &ProcessList, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
     let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
     let meant = all.filter(|(_, text)| text.starts_with(typed));
@@ -137,7 +133,7 @@ fn pids_by_digit(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate>
     if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
 }
 
-/// A namespace, by a process in it or a file.
+/// Namespaces, named by a process (`@PID`) or an nsfs file.
 fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     match typed.strip_prefix('@') {
         Some(digits) => pids(listing, "@", digits),
@@ -146,9 +142,11 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// What processes say of themselves, each word once, with the first process that
-/// says so. Words that a shell would not take as they are come from whoever
-/// named a process, and are not offered.
+/// Returns each distinct value of `word` that starts with `typed`, with the description that the
+/// first process gives.
+///
+/// Values with characters that a shell interprets are left out, because any user can choose the
+/// name of a process.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,
@@ -175,7 +173,7 @@ fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
-    // As much of an ID as people use.
+    // Docker and podman show as many digits.
     const SHORT: usize = 12;
     words_of(listing, typed, |pid| {
         let container = listing.container(pid)?;
@@ -186,14 +184,14 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     })
 }
 
-/// What a rule of a check is about.
+/// The codes of `check`, with which a rule starts.
 fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let meant = CheckCode::ALL.iter().filter(|code| code.name().starts_with(&*typed));
     meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
 }
 
-/// A command to run, and the files that it may be about.
+/// Completes the command of `pidns run`: first an executable, then files.
 struct Executable;
 
 impl ValueCompleter for Executable {
