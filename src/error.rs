@@ -1,8 +1,7 @@
-//! What can go wrong in any room, in words, and with which exit status; nothing
-//! here decides whether something is wrong.
+//! The errors of all modules, with their messages and exit statuses.
 //!
-//! `Display` says what was tried and on what; `source()` says why, and is
-//! never repeated in `Display`.
+//! `Display` says what was tried and on what. `source()` is the cause, which `Display` never
+//! repeats.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -16,10 +15,10 @@ use crate::exit::Exit;
 use crate::model::NotFound;
 use crate::query::{Caveat, Coverage};
 
-/// Why a run came to nothing.
+/// An error that ends the program.
 #[derive(Debug)]
 pub enum Error {
-    /// The arguments do not make sense, in words.
+    /// The arguments are invalid, for the reason in this message.
     Usage(String),
     /// A file could not be read.
     Read {
@@ -28,34 +27,34 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A file is no document.
+    /// A file is not a valid document.
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The place in it, and the cause.
+        /// The cause, and its position in the file.
         source: Invalid,
     },
     /// The live kernel could not be read.
     Collect(collect::Error),
-    /// What was looked for is not there.
+    /// A process or namespace was not found.
     NotFound {
-        /// What that is.
+        /// The process or namespace.
         no: NotFound,
-        /// Why it may be there all the same; `None` where it is not.
+        /// The reason why it may exist although it was not found; `None` if it does not exist.
         caveat: Option<Caveat>,
     },
     /// The output could not be written.
     Write(io::Error),
-    /// A report could not be written.
+    /// The file of `--report` could not be written.
     Report {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// A command could not be run, for a reason that is not its own.
+    /// pidns could not run a command, for a reason other than the command itself.
     Run {
-        /// What was tried.
+        /// What pidns tried, as a phrase that follows "cannot".
         what: &'static str,
         /// The cause.
         source: io::Error,
@@ -67,19 +66,19 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// How a command ends cannot be known, as SIGCHLD is ignored.
+    /// The exit status of a command would be lost, because SIGCHLD is ignored.
     StatusLost,
 }
 
 impl Error {
-    /// What was not found, and whether it may be there all the same.
+    /// Creates [`Error::NotFound`], with a caveat if the snapshot does not cover everything.
     #[must_use]
     pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
         let caveat = coverage.caveat(&no);
         Self::NotFound { no, caveat }
     }
 
-    /// What was tried and why it failed, in one line.
+    /// Returns the message and all causes, in one line.
     #[must_use]
     pub fn one_line(&self) -> String {
         let mut line = self.to_string();
@@ -92,7 +91,7 @@ impl Error {
         line
     }
 
-    /// The exit status that this error asks for.
+    /// The exit status for this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -105,7 +104,7 @@ impl Error {
             | Self::Run { .. }
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
-                // As env(1) and the shells have it.
+                // The same statuses as in env(1) and shells.
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }
@@ -132,9 +131,9 @@ impl fmt::Display for Error {
                 f.write_str(match caveat {
                     None => "",
                     Some(Caveat::Incomplete) => " in this view, which is incomplete",
-                    Some(Caveat::Part) => " in this document, which is a part of a view",
+                    Some(Caveat::Part) => " in this document, which was saved with filters",
                     Some(Caveat::NoCgroups) => {
-                        " in this document, which has no cgroups of processes"
+                        " in this document, which was saved without --details cgroup"
                     }
                 })?;
                 if let Some(pid) = no.probably_meant() {
@@ -147,8 +146,8 @@ impl fmt::Display for Error {
             Self::Run { what, .. } => write!(f, "cannot {what}"),
             Self::Exec { command, .. } => write!(f, "cannot run {}", command.display()),
             Self::StatusLost => f.write_str(
-                "cannot tell how a command ends: SIGCHLD is ignored; \
-                 start pidns by env --default-signal=CHLD pidns",
+                "cannot get the exit status of a command: SIGCHLD is ignored; \
+                 start pidns with 'env --default-signal=CHLD pidns'",
             ),
         }
     }

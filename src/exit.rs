@@ -1,21 +1,21 @@
-//! How a run ended, as its exit status tells, and nothing about why.
+//! The exit statuses of the program.
 
 use std::process::ExitCode;
 
-/// How a run ended, as its exit status tells.
+/// An exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; also where the view is incomplete.
+    /// Success, even if the view is incomplete.
     Success,
-    /// A plain no: no such process or namespace.
+    /// A negative answer: no such process or namespace, a difference, or a denied problem.
     No,
-    /// Trouble: wrong arguments, unreadable or invalid input, /proc unusable,
-    /// output that could not be written.
+    /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
+    /// written.
     Trouble,
-    /// `--strict`, and the view is incomplete.
+    /// The view is incomplete, and `--strict` was given.
     Incomplete,
-    /// As the command that was run: its status, 128 and the signal that ended
-    /// it, 126 where it could not be executed, 127 where it was not found.
+    /// The status of the command of `pidns run`; 128 plus the number of the signal that ended it;
+    /// 126 if it could not be executed; 127 if it was not found.
     Command(u8),
 }
 

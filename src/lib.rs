@@ -1,20 +1,20 @@
-//! The PID namespace hierarchy of a Linux host, for people and programs.
+//! Shows the PID namespace hierarchy of a Linux host as text, data or a picture.
 //!
-//! This library exists for the program of the same name, and to be read: it
-//! makes no promise of API stability (semver) of its own. What is promised is
-//! the command line and the document (see the README and `schemas/`).
+//! This library exists for the program of the same name. Its API is not stable: semantic
+//! versioning applies to the command line and the document only (see the README and `schemas/`).
 //!
-//! Data walks one way, and the imports of the rooms make no circle:
+//! Data moves one way, and modules do not import each other in a cycle:
 //!
-//! | stage | room |
+//! | stage | module |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | command | [`commands`], [`run`] for one that runs another program |
-//! | snapshot of the kernel, or a saved one | [`collect`] or [`document`] into [`model`] |
+//! | verb | [`commands`]; [`run`] supervises the command of `pidns run` |
+//! | snapshot | [`collect`] reads the kernel, [`document`] a saved document; both return types of [`model`] |
 //! | graph | [`graph`] |
-//! | the part of it that is selected, and other questions | [`query`] |
-//! | emitter to bytes | [`emit`], its wire types in [`document`] |
-//! | standard output, exit status | [`output`], [`error`], [`exit`] |
+//! | query | [`query`]: selection, translation, comparison, check |
+//! | English phrases | `wording` |
+//! | bytes | [`emit`], one module per format; the wire types are in [`document`] |
+//! | standard output, errors, exit status | [`output`], [`error`], [`exit`] |
 
 pub mod cli;
 pub mod collect;
@@ -38,11 +38,8 @@ use cli::{Command, Parsed};
 use error::Error;
 use exit::Exit;
 
-/// Runs the program: arguments in, output on standard output, warnings on
+/// Runs the program with these arguments. The result goes to standard output, and warnings to
 /// standard error.
-///
-/// # Errors
-/// Nothing could be shown, or not all of it.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if run::launch::is_asked_for(&arguments) {

@@ -1,5 +1,4 @@
-//! The program: the one line about an error, and the exit status. All else is
-//! in the library.
+//! The program: calls the library, prints an error in one line, and sets the exit status.
 
 mod startup;
 

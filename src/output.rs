@@ -1,5 +1,4 @@
-//! Standard output and standard error of the program. Nobody else writes to
-//! them, and nothing here knows what is written.
+//! Writes to standard output and standard error. No other module does.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -15,27 +14,24 @@ use crate::emit::Sanitized;
 use crate::error::Error;
 use crate::exit::Exit;
 
-/// What became of the output.
+/// The outcome of writing to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it was taken.
+    /// Everything was written.
     Taken,
-    /// Its reader closed the pipe before the end, which is no error.
+    /// The reader closed the pipe early, which is not an error.
     Closed,
 }
 
-/// Writes to standard output through one buffer, which is flushed when it is
-/// full and at the end, not line by line.
-///
-/// # Errors
-/// Standard output does not take it, other than by a closed pipe.
+/// Writes to standard output through a buffer that is flushed when it is full and at the end, not
+/// after each line.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
     let stdout = io::stdout();
     let mut out = BufWriter::with_capacity(64 * 1024, Unbuffered::new(stdout.as_fd()));
     match emit(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Outcome::Taken),
         Err(error) => {
-            // What is left in the buffer would be written once more on drop.
+            // Discards the buffer, which `drop` would try to write again.
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
@@ -45,26 +41,20 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
     }
 }
 
-/// Writes a text that is ready to standard output.
-///
-/// # Errors
-/// Standard output does not take it, as with [`write()`].
+/// Writes a finished text to standard output.
 pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
 
-/// Writes a text with colours (ANSI) to standard output, without them where it
-/// is no terminal, or none are wanted.
-///
-/// # Errors
-/// Standard output does not take it, as with [`write()`].
+/// Writes a text with ANSI colours to standard output. Removes the colours if standard output is
+/// not a terminal or the environment turns them off.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
     out.write_all(text.as_bytes()).map_err(Error::Write)?;
     print(&out.into_inner())
 }
 
-/// Whether standard output is a terminal.
+/// Returns `true` if standard output is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
@@ -90,7 +80,7 @@ fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
     Some(if columns == 0 { DEFAULT } else { columns })
 }
 
-/// Whether the locale (`locale(7)`) says that text is in UTF-8.
+/// Returns `true` if the character set of the locale (`locale(7)`) is UTF-8.
 #[must_use]
 pub fn is_utf8() -> bool {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -98,15 +88,15 @@ pub fn is_utf8() -> bool {
     locale.is_some_and(|locale| is_utf8_locale(&locale.to_string_lossy()))
 }
 
-/// Whether a locale such as `de_DE.UTF-8@euro` has UTF-8 as its character set.
+/// Returns `true` if UTF-8 is the character set of a locale such as `de_DE.UTF-8@euro`.
 fn is_utf8_locale(locale: &str) -> bool {
     let Some((_, charset)) = locale.split_once('.') else { return false };
     let charset = charset.split('@').next().unwrap_or_default();
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Whether standard output gets colours. Where the choice is left to the
-/// program, a terminal does unless its environment says otherwise.
+/// Returns `true` if output is to be coloured. With [`ColorChoice::Auto`], it is on a terminal,
+/// unless the environment turns colours off.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
     let choice = match choice {
@@ -116,35 +106,34 @@ pub fn is_colored(choice: ColorChoice) -> bool {
     choice != ColorChoice::Never
 }
 
-/// One line on standard error, whatever is in the message.
+/// Writes a message to standard error, as one line.
 pub fn warn(message: impl fmt::Display) {
-    // In one piece, so that lines of other programs do not come between.
+    // A single write, so that output of other programs cannot split the line.
     warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
 }
 
-/// A text on standard error that is ready, such as a report of several lines.
+/// Writes a finished text of several lines, such as a report, to standard error.
 pub fn warn_in_full(text: &[u8]) {
-    // Nothing is left to do where standard error is gone.
+    // If standard error cannot be written, there is no other place to report that.
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
-/// A standard descriptor without the buffer of the standard library, which goes
-/// by lines and takes a closed descriptor for one that takes everything.
+/// A standard descriptor without the standard library's handle, which flushes after each line and
+/// ignores errors of a closed descriptor.
 struct Unbuffered<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> Unbuffered<'fd> {
-    /// From here on a file that may not grow (`RLIMIT_FSIZE`) is an error of
-    /// `write(2)`, `EFBIG`. Beside that the kernel sends SIGXFSZ to the thread
-    /// that writes, and its default action would end the program without a
-    /// word; blocked, it stays pending. Programs that are started from here get
-    /// an empty mask of blocked signals from the standard library.
+    /// Blocks SIGXFSZ, which the kernel sends if a file may not grow any further (`RLIMIT_FSIZE`),
+    /// and which would end pidns without a message. If blocked, `write(2)` fails with `EFBIG`.
+    ///
+    /// Programs that pidns starts are not affected: the standard library clears their signal mask.
     fn new(fd: BorrowedFd<'fd>) -> Self {
-        // Only an invalid argument could fail, and there is none.
+        // This fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
         Self(fd)
     }
 
-    /// Waits until there is room again.
+    /// Waits until the descriptor accepts more output.
     fn wait(&self) -> io::Result<()> {
         match poll(&mut [PollFd::from_borrowed_fd(self.0, PollFlags::OUT)], None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -157,9 +146,8 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(self.0, bytes) {
-                // Whoever shares the open file made it non-blocking (O_NONBLOCK),
-                // such as the program at the other end of a terminal or a socket.
-                // It is full for now; a reader that has gone wakes the wait, too.
+                // The descriptor is full, and another program that shares the open file has set
+                // O_NONBLOCK on it. The wait also ends if the reader goes away.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }

@@ -646,8 +646,8 @@ fn an_ignored_sigchld_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "pidns: cannot tell how a command ends: SIGCHLD is ignored; \
-         start pidns by env --default-signal=CHLD pidns\n"
+        "pidns: cannot get the exit status of a command: SIGCHLD is ignored; \
+         start pidns with 'env --default-signal=CHLD pidns'\n"
     );
 }
 
