@@ -24,8 +24,8 @@ namespace that sees it, and what keeps a namespace without processes alive.
 
 Any user can run pidns. Without root, the kernel hides some of this. pidns then \
 infers what it can, marks it as inferred, and prints one line on standard error \
-that says what is missing. The document has the same in \"complete\" and \
-\"diagnostics\".";
+that says what is missing. In JSON and YAML, \"complete\" and \"diagnostics\" say \
+the same.";
 
 /// The two examples of the short help.
 pub(super) const SHORT_EXAMPLES: &str = "\
@@ -81,10 +81,11 @@ pub(super) const PROGRAM: Texts = Texts {
         ("Draw a picture", "pidns -f dot | dot -Tsvg > pidns.svg"),
         ("Show one container, by a prefix of its id", "pidns --container 3f2a"),
         (
-            "List dead namespaces, into which no process can fork, and what holds them",
-            "pidns -f json | jq '.namespaces[] | select(.state == \"dead\") | {id, holders}'",
+            "Show dead namespaces, in which no process can start, and what keeps them",
+            "pidns --state dead",
         ),
-        ("Look at processes only, which is faster", "pidns --search processes"),
+        ("Print the ids of all namespaces", "pidns -f json | jq -r '.namespaces[].id'"),
+        ("Find only namespaces that have processes, which is faster", "pidns --search processes"),
         ("Save a snapshot, and show it later", "pidns -f json > before.json; pidns -i before.json"),
         ("Show one host from a file with many", "pidns -i fleet.ndjson --host web-2"),
     ],
@@ -115,12 +116,12 @@ status is 1 and nothing is printed.",
 const CHECK: Texts = Texts {
     description: "\
 Check this host, or a saved document, for problems with PID namespaces and \
-processes. Each problem comes with the processes concerned and advice that works. \
-The exit status is 1 if a problem is denied. Problems that are only warned of do \
-not change it.
+processes. Each problem is printed with the processes concerned and advice. The \
+exit status is 1 if a problem is denied. Problems that are only warned of do not \
+change it.
 
 A zombie or an uninterruptible process counts only if it is still there on a \
-second look. With --since, a process or namespace that the earlier document does \
+second check. With --since, a process or namespace that the earlier document does \
 not have is a leftover, except for the shell that runs the check, its ancestors \
 and the other commands of its pipeline.
 
@@ -199,7 +200,7 @@ After the command has ended, INT, TERM, HUP and QUIT end the grace time.
 
 If pidns itself is killed with KILL, the command keeps running; with --kill, the \
 command is killed as well, but not the processes that it started. Children that \
-pidns had before it started the command are ignored.",
+pidns inherited at its own start are ignored.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that ended it"),
         ("1", "CMD succeeded, but left something that --deny names"),
@@ -227,10 +228,13 @@ const COMPLETIONS: Texts = Texts {
 Print a completion script. Besides options, it completes PIDs, process names, \
 users and containers of the running host.",
     exit_status: ONLY_OUTPUT,
-    examples: &[(
-        "Install the completions for Bash",
-        "pidns completions bash > ~/.local/share/bash-completion/completions/pidns",
-    )],
+    examples: &[
+        ("Load the completions in a running Bash", "source <(pidns completions bash)"),
+        (
+            "Install the completions for fish",
+            "pidns completions fish > ~/.config/fish/completions/pidns.fish",
+        ),
+    ],
 };
 
 const MAN: Texts = Texts {

@@ -77,7 +77,7 @@ fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
     }
     exit_status(roff, texts);
     examples(roff, texts);
-    let more = "pidns(1), which also describes the environment and the limits.";
+    let more = "pidns(1), which also describes environment variables, limits and security.";
     section(roff, "SEE ALSO", more);
 }
 
@@ -118,7 +118,12 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        roff.text([bold(*command)]);
+        // Without filling, so that no command is hyphenated or stretched.
+        roff.control("EX", []);
+        for line in command.split("; ") {
+            roff.text([bold(line)]);
+        }
+        roff.control("EE", []);
     }
 }
 

@@ -117,12 +117,12 @@ allow:
 
 /// Section SECURITY, one paragraph per item.
 pub(super) const SECURITY: &[&str] = &[
-    "pidns acts as the user who runs it, and a scan changes nothing. It reads files of the procfs \
-     and never leaves the mount of that procfs. Descriptors, links and bind mounts are opened \
-     with O_PATH first, and for reading only if they are on nsfs, the file system of namespaces. \
-     Namespaces are queried by ioctl_nsfs(2). Mount namespaces are listed by listmount(2), or \
-     entered by a thread that ends afterwards. User names come from the name service. Only pidns \
-     run starts a program, and sends signals to it.",
+    "pidns runs with the privileges of its user, and a scan changes nothing. It reads files of the \
+     procfs and never leaves the mount of that procfs. Descriptors, links and bind mounts are \
+     opened with O_PATH first, and for reading only if they are on nsfs, the file system of \
+     namespaces. Namespaces are queried by ioctl_nsfs(2). Mounts are listed by listmount(2), or by \
+     a thread that enters the mount namespace and ends afterwards. User names come from the name \
+     service. Only pidns run starts a program, and sends signals to it.",
     "As root on a host with a few hundred processes or more, pidns loads a BPF program: a task \
      iterator that reads what /proc shows of each process. It is unloaded before pidns ends. If \
      auditing is on, loading leaves a BPF record. --collector proc avoids it. --search kernel \
@@ -139,9 +139,9 @@ pub(super) const SECURITY: &[&str] = &[
 
 /// Section LIMITS, one paragraph per item.
 pub(super) const LIMITS: &[&str] = &[
-    "\"complete\" refers to the places that can be searched. A namespace without processes can \
-     also be kept by something that /proc does not show: a descriptor in flight over a UNIX \
-     socket; a pidfd of its terminated init; an open /proc directory of a dead member; a socket \
+    "If \"complete\" is true in the document, nothing is missing from the places that were \
+     searched. A namespace without processes can also be kept by something that /proc does not \
+     show: a descriptor in flight over a UNIX socket; a pidfd of its terminated init; an open /proc directory of a dead member; a socket \
      whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
      elsewhere or with an open file; fsopen(2); files registered with io_uring; perf events; FUSE \
      mounts; System V shared memory. Only --search kernel finds such a namespace.",
@@ -154,9 +154,9 @@ pub(super) const LIMITS: &[&str] = &[
      diagnostic held-unseen says so; the view still counts as complete.",
     "Since Linux 6.19, nobody can open a namespace that none of its own descriptors keeps. Its \
      parent and owner are then unknown and the view is incomplete (namespace-unopened). A \
-     namespace that loses its init during the scan is not reported, nor is one that only a \
-     process about to end keeps. If a namespace is found that /proc does not lead to, the search \
-     waits 0.2 seconds for the kernel to free what is about to go away.",
+     namespace whose init ends during the scan is not reported, nor is one that only an ending \
+     process keeps. If a namespace is found that /proc does not show, the search waits 0.2 seconds \
+     for the kernel to free namespaces that are about to go away.",
     "Before Linux 6.12, inside a PID namespace, or without CAP_SYS_ADMIN, mounts are read through \
      the processes of a mount namespace. Mounts below a mount that covers their root directory \
      may then be missed.",

@@ -139,7 +139,7 @@ pub fn command() -> clap::Command {
         if verb.get_name() != "run" {
             return verb;
         }
-        verb.mut_arg("format", |format| format.requires("report").help("Format of that file"))
+        verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Search {
         value_delimiter = ',',
         default_value = "processes,children,fds,mounts",
         value_parser = words(
-            PossibleValue::new("proc").help("All of these: every place that /proc shows"),
+            PossibleValue::new("proc").help("All of the above: every place that /proc shows"),
             &SearchScope::OF_PROC,
             &[SearchScope::Kernel],
         ),
@@ -61,7 +61,7 @@ pub struct Input {
     /// Where to look for namespaces.
     #[command(flatten)]
     search: Search,
-    /// More to read of each process, as a comma-separated list
+    /// Additional fields to read of each process, as a comma-separated list
     ///
     /// Arguments can contain secrets.
     #[arg(
@@ -69,7 +69,7 @@ pub struct Input {
         value_name = "LIST",
         value_delimiter = ',',
         value_parser = words(
-            PossibleValue::new("all").help("All of these"),
+            PossibleValue::new("all").help("All of the above"),
             &Detail::ALL,
             &[],
         ),
@@ -110,15 +110,15 @@ pub struct Origin {
     pub procfs: PathBuf,
     /// Pick one host from an NDJSON file, by name or boot id
     ///
-    /// Of several snapshots of that host, NAME@TIME picks one; a prefix of the time is
-    /// enough (web-2@2026-11-23).
+    /// If the file has several snapshots of the host, NAME@TIME picks one. A prefix of the time
+    /// is enough (web-2@2026-11-23).
     #[arg(long, value_name = "NAME", global = true, help_heading = ADVANCED,
         hide_short_help = true)]
     pub host: Option<String>,
     /// How to read the live kernel
     ///
-    /// Every way gives the same document. With PIDNS_DEBUG=1 in the environment, standard
-    /// error names the way that was used.
+    /// Both ways give the same document. If the environment variable PIDNS_DEBUG is 1, a line on
+    /// standard error says which one was used.
     #[arg(long, value_name = "HOW", default_value = "auto", global = true,
         help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
@@ -127,9 +127,9 @@ pub struct Origin {
 /// What to show. A process or namespace must match all of it.
 #[derive(Debug, Args)]
 pub struct Select {
-    /// Show only the branches that contain these processes
+    /// Show only these processes and the branches that contain them
     ///
-    /// These are the processes, their namespaces, the ancestors of these, and namespaces
+    /// Shows the processes, their namespaces and all ancestors of these, and the namespaces
     /// without a living init that the processes keep alive.
     #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
     pids: Vec<crate::model::Pid>,
@@ -155,7 +155,7 @@ pub struct Filter {
     /// path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
-    /// At most N levels below --root or the topmost
+    /// Only N levels below the top level or --root
     ///
     /// 0 shows only the topmost namespaces, or that of --root.
     #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
@@ -169,18 +169,18 @@ pub struct Filter {
     /// Only processes of this user
     #[arg(long, value_name = "NAME|UID", global = true)]
     user: Option<User>,
-    /// Only the container with this id or pod UID prefix
+    /// Only containers whose id or pod UID has this prefix
     ///
-    /// Shows the container's namespaces, their descendants, and its processes in other
-    /// namespaces. Reads the cgroup of each process, as --details cgroup does.
+    /// Shows the namespaces of these containers, their descendants, and processes of the
+    /// containers in other namespaces. Reads the cgroup of each process, as --details cgroup does.
     #[arg(long, value_name = "PREFIX", global = true)]
     pub container: Option<ContainerPrefix>,
     /// Only namespaces in this state
     ///
-    /// Their ancestors are shown, too, with the processes that keep them alive.
+    /// Also shows their ancestors, and the processes that keep them alive.
     #[arg(long, value_name = "STATE", global = true)]
     state: Option<NamespaceState>,
-    /// Members to show of each namespace
+    /// Which members of each namespace to show
     #[arg(long, value_name = "WHICH", default_value = "all", global = true,
         help_heading = ADVANCED, hide_short_help = true)]
     members: Members,
@@ -212,7 +212,7 @@ pub struct Output<F: Formats = Format> {
     /// Exit with status 3 if the view is incomplete
     #[arg(long, global = true)]
     pub strict: bool,
-    /// Print no warnings
+    /// Print no warnings on standard error
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Indent JSON even if standard output is not a terminal

@@ -37,7 +37,7 @@ pub struct Translate {
     /// Where to read from.
     #[command(flatten)]
     pub origin: Origin,
-    /// Print no warnings
+    /// Print no warnings on standard error
     #[arg(short, long)]
     pub quiet: bool,
     /// Indent JSON even if standard output is not a terminal
@@ -61,10 +61,10 @@ pub struct Run {
     /// May be repeated, or be a comma-separated list. By default nothing is denied.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
     deny: Vec<CheckCode>,
-    /// Kill what is left behind: TERM first, and KILL after another grace time
+    /// Kill what is left: send TERM, and KILL after another grace time
     #[arg(long)]
     pub kill: bool,
-    /// How long the processes that CMD started may take to end after it
+    /// How long remaining processes may take to end after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
     /// Also write the report to this file
@@ -142,13 +142,14 @@ impl Diff {
 /// `pidns check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Report what this document lacks as leftover
+    /// Report everything that is not in this snapshot as leftover
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
     /// Fail on these problems
     ///
-    /// RULE is a code, such as zombie, or CODE:KEY=VALUE for some of them: comm=GLOB,
-    /// ns=NS, container=PREFIX or user=NAME. May be repeated, or be a comma-separated list.
+    /// RULE is a code, such as zombie, or CODE:KEY=VALUE, such as zombie:comm=cron, for some
+    /// processes or namespaces only. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX or user=NAME.
+    /// The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,
     /// Report these problems without failing
@@ -162,7 +163,7 @@ pub struct Check {
     /// Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Check again until nothing is denied, for this long
+    /// Repeat the check until nothing is denied, for at most this long
     #[arg(
         long,
         value_name = "SECONDS",

@@ -128,7 +128,7 @@ impl DiffFormat {
 /// The formats of `check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
-    /// One finding per line and what solves it, for people.
+    /// One finding per line, followed by advice, for people.
     Text,
     /// The findings, as `pidns schema check` describes them.
     Json,

@@ -5,11 +5,11 @@ use clap::ValueEnum;
 /// A way to read the live kernel. All of them produce the same document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
-    /// By BPF where that can be done and is faster, else through /proc
+    /// By BPF if that is possible and faster, otherwise through /proc
     #[default]
     Auto,
-    /// Through /proc alone
+    /// Through /proc only
     Proc,
-    /// By BPF; an error says why where that cannot be done
+    /// By BPF; if that is impossible, an error says why
     Bpf,
 }
