@@ -5,6 +5,8 @@
 //! that uses petgraph: it returns values of the model, and sorts them, because petgraph
 //! iterates over the newest neighbours first.
 
+use std::collections::BTreeMap;
+
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -24,6 +26,8 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then those of processes, both in the order of
     /// the snapshot. Edges have no data: the nodes at both ends determine the meaning.
     graph: DiGraph<Node, ()>,
+    /// Processes that a filter left out, but that the remaining ones refer to, by PID.
+    left_out: BTreeMap<Pid, Process>,
 }
 
 impl PidGraph {
@@ -41,7 +45,7 @@ impl PidGraph {
         for index in 0..processes {
             graph.add_node(Node::Process(index));
         }
-        let mut this = Self { snapshot, graph };
+        let mut this = Self { snapshot, graph, left_out: BTreeMap::new() };
         for index in 0..namespaces {
             let parent = this.snapshot.namespaces[index].parent;
             if let Some(parent) = parent.and_then(|id| this.namespace_node(id)) {
@@ -87,6 +91,7 @@ impl PidGraph {
         details.args = details.args.take().or(later.args);
         details.namespaces = details.namespaces.take().or(later.namespaces);
         details.cgroup = details.cgroup.take().or(later.cgroup);
+        details.tracer = details.tracer.or(later.tracer);
     }
 
     /// Returns all processes, sorted by PID.
@@ -99,6 +104,18 @@ impl PidGraph {
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.process_node(pid).and_then(|node| self.as_process(node))
+    }
+
+    /// Adds processes that a filter left out, but that the remaining ones refer to.
+    pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
+        self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
+    }
+
+    /// Finds a process by its PID, also one that a filter left out but that a remaining process
+    /// refers to: the parent that entered its namespace from outside, or that must reap it.
+    #[must_use]
+    pub fn known_process(&self, pid: Pid) -> Option<&Process> {
+        self.process(pid).or_else(|| self.left_out.get(&pid))
     }
 
     /// Finds a namespace by its ID.

@@ -178,6 +178,7 @@ fn processes() -> Vec<Process> {
                     [("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into(),
                 ),
                 cgroup: Some("/system.slice/docker.service".to_owned()),
+                tracer: None,
             })),
             ..process(&[7, 2], Some(CONTAINER))
         },

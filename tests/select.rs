@@ -9,6 +9,7 @@ use clap::ValueEnum as _;
 use common::Need::*;
 use common::*;
 use pidns::emit::Format;
+use rustix::process::Signal;
 
 /// Only these namespaces and processes, since other tests create and end theirs
 /// meanwhile.
@@ -224,4 +225,31 @@ fn an_invalid_namespace_gets_one_line_and_status_2() {
         assert!(output.stdout.is_empty(), "{arguments:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
     }
+}
+
+#[test]
+fn a_filter_keeps_who_does_not_reap_and_who_entered() {
+    needs!(Namespaces);
+    let (_nest, inits) = nest(1);
+    let injector = inject(inits[0], &["sleep", "600"], 1);
+    let injected = injected_by(&injector)[0];
+    let entered = format!("sleep, entered by {} nsenter\n", injector.pid());
+    let root = format!("@{}", inits[0]);
+    let pid = injected.to_string();
+    for selection in [&["--root", root.as_str()][..], &["--comm", "sleep"], &[pid.as_str()]] {
+        let text = stdout(&pidns(&[&["-q", "--no-fold"], selection].concat()));
+        assert!(text.contains(&entered), "{selection:?}: {text}");
+        let document = Document::of(selection);
+        assert!(!document.processes.iter().any(|it| it.pid == injector.pid()), "{selection:?}");
+    }
+    stop(injector.pid());
+    kill(injected, Signal::KILL);
+    until("the injected process is a zombie", || status(injected, "State")[0] == "Z");
+    let text = stdout(&pidns(&["-q", &pid]));
+    let zombie = format!("sleep, zombie of {} nsenter\n", injector.pid());
+    assert!(text.contains(&zombie), "{text}");
+    // The process that must reap it is part of the selection.
+    let document = Document::of(&[&pid]);
+    let pids: Vec<_> = document.processes.iter().map(|it| it.pid).collect();
+    assert_eq!(pids, [injector.pid(), injected]);
 }

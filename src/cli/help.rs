@@ -121,7 +121,8 @@ exit status is 1 if a problem is denied. Problems that are only warned of do not
 change it.
 
 A zombie or an uninterruptible process counts only if it is still there on a \
-second check. With --since, a process or namespace that the earlier document does \
+second check. The same goes for a thread in uninterruptible sleep. With --since, \
+a process or namespace that the earlier document does \
 not have is a leftover, except for the shell that runs the check, its ancestors \
 and the other commands of its pipeline.
 

@@ -58,6 +58,15 @@ pub trait FollowUp {
     /// Returns `true` if this process still exists and is a zombie.
     fn is_zombie(&self, process: &Process) -> bool;
 
+    /// The process that traces this one; `None` if there is none that the procfs shows.
+    fn tracer(&self, process: &Process) -> Option<Pid>;
+
+    /// A thread that keeps its process from exiting.
+    fn held_thread(&self, process: &Process) -> Option<HeldThread>;
+
+    /// Returns `true` if a cgroup freezes this process.
+    fn is_frozen(&self, process: &Process) -> bool;
+
     /// The process that has PID 1 in a namespace; `ESRCH` if there is none, any other error if
     /// unknown.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
@@ -88,6 +97,15 @@ pub enum InitNow {
     /// No process has PID 1 in the namespace.
     Absent,
     Unknown,
+}
+
+/// A thread that keeps its process from exiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldThread {
+    /// It is in uninterruptible sleep; its TID.
+    Uninterruptible(Pid),
+    /// Only its tracer can let it exit, or reap it; the PID of the tracer.
+    Traced(Pid),
 }
 
 /// An init that [`FollowUp::list_inits`] found.

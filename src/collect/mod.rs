@@ -42,6 +42,7 @@ use registry::NamespaceRegistry;
 
 pub use direct::details_later::LaterDetails;
 pub use direct::hidden::still_in_kernel;
+pub use direct::live_facts::LiveHost;
 pub use direct::lookup::{NamespaceHandle, translate};
 pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};

@@ -1,6 +1,6 @@
 //! Reports problems on the live host or in a saved document (`pidns check`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::view;
 use crate::cli;
-use crate::collect::LaterDetails;
+use crate::collect::{LaterDetails, LiveHost};
 use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -65,7 +65,8 @@ fn check_once(
 ) -> Result<Check, Error> {
     let origin = &arguments.origin;
     let is_live = origin.file.is_none();
-    let (mut after, unsettled) = load_settled(arguments, before, policy)?;
+    let Settled { snapshot: mut after, unsettled, stuck_threads } =
+        load_settled(arguments, before, policy)?;
     let observer = view::own_pid(&after).filter(|_| is_live);
     let mut check = if let Some(before) = before {
         let selection = selection.clone();
@@ -82,33 +83,57 @@ fn check_once(
     };
     if is_live {
         check.uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).ok();
+        check.add_stuck_threads(stuck_threads, policy);
         add_details(&mut check, &origin.procfs)?;
+        let live = LiveHost::open(&origin.procfs, check.graph.processes())?;
+        let mut facts = live.facts(&check.concerned(), &check.mount_namespaces());
+        facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
+        check.live = facts;
     }
     Ok(check)
 }
 
+/// A snapshot, and which states in it last.
+struct Settled {
+    snapshot: Snapshot,
+    /// Processes whose state is no problem.
+    unsettled: BTreeSet<Pid>,
+    /// For each process with a thread in uninterruptible sleep, the TID of one.
+    stuck_threads: BTreeMap<Pid, Pid>,
+}
+
 /// Loads a snapshot. If a live one shows transient states, loads it again after a pause, and
-/// returns the PIDs of processes that entered such a state only in between.
+/// ignores the processes that entered such a state only in between.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     policy: &Policy,
-) -> Result<(Snapshot, BTreeSet<Pid>), Error> {
+) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
     // Only snapshots that were searched in the same places can be compared.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
     let load = || view::load(origin, search.clone(), details.clone(), quiet);
+    let settled =
+        |snapshot| Settled { snapshot, unsettled: BTreeSet::new(), stuck_threads: BTreeMap::new() };
     let first = load()?;
+    if origin.file.is_some() {
+        return Ok(settled(first));
+    }
     let transients = Transients::of(&first);
-    if origin.file.is_some() || transients.is_empty() {
-        return Ok((first, BTreeSet::new()));
+    let stuck = LiveHost::open(&origin.procfs, &first.processes)?.stuck_threads(None);
+    if transients.is_empty() && stuck.is_empty() {
+        return Ok(settled(first));
     }
     thread::sleep(SETTLE);
-    let second = load()?;
-    let unsettled = transients.unsettled(&second);
-    Ok((second, unsettled))
+    let snapshot = load()?;
+    let live = LiveHost::open(&origin.procfs, &snapshot.processes)?;
+    let mut unsettled = transients.unsettled(&snapshot);
+    unsettled.extend(live.killable());
+    let mut stuck_threads = live.stuck_threads(Some(&stuck));
+    stuck_threads.retain(|pid, tid| stuck.get(pid) == Some(tid));
+    Ok(Settled { snapshot, unsettled, stuck_threads })
 }
 
 /// Adds command lines and cgroups to the processes that a finding concerns.

@@ -59,6 +59,11 @@ pub struct Process<'a> {
     /// otherwise that of version 2, otherwise the deepest of version 1. Null if it was not
     /// requested (see details) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
+    /// PID of the process that traces it (TracerPid in proc_pid_status(5)). Read only for zombies,
+    /// which only the tracer can reap, and for processes that the tracer has stopped; otherwise
+    /// null.
+    #[serde(default)]
+    pub tracer: Option<Pid>,
     /// Source of namespace.
     pub evidence: Word<model::Evidence>,
 }
@@ -81,6 +86,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
             kernel_thread: process.kernel_thread,
             namespaces: details.and_then(|it| it.namespaces.as_ref()).map(Cow::Borrowed),
             cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
+            tracer: process.tracer().map(Pid),
             evidence: process.evidence.into(),
         }
     }
@@ -93,6 +99,7 @@ impl Process<'_> {
             args: self.args.map(Cow::into_owned),
             namespaces: self.namespaces.map(Cow::into_owned),
             cgroup: self.cgroup.map(Cow::into_owned),
+            tracer: self.tracer.map(|pid| pid.0),
         };
         model::Process {
             pid: self.pid.0,

@@ -304,7 +304,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// Why it is not gone yet.
     pub reason: Word<model::BlockReason>,
-    /// For a zombie, the process outside the namespace that has to reap it; null if unknown.
+    /// The process outside the namespace that must act: its tracer or, for a zombie that is not
+    /// traced, its parent; null if unknown.
     pub reaper: Option<Pid>,
 }
 

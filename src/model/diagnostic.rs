@@ -363,6 +363,17 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
+    /// A thread other than the leader is in uninterruptible sleep, which the state of its
+    /// process does not show.
+    ThreadUninterruptible {
+        name: "thread-uninterruptible",
+        severity: Severity::Warning,
+        is_gap: false,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "{} with a thread in uninterruptible sleep",
+        advice: Advice::None,
+    }
     /// A namespace exists in kernel memory, but nothing that was searched shows its
     /// holders. The namespace itself is shown, so the snapshot is still complete.
     HeldUnseen {

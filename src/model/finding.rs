@@ -94,13 +94,15 @@ check_codes! {
     NascentNamespace: "nascent-namespace", Warn, CHECK_AND_RUN,
         "A PID namespace in which no process has been started yet.";
     Zombie: "zombie", Warn, CHECK_AND_RUN,
-        "A process that has terminated and that its parent does not reap.";
+        "A process that has terminated and that its tracer or, if it is not traced, its parent does \
+         not reap.";
     InitDoesNotReap: "init-does-not-reap", Warn, CHECK_ONLY,
-        "An init that does not reap its children or the orphans it adopts.";
+        "An init that does not reap its children or the orphans it adopts, although it is neither \
+         stopped nor frozen.";
     StoppedInit: "stopped-init", Warn, CHECK_ONLY,
         "An init that is stopped, so it reaps nothing.";
     Uninterruptible: "uninterruptible", Warn, CHECK_ONLY,
-        "A process in uninterruptible sleep, which signals do not interrupt.";
+        "A process, or a thread of it, in uninterruptible sleep that not even SIGKILL ends.";
     DeepNesting: "deep-nesting", Warn, CHECK_ONLY,
         "A PID namespace near the limit of 32 nested levels.";
     UnknownState: "unknown-state", Warn, CHECK_ONLY,

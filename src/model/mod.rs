@@ -13,6 +13,7 @@ mod finding;
 mod id;
 mod keyword;
 mod lineage;
+mod live;
 mod namespace;
 mod not_found;
 mod process;
@@ -30,6 +31,7 @@ pub use id::{
 pub use keyword::Keyword;
 pub(crate) use keyword::keywords;
 pub use lineage::Lineage;
+pub use live::{FrozenCgroup, LiveFacts};
 pub use namespace::{
     BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, Namespace, NamespaceState,
     Owner,

@@ -191,16 +191,21 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// Why it is not gone yet.
     pub reason: BlockReason,
-    /// For a zombie, the process outside the namespace that has to reap it.
+    /// The process outside the namespace that must act: the tracer if it is traced, otherwise, for
+    /// a zombie, the parent.
     pub reaper: Option<Pid>,
 }
 
 keywords! {
     /// Reason why a killed process is not gone.
     pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
-        /// It has terminated, but its parent (or tracer) does not reap it.
+        /// It has terminated, but its tracer or, if it is not traced, its parent does not reap it.
         Zombie = "zombie",
-        /// It is in uninterruptible sleep (state D), which signals do not interrupt.
+        /// It or one of its threads is in uninterruptible sleep (state D), which signals do not
+        /// interrupt.
         Uninterruptible = "uninterruptible",
+        /// Its tracer holds it or one of its threads: in the stop before the exit
+        /// (PTRACE_EVENT_EXIT), or as a thread that only the tracer can reap.
+        Traced = "traced",
     }
 }

@@ -42,7 +42,7 @@ pub struct Process {
     pub details: Option<Box<ProcessDetails>>,
 }
 
-/// Properties of a process that are read only on request. Each is `None` if it was not
+/// Properties of a process that most scans do not read. Each is `None` if it was not
 /// requested or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
@@ -55,6 +55,9 @@ pub struct ProcessDetails {
     /// Path of its cgroup. With several hierarchies: the one that names its container or
     /// unit, otherwise that of version 2, otherwise the deepest of version 1.
     pub cgroup: Option<String>,
+    /// PID of the process that traces it (`TracerPid`). Read in every scan, but only for zombies
+    /// and for processes that their tracer has stopped.
+    pub tracer: Option<Pid>,
 }
 
 keywords! {
@@ -103,6 +106,25 @@ impl Process {
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
+    }
+
+    /// Returns `true` if a signal or its tracer has stopped it.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    /// The process that traces it, if that is known (see [`ProcessDetails::tracer`]).
+    #[must_use]
+    pub fn tracer(&self) -> Option<Pid> {
+        self.details.as_ref()?.tracer
+    }
+
+    /// The process that must reap it once it is a zombie. That is its tracer if it has one: the
+    /// kernel hides a traced zombie from its parent (`wait_consider_task()`).
+    #[must_use]
+    pub fn reaper(&self) -> Option<Pid> {
+        self.tracer().or(self.ppid)
     }
 
     /// Its age at `uptime`, the time since boot (`CLOCK_BOOTTIME`).

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::diff::{Diff, Happened};
@@ -11,7 +11,8 @@ use super::policy::Policy;
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, Finding, MAX_LEVEL, Namespace, NamespaceState, Pid, Process, Subject, Verdict,
+    CheckCode, DiagnosticCode, Finding, Holder, LiveFacts, MAX_LEVEL, Namespace, NamespaceState,
+    Pid, Process, Subject, Verdict,
 };
 
 /// A namespace with this many levels below it, or fewer, is nested deeply.
@@ -28,7 +29,9 @@ pub struct Check {
     pub uptime: Option<Duration>,
     /// The problems that the policy does not allow: denied ones first, then by code.
     pub findings: Vec<Finding>,
-    /// Processes whose state is too recent to be a problem.
+    /// Facts about the processes and mounts that the findings concern, for advice.
+    pub live: LiveFacts,
+    /// Processes whose state is no problem: it is too recent, or SIGKILL ends the sleep.
     unsettled: BTreeSet<Pid>,
 }
 
@@ -37,7 +40,14 @@ impl Check {
     /// [`Transients`](super::Transients).
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
-        let mut this = Self { graph, since: None, uptime: None, findings: Vec::new(), unsettled };
+        let mut this = Self {
+            graph,
+            since: None,
+            uptime: None,
+            findings: Vec::new(),
+            live: LiveFacts::default(),
+            unsettled,
+        };
         this.findings = this.judge(Vec::new(), policy);
         this
     }
@@ -49,9 +59,41 @@ impl Check {
         let leftovers = leftovers(&diff);
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
-        let mut this = Self { graph, since, uptime: None, findings: Vec::new(), unsettled };
+        let mut this = Self {
+            graph,
+            since,
+            uptime: None,
+            findings: Vec::new(),
+            live: LiveFacts::default(),
+            unsettled,
+        };
         this.findings = this.judge(leftovers, policy);
         this
+    }
+
+    /// Adds a finding for each of these processes: the thread with this TID is in uninterruptible
+    /// sleep, which the state of the process does not show.
+    pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
+        let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
+        let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
+        let findings = self.verdicts(found.collect(), policy);
+        self.findings.extend(findings);
+        self.findings.sort_unstable();
+        self.live.stuck_threads = threads;
+    }
+
+    /// Inodes of the mount namespaces with mounts that the findings concern.
+    #[must_use]
+    pub fn mount_namespaces(&self) -> BTreeSet<u64> {
+        let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
+            Subject::Namespace(id) => self.graph.namespace(id),
+            Subject::Process(_) | Subject::Snapshot => None,
+        });
+        let inode = |holder: &Holder| match holder {
+            Holder::Mount { mount_namespace, .. } => Some(*mount_namespace),
+            Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
+        };
+        namespaces.flat_map(|it| it.holders.iter().filter_map(inode)).collect()
     }
 
     /// The number of findings with this verdict.
@@ -66,8 +108,8 @@ impl Check {
         process.is_unreaped() && !self.unsettled.contains(&process.pid)
     }
 
-    /// All processes that a report on the findings mentions: their subjects, the parents of
-    /// zombies, and the inits and keepers of namespaces.
+    /// All processes that a report on the findings mentions: their subjects, the tracers or
+    /// parents of zombies, and the inits and keepers of namespaces.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {
         let mut concerned = HashSet::new();
@@ -81,7 +123,7 @@ impl Check {
                 Subject::Process(pid) => {
                     concerned.insert(pid);
                     let unreaped = self.graph.process(pid).filter(|it| self.is_unreaped(it));
-                    concerned.extend(unreaped.and_then(|it| it.ppid));
+                    concerned.extend(unreaped.and_then(Process::reaper));
                 }
                 Subject::Snapshot => {}
             }
@@ -114,13 +156,18 @@ impl Check {
         if !self.graph.snapshot().complete {
             found.push((CheckCode::Incomplete, Subject::Snapshot));
         }
+        let mut findings = self.verdicts(found, policy);
+        findings.sort_unstable();
+        findings
+    }
+
+    /// The problems that the policy does not allow, each with its verdict.
+    fn verdicts(&self, found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         let judged = found.into_iter().map(|(code, subject)| {
             let verdict = policy.verdict(&self.graph, code, subject);
             Finding { verdict, code, subject }
         });
-        let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
-        findings.sort_unstable();
-        findings
+        judged.filter(|it| it.verdict != Verdict::Allow).collect()
     }
 
     fn find_in_namespaces(&self, found: &mut Vec<(CheckCode, Subject)>) {
@@ -139,7 +186,7 @@ impl Check {
                 find(CheckCode::DeepNesting);
             }
             let init = init_of(&self.graph, namespace);
-            if let Some(init) = init.filter(|init| matches!(init.state, 'T' | 't')) {
+            if let Some(init) = init.filter(|init| init.is_stopped()) {
                 found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
             }
         }
@@ -147,8 +194,11 @@ impl Check {
 
     fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
         let graph = &self.graph;
+        // The collector has watched them: an init that is frozen or only slow is not among them.
+        let diagnostics = graph.snapshot().diagnostics.iter();
+        let code = DiagnosticCode::InitDoesNotReap.name();
         let inits: HashSet<Pid> =
-            graph.snapshot().namespaces.iter().filter_map(|namespace| namespace.init).collect();
+            diagnostics.filter(|it| it.code == code).flat_map(|it| &it.pids).copied().collect();
         let mut not_reaping = BTreeSet::new();
         for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
             let subject = Subject::Process(process.pid);
@@ -157,7 +207,7 @@ impl Check {
             }
             if self.is_unreaped(process) {
                 found.push((CheckCode::Zombie, subject));
-                not_reaping.extend(process.ppid.filter(|parent| inits.contains(parent)));
+                not_reaping.extend(process.reaper().filter(|parent| inits.contains(parent)));
             }
         }
         let inits = not_reaping.into_iter().filter(|&init| graph.process(init).is_some());

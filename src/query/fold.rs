@@ -98,7 +98,7 @@ impl Condition {
 /// Such a process is not the init, and its parent is in another namespace. A
 /// process born inside always has a parent inside: the init adopts orphans.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
-    entered_from(process, || graph.process(process.ppid?))
+    entered_from(process, || graph.known_process(process.ppid?))
 }
 
 fn entered_from<'a>(
@@ -118,7 +118,8 @@ fn entered_from<'a>(
 struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// The name of the parent if it entered from outside or does not reap.
+    /// The name of the parent if it entered from outside, and of the parent or tracer that does
+    /// not reap a zombie.
     parent: Option<&'a str>,
     /// The arguments if `--details` has them.
     args: Option<&'a [SmolStr]>,
@@ -136,14 +137,14 @@ impl<'a> ParentCache<'a> {
         Self { graph, last: None }
     }
 
-    fn parent(&mut self, process: &Process) -> Option<&'a Process> {
-        let ppid = process.ppid?;
+    fn find(&mut self, pid: Option<Pid>) -> Option<&'a Process> {
+        let pid = pid?;
         match self.last {
-            Some((last, parent)) if last == ppid => parent,
+            Some((last, found)) if last == pid => found,
             _ => {
-                let parent = self.graph.process(ppid);
-                self.last = Some((ppid, parent));
-                parent
+                let found = self.graph.known_process(pid);
+                self.last = Some((pid, found));
+                found
             }
         }
     }
@@ -153,8 +154,8 @@ impl<'a> MemberKind<'a> {
     fn new(parents: &mut ParentCache<'a>, process: &'a Process) -> Self {
         let condition = Condition::of(process);
         let parent = match condition {
-            Condition::Zombie => parents.parent(process),
-            _ => entered_from(process, || parents.parent(process)),
+            Condition::Zombie => parents.find(process.reaper()),
+            _ => entered_from(process, || parents.find(process.ppid)),
         };
         let details: Option<&ProcessDetails> = process.details.as_deref();
         Self {

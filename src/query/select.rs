@@ -159,6 +159,19 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
     }
+    // A user who selects a zombie wants to see the process that does not reap it.
+    if !selection.pids.is_empty() {
+        let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
+        let reapers = zombies.filter(|it| it.is_zombie()).filter_map(Process::reaper);
+        let in_reach = |pid: &Pid| {
+            let namespace = graph.process(*pid).and_then(|it| it.namespace);
+            let position = namespace.and_then(|id| positions.get(&id));
+            position.is_some_and(|position| position.depth.is_some())
+        };
+        let reapers: Vec<_> = reapers.filter(in_reach).collect();
+        namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
+        processes.extend(reapers);
+    }
     // A user who selects a process wants to see the namespaces that it keeps. If a shell cannot
     // fork any more, the dead namespace is the reason.
     if !selection.pids.is_empty() {
@@ -315,6 +328,16 @@ fn retain(
     };
     let counts: HashMap<NamespaceId, usize> =
         graph.snapshot().namespaces.iter().map(count).collect();
+    let is_kept = |pid: Pid| {
+        let kept = |it: &Process| is_shown(it);
+        graph.process(pid).is_some_and(kept)
+    };
+    // Otherwise a member that entered from outside would look like one that was born inside.
+    let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
+    let shown = graph.processes().iter().filter(|it| is_shown(it));
+    let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();
+    let left_out: Vec<Process> =
+        left_out.into_iter().filter_map(|pid| graph.known_process(pid).cloned()).collect();
     let mut part = graph.into_snapshot();
     part.selected.extend(selection.criteria(root));
     part.processes.retain(is_shown);
@@ -330,7 +353,9 @@ fn retain(
             (namespace.parent, namespace.parent_unknown) = (None, false);
         }
     }
-    PidGraph::new(part)
+    let mut part = PidGraph::new(part);
+    part.add_left_out(left_out);
+    part
 }
 
 #[cfg(test)]

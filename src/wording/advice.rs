@@ -7,7 +7,9 @@ use super::line::{Emphasis, Line};
 use super::sanitize::{Sanitized, is_harmful};
 use super::subject::part_of;
 use crate::graph::PidGraph;
-use crate::model::{Holder, Namespace, Pid};
+use crate::model::{
+    BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceState, Pid, Process,
+};
 
 /// Commands about one namespace. If more holders keep it, the next check names them.
 const COMMANDS: usize = 10;
@@ -15,34 +17,142 @@ const COMMANDS: usize = 10;
 /// Mount points of a namespace that a report names.
 const MOUNTS: usize = 3;
 
-/// The command that ends a process. The comment names its service or container,
-/// since that should usually be stopped as a whole.
-pub fn kill(graph: &PidGraph, pid: Pid, signal: &str) -> String {
-    if pid == Pid::INIT {
-        return format!("{pid} is the init here: killing it would end every process");
-    }
-    match graph.process(pid).and_then(part_of) {
-        Some(whole) => format!("kill {signal}{pid} # part of {}", Sanitized(whole)),
-        None => format!("kill {signal}{pid}"),
-    }
+/// Writes commands about the processes and namespaces of one graph.
+pub struct Adviser<'a> {
+    /// The graph.
+    pub graph: &'a PidGraph,
+    /// Facts about the live host; empty for a saved document.
+    pub live: &'a LiveFacts,
 }
 
-/// The command that shows in which kernel function a process waits.
-pub fn stack(pid: Pid) -> String {
-    format!("cat /proc/{pid}/stack # the kernel function that it waits in")
-}
-
-/// The commands that end what keeps a namespace.
-pub fn release(graph: &PidGraph, namespace: &Namespace) -> Vec<String> {
-    let init = namespace.init.map(|init| kill(graph, init, "-KILL "));
-    let holders = namespace.holders.iter().map(|holder| match holder {
-        Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } | Holder::File { pid, .. } => {
-            kill(graph, *pid, "")
+impl Adviser<'_> {
+    /// The commands that end a process. The comment names its service or container, since that
+    /// should usually be stopped as a whole. Nothing ends a kernel thread.
+    pub fn end(&self, pid: Pid) -> Vec<String> {
+        let process = self.graph.known_process(pid);
+        if process.is_some_and(|it| it.kernel_thread) {
+            return Vec::new();
         }
-        Holder::Mount { path, .. } => umount(path),
-    });
-    let mut commands: Vec<String> = init.into_iter().chain(holders).take(COMMANDS).collect();
-    commands.dedup();
+        if pid == Pid::INIT {
+            return vec![format!("{pid} is the init here: killing it would end every process")];
+        }
+        // A stopped process obeys SIGTERM only once it goes on. The kernel drops a SIGTERM to an
+        // init without a handler.
+        let needs_kill = self.live.ignore_sigterm.contains(&pid)
+            || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
+        let signal = if needs_kill { "-KILL " } else { "" };
+        let kill = match process.and_then(part_of) {
+            Some(whole) => format!("kill {signal}{pid} # part of {}", Sanitized(whole)),
+            None => format!("kill {signal}{pid}"),
+        };
+        let mut commands = self.thaw(pid);
+        commands.push(kill);
+        commands
+    }
+
+    /// The commands after which a process reaps its children or tracees, or they get another
+    /// parent: thaws or continues it if it only cannot go on, and ends it otherwise.
+    pub fn make_reap(&self, pid: Pid) -> Vec<String> {
+        let thaw = self.thaw(pid);
+        if !thaw.is_empty() {
+            return thaw;
+        }
+        self.go_on(pid).unwrap_or_else(|| self.end(pid))
+    }
+
+    /// The commands that continue a stopped process. If its tracer has stopped it, no signal but
+    /// SIGKILL has an effect, and the tracer must go.
+    pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
+        let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
+        Some(match (process.state, process.tracer()) {
+            ('t', None) => Vec::new(),
+            ('t', Some(tracer)) => self.end(tracer),
+            _ => vec![format!("kill -CONT {pid}")],
+        })
+    }
+
+    /// The commands that show or end what a process in uninterruptible sleep waits for.
+    pub fn wake(&self, pid: Pid) -> Vec<String> {
+        let thaw = self.thaw(pid);
+        if !thaw.is_empty() {
+            return thaw;
+        }
+        let leader_exited = self.graph.process(pid).is_some_and(Process::is_zombie);
+        let stack = match self.live.stuck_threads.get(&pid) {
+            Some(tid) => format!("/proc/{pid}/task/{tid}/stack"),
+            None if leader_exited => format!("/proc/{pid}/task/*/stack"),
+            None => format!("/proc/{pid}/stack"),
+        };
+        vec![format!("cat {stack} # the kernel function that it waits in")]
+    }
+
+    fn thaw(&self, pid: Pid) -> Vec<String> {
+        let cgroups = self.live.frozen.get(&pid).into_iter().flatten();
+        let command = |cgroup: &FrozenCgroup| match cgroup {
+            FrozenCgroup::V1(dir) => {
+                format!("echo THAWED > {}", shell_word(&format!("{dir}/freezer.state")))
+            }
+            FrozenCgroup::V2(dir) => {
+                format!("echo 0 > {}", shell_word(&format!("{dir}/cgroup.freeze")))
+            }
+        };
+        cgroups.map(command).collect()
+    }
+
+    /// The commands that let a terminated init go.
+    pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
+        let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
+            (BlockReason::Uninterruptible, _) => self.wake(it.pid),
+            (BlockReason::Zombie | BlockReason::Traced, Some(reaper)) => self.make_reap(reaper),
+            (BlockReason::Zombie | BlockReason::Traced, None) => Vec::new(),
+        });
+        distinct(commands)
+    }
+
+    /// The commands that end what keeps a namespace.
+    pub fn release(&self, namespace: &Namespace) -> Vec<String> {
+        // Another signal to a terminated init has no effect.
+        let init = match (namespace.state, namespace.init) {
+            (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
+            (_, Some(init)) => self.end(init),
+            (_, None) => Vec::new(),
+        };
+        let holders = namespace.holders.iter().flat_map(|holder| match holder {
+            Holder::Fd { pid, .. }
+            | Holder::PidForChildren { pid, .. }
+            | Holder::File { pid, .. } => self.end(*pid),
+            Holder::Mount { path, mount_namespace } => {
+                self.umount(path, *mount_namespace).into_iter().collect()
+            }
+        });
+        distinct(init.into_iter().chain(holders))
+    }
+
+    /// The command that unmounts a path in a mount namespace. `None` if that is not pidns's own
+    /// and no process is in it. The mount namespaces of a saved document are unknown.
+    fn umount(&self, path: &str, mount_namespace: u64) -> Option<String> {
+        let command = umount(path);
+        match self.live.own_mount_namespace {
+            Some(own) if own != mount_namespace => {
+                let pid = self.live.in_mount_namespace.get(&mount_namespace)?;
+                Some(format!("nsenter -t {pid} -m {command}"))
+            }
+            _ => Some(command),
+        }
+    }
+}
+
+/// The first commands, each once.
+fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for command in all {
+        if commands.len() == COMMANDS {
+            break;
+        }
+        if !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
     commands
 }
 

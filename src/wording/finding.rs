@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::advice::{kill, release, stack};
+use super::advice::Adviser;
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Count, Counted, Symbols, namespaces, processes};
 use super::subject::{Comm, Pids, ProcessRef, age_text, command, process_state};
-use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Process,
-    Subject, Verdict,
+    BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Pid,
+    Process, Subject, Verdict,
 };
 use crate::query::{Check, Leftovers, RunReport};
 
@@ -55,11 +54,12 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             None => without_advice(pid.to_string()),
         },
         Subject::Namespace(id) => match graph.namespace(id) {
-            Some(namespace) => namespace_finding(graph, finding.code, namespace),
+            Some(namespace) => namespace_finding(check, finding.code, namespace),
             None => without_advice(id.to_string()),
         },
         Subject::Snapshot => {
-            let diagnostics = graph.snapshot().diagnostics.iter();
+            // The others, such as an init that does not reap, have findings of their own.
+            let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =
                 if reasons.is_empty() { "no reason given".to_owned() } else { reasons.join("; ") };
@@ -75,15 +75,19 @@ fn process_finding(
     symbols: Symbols,
 ) -> FindingText {
     let graph = &check.graph;
+    let adviser = Adviser { graph, live: &check.live };
     let pid = process.pid;
     let who = process_text(check, process, symbols);
-    let is_stopped = matches!(process.state, 'T' | 't');
     let (message, advice) = match code {
-        CheckCode::Zombie => match process.ppid {
-            Some(parent) => (
-                format!("{} does not reap its child {who}", ProcessRef::new(graph, parent, None)),
-                vec![kill(graph, parent, "")],
-            ),
+        CheckCode::Zombie => match process.reaper() {
+            Some(reaper) => {
+                let idle = idle_process(check, reaper);
+                let message = match process.tracer() {
+                    Some(_) => format!("{idle} does not reap {who}, which it traces"),
+                    None => format!("{idle} does not reap its child {who}"),
+                };
+                (message, adviser.make_reap(reaper))
+            }
             None => (format!("{who} is a zombie"), Vec::new()),
         },
         CheckCode::InitDoesNotReap => {
@@ -97,17 +101,39 @@ fn process_finding(
             )
         }
         CheckCode::StoppedInit => {
-            (format!("{who} is an init and is stopped"), vec![format!("kill -CONT {pid}")])
+            let by = match process.tracer() {
+                Some(tracer) if process.state == 't' => {
+                    format!(" by its tracer {}", ProcessRef::new(graph, tracer, None))
+                }
+                _ => String::new(),
+            };
+            let advice = adviser.go_on(pid).unwrap_or_default();
+            (format!("{who} is an init and is stopped{by}"), advice)
         }
         CheckCode::Uninterruptible => {
-            (format!("{who} is in uninterruptible sleep"), vec![stack(pid)])
+            let thread = match check.live.stuck_threads.get(&pid) {
+                Some(tid) => format!("{who}: its thread {tid} is in uninterruptible sleep"),
+                None => format!("{who} is in uninterruptible sleep"),
+            };
+            (thread, adviser.wake(pid))
         }
-        _ if is_stopped => {
-            (format!("{who} was left behind and is stopped"), vec![kill(graph, pid, "-KILL ")])
+        _ if process.is_stopped() => {
+            (format!("{who} was left behind and is stopped"), adviser.end(pid))
         }
-        _ => (format!("{who} was left behind"), vec![kill(graph, pid, "")]),
+        _ => (format!("{who} was left behind"), adviser.end(pid)),
     };
     FindingText { message, advice }
+}
+
+/// A process that must reap another, and why it cannot go on if that is known.
+fn idle_process(check: &Check, pid: Pid) -> String {
+    let process = ProcessRef::new(&check.graph, pid, None);
+    match check.graph.known_process(pid).map(|it| it.state) {
+        _ if check.live.frozen.contains_key(&pid) => format!("{process} is frozen and"),
+        Some('T') => format!("{process} is stopped and"),
+        Some('t') => format!("{process} is stopped by its tracer and"),
+        _ => process.to_string(),
+    }
 }
 
 /// A process with its age, parent and namespace.
@@ -129,14 +155,16 @@ fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     }
 }
 
-fn namespace_finding(graph: &PidGraph, code: CheckCode, namespace: &Namespace) -> FindingText {
+fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> FindingText {
+    let graph = &check.graph;
+    let adviser = Adviser { graph, live: &check.live };
     let mut line = Line::default();
     namespace_line(graph, namespace, &mut line);
     let message = match code {
         CheckCode::BlockedInit => {
             let init = namespace.init.map_or_else(String::new, |init| format!("{init} "));
             let reasons: Vec<_> =
-                namespace.blocked_by.iter().map(|blocker| blocker_text(graph, blocker)).collect();
+                namespace.blocked_by.iter().map(|blocker| blocker_text(check, blocker)).collect();
             format!(
                 "the init {init}of {} cannot finish its exit: {}",
                 namespace.id,
@@ -151,29 +179,33 @@ fn namespace_finding(graph: &PidGraph, code: CheckCode, namespace: &Namespace) -
         _ => line.to_string(),
     };
     let advice = match code {
-        CheckCode::BlockedInit => {
-            let reapers = namespace.blocked_by.iter().filter_map(|blocker| blocker.reaper);
-            reapers.map(|reaper| kill(graph, reaper, "")).collect()
-        }
+        CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
         CheckCode::UnknownState => {
             vec!["run pidns as root on the host, with the host's /proc".to_owned()]
         }
-        _ => release(graph, namespace),
+        _ => adviser.release(namespace),
     };
     FindingText { message, advice }
 }
 
-fn blocker_text(graph: &PidGraph, blocker: &Blocker) -> String {
+fn blocker_text(check: &Check, blocker: &Blocker) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     let comm = Comm(comm);
+    let tracer = check.graph.known_process(*pid).and_then(Process::tracer);
     match (reason, reaper) {
+        (BlockReason::Zombie, Some(reaper)) if tracer == Some(*reaper) => {
+            format!("{} does not reap {pid} {comm}, which it traces", idle_process(check, *reaper))
+        }
         (BlockReason::Zombie, Some(reaper)) => {
-            let reaper = ProcessRef::new(graph, *reaper, None);
-            format!("{reaper} does not reap its child {pid} {comm}")
+            format!("{} does not reap its child {pid} {comm}", idle_process(check, *reaper))
         }
         (BlockReason::Zombie, None) => format!("{pid} {comm} is a zombie"),
         (BlockReason::Uninterruptible, _) => format!("{pid} {comm} is in uninterruptible sleep"),
+        (BlockReason::Traced, Some(reaper)) => {
+            format!("{} traces {pid} {comm} and does not let it exit", idle_process(check, *reaper))
+        }
+        (BlockReason::Traced, None) => format!("the tracer of {pid} {comm} does not let it exit"),
     }
 }
 
@@ -219,7 +251,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
     if let Some(state) = process_state(process.state) {
-        let parent = process.ppid.and_then(|ppid| graph.process(ppid));
+        let parent = process.reaper().and_then(|reaper| graph.known_process(reaper));
         facts.push(match parent.filter(|_| process.is_zombie()) {
             Some(it) => format!("{state}: {} {} does not reap it", it.pid, Comm(&it.comm)),
             None => state.to_owned(),
@@ -258,4 +290,36 @@ pub fn killed_text(killed: &Killed) -> String {
         let _ = write!(text, "; still there: {remaining}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::graph::PidGraph;
+    use crate::model::{Diagnostic, DiagnosticCode, Severity};
+    use crate::query::Policy;
+    use crate::testing::farm;
+
+    #[test]
+    fn an_incomplete_view_names_only_gaps() {
+        let mut host = farm();
+        host.complete = false;
+        let diagnostic = |code: DiagnosticCode, message: &str| Diagnostic {
+            code: code.name().to_owned(),
+            severity: Severity::Warning,
+            message: message.to_owned(),
+            errno: None,
+            pids: Vec::new(),
+        };
+        host.diagnostics = vec![
+            diagnostic(DiagnosticCode::ProcessUnreadable, "1 process could not be read"),
+            diagnostic(DiagnosticCode::InitDoesNotReap, "init 6 does not reap its children"),
+        ];
+        let check = Check::new(PidGraph::new(host), BTreeSet::new(), &Policy::default());
+        let incomplete = check.findings.iter().find(|it| it.code == CheckCode::Incomplete);
+        let text = describe(&check, incomplete.unwrap(), Symbols::ASCII);
+        assert_eq!(text.message, "the view is incomplete: 1 process could not be read");
+    }
 }

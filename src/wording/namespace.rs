@@ -159,6 +159,14 @@ impl<'a> Describe<'a> {
                 separator,
                 format_args!("stuck until {pid} {} leaves uninterruptible sleep", Comm(comm)),
             ),
+            (BlockReason::Traced, Some(reaper)) => dead(
+                separator,
+                format_args!("stuck until {reaper}, its tracer, lets {pid} {} exit", Comm(comm)),
+            ),
+            (BlockReason::Traced, None) => dead(
+                separator,
+                format_args!("stuck until the tracer of {pid} {} lets it exit", Comm(comm)),
+            ),
         }
         if let more @ 1.. = namespace.blocked_by.len() - 1 {
             dead(" ", format_args!("(and {} more)", Count(more)));
@@ -277,7 +285,8 @@ impl<'a> Describe<'a> {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
         // Processes with different parents share a row if the parents have one name.
         let parent_text = |parent: &Process| {
-            let same = row.processes().iter().all(|process| process.ppid == Some(parent.pid));
+            let is_parent = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(parent.pid));
+            let same = row.processes().iter().all(is_parent);
             if same {
                 format!("{} {}", parent.pid, Comm(&parent.comm))
             } else {
@@ -291,8 +300,11 @@ impl<'a> Describe<'a> {
             Condition::Stopped => warn(format_args!("stopped")),
             Condition::Zombie => {
                 let zombie = if count == 1 { "zombie" } else { "zombies" };
-                match first.ppid.and_then(|parent| self.graph.process(parent)) {
+                match first.reaper().and_then(|reaper| self.graph.known_process(reaper)) {
                     None => warn(format_args!("{zombie}")),
+                    Some(tracer) if first.tracer().is_some() => {
+                        warn(format_args!("{zombie} traced by {}", parent_text(tracer)));
+                    }
                     Some(parent) => warn(format_args!("{zombie} of {}", parent_text(parent))),
                 }
                 return;

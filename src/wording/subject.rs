@@ -34,7 +34,7 @@ pub struct ProcessRef<'a> {
 impl<'a> ProcessRef<'a> {
     /// Takes the name from the graph if `comm` has none.
     pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
-        let seen = || graph.process(pid).map(|process| &*process.comm);
+        let seen = || graph.known_process(pid).map(|process| &*process.comm);
         Self { pid, comm: comm.or_else(seen) }
     }
 

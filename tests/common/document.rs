@@ -191,6 +191,7 @@ pub struct Process {
     pub kernel_thread: bool,
     pub namespaces: Option<BTreeMap<String, u64>>,
     pub cgroup: Option<String>,
+    pub tracer: Option<u32>,
     pub evidence: String,
 }
 

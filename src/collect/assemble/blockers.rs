@@ -8,10 +8,15 @@
 //! - The init is a zombie. Its parent is always outside of the namespace, and does not reap it.
 //! - A process in or below the namespace is a zombie with a parent outside. The kernel reaps the
 //!   children of the parents that it kills, but it does not kill this parent.
-//! - A process in or below the namespace is in uninterruptible sleep, so SIGKILL has no effect yet.
+//! - A process in or below the namespace, or a thread of it, is in uninterruptible sleep, so SIGKILL
+//!   has no effect yet.
+//!
+//! A tracer takes the place of the parent: only it can reap a traced zombie, and it can hold a killed
+//! process in a last stop (`PTRACE_EVENT_EXIT`).
 
 use std::collections::HashMap;
 
+use crate::collect::discovery::HeldThread;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{
     BlockReason, Blocker, DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid,
@@ -22,14 +27,18 @@ use crate::model::{
 const MAX_NAMED: usize = 3;
 
 /// Fills in `blocked_by` of every dead namespace whose init still exists. The processes are sorted
-/// by PID, and the states and inits are filled in.
-pub fn find_blockers(namespaces: &mut [Namespace], processes: &[Process]) {
+/// by PID, and the states, inits and tracers are filled in.
+pub fn find_blockers(
+    namespaces: &mut [Namespace],
+    processes: &[Process],
+    held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
+) {
     let lineage = Lineage::new(namespaces);
     let mut waiting: HashMap<NamespaceId, (Pid, Vec<Blocker>)> = HashMap::new();
     for namespace in namespaces.iter_mut().filter(|it| it.state == NamespaceState::Dead) {
         let Some(init) = namespace.init.and_then(|init| find(processes, init)) else { continue };
-        if init.is_zombie() {
-            namespace.blocked_by = vec![blocker(init, BlockReason::Zombie, init.ppid)];
+        if init.is_unreaped() {
+            namespace.blocked_by = vec![blocker(init, BlockReason::Zombie, init.reaper())];
         } else {
             waiting.insert(namespace.id, (init.pid, Vec::new()));
         }
@@ -41,10 +50,11 @@ pub fn find_blockers(namespaces: &mut [Namespace], processes: &[Process]) {
     // of both.
     for process in processes {
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
-            if let Some((init, blockers)) = waiting.get_mut(&id)
-                && *init != process.pid
-            {
-                blockers.extend(member_blocker(process, id, processes, &lineage));
+            let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
+            if *init != process.pid {
+                blockers.extend(member_blocker(process, id, processes, &lineage, held_thread));
+            } else if process.is_zombie() {
+                blockers.extend(thread_blocker(process, held_thread));
             }
         }
     }
@@ -61,23 +71,39 @@ fn member_blocker(
     dead: NamespaceId,
     processes: &[Process],
     lineage: &Lineage,
+    held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    if process.is_zombie() {
-        let reaper = match process.ppid {
-            // This procfs does not show the parent, so the parent is outside of every namespace
-            // that it shows.
-            None => None,
-            Some(ppid) => {
-                let parent = find(processes, ppid)?;
-                if parent.namespace.is_some_and(|id| lineage.is_within(id, dead)) {
-                    return None;
-                }
-                Some(parent.pid)
-            }
-        };
-        return Some(blocker(process, BlockReason::Zombie, reaper));
+    // The init kills every process in or below the namespace, so only one outside lasts.
+    let is_outside = |pid| {
+        let namespace = find(processes, pid).map(|process| process.namespace);
+        namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
+    };
+    if process.is_unreaped() {
+        // A procfs that does not show the parent shows no namespace that the parent is in.
+        let lasts = process.reaper().is_none_or(is_outside);
+        return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }
-    (process.state == 'D').then(|| blocker(process, BlockReason::Uninterruptible, None))
+    if process.is_zombie() {
+        return thread_blocker(process, held_thread);
+    }
+    match process.state {
+        'D' => Some(blocker(process, BlockReason::Uninterruptible, None)),
+        't' if process.tracer().is_none_or(is_outside) => {
+            Some(blocker(process, BlockReason::Traced, process.tracer()))
+        }
+        _ => None,
+    }
+}
+
+/// A process whose leader has exited as a blocker, if another thread keeps it from being reaped.
+fn thread_blocker(
+    process: &Process,
+    held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
+) -> Option<Blocker> {
+    Some(match held_thread(process)? {
+        HeldThread::Uninterruptible(_) => blocker(process, BlockReason::Uninterruptible, None),
+        HeldThread::Traced(tracer) => blocker(process, BlockReason::Traced, Some(tracer)),
+    })
 }
 
 fn blocker(process: &Process, reason: BlockReason, reaper: Option<Pid>) -> Blocker {
@@ -121,16 +147,26 @@ pub fn note_blocked_inits(
 /// The blocker in words.
 fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
+    let tracer = find(processes, *pid).and_then(Process::tracer);
+    let role = if reaper.is_some() && *reaper == tracer { "tracer" } else { "parent" };
+    let reaper = reaper.map(|pid| match find(processes, pid) {
+        Some(reaper) => format!("{pid} ({})", reaper.comm),
+        None => pid.to_string(),
+    });
     match (reason, reaper) {
         (BlockReason::Zombie, Some(reaper)) => {
-            let name = find(processes, *reaper)
-                .map_or(String::new(), |reaper| format!(" ({})", reaper.comm));
-            format!("{pid} ({comm}), a zombie that its parent {reaper}{name} does not reap")
+            format!("{pid} ({comm}), a zombie that its {role} {reaper} does not reap")
         }
         (BlockReason::Zombie, None) => {
             format!("{pid} ({comm}), a zombie that its parent outside of this /proc does not reap")
         }
         (BlockReason::Uninterruptible, _) => format!("{pid} ({comm}), in uninterruptible sleep"),
+        (BlockReason::Traced, Some(reaper)) => {
+            format!("{pid} ({comm}), held by its tracer {reaper}")
+        }
+        (BlockReason::Traced, None) => {
+            format!("{pid} ({comm}), held by its tracer outside of this /proc")
+        }
     }
 }
 
@@ -162,7 +198,7 @@ mod tests {
         let mut processes =
             vec![member(&[5], HOST, 'S', Some(1)), member(&[10, 1], DEAD, init_state, Some(5))];
         processes.extend(others);
-        find_blockers(&mut namespaces, &processes);
+        find_blockers(&mut namespaces, &processes, &|_| None);
         (namespaces, processes)
     }
 
@@ -223,7 +259,7 @@ mod tests {
             [member(&[5], HOST, 'S', None), member(&[10, 1], HOST, 'S', Some(5))].into_iter();
         let mut processes: Vec<_> = processes.collect();
         processes.push(member(&[11, 2], HOST, 'Z', Some(5)));
-        find_blockers(&mut namespaces, &processes);
+        find_blockers(&mut namespaces, &processes, &|_| None);
         assert_eq!(namespaces[0].blocked_by, []);
     }
 

@@ -6,7 +6,9 @@
 //! - `containers` assigns inits and their containers; `holders` assigns holders
 //! - `vanished` leaves out what went away during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
+//! - `tracers` finds the tracers of zombies and stopped processes
 //! - `blockers` finds what keeps a terminated init; `zombies` finds inits that do not reap
+//! - `threads` finds processes with a thread in uninterruptible sleep
 //! - `users` fills in user names
 
 mod blockers;
@@ -15,6 +17,8 @@ mod holders;
 mod infer;
 mod namespaces;
 mod state;
+mod threads;
+mod tracers;
 mod users;
 mod vanished;
 mod zombies;
@@ -57,9 +61,11 @@ pub fn assemble(
     vanished::leave_out_members(&without_init, &mut namespaces, &mut processes, &in_kernel);
     holders::note_without_known_holder(&namespaces, &processes, &in_kernel, &mut log);
     state::note_unproved(&namespaces, &mut log);
-    blockers::find_blockers(&mut namespaces, &processes);
+    tracers::find_tracers(source, &mut processes);
+    blockers::find_blockers(&mut namespaces, &processes, &|it| source.held_thread(it));
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
     zombies::note_inits_that_do_not_reap(source, &namespaces, &processes, &mut log);
+    threads::note_stuck_threads(source, &discovery.searched, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
     // The advice about anything that was refused.
@@ -123,7 +129,7 @@ mod tests {
     use rustix::io::{Errno, Result as SysResult};
 
     use super::*;
-    use crate::collect::discovery::{InitNow, ListedInit};
+    use crate::collect::discovery::{HeldThread, InitNow, ListedInit};
     use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::log::DiagnosticLog;
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
@@ -139,6 +145,18 @@ mod tests {
 
         fn init_of(&self, _: &NamespaceFd) -> SysResult<Pid> {
             Err(Errno::NOTTY)
+        }
+
+        fn tracer(&self, _: &Process) -> Option<Pid> {
+            None
+        }
+
+        fn held_thread(&self, _: &Process) -> Option<HeldThread> {
+            None
+        }
+
+        fn is_frozen(&self, _: &Process) -> bool {
+            false
         }
 
         fn is_zombie(&self, _: &Process) -> bool {

@@ -3,6 +3,9 @@
 //! A process that loses its parent becomes a child of its namespace's init, which must then reap it
 //! with wait(2). A program that was not written to be an init may not do this, so zombies accumulate
 //! until PIDs run out. `blockers` finds what a terminated init waits for.
+//!
+//! An init that is stopped or frozen is not accused: it reaps as soon as it goes on. Neither is one
+//! whose zombie child is traced, since only the tracer can reap that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -29,7 +32,7 @@ pub fn note_inits_that_do_not_reap(
 ) {
     // A leader that exited before its other threads cannot be reaped yet.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
-    let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.ppid?, it)));
+    let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));
     let zombies: Vec<_> = zombies.collect();
     if zombies.is_empty() {
         return;
@@ -51,9 +54,12 @@ pub fn note_inits_that_do_not_reap(
     }
     for (init, zombies) in by_init {
         let Some(namespace) = of_init.get(&init) else { continue };
-        let name = processes
-            .binary_search_by_key(&init, |process| process.pid)
-            .map_or(String::new(), |index| format!(" ({})", processes[index].comm));
+        let index = processes.binary_search_by_key(&init, |process| process.pid);
+        let process = index.ok().and_then(|index| processes.get(index));
+        if process.is_some_and(|it| it.is_stopped() || source.is_frozen(it)) {
+            continue;
+        }
+        let name = process.map_or(String::new(), |it| format!(" ({})", it.comm));
         let count = zombies.len();
         let message = format!(
             "init {init}{name} of {} does not reap its children: {count} zombie{}",
@@ -70,7 +76,7 @@ mod tests {
     use rustix::io::Result as SysResult;
 
     use super::*;
-    use crate::collect::discovery::{InitNow, ListedInit};
+    use crate::collect::discovery::{HeldThread, InitNow, ListedInit};
     use crate::collect::kernel::nsfs::NamespaceFd;
 
     use crate::testing::{namespace, process};
@@ -81,6 +87,18 @@ mod tests {
     impl FollowUp for NeverReaped {
         fn is_there(&self, _: &Process) -> bool {
             unreachable!("only is_zombie is asked")
+        }
+
+        fn tracer(&self, _: &Process) -> Option<Pid> {
+            None
+        }
+
+        fn held_thread(&self, _: &Process) -> Option<HeldThread> {
+            None
+        }
+
+        fn is_frozen(&self, process: &Process) -> bool {
+            process.comm == "frozen"
         }
 
         fn is_zombie(&self, process: &Process) -> bool {
@@ -147,5 +165,26 @@ mod tests {
         let of_a_dead_init = zombie(&[9, 2], 7, 1);
         let with_threads = zombie(&[10, 2], 6, 2);
         assert_eq!(diagnostics(vec![of_a_shell, of_a_dead_init, with_threads], &[8, 9, 10]), []);
+    }
+
+    #[test]
+    fn an_init_that_cannot_go_on_or_may_not_reap_is_not_accused() {
+        let mut traced = zombie(&[8, 2], 6, 1);
+        traced.details.get_or_insert_default().tracer = Pid::new(5);
+        assert_eq!(diagnostics(vec![traced.clone()], &[8]), []);
+        traced.details.get_or_insert_default().tracer = Pid::new(6);
+        assert_eq!(diagnostics(vec![traced], &[8]).len(), 1, "it is the tracer itself");
+        let namespaces = {
+            let mut namespaces = vec![namespace(1, None), namespace(2, Some(1))];
+            namespaces[1].init = Pid::new(6);
+            namespaces
+        };
+        for (state, comm, count) in [('S', "sleep", 1), ('T', "sleep", 0), ('S', "frozen", 0)] {
+            let init = Process { state, comm: comm.into(), ..process(&[6, 1], Some(2)) };
+            let processes = [init, zombie(&[8, 2], 6, 1)];
+            let mut log = DiagnosticLog::default();
+            note_inits_that_do_not_reap(&NeverReaped(&[8]), &namespaces, &processes, &mut log);
+            assert_eq!(log.into_diagnostics("").len(), count, "{state} {comm}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod details_later;
 pub mod hidden;
+pub mod live_facts;
 pub mod lookup;
 pub mod process_list;
 pub mod run;

@@ -112,7 +112,7 @@ impl Descendants {
     pub fn are_forgotten(&self) -> Result<bool, Error> {
         const SIGCHLD: u64 = 1 << (Signal::CHILD.as_raw() - 1);
         let status = self.own_file(c"self/status")?;
-        Ok(parse::ignored_signals(&status).is_some_and(|ignored| ignored & SIGCHLD != 0))
+        Ok(parse::signals(&status, b"SigIgn:").is_some_and(|ignored| ignored & SIGCHLD != 0))
     }
 
     fn own_file(&self, name: &CStr) -> Result<Vec<u8>, Error> {

@@ -13,10 +13,11 @@ mod status;
 pub use cmdline::cmdline;
 pub use link::{entry, namespace_link};
 pub use mountinfo::{
-    HidePid, MountedKind, NamespaceMount, hidepid, mount_ids, namespace_mounts, shows_root,
+    FreezerMount, HidePid, MountedKind, NamespaceMount, freezer_mounts, hidepid, mount_ids,
+    namespace_mounts, shows_root,
 };
 pub use stat::{Stat, stat, stat_start_time};
-pub use status::{Leaders, Status, ignored_signals, leaders, name, status, status_pid};
+pub use status::{Leaders, Status, leaders, name, signals, status, status_pid, tracer};
 
 #[cfg(test)]
 mod tests {

@@ -97,6 +97,56 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
     })
 }
 
+/// A mount of a cgroup hierarchy that can freeze processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreezerMount {
+    /// `true` for version 2, `false` for the freezer of version 1.
+    pub is_v2: bool,
+    /// Path of the cgroup at its root, as this cgroup namespace shows it.
+    pub root: Vec<u8>,
+    /// Mount point, unescaped.
+    pub point: Vec<u8>,
+}
+
+impl FreezerMount {
+    /// Finds the cgroup of a process in this hierarchy, from its `/proc/PID/cgroup`. Returns the
+    /// path below the mount point, without a slash at the start.
+    #[must_use]
+    pub fn cgroup<'a>(&self, cgroups: &'a [u8]) -> Option<&'a [u8]> {
+        let path = cgroups.split(|&byte| byte == b'\n').find_map(|line| {
+            let mut fields = line.splitn(3, |&byte| byte == b':').skip(1);
+            let controllers = fields.next()?;
+            let is_this = match self.is_v2 {
+                true => controllers.is_empty(),
+                false => controllers.split(|&byte| byte == b',').any(|it| it == b"freezer"),
+            };
+            fields.next().filter(|_| is_this)
+        })?;
+        let root = self.root.strip_suffix(b"/").unwrap_or(&self.root);
+        let below = path.strip_prefix(root)?;
+        let is_outside = below.split(|&byte| byte == b'/').any(|name| name == b"..");
+        below
+            .strip_prefix(b"/")
+            .or_else(|| below.is_empty().then_some(below))
+            .filter(|_| !is_outside)
+    }
+}
+
+/// Finds the mounts of cgroup hierarchies that can freeze processes.
+pub fn freezer_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FreezerMount> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mount = Mount::parse(line)?;
+        let is_v2 = mount.kind == b"cgroup2";
+        let has_freezer =
+            mount.super_options.split(|&byte| byte == b',').any(|it| it == b"freezer");
+        (is_v2 || (mount.kind == b"cgroup" && has_freezer)).then(|| FreezerMount {
+            is_v2,
+            root: unescape_octal(mount.root),
+            point: unescape_octal(mount.point),
+        })
+    })
+}
+
 /// The fields of one line that are used here.
 struct Mount<'a> {
     id: &'a [u8],
@@ -174,6 +224,27 @@ mod tests {
         let path = b"/run/snapd/ns/app.mnt".to_vec();
         let kind = MountedKind::Mount;
         assert_eq!(mounts, [NamespaceMount { id: 44, kind, inode: 4_026_532_300, path }]);
+    }
+
+    #[test]
+    fn finds_the_freezers_and_a_cgroup_in_them() {
+        let table = b"30 24 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+            31 24 0:27 /a /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
+            32 24 0:28 / /sys/fs/cgroup/uni\\040fied rw - cgroup2 cgroup2 rw\n";
+        let mounts: Vec<_> = freezer_mounts(table).collect();
+        let [v1, v2] = &mounts[..] else { panic!("{mounts:?}") };
+        assert_eq!((v1.is_v2, &v1.point[..]), (false, &b"/sys/fs/cgroup/freezer"[..]));
+        assert_eq!((v2.is_v2, &v2.point[..]), (true, &b"/sys/fs/cgroup/uni fied"[..]));
+        let cgroups = b"5:cpu:/x\n4:freezer,net:/a/b\n0::/c:d\n";
+        assert_eq!(v1.cgroup(cgroups), Some(&b"b"[..]));
+        assert_eq!(v2.cgroup(cgroups), Some(&b"c:d"[..]));
+        for (cgroups, expected) in [
+            (&b"4:freezer:/a\n"[..], Some(&b""[..])),
+            (b"4:freezer:/ab\n", None),
+            (b"0::/../x\n", None),
+        ] {
+            assert_eq!(v1.cgroup(cgroups).or(v2.cgroup(cgroups)), expected);
+        }
     }
 
     #[test]

@@ -86,11 +86,7 @@ pub fn status(bytes: &[u8]) -> Status {
 /// else tells which process a status belongs to.
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
-    let mut lines = status.split(|&byte| byte == b'\n');
-    lines
-        .find_map(|line| line.strip_prefix(b"Pid:"))
-        .and_then(|value| numbers(value).next())
-        .and_then(Pid::new)
+    numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
 /// Finds `Threads` after about twenty lines of the address space. Few of those contain a `T`, so
@@ -133,11 +129,8 @@ pub struct Leaders {
 /// namespace link can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
-    let field = |name: &[u8]| {
-        let mut lines = status.split(|&byte| byte == b'\n');
-        lines.find_map(|line| line.strip_prefix(name)).and_then(shared_leader)
-    };
-    Leaders { session: field(b"NSsid:"), group: field(b"NSpgid:") }
+    let leader = |name| field(status, name).and_then(shared_leader);
+    Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
 /// Returns the outermost PID of a leader, or `None` if its innermost number is 0: then it has no
@@ -179,12 +172,23 @@ pub fn name(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// Parses the set of ignored signals (`SigIgn`). The lowest bit is signal 1.
+/// Parses only the tracer (`TracerPid`), which [`status`] skips. Returns `None` if no process that
+/// this procfs shows traces it.
 #[must_use]
-pub fn ignored_signals(status: &[u8]) -> Option<u64> {
-    let mut lines = status.split(|&byte| byte == b'\n');
-    let value = lines.find_map(|line| line.strip_prefix(b"SigIgn:"))?;
+pub fn tracer(status: &[u8]) -> Option<Pid> {
+    numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
+}
+
+/// Parses a set of signals: `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit is signal 1.
+#[must_use]
+pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
+    let value = field(status, name)?;
     u64::from_str_radix(std::str::from_utf8(value.trim_ascii()).ok()?, 16).ok()
+}
+
+/// Finds the value of a field that [`status`] skips. `name` ends with a colon.
+fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))
 }
 
 #[cfg(test)]
@@ -248,6 +252,15 @@ mod tests {
         for none in ["Threads:\t0\n", "VmPeak:\t1\nThreads:\tx\n", "VmPeak:\t1", "Vm", "VmT\nT"] {
             assert_eq!(threads(none), 0, "{none}");
         }
+    }
+
+    #[test]
+    fn reads_the_tracer_and_the_sets_of_signals() {
+        let text = b"Name:\tx\nTracerPid:\t7\nSigBlk:\t0\nSigIgn:\t0000000000004000\nSigCgt:\tx\n";
+        assert_eq!(tracer(text), Pid::new(7));
+        assert_eq!(tracer(b"TracerPid:\t0\n"), None);
+        let sets = [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:", b"SigPnd:"];
+        assert_eq!(sets.map(|name| signals(text, name)), [Some(0), Some(1 << 14), None, None]);
     }
 
     #[test]

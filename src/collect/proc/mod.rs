@@ -7,6 +7,7 @@
 //! - `scan`: the request that the threads share; `findings` their results
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read
 //!   parts of it, `inits` finds out whether an init is alive
+//! - `waiting`: what keeps a process from going on
 //! - `holders`: what a process keeps alive besides its own namespace
 //! - `mounts`: what bind mounts keep alive
 
@@ -22,6 +23,7 @@ pub mod procfs;
 pub mod scan;
 mod source;
 pub mod status;
+pub mod waiting;
 pub mod walk;
 mod worker;
 

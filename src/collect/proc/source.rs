@@ -18,8 +18,11 @@ use super::process_dir::try_twice;
 use super::procfs::Procfs;
 use super::scan::Scan;
 use super::status;
+use super::waiting;
 use super::walk;
-use crate::collect::discovery::{Discovery, FollowUp, INITIAL_PID_NAMESPACE, InitNow, ListedInit};
+use crate::collect::discovery::{
+    Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
+};
 use crate::collect::error::Error;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
@@ -205,6 +208,18 @@ impl FollowUp for ProcSource {
 
     fn is_zombie(&self, process: &Process) -> bool {
         status::is_zombie(&self.procfs, process)
+    }
+
+    fn tracer(&self, process: &Process) -> Option<Pid> {
+        waiting::tracer(&self.procfs, process)
+    }
+
+    fn held_thread(&self, process: &Process) -> Option<HeldThread> {
+        waiting::held_thread(&self.procfs, process)
+    }
+
+    fn is_frozen(&self, process: &Process) -> bool {
+        !waiting::frozen_cgroups(&self.procfs, process).is_empty()
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {

@@ -26,6 +26,11 @@ pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
 
 /// Reads the status of a process again, or returns `None` if it is gone.
 fn current_status(procfs: &Procfs, process: &Process) -> Option<Status> {
+    text_now(procfs, process).map(|text| parse::status(&text))
+}
+
+/// Reads the text of the status of a process again, or returns `None` if it is gone.
+pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
     let read = || {
@@ -35,9 +40,10 @@ fn current_status(procfs: &Procfs, process: &Process) -> Option<Status> {
         // Before Linux 4.1 there is no NSpid, and only the PID in the path is known.
         let is_same =
             status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
-        if is_same { Ok(status) } else { Err(Errno::SRCH) }
+        if is_same { Ok(()) } else { Err(Errno::SRCH) }
     };
-    try_twice(read).ok()
+    try_twice(read).ok()?;
+    Some(buffer)
 }
 
 /// Reads the process that has a PID now: its status and start time, but not its

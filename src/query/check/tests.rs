@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{BlockReason, Blocker, NamespaceId, ProcessDetails, Snapshot};
+use crate::model::{
+    BlockReason, Blocker, Diagnostic, NamespaceId, ProcessDetails, Severity, Snapshot,
+};
 use crate::query::Rule;
 use crate::testing::{farm, namespace, process, snapshot};
 
@@ -41,6 +43,13 @@ fn troubled() -> Snapshot {
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
+    snapshot.diagnostics.push(Diagnostic {
+        code: "init-does-not-reap".to_owned(),
+        severity: Severity::Warning,
+        message: "init 1 does not reap its children: 1 zombie".to_owned(),
+        errno: None,
+        pids: vec![pid(1)],
+    });
     snapshot
 }
 
@@ -151,6 +160,28 @@ fn new_processes_and_namespaces_are_leftovers() {
     assert_eq!(denied, ["blocked-init", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));
+}
+
+#[test]
+fn an_init_that_the_collector_did_not_accuse_is_not_accused() {
+    let mut host = troubled();
+    host.diagnostics.clear();
+    let found = found(host, &Policy::default());
+    assert!(found.iter().any(|it| it.1 == "zombie"));
+    assert!(!found.iter().any(|it| it.1 == "init-does-not-reap"), "{found:?}");
+}
+
+#[test]
+fn a_process_with_a_stuck_thread_is_a_finding() {
+    let policy = policy(&[(Verdict::Deny, "uninterruptible:ns=14"), (Verdict::Allow, "zombie")]);
+    let mut check = Check::new(PidGraph::new(troubled()), BTreeSet::new(), &policy);
+    assert_eq!(check.count(Verdict::Deny), 1, "the blocked init");
+    // One of them is not in the graph.
+    check.add_stuck_threads([(pid(7), pid(8)), (pid(99), pid(100))].into(), &policy);
+    let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
+    let denied: Vec<_> = denied.map(|it| (it.code.name(), it.subject)).collect();
+    assert_eq!(denied[1], ("uninterruptible", Subject::Process(pid(7))));
+    assert_eq!(denied.len(), 2);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs::File;
 use rustix::io::{Errno, Result as SysResult};
 
 use super::*;
+use crate::collect::discovery::HeldThread;
 use crate::collect::kernel::nsfs::NamespaceFd;
 
 use crate::testing::{namespace, process};
@@ -33,6 +34,18 @@ struct Answers<'a> {
 impl FollowUp for Answers<'_> {
     fn is_there(&self, _: &Process) -> bool {
         self.is_there
+    }
+
+    fn tracer(&self, _: &Process) -> Option<Pid> {
+        None
+    }
+
+    fn held_thread(&self, _: &Process) -> Option<HeldThread> {
+        None
+    }
+
+    fn is_frozen(&self, _: &Process) -> bool {
+        false
     }
 
     fn is_zombie(&self, _: &Process) -> bool {

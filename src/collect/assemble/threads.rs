@@ -1,0 +1,42 @@
+//! Finds living processes with a thread in uninterruptible sleep.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use crate::collect::discovery::{FollowUp, HeldThread};
+use crate::collect::log::DiagnosticLog;
+use crate::model::{DiagnosticCode, Process, SearchScope};
+
+/// Pause before the second look. Most threads leave uninterruptible sleep within milliseconds.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// If threads are searched, reports the processes with the same thread in uninterruptible sleep at
+/// two looks. The state of a process is that of its leader, so one whose leader is in that sleep
+/// shows it anyway.
+pub fn note_stuck_threads(
+    source: &dyn FollowUp,
+    searched: &BTreeSet<SearchScope>,
+    processes: &[Process],
+    log: &mut DiagnosticLog,
+) {
+    if !searched.contains(&SearchScope::Threads) {
+        return;
+    }
+    let stuck = |process: &Process| match source.held_thread(process)? {
+        HeldThread::Uninterruptible(tid) => Some(tid),
+        HeldThread::Traced(_) => None,
+    };
+    let may_hide_one = |it: &&Process| {
+        !it.kernel_thread && it.state != 'D' && it.threads.is_some_and(|threads| threads.get() > 1)
+    };
+    let first = processes.iter().filter(may_hide_one);
+    let mut found: Vec<_> = first.filter_map(|it| Some((it, stuck(it)?))).collect();
+    if !found.is_empty() {
+        thread::sleep(PAUSE);
+        found.retain(|(process, tid)| stuck(process) == Some(*tid));
+    }
+    for (process, _) in found {
+        log.note(DiagnosticCode::ThreadUninterruptible, None, Some(process.pid));
+    }
+}

@@ -1,0 +1,91 @@
+//! Looks up what advice about single processes and mounts needs, after a scan.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::collect::discovery::HeldThread;
+use crate::collect::error::Error;
+use crate::collect::kernel::sys::namespace_link;
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::status::is_there;
+use crate::collect::proc::waiting;
+use crate::model::{LiveFacts, Pid, Process};
+
+/// The processes of a scan, to look at again.
+pub struct LiveHost<'a> {
+    procfs: Procfs,
+    processes: &'a [Process],
+}
+
+impl<'a> LiveHost<'a> {
+    /// Opens the procfs that the scan has read.
+    pub fn open(path: &Path, processes: &'a [Process]) -> Result<Self, Error> {
+        Ok(Self { procfs: Procfs::open(path)?, processes })
+    }
+
+    /// Finds a thread in uninterruptible sleep of each process whose state does not show it: that
+    /// is the state of the leader. Looks only at the processes in `among`, if that is given.
+    #[must_use]
+    pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
+        let may_hide_one = |it: &&Process| {
+            !it.kernel_thread
+                && it.state != 'D'
+                && it.threads.is_some_and(|threads| threads.get() > 1)
+                && among.is_none_or(|among| among.contains_key(&it.pid))
+        };
+        let stuck = |process: &Process| match waiting::held_thread(&self.procfs, process)? {
+            HeldThread::Uninterruptible(tid) => Some((process.pid, tid)),
+            HeldThread::Traced(_) => None,
+        };
+        self.processes.iter().filter(may_hide_one).filter_map(stuck).collect()
+    }
+
+    /// The processes that show as uninterruptible although SIGKILL ends their sleep.
+    #[must_use]
+    pub fn killable(&self) -> BTreeSet<Pid> {
+        let is_killable = |it: &&Process| {
+            it.state == 'D' && !it.kernel_thread && waiting::is_killable(&self.procfs, it)
+        };
+        self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
+    }
+
+    /// Looks up the facts about these processes, and about these mount namespaces by their inodes.
+    #[must_use]
+    pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
+        let mut facts = LiveFacts {
+            own_mount_namespace: fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino()),
+            ..LiveFacts::default()
+        };
+        for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {
+            let frozen = waiting::frozen_cgroups(&self.procfs, process);
+            if !frozen.is_empty() {
+                facts.frozen.insert(process.pid, frozen);
+            }
+            if waiting::ignores_sigterm(&self.procfs, process) {
+                facts.ignore_sigterm.insert(process.pid);
+            }
+        }
+        let mut wanted = mount_namespaces.clone();
+        wanted.retain(|&inode| facts.own_mount_namespace != Some(inode));
+        for process in self.processes.iter().filter(|it| !it.kernel_thread) {
+            if wanted.is_empty() {
+                break;
+            }
+            if let Some(inode) = self.mount_namespace(process).filter(|it| wanted.remove(it)) {
+                facts.in_mount_namespace.insert(inode, process.pid);
+            }
+        }
+        facts
+    }
+
+    /// Inode of the mount namespace of a process, `None` if it is gone.
+    fn mount_namespace(&self, process: &Process) -> Option<u64> {
+        let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
+        let (base, name) = dir.file(c"ns/mnt");
+        let inode = namespace_link(base, name, "mnt").ok()??;
+        is_there(&self.procfs, process).then_some(inode)
+    }
+}

@@ -1,0 +1,120 @@
+//! Finds out what keeps a process from going on: its tracer, a stuck thread, or a frozen cgroup.
+
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use super::process_dir::{ProcessDir, for_each_task};
+use super::procfs::Procfs;
+use super::status::{is_there, text_now};
+use crate::collect::discovery::HeldThread;
+use crate::collect::kernel::sys::read;
+use crate::collect::parse::{self, FreezerMount};
+use crate::model::{FrozenCgroup, Pid, Process};
+
+/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends that wait.
+const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
+
+/// Maximum number of threads of one process whose cgroups are read. In version 1, each thread can
+/// be in a cgroup of its own.
+const MAX_CGROUPS: usize = 64;
+
+/// The tracer of a process, if it has one that this procfs shows.
+pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
+    parse::tracer(&text_now(procfs, process)?)
+}
+
+/// Finds a thread that keeps its process from exiting, and one in uninterruptible sleep rather
+/// than one that is traced.
+pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
+    let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
+    let (mut stuck, mut traced, mut text) = (None, None, Vec::new());
+    let visit = |tid, task: OwnedFd| {
+        if stuck.is_none() && read(task.as_fd(), c"status", &mut text).is_ok() {
+            match parse::status(&text).state {
+                'D' => stuck = Some(HeldThread::Uninterruptible(tid)),
+                't' | 'Z' => traced = traced.or_else(|| parse::tracer(&text)),
+                _ => {}
+            }
+        }
+    };
+    for_each_task(dir.as_fd(), visit).ok()?;
+    // The directory belongs to the process that had the PID when it was opened.
+    is_there(procfs, process).then_some(())?;
+    stuck.or(traced.map(HeldThread::Traced))
+}
+
+/// Returns `true` if SIGKILL ends the sleep of a process that shows as uninterruptible
+/// (`TASK_KILLABLE`). The kernel function in which it waits tells.
+pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
+    let mut function = Vec::new();
+    let read = ProcessDir::open(procfs.fd(), process.pid)
+        .and_then(|dir| read(dir.as_fd(), c"wchan", &mut function));
+    let is_killable = VFORK.iter().any(|it| function.starts_with(it))
+        || memchr::memmem::find(&function, b"killable").is_some();
+    read.is_ok() && is_killable && is_there(procfs, process)
+}
+
+/// The cgroups that freeze a process or one of its threads.
+pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
+    let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
+    let mut cgroups: Vec<Vec<u8>> = Vec::new();
+    let visit = |_, task: OwnedFd| {
+        let mut text = Vec::new();
+        if cgroups.len() < MAX_CGROUPS
+            && read(task.as_fd(), c"cgroup", &mut text).is_ok()
+            && !cgroups.contains(&text)
+        {
+            cgroups.push(text);
+        }
+    };
+    let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
+    // The mount points of the viewer, since the advice is for its shell.
+    let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
+    if !is_read {
+        return Vec::new();
+    }
+    let mut frozen = Vec::new();
+    for version in [true, false] {
+        let mounts: Vec<_> =
+            parse::freezer_mounts(&table).filter(|mount| mount.is_v2 == version).collect();
+        for cgroup in &cgroups {
+            let found = mounts.iter().find_map(|it| Some((it, it.cgroup(cgroup)?)));
+            for it in found.into_iter().flat_map(|(mount, path)| frozen_above(mount, path)) {
+                if !frozen.contains(&it) {
+                    frozen.push(it);
+                }
+            }
+        }
+    }
+    frozen
+}
+
+/// The frozen cgroups among this one and those above it.
+fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
+    let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
+        return Vec::new();
+    };
+    // Both files are missing in the root cgroup, which cannot be frozen.
+    let file = if mount.is_v2 { "cgroup.freeze" } else { "freezer.self_freezing" };
+    let is_frozen =
+        |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
+    let cgroup = Path::new(point).join(path);
+    let above = cgroup.ancestors().take_while(|dir| dir.starts_with(point)).filter(is_frozen);
+    let name = |dir: &Path| {
+        let dir = dir.to_string_lossy().into_owned();
+        if mount.is_v2 { FrozenCgroup::V2(dir) } else { FrozenCgroup::V1(dir) }
+    };
+    above.map(name).collect()
+}
+
+/// Returns `true` if SIGTERM does not end a process: it ignores the signal, or it is an init
+/// without a handler for it. The kernel drops a signal to an init that has no handler for it,
+/// unless the init blocks it.
+pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
+    const SIGTERM: u64 = 1 << 14;
+    let Some(status) = text_now(procfs, process) else { return false };
+    let has = |name: &[u8]| parse::signals(&status, name).is_some_and(|set| set & SIGTERM != 0);
+    let is_init = process.nspid.last() == Some(&Pid::INIT);
+    has(b"SigIgn:") || (is_init && !has(b"SigCgt:") && !has(b"SigBlk:"))
+}

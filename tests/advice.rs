@@ -1,0 +1,404 @@
+//! Tests on the real kernel who is said to have to act, and that the advice of `pidns check` works.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Python program that traces the process `argv[1]` with the options `argv[2]` of ptrace(2), and
+/// never waits for it. 0x4206 is `PTRACE_SEIZE`.
+const TRACER: &str = "import ctypes, sys, time\n\
+     target, options = map(int, sys.argv[1:])\n\
+     assert ctypes.CDLL(None).ptrace(0x4206, target, 0, options) == 0\n\
+     print('ready', flush=True)\n\
+     time.sleep(600)";
+
+/// Stops a tracee once more before it exits (`PTRACE_O_TRACEEXIT`).
+const STOP_AT_EXIT: u32 = 0x40;
+
+fn trace(target: u32, options: u32) -> Running {
+    let arguments = [target.to_string(), options.to_string()];
+    start_command(Command::new("python3").args(["-c", TRACER]).args(arguments)).0
+}
+
+/// A finding of `pidns check`.
+#[derive(Debug)]
+struct Found {
+    code: String,
+    message: String,
+    advice: Vec<String>,
+}
+
+/// The findings about a process, or about a namespace by its ID.
+fn findings(subject: &str) -> Vec<Found> {
+    let output = pidns(&["check", "-q", "-f", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let about = |it: &&Value| {
+        it["pid"].as_u64().is_some_and(|pid| pid.to_string() == subject)
+            || it["namespace"] == subject
+    };
+    let found = report["findings"].as_array().unwrap().iter().filter(about).map(|it| Found {
+        code: text(&it["code"]),
+        message: text(&it["message"]),
+        advice: it["advice"].as_array().unwrap().iter().map(text).collect(),
+    });
+    found.collect()
+}
+
+/// The only finding with this code about a process or namespace.
+fn finding(subject: &str, code: &str) -> Found {
+    let mut found = findings(subject);
+    let index = found.iter().position(|it| it.code == code);
+    found.swap_remove(index.unwrap_or_else(|| panic!("no {code} of {subject} in {found:?}")))
+}
+
+/// Follows the advice as a user does: in a shell.
+fn follow(advice: &[String]) {
+    assert!(!advice.is_empty());
+    for command in advice {
+        let output = run(Command::new("bash").args(["-c", command]));
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    status(pid, "State").is_empty()
+}
+
+fn state(pid: u32) -> String {
+    status(pid, "State").first().cloned().unwrap_or_default()
+}
+
+/// Snapshots by every collector that works here.
+fn documents() -> Vec<Document> {
+    let works = pidns(&["--collector", "bpf", "--search", "processes"]).status.success();
+    let collectors: &[&str] = if works { &["proc", "bpf"] } else { &["proc"] };
+    collectors.iter().map(|collector| Document::of(&["--collector", collector])).collect()
+}
+
+/// The only process that a terminated init waits for, as PID, reason and reaper.
+fn blocker(document: &Document, init: u32) -> (u32, String, Option<u32>) {
+    let [blocker] = &document.home(init).blocked_by[..] else {
+        panic!("{:?}", document.home(init))
+    };
+    (blocker.pid, blocker.reason.clone(), blocker.reaper)
+}
+
+#[test]
+fn a_traced_zombie_waits_for_its_tracer() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(1);
+    let (init, member) = (inits[0], sleep_of(inits[0]));
+    let tracer = trace(member, 0);
+    kill(member, Signal::KILL);
+    until("the member is a zombie", || state(member) == "Z");
+    for document in documents() {
+        assert_eq!(document.process(member).tracer, Some(tracer.pid()));
+        assert_eq!(document.diagnostic("init-does-not-reap"), None);
+    }
+    let zombie = finding(&member.to_string(), "zombie");
+    assert_eq!(zombie.advice, [format!("kill {}", tracer.pid())]);
+    let said = format!("{} python3 does not reap {member}", tracer.pid());
+    assert!(zombie.message.starts_with(&said), "{}", zombie.message);
+    assert!(zombie.message.ends_with(", which it traces"), "{}", zombie.message);
+    let text = stdout(&pidns(&["-q"]));
+    assert!(text.contains(&format!("zombie traced by {} python3\n", tracer.pid())), "{text}");
+
+    kill(init, Signal::KILL);
+    until("the init has exited", || status(init, "VmSize").is_empty());
+    for document in documents() {
+        let expected = (member, "zombie".to_owned(), Some(tracer.pid()));
+        assert_eq!(blocker(&document, init), expected);
+        let diagnostic = document.diagnostic("init-blocked").expect("is reported");
+        assert_eq!(diagnostic.pids, [tracer.pid()]);
+        let said = format!("a zombie that its tracer {} (python3) does not reap", tracer.pid());
+        assert!(diagnostic.message.contains(&said), "{}", diagnostic.message);
+    }
+    for code in ["blocked-init", "dead-namespace"] {
+        let advice = finding(&namespace_of(init), code).advice;
+        assert_eq!(advice, [format!("kill {}", tracer.pid())], "{code}");
+    }
+    follow(&finding(&namespace_of(init), "dead-namespace").advice);
+    until("the init is gone", || is_gone(init));
+}
+
+#[test]
+fn a_tracer_that_holds_an_exit_blocks_the_namespace() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(1);
+    let (init, member) = (inits[0], sleep_of(inits[0]));
+    let tracer = trace(member, STOP_AT_EXIT);
+    kill(init, Signal::KILL);
+    until("the member is in its exit stop", || state(member) == "t");
+    until("the init has exited", || status(init, "VmSize").is_empty());
+    for document in documents() {
+        let expected = (member, "traced".to_owned(), Some(tracer.pid()));
+        assert_eq!(blocker(&document, init), expected);
+    }
+    let text = stdout(&pidns(&["-q"]));
+    let said =
+        format!("stuck until {} python3, its tracer, lets {member} sleep exit", tracer.pid());
+    assert!(text.contains(&said), "{text}");
+    let advice = finding(&namespace_of(init), "blocked-init").advice;
+    assert_eq!(advice, [format!("kill {}", tracer.pid())]);
+    follow(&advice);
+    until("the init is gone", || is_gone(init));
+}
+
+#[test]
+fn a_stopped_init_is_continued_and_not_accused() {
+    needs!(NamespaceOfItsOwn);
+    let (_running, inits) = nest(1);
+    let (init, member) = (inits[0], sleep_of(inits[0]));
+    stop(init);
+    kill(member, Signal::KILL);
+    until("the member is a zombie", || state(member) == "Z");
+    assert_eq!(Document::of(&[]).diagnostic("init-does-not-reap"), None);
+    let found = findings(&init.to_string());
+    assert_eq!(found.iter().map(|it| &*it.code).collect::<Vec<_>>(), ["stopped-init"]);
+    assert_eq!(found[0].advice, [format!("kill -CONT {init}")]);
+    let zombie = finding(&member.to_string(), "zombie");
+    let said = format!("{init} bash is stopped and does not reap its child {member}");
+    assert!(zombie.message.starts_with(&said), "{}", zombie.message);
+    assert_eq!(zombie.advice, [format!("kill -CONT {init}")]);
+    follow(&zombie.advice);
+    until("the zombie is reaped", || is_gone(member));
+}
+
+#[test]
+fn an_init_stopped_by_its_tracer_needs_the_tracer() {
+    needs!(NamespaceOfItsOwn, Program("python3"));
+    let (_running, inits) = nest(1);
+    let tracer = trace(inits[0], 0);
+    // A traced process stops at every signal, and only the tracer can continue it.
+    kill(inits[0], Signal::USR1);
+    until("the init is stopped", || state(inits[0]) == "t");
+    let found = finding(&inits[0].to_string(), "stopped-init");
+    let said = format!("stopped by its tracer {} python3", tracer.pid());
+    assert!(found.message.ends_with(&said), "{}", found.message);
+    assert_eq!(found.advice, [format!("kill {}", tracer.pid())]);
+    follow(&found.advice);
+    until("the init goes on", || state(inits[0]) == "S");
+}
+
+/// A cgroup that can be frozen. Dropping it thaws it and removes it.
+struct Freezer {
+    mount: tempfile::TempDir,
+    dir: PathBuf,
+    is_v2: bool,
+}
+
+impl Freezer {
+    fn new(is_v2: bool) -> Self {
+        let mount = tempfile::tempdir().unwrap();
+        let kind: &[&str] =
+            if is_v2 { &["-t", "cgroup2"] } else { &["-t", "cgroup", "-o", "freezer"] };
+        let mounted = run(Command::new("mount").args(kind).arg("none").arg(mount.path()));
+        assert!(mounted.status.success(), "{mounted:?}");
+        let dir = mount.path().join(format!("pidns-test-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        Self { mount, dir, is_v2 }
+    }
+
+    /// Freezes the cgroup with this task in it.
+    fn freeze(&self, task: u32) {
+        let (tasks, file, value) = if self.is_v2 {
+            ("cgroup.procs", "cgroup.freeze", "1")
+        } else {
+            ("tasks", "freezer.state", "FROZEN")
+        };
+        fs::write(self.dir.join(tasks), task.to_string()).unwrap();
+        fs::write(self.dir.join(file), value).unwrap();
+        let is_frozen = || {
+            let read = |file| fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+            read("cgroup.events").contains("frozen 1") || read("freezer.state") == "FROZEN\n"
+        };
+        until("the cgroup is frozen", is_frozen);
+    }
+
+    /// The end of the command that thaws it, whichever mount of the hierarchy that names.
+    fn thaw(&self) -> (&'static str, String) {
+        let name = self.dir.file_name().unwrap().to_str().unwrap();
+        let (command, file) = if self.is_v2 {
+            ("echo 0 > ", "cgroup.freeze")
+        } else {
+            ("echo THAWED > ", "freezer.state")
+        };
+        (command, format!("/{name}/{file}"))
+    }
+
+    fn is_thawed_by(&self, advice: &[String]) {
+        let (start, end) = self.thaw();
+        let [command] = advice else { panic!("{advice:?}") };
+        assert!(command.starts_with(start) && command.ends_with(&end), "{command}");
+        follow(advice);
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let (value, file) =
+            if self.is_v2 { ("0", "cgroup.freeze") } else { ("THAWED", "freezer.state") };
+        let _ = fs::write(self.dir.join(file), value);
+        let root = if self.is_v2 { "cgroup.procs" } else { "tasks" };
+        for task in fs::read_to_string(self.dir.join(root)).unwrap_or_default().lines() {
+            let _ = fs::write(self.mount.path().join(root), task);
+        }
+        for _ in 0..100 {
+            if fs::remove_dir(&self.dir).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let _ = Command::new("umount").arg(self.mount.path()).status();
+    }
+}
+
+#[test]
+fn a_frozen_init_is_thawed_and_not_accused() {
+    needs!(Initial("cgroup"));
+    for is_v2 in [true, false] {
+        let (_running, inits) = nest(1);
+        let (init, member) = (inits[0], sleep_of(inits[0]));
+        let freezer = Freezer::new(is_v2);
+        freezer.freeze(init);
+        kill(member, Signal::KILL);
+        until("the member is a zombie", || state(member) == "Z");
+        let document = Document::of(&[]);
+        let accused = document.diagnostic("init-does-not-reap");
+        assert!(accused.is_none_or(|it| !it.pids.contains(&init)), "{accused:?}");
+        let zombie = finding(&member.to_string(), "zombie");
+        let said = format!("{init} bash is frozen and does not reap its child {member}");
+        assert!(zombie.message.starts_with(&said), "{}", zombie.message);
+        freezer.is_thawed_by(&zombie.advice);
+        until("the zombie is reaped", || is_gone(member));
+    }
+}
+
+/// Python program with a second thread.
+const THREADS: &str = "import threading, time\n\
+     threading.Thread(target=time.sleep, args=(600,)).start()\n\
+     time.sleep(600)";
+
+/// A namespace whose init has a child with two threads: the init, the child, the second thread.
+fn with_two_threads() -> (Running, u32, u32, u32) {
+    let mut command = Command::new("unshare");
+    let script = "python3 -c \"$0\" & echo ready; wait";
+    let (running, _) =
+        start_command(command.args(["-pf", "--kill-child", "bash", "-c", script, THREADS]));
+    let init = children(running.pid())[0];
+    let mut tids = Vec::new();
+    until("there are two threads", || {
+        let Some(&member) = children(init).first() else { return false };
+        let tasks = fs::read_dir(format!("/proc/{member}/task")).into_iter().flatten();
+        let tid =
+            |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+        tids = tasks.filter_map(tid).collect::<Vec<u32>>();
+        tids.sort_unstable();
+        tids.len() == 2 && comm(member) == "python3"
+    });
+    (running, init, tids[0], tids[1])
+}
+
+#[test]
+fn a_stuck_thread_is_found_and_blocks_its_namespace() {
+    needs!(Initial("cgroup"), Program("python3"));
+    let (_running, init, member, thread) = with_two_threads();
+    let freezer = Freezer::new(false);
+    freezer.freeze(thread);
+    let document = Document::of(&["--search", "threads"]);
+    let diagnostic = document.diagnostic("thread-uninterruptible").expect("is reported");
+    assert!(diagnostic.pids.contains(&member), "{diagnostic:?}");
+    assert_ne!(document.process(member).state, "D");
+    let found = finding(&member.to_string(), "uninterruptible");
+    let said = format!(": its thread {thread} is in uninterruptible sleep");
+    assert!(found.message.ends_with(&said), "{}", found.message);
+
+    kill(init, Signal::KILL);
+    until("the leader has exited", || state(member) == "Z");
+    until("the init has exited", || status(init, "VmSize").is_empty());
+    for document in documents() {
+        assert_eq!(blocker(&document, init), (member, "uninterruptible".to_owned(), None));
+    }
+    let advice = finding(&namespace_of(init), "blocked-init").advice;
+    freezer.is_thawed_by(&advice);
+    until("the init is gone", || is_gone(init));
+}
+
+#[test]
+fn a_killable_sleep_is_not_uninterruptible() {
+    needs!(NamespaceOfItsOwn, Program("cc"));
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("vfork.c"), dir.path().join("vfork"));
+    // The parent waits for the child with TASK_KILLABLE, which shows as D.
+    fs::write(
+        &source,
+        "#include <unistd.h>\nint main(void) { if (!vfork()) for (;;) pause(); return 0; }\n",
+    )
+    .unwrap();
+    stdout(&run(Command::new("cc").args(["-w", "-o"]).arg(&program).arg(&source)));
+    let parent = Running::spawn(&mut Command::new(&program));
+    until("the parent waits", || state(parent.pid()) == "D");
+    let found = findings(&parent.pid().to_string());
+    assert!(!found.iter().any(|it| it.code == "uninterruptible"), "{found:?}");
+    kill(parent.pid(), Signal::KILL);
+    until("SIGKILL has ended it", || state(parent.pid()) == "Z");
+}
+
+/// Starts a namespace, mounts it at `path` in this mount namespace, and ends it. Returns its ID.
+fn mount_dead_namespace(path: &Path) -> String {
+    let (running, inits) = nest(1);
+    fs::write(path, "").unwrap();
+    let namespace = format!("/proc/{}/ns/pid", inits[0]);
+    stdout(&run(Command::new("mount").args(["--bind", &namespace]).arg(path)));
+    let id = namespace_of(inits[0]);
+    drop(running);
+    until("the init is gone", || is_gone(inits[0]));
+    id
+}
+
+#[test]
+fn a_mount_is_removed_where_it_is() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a b");
+    let id = mount_dead_namespace(&path);
+    let here = format!("umount '{}'", path.display());
+    assert_eq!(finding(&id, "dead-namespace").advice, std::slice::from_ref(&here));
+    // A process that was started meanwhile has a copy of the mount in its mount namespace.
+    let script = "echo ready; exec sleep 600";
+    let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
+    let there = format!("nsenter -t {} -m {here}", other.pid());
+    let mut advice = finding(&id, "dead-namespace").advice;
+    advice.sort_unstable();
+    assert_eq!(advice, [there.clone(), here.clone()]);
+    follow(&[here]);
+    let advice = finding(&id, "dead-namespace").advice;
+    assert_eq!(advice, [there]);
+    follow(&advice);
+    assert!(Document::of(&[]).find_namespace(&id).is_none());
+}
+
+#[test]
+fn an_init_gets_no_signal_that_it_ignores() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ns");
+    let id = mount_dead_namespace(&path);
+    // The init of another namespace holds it. The kernel drops a SIGTERM to it.
+    let script = format!("exec 9<'{}'; echo ready; exec sleep 600", path.display());
+    let (_container, init) = container(&script);
+    stdout(&run(Command::new("umount").arg(&path)));
+    // The script's other processes have a copy of the mount.
+    let advice = finding(&id, "dead-namespace").advice;
+    assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
+    follow(&advice[..1]);
+    until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
