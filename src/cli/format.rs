@@ -2,9 +2,9 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches, ValueEnum};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
-use super::Cli;
+use super::help::STYLES;
 use crate::emit::CheckFormat;
 
 /// An enum of formats, one of which is called `text`.
@@ -50,7 +50,8 @@ impl<F: Formats> FromArgMatches for OutputFormat<F> {
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();
-            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(&Cli::command());
+            let command = Command::new("pidns").styles(STYLES);
+            let mut error = clap::Error::new(ErrorKind::InvalidValue).with_cmd(&command);
             let option = "--format <FORMAT>".to_owned();
             error.insert(ContextKind::InvalidArg, ContextValue::String(option));
             error.insert(ContextKind::InvalidValue, ContextValue::String(name.to_owned()));

@@ -21,8 +21,7 @@ const DATE: &str = "2026-11-29";
 const WIDTH: usize = 80;
 
 /// Writes the manual page of a verb, or of pidns itself, in roff.
-pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
-    let mut program = super::command();
+pub fn write(mut program: Command, verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     program.build();
     let mut roff = Roff::new();
     let command = verb.and_then(|verb| program.find_subcommand(verb));

@@ -16,6 +16,7 @@ mod values;
 mod verbs;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -25,7 +26,6 @@ use crate::error::Error;
 
 pub use completions::Shell;
 pub use format::{Formats, OutputFormat};
-pub use man::man;
 pub use options::{Color, Filter, Folding, Input, Origin, Output, Select};
 pub use values::{NamespaceArg, Schema};
 pub use verbs::{Check, Diff, Run, Translate};
@@ -141,6 +141,11 @@ pub fn command() -> clap::Command {
         }
         verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
     })
+}
+
+/// Writes the manual page of a verb, or of pidns itself, in roff.
+pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
+    man::write(command(), verb, page)
 }
 
 /// Other options may be repeated, and the last one counts. A second document would be

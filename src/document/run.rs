@@ -6,6 +6,7 @@ use super::document;
 use super::scalars::{Id, Pid};
 use super::wire::Generator;
 use super::words::Word;
+use super::write::this_program;
 use crate::graph::PidGraph;
 use crate::model::{self, CheckCode, Ended, Subject, Verdict};
 use crate::query;
@@ -103,7 +104,7 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
         };
         Self {
             schema_version: RUN_VERSION,
-            generator: Generator::this(),
+            generator: this_program(),
             command: &report.command,
             status: report.ended.status(),
             signal: match report.ended {

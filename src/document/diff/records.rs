@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{DIFF_VERSION, DiffSummary, NamespaceChange, ProcessChange, namespaces, processes};
+use super::report::{
+    DIFF_VERSION, DiffSummary, NamespaceChange, ProcessChange, namespaces, processes,
+};
 use crate::document::scalars::Timestamp;
 use crate::document::wire::Host;
 use crate::document::words::Word;

@@ -1,14 +1,12 @@
 //! Serde types for comparisons. The doc comments are the descriptions in the published schema.
 
-mod records;
-
 use serde::Serialize;
 
-use super::process::Process;
-use super::scalars::{Id, Pid, Timestamp};
-use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
-use super::words::Word;
-use super::write::{Lazy, namespace};
+use crate::document::process::Process;
+use crate::document::scalars::{Id, Pid, Timestamp};
+use crate::document::wire::{Criterion, Generator, Host, Namespace, Procfs};
+use crate::document::words::Word;
+use crate::document::write::{Lazy, namespace, this_program};
 use crate::graph::PidGraph;
 use crate::model::{self, NamespaceId, Snapshot};
 use crate::query::{
@@ -16,12 +14,8 @@ use crate::query::{
     ProcessField, Relation,
 };
 
-#[cfg(test)]
-pub use records::DiffRecord;
-pub use records::write_diff_records;
-
 /// Version of the schema of comparisons.
-const DIFF_VERSION: &str = "1.0";
+pub const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or a document and the live host, as written by
 /// `pidns diff -f json`. Within schema version 1.x, fields are added, but never renamed,
@@ -140,7 +134,7 @@ pub fn diff(diff: &Diff) -> impl Serialize {
     }
 }
 
-fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
+pub fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
             id: Id(change.after.or(change.before)?),
@@ -154,7 +148,7 @@ fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     })
 }
 
-fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
+pub fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
     diff.processes.iter().filter_map(|change| {
         let before = change.before.and_then(|pid| diff.before.process(pid));
         let after = change.after.and_then(|pid| diff.after.process(pid));
@@ -172,7 +166,7 @@ impl From<&Diff> for DiffSummary {
     fn from(diff: &Diff) -> Self {
         let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
         Self {
-            generator: Generator::this(),
+            generator: this_program(),
             before: ComparedSnapshot::from(diff.before.snapshot()),
             after: ComparedSnapshot::from(diff.after.snapshot()),
             relation: diff.relation.into(),
