@@ -61,7 +61,7 @@ pub struct Input {
     /// Where to look for namespaces.
     #[command(flatten)]
     search: Search,
-    /// Additional fields to read of each process, as a comma-separated list
+    /// Additional fields to read for each process, as a comma-separated list
     ///
     /// Arguments can contain secrets.
     #[arg(
@@ -87,7 +87,7 @@ impl Input {
         self.search.scopes()
     }
 
-    /// The optional fields to read of each process.
+    /// The optional fields to read for each process.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.iter().flat_map(|details| details.0.iter().copied()).collect()

@@ -39,7 +39,7 @@ pub struct Selection {
 /// The members to show of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
-    /// All that are selected.
+    /// All members that the other options select.
     #[default]
     All,
     /// Its init only.
