@@ -5,6 +5,8 @@
 //! retyped or removed. The same data as NDJSON records is for logs and databases of many
 //! hosts.
 
+mod run;
+
 mod check;
 mod diff;
 mod objects;
@@ -12,10 +14,8 @@ mod parse;
 mod process;
 mod read;
 mod records;
-mod run;
 mod scalars;
 mod schema;
-mod to_model;
 mod verify;
 mod version;
 mod wire;
@@ -31,7 +31,13 @@ pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
-pub use version::{MAX_SIZE, SCHEMA_VERSION};
+pub use version::MAX_SIZE;
 pub use wire::{Record, Translation};
 pub use words::UnknownWords;
 pub use write::{document, write_records};
+
+/// Version of the schema of documents.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// Version of the schema of translations.
+const TRANSLATION_VERSION: &str = "1.0";

@@ -16,7 +16,6 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use super::parse::{Invalid, parse_line, without_mark};
 use super::process::Process;
 use super::scalars::Id;
-use super::to_model::into_snapshot;
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotSummary};
 use super::words::{SnapshotRecordType, UnknownWords};
@@ -303,7 +302,8 @@ impl Records<'_> {
             processes: self.processes.items,
             diagnostics: self.diagnostics.items,
         };
-        into_snapshot(document, self.unknown)
+        document
+            .into_snapshot(self.unknown)
             .map_err(|error| with_version(error.in_line(|place| lines.find(place)), &version))
     }
 }

@@ -6,7 +6,6 @@ use super::document;
 use super::scalars::{Id, Pid};
 use super::wire::Generator;
 use super::words::Word;
-use super::write::this_program;
 use crate::graph::PidGraph;
 use crate::model::{self, CheckCode, Ended, Subject, Verdict};
 use crate::query;
@@ -104,7 +103,7 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
         };
         Self {
             schema_version: RUN_VERSION,
-            generator: this_program(),
+            generator: Generator::this(),
             command: &report.command,
             status: report.ended.status(),
             signal: match report.ended {

@@ -1,12 +1,7 @@
 //! Limits on input: supported schema versions and the maximum size.
 
+use super::SCHEMA_VERSION;
 use super::parse::{Cut, Invalid};
-
-/// Version of the schema of documents.
-pub const SCHEMA_VERSION: &str = "1.0";
-
-/// Version of the schema of translations.
-pub const TRANSLATION_VERSION: &str = "1.0";
 
 /// Maximum size of a document in bytes, or of the records of one snapshot.
 pub const MAX_SIZE: u64 = 128 << 20;

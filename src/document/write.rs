@@ -7,12 +7,12 @@ use serde::ser::Serializer;
 
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
-use super::version::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
     Namespace, Owner, Procfs, Record, SnapshotSummary, Translation,
 };
 use super::words::{HolderKind, SnapshotRecordType, Word};
+use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
 
@@ -152,11 +152,13 @@ pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     }
 }
 
-/// This program.
-pub fn this_program() -> Generator {
-    Generator {
-        name: env!("CARGO_PKG_NAME").to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+impl Generator {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
     }
 }
 

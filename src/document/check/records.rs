@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::report::{CHECK_VERSION, CheckFinding, CheckSummary, findings};
+use super::{CHECK_VERSION, CheckFinding, CheckSummary, findings};
 use crate::document::scalars::Timestamp;
 use crate::document::wire::Host;
 use crate::document::words::Word;

@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use super::report::{
-    DIFF_VERSION, DiffSummary, NamespaceChange, ProcessChange, namespaces, processes,
-};
+use super::{DIFF_VERSION, DiffSummary, NamespaceChange, ProcessChange, namespaces, processes};
 use crate::document::scalars::Timestamp;
 use crate::document::wire::Host;
 use crate::document::words::Word;

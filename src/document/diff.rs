@@ -1,12 +1,14 @@
 //! Serde types for comparisons. The doc comments are the descriptions in the published schema.
 
+mod records;
+
 use serde::Serialize;
 
-use crate::document::process::Process;
-use crate::document::scalars::{Id, Pid, Timestamp};
-use crate::document::wire::{Criterion, Generator, Host, Namespace, Procfs};
-use crate::document::words::Word;
-use crate::document::write::{Lazy, namespace, this_program};
+use super::process::Process;
+use super::scalars::{Id, Pid, Timestamp};
+use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
+use super::words::Word;
+use super::write::{Lazy, namespace};
 use crate::graph::PidGraph;
 use crate::model::{self, NamespaceId, Snapshot};
 use crate::query::{
@@ -14,8 +16,12 @@ use crate::query::{
     ProcessField, Relation,
 };
 
+#[cfg(test)]
+pub use records::DiffRecord;
+pub use records::write_diff_records;
+
 /// Version of the schema of comparisons.
-pub const DIFF_VERSION: &str = "1.0";
+const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or a document and the live host, as written by
 /// `pidns diff -f json`. Within schema version 1.x, fields are added, but never renamed,
@@ -134,7 +140,7 @@ pub fn diff(diff: &Diff) -> impl Serialize {
     }
 }
 
-pub fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
+fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
             id: Id(change.after.or(change.before)?),
@@ -148,7 +154,7 @@ pub fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone 
     })
 }
 
-pub fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
+fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
     diff.processes.iter().filter_map(|change| {
         let before = change.before.and_then(|pid| diff.before.process(pid));
         let after = change.after.and_then(|pid| diff.after.process(pid));
@@ -166,7 +172,7 @@ impl From<&Diff> for DiffSummary {
     fn from(diff: &Diff) -> Self {
         let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
         Self {
-            generator: this_program(),
+            generator: Generator::this(),
             before: ComparedSnapshot::from(diff.before.snapshot()),
             after: ComparedSnapshot::from(diff.after.snapshot()),
             relation: diff.relation.into(),

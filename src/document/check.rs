@@ -1,19 +1,25 @@
 //! Serde types for checks and policies. The doc comments are the descriptions in the published
 //! schemas.
 
+mod records;
+
 use serde::{Deserialize, Serialize};
 
-use crate::document::parse::Invalid;
-use crate::document::process::Process;
-use crate::document::scalars::{Id, Pid, Timestamp};
-use crate::document::wire::{Generator, Host, Namespace};
-use crate::document::words::Word;
-use crate::document::write::{namespace, this_program};
+use super::Invalid;
+use super::process::Process;
+use super::scalars::{Id, Pid, Timestamp};
+use super::wire::{Generator, Host, Namespace};
+use super::words::Word;
+use super::write::namespace;
 use crate::model::{self, CheckCode, Subject, Verdict};
 use crate::query::{self, Rule};
 
+#[cfg(test)]
+pub use records::CheckRecord;
+pub use records::write_check_records;
+
 /// Version of the schema of checks.
-pub const CHECK_VERSION: &str = "1.0";
+const CHECK_VERSION: &str = "1.0";
 
 /// The problems of a host, as written by `pidns check -f json`. Within schema version 1.x,
 /// fields are added, but never renamed, retyped or removed. Open lists of words may grow.
@@ -90,7 +96,7 @@ pub fn check(
     }
 }
 
-pub fn findings(
+fn findings(
     check: &query::Check,
     said: impl Fn(&model::Finding) -> (String, Vec<String>),
 ) -> impl Iterator<Item = CheckFinding<'_>> {
@@ -120,7 +126,7 @@ pub fn findings(
 impl From<&query::Check> for CheckSummary {
     fn from(check: &query::Check) -> Self {
         Self {
-            generator: this_program(),
+            generator: Generator::this(),
             complete: check.graph.snapshot().complete,
             since: check.since.clone().map(Timestamp),
             denied: check.count(Verdict::Deny),
@@ -156,7 +162,7 @@ pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
     if text.len() as u64 > MAX_POLICY_SIZE {
         return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
     }
-    let file: PolicyFile = crate::document::parse::parse(text)?;
+    let file: PolicyFile = super::parse::parse(text)?;
     let mut rules = Vec::new();
     for (verdict, list) in
         [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]
