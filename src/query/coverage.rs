@@ -8,22 +8,24 @@ use crate::model::{
 /// A reason why something that was not found may still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
-    /// Some places were not searched, or could not be.
+    /// Part of the host was not searched, or could not be searched.
     Incomplete,
-    /// The document was filtered.
+    /// The document was filtered before it was saved, so it lacks everything that the filter
+    /// removed.
     Part,
-    /// A container was searched for, but only the containers of inits are known.
+    /// The search was for a container, but the snapshot has no cgroups. So a container is known only
+    /// if the init of some PID namespace is in it.
     NoCgroups,
 }
 
 /// The gaps of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The gap that may hide a process.
+    /// The reason why a process may be missing from the snapshot.
     processes: Option<Caveat>,
-    /// The gap that may hide a namespace.
+    /// The reason why a namespace may be missing from the snapshot.
     all: Option<Caveat>,
-    /// The gap that may hide a process in a container.
+    /// The reason why a process of a container may not be recognized as such.
     containers: Option<Caveat>,
 }
 
@@ -47,7 +49,8 @@ impl Coverage {
         }
     }
 
-    /// The reason why something that was not found may still exist, or `None` if it does not.
+    /// Returns the reason why something that was not found may still exist, or `None` if it
+    /// certainly does not exist.
     #[must_use]
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {

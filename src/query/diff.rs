@@ -1,9 +1,10 @@
-//! Compares two snapshots: finds the processes and namespaces that came, went or changed.
+//! Compares two snapshots: finds the processes and namespaces that are new, gone or changed.
 //!
-//! A process is the same in both if boot, PID and start time are equal. A namespace is the same if
-//! the kernel's 64-bit ID is equal. Before Linux 6.18 the inode and the init stand in for the ID,
-//! since inodes are reused. If some of this is missing, the rest decides, and the match counts as
-//! weak.
+//! Two entries are the same process if boot, PID and start time are equal. Two entries are the same
+//! namespace if the kernel's 64-bit namespace ID is equal. Kernels before Linux 6.18 have no such
+//! ID, so the inode and the init are compared instead: an inode alone proves nothing, since the
+//! kernel reuses inodes. If some of this data is missing, the rest decides, and the match is
+//! counted as weak.
 
 mod change;
 mod compare;
@@ -31,20 +32,21 @@ pub struct Diff {
     pub before: PidGraph,
     /// The second graph.
     pub after: PidGraph,
-    /// The selected part of the second graph; `None` if everything is selected.
+    /// The part of the second graph that the filter selects; `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// Processes of the second graph that exist only because it was taken, such as the shell that
-    /// runs pidns.
+    /// Processes of the second graph that exist only because the snapshot was taken, such as the
+    /// shell that runs pidns.
     pub attendants: BTreeSet<Pid>,
     /// How the hosts of the two graphs relate.
     pub relation: Relation,
-    /// The namespaces that came, went or changed, by ID.
+    /// The namespaces that are new, gone or changed, by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that came, went or changed, by PID. If a PID was reused, the process that
-    /// went comes first.
+    /// The processes that are new, gone or changed, by PID. If a PID was reused, the old process
+    /// comes before the new one.
     pub processes: Vec<ProcessChange>,
     /// The number of matches that could be wrong.
     pub weak: WeakMatches,
+    /// The namespaces that are in both graphs: from the ID in the first to the ID in the second.
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
@@ -60,10 +62,11 @@ pub struct DiffScope {
 }
 
 impl Diff {
-    /// Compares the selected parts of two snapshots, without the pidns processes that took them.
+    /// Compares the selected parts of two snapshots, without the pidns processes that took the
+    /// snapshots.
     ///
     /// # Errors
-    /// Neither snapshot has anything that is selected.
+    /// Returns an error if the selection matches nothing in either snapshot.
     pub fn between(
         mut before: Snapshot,
         mut after: Snapshot,
@@ -82,8 +85,8 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Whole snapshots are compared, so that a process which only left the selection, such as
-        // by a new name, does not count as gone.
+        // Compare the whole snapshots: a process that merely no longer matches the filter, for
+        // example because its name changed, is not gone.
         let mut diff =
             Self { attendants, ..Self::new(PidGraph::new(before), PidGraph::new(after)) };
         if let Some((before_part, after_part)) = parts {
@@ -93,7 +96,7 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Compares all of two graphs.
+    /// Compares two whole graphs.
     #[must_use]
     pub fn new(before: PidGraph, after: PidGraph) -> Self {
         let Comparison { relation, namespaces, processes, weak, counterparts, .. } =
@@ -111,8 +114,8 @@ impl Diff {
         }
     }
 
-    /// Keeps only the changes of processes and namespaces that are in one of these parts of the
-    /// two graphs.
+    /// Drops the changes of processes and namespaces that are in neither of these parts of the two
+    /// graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -134,27 +137,28 @@ impl Diff {
         });
     }
 
-    /// Marks namespaces of the first graph that are still in the kernel, although the second graph
-    /// does not show them.
+    /// Marks the namespaces that are missing from the second graph although the kernel still has
+    /// them. `hidden` has their IDs in the first graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
         }
     }
 
-    /// Returns `true` if there is a difference.
+    /// Returns `true` if the graphs differ, or cannot be compared.
     #[must_use]
     pub fn differs(&self) -> bool {
         !self.relation.is_comparable() || !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// The ID in the second graph of a namespace of the first graph, if it is in both.
+    /// Returns the ID in the second graph of a namespace of the first graph, or `None` if the
+    /// namespace is not in the second graph.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {
         self.counterparts.get(&before).copied()
     }
 
-    /// Reasons why differences may be false or missing.
+    /// Returns the reasons why reported differences may be false, or others missing.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
@@ -172,7 +176,8 @@ impl Diff {
     }
 }
 
-/// The selected part of a snapshot. If nothing is selected, an empty graph and the reason.
+/// Returns the selected part of a snapshot. If the selection matches nothing, returns an empty
+/// graph and the reason.
 fn part(snapshot: &Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     match select(PidGraph::new(snapshot.clone()), selection) {
         Ok(graph) => (graph, None),

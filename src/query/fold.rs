@@ -1,10 +1,10 @@
-//! Folds members and sibling namespaces that are alike into one line.
+//! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
-//! Text and pictures use the same folding. It takes time linear in the number of
-//! processes and namespaces. Some lines are never folded away: processes that the
-//! user named (a PID, `--comm`), processes unlike the others (a zombie, one that
-//! entered from outside), and processes that keep a namespace alive or stuck. An
-//! init is the first of its row.
+//! Text and pictures use the same folding. It takes time linear in the number of processes and
+//! namespaces. Some processes always have a row of their own: those that the user named (by PID or
+//! `--comm`), and those that keep a namespace alive or stuck. A process unlike the others, such as
+//! a zombie or one that entered from outside, is not folded with them. An init is the first process
+//! of its row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,13 +16,13 @@ use crate::model::{
     Process, ProcessDetails,
 };
 
-/// Largest number of equal rows that are not folded.
+/// If at most this many rows are equal, each stays a row of its own. More are folded into one row.
 pub const MOST_APART: usize = 3;
 
 /// Members of a namespace that share a line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MemberRow<'a> {
-    /// One process.
+    /// A single process.
     One(&'a Process),
     /// More than [`MOST_APART`] processes that differ only in their PIDs, an init first.
     Alike(Vec<&'a Process>),
@@ -31,7 +31,7 @@ pub enum MemberRow<'a> {
 }
 
 impl<'a> MemberRow<'a> {
-    /// The processes of the row.
+    /// Returns the processes of the row.
     pub fn processes(&self) -> &[&'a Process] {
         match self {
             Self::One(process) => std::slice::from_ref(process),
@@ -45,12 +45,12 @@ impl<'a> MemberRow<'a> {
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// More than [`MOST_APART`] live namespaces of one shape.
+    /// More than [`MOST_APART`] live namespaces of the same shape.
     Alike(Vec<&'a Namespace>),
 }
 
 impl<'a> Siblings<'a> {
-    /// The first namespace, which looks like all others.
+    /// Returns the first namespace. The others look the same, so it represents all of them.
     pub fn first(&self) -> Option<&'a Namespace> {
         match self {
             Self::One(namespace) => Some(namespace),
@@ -58,7 +58,7 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    /// The number of namespaces.
+    /// Returns the number of namespaces.
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -67,7 +67,7 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The state of a process as far as it deserves attention.
+/// The state of a process. The states that need no attention are one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// Running, sleeping or waiting.
@@ -81,7 +81,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// The condition of a process.
+    /// Returns the condition of a process.
     pub fn of(process: &Process) -> Self {
         match process.state {
             'D' => Self::Uninterruptible,
@@ -92,11 +92,11 @@ impl Condition {
     }
 }
 
-/// The parent of a process that entered its namespace from outside, by `setns(2)`
-/// as nsenter(1) and `docker exec` do.
+/// Returns the parent of a process that entered its namespace from outside, with setns(2) as
+/// nsenter(1) and `docker exec` do. Returns `None` for all other processes.
 ///
-/// Such a process is not the init, and its parent is in another namespace. A
-/// process born inside always has a parent inside: the init adopts orphans.
+/// A process that entered from outside is not the init, and its parent is in another namespace. A
+/// process that was born inside always has a parent inside, since the init adopts orphans.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
     entered_from(process, || graph.known_process(process.ppid?))
 }
@@ -113,20 +113,20 @@ fn entered_from<'a>(
     (parent.namespace? != own).then_some(parent)
 }
 
-/// The properties that members of a row share.
+/// The properties that all members of a row share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// The name of the parent if it entered from outside, and of the parent or tracer that does
-    /// not reap a zombie.
+    /// The name of the parent if the process entered from outside. For a zombie, the name of the
+    /// parent or tracer that does not reap the zombie.
     parent: Option<&'a str>,
-    /// The arguments if `--details` has them.
+    /// The arguments of the process, if `--details` has read them.
     args: Option<&'a [SmolStr]>,
 }
 
-/// Looks up parents, and caches the last one: neighbours often have the same
-/// parent, and the look-up is the most expensive part of a [`MemberKind`].
+/// Looks up parents, and caches the last result: consecutive processes often have the same parent,
+/// and this lookup is the most expensive part of making a [`MemberKind`].
 struct ParentCache<'a> {
     graph: &'a PidGraph,
     last: Option<(Pid, Option<&'a Process>)>,
@@ -171,7 +171,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// Members that share a row if there are enough of them.
+/// A set of members that share a row if the set is large enough.
 #[derive(PartialEq, Eq, Hash)]
 enum MemberGroup<'a> {
     Kind(MemberKind<'a>),
@@ -179,7 +179,8 @@ enum MemberGroup<'a> {
 }
 
 impl<'a> MemberGroup<'a> {
-    /// A zombie has a row of its own even if it is a kernel thread.
+    /// Returns the group of a process. Zombies are not grouped with kernel threads, even if a
+    /// zombie is a kernel thread.
     fn new(process: &Process, kind: MemberKind<'a>) -> Self {
         if process.kernel_thread && kind.condition != Condition::Zombie {
             Self::KernelThreads
@@ -188,7 +189,7 @@ impl<'a> MemberGroup<'a> {
         }
     }
 
-    /// Largest number of members that have a row each.
+    /// If the group has at most this many members, each has a row of its own.
     fn most_apart(&self) -> usize {
         match self {
             Self::Kind(_) => MOST_APART,
@@ -205,46 +206,47 @@ enum Rank {
     Ordinary,
 }
 
-/// The properties that sibling namespaces of one line share.
+/// The properties that sibling namespaces must have in common to share a line.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The user, and `true` if the user namespace is that of the parent.
+    /// The owner's user ID and user name, and `true` if the owning user namespace is also the one
+    /// that owns the parent.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The shapes of its children, by number.
+    /// The shapes of the child namespaces. Equal shapes have the same number.
     children: Vec<usize>,
 }
 
-/// The kind of a holder, and the name of its process.
+/// A number for the kind of a holder, and the name of its process. A mount has no process.
 type HolderKind<'a> = (u8, Option<&'a str>);
 
 /// Decides which members and namespaces of a graph share a line.
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// `false` gives each process and namespace a line of its own.
+    /// `false` if each process and namespace has a line of its own.
     folds: bool,
-    /// Processes that are never folded.
+    /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Namespaces that share a line with siblings, with the number of their shape.
+    /// Namespaces that share a line with siblings: from the ID to the number of the shape.
     alike: HashMap<NamespaceId, usize>,
 }
 
 impl<'a> Folding<'a> {
-    /// Folds a graph, or nothing if `folds` is false.
+    /// Folds a graph. If `folds` is false, each process and namespace gets a line of its own.
     pub fn new(graph: &'a PidGraph, folds: bool) -> Self {
         let mut this = Self { graph, folds, apart: HashSet::new(), alike: HashMap::new() };
         if !folds {
             return this;
         }
         let snapshot = graph.snapshot();
-        // Such a selection leaves only the members that the user named.
+        // If the user selected by PID or name, all members left are ones that the user named.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
@@ -259,7 +261,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // A holder of a live namespace is named only if the namespace is not folded.
+        // A folded line does not name the processes that keep its namespaces alive, so such a
+        // process needs a row of its own only if the namespace is not folded.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -268,7 +271,7 @@ impl<'a> Folding<'a> {
         this
     }
 
-    /// The folded graph.
+    /// Returns the graph that was given to [`new`](Self::new).
     pub fn graph(&self) -> &'a PidGraph {
         self.graph
     }
@@ -278,12 +281,12 @@ impl<'a> Folding<'a> {
         self.folds
     }
 
-    /// The roots, then the namespaces whose parent is unknown.
+    /// Returns the root namespaces, then the namespaces whose parent is unknown.
     pub fn tops(&self) -> Vec<Siblings<'a>> {
         self.siblings([self.graph.roots(), self.graph.detached()].concat())
     }
 
-    /// The child namespaces.
+    /// Returns the child namespaces.
     pub fn children(&self, namespace: &Namespace) -> Vec<Siblings<'a>> {
         self.siblings(self.graph.children(namespace))
     }
@@ -305,13 +308,13 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// The members of a namespace: the init, then unusual ones, then the others,
-    /// each by PID.
+    /// Returns the members of a namespace: the init first, then unusual members, then the others.
+    /// The order within each of these groups is by PID.
     pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
 
-    /// The processes whose namespace is ambiguous.
+    /// Returns the processes whose namespace is ambiguous.
     pub fn unplaced(&self) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.unplaced().collect::<Vec<_>>(), None)
     }
@@ -324,7 +327,7 @@ impl<'a> Folding<'a> {
             let folds = self.folds && !self.apart.contains(&member.pid);
             folds.then(|| MemberGroup::new(member, *kind))
         };
-        // Number of members per group, and the place of the group's row.
+        // From a group to the number of its members and the index of its row in `rows`.
         let mut groups: HashMap<MemberGroup<'a>, (usize, Option<usize>)> = HashMap::new();
         for (member, kind) in members.iter().zip(&kinds) {
             if let Some(group) = group(member, kind) {
@@ -371,14 +374,15 @@ impl<'a> Folding<'a> {
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Numbers the shapes of all namespaces, and keeps those that enough siblings share.
+    /// Numbers the shapes of all namespaces. Returns the namespaces whose shape more than
+    /// [`MOST_APART`] siblings share, each with the number of that shape.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
-        // Children come before parents, since a shape contains those of the children.
+        // Visit children before their parents, since a shape contains the shapes of the children.
         for (namespace, _) in tree.iter().rev() {
             let Some(shape) = self.shape(namespace, &shapes) else { continue };
             let next = numbers.len();
@@ -393,7 +397,7 @@ impl<'a> Folding<'a> {
         shapes
     }
 
-    /// The shape of a namespace. Returns `None` if it must not be folded.
+    /// Returns the shape of a namespace, or `None` if the namespace must not be folded.
     fn shape(
         &self,
         namespace: &'a Namespace,
@@ -444,11 +448,12 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// The holders of a namespace that the output names.
+/// Returns the holders of a namespace that the output names.
 ///
-/// For a live namespace these are the ones that would outlive its members; a
-/// process whose children start in it is of no interest while they can. The
-/// namespace of the /proc that was read has none: it lives as long as its reader.
+/// A namespace that is not live names all of its holders. A live namespace names only those that
+/// would outlive its members. A process whose children would start in the namespace does not count,
+/// since starting children in a live namespace is no problem. The namespace of the /proc that was
+/// read names no holders while it is live, since pidns itself needs that namespace.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -478,7 +483,7 @@ mod tests {
 
     const HOST: u64 = 10;
 
-    /// The number of processes, name and first PID of each row.
+    /// Returns the number of processes, the name and the first PID of each row.
     fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
@@ -494,7 +499,7 @@ mod tests {
         Process { comm: comm.into(), ..process(nspid, Some(HOST)) }
     }
 
-    /// A host with an init, and `count` processes of one name.
+    /// Makes a host with an init and `count` processes called sleep.
     fn sleeps(count: u32) -> Snapshot {
         let sleeps = (101..=100 + count).map(|raw| named("sleep", &[raw]));
         let processes = [named("systemd", &[1])].into_iter().chain(sleeps).collect();
@@ -581,7 +586,7 @@ mod tests {
         assert_eq!(unfolded.members(graph.roots()[0]).len(), 9);
     }
 
-    /// A host with five containers that run one process each.
+    /// Makes a host with five containers. Each one runs one process.
     fn containers() -> Snapshot {
         let inodes = [20, 30, 40, 50, 60];
         let mut namespaces = vec![namespace(HOST, None)];
@@ -596,7 +601,7 @@ mod tests {
         snapshot(namespaces, processes)
     }
 
-    /// The number of namespaces of each line below the host.
+    /// Returns the number of namespaces in each line below the host.
     fn lines(snapshot: Snapshot) -> Vec<usize> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
@@ -629,7 +634,8 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // The inode of the user namespace differs for each sibling anyway.
+        // The inode of the user namespace does not matter, since it differs for each sibling
+        // anyway.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;

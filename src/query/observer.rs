@@ -1,17 +1,20 @@
-//! Removes the observer from a snapshot: pidns itself shows up in every snapshot that it takes.
+//! Removes the observer from a snapshot. The observer is the pidns process that took the snapshot,
+//! so every snapshot contains it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Pid, Process, Snapshot};
 
-/// Removes the pidns process that took a snapshot and, unless `kernel_threads` is set, all kernel
-/// threads, which start and end at any time.
+/// Removes the observer and, unless `kernel_threads` is set, all kernel threads, which start and
+/// end at any time.
 ///
-/// `observer` is that pidns process, if known. Otherwise, as in a saved document, it is the youngest
-/// process called pidns, since it scans right after its start.
+/// `observer` is the PID of the observer, or `None` if unknown, as in a saved document. If it is
+/// `None`, the observer is the youngest process called pidns, since pidns takes its snapshot right
+/// after it starts.
 ///
-/// Returns processes that stay in the snapshot, but exist only because it was taken: the ancestors
-/// of pidns, and the siblings that its shell started later, such as the rest of a pipeline.
+/// Returns the attendants: processes that stay in the snapshot, but exist only because it was
+/// taken. They are the ancestors of pidns, and the siblings that its shell started later, such as
+/// the rest of a pipeline.
 pub fn leave_out_observer(
     snapshot: &mut Snapshot,
     kernel_threads: bool,
@@ -27,9 +30,10 @@ pub fn leave_out_observer(
     attendants
 }
 
-/// The ancestors of pidns, and its younger siblings.
+/// Returns the ancestors of the observer, and its younger siblings.
 ///
-/// Each step of a CI job has a shell of its own, which an earlier snapshot cannot have.
+/// They are no leftovers: each step of a CI job runs in a new shell, so an earlier snapshot of the
+/// same job cannot contain that shell.
 fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
     let by_pid: BTreeMap<Pid, &Process> = processes.iter().map(|it| (it.pid, it)).collect();
     let Some(itself) = by_pid.get(&observer) else { return BTreeSet::new() };
@@ -37,12 +41,12 @@ fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
         it.pid != observer
             && it.ppid == itself.ppid
             && it.start_time.is_some()
-            // Within one clock tick, PIDs give the order.
+            // If two processes start within one clock tick, the higher PID is the younger one.
             && (it.start_time, it.pid) > (itself.start_time, observer)
     });
     let mut attendants: BTreeSet<Pid> = younger_siblings.map(|it| it.pid).collect();
     let mut parent = itself.ppid;
-    // `insert` returns false at a PID seen before, so the loop ends even in a parent cycle.
+    // `insert` returns false for a PID that is already in the set, so a parent cycle ends the loop.
     while let Some(pid) = parent.filter(|&pid| attendants.insert(pid)) {
         parent = by_pid.get(&pid).and_then(|it| it.ppid);
     }
@@ -54,7 +58,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// A snapshot of processes, given as PID, parent and start time.
+    /// Makes a snapshot of processes. Each one is given as PID, parent PID and start time.
     fn host(processes: &[(u32, u32, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));
@@ -87,8 +91,9 @@ mod tests {
 
     #[test]
     fn ancestors_and_later_pipeline_members_are_attendants() {
-        // A CI runner (20) with a daemon of a job and the shell of a step (30), which runs a
-        // pipeline.
+        // Process 20 is a CI runner. Its child 30 is the shell of a step, which runs a pipeline
+        // with pidns (32) in it. Process 33 started after pidns, and processes 29 and 31 before
+        // pidns.
         let mut snapshot = host(&[
             (1, 0, 1),
             (20, 1, 2),
@@ -103,7 +108,8 @@ mod tests {
         ]);
         snapshot.processes[4].comm = "pidns".into();
         assert_eq!(raw(leave_out_observer(&mut snapshot, false, Pid::new(32))), [1, 20, 30, 33]);
-        // Without start times, siblings are not attendants.
+        // Without start times, pidns cannot tell which siblings are younger, so none is an
+        // attendant.
         let mut unknown = host(&[(1, 0, 1), (2, 1, 1), (3, 1, 1)]);
         for process in &mut unknown.processes {
             process.start_time = None;

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::model::{Container, Process, container};
 
-/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. Only brackets
-/// can escape them: a backslash has no special meaning.
+/// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. A backslash is
+/// an ordinary character, so write `[*]` to match a `*` literally.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: String,
@@ -32,7 +32,8 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The glob crate reserves `**` for paths, and knows only `!` for negation.
+        // In the glob crate, `**` is valid in paths only, and a negated bracket begins with `!`
+        // only.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");
@@ -44,14 +45,14 @@ impl FromStr for Glob {
 /// A user, by name or number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum User {
-    /// User name, as the host's user database has it.
+    /// A user name, as in the host's user database.
     Name(String),
-    /// Real user ID.
+    /// A real user ID.
     Uid(u32),
 }
 
 impl User {
-    /// Returns `true` if this is the process's real user.
+    /// Returns `true` if the process's real user is this user.
     #[must_use]
     pub fn owns(&self, process: &Process) -> bool {
         match self {
@@ -91,8 +92,8 @@ impl ContainerPrefix {
             || container.pod.as_deref().is_some_and(|pod| self.is_prefix_of(pod))
     }
 
-    /// Returns `true` if the process's cgroup is that of a matching container. Always `false` if
-    /// the cgroup was not read.
+    /// Returns `true` if the process's cgroup belongs to a matching container, and `false` if the
+    /// cgroup was not read.
     #[must_use]
     pub fn holds(&self, process: &Process) -> bool {
         let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());

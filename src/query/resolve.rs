@@ -1,12 +1,13 @@
-//! Finds the namespace that a user named by ID or by a process.
+//! Finds the namespace that a user gave by its ID or by one of its processes.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
 
-/// The ID of the named namespace.
+/// Returns the ID of the given namespace.
 ///
 /// # Errors
-/// The namespace or process doesn't exist, or the process's namespace is ambiguous.
+/// Returns an error if the namespace or process doesn't exist, or if the process's namespace is
+/// ambiguous.
 pub fn resolve(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match namespace {
         NamespaceRef::Id(id) => {

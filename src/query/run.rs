@@ -9,28 +9,30 @@ use crate::model::{
     Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
-/// Tells the processes and namespaces of a command from all others.
+/// The data that distinguishes the processes and namespaces of a command from all others.
 #[derive(Clone, Debug)]
 pub struct RunScope {
-    /// The pidns process, the subreaper of all that the command starts.
+    /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
     pub reaper: Pid,
     /// Children that pidns had before it started the command.
     pub inherited: BTreeSet<Pid>,
-    /// The PID namespaces that were mounted before the command started.
+    /// The PID namespaces that were mounted somewhere before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that are still there a moment after the scan. Others were about to be reaped.
+    /// Zombies that a second look shortly after the scan still found. All other zombies have been
+    /// reaped since, so they are no leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
 /// The processes and namespaces that a command left behind.
 #[derive(Debug)]
 pub struct Leftovers {
-    /// The leftover processes, and all namespaces that contain leftovers, with their ancestors.
+    /// The leftover processes, the namespaces that contain leftovers, and the ancestors of those
+    /// namespaces.
     pub graph: PidGraph,
-    /// The leftover namespaces, which the command created.
+    /// The leftover namespaces: the command created them, and they still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children, but no scan shows them: each one forks and exits before
-    /// it can be read.
+    /// `true` if pidns still has children that no scan shows, because each one forks and exits
+    /// before pidns can read it.
     pub unseen: bool,
 }
 
@@ -39,35 +41,35 @@ pub struct Leftovers {
 pub struct RunReport {
     /// The command and its arguments.
     pub command: Vec<String>,
-    /// How it ended.
+    /// How the command ended.
     pub ended: Ended,
     /// How long pidns waited for leftover processes to end.
     pub grace: Duration,
-    /// The codes of leftovers that are denied.
+    /// The leftover codes that are denied: each finding with such a code fails the run.
     pub denied: BTreeSet<CheckCode>,
     /// The leftovers, or `None` if there are none.
     pub leftovers: Option<Leftovers>,
-    /// Time since boot at the scan for leftovers (`CLOCK_BOOTTIME`).
+    /// Time from boot (`CLOCK_BOOTTIME`) to the scan for leftovers.
     pub uptime: Duration,
     /// The result of `--kill`, or `None` if there was nothing to kill.
     pub killed: Option<Killed>,
 }
 
 impl RunReport {
-    /// One finding per leftover and code.
+    /// Returns one finding per leftover and code.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// The denied codes that have a finding.
+    /// Returns the denied codes that have a finding.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;
         self.findings().into_iter().filter(is_denied).map(|finding| finding.code).collect()
     }
 
-    /// The age of a process, or `None` if unknown.
+    /// Returns the age of a process, or `None` if unknown.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
         process.age(self.uptime)
@@ -104,14 +106,14 @@ impl Leftovers {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
-    /// The leftover processes whose parent is no leftover, by PID.
+    /// Returns the topmost leftover processes, whose parent is not a leftover, by PID.
     #[must_use]
     pub fn roots(&self) -> Vec<&Process> {
         let is_root = |it: &&Process| it.ppid.is_none_or(|ppid| self.graph.process(ppid).is_none());
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// One finding per leftover and code.
+    /// Returns one finding per leftover and code.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -139,13 +141,14 @@ impl Leftovers {
         findings
     }
 
-    /// The leftover namespaces, by ID.
+    /// Returns the leftover namespaces, by ID.
     pub fn made(&self) -> impl Iterator<Item = &Namespace> {
         self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
     }
 }
 
-/// Sets the number of all members, since the snapshot will show only the leftover ones.
+/// Records how many members each namespace has. The leftovers show only some of the members, so
+/// they cannot be counted later.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -161,7 +164,7 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
     process.is_unreaped() && process.ppid == Some(scope.reaper)
 }
 
-/// The descendants of pidns, except for the children that it had before and their descendants.
+/// Returns the descendants of pidns, except for the inherited children and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
@@ -182,12 +185,13 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     descendants
 }
 
-/// The namespaces that the command created and that still exist.
+/// Returns the namespaces that the command created and that still exist.
 ///
-/// A namespace with an init was created by the command if the init descends from pidns: a process
-/// can also enter a namespace that exists already. A namespace without an init was created by the
-/// command if a descendant is in it or holds it, or if it was mounted while the command ran. The
-/// same holds for its ancestors below the namespace of pidns.
+/// If a namespace has an init, the command created the namespace if the init descends from pidns.
+/// Other members prove nothing, since a process can enter an existing namespace. If a namespace has
+/// no init, the command created it if a descendant of pidns is a member or keeps it alive, or if it
+/// was mounted while the command ran. So were the ancestors of such a namespace that are below the
+/// namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -307,8 +311,9 @@ mod tests {
         namespaces.push(namespace(10, None));
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // 40 was mounted before, 50 by the command. A leftover process holds 60. 70 is the parent
-        // of 80, which the command created.
+        // Namespace 40 was mounted before the command started, and 50 by the command. A leftover
+        // process keeps namespace 60 alive. Namespace 70 is the parent of 80, which the command
+        // created.
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
         namespaces[4].holders = vec![Holder::Fd { pid: pid(8), comm: None, fd: 3 }];

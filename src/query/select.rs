@@ -1,6 +1,6 @@
-//! Filters a graph. The result is a graph as well, so that every output format honours the filter.
+//! Filters a graph. The result is a graph as well, so every output format can show it.
 //!
-//! It includes the ancestors of each selected namespace, without their members.
+//! The result includes the ancestors of each selected namespace, but not the ancestors' members.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,16 +14,17 @@ use crate::model::{
     NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. All of its conditions must hold.
+/// A filter for processes and namespaces. Its conditions are combined with "and".
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only these processes, their namespaces, and the dead or nascent namespaces that they keep.
+    /// Only these processes, their namespaces, and the dead or nascent namespaces that they keep
+    /// alive.
     pub pids: BTreeSet<Pid>,
     /// Only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
     /// Only namespaces at most this many levels below a root.
     pub depth: Option<usize>,
-    /// The members to show of each namespace.
+    /// Which members of each namespace to show.
     pub members: Members,
     /// Only processes with a matching name.
     pub comm: Option<Glob>,
@@ -52,7 +53,7 @@ impl Members {
     /// All choices in display order.
     pub const ALL: [Self; 3] = [Self::All, Self::Init, Self::None];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,13 +65,14 @@ impl Members {
 }
 
 impl Selection {
-    /// Returns `true` if there is no condition.
+    /// Returns `true` if the filter has no condition, so everything is selected.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// The conditions, as a document lists them. `root` is the ID of the root namespace.
+    /// Returns the conditions in the form that a document lists them. `root` is the ID of the
+    /// namespace that `self.root` refers to.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -91,13 +93,13 @@ impl Selection {
         .collect()
     }
 
-    /// Returns `true` if a condition is about processes, not only about their namespaces.
+    /// Returns `true` if a condition tests the processes themselves, not only their namespaces.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Returns `true` if a condition other than the container is about namespaces. It never holds
-    /// for a process whose namespace is unknown.
+    /// Returns `true` if a condition tests namespaces. The container condition does not count. A
+    /// condition on namespaces never holds for a process whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -108,41 +110,45 @@ impl Selection {
             && self.user.as_ref().is_none_or(|user| user.owns(process))
     }
 
-    /// Returns `true` if the namespace belongs to the container, by its init.
+    /// Returns `true` if the namespace's init is in the selected container, or if no container is
+    /// selected.
     fn takes_container(&self, namespace: &Namespace) -> bool {
         self.container.as_ref().is_none_or(|prefix| {
             namespace.container.as_ref().is_some_and(|container| prefix.matches(container))
         })
     }
 
-    /// Returns `true` if the conditions on namespaces and containers hold for a process.
+    /// Returns `true` if the conditions on namespaces and containers hold for a process. `position`
+    /// is the position of the process's namespace.
     fn takes_position(&self, process: &Process, position: Option<&Position>) -> bool {
         let in_reach = position
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
-        // Containers can share a namespace (`shareProcessNamespace` and `hostPID` of a Kubernetes
-        // pod, `docker run --pid`), so the process's own cgroup counts as well.
+        // Several containers can share a PID namespace (`shareProcessNamespace` and `hostPID` of a
+        // Kubernetes pod, `docker run --pid`). So a process also matches if its own cgroup belongs
+        // to the selected container.
         in_reach
             && (position.is_some_and(|position| position.contained)
                 || self.container.as_ref().is_none_or(|prefix| prefix.holds(process)))
     }
 }
 
-/// The relation of a namespace to the selection.
+/// A namespace as the selection sees it.
 struct Position {
-    /// Levels below the selected root; `None` outside of its subtree.
+    /// Number of levels below the selected root, or below the top level if no root is selected.
+    /// `None` if the namespace is not in the subtree of the selected root.
     depth: Option<usize>,
-    /// `true` if it or an ancestor belongs to the selected container.
+    /// `true` if the namespace or one of its ancestors belongs to the selected container.
     contained: bool,
-    /// `true` if all conditions on namespaces hold, except for the container.
+    /// `true` if all conditions on namespaces hold. The container condition does not count.
     in_reach: bool,
 }
 
-/// The selected part of a graph.
+/// Returns the selected part of a graph.
 ///
 /// # Errors
-/// Nothing is selected, or the root of the selection doesn't exist.
+/// Returns an error if nothing is selected, or if the root of the selection doesn't exist.
 pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFound> {
     if selection.is_everything() {
         return Ok(graph);
@@ -154,7 +160,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
     }
-    // A user who selects dead namespaces wants to see what keeps them.
+    // A user who selects dead namespaces wants to see which processes keep them alive.
     if selection.state.is_some() && !selection.is_by_process() {
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
@@ -172,8 +178,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // A user who selects a process wants to see the namespaces that it keeps. If a shell cannot
-    // fork any more, the dead namespace is the reason.
+    // A user who selects a process wants to see the dead namespaces that it keeps alive. Such a
+    // namespace can be the reason why a shell cannot fork any more: its children would start there.
     if !selection.pids.is_empty() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -195,8 +201,8 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// The namespaces of the selected processes and, unless only processes are selected, all
-/// namespaces for which the conditions hold.
+/// Returns the namespaces of the selected processes. Unless a condition tests processes themselves,
+/// also returns all namespaces for which the conditions hold.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,
@@ -213,6 +219,8 @@ fn selected_namespaces(
     namespaces
 }
 
+/// Returns the error for an empty selection. If the user selected a single process that does not
+/// exist, the error names that process.
 fn nothing_selected(
     graph: &PidGraph,
     selection: &Selection,
@@ -225,7 +233,8 @@ fn nothing_selected(
     }
 }
 
-/// The namespaces in reach that are not live and that one of these processes keeps.
+/// Returns the namespaces that match the conditions on namespaces, are not live, and are kept alive
+/// by one of these processes.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -239,13 +248,13 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds all ancestors for which `is_in_reach` holds.
+/// Adds the ancestors of `namespaces`, upwards until `is_in_reach` is false for one.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
     is_in_reach: impl Fn(NamespaceId) -> bool,
 ) {
-    // Children come before their parents in the reversed tree order.
+    // The reversed tree order lists children before their parents.
     for (namespace, _) in graph.tree().into_iter().rev() {
         if namespaces.contains(&namespace.id) {
             namespaces.extend(namespace.parent.filter(|&parent| is_in_reach(parent)));
@@ -253,8 +262,8 @@ fn add_ancestors(
     }
 }
 
-/// The part of a graph with these namespaces and processes, the namespaces of the processes, and
-/// all ancestors.
+/// Returns the part of a graph that contains these processes, these namespaces, the namespaces of
+/// the processes, and all ancestors of those namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,
@@ -265,14 +274,14 @@ pub fn branches(
     retain(graph, &Selection::default(), None, &namespaces, processes)
 }
 
-/// The position of every namespace.
+/// Returns the position of every namespace.
 fn positions(
     graph: &PidGraph,
     selection: &Selection,
     root: Option<NamespaceId>,
 ) -> HashMap<NamespaceId, Position> {
     let mut positions: HashMap<NamespaceId, Position> = HashMap::new();
-    // Parents come before their children in tree order.
+    // The tree order lists parents before their children.
     for (namespace, level) in graph.tree() {
         let above = namespace.parent.and_then(|parent| positions.get(&parent));
         let depth = match root {
@@ -289,8 +298,8 @@ fn positions(
     positions
 }
 
-/// The processes that keep a namespace in its state: its holders, the processes that its terminated
-/// init waits for, and the processes that should reap them.
+/// Returns the processes that keep a namespace alive or stuck: its holders, the processes that its
+/// terminated init waits for, and the processes that should reap the latter.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -303,8 +312,8 @@ pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     holders.chain(blockers)
 }
 
-/// Removes all other namespaces and processes. A process stays only if its namespace stays or is
-/// unknown.
+/// Removes everything from a graph except these namespaces and processes. A process stays only if
+/// its namespace stays or is unknown.
 fn retain(
     graph: PidGraph,
     selection: &Selection,
@@ -332,7 +341,8 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Otherwise a member that entered from outside would look like one that was born inside.
+    // Parents and tracers that are not shown are kept aside. Without its parent, a member that
+    // entered from outside would look like a member that was born inside.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();
@@ -366,7 +376,7 @@ mod tests {
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
 
-    /// The selected part of the farm: PIDs by namespace, outermost first.
+    /// Selects a part of `farm()`. Returns the PIDs in each namespace, outermost namespace first.
     fn left(selection: &Selection) -> Vec<(u64, Vec<u32>)> {
         let graph = select(PidGraph::new(farm()), selection).unwrap();
         let tree = graph.tree();
@@ -466,7 +476,8 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // The whole namespace belongs to the container of its init.
+        // The namespace belongs to the container of its init, so the container has all of its
+        // members.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };
         assert_eq!(shown(&inits), Ok((vec![836, 179, 180], vec![6, 7])));

@@ -1,13 +1,13 @@
 //! Tells lasting states of processes from transient ones, by comparing two scans.
 //!
-//! A process in uninterruptible sleep usually wakes, and a zombie is usually reaped, within
-//! milliseconds. Only one that two scans show in the same state is worth a finding.
+//! A process in uninterruptible sleep usually wakes within milliseconds, and a zombie is usually
+//! reaped as fast. So `check` reports such a process only if two scans show it in the same state.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::model::{Pid, Process, Snapshot};
 
-/// The processes that one scan showed in a transient state.
+/// The processes that one scan showed in a transient state: uninterruptible sleep or zombie.
 #[derive(Clone, Debug, Default)]
 pub struct Transients(HashSet<TransientState>);
 
@@ -15,7 +15,7 @@ pub struct Transients(HashSet<TransientState>);
 type TransientState = (Pid, Option<u64>, char);
 
 impl Transients {
-    /// Finds them in a snapshot.
+    /// Finds the processes in a transient state.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         Self(snapshot.processes.iter().filter_map(transient_state).collect())
@@ -27,8 +27,8 @@ impl Transients {
         self.0.is_empty()
     }
 
-    /// The processes that are in a transient state in a later snapshot, but were not in that
-    /// state in this one. A check should ignore their states.
+    /// Returns the processes that are in a transient state in a later snapshot, but were not in
+    /// that state in this one. Their state may still pass, so a check ignores it.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> BTreeSet<Pid> {
         let is_unsettled = |process: &&Process| {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// A snapshot of processes with these PIDs, states and start times.
+    /// Makes a snapshot of processes. Each one is given as PID, state and start time.
     fn host(processes: &[(u32, char, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, state, start_time)| {
             let mut process = process(&[pid], Some(10));
@@ -67,7 +67,8 @@ mod tests {
     fn only_a_state_that_both_scans_show_is_settled() {
         let first = Transients::of(&host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'D', 1)]));
         assert!(!first.is_empty());
-        // 2 and 3 stay, 4 terminates, 5 is new, 6 runs.
+        // Processes 2 and 3 keep their states, 4 has become a zombie, and 5 and 6 are new; 6 is
+        // running.
         let later =
             host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'Z', 1), (5, 'D', 2), (6, 'R', 2)]);
         assert_eq!(raw(first.unsettled(&later)), [4, 5]);

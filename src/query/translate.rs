@@ -8,13 +8,14 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// Finds the process that has `pid` in `from`, and returns its PID in `to`.
+/// Finds the process that has `pid` in namespace `from`, and returns its PID in namespace `to`.
 ///
-/// `from` defaults to the namespace of the procfs that was read. So does `to`, unless `from` is
-/// missing as well: then it is the process's own namespace.
+/// `from` defaults to the namespace of the procfs that was read. `to` has the same default, except
+/// if both are `None`: in that case, `to` is the process's own namespace.
 ///
 /// # Errors
-/// The namespace or process doesn't exist, or the process isn't visible in `to`.
+/// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in
+/// `to`.
 pub fn translate(
     graph: &PidGraph,
     pid: Pid,
@@ -46,7 +47,8 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Finds a namespace. The namespace of the procfs counts as found even if a filter removed it.
+/// Resolves a namespace. The namespace of the procfs is found even if a filter removed it from the
+/// graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
@@ -54,19 +56,20 @@ fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<Namespac
     }
 }
 
-/// The process's PID in its own namespace.
+/// Returns the process's PID in its own namespace.
 fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     let pid = process.pid;
     match (process.nspid.last(), process.namespace) {
         (Some(&own), _) => Ok(own),
-        // Before Linux 4.1, /proc/PID/status has no NSpid line.
+        // Before Linux 4.1, /proc/PID/status has no NSpid line, so the PID is known only if the
+        // process is in the namespace of the procfs.
         (None, Some(home)) if graph.snapshot().procfs.namespace == Some(home) => Ok(pid),
         (None, Some(namespace)) => Err(NotFound::NotTold { pid, namespace }),
         (None, None) => Err(NotFound::Ambiguous(pid)),
     }
 }
 
-/// The process's PID in each namespace, outermost first.
+/// Returns the process's PID in each namespace that shows it, outermost first.
 fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> {
     let mut namespaces = process.namespace.into_iter().flat_map(|own| lineage.climb(own));
     let inward = process.nspid.iter().rev();
@@ -76,14 +79,14 @@ fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> 
         levels.push(Level { namespace: None, pid: process.pid });
     }
     levels.reverse();
-    // The outermost PID always belongs to the namespace of the procfs.
+    // The outermost PID always belongs to the namespace of the procfs that was read.
     if let Some(outermost) = levels.first_mut() {
         outermost.namespace = graph.snapshot().procfs.namespace.or(outermost.namespace);
     }
     levels
 }
 
-/// The process's PID in namespace `to`.
+/// Returns the process's PID in namespace `to`.
 fn number(
     lineage: &Lineage,
     process: &Process,
@@ -95,7 +98,7 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of a level is unknown, it may be `to`.
+    // If the namespace of a level is unknown, that namespace may be `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }
@@ -104,8 +107,8 @@ fn number(
     })
 }
 
-/// Finds the process that has this PID in a namespace. It is a member of the namespace or of a
-/// descendant.
+/// Finds the process that has this PID in a namespace. The process is a member of the namespace or
+/// of one of its descendants.
 fn process_in(graph: &PidGraph, namespace: NamespaceId, pid: Pid) -> Option<&Process> {
     let mut depths = HashMap::new();
     let mut todo = vec![(graph.namespace(namespace)?, 0)];
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_pid_that_this_procfs_does_not_show_is_an_error() {
-        // The procfs belongs to the inner namespace.
+        // The procfs belongs to namespace 20, so it does not show PIDs in the outer namespace 10.
         let mut inner = snapshot(
             vec![namespace(10, None), namespace(20, Some(10))],
             vec![process(&[2], Some(20)), process(&[3], None)],
@@ -204,7 +207,7 @@ mod tests {
             Err("the namespace of process 3 is ambiguous".to_owned())
         );
         assert_eq!(translated(&graph, 3, None, None), Ok(3));
-        // Before Linux 4.1 there is no NSpid.
+        // Kernels before Linux 4.1 do not report NSpid.
         let mut old = farm();
         old.processes[4].nspid.clear();
         let graph = PidGraph::new(old);
@@ -212,7 +215,8 @@ mod tests {
             translated(&graph, 7, None, None),
             Err("this /proc does not show the PID of process 7 in pid:[4026532179]".to_owned())
         );
-        // The unknown level in between may be one of the roots.
+        // Process 5 has three PIDs. The namespace of the second PID is unknown, so it may be
+        // namespace 20.
         let mut apart = snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, None)],
             vec![process(&[1], Some(10)), process(&[5, 3, 1], Some(30))],

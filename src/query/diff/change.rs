@@ -36,31 +36,33 @@ pub struct WeakMatches {
     pub processes: usize,
 }
 
-/// A process that differs between the graphs. Without `before` it came, without `after` it went.
+/// A process that differs between the graphs. It is new if `before` is `None`, and gone if `after`
+/// is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
     /// PID in the first graph.
     pub before: Option<Pid>,
     /// PID in the second graph.
     pub after: Option<Pid>,
-    /// The fields that changed, if it is in both graphs.
+    /// The fields that changed. Empty unless the process is in both graphs.
     pub fields: Vec<ProcessField>,
 }
 
-/// A namespace that differs between the graphs. Without `before` it came, without `after` it went.
+/// A namespace that differs between the graphs. It is new if `before` is `None`, and gone if
+/// `after` is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
     /// ID in the first graph.
     pub before: Option<NamespaceId>,
     /// ID in the second graph.
     pub after: Option<NamespaceId>,
-    /// The fields that changed, if it is in both graphs.
+    /// The fields that changed. Empty unless the namespace is in both graphs.
     pub fields: Vec<NamespaceField>,
     /// Members that only the second graph has, by PID.
     pub members_came: Vec<Pid>,
     /// Members that only the first graph has, by PID.
     pub members_went: Vec<Pid>,
-    /// `true` if it is only in the first graph, but still in the kernel. See
+    /// `true` if the second graph does not show the namespace although the kernel still has it. See
     /// [`Diff::hide`](super::Diff::hide).
     pub hidden: bool,
 }
@@ -122,7 +124,7 @@ impl Happened {
 }
 
 impl ProcessChange {
-    /// How the process differs.
+    /// Returns whether the process is new, gone or changed.
     #[must_use]
     pub fn happened(&self) -> Happened {
         Happened::of(self.before, self.after)
@@ -130,7 +132,7 @@ impl ProcessChange {
 }
 
 impl NamespaceChange {
-    /// How the namespace differs.
+    /// Returns whether the namespace is new, gone, hidden or changed.
     #[must_use]
     pub fn happened(&self) -> Happened {
         match Happened::of(self.before, self.after) {

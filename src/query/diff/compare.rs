@@ -12,11 +12,11 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 /// The result of matching two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sameness {
-    /// They are different.
+    /// The two are different.
     Other,
-    /// They are probably the same, but data that would prove it is missing.
+    /// The two are probably the same, but data that would prove it is missing.
     Weak,
-    /// They are the same.
+    /// The two are certainly the same.
     Exact,
 }
 
@@ -35,12 +35,12 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// From the ID of a namespace in the first graph to its ID in the second.
+    /// The namespaces that are in both graphs: from the ID in the first to the ID in the second.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Processes that came to a namespace, by the namespace's ID in the second graph.
+    /// Processes that are new in a namespace, by the namespace's ID in the second graph.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
-    /// Processes that went from a namespace, by the namespace's ID in the first graph.
+    /// Processes that are gone from a namespace, by the namespace's ID in the first graph.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
     pub namespaces: Vec<NamespaceChange>,
     pub processes: Vec<ProcessChange>,
@@ -78,8 +78,8 @@ impl<'a> Comparison<'a> {
         this
     }
 
-    /// Returns `true` if the PIDs of both graphs are numbers of the same PID namespace. If a filter
-    /// removed that namespace from a graph, only its ID is compared.
+    /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that they can
+    /// be compared. If a filter removed that namespace from a graph, only its ID is compared.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -99,7 +99,8 @@ impl<'a> Comparison<'a> {
             after.iter().filter_map(|it| Some((it.init?, it))).collect();
         for namespace in &self.before.snapshot().namespaces {
             let number = namespace.ns_id.and_then(|number| by_number.get(&number));
-            // If the inode could not be read in one of the graphs, the init identifies it.
+            // If the inode could not be read in one of the graphs, match the namespaces by their
+            // init.
             let same_init = || {
                 let other = *by_init.get(&namespace.init?)?;
                 let unread = namespace.id.inode().is_none() || other.id.inode().is_none();
@@ -139,7 +140,7 @@ impl<'a> Comparison<'a> {
     fn compare_processes(&mut self) {
         let (mut before, mut after) =
             (self.before.processes().iter().peekable(), self.after.processes().iter().peekable());
-        // Both graphs list processes by PID.
+        // Both graphs list processes by PID, so a merge finds the PIDs that they share.
         loop {
             let order = match (before.peek(), after.peek()) {
                 (None, None) => break,
@@ -177,7 +178,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if both are in the same namespace, or one of the namespaces is unknown.
+    /// Returns `true` if both processes are in the same namespace, or the namespace of either is
+    /// unknown.
     fn is_in_same_namespace(&self, before: &Process, after: &Process) -> bool {
         match (before.namespace, after.namespace) {
             (Some(before), Some(after)) => self.counterparts.get(&before) == Some(&after),
@@ -279,7 +281,7 @@ impl<'a> Comparison<'a> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
     let (one, other) = (&before.host, &after.host);
-    // A host name alone does not identify a host: a container can have its own.
+    // A host name alone does not identify a host, since a container can have its own host name.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Relation::SameBoot,
@@ -290,7 +292,7 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
 }
 
 /// Matches two processes with the same PID by their start times. A process's PIDs in inner
-/// namespaces never change, so different ones prove that the PID was reused.
+/// namespaces never change. If they differ, the two are different processes with a reused PID.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {
@@ -302,8 +304,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// The lasting part of a process state. Running, sleeping and waiting all map to `R`, since they
-/// change from one moment to the next.
+/// Returns the lasting part of a process state. Running, sleeping and waiting all map to `R`, since
+/// a process changes between them all the time.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_zombie() => 'Z',

@@ -10,7 +10,7 @@ fn compare(before: Snapshot, after: Snapshot) -> Diff {
     Diff::new(PidGraph::new(before), PidGraph::new(after))
 }
 
-/// A host with an init and these processes, which all have a start time.
+/// Makes a host with an init and these processes. Processes without a start time get one.
 fn host(processes: Vec<Process>) -> Snapshot {
     let mut processes = processes;
     processes.push(process(&[1], Some(10)));
@@ -25,7 +25,7 @@ fn host(processes: Vec<Process>) -> Snapshot {
     snapshot(namespaces, processes)
 }
 
-/// One line per change.
+/// Returns one line per change.
 fn lines(diff: &Diff) -> Vec<String> {
     let sign = |happened| match happened {
         Happened::Came => '+',
@@ -50,7 +50,7 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The farm has IDs of namespaces, but no start times.
+    // The namespaces of this snapshot have kernel IDs, but its processes have no start times.
     assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
@@ -107,16 +107,18 @@ fn only_lasting_properties_of_a_process_are_compared() {
 #[test]
 fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     let one = || host(vec![process(&[7, 1], Some(20))]);
-    // Another namespace that reuses the inode.
+    // Another namespace has the same inode, which the kernel reused.
     let mut other = one();
     other.namespaces[1].ns_id = Some(99);
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // The same without IDs.
+    // Without a kernel ID, the start time of the init still shows that the namespaces are
+    // different.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // A dead namespace never gets a new init.
+    // A dead namespace never gets a new init, so a live one with the same inode is another
+    // namespace.
     let mut dead = one();
     dead.processes.remove(0);
     dead.namespaces[1].init = None;
@@ -124,7 +126,8 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     dead.namespaces[1].state = NamespaceState::Dead;
     let revived = compare(dead.clone(), one());
     assert_eq!(lines(&revived), ["- pid:[20] []", "+ pid:[20] []", "+ 7 []"]);
-    // The inode is the only evidence that this is the same namespace, after its init ended.
+    // After the init has ended, only the inode shows that this is the same namespace, so the match
+    // is weak.
     let died = compare(one(), dead);
     assert_eq!(lines(&died), ["~ pid:[20] [State, Members]", "- 7 []"]);
     assert_eq!(died.weak.namespaces, 1);
@@ -162,7 +165,7 @@ fn everything_differs_on_another_boot_host_or_procfs() {
         it.host.hostname = Some("ci-8".to_owned());
     });
     assert_eq!(other_host, Relation::OtherHost);
-    // A container can have its own host name.
+    // A container can have its own host name, so another name on the same boot is the same host.
     let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
     assert_eq!(renamed, Relation::SameBoot);
     let inner = relation(|it| {
@@ -195,7 +198,7 @@ fn a_namespace_that_went_but_is_still_in_the_kernel_is_hidden() {
 fn leaving_the_selection_is_not_a_difference() {
     let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
     let mut after = before.clone();
-    // 7 has another name now, and 9 came.
+    // Process 7 is renamed, and process 9 is new.
     after.processes[0].comm = "bash".into();
     after.processes.push(process(&[9], Some(10)));
     after.processes.last_mut().unwrap().start_time = Some(6);
