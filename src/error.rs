@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// pidns could not run a command, for a reason other than the command itself.
     Run {
-        /// What pidns tried, as a phrase that follows "cannot".
+        /// The failed operation, as a phrase that follows "cannot".
         what: &'static str,
         /// The cause.
         source: io::Error,

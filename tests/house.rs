@@ -472,6 +472,10 @@ fn no_two_types_share_a_general_name() {
                 .collect();
             let keyword = |word: &&str| ["struct", "enum", "trait", "type", "union"].contains(word);
             let Some(index) = words.iter().position(keyword) else { continue };
+            // An associated type belongs to its trait.
+            if words[index] == "type" && line.starts_with(' ') {
+                continue;
+            }
             let named =
                 words.get(index + 1).and_then(|it| GENERAL_NAMES.iter().find(|name| *name == it));
             if let Some(name) = named {

@@ -38,11 +38,11 @@ More options and examples: 'pidns --help'.";
 /// Pairs of a term and its meaning: a status, or a command and what it is for.
 type Terms = &'static [(&'static str, &'static str)];
 
-/// What the help and the manual page of a verb have besides its options.
+/// The texts in the help and the manual page of a verb, besides its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// What each command is for, and the command.
+    /// The purpose of each command, and the command.
     pub(super) examples: Terms,
 }
 

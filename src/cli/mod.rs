@@ -47,13 +47,13 @@ pub struct Cli {
     /// How to print the result.
     #[command(flatten)]
     pub output: Output,
-    /// What to show.
+    /// The filters.
     #[command(flatten)]
     pub select: Select,
     /// Similar lines.
     #[command(flatten)]
     pub folding: Folding,
-    /// What to read.
+    /// The source of the data.
     #[command(flatten)]
     pub input: Input,
     /// The verb; without one, pidns shows the hierarchy. It is the last field, because
@@ -79,7 +79,7 @@ pub enum Command {
     Run(Run),
     /// Print the JSON Schema of an output format
     Schema {
-        /// What to describe
+        /// The format to describe
         #[arg(default_value = "document")]
         of: Schema,
     },

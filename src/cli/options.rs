@@ -15,7 +15,7 @@ use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
 /// Heading of the options that only `--help` and the manual page list.
 pub(super) const ADVANCED: &str = "Advanced options";
 
-/// Where to look for namespaces.
+/// The places that are searched for namespaces.
 #[derive(Debug, Args)]
 pub(super) struct Search {
     /// Places to search for namespaces, as a comma-separated list
@@ -52,13 +52,13 @@ impl Search {
     }
 }
 
-/// What to read.
+/// The source of the data.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// Where to read from.
+    /// The source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// Where to look for namespaces.
+    /// The places that are searched for namespaces.
     #[command(flatten)]
     search: Search,
     /// Additional fields to read for each process, as a comma-separated list
@@ -94,7 +94,7 @@ impl Input {
     }
 }
 
-/// Where to read from: the live kernel, or a saved document.
+/// The source of the data: the live kernel, or a saved document.
 #[derive(Debug, Args)]
 pub struct Origin {
     /// Read a saved document instead of the live kernel
@@ -124,7 +124,7 @@ pub struct Origin {
     pub collector: Collector,
 }
 
-/// What to show. A process or namespace must match all of it.
+/// The filters. A process or namespace must match all of them.
 #[derive(Debug, Args)]
 pub struct Select {
     /// Show only these processes and the branches that contain them

@@ -34,7 +34,7 @@ pub struct Translate {
     /// The format.
     #[command(flatten)]
     pub format: OutputFormat<TranslationFormat>,
-    /// Where to read from.
+    /// The source of the data.
     #[command(flatten)]
     pub origin: Origin,
     /// Print no warnings on standard error
@@ -105,7 +105,7 @@ pub struct Diff {
     /// Second snapshot; the live kernel if omitted
     #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
     pub after: Option<PathBuf>,
-    /// What to compare.
+    /// The filters for both snapshots.
     #[command(flatten)]
     pub filter: Filter,
     /// Also compare kernel threads
@@ -131,7 +131,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Where the second snapshot comes from.
+    /// The source of the second snapshot.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let (procfs, file) = (self.procfs.clone(), self.after.clone());
@@ -172,16 +172,16 @@ pub struct Check {
         allow_negative_numbers = true
     )]
     wait: Seconds,
-    /// What to check.
+    /// The filters for processes and namespaces.
     #[command(flatten)]
     pub filter: Filter,
     /// How to print the result.
     #[command(flatten)]
     pub output: Output<CheckFormat>,
-    /// Where to read from.
+    /// The source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// Where to look for namespaces.
+    /// The places that are searched for namespaces.
     #[command(flatten)]
     search: Search,
 }
