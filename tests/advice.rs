@@ -42,7 +42,7 @@ fn findings(subject: &str) -> Vec<Found> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let about = |it: &&Value| {
         it["pid"].as_u64().is_some_and(|pid| pid.to_string() == subject)
-            || it["namespace"] == subject
+            || it["namespace_id"] == subject
     };
     let found = report["findings"].as_array().unwrap().iter().filter(about).map(|it| Found {
         code: text(&it["code"]),
