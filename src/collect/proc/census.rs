@@ -6,39 +6,42 @@ use rustix::io::Result as SysResult;
 use super::procfs::Procfs;
 use crate::collect::parse;
 
-/// Counts processes by the link count of a procfs root directory. The kernel sets it
-/// to the number of subdirectories, one for each process of the host and a few
-/// others, so one `statx(2)` is enough.
+/// Counts the processes of the host with one `statx(2)`: the kernel sets the link count of a procfs
+/// root directory to the number of directories in it. There is one directory for each process of
+/// the host, and a few others.
 pub struct Census {
-    /// Number of the other directories, or `None` if they could not be counted.
+    /// Number of directories that do not belong to a process, or `None` if they could not be
+    /// counted.
     other_dirs: Option<u64>,
 }
 
 impl Census {
-    /// Counts the directories that do not belong to a process.
+    /// Counts the directories that do not belong to a process, so that [`count`](Self::count) can
+    /// subtract them.
     pub fn new(procfs: &Procfs) -> Self {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// Returns an upper bound of the number of processes, with a single system call.
+    /// Returns an upper bound for the number of processes, with a single system call. The result
+    /// includes the directories that do not belong to a process.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())
     }
 
-    /// Returns the number of processes on the host. Outside the initial PID
-    /// namespace that is more than the procfs lists.
+    /// Returns the number of processes on the host. Outside the initial PID namespace, this is more
+    /// than the number of processes that the procfs lists.
     pub fn count(&self, procfs: &Procfs) -> Option<u64> {
         Self::at_most(procfs)?.checked_sub(self.other_dirs?)
     }
 }
 
-/// Counts the directories that do not belong to a process, `.` and `..` included.
+/// Counts the directories that do not belong to a process, including `.` and `..`.
 fn count_other_dirs(procfs: &Procfs) -> SysResult<u64> {
     let mut count = 0;
     for entry in procfs.entries()? {
         let entry = entry?;
-        // The kernel lists the processes after all other entries.
+        // The kernel lists the processes last, so all other directories have been counted by now.
         if parse::entry::<u32>(entry.file_name().to_bytes()).is_some() {
             break;
         }

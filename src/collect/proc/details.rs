@@ -1,7 +1,8 @@
-//! Reads optional details of a process: command line, other namespaces, and cgroup.
+//! Reads the optional details of a process: its command line, its namespaces of other types, and
+//! its cgroup.
 //!
-//! Everything is read through the open directory of the process, so it belongs to that
-//! process no matter when it is read.
+//! All files are opened through the open directory of the process, so their contents belong to that
+//! process no matter when they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
@@ -18,12 +19,12 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, container};
 
-/// Maximum number of bytes read of a command line. Linux accepts up to 6 MiB, and a
-/// process can make any part of its memory its command line (`PR_SET_MM_ARG_START` of
-/// `prctl(2)`), so without a limit a few processes could exhaust pidns's memory.
+/// Maximum number of bytes that are read of a command line. Linux accepts up to 6 MiB, and with
+/// `PR_SET_MM_ARG_START` of `prctl(2)` a process can declare any part of its memory to be its
+/// command line. Without this limit, a few processes could exhaust pidns's memory.
 const MAX_ARGS: usize = 32 * 1024;
 
-/// Links to the namespaces of other types, with the type as the link text shows it.
+/// Links to a process's namespaces of other types, each with the type that the link text shows.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -34,21 +35,21 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/uts", "uts"),
 ];
 
-/// Pause before each further attempt to read a command line that is unexpectedly empty.
+/// Pauses between the attempts to read a command line that is unexpectedly empty.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
 /// Reads the details of one process.
 pub struct DetailReader<'a> {
-    /// `/proc/PID`, open.
+    /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,
-    /// `/proc/PID/status`, open; it tells whether the process is still there.
+    /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
 }
 
 impl DetailReader<'_> {
-    /// Reads the requested details. Whatever can't be read is left out and noted in
-    /// `log`. Fails with `ESRCH` if the process is gone.
+    /// Reads the requested details. Details that can't be read are left out and noted in `log`.
+    /// Fails with `ESRCH` if the process is gone.
     pub fn read(
         &self,
         requested: &BTreeSet<Detail>,
@@ -84,9 +85,9 @@ impl DetailReader<'_> {
 
     /// Reads the command line.
     ///
-    /// The kernel copies it from the memory of the process. If that memory is locked
-    /// because the process hangs, the reader hangs too, as `ps(1)` does. That is one
-    /// reason why it is read only on request.
+    /// The kernel copies the command line from the memory of the process. If that memory is locked
+    /// because the process hangs, pidns hangs too, as `ps(1)` does. This is one reason why command
+    /// lines are read only on request.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
@@ -97,20 +98,20 @@ impl DetailReader<'_> {
                 Err(errno) => return Ok(Err(errno)),
             };
             let args = Args { list: parse::cmdline(&bytes), is_cut: !is_whole };
-            // Zombies and kernel threads have no memory, and so no command line.
+            // Zombies and kernel threads have no memory, so their command line is always empty.
             if !bytes.is_empty() || !has_memory {
                 return Ok(Ok(args));
             }
-            // During execve the command line is empty until the new program has been
-            // loaded, which can take a while on a busy host.
+            // During `execve(2)` the command line is empty until the new program has been loaded,
+            // which can take a while on a busy host. So try again later.
             still_there(self.status_file)?;
             let Some(pause) = pauses.next() else { return Ok(Ok(args)) };
             thread::sleep(pause);
         }
     }
 
-    /// Reads the namespaces of other types. A type that the kernel does not have is
-    /// left out, and so is one that a terminated process has already lost.
+    /// Reads the namespaces of other types than PID. Types that the kernel does not support are
+    /// left out, and so are namespaces that a terminated process has already left.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {
@@ -125,7 +126,7 @@ impl DetailReader<'_> {
         Ok(Ok(namespaces))
     }
 
-    /// Reads the cgroup path, or returns `None` on a kernel without cgroups.
+    /// Reads the cgroup path. Returns `None` if the kernel has no cgroups.
     fn cgroup(&self) -> SysResult<SysResult<Option<String>>> {
         let mut bytes = Vec::new();
         match read_twice(self.status_file, || read(self.dir, c"cgroup", &mut bytes))? {
@@ -136,10 +137,10 @@ impl DetailReader<'_> {
     }
 }
 
-/// A command line.
+/// The command line of a process.
 struct Args {
     list: Vec<SmolStr>,
-    /// Set if only the beginning was read. The last argument can then end anywhere,
-    /// even inside a character.
+    /// `true` if only the beginning of the command line was read. The last argument may then be cut
+    /// off at any byte, even inside a character.
     is_cut: bool,
 }

@@ -1,4 +1,5 @@
-//! Collects the results of a scan, for one thread and then for all of them.
+//! Collects the results of a scan. Each thread of the scan has its own findings, which are merged
+//! at the end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,8 +9,8 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Holder, Pid, Process};
 
-/// The results of a scan. Fields that [`Discovery`](crate::collect::discovery::Discovery)
-/// has too have the same meaning there.
+/// The results of a scan. A field means the same as the field of this name in
+/// [`Discovery`](crate::collect::discovery::Discovery), if there is one.
 #[derive(Debug, Default)]
 pub struct ScanFindings {
     pub processes: Vec<Process>,
@@ -18,16 +19,16 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
-    /// Threads in each mount namespace, as PID and TID, by the namespace's inode.
-    /// The mount table can be read through any of them.
+    /// The threads in each mount namespace, as pairs of PID and TID, by the inode of the mount
+    /// namespace. The mount table can be read through any of these threads.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Open descriptors of mount namespaces: inode, PID and descriptor number.
+    /// Open descriptors of mount namespaces: inode of the namespace, PID, and descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }
 
 impl ScanFindings {
-    /// Adds one process with everything that was found about it.
+    /// Adds one process and everything that was found about it.
     pub fn add(&mut self, read: ReadProcess) {
         let ReadProcess { process, leaders, cgroup, init, held, log } = read;
         let pid = process.pid;
@@ -49,9 +50,9 @@ impl ScanFindings {
         self.processes.push(process);
     }
 
-    /// Adds the results of another thread.
+    /// Adds the results of another thread of the scan.
     pub fn merge(&mut self, mut other: Self) {
-        // Moves the shorter list.
+        // Appends the shorter list to the longer one.
         if self.processes.len() < other.processes.len() {
             std::mem::swap(&mut self.processes, &mut other.processes);
         }
@@ -68,7 +69,7 @@ impl ScanFindings {
         self.log.merge(other.log);
     }
 
-    /// Adds a thread to the readers of a mount namespace.
+    /// Records a thread through which the table of a mount namespace can be read.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
         self.readers.entry(inode).or_default().push((pid, tid));

@@ -1,4 +1,5 @@
-//! Finds out whether the init of a PID namespace is alive, and lists the inits there are.
+//! Finds out whether the init of a PID namespace is alive, and lists the inits of nested
+//! namespaces.
 
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -15,22 +16,22 @@ use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// Attempts to see all threads of an init at rest. Two are enough unless threads
-/// start and exit in between.
+/// Maximum number of passes over the threads of an init. Two passes are enough unless threads start
+/// or exit meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Pause after an attempt during which threads started or exited.
+/// Pause after a pass during which a thread started or exited.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Decides whether an init is alive, from its status. Its threads are examined only
-/// if it may be exiting.
+/// Decides from the status of an init whether it is alive. Its threads are examined only if it may
+/// be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
-    // A process gives up its memory early when it exits. Kernel threads never
-    // have any.
+    // An exiting process releases its memory early, so a process with memory is alive. Kernel
+    // threads never have memory, so its absence says nothing about them.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // A zombie leader still counts as a thread, so with one thread no other is left.
+    // A zombie leader still counts as a thread, so if the count is 1, no other thread is left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }
@@ -38,24 +39,23 @@ pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     life.unwrap_or(InitNow::Unknown)
 }
 
-/// Result of looking once at all threads of a process.
+/// State of the threads of a process, found in one pass over all of them.
 enum ThreadsNow {
-    /// At least one is not exiting.
+    /// At least one thread is not exiting.
     OneLives,
-    /// All are exiting.
+    /// All threads are exiting.
     AllExiting,
-    /// A thread started or exited in the meantime.
+    /// A thread started or exited during the pass, so the pass proves nothing.
     Changed,
 }
 
-/// Decides whether a process is alive from its threads. A process lives as long as
-/// any thread does, and the leader can exit long before the others.
+/// Decides from its threads whether a process is alive. A process lives as long as any of its
+/// threads, and the leader can exit long before the others.
 ///
-/// When a thread other than the leader calls `execve(2)`, all other threads are
-/// killed, and the calling thread takes over the leader's TID. Someone who reads one
-/// thread after the other can meet the old leader twice, under both TIDs, and
-/// conclude that all threads are exiting although the process lives on. So two
-/// complete attempts in a row must find that all threads are exiting.
+/// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads, and
+/// the calling thread takes over the leader's TID. A pass that reads one thread after the other can
+/// then see the old leader twice, under both TIDs, and conclude that all threads are exiting
+/// although the process lives on. So two passes in a row must find that all threads are exiting.
 fn life_by_threads(dir: BorrowedFd<'_>) -> SysResult<InitNow> {
     let mut exiting_before = false;
     for _ in 0..ATTEMPTS {
@@ -87,11 +87,11 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     if let Some(errno) = refused {
         return Err(errno);
     }
-    // The kernel's own count must match the listing, or a thread was missed.
+    // If the kernel's own count differs from the number of listed threads, a thread was missed.
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // The leader is read once more: if another thread has replaced it, that one lives.
+    // Read the leader once more: if another thread has replaced it, that thread is alive.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -99,12 +99,12 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Decides whether the process with this PID is alive, if `is_init` confirms that it
-/// is the right one.
+/// Decides whether the process with this PID is alive, if `is_init` confirms that it is the right
+/// process.
 ///
-/// `is_init` is called after the directory has been opened, because everything read
-/// through the directory belongs to the process that had the PID at that time.
-/// Fails with `ESRCH` if it is another process or gone.
+/// `is_init` is called after the directory of the process has been opened, because everything read
+/// through the directory belongs to the process that had the PID at that time. Fails with `ESRCH`
+/// if another process has the PID, or none.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,
@@ -122,10 +122,10 @@ pub fn life_of_pid(
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Lists every process that has PID 1 in a namespace below this procfs's.
+/// Lists every process that has PID 1 in a namespace nested in the one that this procfs shows.
 ///
-/// Fails if a process could not be read, or with `ENOTSUP` if the kernel does not
-/// show PIDs in nested namespaces (before Linux 4.1).
+/// Fails if any process could not be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
+/// nested namespaces (before Linux 4.1).
 pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     let mut inits = Vec::new();
     let mut buffer = Vec::with_capacity(4096);
@@ -140,7 +140,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     Ok(inits)
 }
 
-/// Reads a process, and returns it if it is the init of a nested namespace.
+/// Reads a process. Returns `None` unless the process is the init of a nested namespace.
 fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
     let mut dir = ProcessDir::by_path(procfs.fd(), pid);
     let (base, name) = dir.file(c"status");
@@ -154,8 +154,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // The status is read again after the link. If that succeeds, the PID belonged
-    // to this process the whole time, and so does the link.
+    // The status is read again after the link. If that succeeds, the process had the PID the whole
+    // time, so the link belongs to it too.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -1,15 +1,16 @@
 //! Reads processes and namespaces from a mounted procfs. The results are passed on as the kernel
-//! reported them; conclusions are drawn in `assemble`.
+//! reported them; `assemble` draws conclusions from them.
 //!
 //! - `source`: the procfs as a source of snapshots
-//! - `procfs`: an open procfs, whose PIDs it shows and what it hides; `census` counts processes
+//! - `procfs`: opens a procfs, and finds out which PIDs it shows and what it hides; `census` counts
+//!   processes
 //! - `walk`: reads many processes with several threads; `worker` is one of these threads
-//! - `scan`: the request that the threads share; `findings` their results
-//! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read
-//!   parts of it, `inits` finds out whether an init is alive
-//! - `waiting`: what keeps a process from going on
-//! - `holders`: what a process keeps alive besides its own namespace
-//! - `mounts`: what bind mounts keep alive
+//! - `scan`: the request that the threads share; `findings`: their results
+//! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
+//!   of it, `inits` finds out whether an init is alive
+//! - `waiting`: finds out why a process does not run or exit
+//! - `holders`: finds the namespaces that a process keeps alive besides its own
+//! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;
 pub mod details;

@@ -1,11 +1,11 @@
 //! Reads one process, completely or not at all.
 //!
-//! Between any two system calls a process can exit and its PID can be given to another
-//! process. An open `/proc/PID/status` or `/proc/PID` prevents mix-ups: it is bound to the
-//! process that it was opened for, and fails with `ESRCH` or `ENOENT` once that process is
-//! gone. So the order is always the same: open the status file, read other files by path,
-//! then read the status file. If the last step succeeds, the PID belonged to this process
-//! the whole time, and so does everything read in between.
+//! Between two system calls, a process can exit and its PID can be given to another process. An
+//! open `/proc/PID/status` or `/proc/PID` prevents mix-ups: it belongs to the process for which it
+//! was opened, and reading it fails with `ESRCH` or `ENOENT` once that process is gone. So every
+//! process is read in the same order: open the status file, read other files by path, then read the
+//! status file. If this last read succeeds, the process had its PID the whole time, so everything
+//! read in between belongs to it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -28,20 +28,19 @@ use crate::collect::parse::{self, Leaders, Status};
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
 
-/// A process with everything that was found about it.
+/// One process and everything that was found about it.
 #[derive(Debug)]
 pub struct ReadProcess {
-    /// The process.
     pub process: Process,
-    /// Leaders of its session and process group, if its namespace could not be read.
+    /// The leaders of the process's session and process group, if its namespace could not be read.
     pub leaders: Option<Leaders>,
-    /// Its cgroups, if it is an init and they could be read.
+    /// The contents of `/proc/PID/cgroup`, if the process is an init and the file could be read.
     pub cgroup: Option<Vec<u8>>,
-    /// State of the process if it is an init, and `Living` for all others.
+    /// State of the process if it is an init; `Living` for all other processes.
     pub init: InitNow,
-    /// The namespaces that it holds.
+    /// The namespaces that the process keeps alive.
     pub held: Held,
-    /// Failed reads.
+    /// Diagnostics about reads that failed.
     pub log: DiagnosticLog,
 }
 
@@ -58,10 +57,11 @@ impl ReadProcess {
     }
 }
 
-/// Reads one process after the other.
+/// Reads processes, one after the other.
 ///
-/// Neighbouring PIDs often belong to similar processes, so the kind of the last process
-/// decides in which order the files of the next one are read. The result is the same.
+/// Neighbouring PIDs often belong to similar processes. So the kind of the previous process decides
+/// in which order the files of the next process are read. The order affects only the speed, not the
+/// result.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,
@@ -86,8 +86,8 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN` so that the process is read again later, or returns `Ok` in
-    /// the final attempt: then what was read must be believed.
+    /// Fails with `EAGAIN`, so that the process is read again later. In the final attempt this
+    /// returns `Ok`, because then the result must be accepted as it is.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -109,9 +109,9 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Accepts an init as BPF found it, if its PID still belongs to the init of the same
-    /// namespace: a namespace has only one init in its life. Otherwise returns `None`,
-    /// and the process must be read.
+    /// Checks that the PID of an init that BPF found still belongs to the init of the same
+    /// namespace. This is enough to accept what BPF found, because a namespace has only one init in
+    /// its life. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -124,7 +124,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // Checked after the cgroup was read by path, to be sure whose it is.
+        // This check comes after the cgroup was read by path, so the cgroup belongs to the same
+        // init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -132,7 +133,7 @@ impl<'a> ProcessReader<'a> {
         Some(ReadProcess { cgroup, held, log, ..ReadProcess::new(process) })
     }
 
-    /// Opens the namespace with this ID if the process is still its init.
+    /// Opens the namespace with this ID, if `init` is still its init.
     fn namespace_of_init(
         &self,
         init: &Process,
@@ -149,12 +150,12 @@ impl<'a> ProcessReader<'a> {
         open_namespace(base, name).ok().filter(|fd| fd.ns_id() == Ok(ns_id))
     }
 
-    /// Reads one process. `none_open_since` is that of
-    /// [`Target`](super::scan::Target).
+    /// Reads one process. For `none_open_since`, see [`Target`](super::scan::Target).
     ///
-    /// Fails with `ENOENT` if there is no such process, `ESRCH` if it went away, and
-    /// `EXDEV` or `EAGAIN` if it seems to be in the middle of `execve(2)` or exiting and
-    /// should be read again. The latter is not returned if `is_final_attempt` is set.
+    /// Fails with `ENOENT` if there is no such process, and with `ESRCH` if the process went away.
+    /// Fails with `EXDEV` or `EAGAIN` if the process seems to be exiting or in the middle of
+    /// `execve(2)`, and should be read again. If `is_final_attempt` is set, `EAGAIN` is never
+    /// returned.
     pub fn read(
         &mut self,
         pid: Pid,
@@ -167,8 +168,8 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // If many files are read, an open directory binds them to the process and
-        // shortens the paths. For two files it costs more than it saves.
+        // If many files are read, an open directory binds them to the process and shortens the
+        // paths. For two files, opening the directory costs more than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -178,7 +179,8 @@ impl<'a> ProcessReader<'a> {
         let status_file = open(base, name)?;
         let log = DiagnosticLog::default();
         let open = OpenProcess { pid, dir, status_file, is_final_attempt, log };
-        // The process was there, so it has gone away since.
+        // The status file existed when it was opened, so `ENOENT` now means that the process is
+        // gone.
         let vanished = |errno| if errno == Errno::NOENT { Errno::SRCH } else { errno };
         self.read_open(open, none_open_since).map_err(vanished)
     }
@@ -190,15 +192,15 @@ impl<'a> ProcessReader<'a> {
         none_open_since: Option<u64>,
     ) -> SysResult<ReadProcess> {
         if !self.scan.procfs.own {
-            // Root inside a container can mount something over `ns`.
+            // Root inside a container can mount something over `ns`. This call fails if that is so.
             open.dir.open_namespaces()?;
         }
-        // The buffer holds the status only until the next file is read, so everything
-        // that needs the text comes first.
+        // The next read overwrites the status text in the buffer, so everything that needs the text
+        // comes first.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
-        // Before anything slow: once pinned, the namespace can no longer be freed and
-        // its inode number reused.
+        // The namespace is pinned before anything slow is read. A pinned namespace can't be freed,
+        // so its inode number can't be reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
@@ -215,29 +217,31 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // After pinning, which makes the check at the end cheaper.
+            // `read_init` comes after pinning, because its final check is cheaper if the namespace
+            // is pinned.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // If the start time differs, BPF saw another process under this PID.
+        // If the start time differs, BPF saw another process with this PID, so its answer does not
+        // count.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Last, because it takes longest.
+        // The search for holders comes last, because it takes longest.
         let held = self.search_holders(&process, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
 
-    /// Returns `true` if `stat` contains everything that the scan needs about a kernel
+    /// Returns `true` if `stat` contains everything that the scan needs to know about a kernel
     /// thread.
     fn needs_only_stat(&self) -> bool {
         let Scan { procfs, namespace, details, .. } = self.scan;
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
     }
 
-    /// Reads a kernel thread with a single read of its `stat`. Returns `None` if it is
-    /// not a kernel thread, or if more must be read.
+    /// Reads a kernel thread with a single read of its `stat`. Returns `None` if the process is not
+    /// a kernel thread, or if other files must be read too.
     ///
-    /// Kernel threads have consecutive PIDs, and on an idle host they outnumber the
-    /// processes. They exist only in the initial PID namespace, so they have one PID,
-    /// and their files belong to their user, root.
+    /// Kernel threads have consecutive PIDs, and on an idle host there are more kernel threads than
+    /// processes, so this saves much time. Kernel threads exist only in the initial PID namespace,
+    /// so they have only one PID. The owner of their files is the user that they run as, root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -262,21 +266,22 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status, and the link `ns/pid` of the same process. The link can be
-    /// refused although the status is readable, hence the inner result.
+    /// Reads the status and the link `ns/pid` of the same process. The kernel can refuse to read
+    /// the link although the status is readable, so the link has a result of its own.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // A member of the viewer's own namespace needs no link, but only its status
-        // says that it is one. So the link is read in advance only if the process is
-        // likely to be nested, which saves reading the status twice.
+        // The link of a member of the viewer's own namespace is not needed, but only the status
+        // tells that a process is such a member. So the link is read before the status only if the
+        // process is likely to be nested, which saves reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
         let status = parse::status(&self.buffer);
         self.last_was_nested = status.nspid.len() > 1;
-        // In the viewer's own procfs, one PID means that it is a member there.
+        // In the viewer's own procfs, a process with only one PID is a member of the viewer's
+        // namespace.
         if status.nspid.len() == 1 && self.scan.namespace.is_some() {
             return Ok((status, Ok(self.scan.namespace)));
         }
@@ -288,8 +293,8 @@ impl<'a> ProcessReader<'a> {
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status, whose text is still in the buffer, belongs to the PID
-    /// that was listed, and completes what the kernel left out.
+    /// Checks that the status belongs to the PID that was listed, and completes what the kernel
+    /// left out. The text of the status must still be in the buffer.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -297,8 +302,8 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // The status file of another process can be bind-mounted here. Both are on the
-        // same file system, so nothing else reveals it.
+        // The status file of another process can be bind-mounted over this one. Both files are on
+        // the same file system, so only the PID in the text reveals this.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -307,7 +312,7 @@ impl<'a> ProcessReader<'a> {
             open.retry_later()?;
         }
         if status.nspid.is_empty() {
-            // An empty NSpid line, rather than none, means that it is being reaped.
+            // If the NSpid line is present but empty, the process is being reaped.
             if memmem::find(&self.buffer, b"\nNSpid:").is_some() {
                 open.retry_later()?;
             }
@@ -318,8 +323,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The status could still be read after the link, so the process is there
-            // and the kernel refuses the link.
+            // The status was readable after the link had failed. So the process still exists, and
+            // the kernel refuses to read its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -327,14 +332,13 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if the viewer has the right to see everything about processes of
-    /// this user. A refusal is then worth another attempt.
+    /// Returns `true` if the viewer has the right to see everything about processes of this user.
+    /// If the kernel refuses a read nevertheless, another attempt may succeed.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
 
-    /// Reads the start time through the open directory. Fails with `ESRCH` if the
-    /// process is gone.
+    /// Reads the start time through the open directory. Fails with `ESRCH` if the process is gone.
     fn read_start_time(&mut self, open: &mut OpenProcess<'_>) -> SysResult<Option<u64>> {
         let buffer = &mut self.buffer;
         let stat = read_twice(&open.status_file, || {
@@ -347,24 +351,25 @@ impl<'a> ProcessReader<'a> {
         Ok(parse::stat_start_time(&self.buffer))
     }
 
-    /// Pins the namespace of a process. Returns `false` if it is unknown or can't be
-    /// opened, and fails with `ESRCH` if the process is gone.
+    /// Pins the namespace of a process: keeps it open, so that its inode number can't be reused.
+    /// Returns `false` if the namespace is unknown or can't be opened. Fails with `ESRCH` if the
+    /// process is gone.
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
-            // Pinned before the scan.
+            // This namespace was pinned before the scan.
             return Ok(true);
         }
         let OpenProcess { dir, status_file, .. } = open;
         let (base, name) = dir.file(c"ns/pid");
-        // For a process that is gone the kernel can return EACCES even to root. The
-        // status file tells the difference.
+        // If a process is gone, the kernel can return EACCES even to root. Only the status file
+        // tells whether the process is gone.
         let open_link = || {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
-        // The link can't have changed: the open status file keeps the process's struct
-        // pid alive, and that keeps the namespace.
+        // The link can't have changed: the open status file keeps the process's `struct pid` alive,
+        // and that keeps its PID namespace alive.
         match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
@@ -375,8 +380,8 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Reads what matters only for an init: its cgroups, and whether it is alive. Fails
-    /// with `ESRCH` if it is gone.
+    /// Reads what matters only for an init: its cgroups, and whether it is alive. Fails with
+    /// `ESRCH` if the init is gone.
     fn read_init(
         &self,
         init: &Process,
@@ -389,17 +394,17 @@ impl<'a> ProcessReader<'a> {
             None
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
-        // Both were read by path, so make sure that the PID still belongs to this
-        // process. If the link shows the pinned namespace, it does: no other process can
-        // have become the init of that namespace.
+        // The cgroups and the state were read by path, so check that the PID still belongs to this
+        // process. If the link still shows the pinned namespace, it does: no other process can have
+        // become the init of that namespace.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
         Ok((cgroup, now))
     }
 
-    /// Searches what a process holds, if the scan asks for it. Fails with `ESRCH` if
-    /// the process is gone, and with `EAGAIN` if it should be read again.
+    /// Searches for other namespaces that a process keeps alive, if the scan asks for this. Fails
+    /// with `ESRCH` if the process is gone, and with `EAGAIN` if it should be read again.
     fn search_holders(
         &self,
         process: &Process,
@@ -409,15 +414,15 @@ impl<'a> ProcessReader<'a> {
         let (scan, dir) = (self.scan, open.dir.as_fd());
         let mut held = Held::default();
         if Some(process.pid) == scan.procfs.viewer {
-            // The descriptors that pidns has open for the scan don't count. But it may
-            // be the only process in its mount namespace.
+            // pidns has opened its own descriptors only for the scan, so they don't count. But its
+            // mount namespace does count, because pidns may be the only process in it.
             if scan.search.contains(&SearchScope::Mounts) {
                 let inode = namespace_link(dir, c"ns/mnt", "mnt").ok().flatten();
                 held.mount_namespaces.extend(inode.map(|inode| (inode, process.pid)));
             }
             return Ok(held);
         }
-        // Kernel threads have no descriptors and are in the initial namespaces.
+        // Kernel threads have no descriptors and are in the initial namespaces, so skip them.
         if !self.searches_holders || process.kernel_thread {
             return Ok(held);
         }
@@ -436,8 +441,7 @@ impl<'a> ProcessReader<'a> {
     }
 }
 
-/// Reads the cgroups of a process, or returns `None` if it is gone or the kernel has no
-/// cgroups.
+/// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or the kernel has no cgroups.
 fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     let (base, name) = dir.file(c"cgroup");
     let mut text = Vec::with_capacity(4096);
@@ -448,9 +452,9 @@ fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). They are
-/// known only for members of the namespace that the procfs shows: these have one PID,
-/// the one that is listed.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). They are known only
+/// for a member of the namespace that the procfs shows: a member has one PID, the one that the
+/// procfs lists. For other processes the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

@@ -11,22 +11,22 @@ use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
 
-/// The directory `/proc/PID`, either open or used by path.
+/// The directory `/proc/PID` of a process, either open or used by path.
 pub struct ProcessDir<'a> {
-    /// Files opened through this descriptor always belong to the process that had
-    /// the PID when the descriptor was opened.
+    /// The open directory, if it was opened. Files opened through it always belong to the process
+    /// that had the PID when the directory was opened.
     opened: Option<OwnedFd>,
-    /// The directory `ns`, if it was opened.
+    /// The open directory `ns`, if it was opened.
     namespaces: Option<OwnedFd>,
     procfs: BorrowedFd<'a>,
-    /// `PID/`, followed by space for a file name.
+    /// The text `PID/`, followed by space for a file name.
     path: [u8; 64],
-    /// Length of `PID/`.
+    /// Length of the text `PID/`.
     base: usize,
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Uses files by path. Each access refers to whatever process has the PID then.
+    /// Uses the files by path. Each access refers to the process that has the PID at that moment.
     pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -36,8 +36,7 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base: number.len() + 1 }
     }
 
-    /// Opens the directory, which binds all further accesses to the process that
-    /// has the PID now.
+    /// Opens the directory. All further accesses then refer to the process that has the PID now.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");
@@ -46,15 +45,16 @@ impl<'a> ProcessDir<'a> {
         Ok(dir)
     }
 
-    /// Returns a file of the process as the two arguments of `openat(2)`.
+    /// Returns the two arguments for opening a file of the process with `openat(2)`: a directory
+    /// descriptor and a path.
     pub fn file<'s>(&'s mut self, file: &'s CStr) -> (BorrowedFd<'s>, &'s CStr) {
         if let Some(dir) = &self.opened {
             return (dir.as_fd(), file);
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // All names in use are far shorter. A longer one would become the empty
-        // path, which `openat(2)` refuses.
+        // All file names in use are far shorter than the space. A longer name would become the
+        // empty path, which `openat(2)` refuses.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }
@@ -62,8 +62,8 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`, from which links are then read. Fails with `EXDEV`
-    /// if something is mounted over it.
+    /// Opens the directory `ns`, so that links are read through it from now on. Fails with `EXDEV`
+    /// if something is mounted over `ns`.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -71,7 +71,7 @@ impl<'a> ProcessDir<'a> {
         Ok(())
     }
 
-    /// Reads the link `ns/pid`. Returns `None` if it is not a PID namespace.
+    /// Reads the link `ns/pid`. Returns `None` if the link does not show a PID namespace.
     pub fn pid_namespace(&mut self) -> Result<Option<NamespaceId>> {
         if let Some(namespaces) = &self.namespaces {
             return Ok(namespace_link(namespaces.as_fd(), c"pid", "pid")?.map(NamespaceId::Inode));
@@ -82,7 +82,7 @@ impl<'a> ProcessDir<'a> {
 }
 
 impl AsFd for ProcessDir<'_> {
-    /// The directory if it is open, otherwise the procfs.
+    /// Returns the directory if it is open, and the procfs otherwise.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
     }
@@ -93,11 +93,10 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
 
-/// Runs `attempt`, and a second time if the process was gone.
+/// Runs `attempt`, and runs it a second time if the process seems to be gone.
 ///
-/// When a thread other than the leader calls `execve(2)`, it takes over the leader's
-/// TID. What was opened just before belongs to the old leader and seems to be gone,
-/// although the process lives on.
+/// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. A file
+/// opened just before that belongs to the old leader, which is gone, although the process lives on.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),
@@ -105,11 +104,11 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Reads something about a process, and a second time if that fails. During
-/// `execve(2)` the kernel can briefly refuse what it allows before and after.
+/// Reads something about a process, and tries again if that fails. During `execve(2)`, the kernel
+/// can briefly refuse reads that it allows before and after.
 ///
-/// The outer result fails with `ESRCH` if the process is gone. The inner one is the
-/// result for a process that is still there.
+/// The outer result fails with `ESRCH` if the process is gone. The inner result is the result of
+/// `read` for a process that still exists.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,
@@ -120,8 +119,8 @@ pub fn read_twice<T>(
     still_there(status_file)?;
     let again = read();
     if again.is_err() {
-        // For a process that is gone the kernel can return EACCES even to root. The
-        // status file tells the difference.
+        // If a process is gone, the kernel can return EACCES even to root. Only the status file
+        // tells whether the process is gone.
         still_there(status_file)?;
     }
     Ok(again)
@@ -145,7 +144,8 @@ pub fn for_each_task(dir: BorrowedFd<'_>, mut visit: impl FnMut(Pid, OwnedFd)) -
     Ok(())
 }
 
-/// Returns `true` if a thread, given its directory, is exiting (`PF_EXITING`) or gone.
+/// Returns `true` if a thread is exiting (`PF_EXITING`) or gone. `task` is the directory of the
+/// thread.
 pub fn task_is_exiting(task: BorrowedFd<'_>) -> Result<bool> {
     let mut stat = Vec::new();
     match read(task, c"stat", &mut stat) {

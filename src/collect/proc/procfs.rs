@@ -1,4 +1,4 @@
-//! Opens a procfs, lists its PIDs, and finds out whose PIDs it shows and what it hides.
+//! Opens a procfs, lists its PIDs, and finds out which PID namespace it shows and what it hides.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,20 +19,20 @@ use crate::collect::parse;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, NamespaceId, Pid};
 
-/// Inode of the root directory of every procfs (`PROC_ROOT_INO` in the kernel).
+/// Inode number of the root directory of every procfs (`PROC_ROOT_INO` in the kernel).
 const PROC_ROOT_INO: u64 = 1;
 
-/// Time limit for opening a procfs given by the user. Its path may lead through a
-/// network file system or FUSE.
+/// Time limit for opening a procfs whose path the user has given. The path may lead through a
+/// network or FUSE file system that does not answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open procfs.
 #[derive(Debug)]
 pub struct Procfs {
-    /// The mount point.
+    /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// Set if this procfs shows PIDs of the viewer's own PID namespace. System
-    /// calls and ioctls use those, so only then may its PIDs be passed to them.
+    /// `true` if this procfs shows PIDs as the viewer's own PID namespace has them. System calls
+    /// and ioctls take only such PIDs, so PIDs of any other procfs must not be passed to them.
     pub own: bool,
     /// PID of pidns itself in this procfs, if it is visible there.
     pub viewer: Option<Pid>,
@@ -51,27 +51,26 @@ impl Procfs {
         let mut link = [0; 16];
         let viewer = read_link(dir.as_fd(), c"self", &mut link).ok().and_then(parse::entry);
         let viewer = viewer.and_then(Pid::new);
-        // An ancestor's procfs shows the viewer too, with one more PID for each
-        // level in between.
+        // The procfs of an ancestor namespace shows the viewer too, but with one more PID for each
+        // level in between. So a single PID means that the procfs is the viewer's own.
         let own = match status.nspid.len() {
-            // Before Linux 4.1 there is no NSpid line. Then the PID must be the
-            // one that the viewer has in its own namespace.
+            // Before Linux 4.1 there is no NSpid line. The procfs is then the viewer's own if it
+            // shows the PID that the viewer has in its own namespace.
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
         Ok(Self { path: path.to_owned(), own, viewer, dir })
     }
 
-    /// The directory.
+    /// Returns the root directory of the procfs.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
     /// Lists the PIDs of all processes.
     ///
-    /// The kernel lists them in ascending order while it is being read, so a process
-    /// that starts during a scan is included if its PID is higher than the last one
-    /// read.
+    /// The kernel lists PIDs in ascending order while the directory is being read. So a process
+    /// that starts during a scan is included if its PID is higher than the last PID read.
     pub fn pids(&self) -> SysResult<impl Iterator<Item = SysResult<Pid>> + use<>> {
         let pid = |entry: SysResult<DirEntry>| match entry {
             Ok(entry) => parse::entry(entry.file_name().to_bytes()).and_then(Pid::new).map(Ok),
@@ -82,13 +81,13 @@ impl Procfs {
 
     /// Lists all directory entries.
     pub fn entries(&self) -> SysResult<Dir> {
-        // A descriptor of its own, because the read position belongs to the
-        // descriptor.
+        // The read position belongs to the descriptor, so each listing opens a descriptor of its
+        // own.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 
-    /// Pins the PID namespace that this procfs shows, if it is the viewer's own and
-    /// its link can be read.
+    /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
+    /// be reused. Returns `None` unless the procfs is the viewer's own and its link can be read.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;
@@ -98,17 +97,16 @@ impl Procfs {
         Some(NamespaceId::Inode(inode))
     }
 
-    /// Notes in `log` if the mount hides processes from the viewer (`hidepid=` of
-    /// `proc(5)`). Processes that it lists but refuses to show get their own
-    /// diagnostics.
+    /// Adds a diagnostic to `log` if this procfs hides processes from the viewer (`hidepid=` of
+    /// `proc(5)`). Processes that are listed but can't be read get diagnostics of their own.
     pub fn note_hidden(&self, log: &mut DiagnosticLog) {
         if viewer::may_trace_all() {
             return;
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The mount options are in the viewer's own mount table, which any procfs
-        // that shows the viewer has. /proc is tried first.
+        // The options of this procfs are in the mount table of the viewer. Every procfs that shows
+        // the viewer contains that table, so it is read through /proc, or else through this procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -123,7 +121,7 @@ impl Procfs {
                 log.note(DiagnosticCode::ProcessesHidden, None, None);
             }
             Some(_) => {}
-            // It is mounted in another mount namespace.
+            // This procfs is mounted in another mount namespace, so its options are unknown.
             None => log.note_as(
                 DiagnosticCode::ProcessesHidden,
                 "cannot tell whether this /proc hides processes (hidepid)".to_owned(),
@@ -133,12 +131,12 @@ impl Procfs {
     }
 }
 
-/// Opens a directory. Returns `None` if it is not the root directory of a procfs,
-/// and fails with `ETIMEDOUT` if a file system on the path does not answer.
+/// Opens the root directory of a procfs. Returns `None` if `path` is not such a directory, and
+/// fails with `ETIMEDOUT` if a file system on the path does not answer.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;
-        // A directory inside a procfs is on the same file system type.
+        // Subdirectories of a procfs have the same file system type, so the inode is checked too.
         let is_root =
             file_system(&dir)? == PROC_SUPER_MAGIC && fs::fstat(&dir)?.st_ino == PROC_ROOT_INO;
         Ok(is_root.then_some(dir))

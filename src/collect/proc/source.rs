@@ -1,4 +1,4 @@
-//! Provides a mounted procfs as a source of snapshots.
+//! Uses a mounted procfs as a source of snapshots.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::CStr;
@@ -30,13 +30,14 @@ use crate::collect::kernel::viewer;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 
-/// Attempts to read an init that goes away just after the kernel named it.
+/// Maximum number of attempts to read an init that goes away just after the kernel returned its
+/// PID.
 const INIT_ATTEMPTS: usize = 3;
 
-/// A procfs as a source of snapshots.
+/// A mounted procfs that is used as a source of snapshots.
 pub struct ProcSource {
     procfs: Procfs,
-    /// The viewer's own procfs, if `procfs` is another one.
+    /// The viewer's own procfs, if `procfs` shows another PID namespace.
     own: Option<Procfs>,
     /// Inode of the viewer's PID namespace.
     viewer_namespace: Option<u64>,
@@ -53,27 +54,27 @@ impl ProcSource {
         Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
     }
 
-    /// Returns `true` if the procfs shows PIDs of the viewer's own namespace.
+    /// Returns `true` if the procfs shows PIDs as the viewer's own namespace has them.
     pub fn is_own(&self) -> bool {
         self.procfs.own
     }
 
-    /// PID of pidns itself, if the procfs shows it.
+    /// Returns the PID of pidns itself, if the procfs shows it.
     pub fn viewer(&self) -> Option<Pid> {
         self.procfs.viewer
     }
 
-    /// Inode of the viewer's PID namespace, if known.
+    /// Returns the inode of the viewer's PID namespace, if known.
     pub fn viewer_namespace(&self) -> Option<u64> {
         self.viewer_namespace
     }
 
-    /// Prepares to count processes.
+    /// Prepares to count processes with [`count`](Self::count).
     pub fn census(&self) -> Census {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound of the number of processes, more cheaply than
+    /// Returns an upper bound for the number of processes. This is cheaper than
     /// [`count`](Self::count).
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
@@ -84,8 +85,8 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Compares a process with pidns itself as this procfs shows it. Fails with the name of
-    /// the first field that differs.
+    /// Compares `seen`, which should be pidns itself, with the process that this procfs shows under
+    /// the same PID. Fails with the name of the first field that differs.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
@@ -101,13 +102,13 @@ impl ProcSource {
         is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
     }
 
-    /// A procfs with the PIDs that system calls and ioctls use.
+    /// Returns the procfs whose PIDs can be passed to system calls and ioctls, if there is one.
     fn own(&self) -> Option<&Procfs> {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if a namespace is the viewer's own or one of its descendants, so that
-    /// the viewer has a PID for each process in it.
+    /// Returns `true` if a namespace is the viewer's own or one of its descendants. Every process
+    /// in such a namespace has a PID in the viewer's namespace too.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -117,13 +118,13 @@ impl ProcSource {
         ancestors.take(MAX_LEVEL).any(|ancestor| ancestor.inode() == own)
     }
 
-    /// Returns `true` if a descriptor of a thread refers to the file with the inode `file`.
+    /// Returns `true` if the descriptor `fd` of a thread refers to the file with the inode `file`.
     pub fn has_open(&self, pid: Pid, tid: Pid, fd: u32, file: u64) -> bool {
         let has_open = || released::has_file_open(&self.procfs, pid, tid, fd, file);
         try_twice(has_open).unwrap_or(false)
     }
 
-    /// Returns `true` if the children of a thread will be born in the namespace with this inode.
+    /// Returns `true` if a thread creates its children in the PID namespace with this inode.
     pub fn has_for_children(&self, pid: Pid, tid: Pid, inode: u64) -> bool {
         let has = || released::has_for_children(&self.procfs, inode, pid, tid);
         try_twice(has).unwrap_or(false)
@@ -133,7 +134,8 @@ impl ProcSource {
         let uname = rustix::system::uname();
         let text = |name: &CStr| Some(name.to_string_lossy().into_owned());
         let mut buffer = Vec::new();
-        // Not `open`: in containers /proc/sys is often a read-only mount of its own.
+        // `open` would fail here, because in containers /proc/sys is often a separate, read-only
+        // mount.
         let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
             .and_then(|file| read_to_end(&file, &mut buffer, 4096))
             .ok()
@@ -141,12 +143,12 @@ impl ProcSource {
         Host { hostname: text(uname.nodename()), kernel_release: text(uname.release()), boot_id }
     }
 
-    /// The error for a procfs that cannot be listed.
+    /// Returns the error for a procfs whose processes can't be listed.
     pub fn unlisted(&self, errno: Errno) -> Error {
         Error::read(&self.procfs.path, errno)
     }
 
-    /// Reads every process and searches for holders.
+    /// Reads every process, and searches the places in `search` for namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -158,7 +160,7 @@ impl ProcSource {
         })
     }
 
-    /// Discovers processes with `walk`, then everything else.
+    /// Reads the processes with `walk`, then finds everything else.
     pub fn discover_by(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -172,7 +174,7 @@ impl ProcSource {
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));
         }
-        // After the walk, because each mount table is read through a process.
+        // Mounts are searched after the walk, because each mount table is read through a process.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }
@@ -223,18 +225,18 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel answers with a PID in the viewer's namespace, which is meaningless in
-        // another namespace's procfs.
+        // The kernel returns a PID as the viewer's namespace has it. That PID is meaningless in the
+        // procfs of another namespace.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
     /// Finds out whether a namespace has ever had an init.
     ///
-    /// The kernel shows a thread's `pid_for_children` only if that namespace has had one. So
-    /// a new thread enters the namespace, reads its own link and exits without creating a
+    /// The kernel shows a thread's link `pid_for_children` only if the target namespace has had an
+    /// init. So a new thread enters the namespace, reads its own link and exits without creating a
     /// child. Entering requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
-        // The procfs must show the new thread.
+        // The new thread reads its own link, so the procfs must show that thread.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
         procfs.viewer?;
         let enter_and_read = || {
@@ -255,12 +257,12 @@ impl FollowUp for ProcSource {
 
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow {
         if self.viewer_namespace == Some(namespace.inode()) {
-            // pidns itself is a member. If the init had terminated, the kernel would have
-            // killed pidns first.
+            // pidns itself is a member of this namespace. The kernel kills all members when the
+            // init terminates, so the init is alive.
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };
-        // The init can go away just after the kernel named it. The question is then asked
+        // The init can go away just after the kernel returned its PID. Then the kernel is asked
         // again.
         for _ in 0..INIT_ATTEMPTS {
             let init = match namespace.tgid_from_pidns(Pid::INIT) {
@@ -268,8 +270,8 @@ impl FollowUp for ProcSource {
                 Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
                 Err(_) => return InitNow::Unknown,
             };
-            // A namespace has only one init in its life. If the kernel names the same PID
-            // before and after, one process had it the whole time.
+            // A namespace has only one init in its life. If the kernel returns the same PID before
+            // and after, one process had that PID the whole time.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,

@@ -1,4 +1,4 @@
-//! Builds a process from its status file, and looks again at processes read before.
+//! Builds a process from its status file, and reads the status again for processes read before.
 
 use rustix::io::{Errno, Result as SysResult};
 
@@ -8,28 +8,28 @@ use crate::collect::kernel::sys::read;
 use crate::collect::parse::{self, Status};
 use crate::model::{NamespaceId, Pid, Process};
 
-/// UID that the kernel itself shows for a user that it cannot map.
+/// UID that the kernel shows for a user that it cannot map (`overflowuid`).
 const NOBODY: u32 = 65534;
 
-/// PID of the parent of all kernel threads, in the initial PID namespace.
+/// PID of kthreadd, the parent of all kernel threads, in the initial PID namespace.
 const KTHREADD: u32 = 2;
 
-/// Returns `true` if a process is still there, with the same PIDs at every level.
+/// Returns `true` if a process still exists, with the same PIDs at every level.
 pub fn is_there(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some()
 }
 
-/// Returns `true` if a process is still there and a zombie.
+/// Returns `true` if a process still exists and is a zombie.
 pub fn is_zombie(procfs: &Procfs, process: &Process) -> bool {
     current_status(procfs, process).is_some_and(|status| matches!(status.state, 'Z' | 'X'))
 }
 
-/// Reads the status of a process again, or returns `None` if it is gone.
+/// Reads the status of a process again. Returns `None` if the process is gone.
 fn current_status(procfs: &Procfs, process: &Process) -> Option<Status> {
     text_now(procfs, process).map(|text| parse::status(&text))
 }
 
-/// Reads the text of the status of a process again, or returns `None` if it is gone.
+/// Reads the text of a process's status again. Returns `None` if the process is gone.
 pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::by_path(procfs.fd(), process.pid);
@@ -37,7 +37,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
         let (base, name) = dir.file(c"status");
         read(base, name, &mut buffer)?;
         let status = parse::status(&buffer);
-        // Before Linux 4.1 there is no NSpid, and only the PID in the path is known.
+        // Before Linux 4.1 there is no NSpid, so the PID in the path must be enough.
         let is_same =
             status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
         if is_same { Ok(()) } else { Err(Errno::SRCH) }
@@ -46,8 +46,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// Reads the process that has a PID now: its status and start time, but not its
-/// namespace.
+/// Reads the process that has this PID now: its status and start time, but not its namespace.
 pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::open(procfs.fd(), pid)?;
@@ -59,15 +58,15 @@ pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
 }
 
-/// Returns the start time of the process that has a PID now, if it can be read.
+/// Returns the start time of the process that has this PID now, if it can be read.
 pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
     read_now(procfs, pid).ok()?.start_time
 }
 
-/// Builds a process from its status.
+/// Builds a process from its parsed status.
 pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before Linux 6.8 there is no Kthread line. A kernel thread is then recognised
-    // as kthreadd or one of its children.
+    // Before Linux 6.8 there is no Kthread line. Only kthreadd and its children are then recognised
+    // as kernel threads.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')
@@ -79,7 +78,7 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         nspid: status.nspid,
         comm: status.comm,
         state: status.state,
-        // Every known kernel shows the UID.
+        // Every known kernel shows the UID, so the fallback is never used.
         uid: status.uid.unwrap_or(NOBODY),
         threads: status.threads,
         kernel_thread,

@@ -1,4 +1,4 @@
-//! Finds out what keeps a process from going on: its tracer, a stuck thread, or a frozen cgroup.
+//! Finds out why a process does not run or exit: its tracer, a stuck thread, or a frozen cgroup.
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,20 +12,21 @@ use crate::collect::kernel::sys::read;
 use crate::collect::parse::{self, FreezerMount};
 use crate::model::{FrozenCgroup, Pid, Process};
 
-/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends that wait.
+/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL interrupts this
+/// wait.
 const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
 
-/// Maximum number of threads of one process whose cgroups are read. In version 1, each thread can
-/// be in a cgroup of its own.
+/// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
+/// version 1, each thread can be in a cgroup of its own.
 const MAX_CGROUPS: usize = 64;
 
-/// The tracer of a process, if it has one that this procfs shows.
+/// Returns the tracer of a process, if it has one and this procfs shows it.
 pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?)
 }
 
-/// Finds a thread that keeps its process from exiting, and one in uninterruptible sleep rather
-/// than one that is traced.
+/// Finds a thread that keeps its process from exiting. A thread in uninterruptible sleep is
+/// preferred to a traced thread.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
     let (mut stuck, mut traced, mut text) = (None, None, Vec::new());
@@ -39,13 +40,14 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
-    // The directory belongs to the process that had the PID when it was opened.
+    // The directory belongs to the process that had the PID when it was opened, so check that this
+    // was `process`.
     is_there(procfs, process).then_some(())?;
     stuck.or(traced.map(HeldThread::Traced))
 }
 
-/// Returns `true` if SIGKILL ends the sleep of a process that shows as uninterruptible
-/// (`TASK_KILLABLE`). The kernel function in which it waits tells.
+/// Returns `true` if a process is shown as uninterruptible although SIGKILL ends its sleep
+/// (`TASK_KILLABLE`). The name of the kernel function in which it sleeps (`wchan`) reveals this.
 pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     let mut function = Vec::new();
     let read = ProcessDir::open(procfs.fd(), process.pid)
@@ -55,7 +57,7 @@ pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     read.is_ok() && is_killable && is_there(procfs, process)
 }
 
-/// The cgroups that freeze a process or one of its threads.
+/// Returns the cgroups that freeze a process or one of its threads.
 pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
     let Ok(dir) = ProcessDir::open(procfs.fd(), process.pid) else { return Vec::new() };
     let mut cgroups: Vec<Vec<u8>> = Vec::new();
@@ -69,7 +71,8 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         }
     };
     let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
-    // The mount points of the viewer, since the advice is for its shell.
+    // The user follows the advice in a shell, so it must show the mount points that pidns itself
+    // sees.
     let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
     if !is_read {
         return Vec::new();
@@ -90,12 +93,12 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
     frozen
 }
 
-/// The frozen cgroups among this one and those above it.
+/// Returns the frozen cgroups among this cgroup and its ancestors.
 fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
         return Vec::new();
     };
-    // Both files are missing in the root cgroup, which cannot be frozen.
+    // The root cgroup has neither of these files, because it cannot be frozen.
     let file = if mount.is_v2 { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
@@ -108,9 +111,9 @@ fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process: it ignores the signal, or it is an init
-/// without a handler for it. The kernel drops a signal to an init that has no handler for it,
-/// unless the init blocks it.
+/// Returns `true` if SIGTERM does not end a process. That is so if the process ignores the signal.
+/// It is also so if the process is an init that neither handles nor blocks the signal: the kernel
+/// then drops it.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;
     let Some(status) = text_now(procfs, process) else { return false };

@@ -15,27 +15,27 @@ use super::worker::Worker;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Number of processes handed to a thread at a time. Large enough that handing them over
-/// costs nothing, small enough that the other threads don't wait long for a slow batch.
+/// Maximum number of processes handed to a thread at a time. It is large enough that handing them
+/// over costs nothing, and small enough that the other threads don't wait long for a slow batch.
 const MAX_BATCH: usize = 32;
 
-/// Smallest batch of processes that all take long to read.
+/// Minimum number of processes handed to a thread at a time, if each process takes long to read.
 const MIN_BATCH: usize = 16;
 
-/// Batches that wait for each helper.
+/// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// How long one thread reads before helpers are started. Starting them takes some
-/// tenths of a millisecond; on an idle host the scan is finished before.
+/// Time after which helper threads are started. Starting them takes some tenths of a millisecond,
+/// and on an idle host one thread has finished the scan by then.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Size of the descriptor table to allocate before threads start.
+/// Size of the descriptor table that is allocated before the helper threads start.
 const DESCRIPTORS: u64 = 4096;
 
-/// Most descriptors that one thread has open at a time.
+/// Maximum number of descriptors that one thread has open at a time.
 const DESCRIPTORS_PER_THREAD: u64 = 16;
 
-/// Processes to read together.
+/// Processes that one thread reads together.
 type Batch = Vec<Target>;
 
 /// Reads every process. The result is sorted by PID.
@@ -45,16 +45,17 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 
 /// Reads the given processes. The result is sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // All of them take long to read, so a smaller batch is worth a thread.
+    // Each of these processes takes long to read, so even a small batch is worth handing to a
+    // helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // Only listing a procfs can fail.
+    // Only listing the PIDs of a procfs can fail, and these PIDs are already listed.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
 /// Reads processes while their PIDs are still being listed.
 ///
-/// This thread lists and hands each batch to a waiting helper. If the helpers have enough
-/// to do, it reads the batch itself.
+/// This thread lists the PIDs and queues batches for the helper threads. If the queue is full, this
+/// thread reads the batch itself.
 fn read_batches(
     scan: Scan<'_>,
     size: usize,
@@ -95,31 +96,32 @@ fn read_batches(
         drop(sender);
         let mut found = read_received(worker, &batches);
         for helper in helpers {
-            // A panic ends the program, so join does not fail.
+            // A panic aborts the program, so `join` does not fail.
             found.merge(helper.join().unwrap_or_default());
         }
         Ok(sorted(found))
     })
 }
 
-/// Reads processes as `list` passes them to its argument. Returns the results of `list`,
-/// and the processes sorted by PID.
+/// Reads processes while `list` is still listing them. `list` passes each process to the function
+/// that it gets as its argument. Returns the results of `list`, and the processes sorted by PID.
 ///
-/// `list` runs in two threads at once, or in one if no other can be started. The BPF program
-/// divides the tasks between the two if pidns has more than one thread. So all threads are
-/// started before `list` runs, and end after it.
+/// `list` runs in two threads at once, or in one thread if no other can be started. If pidns has
+/// more than one thread, the BPF program divides the tasks between these two. So all threads are
+/// started before `list` runs, and they end after it.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(&dyn Fn(Target)) -> T + Sync,
 ) -> (Vec<T>, ScanFindings) {
     let (sender, receiver) = mpsc::channel::<Batch>();
     let batches = &Mutex::new(receiver);
-    // The receiver outlives all senders, so sending does not fail.
+    // The receiver outlives all senders, so `send` does not fail.
     let list = &|sender: Sender<Batch>| list(&|target| _ = sender.send(vec![target]));
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // Each helper waits until its `start` sends it something or is dropped.
+            // Each helper waits here. If `start` sends it a sender, it lists processes; if `start`
+            // is dropped, it only reads.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(list);
@@ -129,7 +131,8 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // All threads are there. The first helper lists too, the others only read.
+        // All helpers have been started by now. The first helper lists processes too; the other
+        // helpers only read.
         if let Some((start, _)) = helpers.first() {
             let _ = start.send(sender.clone());
         }
@@ -137,7 +140,7 @@ pub fn read_while_listing<T: Send>(
         let mut listed = vec![list(sender)];
         let mut found = read_received(Worker::new(scan), batches);
         for helper in helpers {
-            // A panic ends the program, so join does not fail.
+            // A panic aborts the program, so `join` does not fail.
             let Ok((theirs, read)) = helper.join() else { continue };
             listed.extend(theirs);
             found.merge(read);
@@ -146,7 +149,7 @@ pub fn read_while_listing<T: Send>(
     })
 }
 
-/// Reads batches until there are no more senders.
+/// Reads batches until every sender has been dropped.
 fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> ScanFindings {
     let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(batch) = next() {
@@ -155,15 +158,16 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts processes by PID. Each thread found its own in ascending order, so this merges a
-/// few sorted runs, which a stable sort does in one pass.
+/// Sorts the processes by PID. Each thread has read its processes in ascending order, so a stable
+/// sort only has to merge a few sorted runs, which it does in one pass.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
-/// Number of threads to start besides this one, and makes ready for them. More than a few
-/// threads only wait for each other in the kernel, and each needs descriptors.
+/// Returns the number of helper threads to start, and enlarges the descriptor table for them. With
+/// more than a few threads, they only wait for each other in the kernel, and each thread needs
+/// descriptors of its own.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
@@ -176,11 +180,11 @@ fn helper_count(scan: Scan<'_>) -> usize {
 
 /// Makes the kernel allocate a large descriptor table for this process.
 ///
-/// A descriptor is kept open for every namespace. Each time the table of a process with
+/// The scan keeps a descriptor open for every namespace. Each time the table of a process with
 /// several threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace
-/// period, some milliseconds. In a process with one thread it does not wait. So the table
-/// grows now, by duplicating a descriptor to a high number and closing it at once. If that
-/// fails, the table grows when needed.
+/// period, some milliseconds. In a process with one thread it does not wait. So the table is
+/// enlarged now, by duplicating a descriptor to a high number and closing the duplicate at once. If
+/// that fails, the table grows when needed.
 fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

@@ -1,5 +1,5 @@
-//! Reads a thread's share of the processes, and retries those that were caught in between
-//! two states.
+//! Reads the processes that one thread of a scan was given, and retries those that changed while
+//! they were being read.
 
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,34 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// When to retry, counted from the first attempt. There is also one retry right after
-/// the thread's other processes.
+/// Times of the retries after the first attempt. Before these, there is one retry as soon as the
+/// thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// How often to retry after that if the PID is there each time, but the process that was
-/// just opened is gone. After this many attempts the process is reported as unreadable.
+/// Maximum number of further retries after the final attempt. They are made only for a PID that
+/// exists each time although the process that was just opened is gone. If they don't help, the
+/// process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
-/// One thread of a scan.
+/// Reads processes in one thread of a scan.
 pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Late retries so far.
+    /// Number of further retries so far (at most `MAX_LATE_RETRIES`).
     late_retries: usize,
-    /// Processes to read again.
+    /// Processes that must be read again.
     retry: Vec<Target>,
-    /// When the last of them was first read.
+    /// Time of the first attempt to read the process that was added to `retry` last.
     last_added: Instant,
 }
 
-/// How often the processes have been tried before.
+/// The attempt to read a process that is being made.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempt {
     First,
     Retry,
-    /// The last one. The result is accepted even if it looks inconsistent.
+    /// The last attempt: its result is accepted even if it looks inconsistent.
     Final,
 }
 
@@ -52,7 +53,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads some processes. Those to retry are left to [`finish`](Self::finish).
+    /// Reads some processes. Processes that must be retried are left to [`finish`](Self::finish).
     pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
         for Target { pid, none_open_since, init } in targets {
             match init.and_then(|init| self.reader.confirm_init(*init)) {
@@ -62,12 +63,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Retries what has to be retried, and returns everything that was found.
+    /// Retries the processes that must be retried, and returns everything that was found.
     ///
-    /// A thread other than the leader that calls `execve(2)` takes over the leader's TID.
-    /// For a moment the kernel still shows the old leader, which is exiting: links that
-    /// should be readable are refused, its NSpid is empty or shows the thread's TID, or
-    /// it is gone.
+    /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
+    /// moment, the kernel still shows the old leader, which is exiting. Links that should be
+    /// readable are then refused, NSpid is empty or shows the thread's own TID, or the leader is
+    /// gone.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {
@@ -88,7 +89,7 @@ impl<'a> Worker<'a> {
         self.found
     }
 
-    /// Reads one process. If it goes away in the meantime, it is left out.
+    /// Reads one process. A process that goes away in the meantime is left out.
     fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
         let is_final = self.attempt == Attempt::Final;
         let errno = match self.reader.read(pid, none_open_since, is_final) {
@@ -96,8 +97,7 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // There is no such PID. If that is still so at the second attempt, the
-            // process is gone.
+            // There is no such PID. If the second attempt fails too, the process is gone.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
             Errno::XDEV | Errno::AGAIN => !is_final,

@@ -1,4 +1,4 @@
-//! Finds the PID namespace in which the children of a thread will be born.
+//! Finds the PID namespace in which a thread creates its children.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -14,10 +14,11 @@ use crate::collect::proc::process_dir::task_is_exiting;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
-/// The link, relative to the directory of a process or thread.
+/// The link to that namespace, relative to the directory of a process or thread.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Searches one thread, given its directory. Fails with `ESRCH` if the process is gone.
+/// Searches one thread. `dir` is the directory of the thread. Fails with `ESRCH` if the process is
+/// gone.
 pub fn search(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -37,11 +38,11 @@ pub fn search(
     }
 }
 
-/// Searches a thread without the link `pid_for_children`.
+/// Searches a thread that has no link `pid_for_children`.
 ///
-/// The kernel hides the link in two cases: the thread is exiting, or it has created a
-/// namespace for its children and not yet started the first child, which becomes that
-/// namespace's init. In the second case a pidfd still leads to the namespace.
+/// The kernel hides the link in two cases: the thread is exiting, or it has created a namespace for
+/// its children but has not yet started the first child, which becomes the init of that namespace.
+/// In the second case, the namespace can still be opened through a pidfd.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -57,14 +58,15 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID was
-    // its own the whole time.
+    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID belonged to it the
+    // whole time.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // The thread may have entered another namespace since (`setns(2)`).
+            // The thread may have chosen another namespace for its children since then
+            // (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -81,9 +83,9 @@ fn search_nascent(
     }
 }
 
-/// Pins a thread's namespace for children, and adds the thread as its holder unless it
-/// is the process's own namespace. `open` and `shows` are those of
-/// [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
+/// Pins the namespace in which a thread creates its children, and adds the thread as a holder of
+/// that namespace. Does nothing if this is the process's own namespace. `open` and `shows` are
+/// passed on to [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
 fn add_holder(
     search: &HolderSearch<'_>,
     inode: u64,
@@ -96,8 +98,8 @@ fn add_holder(
     if search.process.namespace == Some(NamespaceId::Inode(inode)) {
         return;
     }
-    // For a process that is gone the kernel can return EACCES even to root. The status
-    // file tells the difference.
+    // If a process is gone, the kernel can return EACCES even to root. Only the status file tells
+    // whether the process is gone.
     let open = || open().map_err(|errno| search.still_there().err().unwrap_or(errno));
     match search.scan.registry.pin(inode, history, open, shows) {
         Ok(()) => {}
@@ -108,9 +110,9 @@ fn add_holder(
     held.holders.push((inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid }));
 }
 
-/// Opens the namespace for children of a thread by its TID, without the link.
+/// Opens the namespace in which a thread creates its children, by TID instead of through the link.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
-    // PIDFD_THREAD, since Linux 6.9, has the value of O_EXCL.
+    // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {
         PidfdFlags::from_bits_retain(OFlags::EXCL.bits())
     } else {

@@ -1,9 +1,9 @@
 //! Searches a table of open descriptors for PID and mount namespaces.
 //!
-//! A descriptor is identified by the file behind it, not by the text of its link: if
-//! it was opened through a bind mount, the link is a path. The process decides what its
-//! descriptors refer to and can change them at any moment, so nothing is opened before
-//! it is known to be a namespace.
+//! A descriptor is identified by the device and inode of its file, not by the text of its link: if
+//! the file was opened through a bind mount, the text is a path. The process decides what its
+//! descriptors refer to and can change them at any moment, so a file is opened only after it is
+//! known to be a namespace.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -20,12 +20,12 @@ use crate::collect::proc::process_dir::task_is_exiting;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder};
 
-/// Searches every open descriptor of a thread, given its directory. Fails with
+/// Searches every open descriptor of a thread. `thread` is the directory of the thread. Fails with
 /// `ESRCH` if the process is gone.
 pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held) -> Result<()> {
     match search_table(search, thread, held) {
-        // A thread releases its table before it is seen to exit. If another thread
-        // calls execve, that one keeps the table, and may have become the leader.
+        // An exiting thread no longer has a table. If it exits because another thread called
+        // execve, that thread keeps the table, and may have become the leader.
         Ok(TableNow::Changed) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(TableNow::Present) => {}
         Err(errno) => {
@@ -35,11 +35,11 @@ pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held
     Ok(())
 }
 
-/// State of a descriptor table after it was read.
+/// State of a descriptor table, found while the table was read.
 enum TableNow {
-    /// All descriptors that were listed were there.
+    /// All descriptors that were listed still existed.
     Present,
-    /// It was empty or a descriptor had gone, so the thread may have released it.
+    /// The table was empty or a descriptor was gone, so the thread may have released the table.
     Changed,
 }
 
@@ -62,8 +62,8 @@ fn search_table(
         let file = match FileId::of(table.as_fd(), name) {
             Ok(file) => file,
             Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-            // It has been closed, or the file behind it could not be looked up. The
-            // latter does not happen with nsfs.
+            // The descriptor has been closed, or its file could not be looked up. The latter does
+            // not happen with nsfs.
             Err(_) => {
                 has_lost_one = true;
                 continue;
@@ -86,10 +86,10 @@ fn search_table(
     Ok(if is_empty || has_lost_one { TableNow::Changed } else { TableNow::Present })
 }
 
-/// Finds the PID namespace behind a descriptor of any namespace, and pins it. Returns
-/// `None` for namespaces of other types.
+/// Finds the PID namespace that a descriptor refers to, pins it, and returns its inode. `file` is
+/// the descriptor's file, which is on nsfs. Returns `None` for namespaces of other types.
 ///
-/// Fails if the descriptor no longer refers to the same file.
+/// Fails if the descriptor no longer refers to `file`.
 fn pid_namespace_of(
     search: &HolderSearch<'_>,
     table: BorrowedFd<'_>,
@@ -98,13 +98,13 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode was read before it is known to be pinned, and may have been reused
-    // in between. If the descriptor still shows it now, it is the pinned one.
+    // The inode number was read before the registry was asked, so it may have been reused in
+    // between. If the descriptor still shows this number, it refers to the pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // Most open namespaces are of other types, and their link says so: net:[INODE].
-    // If the link is a path, the type is unknown.
+    // Most open namespaces are of other types, as the text of their link shows: net:[INODE]. If the
+    // text is a path, the type is unknown.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");
@@ -146,8 +146,8 @@ fn pid_namespace_of(
     Ok(Some(inode))
 }
 
-/// Remembers a descriptor of a mount namespace. It keeps that namespace alive, with
-/// all bind mounts in it.
+/// Records a descriptor of a mount namespace. The descriptor keeps that namespace alive, and with
+/// it all bind mounts inside.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.push((inode, fd));

@@ -1,4 +1,4 @@
-//! The process whose holders are searched, and what has been found of them.
+//! Describes a search for the namespaces that one process keeps alive, and its result.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -10,45 +10,47 @@ use crate::collect::proc::process_dir::{still_there, task_is_exiting};
 use crate::collect::proc::scan::Scan;
 use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
-/// The process to search.
+/// A search for the namespaces that one process keeps alive.
 pub struct HolderSearch<'a> {
-    /// The scan that this is part of.
+    /// The scan that this search belongs to.
     pub scan: Scan<'a>,
-    /// The process.
+    /// The process to search.
     pub process: &'a Process,
-    /// `/proc/PID`, open.
+    /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,
-    /// `/proc/PID/status`, open; it tells whether the process is still there.
+    /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// Set if the process is known to have no namespace open.
+    /// `true` if the process is known to have no namespace open, so that its descriptors are
+    /// skipped.
     pub has_none_open: bool,
-    /// Set if the viewer has the right to see everything about this process, so that
-    /// a refusal can only be temporary.
+    /// `true` if the viewer has the right to see everything about this process, so that any refusal
+    /// can only be temporary.
     pub expects_access: bool,
 }
 
-/// The namespaces that one process holds, as far as they were found.
+/// The namespaces that one process keeps alive, as far as they were found.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The holders, each with the inode of the PID namespace that it holds.
+    /// The holders, each with the inode of the PID namespace that it keeps alive.
     pub holders: Vec<(u64, Holder)>,
-    /// Inodes of the mount namespaces that threads are in, with the TID.
+    /// The mount namespaces that the process's threads are in: inode of the namespace, and TID.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// Inodes of mount namespaces among the open descriptors, with the descriptor.
+    /// The mount namespaces that the process has open: inode of the namespace, and descriptor
+    /// number.
     pub mount_namespace_fds: Vec<(u64, u32)>,
-    /// Failed reads.
+    /// Diagnostics about reads that failed.
     pub log: DiagnosticLog,
-    /// Set if something was refused or missing that may be there a moment later, as
+    /// `true` if something was refused or missing that may be readable a moment later, for example
     /// during `execve(2)`. The process should then be read again.
     pub is_unsettled: bool,
-    /// Set if the leader was seen to exit, so that another thread must be asked.
+    /// `true` if the leader was seen to exit, so that another thread must be searched instead.
     pub leader_exits: bool,
 }
 
 impl Held {
-    /// Records that a thread's descriptor table went away while it was read, and
-    /// whether the thread was exiting. If it wasn't, another thread may have taken
-    /// its place (`execve(2)`).
+    /// Records that a thread's descriptor table disappeared while it was being read. `exiting`
+    /// tells whether the thread was exiting. If it was not, another thread may have taken its place
+    /// (`execve(2)`).
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;
@@ -61,8 +63,8 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records that a thread refused something. Fails with `ESRCH` if that is only
-    /// because the process is gone.
+    /// Records that the kernel refused to show something about a thread. Fails with `ESRCH` if the
+    /// reason is only that the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,
@@ -76,14 +78,14 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released what was to be read.
+        // An exiting thread has already released what was to be read, so nothing was missed.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }
         Ok(())
     }
 
-    /// Records that a namespace held by the process could not be opened or kept open.
+    /// Records that a namespace of the process could not be opened or kept open.
     pub fn unopened(&self, errno: Errno, held: &mut Held) {
         if errno == Errno::ACCESS && self.expects_access {
             held.is_unsettled = true;

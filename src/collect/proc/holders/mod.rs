@@ -1,13 +1,13 @@
-//! Finds the PID namespaces that a process keeps alive besides its own: those that its
-//! threads have for their children, and those open as descriptors.
+//! Finds the PID namespaces that a process keeps alive besides its own: namespaces in which its
+//! threads create their children, and namespaces that it has open as descriptors.
 //!
-//! A descriptor or thread that goes away during the search is left out without a
-//! diagnostic. Bind mounts are searched in `mounts`, once for each mount namespace.
+//! A descriptor or thread that goes away during the search is left out without a diagnostic. Bind
+//! mounts are searched in `mounts`, once for each mount namespace.
 //!
 //! - `held`: the process to search, and the result
-//! - `children`: namespaces for children
-//! - `fds`: open descriptors; `tables` tells which threads share them
-//! - `released`: a last check whether holders still hold
+//! - `children`: finds the namespace in which a thread creates its children
+//! - `fds`: searches open descriptors; `tables` finds out which threads share them
+//! - `released`: checks at the end of a scan which namespaces are still kept alive
 
 mod children;
 mod fds;
@@ -26,19 +26,19 @@ use crate::model::{DiagnosticCode, Pid, SearchScope};
 pub use held::{Held, HolderSearch};
 use tables::DescriptorTables;
 
-/// Searches one process. Fails with `ESRCH` if it is gone.
+/// Searches one process. Fails with `ESRCH` if the process is gone.
 pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just released what it shared with the other threads. One
-        // of those still shows it.
+        // The leader has just released what it shared with the other threads. Those threads still
+        // show it, so search one of them.
         return search_once(search, true);
     }
     Ok(held)
 }
 
-/// Searches the leader, or any living thread if the leader has exited.
+/// Searches the leader, or another thread that is alive if the leader has exited.
 ///
 /// A leader can exit long before the other threads. It then shows neither descriptors
 /// nor namespaces, but the other threads do.
@@ -49,7 +49,7 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // No thread is left, or one is just taking the leader's place.
+                // No thread is left, or a thread is just taking the leader's place (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -69,8 +69,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
     Ok(held)
 }
 
-/// Searches every thread except `searched`. A thread can have its own descriptor
-/// table and mount namespace (`unshare(2)`).
+/// Searches every thread except `searched`. A thread can have a descriptor table and a mount
+/// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
     let mut tables = DescriptorTables::new(search.scan.procfs.own, searched);
     let before = held.holders.len();
@@ -82,8 +82,8 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
         let is_new = tables.insert(tid);
         outcome = search_thread(search, task.as_fd(), tid, is_new, held);
         if is_new {
-            // If the tables could not be compared, the same one may be read more
-            // than once. Each descriptor is kept once.
+            // If the tables could not be compared, the same table may be read more than once. So
+            // duplicates are removed.
             held.holders[before..].sort_unstable();
             let mut others = held.holders.split_off(before);
             others.dedup();
@@ -96,7 +96,7 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread, and its descriptor table if `reads_table` is set.
+/// Searches one thread. Its descriptor table is searched only if `reads_table` is set.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -105,7 +105,7 @@ fn search_thread(
     held: &mut Held,
 ) -> Result<()> {
     let searches = |scope| search.scan.search.contains(&scope);
-    // `threads` includes the leader.
+    // The search scope `threads` covers all threads, including the leader.
     if searches(SearchScope::Children) || searches(SearchScope::Threads) {
         children::search(search, dir, tid, held)?;
     }
@@ -123,14 +123,14 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // The kernel demands the same permission, ptrace access, for the links of
-        // descriptors, so it would refuse every one of them.
+        // Reading the links of descriptors requires the same permission (ptrace access) as reading
+        // this link, so the kernel would refuse all of them.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, held)
 }
 
-/// Finds a thread that is not exiting.
+/// Finds a thread that is not exiting. Returns its TID and its directory.
 fn living_thread(dir: BorrowedFd<'_>) -> Result<Option<(Pid, OwnedFd)>> {
     let mut living = Ok(None);
     for_each_task(dir, |tid, task| match (task_is_exiting(task.as_fd()), &living) {

@@ -1,7 +1,7 @@
-//! Checks at the end of a scan whether namespaces without members are still held.
+//! Checks at the end of a scan whether namespaces without members are still kept alive.
 //!
-//! A holder may have released a namespace during the scan. Then only pidns's own
-//! descriptor keeps it alive, and it must not be shown. Mounts are not checked here.
+//! A holder may have released its namespace during the scan. Then only pidns's own descriptor keeps
+//! the namespace alive, so it must not be shown. Mounts are not checked here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -15,16 +15,16 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// Pause before each further check of namespaces that seem to be released.
+/// Pauses between the checks of namespaces that seem to be released.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
-/// Number of threads of one process whose tables are checked. A process with more is
-/// assumed to hold on, so that the check takes bounded time.
+/// Maximum number of threads of one process whose descriptor tables are checked, so that the check
+/// takes bounded time. A process with more threads is assumed to keep its namespaces alive.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of namespaces that have no member and that none of their holders
-/// holds any more.
+/// Removes the holders of all namespaces that have no member and that no holder keeps alive any
+/// more.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -36,7 +36,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // One holder is enough to keep a namespace. The others were there a moment ago.
+    // One holder is enough to keep a namespace alive. The namespace's other holders were there a
+    // moment ago, so they stay in the list too.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -47,8 +48,8 @@ pub fn leave_out_released(
     let mut released: HashSet<u64> =
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
-    // During `execve(2)` neither the old leader nor the thread that replaces it shows
-    // what the process holds. All namespaces are waited for together.
+    // During `execve(2)`, neither the old leader nor the thread that replaces it shows the
+    // descriptors of the process. So wait, for all namespaces together, and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;
@@ -59,19 +60,19 @@ pub fn leave_out_released(
     holders.retain(|(inode, _)| !released.contains(inode));
 }
 
-/// Returns `true` if a namespace is still held, or if that can't be told.
+/// Returns `true` if `holder` still keeps a namespace alive, or if this can't be found out.
 fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -> bool {
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts have just been read, and files are searched later.
+        // Mounts have just been read. Files are searched only after this check.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
 
-/// Returns `true` if a descriptor of a process refers to a namespace. With `in_threads`
-/// it may be in a table of any thread.
+/// Returns `true` if the descriptor `fd` of a process refers to a namespace. If `in_threads` is
+/// set, the descriptor may be in the table of any thread.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
@@ -85,8 +86,8 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // It is in a thread's own table, or the leader has exited and the other
-        // threads still show the common table.
+        // The descriptor is in a thread's own table. Or the leader has exited, and the other
+        // threads still show the table that they shared with it.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -97,33 +98,34 @@ fn has_namespace_open(
     Ok(found || threads > MAX_THREADS)
 }
 
-/// Returns `true` if a descriptor of a thread refers to the file with this inode.
+/// Returns `true` if the descriptor `fd` of a thread refers to the file with this inode.
 pub fn has_file_open(procfs: &Procfs, pid: Pid, tid: Pid, fd: u32, inode: u64) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
     Ok(file_behind(thread.as_fd(), fd)?.inode == inode)
 }
 
-/// Identifies the file behind a descriptor of a process or thread, given its directory.
+/// Identifies the file that a descriptor refers to. `dir` is the directory of the process or
+/// thread.
 fn file_behind(dir: BorrowedFd<'_>, fd: u32) -> Result<FileId> {
     let mut number = itoa::Buffer::new();
     FileId::of(open_base(dir, c"fd")?.as_fd(), number.format(fd))
 }
 
-/// Returns `true` if a namespace is still a thread's namespace for children.
+/// Returns `true` if a thread still creates its children in the namespace with this inode.
 pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Result<bool> {
     let process = ProcessDir::open(procfs.fd(), pid)?;
     let has = |tid: Pid| {
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // There is no link before the namespace has an init, nor while the thread
-            // is exiting.
+            // The link is missing before the namespace has an init, and while the thread is
+            // exiting. Only in the first case does the thread keep the namespace alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }
     };
     match has(tid) {
-        // The thread may have become the leader (`execve(2)`).
+        // The thread may have become the leader, whose TID is `pid` (`execve(2)`).
         Err(errno) if is_gone(errno) && tid != pid => has(pid),
         other => other,
     }

@@ -1,27 +1,27 @@
-//! Tells which threads of a process share a descriptor table.
+//! Finds out which threads of a process share a descriptor table.
 
 use std::cmp::Ordering;
 
 use crate::collect::kernel::nsfs::compare_descriptor_tables;
 use crate::model::Pid;
 
-/// The descriptor tables of one process that have been read. Threads share one table
-/// unless a thread was created without `CLONE_FILES` or has unshared it.
+/// The descriptor tables of one process that have been read so far. Threads share one table, unless
+/// a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
-    /// One thread for each table, sorted by `kcmp(2)`, or `None` if `kcmp` can't be
-    /// used because the procfs shows other TIDs than system calls take.
+    /// One thread for each table, in the order of `kcmp(2)`. `None` if `kcmp` can't be used because
+    /// the procfs does not show the TIDs that system calls take.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
-    /// Starts with the table of one thread. `own` says whether the procfs shows TIDs
-    /// of the viewer's own namespace.
+    /// Starts with the table of `thread`. `own` is `true` if the procfs shows TIDs of the viewer's
+    /// own namespace.
     pub fn new(own: bool, thread: Pid) -> Self {
         Self { threads: own.then(|| vec![thread]) }
     }
 
-    /// Inserts the table of a thread. Returns `false` if it is known to have been
-    /// inserted before.
+    /// Inserts the table of a thread. Returns `false` if the table is known to have been inserted
+    /// before.
     pub fn insert(&mut self, thread: Pid) -> bool {
         let Some(threads) = &mut self.threads else { return true };
         let mut failed = false;
@@ -32,8 +32,8 @@ impl DescriptorTables {
             })
         });
         match position {
-            // One of the threads has exited. Others may still share its table, but can
-            // no longer be compared with it, so start again.
+            // One of the compared threads has exited. Other threads may still share its table, but
+            // the table can no longer be compared, so start again.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

@@ -1,12 +1,12 @@
 //! Searches mount namespaces for bind mounts that keep PID namespaces alive.
 //!
-//! Since Linux 6.12 the kernel lists all mount namespaces of the host, including
-//! those without a process, to a viewer in the initial PID namespace with
-//! `CAP_SYS_ADMIN`. Otherwise three other places lead to mount namespaces:
-//! processes, open descriptors, and the bind mounts that the search itself finds.
+//! Since Linux 6.12 the kernel lists all mount namespaces of the host, including those without a
+//! process, to a viewer in the initial PID namespace with `CAP_SYS_ADMIN`. For any other viewer,
+//! mount namespaces are found in three places: processes, open descriptors, and the bind mounts
+//! that the search itself finds.
 //!
-//! - `reader`: a mount namespace as one of its threads sees it
-//! - `table`: the mounts of one mount namespace
+//! - `reader`: reads a mount namespace through a thread in it
+//! - `table`: reads the bind mounts in one mount namespace
 //! - `mount_point`: opens the namespace at a mount point
 //!
 //! A mount that goes away during the search is left out without a diagnostic.
@@ -37,8 +37,8 @@ use mount_point::{open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
-/// Searches every reachable mount namespace once, and adds the holders to `found`.
-/// The processes must have been read before.
+/// Searches every mount namespace that pidns can reach, each of them once, and adds the holders to
+/// `found`. The processes must have been read before.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -56,12 +56,13 @@ pub fn search(
         mounted: Vec::new(),
         unopened: HashMap::new(),
     };
-    // Only in the initial PID namespace. Elsewhere the walk, if it is permitted at
-    // all, leads to mount namespaces that the viewer has nothing to do with.
+    // The kernel's list is used only in the initial PID namespace. In other PID namespaces, if the
+    // kernel permits listing at all, the list contains mount namespaces that are unrelated to the
+    // viewer.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
-        // All have been searched, so it doesn't matter that a process would not
-        // say which one it is in.
+        // All mount namespaces have been searched, so nothing is missing even if the mount
+        // namespace of some process could not be read.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_those_of_processes();
@@ -70,29 +71,29 @@ pub fn search(
     search.note_unopened();
 }
 
-/// A search in progress.
+/// A search of mount namespaces in progress.
 struct MountSearch<'a> {
     procfs: &'a Procfs,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
-    /// Threads in each mount namespace, by its inode.
+    /// Threads in each mount namespace, by the inode of the mount namespace.
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces found as bind mounts, still to be searched.
+    /// Mount namespaces that are bind-mounted themselves and still have to be searched.
     mounted: Vec<NamespaceFd>,
-    /// Mount namespaces found as bind mounts that could not be opened.
+    /// Mount namespaces that are bind-mounted themselves but could not be opened, by inode.
     unopened: HashMap<u64, Errno>,
 }
 
 impl MountSearch<'_> {
-    /// Searches the mount namespaces that the kernel lists. Returns `true` if these
-    /// are all that the host has.
+    /// Searches the mount namespaces that the kernel lists. Returns `true` if all mount namespaces
+    /// of the host have been searched.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
-        // The kernel skips mount namespaces that the viewer has no right to list.
+        // Without this right, the kernel skips some mount namespaces silently.
         let mut all = viewer::may_administer();
-        // One that can't be read here is tried again through its processes.
+        // A mount namespace that can't be read here is tried again through its processes.
         all &= self.search_open(&own).is_ok();
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
@@ -101,9 +102,9 @@ impl MountSearch<'_> {
                 next = namespace.next_mount_namespace(backward);
             }
             match next {
-                // No more in this direction.
+                // There are no more mount namespaces in this direction.
                 Ok(_) | Err(Errno::NOENT) => {}
-                // Not permitted, or not supported by this kernel.
+                // Listing is not permitted, or not supported by this kernel.
                 Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
                 Err(errno) => {
                     all = false;
@@ -123,8 +124,8 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All readers of these have exited or left. Others may be there by now, for
-        // example if each process starts the next one and exits.
+        // All readers of these mount namespaces have exited or left. Other processes may be in them
+        // by now, for example if each process starts the next one and exits.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -150,7 +151,7 @@ impl MountSearch<'_> {
             }
         }
         for (inode, (errno, pid)) in refused {
-            // Another descriptor may have led to it.
+            // Another descriptor may have led to the same mount namespace.
             if !self.searched.contains(&inode) {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
@@ -158,8 +159,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces found as bind mounts, and any that are bind
-    /// mounts inside those.
+    /// Searches the mount namespaces that are bind-mounted themselves, and all others that are
+    /// bind-mounted inside them.
     fn search_mounted_ones(&mut self) {
         while let Some(namespace) = self.mounted.pop() {
             if self.searched.contains(&namespace.inode()) {
@@ -180,14 +181,16 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Notes a mount namespace that could not be searched, with the processes in it.
+    /// Adds a diagnostic about a mount namespace that could not be searched, with the processes in
+    /// it.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
         let readers = self.readers.get(&inode).map(Vec::as_slice).unwrap_or_default();
         let pids = readers.iter().map(|&(pid, _)| pid);
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. Fails if it can be neither listed nor entered.
+    /// Searches an open mount namespace. Fails if its mounts can't be listed and it can't be
+    /// entered.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let (table, mounts) =
             MountTable::list(namespace).or_else(|_| MountTable::read_inside(namespace))?;
@@ -199,8 +202,8 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // Listing can be permitted while entering is not: the owner of the user
-            // namespace may list from outside. Then a reader's root directory serves.
+            // The kernel can permit listing but not entering: the owner of the user namespace may
+            // list the mounts from outside. In that case, a reader's root directory is used.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -210,13 +213,13 @@ impl MountSearch<'_> {
         Ok(())
     }
 
-    /// Searches a mount namespace through its readers. Returns `false` if none of
-    /// them is left.
+    /// Searches a mount namespace through its readers, the threads in it. Returns `false` if no
+    /// reader is left.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // The whole mount namespace, if that is permitted, regardless of anyone's
-        // root directory.
+        // If permitted, the whole mount namespace is searched, so the root directories of the
+        // readers don't matter.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => {
@@ -233,10 +236,9 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches the parts of a mount namespace that its readers see. If one view
-    /// contains all others and starts at a root mount, it is taken to be complete;
-    /// otherwise a diagnostic says that mounts may be missing. Returns `false` if
-    /// no reader is left.
+    /// Searches the parts of a mount namespace that its readers see. If one view contains all other
+    /// views and includes a mount at `/`, it is taken to be complete. Otherwise a diagnostic says
+    /// that mounts may be missing. Returns `false` if no reader is left.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -273,10 +275,10 @@ impl MountSearch<'_> {
 
     /// Pins the namespaces that are mounted, and adds the mounts as holders.
     ///
-    /// A mount can go away between reading the table and opening the mount point,
-    /// and the kernel can then reuse the namespace's inode number. So the table is
-    /// read again after everything has been pinned: an inode that it still shows is
-    /// the pinned namespace's.
+    /// A mount can go away after the table was read and before the mount point is opened. The
+    /// kernel can then reuse the namespace's inode number. So the table is read again after all
+    /// namespaces have been pinned: an inode that the table still shows is the inode of the pinned
+    /// namespace.
     fn add_mounts<'r>(
         &mut self,
         table: &MountTable,
@@ -302,8 +304,8 @@ impl MountSearch<'_> {
         table.retain_current(&mut mounts);
         mounts.retain(|mount| mount.kind == MountedKind::Pid);
         for mount in mounts {
-            // Another mount covers it, or a file system on the path would have to be
-            // asked. Only its inode is known.
+            // The namespace could not be opened, because another mount covers it or because the
+            // path leads through a file system that may not answer. So only its inode is known.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
@@ -319,8 +321,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace. If it can't be opened, it is not added to the registry:
-    /// the registry takes ENOENT to mean that it is gone.
+    /// Pins a namespace. If the namespace can't be opened, it must not be added to the registry
+    /// here. So the registry is told ENOENT, which means to it that the namespace is gone.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -332,8 +334,7 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Replaces the readers of some mount namespaces by the processes that are
-    /// there now.
+    /// Replaces the readers of some mount namespaces with the processes that are in them now.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);
@@ -351,7 +352,7 @@ impl MountSearch<'_> {
     }
 }
 
-/// Opens the namespace behind a descriptor of a process. Fails with `ENOENT` if the
+/// Opens the namespace that a descriptor of a process refers to. Fails with `ENOENT` if the
 /// descriptor no longer refers to a namespace.
 fn open_descriptor(procfs: &Procfs, pid: Pid, fd: u32) -> Result<NamespaceFd> {
     let process = ProcessDir::open(procfs.fd(), pid)?;

@@ -1,4 +1,4 @@
-//! Opens the namespace at a mount point without waiting for a file system on the way.
+//! Opens the namespace at a mount point without waiting for a file system on the path.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
 use crate::collect::kernel::sys::within;
 
-/// Attempts to resolve a path that changes while the kernel walks it.
+/// Maximum number of attempts to resolve a path that changes while the kernel resolves it.
 const ATTEMPTS: usize = 16;
 
 /// Time limit for resolving a path on kernels without `RESOLVE_CACHED`.
@@ -26,26 +26,26 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 
 /// Opens the bind mount of a namespace at a path below a root directory.
 ///
-/// Other users choose the path and the file systems along it, and one of those
-/// may be a FUSE daemon that never answers. So the kernel is told to use only its
-/// own cache (`RESOLVE_CACHED`, since Linux 5.12), which holds every mount point.
-/// The target is opened with `O_PATH` first, and for reading only once it is known
-/// to be on nsfs, because opening a device or a FIFO can have side effects. Paths
-/// in a mount table contain no symbolic links, so none is followed.
+/// Other users choose the path and the file systems along it, and one of these file systems may be
+/// a FUSE daemon that never answers. So the kernel is told to use only its own cache
+/// (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. The target is first
+/// opened with `O_PATH`, because opening a device or a FIFO can have side effects. It is opened for
+/// reading only if it is on nsfs. Paths in a mount table contain no symbolic links, so none is
+/// followed.
 ///
-/// Fails with `ESTALE` if anything but the namespace with this inode is there, and
-/// with `EAGAIN` if the path can't be resolved from the cache.
+/// Fails with `ESTALE` if the path does not lead to the namespace with this inode, and with
+/// `EAGAIN` if the path can't be resolved from the cache.
 pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<NamespaceFd> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // EAGAIN also means that a mount or rename happened during the walk.
+        // EAGAIN also means that a mount or rename happened while the path was resolved.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }
     }
-    // The kernel does not know RESOLVE_CACHED.
+    // This kernel does not know RESOLVE_CACHED, so a time limit is used instead.
     if opened.as_ref().err() == Some(&Errno::INVAL) {
         let root = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
         opened = within(TIMEOUT, move || open_path(&root, &path, ResolveFlags::empty()));

@@ -1,4 +1,5 @@
-//! Reads a mount namespace through a thread in it: its root directory and mount table.
+//! Reads a mount namespace through a thread in it: the root directory and mount table of the
+//! thread.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -15,30 +16,30 @@ use crate::collect::parse::{self, NamespaceMount};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread, as its process's PID and its own TID.
+/// A thread through which a mount namespace is read: the PID of its process, and its own TID.
 pub type Reader = (Pid, Pid);
 
-/// Identifies a root directory: mount ID, device and inode.
+/// Identifies a root directory by mount ID, device and inode.
 pub type RootId = (u64, u64, u64);
 
 /// The part of a mount namespace that one thread sees: the mounts below its root directory.
 pub struct MountView {
-    /// The root directory.
+    /// The root directory of the thread.
     pub root: OwnedFd,
-    /// The thread's mount table.
+    /// The mount table of the thread.
     pub table: MountTable,
-    /// Bind mounts of namespaces.
+    /// The bind mounts of PID and mount namespaces in the table.
     pub mounts: Vec<NamespaceMount>,
-    /// IDs of all mounts, of whatever kind.
+    /// IDs of all mounts in the table, whatever is mounted.
     pub mount_ids: HashSet<u64>,
-    /// Set if there is a mount at the root directory itself. A process in a
-    /// `chroot(2)` usually has none.
+    /// `true` if something is mounted at the root directory itself. For a process in a `chroot(2)`
+    /// that is usually not so.
     pub has_root: bool,
 }
 
 impl MountView {
-    /// Reads the view of one thread. Returns `None` if another thread with the
-    /// same root directory, listed in `roots`, has been read before.
+    /// Reads the view of one thread. Returns `None` if `roots` contains the thread's root
+    /// directory, because another thread with the same root directory has then been read.
     ///
     /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
     pub fn read(
@@ -59,12 +60,12 @@ impl MountView {
         let file = open(dir.as_fd(), c"mountinfo")?;
         let mut table = Vec::new();
         match read_to_end(&file, &mut table, MAX_MOUNTINFO) {
-            // An exiting thread has already left its mount namespace.
+            // EINVAL means that the thread is exiting and has already left its mount namespace.
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
         }
-        // Checked after both were opened: the thread may have switched to another
-        // mount namespace (setns) since it was found.
+        // This is checked after both files were opened, because the thread may have switched to
+        // another mount namespace (setns) since it was found.
         if namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? != Some(mount_namespace) {
             return Err(Errno::SRCH);
         }

@@ -1,4 +1,4 @@
-//! Reads the bind mounts in one mount namespace, and checks later which are still there.
+//! Reads the bind mounts in one mount namespace, and checks later which of them still exist.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -14,23 +14,23 @@ use crate::collect::parse::{self, NamespaceMount};
 /// The mounts of one mount namespace, in a form that can be read again.
 #[derive(Debug)]
 pub enum MountTable {
-    /// Listed by the kernel.
+    /// Mounts that the kernel lists with `listmount(2)`.
     Listed(ListedMounts),
     /// An open `/proc/PID/mountinfo`.
     Mountinfo(OwnedFd),
 }
 
 impl MountTable {
-    /// Reads the table with `listmount(2)`, which shows every mount.
+    /// Lists the mounts with `listmount(2)`, which shows every mount.
     pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         let (listed, mounts) = ListedMounts::list(namespace)?;
         Ok((Self::Listed(listed), mounts))
     }
 
-    /// Enters the mount namespace and reads the mountinfo there. It shows
-    /// everything except what is below a mount on top of the root.
+    /// Enters the mount namespace and reads the mountinfo there. It shows every mount except mounts
+    /// that are covered by a mount on top of the root directory.
     pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
-        // Opened in advance, because the mount namespace may have no /proc.
+        // /proc is opened in advance, because the mount namespace may have no /proc.
         let proc = fs::open("/proc", fs::OFlags::PATH | fs::OFlags::CLOEXEC, fs::Mode::empty())?;
         let file = in_mount_namespace(namespace, || open(proc.as_fd(), c"thread-self/mountinfo"))?;
         let mut table = Vec::new();
@@ -38,7 +38,7 @@ impl MountTable {
         Ok((Self::Mountinfo(file), parse::namespace_mounts(&table).collect()))
     }
 
-    /// Removes mounts that are no longer there from `mounts`.
+    /// Removes mounts that no longer exist from `mounts`.
     pub fn retain_current(&self, mounts: &mut Vec<NamespaceMount>) {
         let mut buffer = Vec::new();
         match self {
@@ -46,7 +46,8 @@ impl MountTable {
             Self::Mountinfo(file) => {
                 let again = fs::seek(file, SeekFrom::Start(0))
                     .and_then(|_| read_to_end(file, &mut buffer, MAX_MOUNTINFO));
-                // If it can't be read any more, the mount namespace is gone.
+                // If the mountinfo can't be read any more, the mount namespace is gone with all its
+                // mounts.
                 let current: HashSet<_> = match again {
                     Ok(()) => parse::namespace_mounts(&buffer).collect(),
                     Err(_) => HashSet::new(),
