@@ -77,7 +77,7 @@ impl TranslationFormat {
     /// All formats, in the order of the help.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
-    /// Writes translations one after another, without a list around them.
+    /// Writes the translations one after another. JSON objects are not enclosed in an array.
     pub fn emit(
         self,
         translations: &[Translation],

@@ -1,6 +1,7 @@
-//! Turns graphs, comparisons and reports into bytes, one file per format.
+//! Turns graphs, comparisons and reports into output, one file per format.
 //!
-//! Emitters write to a given writer. They read no file, terminal or kernel.
+//! Emitters only write to the writer that they are given. They do not read files, the terminal or
+//! the kernel.
 
 mod ci;
 mod data;

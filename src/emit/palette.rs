@@ -1,9 +1,8 @@
 //! The colours of text on a terminal.
 //!
-//! No text colour is legible on both black and white, so every style with a
-//! meaning sets its background, too; all other text keeps the terminal's
-//! colours. The colours are from the part of the 256-colour palette that
-//! terminals do not redefine.
+//! No text colour is legible on both black and white, so every style with a meaning also sets the
+//! background. All other text has the colours of the terminal. The styles use the part of the
+//! 256-colour palette that terminals do not redefine.
 
 use anstyle::{Ansi256Color, Color, Style};
 
@@ -25,7 +24,7 @@ const fn on(foreground: u8, background: u8) -> Style {
         .bg_color(Some(Color::Ansi256(Ansi256Color(background))))
 }
 
-/// The style for text with this emphasis.
+/// Returns the style for text with this emphasis.
 pub const fn style(emphasis: Emphasis) -> Style {
     match emphasis {
         Emphasis::Plain | Emphasis::Command => Style::new(),
@@ -37,7 +36,7 @@ pub const fn style(emphasis: Emphasis) -> Style {
     }
 }
 
-/// The style for the mark of a change.
+/// Returns the style for the mark of a change.
 pub const fn change(happened: Happened) -> Style {
     match happened {
         Happened::Came => on(WHITE, DARK_GREEN),
@@ -51,8 +50,8 @@ pub const fn change(happened: Happened) -> Style {
 mod tests {
     use super::*;
 
-    /// Relative luminance (WCAG 2.1) of a colour. The first 16 have none: terminals
-    /// redefine them.
+    /// Returns the relative luminance (WCAG 2.1) of a colour. Panics for the first 16 colours,
+    /// since terminals redefine them.
     fn luminance(color: Color) -> f64 {
         let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
             panic!("{color:?} looks different on every terminal")

@@ -1,28 +1,28 @@
-//! The options that decide how output looks.
+//! The options that decide what the output looks like.
 
 use super::palette;
 use crate::wording::line::Emphasis;
 use crate::wording::phrase::Symbols;
 
-/// Options for the look of the output.
+/// Decides what the output looks like.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
-    /// Text has colours.
+    /// `true` if text has colours.
     pub color: bool,
-    /// Text is ASCII only: lines, arrows and names.
+    /// `true` if all lines, arrows and names in text are ASCII only.
     pub ascii: bool,
-    /// JSON is indented.
+    /// `true` if JSON is indented.
     pub pretty: bool,
-    /// The output is a terminal.
+    /// `true` if the output is a terminal.
     pub terminal: bool,
-    /// Columns after which text wraps; `None` if it does not wrap.
+    /// Number of columns after which text wraps. `None` if it does not wrap.
     pub width: Option<usize>,
-    /// Text and pictures give each process and namespace a line of its own.
+    /// `true` if text and pictures give each process and namespace a line of its own.
     pub unfolded: bool,
 }
 
 impl Style {
-    /// The terminal style for this emphasis.
+    /// Returns the terminal style for this emphasis.
     pub(super) fn emphasis(self, emphasis: Emphasis) -> anstyle::Style {
         if self.color { palette::style(emphasis) } else { anstyle::Style::new() }
     }

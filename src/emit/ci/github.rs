@@ -1,7 +1,7 @@
-//! Writes findings as workflow commands of GitHub Actions, which it shows as
-//! annotations: at most ten errors and ten warnings per step.
+//! Writes findings as workflow commands of GitHub Actions. GitHub shows the findings as
+//! annotations, at most ten errors and ten warnings per step.
 //!
-//! The escapes are those of `escapeData` and `escapeProperty` of
+//! The escaped characters are the same as in `escapeData` and `escapeProperty` of
 //! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
 
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::query::Check;
 use crate::wording::finding::describe;
 use crate::wording::phrase::Symbols;
 
-/// Annotations per verdict and code; one more counts the others.
+/// Maximum number of annotations per verdict and code. One more annotation counts the rest.
 const ANNOTATIONS: usize = 10;
 
 /// Writes one workflow command per finding.
@@ -40,7 +40,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The message of a command, escaped.
+/// The message of a command, escaped by `Display`.
 struct Data<'a>(&'a str);
 
 impl fmt::Display for Data<'_> {
@@ -49,7 +49,8 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property of a command, escaped; `:` and `,` separate properties.
+/// A property of a command, escaped by `Display`. `:` and `,` are escaped as well, since they
+/// separate properties.
 struct Property<'a>(&'a str);
 
 impl fmt::Display for Property<'_> {

@@ -1,5 +1,5 @@
-//! Writes findings as JUnit XML: one test case per code, which fails if a finding
-//! is denied. Warnings are the output of the test case.
+//! Writes findings as JUnit XML with one test case per code. A test case fails if a finding with
+//! its code is denied. Warnings become the output of the test case.
 
 use std::io::{self, Write};
 
@@ -42,7 +42,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The schema of Jenkins allows this attribute on `testsuite` only; the first
-    // one is on `testsuites`.
+    // The JUnit schema of Jenkins allows this attribute on `testsuite` only, so remove the first
+    // one, which is on `testsuites`.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

@@ -1,5 +1,5 @@
-//! Writes findings as a Markdown table for the summary of a CI job, with a picture
-//! of the branches that they are in.
+//! Writes findings as a Markdown table for the summary of a CI job, with a picture of the branches
+//! that contain the findings.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::phrase::Symbols;
 
-/// Rows of the table. GitHub allows 1 MiB per summary.
+/// Maximum number of rows in the table. GitHub limits a summary to 1 MiB.
 const ROWS: usize = 500;
 
 /// Writes a heading and, if there are findings, a table and a picture.
@@ -40,14 +40,14 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     if branches.snapshot().namespaces.is_empty() {
         return Ok(());
     }
-    // The picture has no backquotes, so it cannot end the fence.
+    // The picture contains no backquotes, so no name in it can end the code block.
     writeln!(out, "\n```mermaid")?;
     hierarchy::write(&branches, out)?;
     writeln!(out, "```")
 }
 
-/// Text in a table cell. ASCII punctuation becomes character references, which
-/// have no meaning in Markdown (CommonMark 6.2) or HTML.
+/// Text in a table cell. ASCII punctuation becomes character references, so neither Markdown
+/// (CommonMark 6.2) nor HTML treats it as syntax.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

@@ -6,7 +6,7 @@ use crate::model::{Holder, NamespaceState, Pid, Snapshot};
 use crate::query::{Check, Policy};
 use crate::testing::{farm, process};
 
-/// The farm with zombies of a hostile name, and a stopped init.
+/// Returns `farm()` with twelve zombies that have a hostile name, and with a stopped init.
 fn troubled() -> Snapshot {
     let mut snapshot = farm();
     let namespace = snapshot.processes[3].namespace;

@@ -1,33 +1,34 @@
 //! Escapes harmful characters in the double-quoted strings of JSON and YAML.
 //!
-//! `serde_json` escapes only the control characters up to U+001F; a terminal also
-//! obeys later ones, and YAML readers take some of them for line breaks.
+//! `serde_json` escapes only the control characters up to U+001F. A terminal also obeys control
+//! characters beyond that, and YAML readers take some of them for line breaks.
 
 use std::io::{self, Write};
 
 use crate::wording::sanitize::is_harmful;
 
-/// The escape of a character beyond U+FFFF; all other escapes are the same.
+/// The notation for characters beyond U+FFFF. JSON and YAML write all other escapes the same way.
 #[derive(Clone, Copy)]
 pub enum Notation {
     /// A surrogate pair, such as `\ud83d\ude00`.
     Json,
-    /// One number, such as `\U0001f600`.
+    /// A single code point, such as `\U0001f600`.
     Yaml,
 }
 
-/// A writer that replaces [harmful](is_harmful) characters by escapes, which
-/// parsers read as the same characters. They occur only inside of strings.
+/// A writer that replaces [harmful](is_harmful) characters by escapes. Parsers read each escape as
+/// the character that it replaces. In JSON and YAML, harmful characters occur only inside strings,
+/// so each can be replaced wherever it is.
 ///
-/// The serialiser writes a few bytes at a time, always whole characters. They are
-/// buffered, so that many are checked at once, until [`flush`](Write::flush).
+/// The serialiser writes a few bytes at a time, always whole characters. The writer buffers them
+/// until [`flush`](Write::flush), so that it checks many bytes at once.
 pub struct Escaping<W> {
     out: W,
     notation: Notation,
     buffer: Vec<u8>,
 }
 
-/// Size of the buffer in bytes. A larger one is not faster.
+/// Size of the buffer in bytes. A larger buffer is not faster.
 const BUFFER: usize = 64 * 1024;
 
 impl<W: Write> Escaping<W> {
@@ -39,7 +40,7 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // A maximum needs no branch per byte, so it is vectorised.
+        // Finding the largest byte needs no branch per byte, so the compiler vectorises the loop.
         if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
             self.out.write_all(&self.buffer)?;
         } else {

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::escape::{Escaping, Notation};
 
-/// A writer of JSON.
+/// Writes JSON values.
 pub struct Json {
-    /// Indents the output; otherwise it is one line.
+    /// `true` if the output is indented. Otherwise, it is one line.
     pub pretty: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Writes the document as newline-delimited JSON, one record per line.
 //!
-//! Each line is a JSON text of its own, so `cat` merges files of several hosts,
-//! and databases and log collectors read them as they are.
+//! Each line is a complete JSON text. So `cat` merges the files of several hosts, and databases and
+//! log collectors read the files without conversion.
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 pub struct JsonLines<'a>(Escaping<&'a mut dyn Write>);
 
 impl<'a> JsonLines<'a> {
-    /// Starts without a line.
+    /// Prepares to write to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self(Escaping::new(out, Notation::Json))
     }
@@ -33,7 +33,7 @@ impl<'a> JsonLines<'a> {
         self.0.write_all(b"\n")
     }
 
-    /// Flushes the last lines.
+    /// Flushes the lines that are still buffered.
     pub fn end(mut self) -> io::Result<()> {
         self.0.flush()
     }

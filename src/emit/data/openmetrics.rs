@@ -1,10 +1,10 @@
 //! Writes metrics as text that follows both OpenMetrics 1.0 and the exposition
 //! format of Prometheus (0.0.4).
 //!
-//! All metrics are gauges, which both formats write the same way; Prometheus takes
-//! `# UNIT` and `# EOF` for comments. So Prometheus, the textfile collector of
-//! node_exporter and `promtool check metrics` read the same text. The number of
-//! series is bounded for any host.
+//! All metrics are gauges, which both formats write the same way, and Prometheus takes `# UNIT` and
+//! `# EOF` for comments. So Prometheus, the textfile collector of node_exporter and `promtool check
+//! metrics` read the same text. The number of series has an upper limit, even on a host with very
+//! many namespaces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +32,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Namespaces with a series of their own: the largest ones.
+/// Number of namespaces with a series of their own. These are the namespaces with the most members.
 const LARGEST: usize = 20;
 
 /// A metric and its samples, in the order of the output.
@@ -57,8 +57,8 @@ enum Value {
     Duration(Duration),
 }
 
-/// Families in a stable order. The family types of the library keep their samples
-/// in a hash table.
+/// Families in a stable order. The family types of the library keep their samples in a hash table,
+/// so their order would change from run to run.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -104,7 +104,7 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         ),
         family("build_info", "The version of pidns that wrote this", vec![version]),
     ];
-    // A saved document does not have it.
+    // A saved document does not have the scan duration.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
         help: "Duration of the scan of the host",
@@ -137,7 +137,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// All states of each level, so that a series drops to 0 instead of vanishing.
+/// Returns a sample for every state at each level, even if its count is 0, so that a series drops
+/// to 0 instead of vanishing.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -154,10 +155,10 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// Returns `true` if a keeper of one kind keeps the namespace.
+/// A function that returns `true` if a keeper of one kind keeps the namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of keepers of a dead namespace, by label.
+/// The kinds of keepers, which can keep a dead namespace alive: the label and the test of each.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -177,7 +178,7 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// All kinds of keepers, including those that keep no namespace.
+/// Returns a sample for every kind of keeper, even if it keeps no namespace alive.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -194,12 +195,13 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     samples
 }
 
-/// Members of each of the largest namespaces, and of all others together.
+/// Returns a sample for each of the largest namespaces, and one with the sum of all others.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
     let mut sizes: Vec<(usize, &Namespace)> = namespaces.map(|it| (count_of(it), it)).collect();
-    // The sort is stable: of two with the same size the one with the lower ID comes first.
+    // The sort is stable, so of two namespaces with the same size, the one with the lower ID comes
+    // first.
     sizes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {
@@ -246,7 +248,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// The samples without the version.
+    /// Returns the samples, without the version of pidns.
     fn samples(graph: &PidGraph) -> String {
         let text = written(graph);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -331,7 +333,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // Namespaces of 1 to 10 members, and the host's with 1.
+        // The others are ten namespaces with 1 to 10 members, and the host's namespace with 1
+        // member.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

@@ -1,9 +1,9 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! The writer is our own, since YAML libraries leave text unquoted that some
-//! readers take for another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`.
-//! Here every text is in double quotes, in which YAML has all escapes of JSON, so
-//! `serde_json` writes the values and this file adds the line layout.
+//! The writer is our own, since YAML libraries leave text unquoted that some readers take for
+//! another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. Here, every text is in double quotes.
+//! Such text has all escapes of JSON, so `serde_json` writes the values, and this file adds the
+//! line layout.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object; another value would begin with a blank.
+/// Writes an object. Any other value would be written with a blank before it.
 fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
@@ -27,17 +27,16 @@ fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> 
     out.flush()
 }
 
-/// Formats JSON values in the block style of YAML: one line per entry of a
-/// collection. The newline comes before an entry, since an entry does not know
-/// whether it is the last.
+/// Formats JSON values in the block style of YAML: one line per entry of a collection. The newline
+/// is written before each entry, because the formatter cannot tell which entry is the last.
 #[derive(Default)]
 struct Block {
     /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
-    /// The current collection has no entries so far.
+    /// `true` if the current collection has no entries so far.
     empty: bool,
-    /// The key that is being written. It is complete before it is known to need
-    /// quotes.
+    /// The key that is being written. It is buffered, because only the complete key shows whether
+    /// it needs quotes.
     key: Option<String>,
 }
 
@@ -51,7 +50,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // The dashes of a list stand below its key.
+            // The dashes of a list have the same indentation as the key of the list.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };
@@ -74,7 +73,8 @@ impl Block {
     }
 }
 
-/// Methods for values of one word. The text before them has no blank at its end.
+/// Defines methods for values of one word. Each method writes a blank first, since the text before
+/// the value does not end with a blank.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(
@@ -184,7 +184,7 @@ impl Formatter for Block {
         self.key = Some(String::new());
         match self.open.as_slice() {
             [_] if first => Ok(()),
-            // On the line of the dash.
+            // The first key of an object in a list is on the line of the dash.
             [.., Collection { is_list: true, .. }, _] if first => writer.write_all(b" "),
             _ => self.line(writer),
         }
@@ -200,8 +200,8 @@ impl Formatter for Block {
     }
 }
 
-/// Returns `true` if every YAML reader takes this key for text without quotes:
-/// lower-case letters, and not a word for another type.
+/// Returns `true` if every YAML reader takes this key for text even without quotes. Such a key has
+/// only lower-case letters and underscores, and is not a word for another type.
 fn is_plain(key: &str) -> bool {
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()

@@ -1,4 +1,4 @@
-//! Writes findings for people: denied ones first, each with what solves it.
+//! Writes findings for people: denied findings first, each with advice on how to solve the problem.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::line::Emphasis;
 
-/// Writes one line per finding, and one for its advice.
+/// Writes a line for each finding, and a second line if there is advice.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
         let (word, emphasis) = match finding.verdict {

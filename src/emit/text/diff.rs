@@ -1,5 +1,5 @@
-//! Writes a comparison for people: a tree of the branches that changed. Each
-//! line begins with `+`, `-`, `?`, `~` or a blank.
+//! Writes a comparison for people: a tree of the branches that changed. Each line begins with the
+//! mark of its change (`+`, `-`, `?` or `~`), or with a blank if it has not changed.
 
 use std::io::{self, Write};
 
@@ -44,7 +44,7 @@ struct DiffTree<'a, 'd> {
 }
 
 impl DiffTree<'_, '_> {
-    /// Adds a namespace, its changed processes, and the changes below it.
+    /// Adds the lines of a namespace, of its changed processes, and of the changes below it.
     fn namespace(&mut self, node: Option<OverlayNode>, place: Place) {
         let children = self.overlay.children(node);
         let has_rows = !self.overlay.rows(node).is_empty();
@@ -64,7 +64,8 @@ impl DiffTree<'_, '_> {
         self.lines.push(TreeLine { place, has_children, mark, line });
     }
 
-    /// Adds the changed processes of a namespace, with `more` lines after them.
+    /// Adds the changed processes of a namespace. `more` is the number of siblings that follow
+    /// them.
     fn rows(&mut self, node: Option<OverlayNode>, level: usize, more: usize) {
         let rows = self.overlay.rows(node);
         for (index, row) in rows.iter().enumerate() {
@@ -102,7 +103,7 @@ mod tests {
         expected.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    /// The farm a while later: its container was killed, and has a successor.
+    /// Returns `farm()` a while later: its container was killed, and another one has started.
     fn later() -> Snapshot {
         let mut later = farm();
         let (shim, init) = (2, 3);

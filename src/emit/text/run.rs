@@ -51,7 +51,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of a namespace has a line, which names the namespace.
+/// Returns `true` if the init of a namespace has a line of its own, since that line names the
+/// namespace.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }
@@ -69,10 +70,10 @@ impl<'a> RunTree<'a> {
         self.lines.push(TreeLine { place, has_children, mark: None, line });
     }
 
-    /// Adds processes and their descendants, with `more` lines after them.
+    /// Adds processes and their descendants. `more` is the number of siblings that follow them.
     ///
-    /// Processes can nest deeper than a recursion could, so a list holds the rows
-    /// that are still to be added.
+    /// Processes can be nested too deeply for a recursive function, so `todo` lists the rows that
+    /// are still to be added.
     fn processes(&mut self, roots: &[&'a Process], more: usize) {
         let mut todo = self.rows(roots, 0, more);
         while let Some((row, place)) = todo.pop() {
@@ -87,7 +88,7 @@ impl<'a> RunTree<'a> {
         }
     }
 
-    /// The rows of siblings in reverse order.
+    /// Returns the rows of siblings in reverse order, so that the first row is popped first.
     fn rows(
         &self,
         siblings: &[&'a Process],

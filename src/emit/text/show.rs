@@ -1,5 +1,5 @@
-//! Writes the hierarchy as a tree: one line per namespace, below it its holders,
-//! its members with their PIDs at every level, and its child namespaces.
+//! Writes the hierarchy as a tree: one line per namespace. Below it are its holders, its members
+//! with their PIDs at every level, and its child namespaces.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use crate::wording::line::{Emphasis, Line};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, is_wrong};
 use crate::wording::phrase::{Count, Symbols, unplaced};
 
-/// Holders of a namespace that have a line each; the others are counted.
+/// Maximum number of holders of a namespace that have a line each. The others are counted.
 const HOLDERS: usize = 40;
 
 /// Writes a graph.
@@ -49,7 +49,7 @@ struct Hierarchy<'a, 'o> {
 }
 
 impl<'a> Hierarchy<'a, '_> {
-    /// Draws a namespace, or several folded into one line, and everything below.
+    /// Draws a namespace, or several namespaces folded into one line, and everything below.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -60,7 +60,7 @@ impl<'a> Hierarchy<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let mut holders = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
         let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
-        // One more holder takes no more lines than its count would.
+        // A single remaining holder is shown, since it takes no more lines than "kept by 1 more".
         let more = holders.len().checked_sub(most).filter(|&more| more > 1);
         if more.is_some() {
             holders.truncate(most);
@@ -112,7 +112,7 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the counts, and explains arrows, `DEAD` and `inferred`.
+    /// Writes the counts, and explains the arrows, `DEAD` and `inferred` if they occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
@@ -122,7 +122,7 @@ impl<'a> Hierarchy<'a, '_> {
         let means = format!("{}.", ARROW_MEANS.replace(Symbols::UNICODE.arrow, arrow));
         self.line.words("", &counts);
         if let Some(example) = self.describe.example().map(|example| format!("{example}:")) {
-            // A line of its own if both do not fit into one.
+            // If the counts and the explanation do not fit into one line, start a new line.
             let both = counts.width() + example.width() + means.width() + "   ".len();
             if self.style.width.is_some_and(|width| both > width) {
                 self.draw(Place::ROOT, false)?;
@@ -148,7 +148,7 @@ impl<'a> Hierarchy<'a, '_> {
         self.draw(Place::ROOT, false)
     }
 
-    /// Draws the line, and clears it.
+    /// Draws `self.line`, and clears it.
     fn draw(&mut self, place: Place, has_children: bool) -> io::Result<()> {
         self.tree.line(place, has_children, None, &self.line)?;
         self.line.clear();

@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
-//! A line wraps between its parts, and continues below its branch. A part
-//! longer than a whole line breaks at a blank, or anywhere.
+//! A line wraps between its parts, and continues below its branch. A part that is longer than a
+//! line breaks after a blank, or anywhere if it has no blank.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::emit::Style;
 use crate::wording::line::{Emphasis, Line, Part};
 use crate::wording::sanitize::{Ascii, Distinct, Sanitized};
 
-/// The characters of a tree.
+/// The characters that draw a tree.
 struct Glyphs {
     inner: &'static str,
     last: &'static str,
@@ -21,28 +21,28 @@ struct Glyphs {
 const UNICODE: Glyphs = Glyphs { inner: "├─ ", last: "└─ ", bar: "│" };
 const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 
-/// Columns of a branch, and the largest indentation of a level.
+/// Number of columns of a branch. A level is indented by at most as many.
 const BRANCH: usize = 3;
 
-/// Columns that the text of a line gets at least, however deep it is.
+/// Minimum number of columns for the text of a line, even if the line is indented deeply.
 const LEAST: usize = 20;
 
-/// The width that decides the indentation if text does not wrap.
+/// The width that the indentation is chosen for if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The branch that leads to a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// No branch. Lines below a root have level 0, too.
+    /// The line is a root, so no branch leads to it. The level of the lines below it is 0 as well.
     Root,
-    /// A branch with more siblings below it.
+    /// The line has more siblings below it.
     Inner,
-    /// The last of its siblings.
+    /// The line is the last of its siblings.
     Last,
 }
 
 impl Branch {
-    /// The branch to a line with this many siblings after it.
+    /// Returns the branch to a line with this many siblings after it.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -51,7 +51,8 @@ impl Branch {
 /// The place of a line in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Number of ancestors that have a branch.
+    /// Number of ancestors of the line that have a branch. A root has no branch, so it does not
+    /// count.
     pub level: usize,
     pub branch: Branch,
 }
@@ -59,23 +60,23 @@ pub struct Place {
 impl Place {
     pub const ROOT: Self = Self { level: 0, branch: Branch::Root };
 
-    /// The level of the lines directly below this one.
+    /// Returns the level of the lines directly below this line.
     pub fn level_below(self) -> usize {
         if self.branch == Branch::Root { 0 } else { self.level + 1 }
     }
 }
 
-/// A character before a line, outside of the tree.
+/// A character before a line and its branch, such as the mark of a change.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub sign: char,
     pub style: anstyle::Style,
 }
 
-/// A line of a tree that is drawn as a whole.
+/// A line of a tree that is drawn as a whole by [`draw`].
 pub struct TreeLine {
     pub place: Place,
-    /// Lines below this one follow.
+    /// `true` if lines below this line follow.
     pub has_children: bool,
     pub mark: Option<Mark>,
     pub line: Line,
@@ -93,19 +94,19 @@ pub struct TreeDrawer<'o> {
     out: &'o mut dyn Write,
     style: Style,
     glyphs: &'static Glyphs,
-    /// Columns of indentation per level.
+    /// Number of columns by which each level is indented.
     step: usize,
-    /// The bars of all ancestors.
+    /// The vertical bars of all ancestors, with blanks between them.
     prefix: String,
-    /// The length of the prefix at each level.
+    /// The length of `prefix` at each level.
     levels: Vec<usize>,
-    /// The escaped text of a part.
+    /// A buffer for the escaped text of a part.
     escaped: String,
 }
 
 impl<'o> TreeDrawer<'o> {
-    /// Prepares for a tree of this many levels. A deep tree is indented less, so
-    /// that half of the width is left for text.
+    /// Prepares for a tree of this many levels. A deep tree is indented less per level, so that
+    /// half of the width is left for text.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
@@ -119,7 +120,7 @@ impl<'o> TreeDrawer<'o> {
         }
     }
 
-    /// Draws a line that is not part of the tree; an empty `Line` is a blank line.
+    /// Draws a line that is not part of the tree. An empty `Line` becomes a blank line.
     pub fn sentence(&mut self, line: &Line) -> io::Result<()> {
         self.line(Place::ROOT, false, None, line)
     }
@@ -181,7 +182,7 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes a line that begins at `column`. Further lines begin with `start`.
+    /// Writes a line that begins at `column`. Each continuation line begins with `start`.
     fn wrapped_text(
         &mut self,
         line: &Line,
@@ -194,7 +195,7 @@ impl<'o> TreeDrawer<'o> {
         while let Some((index, part)) = parts.next() {
             self.escape(part);
             let separator = if index == 0 { "" } else { part.separator };
-            // Punctuation after a part stays on its line.
+            // Punctuation after a part stays on the line of the part.
             let after = parts.peek().map_or(0, |(_, next)| next.separator.trim_end().len());
             let end = column + separator.len() + self.escaped.width() + after;
             if index > 0 && end > width {
@@ -209,8 +210,7 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes the escaped part on as many lines as it needs, and returns the
-    /// column after it.
+    /// Writes `self.escaped` on as many lines as it needs, and returns the column after the text.
     fn wrapped_part(
         &mut self,
         emphasis: Emphasis,
@@ -226,7 +226,7 @@ impl<'o> TreeDrawer<'o> {
                 write!(self.out, "{style}{fits}{style:#}")?;
                 return Ok(column + fits.width());
             }
-            // The line break replaces the blank.
+            // The line break replaces the blank at the end.
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
@@ -246,8 +246,8 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` that fit into this many columns: up to
-/// the last blank if there is one, and at least one character.
+/// Returns the number of bytes of `text` that fit into this many columns, up to the last blank if
+/// there is one. At least one character is counted as fitting.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

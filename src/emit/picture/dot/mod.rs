@@ -1,19 +1,19 @@
-//! Draws the hierarchy for Graphviz: one box per namespace, edges from parent to
-//! child.
+//! Draws the hierarchy for Graphviz: one box per namespace, and edges from parents to children.
 //!
-//! The writer is our own, since DOT libraries neither build nor escape HTML-like
-//! labels, of which every box consists.
+//! The writer is our own, since every box is an HTML-like label, and DOT libraries neither build
+//! nor escape such labels.
 //!
-//! More than [`MOST_BESIDE`] siblings stand on a shelf: one node with several
-//! columns, instead of one endless column of nodes. Leaves go there first. Siblings
-//! with children stay beside the shelf, where edges show the levels, unless they
-//! are many themselves or deeper than [`MOST_BESIDE`] levels; then their children
-//! are boxes inside of their box. A namespace with a holder stays beside the shelf,
-//! since the edge from the holder would cross the other boxes.
+//! More than [`MOST_BESIDE`] siblings are drawn on a shelf: a single node that arranges their boxes
+//! in columns. Without a shelf, they would be one endless column of nodes. Namespaces without
+//! children are put on a shelf first. A namespace with children stays a node of its own, so that
+//! edges show the levels. But if there are more than [`MOST_BESIDE`] such siblings, or more than
+//! [`MOST_BESIDE`] levels, they are put on the shelf as well, and their children are drawn inside
+//! their boxes. A namespace that a process keeps alive stays a node of its own if possible, since
+//! the edge from that process would cross the other boxes on the shelf.
 //!
-//! Graphviz gives a class to a node, but not to a table on a shelf, so every box
-//! has its state as the target of a link. Without an address the target does
-//! nothing in a browser, and without a target Graphviz does not write the link of
+//! Style sheets select boxes by state. A node can have its state as a class, but a table on a shelf
+//! cannot have a class. So every box also has its state as the target of a link. The link has no
+//! address, so it does nothing in a browser. Without a target, Graphviz would not write the link of
 //! a table at all.
 
 mod escape;
@@ -35,7 +35,7 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Siblings that are drawn below each other, and levels beside each other.
+/// Maximum number of siblings that are drawn as separate nodes, and of levels without a shelf.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -62,11 +62,11 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace: an edge begins at the line of each.
+    /// Processes that keep a namespace alive. An edge begins at the line of each such process.
     keepers: HashSet<Pid>,
-    /// The node that shows a namespace.
+    /// The name of the node that shows a namespace, by namespace.
     nodes: HashMap<NamespaceId, String>,
-    /// The node that has the line of a keeper.
+    /// The name of the node that contains the line of a process in `keepers`, by PID.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -87,7 +87,7 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b"}\n")
     }
 
-    /// Draws namespaces with one parent, and everything below them.
+    /// Draws the namespaces below `parent`, or the top level if `parent` is `None`.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -108,7 +108,7 @@ impl<'a> Picture<'a, '_> {
             if many { &mut on_shelf } else { &mut beside }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut beside }.extend(held);
         }
-        // The order of the text tree.
+        // Sort as in the text tree.
         let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
         on_shelf.sort_by_key(|it| place(it));
         beside.sort_by_key(|it| place(it));
@@ -137,7 +137,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns `true` if a process holds the namespace, so an edge leads to it.
+    /// Returns `true` if a process keeps the namespace alive, so that an edge from the process
+    /// leads to it.
     fn is_held(&self, siblings: &Siblings<'a>) -> bool {
         let Siblings::One(namespace) = siblings else { return false };
         self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
@@ -161,7 +162,7 @@ impl<'a> Picture<'a, '_> {
         )
     }
 
-    /// Draws siblings in one node, and one edge to it.
+    /// Draws siblings in one node, and one edge from the parent to that node.
     fn shelf(
         &mut self,
         siblings: &[&Siblings<'a>],
@@ -180,7 +181,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // A single box is not on a shelf: the edge leads to its heading.
+        // A single box is drawn without a shelf around it, so the edge leads to the heading of the
+        // box.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -188,8 +190,8 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// Makes the box of a namespace, or of several folded into one. On a shelf the
-    /// box contains those of its children.
+    /// Makes the box of a namespace, or of several namespaces folded into one box. On a shelf, the
+    /// box contains the boxes of its children.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -205,7 +207,8 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // Beside a shelf they are attributes of the node.
+            // On a shelf, several boxes share a node, so these attributes belong to the table of
+            // the box.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -305,7 +308,8 @@ impl<'a> Picture<'a, '_> {
             let Some(node) = self.nodes.get(&namespace.id) else { continue };
             let mut drawn = HashSet::new();
             for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
-                // One edge for all descriptors of a process.
+                // Draw only one edge, even if several descriptors of the process keep the namespace
+                // alive.
                 if !drawn.insert(pid) {
                     continue;
                 }
@@ -320,8 +324,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Lists everything that does not fit into a box. Graphviz limits a line of its
-    /// input to 16 KiB.
+    /// Returns a tooltip that lists everything that does not fit into a box. Graphviz limits a line
+    /// of its input to 16 KiB, so long names are clipped.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
             Siblings::One(namespace) => &[namespace],
@@ -383,7 +387,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// A host with `count` different child namespaces, of which the first has a child.
+    /// Makes a host with `count` different child namespaces. The first of them has a child.
     fn many(count: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
         let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];
@@ -403,7 +407,7 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // The namespace with a child is beside the shelf.
+        // The namespace with a child is not on the shelf but a node of its own.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);

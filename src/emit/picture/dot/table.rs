@@ -9,13 +9,13 @@ use crate::wording::namespace::DEAD_MEANS;
 use crate::wording::phrase::Clipped;
 use crate::wording::sanitize::Distinct;
 
-/// Characters of a line in a box.
+/// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Characters of a part; the rest is left out.
+/// Maximum number of characters in a part of a line. The rest is left out.
 pub const PART: usize = 180;
 
-/// Lines in a box for holders, and for members.
+/// Maximum number of lines for holders in a box. The same limit applies to lines for members.
 pub const LINES: usize = 40;
 
 /// Width of a shelf divided by its height.
@@ -25,8 +25,8 @@ const SHELF_RATIO: f64 = 1.3;
 const CHARACTER: f64 = 6.0;
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The look of namespaces in one state, and its legend. The border makes dead ones
-/// differ in grey print, too.
+/// The look of namespaces in one state, and its legend. Dead namespaces have the widest border, so
+/// they also stand out in black-and-white print.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -87,13 +87,13 @@ fn border_style(evidence: Evidence) -> &'static str {
 /// A finished box.
 pub struct Boxed {
     pub html: Vec<u8>,
-    /// Its approximate size in points.
+    /// Approximate width and height of the box, in points.
     pub width: f64,
     pub height: f64,
 }
 
-/// Arranges boxes in columns of similar height, from top to bottom. A single box
-/// stays as it is.
+/// Arranges boxes in columns of similar height, and fills each column from top to bottom. A single
+/// box is returned unchanged.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -108,7 +108,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     let mut boxes = boxes.into_iter().peekable();
     while boxes.peek().is_some() {
         html.extend(COLUMN);
-        // The boxes that are left share the columns that are left.
+        // The remaining boxes are spread evenly over the remaining columns.
         let target = left / columns;
         let (mut column, mut wide): (f64, f64) = (0.0, 0.0);
         let fits =
@@ -120,7 +120,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Otherwise Graphviz would stretch the boxes.
+        // Without these empty rows, Graphviz would stretch the boxes.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
         left -= column;
@@ -132,20 +132,20 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     Boxed { html, width, height: tallest + 12.0 }
 }
 
-/// The start of a column of a shelf.
+/// The markup that begins a column of a shelf.
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
-/// Empty rows at the end of a column, or columns at the end of a row. Graphviz
-/// distributes spare room evenly, so they take most of it.
+/// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
+/// distributes spare room evenly, so the empty rows or cells take most of it.
 pub const FILLERS: usize = 20;
 
-/// A box in the making: an HTML-like table.
+/// Builds a box as an HTML-like table.
 pub struct BoxTable {
     html: Vec<u8>,
     look: &'static StateLook,
     lines: usize,
-    /// Lines for members.
+    /// Number of lines for members so far.
     pub member_lines: usize,
     longest: usize,
     in_cell: bool,
@@ -171,7 +171,7 @@ impl BoxTable {
         }
     }
 
-    /// Adds an attribute of the table. Its value may have several lines.
+    /// Adds an attribute to the table. The value may have several lines.
     pub fn attribute(&mut self, name: &str, value: &str) -> io::Result<()> {
         let mut html = Html(&mut self.html);
         html.markup(" ")?;
@@ -200,7 +200,7 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members, in a cell of its own if an edge begins at it.
+    /// Adds a line for members. If an edge begins at the line, it gets a table cell of its own.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -241,8 +241,8 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, wrapped between its parts, and returns the number of lines. A
-    /// part longer than a line breaks at a blank, or anywhere.
+    /// Writes a line, wrapped between its parts, and returns the number of lines in the box. A part
+    /// that is longer than a line breaks after a blank, or anywhere if it has no blank.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -285,11 +285,11 @@ impl BoxTable {
     }
 }
 
-/// Indentation of the lines after the first.
+/// Indentation of continuation lines, in characters.
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of characters that fit, at least one.
+/// Returns the number of characters that fit into `room`, but at least one.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

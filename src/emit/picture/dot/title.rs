@@ -9,13 +9,13 @@ use crate::model::{Evidence, NamespaceState, Snapshot};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS};
 use crate::wording::phrase::Clipped;
 
-/// The start of the tables of title and legend.
+/// The markup that begins the tables of the title and the legend.
 const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cellpadding=\"1\">";
 
-/// The start of a line of the title.
+/// The markup that begins a line of the title.
 const TITLE_LINE: &str = "<tr><td align=\"left\">";
 
-/// Writes the label. `has_edges` is `true` if the picture has edges from holders.
+/// Writes the label. `has_edges` is `true` if edges show which processes keep namespaces alive.
 pub fn write(
     snapshot: &Snapshot,
     describe: &Describe<'_>,
@@ -55,8 +55,8 @@ pub fn write(
     out.write_all(b">;\n")
 }
 
-/// Writes the legend of everything that occurs, in a table of its own. Empty
-/// cells beside it take the room that longer lines of the title make.
+/// Writes the legend of everything that occurs in the picture, as a nested table. If a line of the
+/// title is wider than the legend, empty cells take the spare room.
 fn legend(
     snapshot: &Snapshot,
     describe: &Describe<'_>,
@@ -100,7 +100,7 @@ fn legend_rows(
     let namespaces = &snapshot.namespaces;
     for look in &LOOKS {
         let occurs = namespaces.iter().any(|it| it.state == look.state);
-        // No legend if all namespaces are live.
+        // If all namespaces are live, their colour needs no legend.
         let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
         if occurs && !only {
             let cell = swatch(look.fill, look.color, look.border, "solid");
@@ -132,7 +132,7 @@ fn legend_rows(
     Ok(())
 }
 
-/// A time stamp without fractions of a second.
+/// Returns a time stamp without fractions of a second.
 fn seconds(captured_at: &str) -> String {
     match captured_at.split_once('.') {
         Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),

@@ -1,7 +1,6 @@
 //! Draws a comparison as a Mermaid chart of the branches that changed.
 //!
-//! A chart that is too large leaves out the processes first, then boxes, and says
-//! so.
+//! If the chart is too large, it leaves out the processes first, then boxes, and says how many.
 
 use std::io::{self, Write};
 
@@ -21,7 +20,7 @@ const STYLES: [(&str, &str); 5] = [
     ("changed", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
 ];
 
-/// Writes the most detailed chart that fits, always folded.
+/// Writes the most detailed chart that is within the limits of GitHub. Similar processes are always folded.
 pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let overlay = Overlay::new(diff, Symbols::UNICODE, true);
     let mut chart = draw(&overlay, true, EDGES);
@@ -33,7 +32,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(chart.finish(&STYLES).as_bytes())
 }
 
-/// Draws a chart with the boxes of at most this many namespaces.
+/// Draws a chart with boxes for at most `most` namespaces.
 fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let relation = relation_text(overlay.diff.relation).map(str::to_owned);
     let about: Vec<String> = relation.into_iter().chain([summary(overlay.diff)]).collect();
@@ -43,7 +42,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let roots = overlay.children(None).into_iter().rev();
     let mut todo: Vec<_> = roots.map(|node| (node, None)).collect();
     while let Some((node, parent)) = todo.pop() {
-        // Parents come first, so the parent of a box always has a box.
+        // Parents are visited before their children, so the parent of a box always has a box.
         let number = if chart.boxes < most {
             Some(add_namespace(&mut chart, overlay, Some(node), members, parent))
         } else {
@@ -66,8 +65,8 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     chart
 }
 
-/// Adds the box of a namespace, or of the processes without one, and returns its
-/// number.
+/// Adds the box of a namespace, and returns its number. If `node` is `None`, the box contains the
+/// processes whose namespace is ambiguous.
 fn add_namespace(
     chart: &mut Chart,
     overlay: &Overlay<'_>,
@@ -99,7 +98,7 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// A line that begins with the mark of a change.
+/// Returns a line that begins with the mark of a change.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {
@@ -145,7 +144,8 @@ mod tests {
         assert!(picture(farm(), farm()).contains("n0[\"No difference: 5 processes and"));
     }
 
-    /// A host with this many child namespaces, and this many processes in them.
+    /// Makes a host with this many child namespaces, and this many processes in all namespaces
+    /// together.
     fn host(namespaces: u64, processes: u32) -> Snapshot {
         let mut all = vec![namespace(10, None)];
         all.extend((11..11 + namespaces).map(|inode| namespace(inode, Some(10))));

@@ -1,8 +1,8 @@
-//! Draws the hierarchy as a Mermaid chart, always folded.
+//! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! A chart that is too large leaves out the members first, then the deepest live
-//! namespaces, and says so. Dead, nascent and unknown namespaces are always shown,
-//! with a box each or, if even that is too much, one box for siblings.
+//! If the chart is too large, it leaves out the members first, then the deepest live namespaces,
+//! and says so. Dead, nascent and unknown namespaces are always shown. Each of them has a box of
+//! its own or, if even that is too much, siblings share one box.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -15,10 +15,11 @@ use crate::wording::line::{LISTED, Line};
 use crate::wording::namespace::Describe;
 use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 
-/// Levels that a chart from left to right has at most, unless some level is wider.
+/// A chart with more levels than this is drawn from top to bottom, unless some level has at least
+/// as many namespaces as there are levels.
 const MOST_BESIDE: usize = 6;
 
-/// The style of each state, and of inferred evidence.
+/// The style of each state, and of namespaces with inferred evidence.
 const STYLES: [(&str, &str); 5] = [
     ("live", "fill:#d6e6f5,stroke:#4a6785,color:#000"),
     ("dead", "fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000"),
@@ -28,7 +29,7 @@ const STYLES: [(&str, &str); 5] = [
 ];
 const INFERRED: &str = "inferred";
 
-/// Writes the most detailed chart that fits.
+/// Writes the most detailed chart that is within the limits of GitHub.
 pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     let folding = Folding::new(graph, true);
     let deepest = graph.tree().iter().map(|(_, level)| *level).max().unwrap_or(0);
@@ -46,11 +47,11 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 /// How much of the hierarchy a chart shows.
 #[derive(Clone, Copy)]
 struct Detail {
-    /// Boxes list members.
+    /// `true` if boxes list members.
     members: bool,
     /// Level of the deepest live namespaces that are shown.
     depth: usize,
-    /// Each namespace that is not live has a box of its own.
+    /// `true` if each namespace that is not live has a box of its own.
     apart: bool,
 }
 
@@ -58,14 +59,14 @@ struct HierarchyChart<'a, 'f> {
     folding: &'f Folding<'a>,
     describe: Describe<'a>,
     detail: Detail,
-    /// Namespaces that are shown at any depth: those not live, and their ancestors.
+    /// Namespaces that are shown at any depth: those that are not live, and their ancestors.
     always: HashSet<NamespaceId>,
     chart: Chart,
     line: Line,
 }
 
 impl<'a, 'f> HierarchyChart<'a, 'f> {
-    /// Draws the chart in this detail. Returns `None` if it is too large.
+    /// Draws the chart with this much detail. Returns `None` if the chart is too large.
     fn draw(folding: &'f Folding<'a>, detail: Detail) -> Option<String> {
         let mut hierarchy = Self::new(folding, detail);
         hierarchy.siblings(&folding.tops(), None, 0, false)?;
@@ -73,7 +74,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         hierarchy.chart.fits().then(|| hierarchy.chart.finish(&STYLES))
     }
 
-    /// Draws one box with the number of namespaces and processes.
+    /// Draws a single box with the numbers of namespaces and processes.
     fn counts_only(folding: &'f Folding<'a>) -> String {
         let detail = Detail { members: false, depth: 0, apart: false };
         let mut hierarchy = Self::new(folding, detail);
@@ -103,8 +104,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         Self { folding, describe, detail, always, chart, line: Line::default() }
     }
 
-    /// Adds namespaces with one parent, and everything below them. Stops with
-    /// `None` as soon as the chart is too large.
+    /// Adds the namespaces below `parent`, or the top level if `parent` is `None`. Returns `None`
+    /// as soon as the chart is too large.
     fn siblings(
         &mut self,
         siblings: &[Siblings<'a>],
@@ -142,7 +143,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.fits().then_some(())
     }
 
-    /// Adds one box for several namespaces that are not live.
+    /// Adds one box for several siblings that are not live.
     fn together(&mut self, namespaces: &[&'a Namespace], parent: Option<usize>) {
         let Some(first) = namespaces.first() else { return };
         let count = Count(namespaces.len());
@@ -158,8 +159,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add(first.state.name(), &lines, parent);
     }
 
-    /// Adds the box of a namespace, or of several folded into one, and returns its
-    /// number.
+    /// Adds the box of a namespace, or of several namespaces folded into one box. Returns the
+    /// number of the box, or `None` if the chart is too large.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -183,7 +184,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
                 lines.push(format!("kept by {} more", Count(more)));
             }
         }
-        // One line is left for the number of members.
+        // Leave one line for the number of members.
         lines.truncate(LINES - 1);
         let rows = self.folding.members(namespace);
         if self.detail.members {
@@ -220,14 +221,15 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // There it is out of the way of the edges.
+            // Below the first box, this box is out of the way of the edges.
             self.chart.place_below(number, 0);
         }
     }
 }
 
-/// From left to right, since most hosts have more siblings than levels. A deep
-/// chain is drawn from top to bottom: pages scale charts to their width.
+/// Returns the direction of the chart: from left to right, since most hosts have more siblings than
+/// levels. A deep chain is drawn from top to bottom, because pages scale a chart to their width,
+/// which would make the chain tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {
@@ -282,7 +284,7 @@ mod tests {
         assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
-    /// A host with `count` different child namespaces, of which the last `dead` are dead.
+    /// Makes a host with `count` different child namespaces. The last `dead` of them are dead.
     fn many(count: u64, dead: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None)];
         let mut processes = vec![process(&[1], Some(10))];

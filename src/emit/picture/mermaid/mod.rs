@@ -1,7 +1,7 @@
-//! Draws Mermaid flowcharts for Markdown, as GitHub and others render them.
+//! Draws Mermaid flowcharts for Markdown, as GitHub and other sites render them.
 //!
-//! GitHub renders at most 500 edges and 50,000 characters. The callers leave out
-//! boxes until a chart [fits](Chart::fits).
+//! GitHub renders at most 500 edges and 50,000 characters, so the callers leave out boxes until a
+//! chart [fits](Chart::fits).
 
 pub mod diff;
 pub mod hierarchy;
@@ -13,34 +13,36 @@ use crate::wording::line::Line;
 use crate::wording::phrase::more_processes;
 use crate::wording::sanitize::Distinct;
 
-/// Edges and characters of a chart, well below the limits of GitHub.
+/// Maximum number of edges and of characters in a chart, well below the limits of GitHub.
 const EDGES: usize = 450;
 const CHARACTERS: usize = 45_000;
 
-/// Lines of a box.
+/// Maximum number of lines in a box.
 const LINES: usize = 12;
 
-/// Characters of a line in a box.
+/// Maximum number of characters in a line of a box.
 const LINE: usize = 45;
 
-/// Characters of a part, which cannot wrap; the rest is left out.
+/// Maximum number of characters in a part of a line, since a part cannot wrap. The rest is left
+/// out.
 const PART: usize = 120;
 
-/// Mermaid wraps lines at 200 pixels by default.
+/// Without this setting, Mermaid wraps lines at 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
-/// A chart in the making.
+/// A chart that is being built.
 struct Chart {
     text: String,
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The number of characters in this many bytes of the text.
+    /// The number of characters that [`fits`](Self::fits) has counted, and the number of bytes of
+    /// those characters in `text`.
     counted: (usize, usize),
 }
 
 impl Chart {
-    /// A chart without boxes. Screen readers read out title and description.
+    /// Makes a chart without boxes. Screen readers read out the title and the description.
     fn new(direction: &str, title: &str, description: &str) -> Self {
         let text = format!(
             "{WIDTH}\nflowchart {direction}\n  accTitle: {}\n  accDescr: {}\n",
@@ -65,14 +67,14 @@ impl Chart {
         number
     }
 
-    /// Gives a box one more class.
+    /// Adds a class to a box.
     fn add_class(&mut self, number: usize, class: &'static str) {
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "  class n{number} {class}");
         self.classes.insert(class);
     }
 
-    /// Places a box next to the children of another one, without a visible edge.
+    /// Places a box next to the children of another box, without a visible edge.
     fn place_below(&mut self, number: usize, parent: usize) {
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "  n{parent} ~~~ n{number}");
@@ -97,14 +99,14 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box, as many as fit, and counts the
-/// processes of the others. Each row comes with its number of processes.
+/// Adds as many rows of processes to the lines of a box as fit. If some do not fit, the last line
+/// says how many processes are left out. Each row is given with its number of processes.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let mut left: usize = rows.iter().map(|(_, count)| count).sum();
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // The count needs a line, too.
+        // If processes are left out, their number needs a line, too.
         if lines.len() > LINES || (lines.len() == LINES && left > count) {
             lines.truncate(before.min(LINES - 1));
             lines.push(more_processes(left).to_string());
@@ -114,7 +116,7 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     }
 }
 
-/// Wraps a line into lines of a box, between its parts. Long parts are clipped.
+/// Wraps a line into lines of a box, between its parts. Parts that are too long are clipped.
 fn wrap(line: &Line, lines: &mut Vec<String>) {
     let mut current = String::new();
     let mut column = 0;
@@ -140,7 +142,7 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text with numeric character codes for everything that has a meaning in Mermaid.
+/// Text in which each character that has a meaning in Mermaid becomes a numeric character code.
 struct Title<'a>(&'a str);
 
 impl fmt::Display for Title<'_> {
@@ -157,10 +159,10 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of a box, escaped as in a [`Title`].
+/// A line of a box, escaped in the same way as a [`Title`].
 ///
-/// Mermaid decodes the character codes before it looks for line breaks (`\n`),
-/// formulas (`$$x$$`) and icons (`fa:fa-bell`), so an invisible element splits these.
+/// Mermaid decodes the character codes before it looks for line breaks (`\n`), formulas (`$$x$$`)
+/// and icons (`fa:fa-bell`), so an invisible element splits such sequences.
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
