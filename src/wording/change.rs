@@ -1,4 +1,4 @@
-//! Phrases for what changed between two snapshots.
+//! Phrases for the changes between two snapshots.
 
 use super::advice::add_umounts;
 use super::line::Line;
@@ -12,7 +12,7 @@ use crate::query::{
     Diff, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation,
 };
 
-/// The character for a change.
+/// Returns the character that marks a change.
 pub fn mark(happened: Happened) -> char {
     match happened {
         Happened::Came => '+',
@@ -22,7 +22,7 @@ pub fn mark(happened: Happened) -> char {
     }
 }
 
-/// Explains why the two snapshots have nothing in common.
+/// Explains why the two snapshots have nothing in common. Returns `None` if they can be compared.
 pub fn relation_text(relation: Relation) -> Option<&'static str> {
     match relation {
         Relation::SameBoot | Relation::BootUnknown => None,
@@ -34,8 +34,8 @@ pub fn relation_text(relation: Relation) -> Option<&'static str> {
     }
 }
 
-/// Returns `true` if more than the members of a namespace changed. A change of
-/// members alone is shown at the members.
+/// Returns `true` if a namespace is new or gone, or if anything but its members changed. A change
+/// of the members is shown on the lines of the members.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
@@ -56,7 +56,7 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Counts changes by kind.
+/// Counts changes by kind: `Processes: 1 came, 2 went.` Returns `None` if there are no changes.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [
@@ -75,7 +75,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a namespace of `graph`, and its change if it has one besides its members.
+/// Adds a namespace of `graph` and its change. If `change` is `None`, adds only the ID of the
+/// namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -111,7 +112,7 @@ pub fn namespace_change(
     }
 }
 
-/// The line of a process that came, went or changed.
+/// Returns the line of a process that is new, gone or changed.
 pub fn process_change<'a>(
     diff: &'a Diff,
     change: &ProcessChange,
@@ -137,12 +138,13 @@ pub fn process_change<'a>(
     })
 }
 
-/// The state as far as `diff` compares it: sleeping, running and waiting are one state.
+/// Returns the process state, or `None` for sleeping, running and waiting: `diff` compares them as
+/// a single state.
 fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process.state).filter(|_| process.state != 'D')
 }
 
-/// The old and the new value of a field.
+/// Returns the old and the new value of a field.
 fn field_change(
     diff: &Diff,
     field: ProcessField,

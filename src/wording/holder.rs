@@ -1,4 +1,4 @@
-//! Phrases for what keeps a namespace alive besides its members.
+//! Phrases for everything that keeps a namespace alive besides its members.
 
 use super::line::Line;
 use super::subject::ProcessRef;
@@ -6,19 +6,20 @@ use crate::graph::PidGraph;
 use crate::model::{Holder, HoldingFile, Namespace, NamespaceState, Pid, SearchScope};
 use crate::query::fold::keeping;
 
-/// One reason why a namespace still exists.
+/// A reason why a namespace still exists.
 pub enum KeptBy<'a> {
-    /// A process has it open under this descriptor number.
+    /// A process has the namespace open under this descriptor number.
     Fd(ProcessRef<'a>, u32),
-    /// It is bind-mounted at this path, in the mount namespace of this inode.
+    /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// The children of a process, or of this thread of it, would start in it.
+    /// The children of a process, or of this thread of the process, would start in the namespace.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// A process has another kind of file open that refers to it.
+    /// A process has a file of this kind open under this descriptor number. The file refers to the
+    /// namespace.
     File(ProcessRef<'a>, HoldingFile, u32),
-    /// It has child namespaces.
+    /// The namespace has child namespaces.
     Children,
-    /// No search finds the reason.
+    /// The reason is unknown, because no search finds it.
     Unseen,
 }
 
@@ -39,7 +40,8 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// The process that keeps the namespace.
+    /// Returns the process that keeps the namespace alive, or `None` if the reason is not a
+    /// process.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -49,7 +51,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Adds the holder, and how it holds the namespace.
+    /// Adds the reason to a line.
     pub fn describe(&self, separator: &'static str, line: &mut Line) {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -87,11 +89,11 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-/// Everything known to keep a namespace alive, see [`keeping()`].
+/// Returns all known reasons why a namespace still exists, see [`keeping()`].
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // A namespace holds a reference to its parent.
+    // In the kernel, a child namespace has a reference to its parent, so it keeps the parent alive.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);
@@ -102,9 +104,9 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if a search of the kernel's memory found the namespace, and
-/// nothing that keeps it. A selection may leave out its children, so it proves
-/// nothing.
+/// Returns `true` if a search of the kernel's memory found the namespace but nothing that keeps it
+/// alive. A filtered snapshot proves nothing, since the filter may have removed the child
+/// namespaces.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();
     let has_no_process = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);

@@ -1,16 +1,15 @@
-//! Builds one line of text from parts. Output wraps between parts only.
+//! Builds a line of text from parts. Output wraps a line only between its parts.
 //!
-//! All parts share one buffer, so a `Line` that is cleared and reused does not
-//! allocate for each line.
+//! All parts share one buffer, so clearing and reusing a `Line` avoids an allocation per line.
 
 use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Items that a list in a line names; the others are counted.
+/// Maximum number of items that a list in a line names. The others are counted.
 pub const LISTED: usize = 8;
 
-/// Why a part stands out.
+/// The reason why a part of a line stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emphasis {
     /// Ordinary text.
@@ -19,24 +18,24 @@ pub enum Emphasis {
     Name,
     /// A namespace in which no process can start any more.
     Dead,
-    /// Something unfinished or stuck.
+    /// Something that needs attention, because it is unfinished, stuck or ambiguous.
     Warning,
     /// A process that entered its namespace from outside.
     Entered,
-    /// An inference, not an answer of the kernel.
+    /// Something that pidns concluded, since the kernel did not say it.
     Inferred,
-    /// A shell command to copy. It is safe for a terminal already, and further
-    /// escapes would change its meaning.
+    /// A shell command to copy. It is already safe for a terminal, and further escapes would change
+    /// its meaning.
     Command,
 }
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Text between the previous part and this one: punctuation, then blanks.
-    /// A line break replaces the blanks.
+    /// Text between the previous part and this part: punctuation, then blanks. A line break
+    /// replaces the blanks.
     pub separator: &'static str,
-    /// Why it stands out.
+    /// The reason why this part stands out.
     pub emphasis: Emphasis,
     /// The text, unescaped.
     pub text: &'a str,
@@ -75,7 +74,7 @@ impl Line {
         }
     }
 
-    /// Adds the first [`LISTED`] items, each a part, and the number of the others.
+    /// Adds the first [`LISTED`] items as one part each, and the number of the other items.
     pub fn list(
         &mut self,
         separator: &'static str,
@@ -90,7 +89,7 @@ impl Line {
         }
     }
 
-    /// The parts, in order. The separator of the first part is not shown.
+    /// Returns the parts in order. The separator of the first part is not shown.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let mut start = 0;
         self.parts.iter().map(move |&(separator, emphasis, end)| {

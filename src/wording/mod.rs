@@ -1,4 +1,5 @@
-//! English for people, each phrase once. It names no output format.
+//! English phrases for people. Each phrase is defined once, and no phrase depends on an output
+//! format.
 
 pub mod advice;
 pub mod change;

@@ -1,6 +1,6 @@
 //! Describes namespaces and their members in lines that text and pictures share.
 //!
-//! The lines are unescaped: each format escapes them in its own way.
+//! The lines are not escaped, because each format escapes them in its own way.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -16,21 +16,21 @@ use crate::model::{
 };
 use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
-/// Holders of a namespace that a report names; the others are counted.
+/// Maximum number of holders of a namespace that a report names. The others are counted.
 const HOLDERS: usize = 3;
 
 /// Meaning of `a → b` between the PIDs of a process.
 pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
 
-/// Consequence of a dead namespace.
+/// The consequence of a dead namespace.
 pub const DEAD_MEANS: &str =
     "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
 
-/// Meaning of `inferred`.
+/// The meaning of the word `inferred`.
 pub const INFERRED_MEANS: &str = "concluded from PIDs, as the kernel would not say";
 
-/// Returns `true` if the view is incomplete, or something in it is dead,
-/// unfinished or ambiguous.
+/// Returns `true` if the view is incomplete, or contains a namespace that is not live or a process
+/// whose namespace is ambiguous.
 pub fn is_wrong(snapshot: &Snapshot) -> bool {
     !snapshot.complete
         || snapshot.namespaces.iter().any(|it| it.state != NamespaceState::Live)
@@ -39,8 +39,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// `in_each` and `of_each` are true if the line stands for one namespace, or
-/// one row of members, in each of several folded namespaces.
+/// If several namespaces are folded into one line, a line below it stands for one namespace, or one
+/// row of members, in each of the folded namespaces. `in_each` and `of_each` are true for such a
+/// line.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -54,7 +55,7 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a namespace, or several folded into one line. Problems come first.
+    /// Adds a namespace, or several namespaces folded into one line. Problems come first.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -69,7 +70,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds everything about a namespace but its ID.
+    /// Adds everything about a namespace except its ID.
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
         let separators = Cell::new(separator);
         let next = || separators.replace(", ");
@@ -78,12 +79,12 @@ impl<'a> Describe<'a> {
             separators.set("; ");
         }
         let init = namespace.init.and_then(|init| self.graph.process(init));
-        // The init of the outermost namespace is not named: it is PID 1 here.
+        // The init of the outermost namespace is not named, since it is always PID 1.
         match (init, namespace.init) {
             (Some(init), _) if init.nspid.len() > 1 => {
                 line.part(next(), Emphasis::Name, format_args!("{}", Comm(&init.comm)));
             }
-            // A selection left the init out.
+            // A filter removed the init from the graph, so only its PID is known.
             (None, Some(init)) if init != Pid::INIT && namespace.state == NamespaceState::Live => {
                 line.plain(next(), format_args!("init {init}"));
             }
@@ -131,7 +132,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds what a terminated init waits for, and who must act.
+    /// Adds the reason why a terminated init cannot finish its exit, and the process that must act.
     fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
         let mut dead = |separator, text: fmt::Arguments<'_>| {
             line.part(separator, Emphasis::Dead, text);
@@ -198,7 +199,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// The owner if it differs from the parent's; for a root, if it is not root.
+    /// Returns the owner if it differs from the parent's owner. The owner of a root namespace is
+    /// returned if it is not the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -211,7 +213,7 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds the namespaces that share a line, and what they have in common.
+    /// Adds the namespaces that share a line, and the properties that they have in common.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -223,7 +225,7 @@ impl<'a> Describe<'a> {
         }
         line.plain(" ", format_args!("like this"));
         if !in_each {
-            // Their counterparts in the other folded namespaces have other IDs.
+            // With `in_each`, each of the folded namespaces contains other IDs, so none is listed.
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));
@@ -246,7 +248,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the processes of a row, and what is unusual about them.
+    /// Adds the processes of a row, and anything unusual about these processes.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
@@ -283,7 +285,8 @@ impl<'a> Describe<'a> {
 
     fn notice(&self, row: &MemberRow<'a>, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
-        // Processes with different parents share a row if the parents have one name.
+        // Processes with different parents share a row if the parents have the same name. In that
+        // case, only the name is shown.
         let parent_text = |parent: &Process| {
             let is_parent = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(parent.pid));
             let same = row.processes().iter().all(is_parent);
@@ -316,8 +319,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the details of a process. A cgroup that was read only for
-    /// `--container` is not shown.
+    /// Adds the details of a process, except for a cgroup that was read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -332,7 +334,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the arguments of a process in parentheses, each a part.
+    /// Adds the arguments of a process in parentheses, as one part each.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
@@ -343,17 +345,17 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Everything known to keep a namespace alive.
+    /// Returns all known reasons why a namespace still exists.
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
         kept_by(self.graph, namespace)
     }
 
-    /// The PIDs of a process.
+    /// Returns the PIDs of a process.
     pub fn pids(&self, process: &'a Process) -> Pids<'a> {
         Pids { process, symbols: self.symbols, all: !self.folds }
     }
 
-    /// The number of namespaces by state, and of processes.
+    /// Returns the number of namespaces by state, and the number of processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();
@@ -378,14 +380,15 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// The PIDs of one process with several, to explain the arrow by.
+    /// Returns the PIDs of a process that has several, as an example to explain the arrow.
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))
     }
 }
 
-/// The runtime of a container and its ID, shortened as the runtime's own tools do.
+/// A container's runtime and its ID. The ID is shortened in the same way as the runtime's own tools
+/// do.
 struct ContainerText<'a>(&'a Container);
 
 impl fmt::Display for ContainerText<'_> {
@@ -401,7 +404,7 @@ impl fmt::Display for ContainerText<'_> {
 pub struct OwnerText<'a> {
     /// The owner.
     pub owner: &'a Owner,
-    /// Shows the user namespace, too.
+    /// `true` if the user namespace is shown, too.
     pub user_namespace: bool,
 }
 
@@ -417,7 +420,7 @@ impl fmt::Display for OwnerText<'_> {
     }
 }
 
-/// Adds the ID of a namespace, its state, and what keeps it.
+/// Adds the ID of a namespace, its state, and the reasons why it still exists.
 pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
     line.plain("", format_args!("{}", namespace.id));
     let (emphasis, state) = match namespace.state {

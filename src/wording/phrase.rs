@@ -1,31 +1,31 @@
-//! Small pieces that other phrases are made of: symbols, counts and shortened text.
+//! Building blocks of other phrases: symbols, counts and shortened text.
 
 use std::fmt::{self, Write as _};
 
-/// Characters that have an ASCII replacement.
+/// Symbols that have an ASCII replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbols {
-    /// Between the PID of a process in one namespace and the next.
+    /// Stands between the PID of a process in one namespace and its PID in the next.
     pub arrow: &'static str,
-    /// Between a count and what is counted.
+    /// Stands between a count and the counted thing.
     pub times: &'static str,
-    /// In place of text that is left out.
+    /// Stands in place of text that is left out.
     pub ellipsis: &'static str,
 }
 
 impl Symbols {
-    /// Used when the output may hold Unicode.
+    /// Used when the output may contain Unicode.
     pub const UNICODE: Self = Self { arrow: " → ", times: "×", ellipsis: "…" };
     /// Used when the output must be ASCII.
     pub const ASCII: Self = Self { arrow: " -> ", times: "x", ellipsis: "..." };
 
-    /// The ASCII symbols if `ascii` is true.
+    /// Returns the ASCII symbols if `ascii` is true, and the Unicode symbols otherwise.
     pub const fn new(ascii: bool) -> Self {
         if ascii { Self::ASCII } else { Self::UNICODE }
     }
 }
 
-/// A number with a comma between thousands.
+/// A number that is displayed with a comma between thousands.
 pub struct Count(pub usize);
 
 impl fmt::Display for Count {
@@ -41,7 +41,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A number and a noun in its singular and plural form.
+/// A number and its noun, given in the singular and in the plural.
 pub struct Counted(pub usize, pub &'static str, pub &'static str);
 
 impl fmt::Display for Counted {
@@ -51,17 +51,17 @@ impl fmt::Display for Counted {
     }
 }
 
-/// A number of processes.
+/// Counts processes.
 pub fn processes(count: usize) -> Counted {
     Counted(count, "process", "processes")
 }
 
-/// A number of PID namespaces.
+/// Counts PID namespaces.
 pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// A number of processes that could not be placed in a namespace.
+/// Counts processes whose namespace is ambiguous.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,
@@ -70,7 +70,7 @@ pub fn unplaced(count: usize) -> Counted {
     )
 }
 
-/// At most this many characters of a text.
+/// A text of which at most this many characters are displayed.
 pub struct Clipped<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Clipped<'_> {
@@ -82,7 +82,7 @@ impl fmt::Display for Clipped<'_> {
     }
 }
 
-/// A number of processes that are left out.
+/// Counts processes that are left out.
 pub fn more_processes(count: usize) -> Counted {
     Counted(count, "more process", "more processes")
 }

@@ -9,22 +9,23 @@ use crate::model::Process;
 use crate::query::Happened;
 use crate::query::fold::MOST_APART;
 
-/// Processes of a report that share a line.
+/// Processes that share a line of a report.
 pub struct ReportRow<'a> {
-    /// The change, if the report is a comparison.
+    /// The change of the processes, or `None` if the report is not a comparison.
     pub happened: Option<Happened>,
-    /// The processes, more than one only after [`fold()`].
+    /// The processes. Only [`fold()`] makes rows of more than one.
     pub processes: Vec<&'a Process>,
-    /// Their command line.
+    /// The command line of the processes.
     pub command: String,
-    /// Further facts, true for each of them.
+    /// Further facts that are true for each of the processes.
     pub facts: Vec<String>,
-    /// The row may be folded, because no other row is below it.
+    /// `true` if no other row is below this row, so it may be folded.
     pub is_leaf: bool,
 }
 
 impl ReportRow<'_> {
-    /// Adds PIDs, command and facts; `last` is one more fact about all of them.
+    /// Adds the PIDs, the command and the facts. `last` is one more fact about all of the
+    /// processes.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),
@@ -52,7 +53,7 @@ impl ReportRow<'_> {
     }
 }
 
-/// Folds more than [`MOST_APART`] equal rows into the first of them.
+/// Folds equal rows into the first one if there are more than [`MOST_APART`] of them.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

@@ -1,14 +1,14 @@
-//! Makes text safe for a terminal: names of processes, mount points and users may
-//! contain anything.
+//! Makes text safe for a terminal. The names of processes and mount points can contain any
+//! character, including the control sequences that a terminal obeys.
 //!
-//! The escapes are our own, since no library covers controls, bidirectional and
-//! invisible characters and those that XML forbids. Escapes of one output format
-//! are in the file of the format.
+//! The escapes are our own, because no library escapes all of these: control characters,
+//! bidirectional and invisible characters, and characters that XML forbids. Escapes that only one
+//! output format needs are in the file of that format.
 
 use std::fmt::{self, Write as _};
 
-/// Text for one line of a terminal or report, with escapes for
-/// [harmful](is_harmful) characters.
+/// Text for one line of a terminal or report, in which [harmful](is_harmful) characters are
+/// escaped.
 pub struct Sanitized<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
@@ -17,8 +17,8 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that different names look
-/// different: a newline becomes `\n`, a backslash and an `n` become `\\n`.
+/// [`Sanitized`] text with doubled backslashes, so that different names look different: a newline
+/// becomes `\n`, while a backslash followed by an `n` becomes `\\n`.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
@@ -27,7 +27,7 @@ impl<T: fmt::Display> fmt::Display for Distinct<T> {
     }
 }
 
-/// [`Distinct`] text with escapes for everything that is not ASCII.
+/// [`Distinct`] text in which all characters that are not ASCII are escaped, too.
 pub struct Ascii<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Ascii<T> {

@@ -1,4 +1,4 @@
-//! Phrases for one process, the same in every report.
+//! Phrases that describe one process in the same way in every report.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, container};
 
-/// Namespaces per process that are shown with all of its PIDs.
+/// Maximum number of PIDs of a process that are shown completely. If there are more, the middle is
+/// left out.
 const LEVELS: usize = 4;
 
-/// Characters of a container's ID, as Docker shortens it.
+/// Number of characters that are shown of a container's ID, as in Docker.
 const SHORT_ID: usize = 12;
 
-/// Characters of a command line that are shown.
+/// Maximum number of characters that are shown of a command line.
 const COMMAND: usize = 60;
 
-/// The name of a process, which may be empty.
+/// The name of a process. An empty name is displayed as `(no name)`.
 pub struct Comm<'a>(pub &'a str);
 
 impl fmt::Display for Comm<'_> {
@@ -32,7 +33,7 @@ pub struct ProcessRef<'a> {
 }
 
 impl<'a> ProcessRef<'a> {
-    /// Takes the name from the graph if `comm` has none.
+    /// Takes the name from the graph if `comm` is `None`.
     pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
         let seen = || graph.known_process(pid).map(|process| &*process.comm);
         Self { pid, comm: comm.or_else(seen) }
@@ -60,14 +61,14 @@ pub struct Pids<'a> {
     pub process: &'a Process,
     /// The symbols to use.
     pub symbols: Symbols,
-    /// Shows every PID; otherwise the middle of a long list is left out.
+    /// `true` if every PID is shown. Otherwise, the middle of a long list is left out.
     pub all: bool,
 }
 
 impl fmt::Display for Pids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Symbols { arrow, ellipsis, .. } = self.symbols;
-        // `nspid` is empty on kernels before 4.1, so the first PID is `pid`.
+        // `nspid` is empty on kernels before 4.1, so the first PID comes from `pid`.
         self.process.pid.fmt(f)?;
         let mut inner = self.process.nspid.get(1..).unwrap_or_default();
         if !self.all && inner.len() >= LEVELS {
@@ -81,8 +82,8 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// The beginning of the command line, or the name if there is none, as for a
-/// zombie.
+/// Returns the beginning of the command line. If there is none, as for a zombie, returns the name
+/// of the process.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
@@ -96,7 +97,7 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// The state of a process if it is stopped, stuck or terminated.
+/// Returns the state of a process if the process is stopped, stuck or terminated.
 pub fn process_state(state: char) -> Option<&'static str> {
     match state {
         'Z' | 'X' => Some("zombie"),
@@ -107,19 +108,19 @@ pub fn process_state(state: char) -> Option<&'static str> {
     }
 }
 
-/// The systemd service or the container that a process belongs to, by its cgroup.
+/// Returns the systemd service or the container that a process belongs to, by its cgroup.
 pub fn part_of(process: &Process) -> Option<String> {
     let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
     let Container { runtime, id, .. } = container::of_path(cgroup)?;
     if runtime == "systemd" {
-        // A scope groups what a user started: a session or an app.
+        // A systemd scope is a session or an app that a user started, not a service.
         return id.ends_with(".service").then_some(id);
     }
     let short: String = id.chars().take(SHORT_ID).collect();
     Some(format!("{runtime} {short}"))
 }
 
-/// A duration in its largest whole unit.
+/// Returns a duration in its largest whole unit.
 pub fn age_text(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
