@@ -8,19 +8,20 @@ use rustix::process::Signal;
 use super::SupervisedCommand;
 use crate::model::Killed;
 
-/// How long to repeat SIGKILL. Even processes that fork fast are gone after a few rounds. One that
-/// remains after this time is in uninterruptible sleep.
+/// How long to repeat SIGKILL. Even processes that fork fast are gone after a few rounds, so a
+/// process that remains after this time is in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// The longest pause between two rounds. SIGCHLD ends it early, but no signal tells pidns that a
-/// descendant forked.
+/// The longest pause between two rounds. SIGCHLD ends the pause early. But no signal tells pidns
+/// that a descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Sends SIGTERM to all descendants and, after the grace time or a signal that asks pidns to end,
-/// SIGKILL. Repeats both until no descendant is left, to find those forked meanwhile.
+/// Ends all descendants: sends SIGTERM and, after the grace time or a signal that asks pidns to
+/// end, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until no
+/// descendant is left.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
-    // A zombie is signalled, too: other threads of its process may still run.
+    // A zombie is signalled, too, since other threads of its process may still run.
     let mut seen = HashSet::new();
     let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
         command.descendants.walk(|it| {
@@ -53,8 +54,8 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a
-/// signal that asks pidns to end stops it, too. Returns `true` if no descendant is left.
+/// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a signal
+/// that asks pidns to end also stops the repetition. Returns `true` if no descendant is left.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

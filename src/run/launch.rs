@@ -1,8 +1,8 @@
 //! Starts the command through a second pidns process, which restores the signal mask and then
 //! executes the command.
 //!
-//! Code that runs between `fork(2)` and `execve(2)` needs an unsafe hook of the standard library
-//! (`pre_exec`). The second pidns process does the same in ordinary code.
+//! Code that runs between `fork(2)` and `execve(2)` would need an unsafe hook of the standard
+//! library (`pre_exec`). The second pidns process does the same in safe code.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,13 +18,13 @@ use crate::error::Error;
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. With `dies_with_us`, the
-/// kernel kills it when the calling thread ends (`PR_SET_PDEATHSIG`).
+/// kernel kills the command when the calling thread of pidns ends (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
-/// The process cannot be started, for example because /proc is not mounted.
+/// Returns an error if the process cannot be started, for example because /proc is not mounted.
 pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Result<Child, Error> {
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
-    // This link leads to the running program even if its file was replaced meanwhile.
+    // This link refers to the running program even if its file has been replaced since it started.
     Command::new("/proc/self/exe")
         .arg0(NAME)
         .args([signals.unblocked(), parent.to_string()])
@@ -56,7 +56,7 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have ended before the call above.
+        // If pidns ended before the call above, the kernel will never send the signal.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

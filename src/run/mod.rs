@@ -1,10 +1,11 @@
-//! Runs a command, and supervises it and all processes that descend from it.
+//! Runs a command and supervises it and its descendants.
 //!
-//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the parent
-//! of a descendant ends, the descendant becomes a child of pidns, whatever its session or process
-//! group is. In a PID namespace that the command created, it becomes a child of that namespace's
-//! init instead, which is a descendant of pidns as well. So a process is left exactly as long as
-//! pidns has a child. `wait(2)` reports that by `ECHILD`, without a scan of /proc.
+//! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
+//! parent of a descendant ends, the descendant becomes a child of pidns, whatever its session or
+//! process group is. In a PID namespace that the command created, the descendant becomes a child of
+//! that namespace's init instead, and the init is a descendant of pidns as well. So pidns has a
+//! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
+//! so no scan of /proc is necessary.
 
 pub mod kill;
 pub mod launch;
@@ -25,15 +26,15 @@ use crate::error::Error;
 use crate::model::{Ended, MountedNamespaces, Pid};
 use signals::{Received, Signals};
 
-/// A command and its descendants, for which pidns is the subreaper.
+/// A command and its descendants. pidns is their subreaper.
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
     descendants: Descendants,
-    /// PID of the command. It cannot be reused before pidns has reaped the command.
+    /// PID of the command. The kernel does not reuse it before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// `true` after a signal that asks pidns to end.
+    /// `true` after pidns has received a signal that asks it to end.
     hurried: bool,
     /// The PID namespaces that were mounted before the command started.
     mounted: MountedNamespaces,
@@ -43,20 +44,21 @@ pub struct SupervisedCommand {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,
-    /// Stopped by this signal. pidns still has to stop itself by it.
+    /// The command was stopped by this signal. pidns still has to stop itself with the same signal.
     Stopped(Signal),
     Ended(Ended),
 }
 
 impl SupervisedCommand {
-    /// Starts a command. It inherits the descriptors, process group, session, terminal and signal
-    /// mask that pidns was started with.
+    /// Starts a command. The command inherits the descriptors, process group, session, terminal and
+    /// signal mask that pidns was started with.
     ///
-    /// With `dies_with_us`, the kernel kills the command if pidns is killed. That does not include
-    /// the command's descendants.
+    /// With `dies_with_us`, the kernel kills the command if pidns is killed. The descendants of the
+    /// command keep running.
     ///
     /// # Errors
-    /// The process cannot be started, /proc is not usable, or SIGCHLD is ignored.
+    /// Returns an error if the process cannot be started, if /proc is not usable, or if SIGCHLD is
+    /// ignored.
     pub fn start(command: &[OsString], dies_with_us: bool) -> Result<Self, Error> {
         let descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -72,31 +74,32 @@ impl SupervisedCommand {
         Ok(Self { signals, descendants, command, state: State::Running, hurried: false, mounted })
     }
 
-    /// The processes that descend from pidns.
+    /// Returns the processes that descend from pidns.
     #[must_use]
     pub fn descendants(&self) -> &Descendants {
         &self.descendants
     }
 
-    /// The PID namespaces that were mounted before the command started.
+    /// Returns the PID namespaces that were mounted before the command started.
     #[must_use]
     pub fn mounted_before(&self) -> &MountedNamespaces {
         &self.mounted
     }
 
-    /// Returns `true` if a PID namespace was mounted since the start. The mount keeps it alive even
-    /// without a process.
+    /// Returns `true` if a PID namespace has been mounted since the command started. The mount
+    /// keeps the namespace alive even without a process.
     ///
     /// # Errors
-    /// The mount table cannot be read.
+    /// Returns an error if the mount table cannot be read.
     pub fn has_new_mounts(&self) -> Result<bool, Error> {
         Ok(!self.descendants.mounted()?.points.is_subset(&self.mounted.points))
     }
 
-    /// Waits for the command to end. Meanwhile, reaps orphans and passes signals on.
+    /// Waits for the command to end. In the meantime, reaps orphans and passes signals on to the
+    /// command.
     ///
     /// # Errors
-    /// The kernel did not keep the exit status of the command.
+    /// Returns an error if the kernel did not keep the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
             // Read signals before reaping: if a child ends after the reaping, its SIGCHLD is still
@@ -108,7 +111,7 @@ impl SupervisedCommand {
             match self.state {
                 State::Ended(ended) => {
                     // Drop signals that arrived before the command ended, such as the Ctrl-C that
-                    // ended it. They should not shorten the wait for its descendants.
+                    // ended it. They should not shorten the wait for the command's descendants.
                     while self.signals.next().is_some() {}
                     return Ok(ended);
                 }
@@ -125,7 +128,7 @@ impl SupervisedCommand {
     }
 
     /// Waits until no descendant is left, for at most `grace`, or until a signal asks pidns to end.
-    /// Returns `true` if none is left.
+    /// Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -147,8 +150,8 @@ impl SupervisedCommand {
         has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
     }
 
-    /// Reads signals after the command has ended. They cannot be passed on any more, but one that
-    /// asks pidns to end stops it from waiting.
+    /// Reads signals that arrived after the command ended. Signals can no longer be passed on, but
+    /// a signal that asks pidns to end stops pidns from waiting.
     fn note_hurry(&mut self) {
         while let Some(Received { signal, .. }) = self.signals.next() {
             self.hurried |=
@@ -156,7 +159,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Reaps all terminated children. Returns `true` if others are left.
+    /// Reaps all terminated children. Returns `true` if other children are left.
     fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -185,21 +188,24 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // Only signals of the terminal's job control stop pidns as well. A process that stops
-            // the command by SIGSTOP will continue it by itself.
+            // pidns stops itself only for signals of the terminal's job control. A process that
+            // stops the command by SIGSTOP will continue the command by itself, but would not
+            // continue pidns.
             self.state = State::Stopped(signal);
         }
     }
 
-    /// Passes a signal on to the command, unless the command got it as well.
+    /// Passes a signal on to the command, unless the command has received the signal as well.
     fn pass_on(&self, received: Received) {
         let Received { signal, from_kernel, sender } = received;
-        // A terminal signals its whole foreground process group, which includes the command. But
-        // when it hangs up, it signals only the session leader.
+        // A terminal sends a signal to its whole foreground process group, which includes the
+        // command. SIGHUP is the exception: when a terminal hangs up, only the session leader
+        // receives it.
         let is_session_leader = || getsid(None).is_ok_and(|session| session == getpid());
         let has_it_already = match (from_kernel, sender) {
             (true, _) => signal != Signal::HUP || !is_session_leader(),
-            // `kill 0` in a shell script also signals the whole process group.
+            // If the sender is the command or a descendant, it probably used `kill 0`, as shell
+            // scripts do. That signals the whole process group, which includes the command.
             (false, Some(sender)) => {
                 sender == self.command
                     || model_pid(sender).is_some_and(|pid| self.descendants.contains(pid))
@@ -207,8 +213,8 @@ impl SupervisedCommand {
             (false, None) => false,
         };
         if signal != Signal::CHILD && !has_it_already {
-            // If the command has terminated, it is a zombie until it is reaped, so its PID is not
-            // reused.
+            // A command that has terminated is a zombie until pidns reaps it, so this PID cannot
+            // belong to another process.
             let _ = kill_process(self.command, signal);
         }
     }

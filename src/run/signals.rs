@@ -1,8 +1,9 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously.
 //!
-//! A handler would change the dispositions that a command inherits: if a signal was ignored
-//! (`nohup`, background jobs of `sh`) and gets a handler, `execve(2)` resets it to the default
-//! action. A blocked signal is queued even if it is ignored, and its disposition stays the same.
+//! A handler would change the dispositions that a command inherits. If a signal was ignored before
+//! (`nohup`, background jobs of `sh`) and pidns installed a handler, `execve(2)` would reset the
+//! signal to its default action, so the command would no longer ignore it. A blocked signal keeps
+//! its disposition, and the kernel queues it even if it is ignored.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,8 +14,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-/// The signals that pidns passes on to a command, and SIGCHLD, which ends a wait. All other signals
-/// have their default effect on pidns.
+/// The signals that pidns passes on to a command, and SIGCHLD, which reports that a child has
+/// ended. All other signals have their default effect on pidns.
 const TAKEN: [NixSignal; 13] = [
     NixSignal::SIGCHLD,
     NixSignal::SIGHUP,
@@ -35,24 +36,25 @@ const TAKEN: [NixSignal; 13] = [
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// The signals that were not blocked before.
+    /// The signals in `TAKEN` that were not blocked before.
     unblocked: Vec<NixSignal>,
 }
 
-/// A signal that arrived.
+/// A signal that pidns has received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
     /// The signal.
     pub signal: Signal,
-    /// `true` if the kernel sent it, as for Ctrl-C on a terminal. The whole foreground process
-    /// group gets such a signal.
+    /// `true` if the kernel sent the signal, as for Ctrl-C on a terminal. The whole foreground
+    /// process group receives such a signal.
     pub from_kernel: bool,
-    /// The process that sent it; `None` for the kernel, or a process outside of this PID namespace.
+    /// The process that sent the signal. `None` if the kernel or a process outside of this PID
+    /// namespace sent it.
     pub sender: Option<Pid>,
 }
 
 impl Signals {
-    /// Blocks the signals in the calling thread and in all threads that it starts later.
+    /// Blocks the signals in the calling thread, and in all threads that this thread starts later.
     pub fn block() -> io::Result<Self> {
         let taken = SigSet::from_iter(TAKEN);
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -61,7 +63,8 @@ impl Signals {
         Ok(Self { fd, unblocked })
     }
 
-    /// The numbers of the signals to unblock for the command, see [`unblock`].
+    /// Returns the numbers of the signals to unblock for the command, in the form that [`unblock`]
+    /// reads.
     #[must_use]
     pub fn unblocked(&self) -> String {
         let numbers: Vec<_> =
@@ -76,7 +79,7 @@ impl Signals {
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
-    /// The next pending signal, if any.
+    /// Returns the next pending signal, if any.
     pub fn next(&self) -> Option<Received> {
         loop {
             let info = self.fd.read_signal().ok()??;
@@ -84,7 +87,8 @@ impl Signals {
             let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
             return Some(Received {
                 signal,
-                // `SI_FROMKERNEL` in the kernel: codes of signals that processes send are <= 0.
+                // As `SI_FROMKERNEL` in the kernel: codes of signals from processes are not
+                // positive.
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });
@@ -92,8 +96,9 @@ impl Signals {
     }
 }
 
-/// Stops this process by the default action of a signal, and returns when it is continued. The
-/// kernel does not stop a process in an orphaned process group, since no shell could continue it.
+/// Stops this process by the default action of a signal, and returns after another process
+/// continues it. The kernel does not stop a process in an orphaned process group, since no shell
+/// could continue it.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     let set = SigSet::from(signal);
@@ -106,7 +111,7 @@ pub fn stop_by(signal: Signal) {
 /// Unblocks signals in the calling thread. `numbers` is the result of [`Signals::unblocked`].
 ///
 /// # Errors
-/// `numbers` isn't a list of signal numbers.
+/// Returns an error if `numbers` isn't a list of signal numbers.
 pub fn unblock(numbers: &str) -> io::Result<()> {
     let mut set = SigSet::empty();
     for number in numbers.split_terminator(',') {
