@@ -41,7 +41,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // `None` if the deadline is beyond the range of the clock: wait forever.
+    // `None` if the deadline is beyond the range of the clock, so pidns waits forever.
     let deadline = Instant::now().checked_add(arguments.wait());
     let check = loop {
         let check = check_once(arguments, before.as_ref(), &selection, &policy)?;
@@ -93,24 +93,24 @@ fn check_once(
     Ok(check)
 }
 
-/// A snapshot, and which states in it last.
+/// A snapshot, and what a second scan showed about the states in it.
 struct Settled {
     snapshot: Snapshot,
-    /// Processes whose state is no problem.
+    /// Processes whose state is no problem, because it may pass soon or SIGKILL would end it.
     unsettled: BTreeSet<Pid>,
-    /// For each process with a thread in uninterruptible sleep, the TID of one.
+    /// For each process with a thread in uninterruptible sleep, the TID of such a thread.
     stuck_threads: BTreeMap<Pid, Pid>,
 }
 
-/// Loads a snapshot. If a live one shows transient states, loads it again after a pause, and
-/// ignores the processes that entered such a state only in between.
+/// Loads a snapshot. If a live snapshot shows transient states, loads it again after a pause, and
+/// ignores the processes that entered such a state only during the pause.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     policy: &Policy,
 ) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
-    // Only snapshots that were searched in the same places can be compared.
+    // Two snapshots can be compared only if the same places were searched for both.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
@@ -136,7 +136,7 @@ fn load_settled(
     Ok(Settled { snapshot, unsettled, stuck_threads })
 }
 
-/// Adds command lines and cgroups to the processes that a finding concerns.
+/// Adds command lines and cgroups to the processes that the findings concern.
 fn add_details(check: &mut Check, procfs: &Path) -> Result<(), Error> {
     let concerned = check.concerned();
     if concerned.is_empty() {
@@ -157,7 +157,8 @@ fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let mut text = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    // One byte more than allowed, so that `document::policy` can tell that the file is too big.
+    // Read one byte more than allowed, so that `document::policy` can tell that the file is too
+    // big.
     file.take(document::MAX_POLICY_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
     document::policy(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
 }

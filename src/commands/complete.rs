@@ -1,6 +1,6 @@
 //! Answers the completion scripts of the shells with the candidates for the next word.
 //!
-//! It lists processes without a scan, because the user waits for the answer. Candidates that
+//! It lists processes without a full scan, because the user waits for the answer. Candidates that
 //! cannot be read are left out without a message.
 
 use std::collections::BTreeMap;
@@ -23,11 +23,11 @@ use crate::exit::Exit;
 use crate::model::{CheckCode, Pid};
 use crate::output;
 
-/// The environment variable with the name of the shell. `COMPLETE=bash pidns` prints the script,
-/// and `COMPLETE=bash pidns -- WORD...` the candidates for the last word.
+/// The environment variable that names the shell. `COMPLETE=bash pidns` prints the completion
+/// script, and `COMPLETE=bash pidns -- WORD...` prints the candidates for the last word.
 const VARIABLE: &str = "COMPLETE";
 
-/// Answers a completion script. Returns `None` if pidns was not called by one.
+/// Answers a completion script. Returns `None` if no completion script called pidns.
 pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty() && shell != "0");
     let Some(shell) = shell else { return Ok(None) };
@@ -56,7 +56,7 @@ fn candidates(words: Vec<OsString>) -> String {
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
     let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
     let is_option = |it: &CompletionCandidate| it.get_value().as_encoded_bytes().starts_with(b"-");
-    // Offers options only after a hyphen, or if nothing else can follow.
+    // Offer options only after a hyphen, or if nothing else can follow.
     if is_empty && !offered.iter().all(is_option) {
         offered.retain(|candidate| !is_option(candidate));
     }
@@ -72,7 +72,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// The procfs that `--procfs` names in these words.
+/// Returns the procfs that the option `--procfs` in these words gives, or `/proc`.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -88,7 +88,7 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // If verbs can follow, PIDs are offered only after a digit, because there are so many.
+    // If a verb can follow, PIDs are offered only after a digit, because there are so many PIDs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -106,7 +106,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // Rules of `check`. `run --deny` has a fixed list of values, which clap completes.
+            // These options of `check` take rules. `run --deny` has a fixed list of values, which
+            // clap completes.
             "deny" | "warn" | "allow" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -121,7 +122,7 @@ fn candidate(value: String, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value).help(Some(help.into()))
 }
 
-/// Processes whose PID starts with `typed`. Each value starts with `prefix`.
+/// Returns the processes whose PID starts with `typed`. Each value starts with `prefix`.
 fn pids(listing: &ProcessList, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
     let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
     let meant = all.filter(|(_, text)| text.starts_with(typed));
@@ -133,7 +134,7 @@ fn pids_by_digit(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate>
     if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
 }
 
-/// Namespaces, named by a process (`@PID`) or an nsfs file.
+/// Returns namespaces, given by a process (`@PID`) or by an nsfs file.
 fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     match typed.strip_prefix('@') {
         Some(digits) => pids(listing, "@", digits),
@@ -173,7 +174,7 @@ fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
-    // Docker and podman show as many digits.
+    // Docker and podman show the same number of digits.
     const SHORT: usize = 12;
     words_of(listing, typed, |pid| {
         let container = listing.container(pid)?;
@@ -184,7 +185,7 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     })
 }
 
-/// The codes of `check`, with which a rule starts.
+/// Returns the codes of `check`. Each rule starts with a code.
 fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let meant = CheckCode::ALL.iter().filter(|code| code.name().starts_with(&*typed));

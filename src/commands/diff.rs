@@ -39,7 +39,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), is_complete, output.strict))
 }
 
-/// Namespaces that this scan does not show any more although they still exist in the kernel.
+/// Returns the namespaces that this scan no longer shows although the kernel still has them.
 fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     if before.host.boot_id.is_none() || before.host.boot_id != after.host.boot_id {
         return BTreeSet::new();

@@ -1,4 +1,4 @@
-//! One file per verb. Each loads snapshots, passes them to a query and prints the answer.
+//! One file per verb. Each verb loads snapshots, passes them to a query and prints the answer.
 
 mod check;
 mod complete;

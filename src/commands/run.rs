@@ -30,10 +30,10 @@ const REAPING: Duration = Duration::from_millis(100);
 /// Runs a command, reports its leftovers on standard error, and exits with its status.
 ///
 /// # Errors
-/// The command could not be started; or it succeeded, but its leftovers could not be found or
-/// reported.
+/// Returns an error if the command could not be started. Also returns an error if the command
+/// succeeded, but its leftovers could not be found or reported.
 pub fn run(arguments: &Run) -> Result<Exit, Error> {
-    // Open the report first: if that fails, the command should not run.
+    // Open the report first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
     let mut command = SupervisedCommand::start(&arguments.command, arguments.kill)?;
     let ended = command.wait_for_command()?;
@@ -51,7 +51,7 @@ pub fn run(arguments: &Run) -> Result<Exit, Error> {
     }
 }
 
-/// Finds, kills and reports leftovers. Returns `true` if one of them is denied.
+/// Finds, kills and reports leftovers. Returns `true` if any leftover is denied.
 fn report(
     arguments: &Run,
     command: &mut SupervisedCommand,
@@ -71,7 +71,7 @@ fn report(
     };
     if !has_none_left || command.has_new_mounts()? {
         let leftovers = find_leftovers(command)?;
-        // It is empty if they ended during the scan.
+        // There is none if all leftover processes have ended during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = uptime();
     }
@@ -80,7 +80,7 @@ fn report(
     }
     let style = Style { pretty: true, ..Style::default() };
     if report.leftovers.is_some() && !arguments.quiet {
-        // Write all lines at once, so that output of the leftovers does not come between them.
+        // Write all lines at once, so that leftover processes cannot print anything between them.
         let mut text = Vec::new();
         let style = Style { width: output::error_width(), ..style };
         let _ = RunFormat::Text.emit(&report, style, &mut text);
@@ -94,7 +94,7 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Scans the host until a scan shows leftovers, or none are left.
+/// Scans the host until a scan shows leftovers, or until no descendant is left.
 fn find_leftovers(command: &mut SupervisedCommand) -> Result<Leftovers, Error> {
     let mut scans = 1;
     loop {
@@ -143,7 +143,7 @@ fn create(path: &Path) -> Result<(File, PathBuf), Error> {
     Ok((File::create(path).map_err(failed)?, path.to_owned()))
 }
 
-/// Time since boot, on the clock of process start times.
+/// Returns the time since boot, on the same clock as the start times of processes.
 fn uptime() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()

@@ -14,7 +14,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let (input, filter, output) = (&cli.input, &cli.select.filter, &cli.output);
     let root = view::handle(filter.root.as_ref(), &input.origin)?;
     let mut details = input.details();
-    // The cgroup of a process tells its container.
+    // The cgroup of a process shows which container the process belongs to.
     details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
     let snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
@@ -47,13 +47,13 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Warns about requested processes that don't exist, if others do.
+/// Warns about requested processes that don't exist, if other requested processes do.
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Warns in one line that the snapshot is incomplete, with the first reason.
+/// Warns in one line that the snapshot is incomplete, and gives the first reason.
 fn warn_incomplete(snapshot: &Snapshot) {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();
@@ -65,14 +65,14 @@ fn warn_incomplete(snapshot: &Snapshot) {
     output::warn(format_args!("incomplete{colon}{first}{more}; see .diagnostics in -f json"));
 }
 
-/// A diagnostic's message and cause, without its advice.
+/// Returns a diagnostic's message and cause, without its advice.
 fn short(diagnostic: &Diagnostic) -> String {
     let (message, advice) =
         diagnostic.message.split_once("; ").unwrap_or((&diagnostic.message, ""));
     let (Some(_), Some((what, why))) = (&diagnostic.errno, message.rsplit_once(": ")) else {
         return message.to_owned();
     };
-    // The error number is in the document.
+    // Leave out the error number, since it is in the document.
     let why = why.split(" (os error ").next().unwrap_or(why);
     let even = if advice.starts_with("refused even") { ", even as root" } else { "" };
     format!("{what} ({why}{even})")

@@ -12,8 +12,8 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs in another namespace. Asks the kernel if it can translate PIDs (Linux 6.11), and
-/// reads a snapshot otherwise.
+/// Prints the PIDs in another namespace. If the kernel can translate PIDs (Linux 6.11), pidns asks
+/// the kernel. Otherwise, it reads a snapshot.
 ///
 /// # Errors
 /// If one of the processes doesn't exist, nothing is printed.
@@ -28,8 +28,8 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let translations = if let Some(answer) = from_kernel {
         answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
-        // Search all default places: the named namespace may have no process, so that only a
-        // descriptor or mount leads to it.
+        // Search all default places: if the given namespace has no process, only a descriptor or
+        // mount leads to it.
         let scopes = SearchScope::default_set();
         let graph = PidGraph::new(view::load(origin, scopes, BTreeSet::new(), arguments.quiet)?);
         let [from, to] = [&from, &to].map(|handle| handle.as_ref().map(|it| it.namespace));

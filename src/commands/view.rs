@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::model::{Detail, Pid, SearchScope, Snapshot};
 use crate::output;
 
-/// Set to anything but 0, this environment variable makes pidns report which collector it used.
+/// If this environment variable is set to anything but 0, pidns reports which collector it used.
 const DEBUG: &str = "PIDNS_DEBUG";
 
 /// Reads the live kernel, or the saved document that `origin` names.
@@ -41,9 +41,10 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     Ok(collected.snapshot)
 }
 
-/// Reads a saved document; `-` is standard input. `host` picks one of several snapshots.
+/// Reads a saved document; `-` is standard input. If the document has several snapshots, `host`
+/// picks one of them.
 ///
-/// Warns about values that this version doesn't know, and ignores them.
+/// Warns about values that this version of pidns doesn't know, and ignores these values.
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
@@ -60,7 +61,7 @@ pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Sna
     Ok(snapshot)
 }
 
-/// Fails if both documents are standard input, which can be read only once.
+/// Returns an error if both documents are standard input, which can be read only once.
 pub fn check_stdin(before: Option<&Path>, after: Option<&Path>) -> Result<(), Error> {
     if before.is_some_and(is_stdin) && after.is_some_and(is_stdin) {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
@@ -72,10 +73,10 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Finds the namespace that an argument names.
+/// Finds the namespace that an argument refers to.
 ///
-/// An nsfs file stays open until the handle is dropped, so its namespace cannot be freed, and
-/// its inode reused, during the scan.
+/// If the argument is an nsfs file, the file stays open until the handle is dropped. So during the
+/// scan, the namespace cannot be freed, and its inode cannot be reused.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,
@@ -94,13 +95,13 @@ pub fn handle(
     })
 }
 
-/// The PID of pidns itself in a live snapshot, or `None` if its procfs shows the PIDs of another
-/// PID namespace.
+/// Returns the PID of pidns itself in a live snapshot, or `None` if the procfs shows the PIDs of
+/// another PID namespace.
 pub fn own_pid(snapshot: &Snapshot) -> Option<Pid> {
     Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
 }
 
-/// The style that the output options, the terminal and the locale ask for.
+/// Returns the style for the output options, the terminal and the locale.
 pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     let color = output::is_colored(output.color.into());
     Style {
@@ -111,7 +112,7 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// The exit status of a verb whose answer is yes or no.
+/// Returns the exit status of a verb that answers yes or no.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,
