@@ -1,9 +1,11 @@
-//! Reads the kernel through BPF: small programs that the kernel runs over its own tasks and files.
+//! Reads kernel data through BPF: small programs that the kernel runs once per task or per open
+//! file.
 //!
-//! - `loader` loads a program and reads its records
-//! - `tasks` the source of snapshots that reads all processes through BPF
-//! - `memory` the search for namespaces in kernel memory (`--search kernel`)
-//! - `permission` checks what the viewer and the kernel allow; `unavailable` why BPF cannot be used
+//! - `loader` loads a BPF program into the kernel and reads the records that the program writes
+//! - `tasks` reads all processes through BPF instead of /proc
+//! - `memory` searches kernel memory for namespaces (`--search kernel`)
+//! - `permission` checks whether the viewer and the kernel allow BPF; `unavailable` defines the
+//!   reasons why BPF cannot be used
 
 pub mod loader;
 pub mod memory;

@@ -1,15 +1,16 @@
-//! Checks before loading a program whether the kernel would let it run and read everything.
+//! Checks, before a BPF program is loaded, whether the kernel will let it run and read all tasks.
 
 use std::fs;
 
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
-/// The state of the kernel's lockdown, see kernel_lockdown(7).
+/// The file that shows the kernel's lockdown mode, see kernel_lockdown(7).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Checks the capabilities. `CAP_SYS_PTRACE` is not needed to load a program, but without it BPF
-/// would show more than the viewer may see in /proc.
+/// Checks that the viewer has the required capabilities. The kernel loads a BPF program without
+/// `CAP_SYS_PTRACE`, but pidns requires this capability, so that BPF does not show more than the
+/// viewer may see in /proc.
 pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     if !viewer::may_trace_all() {
         return Err(BpfUnavailable::MissingCapability("CAP_SYS_PTRACE"));
@@ -21,7 +22,8 @@ pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that programs may read the kernel's memory.
+/// Checks that BPF programs may read kernel memory. They may not if the kernel is locked down in
+/// confidentiality mode.
 pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     let text = fs::read_to_string(LOCKDOWN);
     if text.is_ok_and(|text| text.contains("[confidentiality]")) {

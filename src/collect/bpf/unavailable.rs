@@ -1,4 +1,4 @@
-//! Why the kernel cannot be read through BPF. `Display` gives the whole cause on one line.
+//! The reasons why BPF cannot be used. `Display` includes all underlying errors, in one line.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,32 +8,33 @@ use rustix::io::Errno;
 
 use super::loader::LoadError;
 
-/// Why the kernel cannot be read through BPF.
+/// The reason why BPF cannot be used.
 #[derive(Debug)]
 pub enum BpfUnavailable {
-    /// The user chose /proc.
+    /// The user chose to read /proc.
     NotRequested,
-    /// On a host with so few processes, loading the program takes longer than it saves.
+    /// The host has so few processes that reading /proc is faster than loading the BPF program.
     FewProcesses,
-    /// The procfs to read belongs to another PID namespace than the viewer's. The kernel runs
-    /// task iterators over the viewer's own PID namespace only.
+    /// The procfs to read shows another PID namespace than the viewer's own, but the kernel runs
+    /// task iterators only over the viewer's own PID namespace.
     OtherProcfs,
-    /// The number of processes is unknown: below the initial PID namespace, procfs counts the
-    /// processes of the whole host.
+    /// The viewer is not in the initial PID namespace, so the number of its processes is unknown:
+    /// procfs counts the processes of the whole host.
     UnknownCount,
-    /// The BPF program does not collect this.
+    /// The user asked for this data, which the BPF program does not collect.
     NotCollected(&'static str),
-    /// These capabilities are missing in the initial user namespace.
+    /// The viewer lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
-    /// The kernel is locked down: programs must not read its memory.
+    /// The kernel is locked down, so BPF programs may not read its memory.
     LockedDown,
-    /// A namespace cannot be opened by its ID.
+    /// Opening a namespace by its ID failed with this error.
     NoOpenById(Errno),
-    /// The program could not be loaded or run.
+    /// The BPF program could not be loaded or run.
     Load(LoadError),
-    /// The records contradict each other, or do not have the expected form.
+    /// The records that the BPF program wrote contradict each other or are malformed.
     Inconsistent,
-    /// The record of pidns itself has a wrong value in this field.
+    /// The record about the pidns process itself has a wrong value in this field, so no record can
+    /// be trusted.
     WrongOwnRecord(&'static str),
 }
 

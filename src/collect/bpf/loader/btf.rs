@@ -1,18 +1,19 @@
-//! Reads type information in the BPF Type Format (BTF): the kernel's own types, and those that an
+//! Reads type information in the BPF Type Format (BTF): the kernel's types, and the types that an
 //! object file declares.
 //!
-//! Own code instead of a library because of the startup time: aya takes 85 to 180 ms, since it
-//! searches the kernel's 150,000 types linearly for each name, and libbpf-rs 34 ms plus a C
-//! compiler at build time. This reader goes through the types once and finds all names on the way.
+//! pidns does not use a library for this, because a library would slow down its start: aya takes 85
+//! to 180 ms, because it searches the kernel's 150,000 types linearly for each name; libbpf-rs
+//! takes 34 ms, and needs a C compiler at build time. This module finds all names in one pass over
+//! the types.
 //!
-//! Types are numbered from 1 in their order. The data is not trusted: every function returns
-//! `None` if the data is invalid.
+//! The ID of a type is its position in the data, counted from 1. The data is not trusted: every
+//! function returns `None` if the data is invalid.
 
 use super::bytes::{offset_at, part, text_at, u16_at, u32_at};
 
 const MAGIC: u16 = 0xeb9f;
 
-/// Kinds of types, `BTF_KIND_...` in the kernel.
+/// Kinds of types (`BTF_KIND_...` in the kernel).
 mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -32,14 +33,16 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// The offset of every 16th type is kept; the others are found by walking from there.
+/// Distance between types whose offsets are stored. Any other type is found by walking from the
+/// nearest stored offset before it.
 const STRIDE: usize = 16;
 
-/// Limit on chained qualifiers and typedefs, against cycles. Real types have a few.
+/// Maximum number of nested typedefs and qualifiers (such as `const`). The limit stops cycles in
+/// invalid data; real types have only a few.
 const MAX_QUALIFIERS: usize = 32;
 
-/// Limit on the anonymous structs and unions searched for one member, against cycles.
-/// `task_struct` has about ten.
+/// Maximum number of structs and unions to search for one member. The limit stops cycles in invalid
+/// data; `task_struct` contains about ten anonymous structs and unions.
 const MAX_ANONYMOUS: usize = 256;
 
 /// Size of a pointer in bytes.
@@ -49,26 +52,27 @@ const POINTER: u32 = 8;
 /// that does not exist.
 type TypeIds = Vec<Option<u32>>;
 
-/// A set of types.
+/// The types of a kernel or of an object file.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Offsets in `types` of the types 1, 1 + [`STRIDE`], 1 + 2 * [`STRIDE`], ...
+    /// Offsets in `types` of the types with the IDs 1, 1 + [`STRIDE`], 1 + 2 * [`STRIDE`], ...
     starts: Vec<u32>,
 }
 
-/// The fields that all kinds of types have in common.
+/// A type: the fields that all kinds of types have in common, and the remaining bytes.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     name: u32,
     kind: u32,
-    /// `true` if the offsets of members include the widths of bit fields.
+    /// `true` if the upper 8 bits of each member's offset are the width of a bit field.
     has_widths: bool,
     /// Number of members, enumerators or parameters.
     count: usize,
-    /// The size in bytes, or the ID of the type that this one refers to, depending on the kind.
+    /// The size of the type in bytes, or the ID of another type that it refers to, depending on the
+    /// kind.
     size_or_target: u32,
-    /// The data after the common fields, depending on the kind.
+    /// The bytes after the common fields. Their meaning depends on the kind.
     rest: &'a [u8],
 }
 
@@ -81,8 +85,8 @@ pub struct Member {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads the types and finds the structs or unions and the functions with the given names. If
-    /// several types have the same name, the first one counts.
+    /// Reads all types, and finds the structs and unions named in `structs` and the functions named
+    /// in `functions`. If several types have the same name, the first of them is used.
     pub fn read(
         bytes: &'a [u8],
         structs: &[&[u8]],
@@ -123,7 +127,7 @@ impl<'a> Btf<'a> {
         text_at(self.strings, offset(at)?)
     }
 
-    /// The name of a type, behind its qualifiers and typedefs.
+    /// Returns the name of a type, without its typedefs and qualifiers (such as `const`).
     pub fn name(&self, id: u32) -> Option<&'a [u8]> {
         self.text(self.unqualified(id)?.name)
     }
@@ -137,7 +141,7 @@ impl<'a> Btf<'a> {
         Type::at(self.types, at).map(|(it, _)| it)
     }
 
-    /// A type behind its qualifiers and typedefs.
+    /// Returns the type that remains without typedefs and qualifiers (such as `const`).
     fn unqualified(&self, id: u32) -> Option<Type<'a>> {
         let mut it = self.get(id)?;
         for _ in 0..MAX_QUALIFIERS {
@@ -149,7 +153,8 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The size of a number, enum, pointer, struct or union, in bytes.
+    /// Returns the size of a number, enum, pointer, struct or union in bytes; `None` for other
+    /// kinds.
     pub fn size(&self, id: u32) -> Option<u32> {
         let it = self.unqualified(id)?;
         match it.kind {
@@ -161,20 +166,21 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The type of an array's elements; `None` if the type is not an array.
+    /// Returns the type ID of an array's elements; `None` if the type is not an array.
     pub fn element(&self, array: u32) -> Option<u32> {
         let it = self.unqualified(array)?;
         (it.kind == kind::ARRAY).then(|| u32_at(it.rest, 0))?
     }
 
-    /// The name and the type of the member with this index in a struct or union.
+    /// Returns the name and the type ID of the member with this index in a struct or union.
     pub fn member_at(&self, id: u32, index: usize) -> Option<(&'a [u8], u32)> {
         let it = self.unqualified(id)?;
         let (name, member) = it.members()?.nth(index)?;
         Some((self.text(name)?, member?.type_id))
     }
 
-    /// Finds a member of a struct or union by name, also inside its anonymous members.
+    /// Finds a member of a struct or union by name, including members of anonymous structs and
+    /// unions inside it.
     pub fn member(&self, id: u32, name: &[u8]) -> Option<Member> {
         let mut left = MAX_ANONYMOUS;
         self.member_within(id, name, &mut left)
@@ -203,7 +209,8 @@ impl<'a> Btf<'a> {
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
-    /// The first letters of the names, which rule out nearly all other types.
+    /// `true` for each byte that a wanted name starts with. This check rules out nearly all other
+    /// types.
     first: [bool; 256],
 }
 
@@ -216,7 +223,7 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Records the type `id` if its name, at offset `name` of `strings`, is wanted.
+    /// Records the type `id` if its name is wanted. The name is at offset `name` of `strings`.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -231,7 +238,8 @@ impl<'a> NameSearch<'a> {
 }
 
 impl<'a> Type<'a> {
-    /// The kind, the name and the length in bytes of the type at `at`.
+    /// Returns the kind, the offset of the name, and the length in bytes of the type at offset
+    /// `at`.
     fn header(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
         let [n0, n1, n2, n3, i0, i1, i2, i3] = *types.get(at..)?.first_chunk()?;
         let info = u32::from_le_bytes([i0, i1, i2, i3]);
@@ -247,7 +255,7 @@ impl<'a> Type<'a> {
         Some((kind, u32::from_le_bytes([n0, n1, n2, n3]), 12 + more))
     }
 
-    /// The type at `at` and its length in bytes.
+    /// Returns the type at offset `at` and its length in bytes.
     fn at(types: &'a [u8], at: usize) -> Option<(Self, usize)> {
         let (kind, name, length) = Self::header(types, at)?;
         let it = part(types, at, length)?;
@@ -263,7 +271,8 @@ impl<'a> Type<'a> {
         Some((found, length))
     }
 
-    /// The name and place of each member. The place of a bit field is `None`.
+    /// Iterates over the members of a struct or union. Each item is the offset of the name and the
+    /// [`Member`], which is `None` for a bit field.
     fn members(self) -> Option<impl Iterator<Item = (u32, Option<Member>)> + use<'a>> {
         if !matches!(self.kind, kind::STRUCT | kind::UNION) {
             return None;
@@ -279,7 +288,7 @@ impl<'a> Type<'a> {
     }
 }
 
-/// An offset or ID as an index.
+/// Converts an offset or ID to an index.
 fn offset(number: u32) -> Option<usize> {
     usize::try_from(number).ok()
 }
@@ -293,7 +302,7 @@ fn is_named(text: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A BTF blob from the words of the types and the strings.
+    /// Builds BTF data from the types, as 32-bit words, and the string table.
     fn types(words: &[u32], strings: &[u8]) -> Vec<u8> {
         let length = |bytes: usize| u32::try_from(bytes).unwrap();
         let header = [
@@ -313,7 +322,8 @@ mod tests {
 
     #[test]
     fn finds_a_member_inside_an_anonymous_union() {
-        // struct outer { int a; union { int b; int list[3]; }; }, after the types of its members.
+        // Type 4 is struct outer { int a; union { int b; int list[3]; }; }. Types 1 to 3 are the
+        // types of its members.
         let words = [
             &INT[..],
             &[0, kind::ARRAY << 24, 0, 1, 1, 3],
@@ -336,7 +346,8 @@ mod tests {
 
     #[test]
     fn cyclic_types_end_the_search() {
-        // A typedef of itself, and a struct with two anonymous members of its own type.
+        // Type 1 is a typedef of itself. Type 2 is a struct with two anonymous members of its own
+        // type.
         let words =
             [&[1, kind::TYPEDEF << 24, 1][..], &[5, kind::STRUCT << 24 | 2, 8, 0, 2, 0, 0, 2, 0]]
                 .concat();

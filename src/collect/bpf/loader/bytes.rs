@@ -1,4 +1,5 @@
-//! Reads little-endian numbers and strings at an offset; `None` beyond the end.
+//! Reads little-endian numbers and NUL-terminated strings at an offset. Every function returns
+//! `None` if the data is too short.
 
 /// The 16-bit number at `at`.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -1,4 +1,5 @@
-//! Why a BPF program could not be loaded or run. `Display` gives the whole cause on one line.
+//! The reasons why a BPF program could not be loaded or run. `Display` includes all underlying
+//! errors, in one line.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,33 +7,34 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The file with the kernel's own types (BTF). It exists since Linux 5.4, if the kernel was built
-/// with `CONFIG_DEBUG_INFO_BTF`.
+/// The file with the type information (BTF) of the running kernel. It exists since Linux 5.4, if
+/// the kernel was built with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why a BPF program could not be loaded or run.
+/// The reason why a BPF program could not be loaded or run.
 #[derive(Debug)]
 pub enum LoadError {
     /// The kernel's types cannot be read.
     UnreadableTypes(io::Error),
     /// The kernel's types are not valid BTF.
     InvalidTypes,
-    /// The kernel has no type, field or function of this name, or its size differs.
+    /// The kernel has no type, field or function with this name, or has a field with another size
+    /// than pidns expects.
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,
     /// A command of bpf(2) failed.
     Call {
-        /// The command.
+        /// Name of the command, such as `BPF_PROG_LOAD`.
         call: &'static str,
-        /// The cause.
+        /// The error that bpf(2) returned.
         errno: Errno,
     },
     /// The kernel's verifier rejected the program.
     Rejected {
-        /// The answer of bpf(2).
+        /// The error that bpf(2) returned.
         errno: Errno,
-        /// The last line of the verifier's log.
+        /// The verifier's explanation: the last line of its log, not counting statistics.
         reason: String,
     },
 }

@@ -1,17 +1,18 @@
 //! Loads BPF iterator programs into the running kernel and reads their records.
 //!
-//! A BPF iterator is a program that the kernel runs once per object of some kind, here per task or
-//! per open file, while someone reads from the iterator's descriptor. Whatever the program writes
-//! comes out of that descriptor.
+//! A BPF iterator is a program that the kernel runs once for each object of a kind: here, for each
+//! task or for each open file. Reading from the iterator's descriptor runs the program and returns
+//! what the program writes.
 //!
-//! The programs are compiled once, before pidns is released. The fields of the kernel's structs
-//! have other offsets in each kernel, so the object file says which field each instruction means,
-//! and the loader fills in the running kernel's offset (CO-RE, "compile once, run everywhere").
+//! The programs are compiled once, before pidns is released, but the offsets of struct fields
+//! differ between kernels. So the object file records which field each instruction accesses, and
+//! the loader fills in the offset of that field in the running kernel (CO-RE, "compile once, run
+//! everywhere").
 //!
 //! - `object` reads an object file and adapts a program to the running kernel
-//! - `btf` reads type information; `bytes` reads single numbers of both formats
-//! - `syscall` calls bpf(2) and maps memory: the only file here with `unsafe` code
-//! - `error` why a program could not be loaded or run
+//! - `btf` reads type information (BTF); `bytes` reads numbers and strings for `object` and `btf`
+//! - `syscall` calls bpf(2) and maps memory; no other file here has `unsafe` code
+//! - `error` defines the reasons why a program could not be loaded or run
 
 mod btf;
 mod bytes;
@@ -28,24 +29,24 @@ use object::Object;
 pub use object::{ProgramSpec, RDONLY_CAST};
 pub use syscall::{Array, KernelTypes};
 
-/// Bytes to read from an iterator at a time. The kernel returns 32 KiB at most.
+/// Number of bytes to read from an iterator at a time. The kernel returns at most 32 KiB.
 const BUFFER: usize = 32 * 1024;
 
-/// An object file whose types the kernel has accepted.
+/// An object file whose type information is loaded into the kernel.
 pub struct LoadedObject {
     object: Object,
     types: OwnedFd,
 }
 
 impl LoadedObject {
-    /// Hands the types of an object file to the kernel.
+    /// Reads an object file and loads its type information into the kernel.
     pub fn load(object: &'static [u8]) -> Result<Self, LoadError> {
         let object = Object::read(object).ok_or(LoadError::InvalidObject)?;
         let types = syscall::load_types(object.types)?;
         Ok(Self { object, types })
     }
 
-    /// Adapts one of the programs to the kernel and loads it.
+    /// Adapts one of the object file's programs to the running kernel and loads it.
     pub fn program(
         &self,
         spec: ProgramSpec<'_>,
@@ -56,11 +57,12 @@ impl LoadedObject {
     }
 }
 
-/// An iterator program that the kernel has verified.
+/// An iterator program that the kernel has verified and loaded.
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Runs the program over all objects and passes each record, of `size` bytes, to `take`.
+    /// Runs the program over all objects and passes each record to `take`. A record has `size`
+    /// bytes.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
@@ -73,7 +75,7 @@ impl IteratorProgram {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
                 // The kernel returns EAGAIN after a million objects without any output. The next
-                // read continues from there.
+                // read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => return Err(LoadError::Call { call: "BPF_ITER_CREATE", errno }.into()),
             };

@@ -1,15 +1,17 @@
-//! Reads the committed object files and adapts their programs to the running kernel.
+//! Reads the BPF object files built into pidns and adapts their programs to the running kernel.
 //!
-//! Own code instead of a library because of the startup time: aya takes 85 to 180 ms, and
-//! libbpf-rs 34 ms plus a C compiler at build time. This reader and `btf` together take 2 to 3 ms.
+//! pidns does not use a library for this, because a library would slow down its start: aya takes 85
+//! to 180 ms; libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf`
+//! together take 2 to 3 ms.
 //!
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!
-//! - one section per program, named after it, with its instructions (8 bytes each)
-//! - `.rel` + that name: instructions that refer to a function of the same program, or to a map
-//! - `.BTF`: the types that the source declares
-//! - `.BTF.ext`: one table of the program's functions, and one of the instructions whose value
-//!   depends on the kernel (CO-RE relocations)
+//! - one section per program, named after the program, with its instructions (8 bytes each)
+//! - `.rel` + the program's name: lists the instructions that refer to a function of the same
+//!   program, or to a map
+//! - `.BTF`: describes the types that the source declares
+//! - `.BTF.ext`: contains a table of each program's functions, and a table of the instructions that
+//!   depend on the running kernel (CO-RE relocations)
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
@@ -17,35 +19,38 @@ use super::btf::{Btf, Member};
 use super::bytes::{long_offset_at, offset_at, part, text_at, u16_at, u32_at};
 use super::error::LoadError;
 
-/// Size of an instruction.
+/// Size of an instruction in bytes.
 const INSTRUCTION: usize = 8;
 
-/// Opcode of an instruction that loads a 64-bit constant. It occupies two instruction slots.
+/// Opcode of an instruction that loads a 64-bit constant. This instruction is twice as long as the
+/// others.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Marks of a constant that is the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor of
-/// a map (`BPF_PSEUDO_MAP_FD`). They belong into the source register field, which is the upper
-/// half of the second byte.
+/// Marks for instructions that load the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor
+/// of a map (`BPF_PSEUDO_MAP_FD`). The mark is stored in the source register field, which is the
+/// upper half of the instruction's second byte.
 const PSEUDO_FUNCTION: u8 = 4;
 const PSEUDO_MAP: u8 = 1;
 
-/// Size of an ELF symbol.
+/// Size of an ELF symbol in bytes.
 const SYMBOL: usize = 24;
 
 /// The kernel function that tells the verifier which type a pointer has (since Linux 6.2). Kernel
 /// functions are called by the ID of their BTF type, which differs between kernels, so the object
-/// files use [`RDONLY_CAST_PLACEHOLDER`].
+/// files contain [`RDONLY_CAST_PLACEHOLDER`] in place of the ID.
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
-/// Opcode of a call, and the mark of a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
+/// Opcode of a call, and the mark for a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const CALL: u8 = 0x85;
 const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
-/// A call of a helper that does not exist. The verifier ignores it in code that is never reached.
+/// An instruction that calls a nonexistent helper function. It replaces instructions that access an
+/// optional field that the kernel lacks. The verifier accepts it, because this code is never
+/// reached.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
-/// Kinds of CO-RE relocations, `bpf_core_relo_kind`.
+/// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
 mod relocation {
     pub const FIELD_OFFSET: u32 = 0;
     pub const FIELD_EXISTS: u32 = 2;
@@ -61,28 +66,30 @@ pub struct ProgramSpec<'a> {
     pub name: &'static str,
     /// The kernel function that declares the iterator's arguments, such as `bpf_iter_task`.
     pub iterator: &'static str,
-    /// The map to use in place of the one that the object file declares, if it declares one.
+    /// The map that the program uses, if the object file declares a map.
     pub map: Option<BorrowedFd<'a>>,
 }
 
-/// A program that is ready for the running kernel.
+/// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// The first instruction of each function, and the ID of its type in [`Object::types`].
+    /// For each function: the index of its first instruction, and the ID of its type in
+    /// [`Object::types`].
     pub functions: Vec<u8>,
-    /// The kernel's type ID for [`ProgramSpec::iterator`].
+    /// ID of the function [`ProgramSpec::iterator`] in the kernel's types.
     pub iterator: u32,
 }
 
 /// An object file built into pidns.
 pub struct Object {
     bytes: &'static [u8],
-    /// The types that it declares, as the kernel takes them.
+    /// The `.BTF` section, which is loaded into the kernel unchanged.
     pub types: &'static [u8],
     extension: &'static [u8],
 }
 
-/// A program as it is in the object file, except that references within the file are resolved.
+/// A program that is not adapted to the kernel yet. Its references to functions and to the map are
+/// already filled in.
 struct RawProgram {
     instructions: Vec<u8>,
     functions: Vec<u8>,
@@ -90,7 +97,7 @@ struct RawProgram {
 }
 
 impl Object {
-    /// Finds the sections; `None` if the file is invalid.
+    /// Finds the sections of an object file; `None` if the file is invalid.
     pub fn read(bytes: &'static [u8]) -> Option<Self> {
         Some(Self {
             bytes,
@@ -99,7 +106,7 @@ impl Object {
         })
     }
 
-    /// Adapts a program to the kernel that has the types `kernel`.
+    /// Adapts a program to the running kernel, whose types are `kernel`.
     pub fn program(&self, spec: ProgramSpec<'_>, kernel: &[u8]) -> Result<Program, LoadError> {
         let missing = |name: &[u8]| LoadError::Missing(String::from_utf8_lossy(name).into_owned());
         let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(LoadError::InvalidObject)?;
@@ -117,7 +124,7 @@ impl Object {
             let index = structs.binary_search(&it.name).ok();
             let id = index.and_then(|index| struct_ids.get(index).copied().flatten());
             let found = id.and_then(|id| it.find(&own, &kernel, id));
-            // A program that tests whether a field exists can do without it.
+            // A field is optional if the program tests whether the field exists.
             let is_optional = || {
                 let is_test = |other: &Relocation<'_>| other.kind == relocation::FIELD_EXISTS;
                 relocations.iter().any(|other| is_test(other) && other.is_same_field(it))
@@ -133,19 +140,22 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // After the fields: if one of those is missing, the object without casts cannot help.
+        // Fields are checked before the cast function, because a missing field is the more
+        // important error: the object file that does not use the cast function needs the same
+        // fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
     }
 
-    /// Reads a program; `None` if the file is invalid.
+    /// Reads a program and its tables; `None` if the file is invalid.
     fn raw_program(&self, spec: ProgramSpec<'_>, own: &Btf<'static>) -> Option<RawProgram> {
         let mut instructions = section(self.bytes, spec.section.as_bytes())?.to_vec();
         self.patch_addresses(spec, &mut instructions)?;
         let mut functions = Vec::new();
         for entry in self.extension_records(own, FUNCTION_TABLE, spec.section)? {
-            // The object file counts bytes, the kernel instructions.
+            // The object file gives the position in bytes, but the kernel expects it in
+            // instructions.
             let first = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
             functions.extend(first.to_le_bytes());
             functions.extend(u32_at(entry, 4)?.to_le_bytes());
@@ -156,10 +166,11 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Fills in references to functions of the same program and to the map.
+    /// Fills in the instructions that refer to a function of the same program or to the map.
     ///
-    /// For a function, clang leaves its start in the instruction, in bytes. For the map, it leaves
-    /// a symbol that is not defined in the file.
+    /// If an instruction refers to a function, clang has stored the function's start (in bytes) in
+    /// the instruction. If the instruction refers to the map, its symbol is not defined in the
+    /// file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -169,7 +180,7 @@ impl Object {
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel counts from the next instruction slot.
+                // The kernel expects the distance from the next instruction.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -186,8 +197,8 @@ impl Object {
         Some(())
     }
 
-    /// The records for one section in a table of `.BTF.ext`. `table_at` is where the header holds
-    /// the table's offset and length.
+    /// Returns the records about one section from a table of `.BTF.ext`. The offset and the length
+    /// of the table are stored at `table_at` in the header.
     fn extension_records(
         &self,
         own: &Btf<'static>,
@@ -211,22 +222,22 @@ impl Object {
     }
 }
 
-/// Positions in the header of `.BTF.ext`: the offset of the table of functions, and the offset of
-/// the table of CO-RE relocations.
+/// Positions of two fields in the header of `.BTF.ext`: the offset of the table of functions, and
+/// the offset of the table of CO-RE relocations.
 const FUNCTION_TABLE: usize = 8;
 const RELOCATION_TABLE: usize = 24;
 
-/// An instruction whose value depends on the kernel.
+/// A CO-RE relocation: an instruction with a value that depends on the running kernel.
 struct Relocation<'a> {
     /// Offset of the instruction, in bytes.
     at: usize,
-    /// The object file's type ID of the struct.
+    /// ID of the struct in the object file's types.
     id: u32,
     /// The name of the struct.
     name: &'a [u8],
-    /// The path from the struct to the field: member numbers and array indices, as in `:1:0`.
+    /// The path from the struct to the field: member numbers and array indices, such as `:1:0`.
     access: &'a str,
-    /// One of [`relocation`].
+    /// The kind of relocation: one of the constants in [`relocation`].
     kind: u32,
 }
 
@@ -238,7 +249,7 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The first number is the index of the struct itself.
+            // The path starts with the index of the struct itself, which must be 0.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })
@@ -252,8 +263,8 @@ impl<'a> Relocation<'a> {
         self.access.split(':').skip(1).map(|step| step.parse().ok())
     }
 
-    /// The offset of the field in the kernel's struct with the type ID `kernel_id`; `None` if the
-    /// struct has no such field, or its size differs.
+    /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`; `None`
+    /// if that struct lacks the field or has it with another size.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -270,8 +281,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // The sources declare only the fields that they use, so sizes of structs differ anyway.
-        // Arrays are declared with their first elements.
+        // The sizes of structs and arrays are not compared. They differ from the kernel's sizes,
+        // because the sources declare only the fields and array elements that they use.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -292,8 +303,8 @@ impl<'a> Relocation<'a> {
     }
 }
 
-/// Makes the calls of [`RDONLY_CAST`] call the kernel function with this type ID; `None` if there
-/// are such calls but no such function.
+/// Writes the type ID of [`RDONLY_CAST`] into all calls of that function. Returns `None` if the
+/// program has such calls but the kernel lacks the function.
 fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     let mut at = 0;
     while let Some([opcode, registers, _, _, value @ ..]) =
@@ -308,8 +319,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: the offset of a load or store, otherwise the constant.
-/// Without a value, the instruction becomes [`UNREACHABLE`].
+/// Writes a value into an instruction: as the offset of a load or store, as the constant of any
+/// other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {
@@ -355,7 +366,7 @@ mod tests {
     const TASK_BY_HELPER: &[u8] = include_bytes!("../tasks/task-by-helper.bpf.o");
     const NAMESPACES: &[u8] = include_bytes!("../memory/namespaces.bpf.o");
 
-    /// Every program with its object file.
+    /// Returns every program with its object file.
     fn all() -> Vec<(Object, ProgramSpec<'static>)> {
         let all = [
             (TASK_BY_HELPER, "processes", "bpf_iter_task"),
@@ -366,7 +377,7 @@ mod tests {
             (NAMESPACES, "tasks", "bpf_iter_task"),
             (NAMESPACES, "descriptors", "bpf_iter_task_file"),
         ];
-        // Nothing is loaded, so any descriptor serves as a map.
+        // The tests load nothing into the kernel, so any descriptor can stand for the map.
         let map: &'static std::fs::File =
             Box::leak(Box::new(std::fs::File::open("/dev/null").unwrap()));
         let map = Some(map.as_fd());
@@ -379,7 +390,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // An object has the types of structs, but not those of kernel functions.
+            // The object's own types stand for the kernel's. They include all structs, but no
+            // kernel functions, so only a function can be missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -387,7 +399,7 @@ mod tests {
         }
     }
 
-    /// The error of a program for a kernel without any type or field of this name.
+    /// Returns the error of adapting a program to a kernel without any type or field of this name.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();
@@ -403,7 +415,7 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.nr_threads"));
-        // The program tests whether this one exists.
+        // The program tests whether `ns_id` exists, so it is not the missing item.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 
@@ -412,7 +424,7 @@ mod tests {
         let of_list = |name: &[u8]| error_without("namespaces", name);
         assert!(of_list(b"\0ns_list_node\0").contains("bpf_iter_task"));
         assert!(of_list(b"\0ns_list_entry\0").contains("bpf_iter_task"));
-        // Before Linux 6.18 the kernel has none of them.
+        // Before Linux 6.18, the kernel has no `ns_id`.
         let message = "this kernel has no pid_namespace.ns.ns_id in the form that pidns expects";
         assert_eq!(of_list(b"\0ns_id\0"), message);
     }
@@ -444,7 +456,8 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // A long constant whose second half looks like a call, a call of a helper, a cast.
+        // The code is a long constant whose second half looks like a call, then a call of a helper
+        // function, then `last`.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

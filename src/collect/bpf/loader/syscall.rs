@@ -1,4 +1,5 @@
-//! Calls bpf(2) and maps the kernel's types: the only file below `bpf` with `unsafe` code.
+//! Calls bpf(2), and maps the kernel's types and BPF arrays into memory. No other file below `bpf`
+//! has `unsafe` code.
 
 #![allow(unsafe_code)]
 
@@ -14,13 +15,13 @@ use rustix::io::{Errno, Result as SysResult};
 use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
 
-/// Limit on the size of the kernel's types, in bytes. Real kernels have 5 to 10 MB.
+/// Maximum size of the kernel's type information, in bytes. Real kernels have 5 to 10 MB.
 const MAX_TYPES: u64 = 64 << 20;
 
 /// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 64 * 1024;
 
-// Commands of bpf(2), with their names for messages.
+// Commands of bpf(2): their numbers, and their names for error messages.
 const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "BPF_MAP_CREATE");
 const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
 const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
@@ -32,27 +33,27 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The license that the kernel is told. Some helpers may be used only by programs under the GPL;
-/// the programs here may also be used under it, see the first line of their sources.
+/// The license that pidns declares to the kernel, which allows some helper functions only in GPL
+/// programs. The first line of the C sources says that the GPL is one of their licenses.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
-/// The types of the running kernel (BTF).
+/// The type information (BTF) of the running kernel.
 pub enum KernelTypes {
-    /// Mapped, so nothing is copied. Possible since Linux 6.16.
+    /// The file is mapped into memory, so nothing is copied. Possible since Linux 6.16.
     Mapped(Mapping),
-    /// Read into memory.
+    /// The file was read into memory.
     Read(Vec<u8>),
 }
 
 impl KernelTypes {
-    /// Opens the types of the running kernel.
+    /// Opens the type information of the running kernel.
     pub fn open() -> Result<Self, LoadError> {
         Self::open_file().map_err(LoadError::UnreadableTypes)
     }
 
     fn open_file() -> io::Result<Self> {
-        // Anything may be mounted over the file. With O_NONBLOCK, opening a FIFO does not wait for
-        // a writer; it is then refused by its type.
+        // Another file may be mounted over this one, even a FIFO. With O_NONBLOCK, opening a FIFO
+        // does not wait for a writer, and the check of the file type then refuses the FIFO.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -66,8 +67,9 @@ impl KernelTypes {
         if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        // An allocation that fails aborts the program unless it is made by `try_reserve`. It does
-        // fail if the address space is limited (RLIMIT_AS), and /proc serves as well then.
+        // The allocation may fail because the address space is limited (RLIMIT_AS). Other
+        // allocations would abort the program, but `try_reserve_exact` returns an error, and pidns
+        // reads /proc instead.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
@@ -86,7 +88,7 @@ impl Deref for KernelTypes {
     }
 }
 
-/// A file or map in memory, read-only.
+/// A file or BPF map that is mapped into memory, read-only.
 pub struct Mapping {
     address: *mut libc::c_void,
     length: usize,
@@ -121,12 +123,12 @@ impl Drop for Mapping {
     }
 }
 
-/// The arguments of a command: the first fields of `union bpf_attr`. The kernel takes the others
-/// as zero.
+/// The arguments of a bpf(2) command: the first fields of `union bpf_attr`. The kernel treats all
+/// later fields as zero.
 ///
 /// # Safety
-/// Each pointer leads to initialized memory of the given length, which is writable if the command
-/// writes to it.
+/// Each pointer must point to initialized memory of the given length, which is writable if the
+/// command writes to it.
 unsafe trait Arguments {}
 
 #[repr(C)]
@@ -138,7 +140,7 @@ struct CreateMap {
     flags: u32,
 }
 
-// SAFETY: it contains no pointer.
+// SAFETY: the struct contains no pointer.
 unsafe impl Arguments for CreateMap {}
 
 #[repr(C)]
@@ -193,7 +195,7 @@ struct CreateLink {
     flags: u32,
 }
 
-// SAFETY: it contains no pointer.
+// SAFETY: the struct contains no pointer.
 unsafe impl Arguments for CreateLink {}
 
 #[repr(C)]
@@ -202,10 +204,11 @@ struct CreateIterator {
     flags: u32,
 }
 
-// SAFETY: it contains no pointer.
+// SAFETY: the struct contains no pointer.
 unsafe impl Arguments for CreateIterator {}
 
-/// Calls bpf(2) with a command that returns a new descriptor. The kernel sets close-on-exec.
+/// Calls bpf(2) with a command that returns a new descriptor. The kernel sets close-on-exec on that
+/// descriptor.
 fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> {
     let size = size_of::<A>();
     // SAFETY: the kernel reads `size` bytes of the arguments and follows their pointers, which are
@@ -230,14 +233,16 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// An array map, to which a program writes and which can be mapped (since Linux 5.5).
+/// A BPF array map that a BPF program writes to. Since Linux 5.5, such an array can be mapped into
+/// memory.
 pub struct Array {
     map: OwnedFd,
     length: usize,
 }
 
 impl Array {
-    /// Creates an array of zeros. `element` is the size of an element, a multiple of 8 bytes.
+    /// Creates an array of `count` elements, filled with zeros. `element` is the size of an element
+    /// in bytes, a multiple of 8.
     pub fn new(element: usize, count: u32) -> Result<Self, LoadError> {
         let arguments = CreateMap {
             kind: BPF_MAP_TYPE_ARRAY,
@@ -251,10 +256,10 @@ impl Array {
         Ok(Self { map, length: element.saturating_mul(count) })
     }
 
-    /// Copies the contents.
+    /// Copies the contents of the array.
     ///
-    /// It takes `&mut self` because the program that writes to the array must not run meanwhile.
-    /// It runs only while someone reads from its iterator.
+    /// Takes `&mut self` because the BPF program that writes to the array must not run meanwhile.
+    /// That program runs only while its iterator is being read.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
@@ -267,8 +272,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the types that an object file declares. This is the first bpf(2) call of all, so it is
-/// the one that fails with `EPERM` without `CAP_BPF` or under a seccomp filter.
+/// Loads the types that an object file declares into the kernel. pidns makes no other bpf(2) call
+/// before this one, so this is the call that fails with `EPERM` without `CAP_BPF` or under a
+/// seccomp filter.
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
@@ -281,7 +287,8 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Loads a program, which the kernel verifies and keeps as long as its descriptor is open.
+/// Loads a program into the kernel, which verifies it. The program stays loaded as long as the
+/// returned descriptor is open.
 pub fn load_program(
     program: &Program,
     name: &str,
@@ -318,8 +325,8 @@ pub fn load_program(
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // The first attempt is without a log, since writing one takes the verifier longer than
-    // verifying.
+    // The first attempt requests no log, since the verifier takes longer to write a log than to
+    // verify the program.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),
@@ -330,13 +337,13 @@ pub fn load_program(
     }
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-    // The last line is a statistic; the reason stands before it.
+    // The last line of the log contains statistics. The line before it contains the reason.
     let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
     let reason = lines.next().unwrap_or("the verifier gave no reason").to_owned();
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator. Reading from it runs the program once per object.
+/// Opens an iterator for a program. Reading from the iterator runs the program once per object.
 pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, LoadError> {
     let program = program.as_fd().as_raw_fd();
     let link = CreateLink { program, target: 0, attach_type: BPF_TRACE_ITER, flags: 0 };

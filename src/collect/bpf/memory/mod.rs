@@ -1,7 +1,8 @@
-//! Searches kernel memory for PID namespaces that nothing in /proc leads to (`--search kernel`).
+//! Searches kernel memory for PID namespaces that no search of /proc can find (`--search kernel`).
 //!
-//! - `namespaces.bpf.c` three BPF programs: one lists namespaces, two list what keeps them
-//! - `namespaces` loads these programs and reads their records
+//! - `namespaces.bpf.c` contains three BPF programs: the first lists PID namespaces, the other two
+//!   list the tasks and the descriptors that keep namespaces alive
+//! - `namespaces` loads these programs and decodes the records that they write
 //! - `search` decides which namespaces and holders to show
 
 mod namespaces;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// Three programs for `--search kernel`. One lists all PID namespaces in memory. The
-// other two find the tasks and the open descriptors that keep a namespace without a
-// living init in memory. They change nothing and reveal no kernel addresses.
+// Three programs for `--search kernel`. The first lists all PID namespaces in memory.
+// The other two list the tasks and the open descriptors that keep alive a namespace
+// without a living init. The programs change nothing and reveal no kernel addresses.
 //
-// Like in task.bpf.c, the structs declare only the fields that are used. All fields are
+// As in task.bpf.c, the structs declare only the fields that are used. All fields are
 // read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
 // in an RCU read-side critical section, which keeps PID namespaces in memory. Other
-// objects may be freed meanwhile, so what is read from them may be wrong. pidns uses
-// it only if it names a namespace that is in the list.
+// objects may be freed meanwhile, so data read from them may be wrong. pidns uses a
+// record only if the namespace in the record is also in the list.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -28,7 +28,7 @@ struct ns_common {
     u32 inum;
     u64 ns_id;
     struct list_head ns_list_node;    // Linux 6.18
-    struct ns_tree_node ns_tree_node; // since Linux 6.19, replaces it
+    struct ns_tree_node ns_tree_node; // replaces ns_list_node since Linux 6.19
 } KERNEL;
 struct pid_namespace {
     u32 pid_allocated;
@@ -87,7 +87,7 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 
 // PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PIDNS_ADDING in the kernel, cleared when the init terminates.
+// PIDNS_ADDING in the kernel, which clears this bit when the init terminates.
 #define MAY_ADD (1U << 31)
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
@@ -97,18 +97,20 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define PIDFS 0x50494446
 #define PROCFS 0x9fa0
 #define SOCKFS 0x534f434b
-// Limit on the number of namespaces. No host has the memory for more.
+// Maximum number of namespaces to visit. No host has enough memory for more.
 #define MOST_NAMESPACES (1 << 20)
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
-// Limit on the messages per queue. With default settings, fewer fit into one.
+// Maximum number of messages to check per socket queue. With default settings, a queue
+// has room for fewer messages.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
-// Limit on the records per descriptor. The kernel accepts 32 KiB of output per object.
+// Maximum number of records per descriptor. The kernel accepts 32 KiB of output per
+// object.
 #define MOST_RECORDS 256
 
-// The namespace of a struct pid.
+// Returns the namespace that a struct pid belongs to.
 INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     struct pid_namespace *namespace = 0;
     u32 level = 0;
@@ -118,7 +120,8 @@ INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     return namespace;
 }
 
-// The PID in this namespace, whose level is `top`; 0 if it has none there.
+// Returns the PID that a struct pid has in this namespace, whose level is `top`; 0 if
+// it has no PID there.
 INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
     struct upid number = {};
     u32 level = 0;
@@ -150,15 +153,16 @@ struct listed {
     u32 init;
 };
 
-// The map for the list, which the loader creates. `nodebug` keeps its type out of the
-// BTF, because the kernel rejects types of symbols that are declared and not defined.
+// The map that contains the list. The loader creates the map. `nodebug` keeps the map's
+// type out of the BTF, because the kernel rejects types of symbols that are declared
+// but not defined.
 extern char list __attribute__((nodebug));
 
-// The state of list_next() on the kernel's ring of namespaces.
+// The state of list_next(), which follows the kernel's circular list of namespaces.
 struct walk {
-    struct pid_namespace *own; // the viewer's
+    struct pid_namespace *own; // the viewer's namespace
     struct pid_namespace *at;
-    void *ops;                 // identifies PID namespaces, the same for all of them
+    void *ops;                 // the operations of PID namespaces, which identify them
     u32 level;                 // level of the viewer's namespace
     u32 is_below;
     struct pid_namespace *above;
@@ -175,7 +179,8 @@ static long list_next(u64 number, struct walk *walk);
 // Lists the viewer's namespace and its descendants.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // Runs once, for the viewer, which is the task that reads from the iterator.
+    // Does nothing for other tasks than the viewer, the task that reads from the
+    // iterator. So the list is made once.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -190,7 +195,8 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the ring, until it is back at the viewer's.
+// Moves to the next namespace in the circular list. Returns 1, which ends the loop,
+// when it is back at the viewer's namespace.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -206,7 +212,7 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace, so `ops` is something else there.
+    // The head of the list is not part of a namespace, so its `ops` differs.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -225,7 +231,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent, until it is at the viewer's namespace or beyond the root.
+// Moves to the parent namespace. Returns 1, which ends the loop, when it is at the
+// viewer's namespace or when there is no parent.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -234,7 +241,7 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     return walk->is_below || !parent;
 }
 
-// How a namespace is kept (`KeeperKind` in namespaces.rs).
+// How a task or descriptor keeps a namespace alive (`KeeperKind` in namespaces.rs).
 #define BY_ITSELF 0
 #define BY_PIDFD 1
 #define BY_SOCKET 2
@@ -243,7 +250,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MEMBER 5
 #define FOR_CHILDREN 6
 
-// A record, decoded by namespaces.rs (`Keeper`).
+// A record about a keeper: a task or descriptor that keeps a namespace alive. The
+// record is decoded by namespaces.rs (`Keeper`).
 struct kept {
     u64 ns_id;
     u64 file;          // inode number of the open file
@@ -254,13 +262,14 @@ struct kept {
     u32 spare;
 };
 
-// Fills in the namespace.
+// Writes the IDs of a namespace into a record.
 INLINE void name(struct kept *kept, struct pid_namespace *namespace) {
     READ(kept->ns_id, namespace->ns.ns_id);
     READ(kept->inode, namespace->ns.inum);
 }
 
-// Fills in the task; returns 0 if it is not visible to the viewer.
+// Writes the PID and the thread ID of a task into a record; returns 0 if the task is
+// not visible in the viewer's namespace.
 INLINE int name_task(struct kept *kept, struct task_struct *task) {
     // The viewer is the task that reads from the iterator.
     struct task_struct *viewer = (void *)get_current_task();
@@ -278,7 +287,8 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// Checks a task; exiting tasks are included.
+// Writes a record if a task keeps alive a namespace without a living init. The iterator
+// also visits exiting tasks.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -319,7 +329,8 @@ NOINLINE static void keeps(struct look *look, struct pid_namespace *namespace, u
 static long next_message(u64 number, struct look *look);
 static long in_message(u64 number, struct look *look);
 
-// Checks an open file. `in_flight`: it is a descriptor in a socket's queue.
+// Checks an open file. `in_flight` is 1 if the file is in a message in a socket's
+// queue.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -364,7 +375,7 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     }
 }
 
-// Checks an open descriptor.
+// Checks an open descriptor of a task.
 SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context) {
     struct task_struct *task = context->task;
     struct file *file = context->file;
@@ -379,7 +390,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 
 // Writes a record if the namespace has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // Copied by a helper, so that the verifier does not track its possible values.
+    // READ() copies the number by a helper function, so that the verifier does not
+    // track the possible values of the number.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

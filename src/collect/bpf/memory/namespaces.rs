@@ -1,5 +1,6 @@
-//! Lists the PID namespaces in kernel memory, and the tasks and descriptors that keep namespaces
-//! without a living init. `search` decides which of them to trust.
+//! Lists the PID namespaces in kernel memory. If a namespace has no living init, also lists its
+//! keepers: the tasks and descriptors that keep the namespace alive. `search` decides which of
+//! these results to trust.
 
 use std::os::fd::AsFd as _;
 
@@ -10,22 +11,24 @@ use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::model::Pid;
 
-/// `namespaces.bpf.c` as compiled by tests/bpf/build.
+/// The object file that tests/bpf/build compiles from `namespaces.bpf.c`.
 const OBJECT: &[u8] = include_bytes!("namespaces.bpf.o");
 
-/// Initial capacity of the list of namespaces.
+/// Initial capacity of the list of namespaces, in elements.
 const CAPACITY: u32 = 4096;
 
-/// Limit on that capacity. No host has the memory for more namespaces.
+/// Maximum capacity of the list of namespaces. No host has enough memory for more namespaces.
 const MAX_CAPACITY: u32 = 1 << 20;
 
-/// Size in bytes of an element of the list (`struct listed`).
+/// Size in bytes of an element of the list (`struct listed` in `namespaces.bpf.c`).
 const LISTED: usize = 16;
 
-/// Size in bytes of a record about a keeper (`struct kept`).
+/// Size in bytes of a record about a task or descriptor that keeps a namespace alive (`struct kept`
+/// in `namespaces.bpf.c`).
 const KEPT: usize = 40;
 
-/// Size in bytes of the record about the list as a whole (`walk.length`).
+/// Size in bytes of the record that contains the length of the list (`walk.length` in
+/// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
 /// The state of a namespace's init.
@@ -33,39 +36,41 @@ const LENGTH: usize = 8;
 pub enum InitState {
     Living,
     Terminated,
-    /// The namespace has no first process yet.
+    /// No process has been created in the namespace yet.
     NotYet,
 }
 
 /// A namespace in kernel memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryNamespace {
-    /// Its 64-bit ID, which is never reused.
+    /// The 64-bit ID of the namespace, which is never reused.
     pub ns_id: u64,
     pub inode: u64,
     pub init: InitState,
 }
 
-/// How a task or descriptor keeps a namespace.
+/// How a task or descriptor keeps a namespace alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeeperKind {
-    /// A descriptor of the namespace itself.
+    /// The descriptor refers to the namespace itself.
     Namespace,
-    /// A pidfd of a process in the namespace.
+    /// The descriptor is a pidfd of a process in the namespace.
     Pidfd,
-    /// A UNIX socket whose peer is or was in the namespace.
+    /// The descriptor is a UNIX socket whose peer process is or was in the namespace.
     Socket,
-    /// A descriptor that waits in this socket to be received.
+    /// The descriptor is a UNIX socket with an unread message. The message contains a descriptor
+    /// that keeps the namespace alive, or its sender is or was in the namespace.
     InFlight,
-    /// A file in the namespace's procfs, or in the /proc directory of one of its processes.
+    /// The descriptor is a file in the namespace's procfs, or in the /proc directory of a process
+    /// in the namespace.
     Procfs,
-    /// A task in the namespace.
+    /// The task is in the namespace.
     Member,
-    /// A task whose children are born in the namespace.
+    /// The task's next children will start in the namespace.
     ForChildren,
 }
 
-/// A task or descriptor that keeps a namespace.
+/// A task or descriptor that keeps a namespace alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeper {
     /// The namespace's 64-bit ID.
@@ -73,9 +78,9 @@ pub struct Keeper {
     /// The namespace's inode.
     pub inode: u64,
     pub kind: KeeperKind,
-    /// The process.
+    /// PID of the process that is the task or has the descriptor.
     pub pid: Pid,
-    /// The thread.
+    /// ID of the thread that is the task or has the descriptor.
     pub tid: Pid,
     /// The descriptor's number; 0 for a task.
     pub fd: u32,
@@ -83,7 +88,7 @@ pub struct Keeper {
     pub file: u64,
 }
 
-/// The loaded programs.
+/// The loaded BPF programs, and the list that one of them fills.
 pub struct KernelMemory {
     object: LoadedObject,
     types: KernelTypes,
@@ -94,7 +99,8 @@ pub struct KernelMemory {
 }
 
 impl KernelMemory {
-    /// Loads the programs. Before Linux 6.18 the kernel has no list of namespaces, so this fails.
+    /// Loads the BPF programs. Fails before Linux 6.18, because older kernels have no list of
+    /// namespaces.
     pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
@@ -109,7 +115,7 @@ impl KernelMemory {
         Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
 
-    /// Lists the viewer's namespace and all namespaces below it.
+    /// Lists the viewer's namespace and all of its descendants.
     pub fn list(&mut self) -> Result<Vec<MemoryNamespace>, BpfUnavailable> {
         loop {
             let count = self.fill_list()?;
@@ -119,7 +125,8 @@ impl KernelMemory {
                 let namespaces = elements.chunks_exact(LISTED).map(MemoryNamespace::read);
                 return namespaces.collect::<Option<_>>().ok_or(BpfUnavailable::Inconsistent);
             }
-            // Twice as many as now, since more may be created until the next attempt.
+            // The new list has room for twice as many namespaces, since more may be created before
+            // the next attempt.
             let capacity = count.saturating_mul(2).next_multiple_of(CAPACITY);
             if capacity > MAX_CAPACITY {
                 return Err(BpfUnavailable::Inconsistent);
@@ -140,12 +147,12 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// The tasks, exiting ones included, that keep a namespace without a living init.
+    /// Lists the tasks (including exiting tasks) that keep alive a namespace without a living init.
     pub fn tasks(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
         read_keepers(&self.tasks)
     }
 
-    /// The descriptors of all processes that keep a namespace without a living init.
+    /// Lists the descriptors (of all processes) that keep alive a namespace without a living init.
     pub fn descriptors(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
         read_keepers(&self.descriptors)
     }
@@ -178,7 +185,7 @@ fn load_list(
 }
 
 impl MemoryNamespace {
-    /// Decodes an element of the list; `None` if it is invalid.
+    /// Decodes an element of the list; `None` if the element is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, inode, init] = words(bytes)?;
         let init = match init {
@@ -192,7 +199,7 @@ impl MemoryNamespace {
 }
 
 impl Keeper {
-    /// Decodes a record; `None` if it is invalid.
+    /// Decodes a record about a keeper; `None` if the record is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
         let kind = match kind {
@@ -224,7 +231,7 @@ fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     Some(words.map(u32::from_ne_bytes))
 }
 
-/// The 64-bit number with these halves.
+/// Joins two 32-bit halves to a 64-bit number.
 fn long(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

@@ -1,16 +1,18 @@
-//! Finds PID namespaces in kernel memory that nothing in /proc leads to, and what keeps them.
+//! Finds PID namespaces in kernel memory that no search of /proc can find, and the tasks and
+//! descriptors that keep them alive (their keepers).
 //!
-//! The kernel frees a namespace some time after its last user has gone, and a new namespace is in
-//! memory before /proc shows its first process. Neither may be reported. So the order matters:
+//! Two kinds of namespaces in memory must not be reported: a namespace that nothing uses any more
+//! and that the kernel is about to free, and a new namespace whose first process /proc does not
+//! show yet. To rule out both, the search has four steps:
 //!
 //! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
-//!    Anyone who holds one in a way that /proc shows is found by the reading that follows.
-//! 2. Drop the candidates that /proc leads to, and close pidns's own descriptors of the others,
-//!    which would keep them in memory.
-//! 3. List the keepers, wait until the kernel has freed what it is going to free, and list the
-//!    namespaces again. Only those that are unchanged are reported.
-//! 4. Check in /proc that each keeper is still there. An exiting process keeps its namespaces until
-//!    it has ended, but shows none of them in /proc.
+//!    If /proc can show a holder of a candidate, the reading of /proc that follows finds it.
+//! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
+//!    candidates, since these descriptors would keep the namespaces alive.
+//! 3. List the keepers, wait until the kernel has freed unused namespaces, and list the namespaces
+//!    again. Report only candidates that have not changed.
+//! 4. Check in /proc that each keeper still exists. This rules out exiting processes: they keep
+//!    their namespaces alive until they have ended, but /proc does not show these namespaces.
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
@@ -31,7 +33,7 @@ use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
-    /// The namespaces that had no living init before /proc was read.
+    /// The candidates: the namespaces that had no living init before /proc was read.
     before: Vec<MemoryNamespace>,
 }
 
@@ -41,13 +43,14 @@ impl<'a> KernelSearch<'a> {
         if !proc.is_own() {
             return Err(BpfUnavailable::OtherProcfs);
         }
-        // Opening a namespace by its ID needs this over the user namespace that owns it.
+        // Opening a namespace by its ID requires CAP_SYS_ADMIN in the user namespace that owns it.
         if !viewer::may_administer() {
             return Err(BpfUnavailable::MissingCapability("CAP_SYS_ADMIN"));
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // Opening the viewer's own namespace shows that namespaces can be opened by their IDs.
+        // Tests whether namespaces can be opened by their IDs, with a namespace that certainly
+        // exists: the viewer's own.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -55,8 +58,8 @@ impl<'a> KernelSearch<'a> {
         Ok(Self { proc, memory, before })
     }
 
-    /// Adds the namespaces that nothing discovered so far leads to, and the holders of namespaces
-    /// without a living init. Must be called after /proc was read.
+    /// Adds the namespaces that were not found through /proc, and the holders of namespaces without
+    /// a living init. Must be called after /proc was read.
     pub fn finish(
         mut self,
         registry: &NamespaceRegistry,
@@ -82,8 +85,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // A candidate that had no init before and a terminated one now had members that no
-        // reading of /proc has seen. It is left out.
+        // If a candidate had no init before and now has a terminated init, it had members meanwhile
+        // that the reading of /proc did not see. So the candidate is left out.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {
@@ -99,7 +102,7 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the namespaces found, and pins those that can be opened.
+    /// Adds these namespaces. Opens each of them if possible, to keep it alive (pins it).
     fn add_namespaces(
         &mut self,
         found: Vec<MemoryNamespace>,
@@ -111,7 +114,8 @@ impl<'a> KernelSearch<'a> {
         if unopened.is_empty() {
             return Ok(());
         }
-        // A namespace that cannot be opened may be gone. If it is still listed, it is there.
+        // A namespace that cannot be opened may have been freed. If the kernel still lists it, it
+        // exists.
         let still = self.memory.list()?;
         for it in unopened.into_iter().filter(|it| still.contains(it)) {
             registry.meet(it.inode, history(&it));
@@ -121,11 +125,11 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the keepers as holders. A namespace with a keeper that is just exiting is not added
-    /// after all, since it is about to go away.
+    /// Adds the keepers as holders. If /proc does not confirm a keeper, the keeper is exiting and
+    /// its namespace is about to be freed, so the namespace is removed again.
     fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
         let mut going = HashSet::new();
-        // The descriptors of pidns itself are gone when it has ended.
+        // The descriptors of pidns itself do not count, since they are closed when pidns ends.
         for it in keepers.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
             match self.holder(&it, &discovery.processes) {
                 Some(holder) => discovery.holders.push((it.inode, holder)),
@@ -137,7 +141,8 @@ impl<'a> KernelSearch<'a> {
         discovery.in_kernel.retain(|inode| !going.contains(inode));
     }
 
-    /// The keeper as a holder, if /proc confirms it.
+    /// Converts a keeper to a holder; `None` if /proc does not confirm that the keeper still
+    /// exists.
     fn holder(&self, keeper: &Keeper, processes: &[Process]) -> Option<Holder> {
         let Keeper { inode, kind, pid, tid, fd, file, .. } = *keeper;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
@@ -160,14 +165,15 @@ impl<'a> KernelSearch<'a> {
     }
 }
 
-/// The inodes of the namespaces that have a member or a holder in the discovery.
+/// Returns the inodes of the namespaces that have a member or a holder in the discovery.
 fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     let members = discovery.processes.iter().filter_map(|it| it.namespace?.inode());
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Checks that the kernel's list contains the namespaces of all processes. They are pinned, so
-/// if one is missing, the list cannot be trusted.
+/// Checks that the kernel's list contains the namespaces of all processes. pidns has these
+/// namespaces open, so they exist. If one of them is missing from the list, the list cannot be
+/// trusted.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
     registry: &NamespaceRegistry,
@@ -176,7 +182,7 @@ fn check_members_are_listed(
     let listed: HashSet<(u64, u64)> = now.iter().map(|it| (it.inode, it.ns_id)).collect();
     let mut previous = None;
     for process in processes {
-        // Members of a namespace often come in succession.
+        // Successive processes are often in the same namespace, which is then checked only once.
         let Some(NamespaceId::Inode(inode)) =
             process.namespace.filter(|_| previous != process.namespace)
         else {
@@ -192,8 +198,8 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// The proof that the kernel's list gives about the init of a namespace. A namespace that had none
-/// yet may have got one since.
+/// Returns what the listed state of a namespace's init proves about the past. A namespace that was
+/// listed without an init may have got one since, so nothing is proved about it.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,
@@ -201,10 +207,11 @@ fn history(it: &MemoryNamespace) -> InitHistory {
     }
 }
 
-/// Opens, pins and adds a namespace; returns `false` if the kernel says that it is gone (`ESTALE`).
+/// Adds a namespace, and opens it to keep it alive. Returns `false` if the kernel reports that the
+/// namespace does not exist (`ESTALE`).
 ///
-/// Since Linux 6.19 the kernel also says so about namespaces that no task, descriptor or mount
-/// refers to: they stay in its list, but cannot be opened.
+/// Since Linux 6.19, the kernel also returns `ESTALE` for a namespace that no task, descriptor or
+/// mount refers to. Such a namespace stays in the kernel's list, but cannot be opened.
 fn pin(it: MemoryNamespace, registry: &NamespaceRegistry, discovery: &mut Discovery) -> bool {
     let opened = nsfs::open_by_handle(it.ns_id, it.inode);
     match opened.and_then(|fd| registry.keep(fd, history(&it))) {

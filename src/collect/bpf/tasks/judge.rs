@@ -1,15 +1,17 @@
-//! Decides which records to trust. The result is what a walk over /proc would have found.
+//! Decides which records of the BPF program to trust, and reads all other processes through /proc.
+//! The result is the same as if all processes had been read through /proc.
 //!
-//! Most processes are taken as the BPF program recorded them. A record is of one moment, and a
-//! namespace's inode number can be reused as soon as the namespace is gone. So before a record is
-//! trusted, the namespaces that it names must be proved to be the ones that are pinned:
+//! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
+//! namespace is gone. But pidns has one namespace open per inode number (pinned), and the inode
+//! number of an open namespace is not reused. So a record is trusted only if its namespaces are
+//! proved to be the pinned namespaces:
 //!
-//! - Members of a namespace are trusted only if the namespace pinned under the inode is the one
-//!   that the records meant, by its 64-bit ID or its init's start time.
-//! - A namespace for children is trusted only if the namespace with its 64-bit ID is pinned.
-//! - An init is verified by the /proc reader, which opens its namespace and pins it.
-//!
-//! All other processes are read through /proc, and the result from there counts.
+//! - The record of a member is trusted only if the pinned namespace with the same inode also has
+//!   the same 64-bit ID. Before Linux 6.18, which introduced these IDs, the start time of the
+//!   namespace's init is compared instead.
+//! - The record of a process with another namespace for its children is trusted only if the pinned
+//!   namespace with the same inode also has the same 64-bit ID.
+//! - An init is verified by the /proc reader, which opens the init's namespace and so pins it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,44 +24,45 @@ use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// All records of a scan.
+/// The records of a scan, and the decisions made about them so far.
 pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
-    /// The PIDs of all records. `judge` sorts them.
+    /// The PIDs of all records. Not sorted until `judge` sorts them.
     pids: Vec<Pid>,
-    /// The processes whose records suffice, and who can read each mount namespace's table.
+    /// The processes whose records are sufficient, and the processes that can read the mount table
+    /// of each mount namespace.
     trusted: ScanFindings,
-    /// Processes with another namespace for their children.
+    /// The processes whose next children will start in another namespace.
     for_children: Vec<ForChildren>,
-    /// Processes to read through /proc although their records seemed to suffice.
+    /// The processes to read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
-    /// The namespace of the previous record and its 64-bit ID.
+    /// The ID in the model and the 64-bit ID of the previous record's namespace.
     previous: (Option<NamespaceId>, Option<u64>),
 }
 
-/// A process whose children are born in another namespace.
+/// A process whose next children will start in another namespace.
 struct ForChildren {
-    /// Inode of that namespace.
+    /// Inode of the namespace for children.
     inode: u64,
-    /// Its 64-bit ID.
+    /// 64-bit ID of the namespace for children.
     ns_id: u64,
     holder: Holder,
 }
 
-/// A namespace, as the records of its members name it.
+/// A namespace, as the records of its members describe it.
 #[derive(Default)]
 struct RecordedNamespace {
     ns_id: Option<u64>,
-    /// Its init and the init's start time.
+    /// The PID of the namespace's init, and the init's start time.
     init: Option<(Pid, Option<u64>)>,
-    /// `true` if the inode was reused by another namespace during the reading.
+    /// `true` if two namespaces had this inode number during the scan, one after the other.
     was_reused: bool,
 }
 
 impl<'a> TaskScan<'a> {
-    /// A scan without records; `capacity` is the expected number of them.
+    /// Creates a scan without records. `capacity` is the expected number of records.
     pub fn new(search: &'a BTreeSet<SearchScope>, capacity: usize) -> Self {
         let trusted =
             ScanFindings { processes: Vec::with_capacity(capacity), ..ScanFindings::default() };
@@ -74,7 +77,7 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. Returns its process if that must be read through /proc.
+    /// Adds a record. If its process must be read through /proc, returns the process.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -83,7 +86,7 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // Before Linux 6.18 namespaces have no 64-bit ID to verify them by.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so these records cannot be verified.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -112,11 +115,11 @@ impl<'a> TaskScan<'a> {
         None
     }
 
-    /// Notes the namespace of a record.
+    /// Remembers the namespace of a record.
     fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
         let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
         let is_init = process.nspid.last() == Some(&Pid::INIT);
-        // Members of a namespace often come in succession.
+        // Successive processes are often in the same namespace, which is then added only once.
         if self.previous == (process.namespace, ns_id) && !is_init {
             return;
         }
@@ -154,15 +157,16 @@ impl<'a> TaskScan<'a> {
 
     /// Verifies the records and reads the remaining processes through /proc.
     ///
-    /// `found` is what was read through /proc during the scan. `counts` are the numbers of
-    /// processes that procfs counted before the scan and after each thread's part.
+    /// `found` contains the processes that were already read through /proc during the scan.
+    /// `counts` contains the number of processes that procfs reported before the scan, and the
+    /// numbers that it reported when each thread had finished its share.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
         mut found: ScanFindings,
         counts: &[Option<u64>],
     ) -> SysResult<ScanFindings> {
-        // The iterator visits tasks in ascending PID order, but nothing guarantees that.
+        // The iterator visits tasks in ascending PID order, but the kernel does not guarantee this.
         self.pids.sort_unstable();
         self.pids.dedup();
         self.retry_orphans();
@@ -170,8 +174,8 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The iterator may hide processes. If its number of processes differs from that of
-        // procfs, list /proc and read those that are missing.
+        // The iterator may miss processes. If it found another number of processes than procfs
+        // reports, list /proc and read the missing processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
@@ -190,7 +194,7 @@ impl<'a> TaskScan<'a> {
         Ok(found)
     }
 
-    /// Reads the processes to retry through /proc and drops their records.
+    /// Reads the processes in `retry` through /proc, and drops their records.
     fn read_retries(&mut self, scan: Scan<'_>) -> ScanFindings {
         let retry = std::mem::take(&mut self.retry);
         if retry.is_empty() {
@@ -201,13 +205,13 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// Marks processes whose parent has no record, and that parent. The iterator may hide the
-    /// parent, one of the parent's threads may just be taking its place (execve(2)), or the
-    /// parent is gone and the kernel has given its children another one.
+    /// If the parent of a process has no record, adds both processes to `retry`. The iterator may
+    /// have missed the parent, one of the parent's threads may have been taking its place
+    /// (execve(2)), or the parent may have ended, so that its children have a new parent.
     fn retry_orphans(&mut self) {
         let mut previous = None;
         for process in &self.trusted.processes {
-            // Siblings often come in succession.
+            // Successive processes often have the same parent, which is then looked up only once.
             let parent = process.ppid.filter(|_| process.ppid != previous);
             let Some(parent) = parent else { continue };
             if self.pids.binary_search(&parent).is_ok() {
@@ -218,7 +222,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Marks processes whose namespace for children may not be the pinned one.
+    /// Adds a process to `retry` if its namespace for children may differ from the pinned namespace
+    /// with the same inode.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -227,7 +232,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Marks the members of namespaces that may not be the pinned ones.
+    /// Adds the members of a namespace to `retry` if the namespace may differ from the pinned
+    /// namespace with the same inode.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -243,22 +249,24 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the namespace pinned under this inode is the recorded one.
+    /// Returns `true` if the pinned namespace with this inode is the recorded namespace.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
         }
         let Some(pinned_id) = scan.registry.ns_id(inode) else { return false };
-        // pidns itself is a member, so this namespace existed during the whole scan.
+        // pidns itself is a member of this namespace, so the namespace existed during the whole
+        // scan.
         if scan.namespace == Some(NamespaceId::Inode(inode)) {
             return true;
         }
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18 there are no 64-bit IDs. The init was read through /proc after its
-        // record, and its link then led to the pinned namespace. If the process with the init's
-        // PID still has the init's start time, it is the same process, in the same namespace.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so check the init instead. After the
+        // record of the init was written, the init was read through /proc, which pinned its
+        // namespace. If a process with the init's PID still has the recorded start time, it is the
+        // same init, so the recorded namespace is the pinned namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -1,12 +1,13 @@
 //! Reads all processes through BPF, in a fraction of the time that /proc takes.
 //!
-//! The kernel runs a program once per task (a task iterator, since Linux 5.8; this one needs 5.17).
-//! The program only collects: for a process with nothing unusual about it, the record contains all
-//! that /proc would show. Every other process is read through /proc, by other threads meanwhile.
+//! The kernel runs a BPF program, a task iterator, once per task. Task iterators exist since Linux
+//! 5.8, but this program needs Linux 5.17. The program writes one record per process. The record of
+//! an ordinary process contains all that /proc would show. Unusual processes are read through
+//! /proc, by other threads at the same time.
 //!
-//! - `task.bpf.c` the program; `task.bpf.o` the object file that tests/bpf/build makes of it, and
-//!   `task-by-helper.bpf.o` the same for kernels before Linux 6.2
-//! - `source` decides whether to use BPF, loads the program, and scans
+//! - `task.bpf.c` is the program; tests/bpf/build compiles it to `task.bpf.o`, and to
+//!   `task-by-helper.bpf.o` for kernels before Linux 6.2
+//! - `source` decides whether to use BPF, loads the program, and reads its records
 //! - `record` decodes a record into a process
 //! - `judge` decides which records to trust and which processes to read through /proc
 

@@ -1,11 +1,12 @@
-//! Decodes a record of the BPF program (`struct record` in `task.bpf.c`) into a process.
+//! Decodes the records that the BPF program writes (`struct record` in `task.bpf.c`) into
+//! processes.
 
 use std::num::NonZeroU32;
 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Nspid, Pid, Process};
 
-/// Number of PIDs in a record, `LEVELS` in `task.bpf.c`.
+/// Maximum number of PIDs in a record (`LEVELS` in `task.bpf.c`).
 const LEVELS: usize = 8;
 
 /// Maximum length of a task's name, without the terminating NUL.
@@ -17,22 +18,23 @@ pub const SIZE: usize = 128;
 /// Nanoseconds per clock tick, the unit of start times in /proc.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
-/// Flags of a task, `PF_...` in the kernel; `/proc/PID/stat` shows them.
+/// Flags of a task (`PF_...` in the kernel), which `/proc/PID/stat` also shows.
 mod flag {
     pub const EXITING: u32 = 0x4;
     pub const WORKER: u32 = 0x20;
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// Bits of the record's field `more`.
+/// Bits of the field `more` of a record: why the process must be read through /proc.
 mod more {
     pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;
 }
 
-/// States of a task, `TASK_...` and `EXIT_...` in the kernel, one bit each.
+/// States of a task (`TASK_...` and `EXIT_...` in the kernel). Each state is one bit.
 mod state {
-    /// The states that `/proc/PID/status` shows. If several are set, the highest counts.
+    /// The states that have a letter in `/proc/PID/status`. If several bits are set, the kernel
+    /// shows the letter of the highest bit.
     pub const SHOWN: u32 = 0x7f;
     pub const UNINTERRUPTIBLE: u32 = 0x2;
     pub const ZOMBIE: u32 = 0x20;
@@ -44,31 +46,36 @@ mod state {
     pub const KNOWN: u32 = SHOWN | WAKEKILL | NOLOAD | RTLOCK_WAIT | FREEZABLE | FROZEN;
 }
 
-/// A process as the BPF program read it.
+/// A process, as the BPF program recorded it.
 #[derive(Debug)]
 pub struct Record {
     /// The process with the fields that /proc shows, including its start time.
     pub process: Process,
-    /// The 64-bit ID of its namespace, which is never reused (since Linux 6.18).
+    /// The 64-bit ID of the process's PID namespace, which is never reused; `None` before Linux
+    /// 6.18.
     pub ns_id: Option<u64>,
-    /// Inode and 64-bit ID of the namespace for its children, if that is another namespace and
-    /// was asked for.
+    /// Inode and 64-bit ID of the PID namespace for the process's children; `None` if it is the
+    /// process's own namespace, or if holders are not searched.
     pub for_children: Option<(u64, Option<u64>)>,
-    /// Inode of its mount namespace, if it has one and that was asked for.
+    /// Inode of the process's mount namespace; `None` if the process has none, or if holders are
+    /// not searched.
     pub mount_namespace: Option<u64>,
-    /// `true` if it is the init of a namespace below the viewer's.
+    /// `true` if the process is the init of a namespace below the viewer's namespace.
     pub is_init: bool,
-    /// `true` if it still has its memory, which an exiting process gives up early.
+    /// `true` if the process still has its memory. An exiting process releases its memory early.
     pub has_memory: bool,
-    /// `true` if the record is not enough in any search, so the process must be read through /proc.
+    /// `true` if the process must be read through /proc in every search, because the record is not
+    /// sufficient.
     pub needs_proc: bool,
-    /// `true` if the process must be read through /proc if holders are searched.
+    /// `true` if the process must be read through /proc when holders are searched, because it may
+    /// hold a namespace.
     pub may_hold: bool,
-    /// `true` if all its descriptors were searched and none is a namespace.
+    /// `true` if all descriptors of the process were searched and none of them refers to a
+    /// namespace.
     pub has_no_namespace_open: bool,
 }
 
-/// The numbers of a record, in their order.
+/// The numbers of a record, in the order of `struct record`.
 struct Fields {
     ns_id: u64,
     children_ns_id: u64,
@@ -143,7 +150,7 @@ impl Fields {
 }
 
 impl Record {
-    /// Decodes a record; `None` if it is invalid.
+    /// Decodes a record; `None` if the record is invalid.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let fields = Fields::read(bytes)?;
         let name = bytes.get(SIZE - MAX_NAME - 1..)?;
@@ -152,8 +159,9 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // For a kernel worker, /proc adds its current work to the name. For other kernel threads
-        // it shows the full name, which the task has only in part.
+        // /proc shows more of a kernel thread's name than the record contains. For a worker thread,
+        // /proc adds the current work. For another thread, /proc shows the full name, but the
+        // record contains at most 15 bytes of it.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -174,8 +182,8 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // Kernel threads hold nothing. If the leader has exited and other threads live on,
-            // only /proc shows what those hold.
+            // Kernel threads hold no namespaces. If the leader of a process has exited but other
+            // threads still run, only /proc shows the namespaces that those threads hold.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -195,11 +203,12 @@ impl Record {
     }
 }
 
-/// The letter that `State` in `/proc/PID/status` has, by the rules of `task_state_index()` in the
-/// kernel; `None` for momentary states and for states that are unknown here.
+/// Returns the letter that `/proc/PID/status` shows for a state, by the rules of
+/// `task_state_index()` in the kernel; `None` for short-lived states and for states that pidns does
+/// not know.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
-        // The state of a task that has ended stays TASK_DEAD.
+        // A task that has ended keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
         return (exit_state == state::ZOMBIE).then_some('Z');
     }
     let idle = state::UNINTERRUPTIBLE | state::NOLOAD;
@@ -225,7 +234,7 @@ fn letter(state: u32, exit_state: u32) -> Option<char> {
 mod tests {
     use super::*;
 
-    /// A record with these words and this name.
+    /// Encodes a record with these words, PIDs and name.
     fn record(words: [u32; 20], nspid: [u32; 8], name: &[u8]) -> Vec<u8> {
         let mut bytes: Vec<u8> =
             words.iter().chain(&nspid).flat_map(|word| word.to_ne_bytes()).collect();
@@ -264,14 +273,17 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // More levels than a record holds, a momentary state, exiting, a longer name.
+        // Processes that need /proc in every search: more PIDs than fit into a record, a
+        // short-lived state, two kinds of exiting processes, and a kernel worker, whose name is
+        // longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
-        // It has a namespace open; it changed during the reading.
+        // 1 means that the process has a namespace open; 2 means that it changed while it was read.
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));
-        // Its leader has exited, but another thread lives; or all have exited.
+        // The leader of the process has exited. Another thread is still running in the first case,
+        // but not in the second.
         for (living, may_hold) in [(1, true), (0, false)] {
             let mut words = WORDS;
             (words[9], words[10], words[12]) = (0x80, 0x20, living);

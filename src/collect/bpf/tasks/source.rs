@@ -1,4 +1,4 @@
-//! The source of snapshots that reads processes through BPF.
+//! Reads all processes for a snapshot through BPF.
 
 use std::collections::BTreeSet;
 
@@ -18,18 +18,20 @@ use crate::collect::proc::walk;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Collector, Detail, SearchScope};
 
-/// `task.bpf.c` as compiled by tests/bpf/build, for kernels with [`RDONLY_CAST`].
+/// The object file that tests/bpf/build compiles from `task.bpf.c`, for kernels with
+/// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The same for older kernels. It reads each field by a call of a helper, which is slower.
+/// The same program, compiled for older kernels. It calls a helper function to read each field,
+/// which is slower.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// Number of processes from which BPF is faster than /proc, if only processes are searched and if
-/// holders are searched as well.
+/// Minimum number of processes for which BPF is faster than /proc. The first constant is for
+/// searches of processes only; the second is for searches of processes and holders.
 const MIN_PROCESSES: u64 = 350;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
 
-/// Limit on the processes to allocate memory for in advance.
+/// Maximum number of processes to allocate memory for in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
 /// Reads all processes through BPF.
@@ -37,12 +39,13 @@ pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
     program: IteratorProgram,
-    /// Why the program for older kernels is used, if it is.
+    /// The reason why the program for older kernels is used; `None` if it is not used.
     pub by_helper: Option<LoadError>,
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the program for a search, or says why BPF cannot or should not be used for it.
+    /// Loads the program for a search. Returns an error if BPF cannot be used for this search, or
+    /// would not be faster than /proc.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -102,8 +105,8 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Adds the record of every process, or of this thread's share of them if two threads read.
-    /// Processes to read through /proc are passed to `read`.
+    /// Runs the BPF program and adds all records to `tasks`. If two threads read, each of them gets
+    /// a share of the records. Processes that must be read through /proc are passed to `read`.
     fn read_tasks<'s>(
         &self,
         mut tasks: TaskScan<'s>,
@@ -112,9 +115,11 @@ impl<'a> BpfSource<'a> {
         self.program.read_records(record::SIZE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // pidns knows itself, so its own record shows whether the offsets are right.
+                // pidns knows the correct values for its own process, so the record of this process
+                // shows whether the offsets of the fields are right.
                 self.proc.is_viewer(&record.process).map_err(BpfUnavailable::WrongOwnRecord)?;
-                // Reading through /proc leaves out the descriptors that pidns itself has opened.
+                // The BPF program also sees the descriptors that pidns has opened. The /proc reader
+                // leaves these out.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {
@@ -126,7 +131,7 @@ impl<'a> BpfSource<'a> {
     }
 }
 
-/// Checks that BPF can answer what is asked.
+/// Checks that the BPF program can collect everything that was requested.
 fn check_request(
     proc: &ProcSource,
     search: &BTreeSet<SearchScope>,
@@ -144,15 +149,17 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program in this section, and says why it is the one for older kernels if it is.
+/// Loads the program in this section of the object file. If it is the program for older kernels,
+/// also returns the reason why the other program could not be used.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
-    // Types of the object first: this call is cheap, and it is the one that fails without permission.
+    // The object file is loaded first, because this call is cheap and fails at once if the kernel
+    // does not permit BPF.
     let object = LoadedObject::load(TASK)?;
     let kernel = KernelTypes::open()?;
     match object.program(spec, &kernel) {
         Ok(program) => Ok((program, None)),
-        // The kernel is older than Linux 6.2, or its verifier is stricter.
+        // The kernel is older than Linux 6.2, or its verifier has rejected the program.
         Err(error) if error.is_missing(RDONLY_CAST) || error.is_rejected() => {
             Ok((LoadedObject::load(TASK_BY_HELPER)?.program(spec, &kernel)?, Some(error)))
         }

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// A task iterator (bpf_iter): the kernel runs it once per task while pidns reads
-// from the iterator. It writes one record per process that is visible in the
-// viewer's PID namespace: what /proc would show of the process, and whether pidns
-// must read more of it through /proc. It changes nothing and reveals no kernel
-// addresses.
+// A task iterator (bpf_iter): a program that the kernel runs once per task while pidns
+// reads from the iterator. The program writes one record for each process that is
+// visible in the viewer's PID namespace. The record contains what /proc would show of
+// the process, and whether pidns must read more through /proc. The program changes
+// nothing and reveals no kernel addresses.
 //
 // The structs below declare only the fields that are used. The loader fills in
 // their offsets in the running kernel, from the kernel's type information (CO-RE,
 // "compile once, run everywhere").
 //
 // Fields are read through pointers from bpf_rdonly_cast() (since Linux 6.2). The
-// verifier does not trust such pointers: an invalid address reads as 0. In return
-// it checks them fast. With a trusted pointer it would search all of the kernel's
-// types for each pointer field, which takes 400 to 600 ms. For older kernels this
-// source is compiled a second time, with BY_HELPER. Each field is then read by a
-// call of bpf_probe_read_kernel().
+// verifier does not trust such pointers: an invalid address reads as 0. In return, the
+// verifier checks them fast. With a trusted pointer, it would search all of the
+// kernel's types for each pointer field, which takes 400 to 600 ms. For older kernels,
+// this file is compiled a second time with BY_HELPER. That program reads each field by
+// a call of bpf_probe_read_kernel().
 //
-// The program runs in an RCU read-side critical section. During that, credentials,
-// struct pid, PID namespaces and descriptor tables stay in memory. struct nsproxy
-// and struct files_struct do not: a task may drop them at any time. So the pointers
-// to those are read again at the end; if they changed, the process counts as
-// CHANGED.
+// The program runs in an RCU read-side critical section. In this section, credentials,
+// struct pid, PID namespaces and descriptor tables stay in memory. But a task may drop
+// its struct nsproxy and its struct files_struct at any time. So the pointers to these
+// two structs are read again at the end. If a pointer has changed, the record is marked
+// as CHANGED.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -75,14 +75,14 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 
 // Reads from an address whose type the verifier does not know.
 #define READ_AT(to, address) probe_read_kernel(&(to), sizeof(to), address)
-// STRUCT casts an address to a struct, and READ reads a field of it. Volatile,
-// because other processors change the fields meanwhile.
+// STRUCT casts an address to a struct, and READ reads a field of a struct. The read is
+// volatile, because other processors may change the field at the same time.
 #ifdef BY_HELPER
 #define STRUCT(name, address) ((struct name *)(address))
 #define READ(to, field) READ_AT(to, &(field))
 #else
-// A kernel function, not a helper. Its ID differs between kernels, so this is a
-// placeholder that the loader replaces.
+// rdonly_cast is a kernel function, not a helper. Its ID differs between kernels, so
+// this number is a placeholder that the loader replaces.
 static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define STRUCT(name, address) \
     ((struct name *)rdonly_cast(address, __builtin_btf_type_id(*(struct name *)0, 1)))
@@ -96,21 +96,22 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// Limit on the descriptors per table, the default of fs.nr_open. It also bounds the
-// time that the kernel spends on one process.
+// Maximum number of descriptors to search per process: the default of fs.nr_open. The
+// maximum also limits the time that the kernel spends on one process.
 #define MOST_DESCRIPTORS (1 << 20)
-// Number of PIDs in a record. Processes with more are read through /proc.
+// Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
 #define LEVELS 8
-// A mask for levels, which shows the verifier that they are small. The kernel's
-// limit is 32 (MAX_PID_NS_LEVEL).
+// A mask for level numbers, which shows the verifier that the numbers are small. The
+// kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
 // Number of consecutive PIDs given to one reading thread.
 #define SHARE 16
 
 // Bits of the field `more`: why the process must be read through /proc.
-// A namespace is among its descriptors:
+// The process has a descriptor of a namespace:
 #define HOLDS_DESCRIPTOR 1
-// It dropped what was being read, or another thread is taking its leader's place:
+// The process dropped a struct while it was read, or one of its threads is taking the
+// place of its leader:
 #define CHANGED 2
 
 // A record, decoded by record.rs.
@@ -121,11 +122,11 @@ struct record {
     u32 pid, parent;     // in the viewer's PID namespace; 0 if not visible
     u32 uid;             // real UID in the initial user namespace
     u32 state, exit_state, flags;
-    u32 living, threads; // number of threads that are not exiting, and of all
+    u32 living, threads; // number of threads that are not exiting, and of all threads
     u32 namespace, children_namespace, mount_namespace; // inode numbers
-    u32 has_memory;      // 1 until it drops its memory in exit; 0 for kernel threads
+    u32 has_memory;      // 1 until the process drops its memory on exit; 0 for kernel threads
     u32 more;            // HOLDS_DESCRIPTOR, CHANGED
-    u32 levels;          // number of its PIDs; nspid has the first of them
+    u32 levels;          // number of the process's PIDs; nspid has the first LEVELS of them
     u32 nspid[LEVELS];
     u64 comm[2];         // name: 16 bytes of text
 };
@@ -134,9 +135,9 @@ struct record {
 struct table {
     struct file **files;
     u64 *open;
-    u64 bits;                         // open bits of the next descriptors
+    u64 bits;                         // one bit per remaining descriptor: 1 if open
     u64 inode;                        // number_of() the previous file's inode
-    u64 file_system;                  // number_of() its file system, which is not nsfs
+    u64 file_system;                  // number_of() that file's file system, which is not nsfs
     u32 holds;
 };
 
@@ -152,8 +153,8 @@ INLINE u64 number_of(const void *pointer) {
     return number;
 }
 
-// Returns 1 if a number is not 0. It has no branch, because the verifier would check
-// the rest of the program once for each direction.
+// Returns 1 if a number is not 0. The function has no branch, because the verifier
+// would check the rest of the program once for each direction of a branch.
 INLINE u32 is_set(u64 number) {
     u64 negative = -number;
     // Keeps the compiler from generating a branch.
@@ -161,8 +162,8 @@ INLINE u32 is_set(u64 number) {
     return (number | negative) >> 63;
 }
 
-// The position of the highest set bit, counted from 1; 0 for 0. Without branches for
-// the same reason.
+// Returns the position of the highest set bit, counted from 1; 0 if no bit is set. Has
+// no branch, for the same reason as is_set().
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
     // Counts the set bits: in pairs, fours and eights, then all sums in the top byte.
@@ -172,7 +173,8 @@ INLINE u32 length(u64 bits) {
     return bits * 0x0101010101010101 >> 56;
 }
 
-// Searches a process's descriptors for namespaces. Returns HOLDS_DESCRIPTOR or CHANGED.
+// Searches the descriptors of a process for namespaces. Returns HOLDS_DESCRIPTOR,
+// CHANGED, their union, or 0.
 INLINE u32 holds_descriptor(struct task_struct *task) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
@@ -193,9 +195,10 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if the process belongs to another reading thread of pidns. If pidns has
+// Returns 1 if another thread of pidns gets the record of this process. If pidns has
 // several threads, two of them read, each from its own iterator: the first thread and
-// one other. If pidns has one thread, that one gets all processes.
+// one other thread. Each of them gets half of the processes. If pidns has only one
+// thread, that thread gets all processes.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
     u64 ids = get_current_pid_tgid();
     u32 pid = task->tgid, is_first = (u32)ids == ids >> 32;
@@ -211,10 +214,10 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     struct task_struct *task = context->task;
     if (!task) return 0;
     task = STRUCT(task_struct, task);
-    // Only the leader's record counts, except if another thread is exiting: when a
-    // thread calls execve(2), it takes the leader's place and PID, and the old leader
-    // exits under the thread's ID. It may be the only task of the process that the
-    // iterator visits.
+    // Only the leader of a process gets a record, with one exception: an exiting thread
+    // also gets one. When a thread calls execve(2), it takes the leader's place and
+    // PID, and the old leader exits under the thread's ID. The old leader may be the
+    // only task of the process that the iterator visits.
     u64 is_other = task->pid ^ task->tgid;
     if (is_other && !(task->flags & EXITING)) return 0;
 
@@ -231,7 +234,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     READ(signal, task->signal);
     pid = 0;
     READ(pid, signal->pids[TGID]);
-    // The process has just been reaped.
+    // The process was just reaped, so it has no PID any more.
     if (!pid) return 0;
     READ(level, pid->level);
     if (level < top) return 0;
@@ -241,7 +244,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers, *own = 0;
-    // Blocks save stack: a program and its functions have 512 bytes together.
+    // The blocks save stack space: a program and its functions share 512 bytes.
     {
         struct upid numbers[LEVELS] = {};
         u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);
@@ -252,7 +255,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The iterator visits the PIDs of this namespace.
+        // The viewer's namespace, because the iterator visits the PIDs of this
+        // namespace.
         viewers = numbers[0].ns;
     }
 
@@ -295,8 +299,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         record.more |= holds_descriptor(task);
     }
 
-    // Last, because the verifier checks both branches to the end. For a viewer in the
-    // initial PID namespace, the kernel's own number is the PID.
+    // The parent is read last, because the verifier checks the rest of the program once
+    // for each branch below. In the initial PID namespace, the kernel's own number for
+    // a process (tgid) is its PID.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {
