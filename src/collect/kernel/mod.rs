@@ -1,4 +1,4 @@
-//! Wraps the system calls that pidns makes, and answers what this process is allowed to see.
+//! Wraps the system calls that pidns makes, and finds out which permissions pidns has.
 
 pub mod mounts;
 pub mod nsfs;

@@ -1,9 +1,8 @@
 //! Lists the mounts of a mount namespace with `listmount(2)` and `statmount(2)`.
 //!
-//! Unlike `/proc/PID/mountinfo`, which shows only what lies below the root
-//! directory of one process, the kernel lists every mount this way, whatever
-//! is mounted on top of it. It needs Linux 6.11 and `CAP_SYS_ADMIN` in the user
-//! namespace that owns the mount namespace.
+//! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process. These
+//! system calls list every mount, whatever is mounted on top of it. They need Linux 6.11 and
+//! `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
 
 use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -11,17 +10,16 @@ use rustix::io::{Errno, Result};
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
 use crate::collect::parse::NamespaceMount;
 
-/// Number of mounts requested by one call.
+/// Maximum number of mounts that one call lists.
 const BATCH: usize = 2048;
 
-/// Stands for the root of a mount namespace in `listmount(2)`.
+/// Stands for the root of a mount namespace when it is passed to `listmount(2)`.
 const LSMT_ROOT: u64 = u64::MAX;
 
-/// `STATX_MNT_ID_UNIQUE` of `statx(2)`, since Linux 6.8: asks for the mount ID
-/// that `listmount(2)` uses.
+/// Makes `statx(2)` return the mount ID that `listmount(2)` uses (since Linux 6.8).
 const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
 
-// Fields that `statmount(2)` can be asked for.
+// Fields that can be requested from `statmount(2)`.
 const STATMOUNT_SB_BASIC: u64 = 0x1;
 const STATMOUNT_MNT_BASIC: u64 = 0x2;
 const STATMOUNT_MNT_ROOT: u64 = 0x8;
@@ -30,7 +28,7 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`. The strings follow it.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Largest answer of `statmount(2)` to make room for.
+/// Maximum size of the buffer for an answer of `statmount(2)`.
 const MAX_STATMOUNT: usize = 256 * 1024;
 
 /// The mounts of one mount namespace, as the kernel lists them.
@@ -41,8 +39,8 @@ pub struct ListedMounts {
 }
 
 impl ListedMounts {
-    /// Lists a mount namespace, and returns the bind mounts of PID and mount
-    /// namespaces in it.
+    /// Lists the mounts of a mount namespace. Returns the bind mounts of PID and mount namespaces
+    /// among them.
     pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()? };
         let mut found = Vec::new();
@@ -64,16 +62,18 @@ impl ListedMounts {
         }
     }
 
-    /// Returns `true` if a mount returned by [`list`](Self::list) is still there.
+    /// Returns `true` if a mount that [`list`](Self::list) returned still exists.
     pub fn has(&self, mount: &NamespaceMount, buffer: &mut Vec<u8>) -> bool {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the mount that all others are below, or `None` if there is none.
+    /// Finds the topmost mount, below which all other mounts are. Returns `None` if there are no
+    /// mounts.
     ///
-    /// `LSMT_ROOT` does not name it. If something has been mounted over the root,
-    /// `LSMT_ROOT` is that upper mount, and in the caller's own mount namespace
-    /// it is the caller's root directory. So the parents are followed upward.
+    /// `LSMT_ROOT` does not always stand for the topmost mount. If something has been mounted over
+    /// the root, `LSMT_ROOT` stands for that upper mount. In the caller's own mount namespace, it
+    /// stands for the caller's root directory. So the search starts there and follows the parents
+    /// upward.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {
@@ -92,9 +92,9 @@ impl ListedMounts {
         }
     }
 
-    /// Returns the namespace that a mount is a bind mount of, if any.
+    /// Reads a mount. Returns `None` unless it is a bind mount of a PID or mount namespace.
     fn namespace_mount(&self, mount: u64, buffer: &mut Vec<u8>) -> Result<Option<NamespaceMount>> {
-        // The strings are slow to make, and few mounts are on nsfs.
+        // The kernel takes long to make the strings, so they are requested only for mounts on nsfs.
         let stat = match self.stat(mount, STATMOUNT_SB_BASIC, buffer) {
             Ok(stat) if stat.is_on_nsfs() => {
                 self.stat(mount, STATMOUNT_MNT_ROOT | STATMOUNT_MNT_POINT, buffer)
@@ -104,17 +104,17 @@ impl ListedMounts {
         };
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // No path leads to a mount below something mounted over the root.
+                // No path leads to a mount that is covered by a mount over the root.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path.to_vec())
             })),
-            // Unmounted since it was listed.
+            // The mount was unmounted after it was listed.
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
 
-    /// Asks for some fields of a mount.
+    /// Reads some fields of a mount.
     fn stat<'b>(&self, mount: u64, fields: u64, buffer: &'b mut Vec<u8>) -> Result<MountStat<'b>> {
         buffer.resize(buffer.len().max(STATMOUNT_SIZE), 0);
         loop {
@@ -138,18 +138,18 @@ fn is_own(namespace: &NamespaceFd) -> bool {
 fn mount_of_own_root() -> Result<u64> {
     let wanted = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
     let stat = fs::statx(CWD, "/", AtFlags::STATX_DONT_SYNC, wanted)?;
-    // Before Linux 6.8 mounts have no such ID.
+    // Before Linux 6.8, mounts have no ID of this kind.
     if stat.stx_mask & STATX_MNT_ID_UNIQUE == 0 {
         return Err(Errno::NOSYS);
     }
     Ok(stat.stx_mnt_id)
 }
 
-/// A `struct statmount` with its strings.
+/// A `struct statmount`, followed by its strings.
 struct MountStat<'a>(&'a [u8]);
 
 impl MountStat<'_> {
-    /// ID of the mount that this one is mounted on.
+    /// Returns the ID of the mount on which this mount is mounted.
     fn parent(&self) -> Option<u64> {
         self.has(STATMOUNT_MNT_BASIC).then(|| self.number(48))?
     }
@@ -158,12 +158,14 @@ impl MountStat<'_> {
         self.has(STATMOUNT_SB_BASIC) && self.number(24) == Some(NSFS_MAGIC)
     }
 
-    /// Root within the file system: `pid:[4026531836]` on nsfs.
+    /// Returns the root of the mount within its file system, for example `pid:[4026531836]` on
+    /// nsfs.
     fn root(&self) -> Option<&[u8]> {
         self.has(STATMOUNT_MNT_ROOT).then(|| self.text(104))?
     }
 
-    /// Path below the root of the mount namespace, or `None` if no path leads there.
+    /// Returns the path of the mount point below the root of the mount namespace, or `None` if no
+    /// path leads there.
     fn mount_point(&self) -> Option<&[u8]> {
         self.has(STATMOUNT_MNT_POINT).then(|| self.text(108))?
     }
@@ -177,8 +179,8 @@ impl MountStat<'_> {
         self.0.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
     }
 
-    /// Returns the string whose offset is stored at `at`, or `None` if it does
-    /// not end within the buffer.
+    /// Returns the string whose offset is stored at position `at`, or `None` if the string does not
+    /// end within the buffer.
     fn text(&self, at: usize) -> Option<&[u8]> {
         let offset = u32::from_ne_bytes(*self.0.get(at..)?.first_chunk()?);
         let start = STATMOUNT_SIZE.checked_add(usize::try_from(offset).ok()?)?;

@@ -39,19 +39,19 @@ const NS_MNT_GET_PREV: Opcode = opcode::read::<[u64; 2]>(0xb7, 0xc);
 const PIDFD_GET_PID_NAMESPACE: Opcode = opcode::none(0xff, 0x5);
 const PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE: Opcode = opcode::none(0xff, 0x6);
 
-/// `KCMP_FILES` of `kcmp(2)`.
+/// Makes `kcmp(2)` compare descriptor tables.
 const KCMP_FILES: i32 = 2;
 
 // Types of namespaces, as NS_GET_NSTYPE returns them.
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// Numbers of system calls. They are the same on every architecture that Rust
-// builds for, except Alpha and MIPS.
+// Numbers of system calls. Each number is the same on every architecture that Rust builds for,
+// except Alpha and MIPS.
 const STATMOUNT: libc::c_long = 457;
 const LISTMOUNT: libc::c_long = 458;
 
-/// An open namespace. It stays alive as long as it is open.
+/// An open namespace. The namespace stays alive as long as its descriptor is open.
 #[derive(Debug)]
 pub struct NamespaceFd {
     fd: OwnedFd,
@@ -60,15 +60,15 @@ pub struct NamespaceFd {
 }
 
 impl NamespaceFd {
-    /// Wraps an open descriptor. Fails with `ENOTTY`, as the ioctls would, if it
-    /// is not a namespace.
+    /// Wraps an open descriptor. Fails with `ENOTTY`, as the ioctls would, if the descriptor does
+    /// not refer to a namespace.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(fd.as_fd())?;
         Ok(Self { fd, device, inode })
     }
 
-    /// Opens the file behind an `O_PATH` descriptor. Fails with `ENOTTY` if that
-    /// is not a namespace, without opening it.
+    /// Opens the file that an `O_PATH` descriptor refers to. If that file is not a namespace, this
+    /// fails with `ENOTTY` without opening the file.
     pub fn reopen(path: &OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(path.as_fd())?;
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
@@ -80,26 +80,26 @@ impl NamespaceFd {
         Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
     }
 
-    /// Number of the descriptor.
+    /// Returns the number of the descriptor.
     pub fn number(&self) -> u64 {
         self.fd.as_raw_fd().unsigned_abs().into()
     }
 
-    /// Device number of nsfs.
+    /// Returns the device number of nsfs.
     #[must_use]
     pub fn device(&self) -> u64 {
         self.device
     }
 
-    /// Inode number. It is unique among the namespaces that exist.
+    /// Returns the inode number of the namespace. No other namespace that exists has this number.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// Returns `true` for a PID namespace. The ioctl needs Linux 4.11. Before
-    /// that, or if a seccomp filter refuses it, the link text is used, and it
-    /// fails if the link does not show the type.
+    /// Returns `true` if this is a PID namespace. The ioctl needs Linux 4.11. On older kernels, or
+    /// if a seccomp filter refuses the ioctl, the link text is used instead. Fails if the link text
+    /// does not show the type either.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
         match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
@@ -107,23 +107,24 @@ impl NamespaceFd {
         }
     }
 
-    /// Returns `true` for a mount namespace, and `false` if the type is unknown.
+    /// Returns `true` if this is a mount namespace, and `false` if it is not or if the type is
+    /// unknown.
     #[must_use]
     pub fn is_mount_namespace(&self) -> bool {
         self.kind() == Ok(CLONE_NEWNS)
     }
 
-    /// The type of namespace (since Linux 4.11).
+    /// Returns the type of the namespace (since Linux 4.11).
     fn kind(&self) -> io::Result<i32> {
         // SAFETY: `self` is on nsfs, where NS_GET_NSTYPE takes no argument
         // and returns a number.
         unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
     }
 
-    /// Tells from the link text, `pid:[INODE]`, whether this is a PID namespace.
+    /// Finds out from the link text, `pid:[INODE]`, if this is a PID namespace.
     ///
-    /// Returns `None` if the descriptor was opened through a bind mount. Its link
-    /// is then a path, which starts with a slash and does not show the type.
+    /// Returns `None` if the descriptor was opened through a bind mount. The link text is then a
+    /// path, which starts with a slash and does not show the type.
     fn is_pid_namespace_by_link(&self) -> Option<bool> {
         let mut link = [0; 64];
         let name = format!("{}\0", self.fd.as_raw_fd());
@@ -148,8 +149,8 @@ impl NamespaceFd {
 
     /// Opens the user namespace that owns this one (since Linux 4.9).
     ///
-    /// Fails with `EPERM` unless that is the caller's user namespace or one of
-    /// its descendants. Older kernels return `ENOTTY`.
+    /// Fails with `EPERM` unless that user namespace is the caller's own or one of its descendants.
+    /// Older kernels return `ENOTTY`.
     pub fn user_namespace(&self) -> io::Result<Self> {
         // SAFETY: as for `parent`.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
@@ -166,28 +167,29 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
-    /// The kernel's 64-bit ID of the namespace, which is never reused (since
-    /// Linux 6.18; `ENOTTY` on older kernels).
+    /// Returns the kernel's 64-bit ID of the namespace, which is never reused (since Linux 6.18).
+    /// Fails with `ENOTTY` on older kernels.
     pub fn ns_id(&self) -> io::Result<u64> {
         // SAFETY: `self` is on nsfs, where NS_GET_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// Translates a PID in this namespace to the caller's (since Linux 6.11).
+    /// Translates a PID in this namespace to the process's PID in the caller's namespace (since
+    /// Linux 6.11).
     ///
-    /// Fails with `ESRCH` if there is no such process or the caller's namespace
-    /// does not contain it. Older kernels return `ENOTTY`.
+    /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's
+    /// namespace. Older kernels return `ENOTTY`.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
         // SAFETY: `self` is on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID
         // by value and returns one.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates the caller's PID or TID of a process to the process's PID in
-    /// this namespace. Needs no permission on the process (since Linux 6.11).
+    /// Translates a PID or TID in the caller's namespace to the process's PID in this namespace
+    /// (since Linux 6.11). Needs no permission on the process.
     ///
-    /// Fails with `ESRCH` if there is no such process or this namespace does not
-    /// contain it. Older kernels return `ENOTTY`.
+    /// Fails with `ESRCH` if there is no such process, or if it has no PID in this namespace. Older
+    /// kernels return `ENOTTY`.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
         // SAFETY: `self` is on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID
         // by value and returns one.
@@ -204,11 +206,11 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
     }
 
-    /// For a mount namespace, opens the host's next one in the kernel's own
-    /// order, or the previous one if `backward` is set (since Linux 6.12).
+    /// For a mount namespace, opens the host's next mount namespace in the kernel's own order, or
+    /// the previous mount namespace if `backward` is set (since Linux 6.12).
     ///
-    /// Fails with `ENOENT` after the last one, with `EPERM` outside the initial
-    /// PID namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
+    /// Fails with `ENOENT` after the last mount namespace, with `EPERM` outside the initial PID
+    /// namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
         // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV
         // return a new descriptor, and write nothing if the argument is null.
@@ -228,18 +230,17 @@ impl AsFd for NamespaceFd {
     }
 }
 
-/// Identifies the file behind a descriptor, which may be `O_PATH`. Fails with
-/// `ENOTTY` if it is not on nsfs.
+/// Identifies the file that a descriptor refers to. The descriptor may be `O_PATH`. Fails with
+/// `ENOTTY` if the file is not on nsfs.
 fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
     let id = FileId::of_descriptor(fd)?;
     if id.device == device()? { Ok(id) } else { Err(Errno::NOTTY) }
 }
 
-/// Device number of nsfs.
+/// Returns the device number of nsfs.
 ///
-/// A host has one nsfs. So comparing device numbers tells whether a file is a
-/// namespace, without sending a request to the file's own file system, which
-/// may be a FUSE daemon that never answers.
+/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace, without a
+/// request to the file's own file system, which may be a FUSE daemon that never answers.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -249,7 +250,7 @@ pub fn device() -> io::Result<u64> {
     Ok(*DEVICE.get_or_init(|| device))
 }
 
-/// Finds the device number without any path (since Linux 6.11).
+/// Finds the device number of nsfs without any path (since Linux 6.11).
 fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
     // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
@@ -260,7 +261,7 @@ fn device_by_pidfd() -> io::Result<u64> {
     Ok(FileId::of_descriptor(own.as_fd())?.device)
 }
 
-/// Finds the device number through `/proc/self/ns/pid`.
+/// Finds the device number of nsfs through `/proc/self/ns/pid`.
 fn device_by_procfs() -> io::Result<u64> {
     let proc =
         openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -275,10 +276,9 @@ fn device_by_procfs() -> io::Result<u64> {
 /// Compares the descriptor tables of two threads, given by their TIDs in the
 /// viewer's own namespace (`kcmp(2)`, since Linux 3.5).
 ///
-/// Returns `Equal` if the threads share one table. Other results define an order
-/// that stays the same until the next boot. Fails with `ESRCH` if a thread is
-/// gone, with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was
-/// built without `kcmp`.
+/// Returns `Equal` if the threads share one table. The other results define an order of tables that
+/// stays the same until the next boot. Fails with `ESRCH` if a thread is gone, with `EPERM` without
+/// ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -292,8 +292,8 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// Opens the namespace that children of a pidfd's process or thread will be born
-/// in, even before the first child exists (since Linux 6.11).
+/// Opens the PID namespace in which a process or thread, given by its pidfd, creates its children,
+/// even before the first child exists (since Linux 6.11).
 ///
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without
 /// ptrace access, and with `ENOTTY` or `EINVAL` on older kernels.
@@ -303,14 +303,14 @@ pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// Opens the namespace that a link in /proc points to. Fails with `ENOTTY` if it
-/// points to anything else.
+/// Opens the namespace that a link in /proc leads to. Fails with `ENOTTY` if the link leads to
+/// anything else.
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
 
-/// An nsfs file handle for `open_by_handle_at(2)`: `struct file_handle` with
-/// `struct nsfs_file_handle` in it.
+/// A file handle for `open_by_handle_at(2)` that identifies a namespace: a `struct file_handle`
+/// that contains a `struct nsfs_file_handle`.
 #[repr(C)]
 struct FileHandle {
     bytes: u32,
@@ -323,18 +323,18 @@ struct FileHandle {
 /// Size of `struct nsfs_file_handle`.
 const NSFS_FILE_HANDLE_SIZE_VER0: u32 = 16;
 
-/// Type of nsfs handles.
+/// Type of file handles for nsfs.
 const FILEID_NSFS: i32 = 0xf1;
 
-/// Passed instead of a mount descriptor; stands for the root of nsfs.
+/// Stands for the root of nsfs when it is passed to `open_by_handle_at(2)` instead of a descriptor.
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
-/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). This works
-/// for any namespace that is still in the kernel, whatever keeps it there.
+/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). On Linux 6.18, it does not
+/// matter what keeps the namespace alive.
 ///
-/// Fails with `ESTALE` if it is gone, with `EPERM` if it is not the caller's own
-/// and the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with
-/// `EBADF` on older kernels, and with `EINVAL` for an impossible inode.
+/// Fails with `ESTALE` if the namespace is gone, with `EPERM` if it is not the caller's own and the
+/// caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with `EBADF` on older kernels,
+/// and with `EINVAL` for an impossible inode.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -398,7 +398,7 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
     NamespaceFd::new(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// Calls an ioctl that takes a PID and returns one.
+/// Calls an ioctl that takes a PID and returns a PID.
 ///
 /// # Safety
 /// The file must implement the ioctl or refuse it. It must take a PID by value and
@@ -409,12 +409,12 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `look` in a new thread that has entered a mount namespace, at its root
-/// directory. The caller itself stays where it is.
+/// Runs `look` in a new thread that has entered a mount namespace, with the root of that mount
+/// namespace as its root and working directory. The calling thread does not enter it.
 ///
-/// Fails with `EPERM` without `CAP_SYS_ADMIN` in both user namespaces (the mount
-/// namespace's and the caller's) and `CAP_SYS_CHROOT` in the caller's, and with
-/// `EAGAIN` if no thread can be started.
+/// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
+/// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own. Fails with `EAGAIN`
+/// if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     look: impl FnOnce() -> io::Result<T> + Send,
@@ -432,7 +432,7 @@ pub fn in_mount_namespace<T: Send>(
     })
 }
 
-/// `struct mnt_id_req`, as Linux 6.11 has extended it.
+/// `struct mnt_id_req` in the longer form of Linux 6.11.
 #[repr(C)]
 struct MountRequest {
     size: u32,
@@ -450,9 +450,9 @@ impl MountRequest {
     }
 }
 
-/// Lists the IDs of the mounts below `mount`, in ascending order, starting after
-/// the ID `after`. Returns how many were written to `ids` (`listmount(2)`; in
-/// mount namespaces other than the caller's since Linux 6.11).
+/// Lists the IDs of the mounts below `mount` in ascending order, starting after the ID `after`.
+/// Writes the IDs to `ids` and returns their number (`listmount(2)`; in mount namespaces other than
+/// the caller's since Linux 6.11).
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the
 /// mount namespace, with `ENOENT` if there is no such namespace or mount, and with

@@ -1,10 +1,10 @@
 //! Opens and reads files of a procfs safely.
 //!
-//! Root of a mount namespace can mount anything over the files in its /proc, and a process can
-//! have anything open. Opening a FIFO, a device or a FUSE file has side effects and can block
-//! forever. So a file is opened for reading only if it is known to be on the expected file
-//! system. Files of a procfs are opened without leaving its mount (`RESOLVE_NO_XDEV`). The
-//! target of a link is opened with `O_PATH` first, which sends no request to its file system.
+//! Root of a mount namespace can mount anything over the files in its /proc, and a process can have
+//! any file open. Opening a FIFO, a device or a FUSE file has side effects and can block forever.
+//! So a file is opened for reading only if it is known to be on the expected file system. Files of
+//! a procfs are opened without leaving the mount of that procfs (`RESOLVE_NO_XDEV`). The target of
+//! a link is first opened with `O_PATH`, which sends no request to the file system of the target.
 //! Every read has a size limit.
 
 use std::ffi::CStr;
@@ -25,40 +25,40 @@ use crate::collect::parse;
 /// File system type of procfs, as `statfs(2)` reports it.
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Flags for opening a file for reading. The call must not wait for the other end of a FIFO,
-/// and a terminal must not become the controlling terminal.
+/// Flags for opening a file for reading. With these flags, opening a FIFO does not wait for its
+/// other end, and a terminal does not become the controlling terminal.
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Size limit for files of a process. The longest is a status with 65,536 supplementary
-/// groups, about 700 KiB.
+/// Size limit for files of a process. The longest possible file is a status with 65,536
+/// supplementary groups, about 700 KiB.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
-/// Size limit for mount tables. 100,000 mounts (the default of `fs.mount-max`) with paths of
-/// 1,000 bytes need half of this.
+/// Size limit for mount tables. A table of 100,000 mounts (the default of `fs.mount-max`) with
+/// paths of 1,000 bytes is half as long as this limit.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of an open file, which may be `O_PATH`. This sends a request to
 /// the file system, so a FUSE daemon can block it.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
-    // `f_type` has a different integer type on each architecture. The magic numbers fit in
-    // all of them.
+    // `f_type` has a different integer type on each architecture. The magic numbers fit in all of
+    // these types.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }
 
-/// Identifies a file: no other existing file has both numbers.
+/// Identifies a file. No other file that exists has the same device number and inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
-    /// Device number of its file system.
+    /// Device number of the file system that the file is on.
     pub device: u64,
     /// Inode number.
     pub inode: u64,
 }
 
 impl FileId {
-    /// Identifies the file at a path, following symbolic links. The file is not opened, and
-    /// its file system is not sent a request.
+    /// Identifies the file at a path, following symbolic links. The file is not opened, and no
+    /// request is sent to its file system.
     pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
         Self::stat(dir, name, AtFlags::empty())
     }
@@ -68,16 +68,16 @@ impl FileId {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Uses `AT_STATX_DONT_SYNC`, which makes the kernel answer from its cache even for network
-    /// and FUSE file systems. The mask is empty because both numbers are always filled in, and
-    /// because FUSE never refuses an empty mask.
+    /// Uses `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for network and FUSE
+    /// file systems. The mask is empty, because the kernel always fills in the device and inode
+    /// numbers, and because FUSE never refuses an empty mask.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
                 device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
                 inode: stat.stx_ino,
             }),
-            // Before Linux 4.11, or a seccomp filter that does not know statx.
+            // The kernel is older than Linux 4.11, or a seccomp filter does not know statx.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let stat = fs::statat(dir, name, flags)?;
                 Ok(Self { device: stat.st_dev, inode: stat.st_ino })
@@ -87,13 +87,13 @@ impl FileId {
     }
 }
 
-/// Opens a file of a procfs for reading. Fails with `EXDEV` if something is mounted over it.
+/// Opens a file of a procfs for reading. Fails with `EXDEV` if something is mounted over the file.
 pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ)
 }
 
-/// Opens a directory of a procfs with `O_PATH`: paths can be relative to it, but it can't be
-/// listed. This is cheaper than [`open_dir`].
+/// Opens a directory of a procfs with `O_PATH`. Paths can be relative to this descriptor, but the
+/// directory can't be listed through it. This is cheaper than [`open_dir`].
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -103,8 +103,8 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens the target of a link in a procfs with `O_PATH`, whatever it is. Fails with `EXDEV` if
-/// something is mounted over the directory of the link.
+/// Opens the target of a link in a procfs with `O_PATH`, whatever the target is. Fails with `EXDEV`
+/// if something is mounted over the directory that contains the link.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let bytes = link.to_bytes();
@@ -120,7 +120,7 @@ pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
 /// Opens a file without leaving the mount that `dir` is on, not even through a symbolic link.
 fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
     match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
-        // Before Linux 5.6, or a seccomp filter that does not know openat2.
+        // The kernel is older than Linux 5.6, or a seccomp filter does not know openat2.
         Err(Errno::NOSYS | Errno::PERM) => {
             let path = fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
             let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -133,16 +133,16 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
     }
 }
 
-/// Opens the file behind an `O_PATH` descriptor. The caller must know that it is safe to open.
-/// Fails with `ENOSYS` if no procfs shows this process's descriptors.
+/// Opens the file that an `O_PATH` descriptor refers to. The caller must know that opening this
+/// file is safe. Fails with `ENOSYS` if no procfs shows this process's descriptors.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// Returns `/proc/self/fd`, the directory of this process's own descriptors. Fails with `ENOSYS`
-/// if there is none.
+/// Returns `/proc/self/fd`, the directory of this process's own descriptors. Fails with `ENOSYS` if
+/// no procfs has that directory.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -152,8 +152,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
-/// Opens the directory in the procfs mounted at /proc. It exists there only if that procfs
-/// belongs to this process's PID namespace or an ancestor of it.
+/// Opens `self/fd` in the procfs mounted at /proc. This directory exists only if that procfs
+/// belongs to this process's PID namespace or to an ancestor of that namespace.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
@@ -163,9 +163,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(proc.as_fd(), c"self/fd")
 }
 
-/// Opens the directory in a new procfs that is mounted nowhere. It is needed after `nsenter -m`:
-/// /proc is then that of a container, which does not show this process. Needs `CAP_SYS_ADMIN`
-/// and Linux 5.2.
+/// Opens `self/fd` in a new procfs that is mounted nowhere. This is needed after `nsenter -m`:
+/// /proc then belongs to a container and does not show this process. Needs `CAP_SYS_ADMIN` and
+/// Linux 5.2.
 fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
@@ -173,8 +173,8 @@ fn private_procfs() -> SysResult<OwnedFd> {
     open_base(mount.as_fd(), c"self/fd")
 }
 
-/// Opens a file that must be on the same file system as `dir`, but may be on another mount of
-/// it. Fails with `EXDEV` if it is not.
+/// Opens a file that must be on the same file system as `dir`, but may be on another mount of that
+/// file system. Fails with `EXDEV` if the file is on another file system.
 pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysResult<OwnedFd> {
     let path = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -184,13 +184,14 @@ pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysRes
     reopen(&path, flags)
 }
 
-/// Replaces the contents of `buffer` by those of a file. Fails with `EFBIG` if it is too long.
+/// Replaces the contents of `buffer` with the contents of a file. Fails with `EFBIG` if the file is
+/// too long.
 pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult<()> {
     read_to_end(&open(dir, name)?, buffer, MAX_FILE)
 }
 
-/// Replaces the contents of `buffer` by the rest of an open file. Fails with `EFBIG` if that is
-/// `limit` bytes or longer.
+/// Replaces the contents of `buffer` with the rest of an open file. Fails with `EFBIG` if the rest
+/// is `limit` bytes or longer.
 pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
     buffer.clear();
     while buffer.len() < limit {
@@ -202,7 +203,7 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     Err(Errno::FBIG)
 }
 
-/// Replaces the contents of `buffer` by the first `limit` bytes of a file. Returns `false` if the
+/// Replaces the contents of `buffer` with the first `limit` bytes of a file. Returns `false` if the
 /// file is longer.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
@@ -222,9 +223,9 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads a file that the kernel generates in one piece, such as `/proc/PID/status`, from the
-/// start. A result shorter than the buffer is complete, which saves the second system call
-/// that would find the end of the file.
+/// Reads a file, such as `/proc/PID/status`, that the kernel generates in one piece. Reading begins
+/// at the start of the file. A result shorter than the buffer is complete, so no second system call
+/// is needed to find the end of the file.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -241,14 +242,15 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
 
 /// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
 ///
-/// It runs in a thread of its own. If the time is over, that thread is abandoned and ends with
-/// the program. Fails with `ETIMEDOUT` then, and with `EAGAIN` if no thread can be started.
+/// `call` runs in a thread of its own. When the time is over, this function fails with `ETIMEDOUT`
+/// and abandons the thread, which ends with the program. Fails with `EAGAIN` if no thread can be
+/// started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // Sending fails if the time is over and the receiver is gone.
+    // If the time is over, the receiver has been dropped and sending fails, which does no harm.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {
@@ -259,7 +261,7 @@ pub fn within<T: Send + 'static>(
     })
 }
 
-/// Reads a symbolic link, truncated to the size of the buffer.
+/// Reads the text of a symbolic link. A text longer than the buffer is truncated.
 pub fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -269,7 +271,8 @@ pub fn read_link<'a>(
     Ok(&buffer[..length])
 }
 
-/// Reads the inode in a namespace link, or returns `None` if it is of another type than `kind`.
+/// Reads the inode that a namespace link shows. Returns `None` if the namespace is of another type
+/// than `kind`.
 pub fn namespace_link(dir: BorrowedFd<'_>, name: &CStr, kind: &str) -> SysResult<Option<u64>> {
     let mut link = [0; 32];
     Ok(parse::namespace_link(read_link(dir, name, &mut link)?, kind))

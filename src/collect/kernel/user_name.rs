@@ -12,7 +12,7 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
 /// Returns the name of a user, from `/etc/passwd` only.
 ///
 /// The name service of glibc loads shared libraries of the host. A statically linked program
-/// crashes if they don't come from the same version of glibc that it was built with.
+/// crashes if these libraries belong to another version of glibc than the program was built with.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;

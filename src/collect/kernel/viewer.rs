@@ -1,11 +1,12 @@
-//! Tells which permissions pidns itself has.
+//! Finds out which permissions pidns itself has.
 
 use rustix::fs::CWD;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys::read_link;
 
-/// The initial user namespace. Its inode is fixed since Linux 3.8 (`PROC_USER_INIT_INO`).
+/// Link text of the initial user namespace. Its inode is fixed since Linux 3.8
+/// (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
 
 /// Returns `true` if pidns has `CAP_SYS_PTRACE` over every process.
@@ -28,8 +29,8 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns is in this group of the initial user namespace. In other user
-/// namespaces the same GID can mean another group.
+/// Returns `true` if pidns is in this group of the initial user namespace. In another user
+/// namespace the same GID can mean another group, so the result is then always `false`.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid
