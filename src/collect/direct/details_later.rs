@@ -1,5 +1,5 @@
-//! Reads details of single processes after a scan, such as the command line of a process
-//! that a report names.
+//! Reads details of single processes after a scan, such as the command line of a process that is
+//! named in a report.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -33,7 +33,7 @@ impl LaterDetails {
     #[must_use]
     pub fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
         let start_time = process.start_time?;
-        // Everything read through the open directory belongs to one process.
+        // Everything that is read through the open directory belongs to one and the same process.
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;

@@ -1,5 +1,5 @@
-//! Finds namespaces of an earlier scan that a scan no longer shows although they are still
-//! in the kernel, kept by a descriptor in flight, a pidfd or a socket.
+//! Finds namespaces of an earlier scan that a later scan no longer shows although they still exist
+//! in the kernel, kept alive by a descriptor in a socket message, a pidfd or a socket.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// How long the kernel can take to free a namespace after its last user has gone.
+/// Maximum time that the kernel takes to free a namespace after its last user has gone.
 pub const FREEING: Duration = Duration::from_millis(200);
 
-/// Returns the namespaces that are still in the kernel. They must come from a scan of the
-/// same boot.
+/// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
+/// since the last boot.
 ///
-/// The kernel answers since Linux 6.18, and only to a viewer with `CAP_SYS_ADMIN` in the
-/// user namespaces that own them. Since Linux 6.19 it answers only for namespaces kept by
-/// one of their own descriptors, such as one in flight.
+/// The kernel answers since Linux 6.18, and only to a viewer with `CAP_SYS_ADMIN` in the user
+/// namespaces that own the namespaces. Since Linux 6.19 it answers only for a namespace that is
+/// kept alive by a descriptor of its own, for example by one in a socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

@@ -1,4 +1,4 @@
-//! Looks up what advice about single processes and mounts needs, after a scan.
+//! Looks up, after a scan, the facts that advice about single processes and mounts needs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::collect::proc::status::is_there;
 use crate::collect::proc::waiting;
 use crate::model::{LiveFacts, Pid, Process};
 
-/// The processes of a scan, to look at again.
+/// The processes of a scan, so that their present state can be looked up.
 pub struct LiveHost<'a> {
     procfs: Procfs,
     processes: &'a [Process],
@@ -26,8 +26,9 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Finds a thread in uninterruptible sleep of each process whose state does not show it: that
-    /// is the state of the leader. Looks only at the processes in `among`, if that is given.
+    /// Returns a thread in uninterruptible sleep for each process that has one without showing it:
+    /// the state of a process is the state of its leader. If `among` is given, only its processes
+    /// are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {
@@ -43,7 +44,7 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(may_hide_one).filter_map(stuck).collect()
     }
 
-    /// The processes that show as uninterruptible although SIGKILL ends their sleep.
+    /// Returns the processes that show as uninterruptible although SIGKILL ends their sleep.
     #[must_use]
     pub fn killable(&self) -> BTreeSet<Pid> {
         let is_killable = |it: &&Process| {
@@ -52,7 +53,8 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
     }
 
-    /// Looks up the facts about these processes, and about these mount namespaces by their inodes.
+    /// Looks up the facts about the processes in `concerned`, and about the mount namespaces with
+    /// these inodes.
     #[must_use]
     pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
         let mut facts = LiveFacts {
@@ -81,7 +83,7 @@ impl<'a> LiveHost<'a> {
         facts
     }
 
-    /// Inode of the mount namespace of a process, `None` if it is gone.
+    /// Returns the inode of a process's mount namespace, or `None` if the process is gone.
     fn mount_namespace(&self, process: &Process) -> Option<u64> {
         let mut dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let (base, name) = dir.file(c"ns/mnt");

@@ -1,8 +1,8 @@
-//! Translates PIDs between namespaces with a few system calls, however many processes there
+//! Translates PIDs between namespaces with a few system calls, no matter how many processes there
 //! are.
 //!
-//! The ioctls involved need Linux 6.11, and they use PIDs of the caller's namespace, so the
-//! procfs must be the viewer's own. Whatever they don't answer is left to a scan, which gives
+//! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
+//! must be the viewer's own. Questions that the ioctls don't answer are left to a scan, which gives
 //! the same result.
 
 use std::ffi::CString;
@@ -18,26 +18,27 @@ use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
-/// A namespace given by the user. If it was given as a file, that file stays open so that the
-/// inode can't be reused.
+/// A namespace given by the user. If the user gave a file, that file stays open, so that the inode
+/// can't be reused.
 #[derive(Debug)]
 pub struct NamespaceHandle {
-    /// The namespace.
     pub namespace: NamespaceRef,
     file: Option<NamespaceFd>,
 }
 
 impl NamespaceHandle {
-    /// A namespace given by ID or by one of its processes.
+    /// Creates a handle for a namespace that the user gave by ID or by one of its processes.
     #[must_use]
     pub fn by(namespace: NamespaceRef) -> Self {
         Self { namespace, file: None }
     }
 
-    /// A namespace given by an nsfs file. Fails if it is not a PID namespace.
+    /// Opens a namespace that the user gave as an nsfs file. Fails if the file is not a PID
+    /// namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
-        // With O_PATH first, because opening a device or a FIFO has side effects.
+        // The file is opened with O_PATH first, because opening a device or a FIFO has side
+        // effects.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         let fd = match NamespaceFd::reopen(&opened) {
@@ -50,8 +51,8 @@ impl NamespaceHandle {
     }
 }
 
-/// Translates `pids` from the namespace `from` to `to`. Returns `None` if only a scan can
-/// answer for all of them.
+/// Translates `pids` from the namespace `from` to the namespace `to`. Returns `None` if a scan is
+/// needed to translate all of them.
 pub fn translate(
     procfs: &Path,
     pids: &[Pid],
@@ -69,12 +70,12 @@ pub fn translate(
     })
 }
 
-/// Why there is no translation.
+/// The reason why a PID could not be translated.
 #[derive(Clone)]
 enum Failure {
-    /// There is no such process or namespace, or the process is not visible there.
+    /// There is no such process or namespace, or the process has no PID in the namespace `to`.
     NotFound(NotFound),
-    /// The kernel doesn't answer, but a scan may.
+    /// The kernel doesn't answer, but a scan may find the translation.
     NeedsScan,
 }
 
@@ -97,8 +98,9 @@ impl Translator {
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // Both stay open to the end, so that their inodes can't be reused. An error of
-        // `to` is held back, because a missing process is reported first.
+        // Both namespaces stay open to the end, so that their inodes can't be reused. An error
+        // about `to` is reported only after all processes were found, because a missing process is
+        // reported first.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -127,11 +129,11 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Returns a process's PID in the viewer's namespace, and its PIDs at every level from
-    /// there inward. `home` is the namespace in which it has the PID `pid`, and `named` the
-    /// same if the user gave one.
+    /// Returns the PID of a process in the viewer's namespace, and its PIDs at every level from the
+    /// viewer's namespace to its own. `pid` is the PID of the process in the namespace `home`.
+    /// `named` is the ID of `home` if the user named that namespace.
     ///
-    /// The status file is opened first and read last. If that succeeds, everything in between
+    /// The status file is opened first and read last. If that read succeeds, everything in between
     /// was about the same process.
     fn levels(
         &self,
@@ -146,7 +148,8 @@ impl Translator {
             Err(errno) => return Err(errno.into()),
         };
         let status = open(self.procfs.fd(), &process_file(known, "status")?)?;
-        // The ioctls accept TIDs too, and translate those to the PID of the process.
+        // The ioctls accept TIDs too, and translate a TID to the PID of its process. So check that
+        // `pid` is not a TID.
         match home.tgid_in_pidns(known) {
             Ok(again) if again == pid => {}
             Ok(_) | Err(Errno::SRCH) => return Err(missing()),
@@ -154,12 +157,12 @@ impl Translator {
         }
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
-        // Even ESRCH doesn't mean that the process is gone: the file may belong to a leader
-        // whose place another thread takes (`execve(2)`). So a scan decides.
+        // Even ESRCH doesn't mean that the process is gone: the file may belong to a leader that
+        // another thread has just replaced (`execve(2)`). So a scan decides.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
-        // With one PID it is a member of the viewer's own namespace, even if its link may
-        // not be read.
+        // A process with only one PID is a member of the viewer's own namespace, even if its link
+        // can't be read.
         let namespaces = if nspid.len() == 1 { vec![id(&self.own)] } else { namespaces? };
         if nspid.len() != namespaces.len() {
             return Err(Failure::NeedsScan);
@@ -172,8 +175,8 @@ impl Translator {
         Ok((known, levels))
     }
 
-    /// Returns the namespaces in which a process is visible, from the viewer's own inward
-    /// to the process's own.
+    /// Returns the namespaces in which a process has a PID, from the viewer's own namespace to the
+    /// process's own.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
         let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
         let mut lineage = vec![id(&fd)];
@@ -194,8 +197,8 @@ impl Translator {
             (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.find_by_inode(inode)?,
             (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::NeedsScan),
         };
-        // It must be the viewer's own namespace or one of its descendants, because a scan
-        // shows no others.
+        // The namespace must be the viewer's own or one of its descendants, because a scan shows no
+        // other namespaces.
         let mut ancestor = opened.try_clone()?;
         while ancestor.inode() != self.own.inode() {
             ancestor = ancestor.parent()?;
@@ -203,8 +206,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. The kernel can't do that, so the links of all processes
-    /// are read until one matches, which costs at most a quarter of a scan.
+    /// Opens a namespace by inode. The kernel can't do that, so the links of all processes are read
+    /// until a link shows the inode. This costs at most a quarter of a scan.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
@@ -237,7 +240,7 @@ fn id(namespace: &NamespaceFd) -> NamespaceId {
     NamespaceId::Inode(namespace.inode())
 }
 
-/// Path of a file of a process, relative to the procfs.
+/// Returns the path of a file of a process, relative to the procfs.
 pub fn process_file(pid: Pid, file: &str) -> SysResult<CString> {
     CString::new(format!("{pid}/{file}")).map_err(|_| Errno::INVAL)
 }

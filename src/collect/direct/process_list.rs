@@ -10,19 +10,19 @@ use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, container};
 
-/// The processes that a procfs shows at each moment. Nothing is cached, and what can't be
-/// read is left out silently.
+/// The processes that a procfs shows at the time of each call. Nothing is cached, and facts that
+/// can't be read are left out silently.
 #[derive(Debug)]
 pub struct ProcessList(Procfs);
 
 impl ProcessList {
-    /// Opens the procfs mounted at `path`, or returns `None` if there is none.
+    /// Opens the procfs mounted at `path`. Returns `None` if there is no procfs.
     #[must_use]
     pub fn open(path: &Path) -> Option<Self> {
         Procfs::open(path).ok().map(Self)
     }
 
-    /// The PIDs of all processes, in ascending order.
+    /// Returns the PIDs of all processes, in ascending order.
     #[must_use]
     pub fn pids(&self) -> Vec<Pid> {
         let Ok(pids) = self.0.pids() else { return Vec::new() };
@@ -31,14 +31,15 @@ impl ProcessList {
         pids
     }
 
-    /// The name of a process.
+    /// Returns the name of a process.
     #[must_use]
     pub fn comm(&self, pid: Pid) -> Option<String> {
         let comm = self.read(pid, "comm")?;
         Some(String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned())
     }
 
-    /// The UID and user name of a process's owner. The name is the UID if it is unknown.
+    /// Returns the UID and the user name of a process's owner. If the user has no name, the UID is
+    /// used as the name.
     #[must_use]
     pub fn owner(&self, pid: Pid) -> Option<(u32, String)> {
         let name = process_file(pid, "").ok()?;
@@ -46,7 +47,7 @@ impl ProcessList {
         Some((uid, user_name(uid).map_or_else(|| uid.to_string(), |name| name.to_string())))
     }
 
-    /// The container of a process, according to its cgroup path.
+    /// Returns the container of a process, according to its cgroup path.
     #[must_use]
     pub fn container(&self, pid: Pid) -> Option<Container> {
         container::of_cgroups(&self.read(pid, "cgroup")?, || false)

@@ -1,5 +1,5 @@
-//! Finds the processes that descend from `pidns run`, quickly and repeatedly. What they are is
-//! read by a scan.
+//! Finds the processes that descend from `pidns run`, quickly and repeatedly. Everything else about
+//! these processes is read by a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -20,32 +20,33 @@ use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{MountedNamespaces, Pid, Process};
 
-/// The descendants of this pidns process, with their PIDs in a procfs.
+/// The descendants of this pidns process, with their PIDs as a procfs shows them.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
-    /// This process.
+    /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index in a process's `NSpid` of the PID that this process's system calls take. 0 if
-    /// the procfs is its own.
+    /// Index in a descendant's `NSpid` of the PID that system calls of this process take. It is 0
+    /// if the procfs belongs to this process's own PID namespace.
     level: usize,
-    /// Children that this process had before it started any, inherited from a shell that
-    /// called `exec pidns`.
+    /// Children that this process already had when it started, because a shell with children has
+    /// replaced itself with pidns (`exec pidns`).
     inherited: BTreeSet<Pid>,
 }
 
-/// A process that descends from this one.
+/// A process that descends from this pidns process.
 #[derive(Debug)]
 pub struct Descendant {
-    /// Its PID in the procfs.
+    /// PID of the descendant in the procfs.
     pub pid: Pid,
-    /// Its parent when it was found.
+    /// Parent of the descendant at the time when it was found.
     pub parent: Pid,
-    /// Set if its leader has terminated. It then waits to be reaped, or for its other threads.
+    /// `true` if the leader has terminated. The process then waits to be reaped, or for its other
+    /// threads to exit.
     pub is_zombie: bool,
     /// Refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
-    /// Its PID for system calls.
+    /// PID of the descendant for system calls.
     raw: RawPid,
 }
 
@@ -60,7 +61,7 @@ impl Descendant {
 }
 
 impl Descendants {
-    /// Finds this process, and the children that it already has and that don't count.
+    /// Opens the procfs mounted at `path`, and records the children that this process already has.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
@@ -77,13 +78,14 @@ impl Descendants {
         Ok(this)
     }
 
-    /// This process.
+    /// Returns the PID of this pidns process in the procfs.
     #[must_use]
     pub fn viewer(&self) -> Pid {
         self.viewer
     }
 
-    /// The children that this process had before it started any, and still has.
+    /// Returns the children that this process already had when it started. Call
+    /// [`forget_reaped`](Self::forget_reaped) first to leave out those that have been reaped.
     #[must_use]
     pub fn inherited(&self) -> &BTreeSet<Pid> {
         &self.inherited
@@ -96,7 +98,8 @@ impl Descendants {
             .retain(|&pid| status(procfs, pid).is_some_and(|status| status.ppid == Some(*viewer)));
     }
 
-    /// The PID namespaces that are bind-mounted in this process's mount namespace.
+    /// Returns the PID and mount namespaces that are bind-mounted in this process's mount
+    /// namespace.
     pub fn mounted(&self) -> Result<MountedNamespaces, Error> {
         let table = self.own_file(c"self/mountinfo")?;
         let points = parse::namespace_mounts(&table)
@@ -124,7 +127,8 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Reads command lines and start times of those `processes` that are descendants.
+    /// Reads the command line and the start time of each process in `processes` that is a
+    /// descendant.
     pub fn add_details(&self, processes: &mut [Process]) {
         let mut pids = BTreeSet::new();
         self.walk(|it| {
@@ -145,7 +149,7 @@ impl Descendants {
         }
     }
 
-    /// The descendants that have terminated and not been reaped.
+    /// Returns the descendants that have terminated and have not been reaped.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
@@ -165,10 +169,12 @@ impl Descendants {
         any
     }
 
-    /// Returns `true` if the process with this PID, as system calls use it, is a descendant.
+    /// Returns `true` if the process with this PID is a descendant. `pid` is a PID as system calls
+    /// take it.
     #[must_use]
     pub fn contains(&self, pid: Pid) -> bool {
-        // Another namespace's procfs shows other PIDs.
+        // If the procfs belongs to another namespace, it shows other PIDs, so the question can't be
+        // answered.
         let mut ancestor = self.procfs.own.then_some(pid);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -179,7 +185,7 @@ impl Descendants {
         false
     }
 
-    /// Visits every descendant, parents before their children. One that is forked or orphaned
+    /// Visits every descendant, parents before their children. A process that is forked or orphaned
     /// in the meantime can be missed, so walk again until nothing is found.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant)) {
         let mut seen = HashSet::new();
@@ -203,7 +209,7 @@ impl Descendants {
         }
     }
 
-    /// Opens a process that was listed as a child of `parent`, if it still is one.
+    /// Opens a process that was listed as a child of `parent`, if it is still a descendant.
     fn open_child(&self, pid: Pid, parent: Pid) -> Option<Descendant> {
         let raw = |pid: Pid| RawPid::from_raw(i32::try_from(pid.as_u32()).ok()?);
         let raw = if self.level == 0 {
@@ -216,16 +222,17 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        // Read after the pidfd was opened. If the PID was reused before that, the new process
-        // has another parent. An orphan has been reparented to this process.
+        // The status is read after the pidfd was opened. If the PID was reused before that, the new
+        // process has another parent. An orphan has been reparented to this process, so this
+        // process is accepted as the parent too.
         let status = status(&self.procfs, pid)?;
         let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
         let is_zombie = matches!(status.state, 'Z' | 'X');
         is_ours.then_some(Descendant { pid, parent, is_zombie, pidfd, raw })
     }
 
-    /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since
-    /// Linux 3.5). A process that is gone has none. Returns `None` if the kernel was built
+    /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
+    /// 3.5). The list is empty if the process is gone. Returns `None` if the kernel was built
     /// without these files (`CONFIG_PROC_CHILDREN`).
     fn children(&self, parent: Pid, buffer: &mut Vec<u8>) -> Option<Vec<Pid>> {
         let mut children = Vec::new();
@@ -254,7 +261,7 @@ impl Descendants {
             .is_err()
     }
 
-    /// Finds the children of every process by reading the parent of every process.
+    /// Finds the children of every process by reading the `PPid` of every process.
     fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
         for pid in self.procfs.pids().into_iter().flatten().map_while(Result::ok) {
