@@ -2,10 +2,10 @@
 
 use smol_str::SmolStr;
 
-/// Splits a command line into its arguments, each of which ends with NUL.
+/// Splits a command line into its arguments. A NUL byte ends each argument.
 ///
-/// Zombies and kernel threads have none. A process that overwrites its command line may leave
-/// out the last NUL. Bytes that are not UTF-8 become U+FFFD.
+/// Zombies and kernel threads have no arguments. If a process overwrites its command line, the last
+/// NUL may be missing. Bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn cmdline(bytes: &[u8]) -> Vec<SmolStr> {
     if bytes.is_empty() {
@@ -26,7 +26,7 @@ mod tests {
         assert_eq!(cmdline(b"a\0\0"), ["a", ""]);
         assert_eq!(cmdline(b"nginx: worker"), ["nginx: worker"]);
         assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
-        // Linux passes one empty argument to a program that was started with none.
+        // Linux passes one empty argument to a program that was started without any argument.
         assert_eq!(cmdline(b"\0"), [""]);
         assert_eq!(cmdline(b""), [] as [&str; 0]);
     }

@@ -1,16 +1,16 @@
-//! Parses names of directory entries and texts of links in a procfs.
+//! Parses the names of directory entries and the texts of links in a procfs.
 
 use super::number::number;
 
-/// Parses an entry of `/proc`, `/proc/PID/task` or `/proc/PID/fd`. Returns `None` if it is not a
-/// number.
+/// Parses the name of an entry of `/proc`, `/proc/PID/task` or `/proc/PID/fd`. Returns `None` if
+/// the name is not a number.
 #[must_use]
 pub fn entry<N: TryFrom<u64>>(name: &[u8]) -> Option<N> {
     number(name)
 }
 
-/// Parses a namespace link such as `pid:[4026531836]`, and returns the inode. Returns `None` if it
-/// is not of type `kind`.
+/// Parses the text of a namespace link such as `pid:[4026531836]`, and returns the inode. Returns
+/// `None` if the namespace is of another type than `kind`.
 #[must_use]
 pub fn namespace_link(link: &[u8], kind: &str) -> Option<u64> {
     let inner = link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;

@@ -5,19 +5,19 @@ use std::io::Write as _;
 use super::link::namespace_link;
 use super::number::number;
 
-/// Types of namespaces to look for among bind mounts.
+/// Types of namespaces that are searched for among the bind mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. The mount keeps it alive, and with it all mounts inside.
+    /// A mount namespace. Its bind mount keeps it alive, and with it all mounts inside.
     Mount,
 }
 
 /// A bind mount of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceMount {
-    /// ID of the mount, unique among the mounts that exist.
+    /// ID of the mount. No other mount that exists has this ID.
     pub id: u64,
     /// Type of the namespace.
     pub kind: MountedKind,
@@ -28,8 +28,9 @@ pub struct NamespaceMount {
 }
 
 impl NamespaceMount {
-    /// Creates one from the fields of a mount of nsfs. `root` is the root within that file
-    /// system, for example `pid:[4026531836]`. Returns `None` for other types of namespaces.
+    /// Creates a `NamespaceMount` from the fields of a mount on nsfs. `root` is the root of the
+    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` for other types of
+    /// namespaces.
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: Vec<u8>) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -52,8 +53,8 @@ pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if there is a mount at `/`. If there is none, the mountinfo belongs to a
-/// process in a `chroot(2)`, which sees only some of the mounts.
+/// Returns `true` if there is a mount at `/`. Otherwise the mountinfo belongs to a process in a
+/// `chroot(2)`, which sees only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -62,9 +63,10 @@ pub fn shows_root(mountinfo: &[u8]) -> bool {
 /// How a procfs hides processes of other users (`hidepid=` and `gid=` of `proc(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HidePid {
-    /// Set if processes are not even listed. Otherwise only their files are unreadable.
+    /// `true` if processes of other users are not listed. `false` if they are listed but their
+    /// files can't be read.
     pub unlisted: bool,
-    /// The group that sees everything, or `None` if no group does.
+    /// GID of the group that sees all processes, or `None` if no group does.
     pub exempt_gid: Option<u32>,
 }
 
@@ -102,7 +104,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
 pub struct FreezerMount {
     /// `true` for version 2, `false` for the freezer of version 1.
     pub is_v2: bool,
-    /// Path of the cgroup at its root, as this cgroup namespace shows it.
+    /// Path of the cgroup at the root of the mount, as the cgroup namespace of the reader shows it.
     pub root: Vec<u8>,
     /// Mount point, unescaped.
     pub point: Vec<u8>,
@@ -147,7 +149,7 @@ pub fn freezer_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FreezerMount> {
     })
 }
 
-/// The fields of one line that are used here.
+/// The fields of one line that this module uses.
 struct Mount<'a> {
     id: &'a [u8],
     device: &'a [u8],
@@ -164,7 +166,7 @@ impl<'a> Mount<'a> {
         let device = fields.nth(1)?;
         let root = fields.next()?;
         let point = fields.next()?;
-        // The optional fields end with a hyphen.
+        // A hyphen marks the end of the optional fields.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
         let super_options = fields.nth(1).unwrap_or_default();
@@ -172,8 +174,8 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Unescapes a path. The kernel writes space, tab, newline and backslash as three octal digits
-/// after a backslash: `\040`.
+/// Unescapes a path. The kernel writes space, tab, newline and backslash as a backslash and three
+/// octal digits, for example `\040`.
 fn unescape_octal(field: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,6 +1,6 @@
-//! Parses decimal numbers and words, as most procfs files contain them.
+//! Parses decimal numbers and words separated by white space, as most procfs files contain them.
 
-/// Parses decimal numbers separated by white space, up to the first word that is not one.
+/// Parses decimal numbers separated by white space, up to the first word that is not a number.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
     words(value).map_while(number)
 }
@@ -13,7 +13,7 @@ pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Parses a word that consists of decimal digits only. Returns `None` if the number does not fit
 /// into `N`.
 pub fn number<N: TryFrom<u64>>(word: &[u8]) -> Option<N> {
-    // Any number of 19 digits fits into 64 bits, but not every one of 20.
+    // Every number with 19 digits fits into 64 bits, but some numbers with 20 digits do not.
     if word.is_empty() || word.len() > 19 {
         return None;
     }

@@ -7,22 +7,22 @@ use memchr::{memchr, memrchr};
 use super::number::{number, numbers};
 use crate::model::Pid;
 
-// Flags of a task in the kernel.
+// Flags of a task in the kernel (`PF_*`).
 const PF_EXITING: u32 = 0x4;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// The fields of `/proc/PID/stat` that pidns uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Stat<'a> {
-    /// The process's PID, as this procfs shows it.
+    /// PID of the process, as this procfs shows it.
     pub pid: Option<Pid>,
-    /// The name, unescaped by the kernel.
+    /// Name of the process. The kernel does not escape any character of the name in this file.
     pub comm: &'a [u8],
-    /// The letter of the state, or `?` if it is missing.
+    /// Letter of the state, or `?` if it is missing.
     pub state: char,
-    /// The parent, or `None` if this procfs doesn't show it (0).
+    /// PID of the parent, or `None` if it is 0 because this procfs doesn't show the parent.
     pub ppid: Option<Pid>,
-    /// Kernel flags (`PF_*`).
+    /// Kernel flags of the task (`PF_*`).
     flags: u32,
     /// Number of threads.
     pub threads: Option<NonZeroU32>,
@@ -44,12 +44,12 @@ impl Stat<'_> {
     }
 }
 
-/// Parses `/proc/PID/stat`, or returns `None` if it is malformed. The name is in parentheses and
-/// can itself contain some, so it ends at the last one.
+/// Parses `/proc/PID/stat`. Returns `None` if the text is malformed. The name is in parentheses and
+/// can itself contain parentheses, so it ends at the last closing parenthesis.
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);
-    // Fields from number 3 on, with a space before each.
+    // These are the fields from number 3 on. Each field follows a space.
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);
@@ -66,7 +66,7 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     })
 }
 
-/// Parses only the start time.
+/// Parses `/proc/PID/stat` and returns only the start time.
 #[must_use]
 pub fn stat_start_time(bytes: &[u8]) -> Option<u64> {
     stat(bytes)?.start_time
@@ -89,7 +89,7 @@ mod tests {
             start_time: Some(81_233),
         };
         assert_eq!(stat(line), Some(expected));
-        // A name can look like the fields after it.
+        // A name can contain text that looks like the fields after the name.
         let name = stat(b"7 (a) 9 9 9) Z 0 1 1 0 -1 4194560 0").unwrap();
         assert_eq!((name.comm, name.state, name.ppid), (&b"a) 9 9 9"[..], 'Z', None));
         assert_eq!((name.threads, name.start_time), (None, None));

@@ -1,6 +1,7 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! This is the hottest loop of pidns in user space, so it examines as few lines as possible.
+//! A scan spends most of its time in user space in this parser, so it examines as few lines as
+//! possible.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -15,27 +16,28 @@ use crate::model::{MAX_LEVEL, Nspid, Pid};
 /// The fields of `/proc/PID/status` that pidns uses.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// `Name`, unescaped. Bytes that are not UTF-8 become U+FFFD.
+    /// Name of the process (`Name`), unescaped. Bytes that are not UTF-8 become U+FFFD.
     pub comm: SmolStr,
     /// First letter of `State`, or `?` if it is missing.
     pub state: char,
-    /// `PPid`, or `None` if this procfs doesn't show the parent (0).
+    /// PID of the parent (`PPid`), or `None` if it is 0 because this procfs doesn't show the
+    /// parent.
     pub ppid: Option<Pid>,
     /// Real UID, the first number of `Uid`.
     pub uid: Option<u32>,
-    /// `NSpid`. Empty before Linux 4.1.
+    /// PIDs of the process at all levels (`NSpid`). Empty before Linux 4.1.
     pub nspid: Nspid,
-    /// `Kthread` (since Linux 6.8).
+    /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
-    /// Set if it has an address space, and so `Vm...` lines. Kernel threads have none, and an
-    /// exiting process gives it up early.
+    /// `true` if the process has an address space, which the `Vm...` lines show. Kernel threads
+    /// have no address space, and an exiting process releases it early.
     pub has_memory: bool,
-    /// `Threads`.
+    /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
 }
 
-/// Parses `/proc/PID/status`. If a field occurs twice, the first one counts. A number that is
-/// malformed or too large is treated as missing.
+/// Parses `/proc/PID/status`. If a field occurs twice, the first occurrence counts. A number that
+/// is malformed or too large is treated as missing.
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
@@ -46,7 +48,7 @@ pub fn status(bytes: &[u8]) -> Status {
         let line = &bytes[start..end];
         start = end + 1;
         match line {
-            // Everything after one tab is the name, including spaces.
+            // The name is everything after one tab, including spaces.
             [b'N', b'a', b'm', b'e', b':', value @ ..] if first(0) => {
                 status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value));
             }
@@ -65,8 +67,8 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
-            // The address space comes after all fields above. After it, only the number of
-            // threads is of interest.
+            // The lines about the address space come after all fields above. After these lines,
+            // only the number of threads is of interest.
             [b'V', b'm', ..] => {
                 status.has_memory = true;
                 status.threads = bytes.get(start..).and_then(threads_after_memory);
@@ -82,15 +84,15 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
-/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1, when there was no `NSpid`, nothing
-/// else tells which process a status belongs to.
+/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1 there is no `NSpid`, so only this
+/// field tells which process a status belongs to.
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Finds `Threads` after about twenty lines of the address space. Few of those contain a `T`, so
-/// searching for that letter is faster than splitting the lines.
+/// Finds `Threads` after about twenty lines about the address space. Few of these lines contain a
+/// `T`, so searching for that letter is faster than splitting the text into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -103,8 +105,8 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels. If one of them is malformed, returns none: the others would look
-/// complete.
+/// Parses the PIDs at all levels. If any PID is malformed, the result is empty, because the other
+/// PIDs would look like a complete list.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -116,16 +118,17 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// Leaders of a process's session and group, if they have a PID in its own namespace.
+/// The leaders of a process's session and process group. Each is `None` if it has no PID in the
+/// process's own namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
-    /// Session leader (`NSsid`, since Linux 4.1).
+    /// PID of the session leader (`NSsid`, since Linux 4.1).
     pub session: Option<Pid>,
-    /// Leader of the process group (`NSpgid`, since Linux 4.1).
+    /// PID of the process group leader (`NSpgid`, since Linux 4.1).
     pub group: Option<Pid>,
 }
 
-/// Parses only the leaders, which [`status`] skips. They are needed only for processes whose
+/// Parses only the leaders, which [`status`] skips. The leaders are needed only for processes whose
 /// namespace link can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
@@ -133,8 +136,8 @@ pub fn leaders(status: &[u8]) -> Leaders {
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Returns the outermost PID of a leader, or `None` if its innermost number is 0: then it has no
-/// PID in the process's own namespace.
+/// Returns the outermost PID of a leader. Returns `None` if the innermost number is 0, because the
+/// leader then has no PID in the process's own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
@@ -142,7 +145,7 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
     Pid::new(innermost).and(Pid::new(outermost))
 }
 
-/// Unescapes a name as the status shows it. Only newline and backslash are escaped. All other
+/// Unescapes the name that a status shows. The kernel escapes only newline and backslash. All other
 /// bytes except NUL can occur.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
@@ -172,14 +175,15 @@ pub fn name(bytes: &[u8]) -> SmolStr {
     }
 }
 
-/// Parses only the tracer (`TracerPid`), which [`status`] skips. Returns `None` if no process that
-/// this procfs shows traces it.
+/// Parses only the tracer (`TracerPid`), which [`status`] skips. Returns `None` if the process is
+/// not traced, or if this procfs does not show the tracer.
 #[must_use]
 pub fn tracer(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
 }
 
-/// Parses a set of signals: `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit is signal 1.
+/// Parses a set of signals, whose lowest bit is signal 1. `name` is `SigBlk:`, `SigIgn:` or
+/// `SigCgt:`.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     let value = field(status, name)?;
