@@ -1,4 +1,5 @@
-//! The result of a source, and the questions that `assemble` may ask afterwards.
+//! Defines the result of a source (/proc or BPF), and the questions that `assemble` may ask it
+//! afterwards.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -15,18 +16,18 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source found, as the kernel reported it.
 ///
-/// The source has also pinned every namespace in the registry, so that its inode number stays its
-/// own until the snapshot is done.
+/// The source has also pinned every namespace in the registry, so that its inode number is not
+/// reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The procfs whose PIDs the discovery uses. Its namespace is `None` if unknown.
+    /// The procfs whose PIDs this discovery uses. Its namespace is `None` if unknown.
     pub procfs: Procfs,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
-    /// The additional details that were read.
+    /// The optional details that were read.
     pub details: BTreeSet<Detail>,
     pub host: Host,
-    /// The viewer's own namespace; `None` if unknown.
+    /// The viewer's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
     /// `true` if the viewer has `CAP_SYS_PTRACE` over every process, so that more privilege would
     /// not show more.
@@ -38,19 +39,20 @@ pub struct Discovery {
     pub leaders: HashMap<Pid, Leaders>,
     /// The contents of `/proc/PID/cgroup` of every init, if readable.
     pub cgroups: HashMap<Pid, Vec<u8>>,
-    /// Terminated inits: all their threads have exited or are exiting.
+    /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits for which the source could not tell whether they have terminated.
+    /// Inits that may or may not have terminated: the source could not find out.
     pub undecided: HashSet<Pid>,
-    /// Holders, each with the inode of the namespace; unsorted, and possibly with duplicates.
+    /// Holders, each with the inode of the namespace that it keeps alive. The list is not sorted
+    /// and may contain duplicates.
     pub holders: Vec<(u64, Holder)>,
-    /// Inodes of namespaces that were found in kernel memory only.
+    /// Inodes of namespaces that were found only in kernel memory.
     pub in_kernel: HashSet<u64>,
-    /// The diagnostics so far.
+    /// The diagnostics of the scan so far.
     pub log: DiagnosticLog,
 }
 
-/// The questions that `assemble` may ask after the discovery.
+/// The questions that `assemble` may ask a source after the discovery.
 pub trait FollowUp {
     /// Returns `true` if this process still exists, with the same PIDs at all levels.
     fn is_there(&self, process: &Process) -> bool;
@@ -58,53 +60,55 @@ pub trait FollowUp {
     /// Returns `true` if this process still exists and is a zombie.
     fn is_zombie(&self, process: &Process) -> bool;
 
-    /// The process that traces this one; `None` if there is none that the procfs shows.
+    /// Returns the process that traces this process; `None` if there is no tracer, or if the procfs
+    /// does not show it.
     fn tracer(&self, process: &Process) -> Option<Pid>;
 
-    /// A thread that keeps its process from exiting.
+    /// Returns a thread that keeps this process from exiting, if there is one.
     fn held_thread(&self, process: &Process) -> Option<HeldThread>;
 
-    /// Returns `true` if a cgroup freezes this process.
+    /// Returns `true` if this process is in a frozen cgroup.
     fn is_frozen(&self, process: &Process) -> bool;
 
-    /// The process that has PID 1 in a namespace; `ESRCH` if there is none, any other error if
-    /// unknown.
+    /// Returns the process that has PID 1 in a namespace. Fails with `ESRCH` if there is no such
+    /// process, and with any other error if this is unknown.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
-    /// Returns `true` if a namespace has ever had an init; `None` if unknown.
+    /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// The state of a namespace's init at this moment. It asks the kernel for PID 1 of the
+    /// Returns the present state of a namespace's init. This asks the kernel for PID 1 of the
     /// namespace, so it also finds an init that was born after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again and returns every init of a namespace below the one of this procfs. An
-    /// init that exists during the whole call is never missing. Fails if a process could not be
-    /// read, since that one may be an init.
+    /// Lists /proc again and returns every init of a namespace nested in the one that this procfs
+    /// shows. An init that exists during the whole call is never missing. Fails if a process could
+    /// not be read, because that process may be an init.
     ///
-    /// This serves kernels that do not answer [`Self::init_now`].
+    /// This is used on kernels that do not answer [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
 }
 
 /// The state of a namespace's init at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitNow {
-    /// At least one of its threads is not exiting.
+    /// At least one thread of the init is not exiting.
     Living,
-    /// All its threads have exited or are exiting. It is a zombie, or it waits until the other
-    /// processes of its namespace are reaped.
+    /// All threads of the init have exited or are exiting. The init is a zombie, or it waits until
+    /// the other processes of its namespace are reaped.
     Terminated,
     /// No process has PID 1 in the namespace.
     Absent,
+    /// The state of the init could not be found out.
     Unknown,
 }
 
 /// A thread that keeps its process from exiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldThread {
-    /// It is in uninterruptible sleep; its TID.
+    /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// Only its tracer can let it exit, or reap it; the PID of the tracer.
+    /// The thread is traced, and only the tracer, which has this PID, can let it exit or reap it.
     Traced(Pid),
 }
 
@@ -112,7 +116,7 @@ pub enum HeldThread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedInit {
     pub nspid: Nspid,
-    /// Inode of its namespace, if the link could be read.
+    /// Inode of the init's namespace, if the link could be read.
     pub namespace: Option<u64>,
     pub now: InitNow,
 }

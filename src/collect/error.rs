@@ -1,8 +1,8 @@
-//! Why nothing could be collected. A partial refusal is not an error: it becomes a diagnostic of
-//! the snapshot.
+//! Defines the error for the case that nothing could be collected. If only a part is refused, the
+//! snapshot gets a diagnostic instead.
 //!
-//! `Display` says what was tried and on what. `source()` gives the cause, which `Display` does not
-//! repeat.
+//! `Display` says what failed and on which path. `source()` returns the cause, which `Display` does
+//! not repeat.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,26 +13,21 @@ use rustix::io::Errno;
 
 use super::bpf::unavailable::BpfUnavailable;
 
-/// Why nothing could be collected.
+/// The reason why nothing could be collected.
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The path is not a procfs mount.
     NotProcfs(PathBuf),
     /// The file is not a PID namespace.
     NotNamespace(PathBuf),
-    /// BPF was requested and cannot be used.
+    /// BPF was requested but cannot be used.
     Bpf(BpfUnavailable),
 }
 
 impl Error {
-    /// The error of a system call on `path`.
+    /// Creates the error for a system call on `path` that failed.
     pub(super) fn read(path: &Path, errno: Errno) -> Self {
         Self::Read { path: path.to_owned(), source: errno.into() }
     }

@@ -1,4 +1,4 @@
-//! Collects diagnostics during a scan, grouped by code and errno, so that there are few of them
+//! Collects diagnostics during a scan. They are grouped by code and errno, so there are few of them
 //! no matter how many processes they concern. The texts of the codes are in the model's table.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 
-/// Maximum number of detailed messages that are shown per code.
+/// Maximum number of detailed messages that are shown for one code.
 const MAX_DETAILS: usize = 3;
 
-/// All cases of one code and errno.
+/// All cases with the same code and errno.
 #[derive(Debug, Default)]
 struct Entry {
     pids: Vec<Pid>,
@@ -40,7 +40,7 @@ pub struct DiagnosticLog {
 }
 
 impl DiagnosticLog {
-    /// Adds a case that concerns one process, or none in particular.
+    /// Adds a case that concerns one process, or no particular process.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
@@ -57,8 +57,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds a case with a message of its own, which is shown instead of the code's general message.
-    /// If there are many cases of the code, only the first messages are shown.
+    /// Adds a case with its own message, which is shown instead of the code's general message. If
+    /// there are many such cases, only the first messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -89,31 +89,33 @@ impl DiagnosticLog {
         }
     }
 
-    /// The errno with which a process could not be read, if there is one.
+    /// Returns the errno with which a process could not be read, if there was such a failure.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
         codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
     }
 
-    /// Returns `true` if there may be an init that the scan does not recognize: its process is
-    /// hidden, or its PIDs in inner namespaces are unknown.
+    /// Returns `true` if the scan may have missed an init, because its process is hidden or because
+    /// its PIDs in inner namespaces are unknown.
     pub fn hides_inits(&self) -> bool {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)
     }
 
-    /// Returns `true` if nothing is missing and everything comes from the kernel.
+    /// Returns `true` if no diagnostic says that something is missing or does not come from the
+    /// kernel.
     pub fn is_complete(&self) -> bool {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
 
-    /// One diagnostic per code and errno, with advice. `permission` is the advice about anything
-    /// that was refused.
+    /// Returns one diagnostic per code and errno, with advice. `permission` is the advice for
+    /// everything that was refused.
     pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // One process may be refused in several places.
+            // The kernel may refuse several things about one process, so count processes if
+            // possible.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);
@@ -146,7 +148,7 @@ impl DiagnosticLog {
     }
 }
 
-/// The symbolic name of an error, as in errno(3), or its number if it has none.
+/// Returns the symbolic name of an error, as in errno(3), or its number if it has no name.
 fn errno_name(raw: i32) -> String {
     match nix::errno::Errno::from_raw(raw) {
         nix::errno::Errno::UnknownErrno => raw.to_string(),

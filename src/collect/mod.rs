@@ -1,17 +1,17 @@
 //! Reads the live kernel into a [`Snapshot`]. Only this module opens /proc or asks the kernel
-//! anything about namespaces. It imports nothing of pidns but `model`.
+//! anything about namespaces. Of the other modules of pidns, it imports only `model`.
 //!
-//! A source reads processes and searches for namespaces; its result is a `Discovery`. `assemble`
-//! turns that into a snapshot.
+//! A source (`proc` or `bpf`) reads processes and searches for namespaces. Its result is a
+//! `Discovery`, which `assemble` turns into a snapshot.
 //!
-//! - `proc` the source that reads /proc; `parse` parses the kernel's text formats
-//! - `bpf` the source that uses BPF, and the search for namespaces in kernel memory
-//! - `discovery` the result of a source, and the questions that `assemble` may ask afterwards
-//! - `assemble` turns a discovery into a snapshot
-//! - `kernel` system calls: nsfs, mounts, permissions of the viewer, user names
-//! - `registry` keeps every namespace open, so that its inode number stays its own
-//! - `log` collects diagnostics; `error` why nothing could be collected
-//! - `direct` answers single questions without a full scan
+//! - `proc`: the source that reads /proc; `parse` parses the kernel's text formats
+//! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory
+//! - `discovery`: the result of a source, and the questions that `assemble` may ask it afterwards
+//! - `assemble`: turns a discovery into a snapshot
+//! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
+//! - `registry`: keeps every namespace open, so that its inode number is not reused
+//! - `log`: collects diagnostics; `error`: the error if nothing could be collected
+//! - `direct`: answers single questions without a full scan
 
 mod assemble;
 mod bpf;
@@ -55,16 +55,15 @@ pub struct Request {
     pub procfs: PathBuf,
     /// The places to search for namespaces. Each process's own namespace is always read.
     pub search: BTreeSet<SearchScope>,
-    /// Additional details of every process.
+    /// Optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// How to read the kernel.
+    /// The collector to use: BPF, /proc, or whichever is better.
     pub collector: Collector,
 }
 
-/// A snapshot and how it was made.
+/// A snapshot, and how its processes were read.
 #[derive(Debug)]
 pub struct Collected {
-    /// The snapshot.
     pub snapshot: Snapshot,
     /// How the processes were read.
     pub collector: CollectorUsed,
@@ -73,11 +72,12 @@ pub struct Collected {
 /// How the processes were read. The snapshot is the same in all cases.
 #[derive(Debug)]
 pub enum CollectorUsed {
-    /// Through BPF.
+    /// The processes were read through BPF.
     Bpf,
-    /// Through BPF, with the slower program for older kernels, and why.
+    /// The processes were read through BPF, but with the slower program for older kernels. The
+    /// error says why the faster program could not be loaded.
     BpfByHelper(LoadError),
-    /// Through /proc, and why not through BPF.
+    /// The processes were read through /proc. The value says why BPF was not used.
     Proc(BpfUnavailable),
 }
 
@@ -91,7 +91,8 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Reads the live kernel. A partial refusal becomes a diagnostic of the snapshot.
+/// Reads the live kernel into a snapshot. If the kernel refuses to show something, the snapshot
+/// gets a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
@@ -109,7 +110,7 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // The first registry may hold namespaces that would have gone away since.
+            // The first registry may keep namespaces alive that would otherwise be gone by now.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }
@@ -123,21 +124,21 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     Ok(Collected { snapshot, collector: used })
 }
 
-/// Formats a time as RFC 3339. The format has four digits for the year, so a clock set to before
-/// 1970 or after 9999 becomes the nearest limit.
+/// Formats a time as RFC 3339. The format has four digits for the year, so a time before 1970 or
+/// after 9999 is replaced by the nearest time in that range.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
     let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// Raises the soft limit on open descriptors to the hard limit: one descriptor is held per
-/// namespace, and a host may have thousands. The soft limit is usually 1024 because of select(2),
-/// which pidns does not use.
+/// Raises the soft limit on open descriptors to the hard limit, because pidns keeps one descriptor
+/// open per namespace and a host may have thousands of namespaces. The soft limit is usually 1024
+/// because of select(2), which pidns does not use.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If this fails, processes that cannot be opened are left out, with a diagnostic.
+    // If the limit can't be raised, processes that can't be opened are left out, with a diagnostic.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

@@ -1,14 +1,14 @@
-//! Keeps one open descriptor of every namespace that a scan meets.
+//! Keeps one open descriptor of every namespace that a scan finds.
 //!
-//! The kernel may give an inode number to a new namespace as soon as the old one is gone. An open
-//! descriptor keeps the namespace alive, so from then on the number means this namespace only. So
-//! each namespace is *pinned*: opened when it is first met, and kept open until the snapshot is
-//! done. All namespaces are on one file system (nsfs), so the inode number alone, as the text of a
-//! link shows it, identifies a namespace.
+//! The kernel may give the inode number of a namespace that is gone to a new namespace. An open
+//! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
+//! namespace is *pinned*: opened when it is first found, and kept open until the snapshot is
+//! complete. All namespaces are on one file system (nsfs), so the inode number, which the text of a
+//! link shows, is enough to identify a pinned namespace.
 //!
-//! Descriptors are limited (`RLIMIT_NOFILE`). Some are reserved for reading /proc, so that no
-//! process is missed. When the others are used up, a further namespace is asked for its parent,
-//! closed again, and reported in a diagnostic.
+//! The number of descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
+//! reading /proc, so that no process is missed. When all others are in use, a further namespace is
+//! opened only to find its parent, then closed, and reported in a diagnostic.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -19,41 +19,43 @@ use rustix::process::{Resource, getrlimit};
 
 use super::kernel::nsfs::NamespaceFd;
 
-/// Maximum number of descriptors reserved for reading.
+/// Maximum number of descriptors reserved for reading processes.
 const FOR_READING: u64 = 128;
 
-/// Number of descriptors reserved for reading processes: at most a quarter of the limit.
+/// Returns the number of descriptors reserved for reading processes: at most a quarter of the
+/// limit.
 pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// An answer to "has this namespace had an init?", as far as the place where it was met proves it.
+/// The answer to "has this namespace ever had an init?", as far as the place where the namespace
+/// was found proves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
-    /// Unknown: met through an open descriptor or a mount.
+    /// Unknown, because the namespace was found through an open descriptor or a mount.
     #[default]
     Unknown,
-    /// It had none when it was met: it is a process's namespace for children, and the kernel does
-    /// not show the link `pid_for_children` before there is an init.
+    /// The namespace had no init when it was found: it is the namespace in which a process creates
+    /// its children, and the kernel shows the link `pid_for_children` only once there is an init.
     NoneYet,
-    /// It has had one: a process's `ns/pid` or `pid_for_children` leads to it, or kernel memory
-    /// shows so.
+    /// The namespace has had an init: a process's `ns/pid` or `pid_for_children` leads to the
+    /// namespace, or kernel memory shows that it had one.
     Existed,
 }
 
-/// A namespace that was met.
+/// A namespace that was found.
 #[derive(Debug, Default)]
 pub struct Registered {
-    /// Its descriptor; `None` if it could not be opened or kept.
+    /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
-    /// The parent's inode, or why the kernel did not name it, if the descriptor had to be closed
-    /// again.
+    /// Set only if the descriptor had to be closed again: the inode of the parent, or the error
+    /// with which the kernel refused to name the parent.
     pub closed_parent: Option<Result<u64>>,
-    /// The strongest proof of all places where it was met.
+    /// The strongest proof from all places where the namespace was found.
     pub init_history: InitHistory,
 }
 
-/// The namespaces met so far, by inode. The threads of a scan share it.
+/// The namespaces found so far, by inode. All threads of a scan share one registry.
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
@@ -63,7 +65,7 @@ pub struct NamespaceRegistry {
 }
 
 impl Default for NamespaceRegistry {
-    /// An empty registry for the current limit on descriptors.
+    /// Creates an empty registry for the current limit on descriptors.
     fn default() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let first_for_reading = limit - descriptors_for_reading().min(limit);
@@ -75,14 +77,15 @@ impl NamespaceRegistry {
     /// Pins the namespace with the inode number `inode`, which the caller has just read from a
     /// link. `open` opens the link's target, if the namespace is not pinned yet.
     ///
-    /// If it is pinned already, `shows` must read the link again and say whether it still shows
-    /// `inode`. The link may have shown an older namespace whose number has since been given to
-    /// the pinned one; the link then shows something else by now.
+    /// If the namespace is pinned already, `shows` must read the link again and return `true` if
+    /// the link still shows `inode`. This is needed because the link may have shown an older
+    /// namespace, whose number was then given to the pinned namespace. In that case the link shows
+    /// another number by now.
     ///
     /// # Errors
     /// `ESRCH` if the link leads elsewhere by now; `EMFILE` if no descriptor is left for keeping
-    /// the namespace; otherwise the error of `open`. The namespace counts as met unless the error
-    /// says that it is gone.
+    /// the namespace open; otherwise the error of `open`. The namespace is recorded as found unless
+    /// the error says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -101,7 +104,8 @@ impl NamespaceRegistry {
             self.meet(inode, init);
             return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
-        // Opened outside the lock. If two threads open it at once, one descriptor is dropped.
+        // The namespace is opened without the lock. If two threads open it at once, one descriptor
+        // is dropped.
         match open() {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
@@ -114,8 +118,8 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace. If no descriptor is left for it, it is closed, the namespace and
-    /// its ancestors count as met, and the error is `EMFILE`.
+    /// Pins an open namespace. If no descriptor is left for it, the namespace is closed, it is
+    /// recorded as found together with its ancestors, and the error is `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -129,7 +133,7 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // A namespace that was met has met its ancestors already.
+            // If the parent was found before, its ancestors were recorded then.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {
@@ -157,38 +161,40 @@ impl NamespaceRegistry {
         })
     }
 
-    /// The 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]; `None` if the
-    /// namespace is not pinned.
+    /// Returns the 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]. Returns
+    /// `None` if the namespace is not pinned.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Records that a namespace was met, without pinning it.
+    /// Records that a namespace was found, without pinning it.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Closes all namespaces except these, so that the registry does not keep the others alive.
+    /// Closes all namespaces except those in `inodes`, so that the registry does not keep the
+    /// others alive.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }
 
-    /// All namespaces met, by inode.
+    /// Returns all namespaces that were found, by inode.
     pub fn into_registered(self) -> HashMap<u64, Registered> {
         self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Registered>> {
-        // Every change of the map is complete even if a thread panics.
+        // Every change of the map is complete even if a thread panics, so the map can still be
+        // used.
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Adds all ancestors of the namespaces, including those without a process.
 ///
-/// Returns the inode of every namespace's parent, or the error with which the kernel refused to
+/// Returns the parent of every namespace: its inode, or the error with which the kernel refused to
 /// name it.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
@@ -196,7 +202,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
     while let Some(inode) = todo.pop() {
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
-            // Its ancestors were added when it was closed.
+            // The ancestors of this namespace were recorded when it was closed.
             parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };
