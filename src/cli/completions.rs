@@ -1,5 +1,5 @@
-//! The completion scripts in `completions/`. They get the candidates from the program itself, by
-//! `COMPLETE=SHELL pidns -- WORD...`.
+//! The completion scripts in `completions/`. Each script gets its candidates from the program
+//! itself, by running `COMPLETE=SHELL pidns -- WORD...`.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ impl Shell {
         Self::from_str(path.file_name()?.to_str()?, false).ok()
     }
 
-    /// The completion script.
+    /// Returns the completion script.
     #[must_use]
     pub fn script(self) -> &'static str {
         match self {

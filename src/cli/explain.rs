@@ -1,12 +1,12 @@
-//! Turns clap's error about the arguments into one line, with its suggestions.
+//! Turns clap's error about the arguments into one line, with clap's suggestion.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, ValueEnum as _};
 
 use crate::emit::Format;
 
-/// Returns what is wrong in one line: with a suggestion if there is one, otherwise with a
-/// pointer to the help. `verb` is the first argument that names a verb.
+/// Returns one line that says what is wrong. It ends with a suggestion if there is one, and refers
+/// to the help otherwise. `verb` is the first argument that is the name of a verb.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
@@ -23,7 +23,7 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
             return format!("{problem}; it must follow the verb: 'pidns {verb} {argument}'");
         }
     }
-    // clap suggests nothing for the verb that `help` is asked about.
+    // For `pidns help WORD`, clap suggests no verb, so look for a similar verb here.
     let unknown = text(error, ContextKind::InvalidSubcommand);
     let similar = unknown.and_then(|unknown| similar_verb(unknown, program));
     if let Some(meant) = suggestion(error).map(str::to_owned).or(similar) {
@@ -35,8 +35,8 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     }
 }
 
-/// `-f FORMAT` for an argument that asks for a format as other tools do: `--json`, or `-J`
-/// as in lsns(8). `None` if the verb has no such format.
+/// Returns `-f FORMAT` for an argument that selects a format in other tools: `--json`, or `-J` as
+/// in lsns(8). Returns `None` if the verb has no such format.
 fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option<String> {
     let name = match argument {
         "-J" | "-j" => "json",
@@ -51,7 +51,7 @@ fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option
     (has_format && !option.is_hide_set()).then(|| format!("-f {}", format.get_name()))
 }
 
-/// The first verb with this option.
+/// Returns the first verb that has this option.
 fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     let name = argument.strip_prefix("--")?;
     let is_meant = |option: &Arg| option.get_long() == Some(name) && !option.is_hide_set();
@@ -59,8 +59,8 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains a word in the place of a PID: a verb in the wrong place, a misspelt verb, or
-/// the name of a process.
+/// Explains an argument that is not a PID although a PID is expected: a verb in the wrong place, a
+/// misspelt verb, or the name of a process.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
@@ -83,9 +83,10 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
     })
 }
 
-/// The verb that clap finds most similar to a word.
+/// Returns the verb that clap finds most similar to a word.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap only looks for one if positional arguments are not allowed.
+    // clap suggests a verb only if the program takes no positional arguments, so ask a program
+    // that has nothing but verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());
@@ -93,13 +94,13 @@ fn similar_verb(word: &str, program: &Command) -> Option<String> {
     suggestion(&error).map(str::to_owned)
 }
 
-/// clap's suggestion.
+/// Returns the most similar option, value or verb that clap suggests.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(meant) => Some(meant.as_str()),
-        // The most similar one comes last.
+        // clap puts the most similar value last.
         ContextValue::Strings(meant) => meant.last().map(String::as_str),
         _ => None,
     })
@@ -112,7 +113,7 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// The first paragraph of clap's message, without usage and tips.
+/// Returns the first paragraph of clap's message in one line, without usage and tips.
 fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines = message.lines().map(str::trim);

@@ -14,21 +14,21 @@ impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
 
 /// The chosen output format.
 ///
-/// clap parses `-f` before it knows the verb, so the option accepts the formats of all
-/// verbs, and the verb then rejects those that it does not have.
+/// clap parses `-f` before it knows the verb. So the option accepts the formats of all verbs, and
+/// the verb then rejects a format that it does not have.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputFormat<F>(pub F);
 
 const ID: &str = "format";
 
-/// The names of all formats in `F`.
+/// Returns the names of all formats in `F`.
 fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
     F::value_variants().iter().filter_map(ValueEnum::to_possible_value)
 }
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // Only check has formats that the program itself lacks.
+        // `check` is the only verb with formats that the program without a verb does not have.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -46,7 +46,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // clap copies the format of a verb to the program, which does not use it then.
+        // clap copies the format that is given for a verb to the program. The program does not use
+        // its own format if there is a verb, so the copy is ignored.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -1,16 +1,17 @@
-//! Rules for global options that clap does not check.
+//! Checks rules for global options that clap does not check.
 //!
-//! clap gives every global option to every verb, and validates what stands before the verb
-//! and what stands after it separately.
+//! clap gives every global option to every verb. It validates the options before the verb and the
+//! options after the verb separately, so it misses conflicts between them.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-/// The verb whose options must follow its name: its -f and -q are about its report.
+/// The verb `run`. Its options must follow its name, since its -f and -q have another meaning than
+/// the global -f and -q: they apply to the report.
 const RUN: &str = "run";
 
-/// Adds to each verb, hidden, the global options that it does not have, so that they stay
-/// out of its help and [`check`] can reject them.
+/// Adds to each verb the global options that the verb does not have, as hidden options. So the help
+/// of the verb does not list them, and [`check`] can reject them.
 pub(super) fn hide_unused(program: Command) -> Command {
     let global = program.get_arguments().filter(|option| option.is_global_set());
     let global: Vec<Arg> = global.cloned().collect();
@@ -21,8 +22,9 @@ pub(super) fn hide_unused(program: Command) -> Command {
     })
 }
 
-/// Rejects options that the verb does not have, and options that contradict each other on
-/// either side of the verb. `first` is the first argument. The error is one line.
+/// Rejects options that the verb does not have, and pairs of options that exclude each other, even
+/// if one option is before the verb and the other is after it. `first` is the first argument. The
+/// error is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,
@@ -53,7 +55,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The first option on the command line that the program has and the verb has not.
+/// Returns the first option on the command line that the program has but the verb does not have.
 fn unknown_option(
     program: &Command,
     verb: &Command,
@@ -69,7 +71,7 @@ fn unknown_option(
     unknown.get_long().map(|name| format!("--{name}"))
 }
 
-/// Two options on the command line that exclude each other.
+/// Returns two options on the command line that exclude each other.
 fn conflict<'a>(verb: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     verb.get_arguments().filter(is_given).find_map(|option| {

@@ -61,7 +61,7 @@ pub(super) const VERBS: [(&str, &Texts); 7] = [
     ("man", &MAN),
 ];
 
-/// The texts of a verb.
+/// Returns the texts of a verb.
 pub(super) fn texts(verb: &str) -> Option<&'static Texts> {
     VERBS.into_iter().find(|(name, _)| *name == verb).map(|(_, texts)| texts)
 }
@@ -244,7 +244,7 @@ const MAN: Texts = Texts {
     examples: &[("Read a manual page", "pidns man check | man -l -")],
 };
 
-/// Adds its texts to a verb.
+/// Adds the texts of a verb to its help.
 pub(super) fn with_texts(verb: Command) -> Command {
     let Some(texts) = texts(verb.get_name()) else { return verb };
     let mut after = String::new();
@@ -259,7 +259,7 @@ pub(super) fn with_texts(verb: Command) -> Command {
     verb.long_about(texts.description).after_long_help(after)
 }
 
-/// The codes of `check`, with their default verdicts and meanings.
+/// Returns the codes of `check`, with their default verdicts and meanings.
 pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     CheckCode::ALL.iter().map(|code| {
         let (name, verdict) = (code.name(), code.default_verdict().name());
@@ -267,7 +267,7 @@ pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// The end of the long help of pidns itself.
+/// Returns the end of the long help of pidns itself.
 pub(super) fn after_long_help() -> String {
     examples_and_status(&PROGRAM)
 }

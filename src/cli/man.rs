@@ -1,7 +1,7 @@
 //! The manual pages: pidns(1), and one for each verb, made from the command line and its help.
 //!
-//! `clap_mangen` is not used: it splits no long lines, which mandoc(1) asks for, and lays
-//! out neither lists of values nor paragraphs.
+//! `clap_mangen` is not used, because it does not split long lines, as mandoc(1) asks for, and does
+//! not lay out lists of values or paragraphs.
 
 use std::io::{self, Write};
 
@@ -32,7 +32,7 @@ pub fn write(mut program: Command, verb: Option<&str>, page: &mut dyn Write) -> 
     roff.to_writer(page)
 }
 
-/// pidns(1).
+/// Writes the page pidns(1).
 fn program_page(roff: &mut Roff, program: &Command) {
     head(roff, "pidns", program);
     section(roff, "DESCRIPTION", help::PROGRAM.description);
@@ -60,7 +60,7 @@ fn program_page(roff: &mut Roff, program: &Command) {
     section(roff, "SEE ALSO", &format!("{}, {SEE_ALSO}", pages.join(", ")));
 }
 
-/// The page of a verb, such as pidns-check(1).
+/// Writes the page of a verb, such as pidns-check(1).
 fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
     head(roff, &format!("pidns-{}", command.get_name()), command);
     section(roff, "DESCRIPTION", texts.description);
@@ -80,7 +80,7 @@ fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
     section(roff, "SEE ALSO", more);
 }
 
-/// Title, name and usage.
+/// Writes the title, the name and the usage.
 fn head(roff: &mut Roff, title: &str, command: &Command) {
     let source = format!("pidns {}", env!("CARGO_PKG_VERSION"));
     roff.control("TH", [&title.to_uppercase(), "1", DATE, &source, "User Commands"]);
@@ -97,7 +97,7 @@ fn head(roff: &mut Roff, title: &str, command: &Command) {
     }
 }
 
-/// The one-line description, as the list of commands in the help has it.
+/// Returns the one-line description that the help shows in its list of commands.
 fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
@@ -117,7 +117,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        // Without filling, so that no command is hyphenated or stretched.
+        // `EX` turns filling off, so that no command is hyphenated or stretched.
         roff.control("EX", []);
         for line in command.split("; ") {
             roff.text([bold(line)]);
@@ -126,7 +126,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     }
 }
 
-/// Arguments first, then options, then the advanced ones.
+/// Writes the arguments first, then the options, then the advanced options.
 fn option_section(roff: &mut Roff, command: &Command) {
     let is_shown = |option: &&Arg| !option.is_hide_set();
     let under = |heading: Option<&'static str>| {
@@ -141,7 +141,7 @@ fn option_section(roff: &mut Roff, command: &Command) {
     }
 }
 
-/// Options or arguments, and the values that they accept.
+/// Writes options or arguments, and the values that each of them accepts.
 fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     for option in options {
         roff.control("TP", []);
@@ -150,7 +150,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for (index, paragraph) in help.split("\n\n").enumerate() {
             if index > 0 {
-                // A paragraph that keeps the indentation of the option.
+                // `IP` begins a paragraph that keeps the indentation of the option.
                 roff.control("IP", []);
             }
             wrapped(roff, paragraph);
@@ -170,7 +170,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     }
 }
 
-/// An option as it is written, with its value and default.
+/// Returns an option as users write it, with its value and its default.
 fn label(option: &Arg) -> Vec<Inline> {
     if option.is_positional() {
         return vec![italic(option.to_string())];
@@ -200,7 +200,7 @@ fn value_name(option: &Arg) -> Option<String> {
     Some(names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" "))
 }
 
-/// A list of terms and their meanings.
+/// Writes a list of terms and their meanings.
 fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     for (term, meaning) in terms {
         roff.control("TP", []).text([bold(*term)]);
@@ -208,8 +208,8 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Paragraphs separated by empty lines. An indented line is an item of a list:
-/// `  TERM: MEANING`.
+/// Writes paragraphs, which are separated by empty lines. An indented line is an item of a list,
+/// written as `  TERM: MEANING`.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {
@@ -232,7 +232,7 @@ fn wrapped_paragraph(roff: &mut Roff, text: &str) {
     wrapped(roff, text);
 }
 
-/// Lines that are printed as they are, indented.
+/// Writes lines unchanged, but indented.
 fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("PP", []).control("RS", ["4"]).control("EX", []);
     for line in text.lines() {
@@ -241,11 +241,11 @@ fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("EE", []).control("RE", []);
 }
 
-/// A text in source lines that are short enough.
+/// Writes a text in source lines of at most [`WIDTH`] bytes.
 fn wrapped(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        // roff escapes hyphens and apostrophes, which makes them longer.
+        // roff escapes hyphens and apostrophes, so they take more bytes.
         let length =
             |text: &str| text.len() + text.matches('-').count() + 4 * text.matches('\'').count();
         if !line.is_empty() && length(&line) + 1 + length(word) > WIDTH {

@@ -1,5 +1,4 @@
-//! The command line: what a user can ask for, and in which words. No other module parses
-//! arguments.
+//! Defines and parses the command line. No other module parses arguments.
 
 // Help texts contain pid:[INODE], which is not a link.
 #![allow(rustdoc::broken_intra_doc_links)]
@@ -106,7 +105,7 @@ pub enum Parsed {
     Print(String),
 }
 
-/// Parses the arguments. An error says in one line what is wrong with them.
+/// Parses the arguments. If they are wrong, the error explains the problem in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut program = command().color(ColorChoice::Auto);
@@ -131,7 +130,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     cli.map(|cli| Parsed::Run(Box::new(cli))).map_err(|error| explain(&error, &program))
 }
 
-/// The command line as clap parses and completes it.
+/// Returns the definition of the command line, for parsing and for completion.
 #[must_use]
 pub fn command() -> clap::Command {
     globals::hide_unused(Cli::command()).mut_subcommands(|verb| {
@@ -148,8 +147,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Other options may be repeated, and the last one counts. A second document would be
-/// ignored without notice.
+/// Returns `true` if `--input` is given more than once. Other options may be repeated, and the last
+/// one counts. But ignoring a document without notice would be a trap.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();
@@ -172,8 +171,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// The constant list of values is the one that the command line offers, in the same
-    /// order and with the same names.
+    /// Checks that a constant list of values is the same list that the command line offers, with
+    /// the same names in the same order.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {
@@ -221,7 +220,7 @@ mod tests {
         ] {
             assert_eq!(format!("{:?}", check(before)), format!("{:?}", check(after)));
         }
-        // The option after the verb is the later one.
+        // An option after the verb overrides the same option before the verb.
         assert_eq!(check("-f json check -f junit").output.format.0, CheckFormat::Junit);
     }
 

@@ -40,8 +40,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// The places to search. `kernel` includes the default places, because a search of the
-    /// kernel's memory only reports what /proc does not lead to.
+    /// Returns the places to search. `kernel` includes the default places, because a search of the
+    /// kernel's memory reports only the namespaces that /proc does not lead to.
     pub(super) fn scopes(&self) -> BTreeSet<SearchScope> {
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
@@ -81,13 +81,13 @@ pub struct Input {
 }
 
 impl Input {
-    /// The places to search.
+    /// Returns the places to search.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         self.search.scopes()
     }
 
-    /// The optional fields to read for each process.
+    /// Returns the optional fields to read for each process.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
@@ -139,7 +139,7 @@ pub struct Select {
 }
 
 impl Select {
-    /// The selection; `root` is the namespace that `--root` resolved to.
+    /// Returns the selection. `root` is the namespace that `--root` resolved to.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
@@ -187,7 +187,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// The selection; `root` is the namespace that `--root` resolved to.
+    /// Returns the selection. `root` is the namespace that `--root` resolved to.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
@@ -228,7 +228,8 @@ pub struct Output<F: Formats = Format> {
 }
 
 impl<F: Formats> Output<F> {
-    /// The style, given whether standard output is a terminal and wants colours.
+    /// Returns the style. `terminal` is `true` if standard output is a terminal, and `color` is
+    /// `true` if the output should have colours.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
         Style {

@@ -22,7 +22,7 @@ impl FromStr for Seconds {
     }
 }
 
-/// Parses a number of levels. The kernel has at most 33, but a larger number is valid.
+/// Parses a number of levels. The kernel has at most 33 levels, but a larger number is valid.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }
@@ -71,8 +71,8 @@ impl FromStr for NamespaceArg {
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of one value of `T`, or `group`, which stands for all of `values`.
-/// Values of `others` are accepted by name but do not belong to the group.
+/// Parses the name of one value of `T`, or `group`, which stands for all of `values`. The names of
+/// `others` are accepted, too, but `group` does not include them.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],
@@ -85,7 +85,7 @@ pub(super) fn words<T: ValueEnum + Send + Sync>(
     })
 }
 
-/// Parses a code that `run --deny` knows.
+/// Parses a code that `run --deny` accepts.
 pub(super) fn run_code() -> impl TypedValueParser<Value = CheckCode> {
     let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
     let names = PossibleValuesParser::new(CheckCode::of_runs().map(code));

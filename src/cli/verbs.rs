@@ -46,7 +46,7 @@ pub struct Translate {
 }
 
 impl Translate {
-    /// The style, given whether standard output is a terminal.
+    /// Returns the style. `terminal` is `true` if standard output is a terminal.
     #[must_use]
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
@@ -83,13 +83,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// The codes that make a successful command fail.
+    /// Returns the codes that make a successful command fail.
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
     }
 
-    /// How long to wait for remaining processes.
+    /// Returns the time to wait for remaining processes.
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.0
@@ -131,7 +131,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// The source of the second snapshot.
+    /// Returns the source of the second snapshot.
     #[must_use]
     pub fn origin(&self) -> Origin {
         let (procfs, file) = (self.procfs.clone(), self.after.clone());
@@ -187,7 +187,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// The rules given as options.
+    /// Returns the rules that are given as options.
     #[must_use]
     pub fn rules(&self) -> Vec<(Verdict, Rule)> {
         [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]
@@ -196,13 +196,13 @@ impl Check {
             .collect()
     }
 
-    /// The places to search.
+    /// Returns the places to search.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         self.search.scopes()
     }
 
-    /// How long to repeat a check that denies something.
+    /// Returns the time during which a check is repeated as long as it denies something.
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0
