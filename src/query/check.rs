@@ -15,15 +15,15 @@ use crate::model::{
     Pid, Process, Subject, Verdict,
 };
 
-/// A namespace with this many levels below it, or fewer, is nested deeply.
+/// A namespace is nested deeply if at most this many more levels can be nested below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
 /// A checked graph and its problems.
 #[derive(Debug)]
 pub struct Check {
-    /// The graph.
+    /// The checked graph.
     pub graph: PidGraph,
-    /// When the snapshot was taken that this one was compared with (`--since`).
+    /// Time at which the snapshot that `--since` names was taken.
     pub since: Option<String>,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
@@ -31,7 +31,7 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the processes and mounts that the findings concern, for advice.
     pub live: LiveFacts,
-    /// Processes whose state is no problem: it is too recent, or SIGKILL ends the sleep.
+    /// Processes whose state is no problem, because it may pass soon or SIGKILL would end it.
     unsettled: BTreeSet<Pid>,
 }
 
@@ -52,8 +52,8 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison, and reports all that only this graph has as
-    /// leftovers. The observer's own processes are no leftovers.
+    /// Checks the second graph of a comparison. Everything that only this graph has is reported as
+    /// a leftover, except for the observer's own processes.
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
         let leftovers = leftovers(&diff);
@@ -82,7 +82,7 @@ impl Check {
         self.live.stuck_threads = threads;
     }
 
-    /// Inodes of the mount namespaces with mounts that the findings concern.
+    /// Returns the inodes of the mount namespaces whose mounts the findings concern.
     #[must_use]
     pub fn mount_namespaces(&self) -> BTreeSet<u64> {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
@@ -108,8 +108,9 @@ impl Check {
         process.is_unreaped() && !self.unsettled.contains(&process.pid)
     }
 
-    /// All processes that a report on the findings mentions: their subjects, the tracers or
-    /// parents of zombies, and the inits and keepers of namespaces.
+    /// Returns all processes that a report on the findings mentions: the subjects of the findings,
+    /// the tracers or parents of zombies, and the inits of namespaces and the processes that keep
+    /// namespaces alive.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {
         let mut concerned = HashSet::new();
@@ -149,7 +150,8 @@ impl Check {
         process.age(self.uptime?)
     }
 
-    /// Completes the problems found so far, and drops those that the policy allows.
+    /// Adds the problems of the graph to those in `found`, and drops the problems that the policy
+    /// allows.
     fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         self.find_in_namespaces(&mut found);
         self.find_in_processes(&mut found);
@@ -194,7 +196,8 @@ impl Check {
 
     fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
         let graph = &self.graph;
-        // The collector has watched them: an init that is frozen or only slow is not among them.
+        // The collector has watched these inits, so an init that is frozen or merely slow is not
+        // among them.
         let diagnostics = graph.snapshot().diagnostics.iter();
         let code = DiagnosticCode::InitDoesNotReap.name();
         let inits: HashSet<Pid> =

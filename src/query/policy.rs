@@ -7,8 +7,8 @@ use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
 
-/// A rule applies to all findings with a code, or only to those in a scope. Written as `CODE` or
-/// `CODE:KEY=VALUE`.
+/// A rule that applies to all findings with a code, or only to the findings in a scope. It is
+/// written as `CODE` or `CODE:KEY=VALUE`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
@@ -18,11 +18,12 @@ pub struct Rule {
 /// The processes and namespaces that a rule applies to.
 #[derive(Clone, Debug)]
 enum RuleScope {
-    /// Processes with a matching name, and namespaces whose init has one.
+    /// Processes with a matching name, and namespaces whose init has a matching name.
     Comm(Glob),
     /// This namespace and its members.
     Namespace(NamespaceRef),
-    /// The container's namespaces, their members, and its processes in other namespaces.
+    /// The container's namespaces, the members of these namespaces, and the container's processes
+    /// in other namespaces.
     Container(ContainerPrefix),
     /// Processes of this user, and namespaces that the user owns.
     User(User),

@@ -11,10 +11,11 @@ use crate::model::{
     BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceState, Pid, Process,
 };
 
-/// Commands about one namespace. If more holders keep it, the next check names them.
+/// Maximum number of commands about one namespace. If more processes and mounts keep the namespace
+/// alive, the next check names the rest.
 const COMMANDS: usize = 10;
 
-/// Mount points of a namespace that a report names.
+/// Maximum number of mount points of a namespace that a report names.
 const MOUNTS: usize = 3;
 
 /// Writes commands about the processes and namespaces of one graph.
@@ -26,8 +27,8 @@ pub struct Adviser<'a> {
 }
 
 impl Adviser<'_> {
-    /// The commands that end a process. The comment names its service or container, since that
-    /// should usually be stopped as a whole. Nothing ends a kernel thread.
+    /// Returns the commands that end a process. A comment names the service or container of the
+    /// process, since users should usually stop that as a whole. No command ends a kernel thread.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         if process.is_some_and(|it| it.kernel_thread) {
@@ -36,8 +37,8 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             return vec![format!("{pid} is the init here: killing it would end every process")];
         }
-        // A stopped process obeys SIGTERM only once it goes on. The kernel drops a SIGTERM to an
-        // init without a handler.
+        // A stopped process obeys SIGTERM only after it is continued, and the kernel drops a
+        // SIGTERM to an init that has no handler for it.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
@@ -50,8 +51,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// The commands after which a process reaps its children or tracees, or they get another
-    /// parent: thaws or continues it if it only cannot go on, and ends it otherwise.
+    /// Returns the commands after which a process no longer leaves its children or tracees
+    /// unreaped. A frozen process is thawed and a stopped process is continued, so that it can reap
+    /// them itself. Any other process is ended, so that they get another parent.
     pub fn make_reap(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -60,8 +62,8 @@ impl Adviser<'_> {
         self.go_on(pid).unwrap_or_else(|| self.end(pid))
     }
 
-    /// The commands that continue a stopped process. If its tracer has stopped it, no signal but
-    /// SIGKILL has an effect, and the tracer must go.
+    /// Returns the commands that continue a stopped process. If its tracer has stopped it, no
+    /// signal except SIGKILL has an effect, so the commands end the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
         Some(match (process.state, process.tracer()) {
@@ -71,7 +73,8 @@ impl Adviser<'_> {
         })
     }
 
-    /// The commands that show or end what a process in uninterruptible sleep waits for.
+    /// Returns the commands that wake a process in uninterruptible sleep, or show what it waits
+    /// for.
     pub fn wake(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -99,7 +102,7 @@ impl Adviser<'_> {
         cgroups.map(command).collect()
     }
 
-    /// The commands that let a terminated init go.
+    /// Returns the commands that let a terminated init finish its exit.
     pub fn unblock(&self, namespace: &Namespace) -> Vec<String> {
         let commands = namespace.blocked_by.iter().flat_map(|it| match (it.reason, it.reaper) {
             (BlockReason::Uninterruptible, _) => self.wake(it.pid),
@@ -109,7 +112,7 @@ impl Adviser<'_> {
         distinct(commands)
     }
 
-    /// The commands that end what keeps a namespace.
+    /// Returns the commands that end everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
         // Another signal to a terminated init has no effect.
         let init = match (namespace.state, namespace.init) {
@@ -128,8 +131,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// The command that unmounts a path in a mount namespace. `None` if that is not pidns's own
-    /// and no process is in it. The mount namespaces of a saved document are unknown.
+    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if that is not
+    /// the mount namespace of pidns and no process is in it. The mount namespaces of a saved
+    /// document are unknown, so the command for a saved document does not enter one.
     fn umount(&self, path: &str, mount_namespace: u64) -> Option<String> {
         let command = umount(path);
         match self.live.own_mount_namespace {
@@ -142,7 +146,7 @@ impl Adviser<'_> {
     }
 }
 
-/// The first commands, each once.
+/// Returns the first [`COMMANDS`] commands, without duplicates.
 fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     for command in all {
@@ -188,8 +192,8 @@ fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always three digits, so that a digit after them is not part of the escape.
-                    // Writing to a String does not fail.
+                    // Always write three digits, so that a digit after the escape is not taken for
+                    // a part of it. Writing to a String does not fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

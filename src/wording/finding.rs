@@ -20,12 +20,12 @@ pub const UNSEEN: &str = "processes that exit before they can be read, each leav
 pub struct FindingText {
     /// The process or namespace, and the problem.
     pub message: String,
-    /// Ways to solve it, usually commands.
+    /// Ways to solve the problem, usually commands.
     pub advice: Vec<String>,
 }
 
 impl FindingText {
-    /// Message and advice in one line.
+    /// Returns the message and the advice in one line.
     pub fn in_one_line(&self) -> String {
         let all: Vec<_> = std::iter::once(&self.message).chain(&self.advice).cloned().collect();
         all.join("; ")
@@ -58,7 +58,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             None => without_advice(id.to_string()),
         },
         Subject::Snapshot => {
-            // The others, such as an init that does not reap, have findings of their own.
+            // Other diagnostics, such as an init that does not reap, have findings of their own.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =
@@ -125,7 +125,7 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// A process that must reap another, and why it cannot go on if that is known.
+/// Describes a process that must reap another process. If it is frozen or stopped, says so.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     match check.graph.known_process(pid).map(|it| it.state) {
@@ -136,7 +136,7 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// A process with its age, parent and namespace.
+/// Describes a process, with its age, parent and namespace.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);
@@ -246,7 +246,7 @@ pub fn run_heading(report: &RunReport) -> String {
     text
 }
 
-/// Facts about a process that `run` found, except its age.
+/// Returns the facts about a process that `run` found, except for its age.
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
@@ -267,7 +267,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     facts
 }
 
-/// The age of the oldest of these processes.
+/// Returns the age of the oldest of these processes.
 pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
     Some(match processes {
