@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::namespaces::index;
 use crate::model::{Namespace, Pid, Process, container};
 
-/// Fills in `init` and `container` of every namespace. The namespaces are sorted by ID.
+/// Fills in `init` and `container` of every namespace. `namespaces` must be sorted by ID.
 pub fn attach_inits(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -16,7 +16,8 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // The kernel moves a zombie leader to another cgroup even while other threads live.
+        // The kernel moves a zombie leader to another cgroup even if other threads are alive, so an
+        // init with a zombie leader counts as terminated here.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         namespaces[index].container =
             cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));

@@ -7,11 +7,13 @@ use super::namespaces::index;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic names; the others are counted.
+/// Maximum number of namespaces that the diagnostic lists by ID. It only counts any further
+/// namespaces.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates: threads share
-/// descriptors, and a chroot shows some mounts twice. The namespaces are sorted by ID.
+/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur
+/// because threads share descriptors and a chroot shows some mounts twice.) `namespaces` must be
+/// sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
     for (inode, holder) in holders {
         if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
@@ -24,8 +26,8 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
     }
 }
 
-/// Reports the namespaces in kernel memory (`in_kernel`, by inode) that have no member, no holder
-/// and no child.
+/// Reports the namespaces that were found in kernel memory (`in_kernel`, by inode) and have no
+/// member, no holder and no child, so that it is unknown what keeps them alive.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -62,7 +64,8 @@ mod tests {
     use crate::model::{HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
-    /// The diagnostic about the namespaces 2 to 5, children of 1, in kernel memory.
+    /// Returns the diagnostic about namespaces 2 to 5, which are children of namespace 1 and were
+    /// found in kernel memory. Namespace 4 has a member.
     fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
         let mut namespaces = vec![namespace(1, None)];
         namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));

@@ -1,13 +1,15 @@
-//! Turns a discovery into a snapshot. This module reads no files; beyond the discovery, it uses only
-//! the pinned namespaces and the answers to [`FollowUp`].
+//! Turns a discovery into a snapshot. This module reads no files: besides the discovery, it uses
+//! only the open namespaces of the registry and the answers of [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel about every namespace
-//! - `infer` places processes and namespaces that could not be read
+//! - `infer` infers the namespaces of processes, and the parents of namespaces, that could not be
+//!   read
 //! - `containers` assigns inits and their containers; `holders` assigns holders
-//! - `vanished` leaves out what went away during the scan
+//! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
-//! - `blockers` finds what keeps a terminated init; `zombies` finds inits that do not reap
+//! - `blockers` finds the processes that a terminated init is waiting for; `zombies` finds inits
+//!   that do not reap zombies
 //! - `threads` finds processes with a thread in uninterruptible sleep
 //! - `users` fills in user names
 
@@ -29,7 +31,7 @@ use super::discovery::{Discovery, FollowUp};
 use super::registry::{self, NamespaceRegistry, Registered};
 use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
-/// Turns a discovery, begun at `captured_at`, into a snapshot.
+/// Turns a discovery into a snapshot. `captured_at` is the time when the discovery began.
 pub fn assemble(
     source: &dyn FollowUp,
     registry: NamespaceRegistry,
@@ -68,7 +70,7 @@ pub fn assemble(
     threads::note_stuck_threads(source, &discovery.searched, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
-    // The advice about anything that was refused.
+    // Advice for the diagnostics about refused access.
     let permission = if discovery.viewer_may_trace_all {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
@@ -90,8 +92,8 @@ pub fn assemble(
     }
 }
 
-/// Describes all namespaces, places all processes in them, and finds their parents. Returns the
-/// namespaces, sorted by ID, and the procfs's own namespace.
+/// Describes all namespaces, and infers the parents and the namespaces of processes that could not
+/// be read. Returns the namespaces, sorted by ID, and the procfs's own namespace.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -1,4 +1,5 @@
-//! Asks the kernel about every namespace that was met, through its open descriptor.
+//! Asks the kernel for the properties of each discovered namespace, such as its parent and its
+//! owner.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,16 +13,17 @@ use crate::model::{
     DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
 };
 
-/// The answer to `NS_GET_PARENT` for every namespace: the parent's inode.
+/// The result of `NS_GET_PARENT` for each namespace (by inode): the parent's inode or an error.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
-/// The viewer's place among the namespaces.
+/// The namespace and the rights of the viewer.
 pub struct Viewer {
-    /// Its own namespace, if known.
+    /// The viewer's own namespace, if known.
     pub namespace: Option<NamespaceId>,
-    /// `true` if the procfs belongs to its own namespace.
+    /// `true` if the procfs belongs to the viewer's own namespace.
     pub is_in_own_proc: bool,
-    /// `true` if it has `CAP_SYS_PTRACE` in the initial user namespace, so over every process.
+    /// `true` if the viewer has `CAP_SYS_PTRACE` in the initial user namespace, so that the
+    /// capability applies to every process.
     pub may_trace_all: bool,
 }
 
@@ -32,25 +34,27 @@ impl Viewer {
     }
 }
 
-/// Namespaces whose parents the kernel refuses to name, although the viewer could know them.
+/// The namespaces whose parents the kernel refuses to name, although the viewer is allowed to know
+/// them.
 ///
-/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it;
-/// those are roots. But a seccomp filter may return `EPERM` for all namespaces. In the initial
-/// namespace nothing is outside, so there `EPERM` is always a refusal. Elsewhere it is taken as
-/// genuine if the kernel named any other namespace's parent.
+/// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it,
+/// which are therefore roots. But a seccomp filter may return `EPERM` for all namespaces. For a
+/// viewer in the initial namespace, no namespace is outside, so `EPERM` always means a refusal. For
+/// any other viewer, `EPERM` means a root if the kernel has named the parent of any other
+/// namespace.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of these namespaces.
     pub inodes: HashSet<u64>,
-    /// `true` if every namespace except the initial one has a visible parent, because the viewer is
-    /// in the initial one.
+    /// `true` if the viewer is in the initial namespace, so every other namespace has a visible
+    /// parent.
     pub all_have_parents: bool,
-    /// `true` if a namespace with a level below the procfs's own is certainly not a root: the procfs
-    /// belongs to the viewer's namespace, so it shows nothing outside of it.
+    /// `true` if a namespace below the procfs's own namespace is certainly not a root, because the
+    /// procfs shows only the viewer's namespace and its descendants.
     pub is_certain: bool,
 }
 
-/// Finds the refused parents among the kernel's answers.
+/// Finds the namespaces whose parents the kernel refused to name.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
@@ -67,7 +71,7 @@ pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     }
 }
 
-/// Asks the kernel about every namespace that was met.
+/// Asks the kernel for the properties of each registered namespace.
 pub fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &Parents,
@@ -88,7 +92,7 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // It may be a root. `infer` decides that once the namespace's level is known.
+        // The namespace may be a root. `infer` decides this once the namespace's level is known.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -112,11 +116,12 @@ fn namespace(
     }
 }
 
-/// The user namespace that owns a namespace, if the viewer may know it.
+/// Returns the user namespace that owns a namespace; `None` if the viewer may not know the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // The owner is outside of the viewer's own user namespace, so `EPERM` is no problem. For a
-        // viewer in the initial user namespace nothing is outside, so it would be one.
+        // `EPERM` means that the owner is outside of the viewer's own user namespace, which is not
+        // reported. But for a viewer in the initial user namespace, no user namespace is outside,
+        // so `EPERM` is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
@@ -124,8 +129,8 @@ fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<O
     Some(Owner { user_namespace: user.inode(), uid, user: None })
 }
 
-/// The answer of an ioctl. An error becomes a diagnostic, except if the kernel is too old to know
-/// the ioctl.
+/// Returns the result of an ioctl. Reports an error as a diagnostic, unless the kernel is too old
+/// to support the ioctl.
 fn answer_or_note<T>(
     answer: rustix::io::Result<T>,
     code: DiagnosticCode,
@@ -141,14 +146,14 @@ fn answer_or_note<T>(
     }
 }
 
-/// The index of a namespace in a list sorted by ID.
+/// Returns the index of a namespace in a list sorted by ID.
 pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Places inits whose namespace links cannot be read, if a descriptor or a mount led to their
-/// namespace. The kernel names a namespace's PID 1 to anyone who can open the namespace
-/// (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in the namespace of each init whose namespace link cannot be read, if the namespace was
+/// found through a descriptor or a mount. The kernel names a namespace's PID 1 to anyone who can
+/// open the namespace (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -165,7 +170,8 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // Otherwise the init's PID may have been reused.
+            // If the process is gone, another process may have its PID, and may be the init that
+            // the kernel named.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

@@ -1,19 +1,22 @@
 //! Proves whether each namespace is live, dead or nascent. Without a proof, its state is unknown.
 //!
-//! A namespace has one init in its lifetime. Once the init has terminated, the namespace is dead:
-//! the kernel assigns no PID in it any more (`zap_pid_ns_processes`). A descendant of a dead
-//! namespace can be live: if it was created before and is entered from outside (setns(2)), it still
-//! gets its init. So each namespace is judged by its own init only.
+//! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
+//! dead: the kernel assigns no PID in it any more (`zap_pid_ns_processes`). But a descendant of a
+//! dead namespace can be live: if the descendant was created before the init terminated, a process
+//! from outside can still enter it (setns(2)) and start its init. So each namespace is judged by
+//! its own init only.
 //!
-//! If the init was listed in /proc, that decides: it was found living, or all its threads were
-//! exiting, which is irreversible. If it was not listed, it need not be gone: it may be hidden, or
-//! it was born after /proc was listed. So two questions are asked, in this order:
+//! If the init was listed in /proc, its state there decides: it was living, or all its threads were
+//! exiting, which is irreversible. If the init was not listed, it may exist nevertheless: it may be
+//! hidden, or it may have started after /proc was listed. So pidns asks two questions, in this
+//! order:
 //!
 //! 1. Has the namespace ever had an init?
-//! 2. Does it have one now? If it has none now and had one before, the init is gone for good, and
-//!    the namespace is dead.
+//! 2. Does the namespace have an init now? If it has no init now but had one before, the init is
+//!    gone for good, and the namespace is dead.
 //!
-//! In the other order, an init born between the two questions would look like one that is gone.
+//! In the other order, an init that starts between the two questions would look like an init that
+//! is gone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,25 +27,25 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 
 /// The facts that the proofs use.
 pub struct StateInputs<'a> {
-    /// Answers what the discovery leaves open.
+    /// Answers the questions that the discovery left open.
     pub source: &'a dyn FollowUp,
     /// The procfs's own namespace.
     pub mount: Option<NamespaceId>,
-    /// All namespaces met, by inode.
+    /// All discovered namespaces, by inode.
     pub registered: &'a HashMap<u64, Registered>,
     /// The processes, sorted by PID.
     pub processes: &'a [Process],
-    /// Terminated inits.
+    /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// Inits for which the source could not tell whether they have terminated.
+    /// The PIDs of inits that may have terminated: the source could not find out.
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace. `init` of each must be filled in. `hides_inits` says whether
-/// this procfs may have inits that it does not show as such.
+/// Sets the state of every namespace. The `init` of each namespace must be filled in. `hides_inits`
+/// is `true` if there may be an init that the scan does not recognize.
 ///
-/// Returns the dead namespaces whose init is gone. The kernel keeps an init until every other
-/// process of its namespace is reaped, so these namespaces have no members left.
+/// Returns the dead namespaces whose init is gone. An init exists until every other process of its
+/// namespace is reaped, so these namespaces have no members left.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -75,7 +78,7 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
 }
 
 /// Sets the states of the namespaces at the indices `open`, whose inits were not listed. Returns
-/// the dead ones.
+/// the dead namespaces whose init is gone.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -84,8 +87,8 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // The first question for all namespaces before the second for any of them, so that one new
-    // listing of /proc can answer the second question for all.
+    // Asks the first question for all namespaces before the second question for any namespace, so
+    // that one new listing of /proc can answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -122,7 +125,8 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
     if registered.init_history == InitHistory::Existed {
         return Some(true);
     }
-    // Even if it had none when it was met, one may have come and gone since.
+    // Even if the namespace had no init when it was discovered, an init may have started and ended
+    // since.
     let answer = registered.fd.as_ref().and_then(|fd| source.had_init(fd));
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
@@ -141,14 +145,14 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 struct InitListing<'a> {
     /// `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// `true` if this procfs shows every init as one.
+    /// `true` if this procfs shows every init as an init.
     shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,
 }
 
 impl InitListing<'_> {
-    /// The state of a namespace's init.
+    /// Returns the state of a namespace's init, as far as the listing shows it.
     fn init_of(&self, id: NamespaceId) -> InitNow {
         let Some(inits) = &self.inits else { return InitNow::Unknown };
         if let Some(init) = inits.iter().find(|it| it.namespace == id.inode()) {
@@ -161,8 +165,8 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if the init of this namespace would be listed: the namespace is below the
-    /// procfs's own.
+    /// Returns `true` if this namespace is below the procfs's own namespace, so that its init would
+    /// be listed.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
@@ -177,7 +181,8 @@ impl InitListing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // Its namespace may have been inferred.
+        // The init's namespace may have been inferred. If so, the init cannot belong to any other
+        // namespace.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)
@@ -189,9 +194,9 @@ impl InitListing<'_> {
     }
 }
 
-/// Sets a dead namespace to unknown if a member still exists. The kernel would have kept the init
-/// then, so one of the two is wrong: the member may have been placed by inference, or the init may
-/// be hidden.
+/// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
+/// all other members are gone, so one of the two facts is wrong: the member's namespace may have
+/// been inferred wrongly, or the init may be hidden.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

@@ -8,12 +8,12 @@ use crate::collect::discovery::{FollowUp, HeldThread};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process, SearchScope};
 
-/// Pause before the second look. Most threads leave uninterruptible sleep within milliseconds.
+/// Pause before the second check. Most threads leave uninterruptible sleep within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If threads are searched, reports the processes with the same thread in uninterruptible sleep at
-/// two looks. The state of a process is that of its leader, so one whose leader is in that sleep
-/// shows it anyway.
+/// If threads are searched, reports each process that has the same thread in uninterruptible sleep
+/// at two checks. Skips processes whose leader is in uninterruptible sleep, since the state of such
+/// a process already shows this.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

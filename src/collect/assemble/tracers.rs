@@ -1,6 +1,7 @@
-//! Finds the tracers of zombies and of processes that their tracer has stopped.
+//! Finds the tracers of zombies and of processes that a tracer has stopped.
 //!
-//! Only these are looked up, so that a scan through BPF and one through /proc give the same result.
+//! The tracers of other processes are not looked up: the BPF program does not record tracers, and a
+//! scan through BPF must give the same result as a scan through /proc.
 
 use crate::collect::discovery::FollowUp;
 use crate::model::Process;

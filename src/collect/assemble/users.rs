@@ -11,7 +11,7 @@ use crate::model::{Namespace, Process};
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
-    // Processes of one user often come in succession.
+    // Successive processes often belong to the same user, whose name is then looked up only once.
     let mut previous = (None, None);
     for process in processes {
         if previous.0 != Some(process.uid) {

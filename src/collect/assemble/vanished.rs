@@ -1,12 +1,13 @@
-//! Leaves out namespaces and processes that went away during the scan.
+//! Removes namespaces and processes that vanished during the scan.
 
 use std::collections::HashSet;
 
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
-/// Leaves out namespaces that have no member and no holder and no descendant with one. What led to
-/// them vanished during the scan, and only pidns's own descriptor keeps them alive. Namespaces in
-/// `in_kernel` (by inode) stay: they were found in kernel memory, so something keeps them.
+/// Removes namespaces that have no member and no holder, and no descendant with a member or holder.
+/// The process or holder through which such a namespace was found has vanished during the scan, and
+/// only pidns's own descriptor keeps the namespace alive. Namespaces in `in_kernel` (by inode) are
+/// not removed: the search of kernel memory found them, so something else keeps them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -36,8 +37,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Leaves out the members of the namespaces `without_members`, which have vanished since they were
-/// read, together with what they held.
+/// Removes the members of the namespaces in `without_members`, which have vanished since they were
+/// read. Also removes these members from the holders of other namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
@@ -74,7 +75,7 @@ mod tests {
     use crate::model::{Holder, NamespaceId, Pid};
     use crate::testing::{namespace, process};
 
-    /// A namespace of a random forest. Its parent, if any, has a lower index.
+    /// A namespace in a random forest. If the namespace has a parent, the parent has a lower index.
     #[derive(Clone, Debug)]
     struct Node {
         parent: Option<u64>,
@@ -87,7 +88,7 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // The first node is a root, and one in four others.
+                // The first node is a root, and so is one in four of the other nodes.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,
@@ -98,7 +99,8 @@ mod tests {
         })
     }
 
-    /// The expected result: nodes that something keeps, and all their ancestors.
+    /// Returns the expected result: the nodes that something keeps alive, and all ancestors of
+    /// these nodes.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =
@@ -123,7 +125,8 @@ mod tests {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         namespaces.push(namespace(4, Some(1)));
         namespaces[0].init = Some(Pid::INIT);
-        // Only the member of 2 holds 3. Another process holds 4.
+        // Process 7, the member of namespace 2, is the only holder of namespace 3. Process 5 also
+        // holds namespace 4.
         namespaces[2].holders = vec![fd(7)];
         namespaces[3].holders = vec![fd(5), fd(7)];
         let mut processes = vec![process(&[5], Some(1)), process(&[7, 2], Some(2))];

@@ -1,31 +1,33 @@
-//! Groups of processes that share a namespace: a union-find in which joining two groups also joins
-//! their parents.
+//! Groups of processes that share a namespace. The groups form a union-find structure, in which
+//! joining two groups also joins their parents.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::model::Pid;
 
-/// The index of the group of the procfs's own namespace.
+/// The index of the group for the procfs's own namespace.
 pub const MOUNT: usize = 0;
 
-/// A namespace, as far as it is known.
+/// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// The group that this one was joined to, and that stands for both.
+    /// The index of the group that this group was joined to. That group then stands for both
+    /// groups.
     pub joined: Option<usize>,
-    /// Level below the procfs's own namespace; `None` if no process shows it.
+    /// Number of levels below the procfs's own namespace; `None` if no process shows the level.
     pub level: Option<usize>,
     pub parent: Option<usize>,
     pub inode: Option<u64>,
     pub init: Option<Pid>,
-    /// The lowest PID of its members.
+    /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
-    /// Its init is a zombie without other threads, so it has no other members. If the init has
-    /// other threads, its leader can be a zombie while the last thread waits for the members.
+    /// `true` if the init is a zombie without other threads, so the namespace has no other members.
+    /// (If a zombie init has other threads, its last thread may still be waiting for members to
+    /// end.)
     pub has_zombie_init: bool,
-    /// The parent of a member was not seen, so another process may be missing, too.
+    /// `true` if the parent of a member was not seen, so other processes may be missing, too.
     pub has_unseen_parent: bool,
-    /// The PIDs that its members and those of its descendants have in this namespace.
+    /// The PIDs in this namespace that its members and the members of its descendants have.
     pub pids_in_use: HashSet<Pid>,
 }
 
@@ -36,13 +38,13 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Only the group of the procfs's own namespace.
+    /// Creates the structure with a single group: the group for the procfs's own namespace.
     pub fn new() -> Self {
         let mount = Group { level: Some(0), ..Group::default() };
         Self { all: vec![mount], by_inode: HashMap::new() }
     }
 
-    /// Sets the inode of the procfs's own namespace, unless it is known already.
+    /// Sets the inode of the procfs's own namespace, unless the inode is known already.
     pub fn set_mount_inode(&mut self, inode: u64) {
         self.all[MOUNT].inode.get_or_insert(inode);
         self.by_inode.insert(inode, MOUNT);
@@ -53,7 +55,7 @@ impl Groups {
         self.all.len() - 1
     }
 
-    /// The group with this inode, which is added if there is none.
+    /// Returns the group with this inode. Creates the group if there is none.
     pub fn with_inode(&mut self, inode: u64) -> usize {
         if let Some(&group) = self.by_inode.get(&inode) {
             return group;
@@ -63,13 +65,13 @@ impl Groups {
         group
     }
 
-    /// The group that stands for this one after all joins.
+    /// Returns the group that stands for this group after all joins.
     pub fn find(&mut self, group: usize) -> usize {
         let mut top = group;
         while let Some(next) = self.all[top].joined {
             top = next;
         }
-        // Path compression.
+        // Path compression: makes the next look-ups shorter.
         let mut step = group;
         while let Some(next) = self.all[step].joined {
             self.all[step].joined = Some(top);
@@ -78,7 +80,8 @@ impl Groups {
         top
     }
 
-    /// The parent's group, which is added if only its level is known; `None` at the top.
+    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for it
+    /// one level above. Returns `None` for the procfs's own namespace, and if the level is unknown.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -93,19 +96,21 @@ impl Groups {
         Some(parent)
     }
 
-    /// The ancestor at this level.
+    /// Returns the group's ancestor at this level.
     pub fn ancestor(&mut self, group: usize, level: usize) -> Option<usize> {
         let mut group = self.find(group);
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // No process has shown the level of a namespace without members.
+            // A namespace without members has no process that shows its level, so the level is set
+            // here.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
     }
 
-    /// Returns `true` if two groups, and so their parents, can be the same namespace.
+    /// Returns `true` if two groups can be the same namespace: nothing that is known about the
+    /// groups or their ancestors differs.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b
@@ -124,7 +129,8 @@ impl Groups {
         }
     }
 
-    /// Joins two groups and their ancestors, unless they are known to be different namespaces.
+    /// Joins two groups and their ancestors, unless the groups are known to be different
+    /// namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

@@ -1,26 +1,28 @@
-//! Places processes whose namespace link cannot be read, and finds the parents of namespaces if the
-//! kernel does not name them. It uses only what every viewer may read: PIDs at every level, parent
-//! processes, and the leaders of sessions and process groups.
+//! Infers the namespaces of processes whose namespace link cannot be read, and the parents of
+//! namespaces if the kernel does not name them. The rules use only what every viewer may read: PIDs
+//! at every level, parent processes, and the leaders of sessions and process groups.
 //!
 //! Processes that must share a namespace form a *group*. The rules join groups that must be the
 //! same namespace:
 //!
 //! 1. A process with one PID is in the procfs's own namespace.
-//! 2. The namespace of a process's parent is the process's own namespace or an ancestor of it. Only
-//!    the process itself or one of its ancestors can have put it there, and when its parent exits,
-//!    the kernel gives it a new parent in the same namespace or an ancestor. So the process's
-//!    namespace, or its ancestor at the parent's level, is the parent's namespace.
+//! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
+//!    only the process itself or one of its ancestors can choose its namespace, and when a parent
+//!    exits, the kernel chooses a new parent in the same namespace or in an ancestor. So if the
+//!    parent has the same level as the process, both processes are in the same namespace. If the
+//!    parent has a lower level, it is in the ancestor namespace at that level.
 //! 3. If the leader of a process's session or process group has a PID in the process's own
-//!    namespace and is at the same level, it is in that namespace.
-//! 4. Every namespace has an init (PID 1), so a group without an init is part of a group with one.
-//!    Candidates are the groups at the same level whose parents agree, with which it shares no
-//!    PID, and whose init is not a zombie without other threads. (The kernel lets an init become a
-//!    zombie only when all other members are gone.) If there is exactly one candidate, the groups
-//!    are joined. If there are several, the processes are ambiguous. This rule holds only if no
-//!    process is hidden and no init has vanished during the scan.
+//!    namespace and is at the same level, the leader is in that namespace.
+//! 4. Every namespace has an init (PID 1), so a group without an init must be joined to a group
+//!    with an init. Candidates are the groups at the same level whose parents may be the same,
+//!    whose PIDs all differ from the group's own PIDs, and whose init is not a zombie without other
+//!    threads. (The kernel lets an init become a zombie only when all other members are gone.) If
+//!    there is exactly one candidate, the two groups are joined. If there are several candidates,
+//!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
+//!    vanished during the scan.
 //! 5. A group with an init but without a known inode is a separate namespace, named after its init.
-//!    But it is ambiguous if it may belong to a group that has an inode and no init; otherwise one
-//!    namespace would be shown as two.
+//!    But it is ambiguous if it may be the same namespace as a group that has an inode and no init,
+//!    since one namespace could then be shown as two.
 //!
 //! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
 
@@ -42,21 +44,22 @@ use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Proces
 pub struct Known<'a> {
     /// The procfs's own namespace, if it could be read.
     pub mount: Option<NamespaceId>,
-    /// Leaders of the processes whose namespace could not be read.
+    /// The session and group leaders of the processes whose namespace could not be read.
     pub leaders: &'a HashMap<Pid, Leaders>,
-    /// Terminated inits.
+    /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
     /// `true` if no process is hidden, so an init that was not seen has vanished.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to name.
     pub refused_parents: &'a RefusedParents,
-    /// Returns `true` if a process still exists now, after all were read. The kernel keeps an init
-    /// until all other members are gone, so if a member exists now, its init did during the scan.
+    /// Returns `true` if a process still exists now, after all processes were read. An init exists
+    /// until all other members of its namespace are gone, so if a member exists now, its init
+    /// existed during the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in `namespace` of processes and `parent` of namespaces that the kernel left open, and adds
-/// the namespaces that could not be read.
+/// Fills in the `namespace` of each process and the `parent` of each namespace that the kernel did
+/// not name. Adds the namespaces that could not be read.
 ///
 /// Returns the procfs's own namespace, named after a process if its inode is unknown.
 pub fn infer(
@@ -93,14 +96,14 @@ struct Inference<'a> {
     processes: &'a mut [Process],
     /// The group of each process; `None` if its level is unknown.
     of_process: Vec<Option<usize>>,
-    /// Groups that have an inode and members, but no init that was seen. Set after all joins.
+    /// The groups that have an inode and members, but no known init. Filled in after all joins.
     inodes_without_init: Vec<usize>,
     /// The IDs given to groups so far.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
 impl<'a> Inference<'a> {
-    /// Rule 1, and what the kernel said.
+    /// Creates the groups from what the kernel has named, and applies rule 1.
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
@@ -125,13 +128,13 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// The group of a process, and its number of PIDs.
+    /// Returns the group of a process, and the process's number of PIDs.
     fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
         let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
     }
 
-    /// Rules 2 and 3.
+    /// Applies rules 2 and 3.
     fn join_relatives(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -161,7 +164,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Rule 4. Each join can leave another group with a single candidate, hence the loop.
+    /// Applies rule 4 until nothing changes, since each join can leave another group with a single
+    /// candidate.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -191,8 +195,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// The groups without an init, each with its level, and those with an init that may have other
-    /// members, by level.
+    /// Returns two collections: the groups without an init, each with its level, and the groups
+    /// with an init that may have other members, by level.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -208,14 +212,15 @@ impl<'a> Inference<'a> {
         (orphans, with_init)
     }
 
-    /// Returns `true` if a member of a group still exists.
+    /// Returns `true` if the group's member with the lowest PID still exists.
     fn has_living_member(&self, group: usize) -> bool {
         let index = |pid| self.processes.binary_search_by_key(&pid, |process| process.pid).ok();
         let member = self.groups.all[group].lowest.and_then(index);
         member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
     }
 
-    /// Adds each process's PIDs to its namespace and all ancestors.
+    /// Fills in `pids_in_use`: adds the PIDs of each process to the groups of its namespace and of
+    /// all ancestors.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -243,8 +248,8 @@ impl<'a> Inference<'a> {
             all.filter(|(_, group)| is_without_init(group)).map(|(index, _)| index).collect();
     }
 
-    /// The ID of a group; `None` if it cannot be told which namespace it is. The first answer for
-    /// a group counts.
+    /// Returns the ID of a group's namespace; `None` if the namespace is ambiguous. The ID is
+    /// determined once per group and does not change afterwards.
     fn name(&mut self, group: usize) -> Option<NamespaceId> {
         let group = self.groups.find(group);
         if let Some(&name) = self.names.get(&group) {
@@ -255,7 +260,7 @@ impl<'a> Inference<'a> {
         name
     }
 
-    /// Rule 5.
+    /// Applies rule 5.
     fn identify(&mut self, group: usize) -> Option<NamespaceId> {
         let it = &self.groups.all[group];
         if let Some(inode) = it.inode {
@@ -268,9 +273,9 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // The group has no init. If every process was seen, it is part of one of several other
-        // groups, and ambiguous. If processes are hidden, it is a namespace of its own, unless it
-        // could be one of the other groups.
+        // The group has no init. If all processes were seen, the group belongs to one of several
+        // other groups, so it is ambiguous. If processes are hidden, the group is a separate
+        // namespace, unless it could be the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -282,8 +287,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if a group without an inode may be one of the groups with an inode and
-    /// without an init.
+    /// Returns `true` if a group without an inode may be the same namespace as a group that has an
+    /// inode but no init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -304,7 +309,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is in the procfs's own namespace by definition.
+            // A process with one PID is in the procfs's own namespace by definition, so its
+            // namespace is not inferred if the inode is known.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
@@ -314,7 +320,7 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Adds the namespaces that could not be read, and fills in parents.
+    /// Adds the namespaces that could not be read, and fills in the missing parents.
     fn place_namespaces(&mut self, namespaces: &mut Vec<Namespace>, log: &mut DiagnosticLog) {
         let mount = self.name(MOUNT);
         let indices = namespaces.iter().enumerate();
@@ -366,7 +372,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to its group, as far as the kernel names it; `None` if its level is unknown.
+/// Adds a process to the group of its namespace, or to a new group if the kernel did not name the
+/// namespace. Returns the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

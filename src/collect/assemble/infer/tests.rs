@@ -1,5 +1,5 @@
-//! Tests on random forests of processes with unreadable links, against the truth and against a slow
-//! and simple oracle.
+//! Tests the inference on random forests of processes with unreadable namespace links. Compares the
+//! results with the truth, and with a slow and simple oracle.
 
 use std::collections::HashMap;
 use std::iter::successors;
@@ -15,7 +15,7 @@ use crate::testing::{namespace, process};
 
 mod oracle;
 
-/// A configuration with a fixed seed.
+/// A proptest configuration with a fixed seed.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
         rng_seed: RngSeed::Fixed(1),
@@ -24,7 +24,7 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A view after inference.
+/// A view after the inference, and the procfs's own namespace as inferred.
 struct Inferred {
     view: View,
     mount: Option<NamespaceId>,
@@ -44,7 +44,8 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Compares the inference with the truth. The error says what is wrong.
+/// Checks the inferred namespaces and parents against the truth. The error describes the first
+/// mistake.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
     if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
@@ -73,7 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// The namespaces inferred for children of PID 1. Only the links with a given inode were read.
+/// Returns the namespaces inferred for children of PID 1. A child's namespace link was readable if
+/// an inode is given for the child.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -114,12 +116,12 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
     let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
     let member = (process(&[4, 2], None), Some(1001));
     let read = || Some("pid:[1001]".to_owned());
-    // One of the two inits belongs to 1001, but nothing shows which.
+    // One of the two inits is the init of namespace 1001, but nothing shows which one.
     let placed = place(&[one.clone(), other.clone(), member.clone()], true);
     assert_eq!(placed, [None, None, read()]);
-    // The init of 1001 may be hidden.
+    // The init of namespace 1001 may be hidden, so it is unknown if process 2 is this init.
     assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
-    // A zombie init has no other members, so it cannot belong to 1001.
+    // Namespace 1001 has another member, so the zombie init cannot be its init.
     let zombie = (zombie(&[5, 1], 1), None);
     let placed = place(&[one.clone(), other, member.clone(), zombie], true);
     assert_eq!(placed, [None, None, read(), Some("pid:[?5]".to_owned())]);
@@ -130,7 +132,8 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
 
 #[test]
 fn siblings_and_cousins_are_told_apart() {
-    // 4 and 5 are inits at the same level. 2 has put 6 into one of their namespaces.
+    // Processes 4 and 5 are inits at the same level. Process 2 has put process 6 into the namespace
+    // of one of the two.
     let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
     let mut processes = vec![
         process(&[1], Some(1000)),
@@ -155,8 +158,9 @@ fn siblings_and_cousins_are_told_apart() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // 4 and 5 were started by nsenter(1) in the namespace of 2. The init there has adopted 5. The
-    // parent of 4 is outside, so only the session of 5 leads to 4.
+    // nsenter(1) started processes 4 and 5 in the namespace of process 2, its init. The init has
+    // adopted process 5. The parent of process 4 is outside, so only the session of process 5, led
+    // by process 4, shows that process 4 is in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -215,7 +219,8 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // The kernel keeps an init until all other members are gone.
+        // An init exists until all other members are gone, so a process can still exist only if the
+        // inits of its namespace and of all ancestors were seen.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -283,9 +288,10 @@ fn two_of_three_processes_are_placed_even_among_injected_ones() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Stronger than correctness: nothing is guessed, and everything is placed for which there is
-    /// only one possibility. The rules compare two namespaces at a time, so in larger forests they
-    /// may leave a process unplaced that the oracle can place.
+    /// Checks more than correctness: no process is placed by guessing, and every process is placed
+    /// if only one namespace is possible. The forests are small, because in larger forests the
+    /// rules, which compare only two namespaces at a time, may leave a process unplaced that the
+    /// oracle can place.
     #[test]
     fn a_process_is_placed_where_all_possible_worlds_agree_and_only_there(
         calls in calls(16, 20),
@@ -324,7 +330,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if this world is the truth: each process is in the namespace of its init.
+/// Returns `true` if this world is the truth: each process really is in the same namespace as the
+/// init that the world gives it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -1,4 +1,4 @@
-//! States of a single namespace, for all combinations of answers.
+//! Tests the state of a single namespace for all combinations of answers.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -22,7 +22,7 @@ enum Question {
     ListInits,
 }
 
-/// Gives the same answers for every namespace, and records the questions.
+/// A source that gives the same answers for every namespace, and records the questions.
 struct Answers<'a> {
     had_init: Option<bool>,
     init_now: InitNow,
@@ -72,8 +72,8 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// The procfs's own namespace and a child of it. By default, the child has no listed init and no
-/// process left.
+/// A test case: the procfs's own namespace, and a child of it whose state is determined. By
+/// default, the child has no listed init and no processes.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
@@ -110,7 +110,8 @@ impl Default for Case<'_> {
     }
 }
 
-/// The state, the questions asked, and whether the namespace is returned as one without an init.
+/// The result of a test case: the child's state, the questions asked, and whether the child is
+/// returned as a namespace whose init is gone.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,
@@ -124,7 +125,7 @@ impl Case<'_> {
             [namespace(MOUNT, None), namespace(ASKED, self.is_below.then_some(MOUNT))];
         namespaces[0].init = Some(Pid::INIT);
         namespaces[1].init = self.init;
-        // Any namespace will do, since the answers do not depend on it.
+        // A descriptor of any namespace will do, since the answers do not depend on it.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
         let fd = Some(fd).filter(|_| self.is_pinned);
         let registered = Registered { fd, init_history: self.init_history, closed_parent: None };
@@ -195,7 +196,8 @@ fn an_unlisted_init_decides_if_the_last_question_finds_it() {
         for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
             for had_init in [None, Some(false), Some(true)] {
                 for hides_inits in [false, true] {
-                    // Either the kernel names it, or a second listing shows it.
+                    // The init is found in one of two ways: the kernel names it, or a second
+                    // listing shows it.
                     let case = Case { init_history, hides_inits, had_init, ..Case::default() };
                     let named = Case { init_now: now, ..case };
                     assert_eq!(named.state(), expected);
@@ -217,7 +219,7 @@ fn a_namespace_without_an_init_is_dead_if_it_had_one_and_otherwise_nascent() {
     for (init_history, had_init, expected) in [
         (Existed, None, NamespaceState::Dead),
         (Existed, Some(true), NamespaceState::Dead),
-        // One has come and gone since the namespace was met.
+        // An init has started and ended since the namespace was discovered.
         (NoneYet, Some(true), NamespaceState::Dead),
         (NoneYet, Some(false), NamespaceState::Nascent),
         (NoneYet, None, NamespaceState::Nascent),
@@ -239,7 +241,7 @@ fn asks_whether_there_is_an_init_last() {
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // The place where it was met proves that it had one.
+    // The history proves that the namespace had an init, so the first question is not asked.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -254,9 +256,9 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(Case { listed: None, ..unable() }.state(), NamespaceState::Unknown);
     let hidden = Case { hides_inits: true, ..unable() };
     assert_eq!(hidden.state(), NamespaceState::Unknown);
-    // An answer to init_now does not depend on what /proc shows.
+    // The answer to `init_now` does not depend on what /proc shows.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
-    // A procfs does not show namespaces outside of its own.
+    // A procfs does not show processes in namespaces outside of its own namespace.
     let outside = Case { is_below: false, ..unable() };
     assert_eq!(outside.state(), NamespaceState::Unknown);
 }
@@ -273,7 +275,8 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // Its namespace was inferred. That says nothing about another process with the same PID.
+    // The init was placed in namespace 2000 by inference, so it does not count. But a process with
+    // the same first PID and other inner PIDs is not this init.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
@@ -289,7 +292,7 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits for its members, so there is no contradiction.
+    // A terminated init waits until its members have ended, so there is no contradiction.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

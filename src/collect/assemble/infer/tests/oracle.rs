@@ -1,4 +1,5 @@
-//! Enumerates every truth that is consistent with a view: slow and simple, for a few processes.
+//! Enumerates every possible truth that is consistent with a view. The code is simple and slow, so
+//! it is only suitable for a few processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -6,12 +7,12 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]: the procfs's own (`None`), or the one whose init is the process with
-/// this index. No other namespace has processes: every process is seen, and an init stays until all
-/// other members are gone.
+/// A namespace of a [`World`]: `None` is the procfs's own namespace; `Some` is the index of the
+/// process that is the namespace's init. Every namespace with processes has an init in the view,
+/// because every process is seen and an init exists until all other members are gone.
 pub type Home = Option<usize>;
 
-/// A possible truth.
+/// A possible truth: the namespace of each process, and the parent of each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The namespace of each process.
@@ -23,7 +24,7 @@ pub struct World {
 }
 
 impl World {
-    /// The namespace with this ID in this world, if it has processes.
+    /// Returns the namespace that has this ID in this world; `None` if it has no processes.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -31,12 +32,12 @@ impl World {
         }
     }
 
-    /// The inode of a namespace, if known.
+    /// Returns the inode of a namespace, if known.
     pub fn inode(&self, home: Home) -> Option<u64> {
         self.by_inode.iter().find(|&(_, &named)| named == home).map(|(&inode, _)| inode)
     }
 
-    /// A namespace and its ancestors, innermost first.
+    /// Returns a namespace and its ancestors, innermost first.
     fn climb(&self, home: Home) -> Vec<Home> {
         let mut homes = vec![home];
         while let Some(Some(init)) = homes.last() {
@@ -62,7 +63,8 @@ impl World {
         {
             return false;
         }
-        // A child's inode leads to its parent's inode. Repeat until nothing changes.
+        // If the inode of a child is known, the view also gives the inode of its parent. Repeats
+        // until no further inode becomes known.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
@@ -85,17 +87,18 @@ impl World {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
             let homes = self.climb(self.home[at]);
-            // A process's parent is in the same namespace or in an ancestor.
+            // A process's parent is in the same namespace as the process or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // A leader with a PID in a process's namespace is in it or below.
+            // A leader that has a PID in a process's namespace is in that namespace or in a
+            // descendant.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
                 .flatten()
                 .filter_map(|leader| index(view, leader))
                 .all(|leader| self.climb(self.home[leader]).contains(&self.home[at]));
-            // No PID is used twice in a namespace.
+            // Each PID is used only once in a namespace.
             let are_unique = homes
                 .iter()
                 .zip(process.nspid.iter().rev())
@@ -114,7 +117,7 @@ impl World {
     }
 }
 
-/// The index of a process.
+/// Returns the index of a process.
 pub fn index(view: &View, pid: Pid) -> Option<usize> {
     view.processes.iter().position(|it| it.pid == pid)
 }
@@ -123,7 +126,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Every world that is consistent with the view; `None` if there are more than `limit`.
+/// Returns every world that is consistent with the view; `None` if the search has to check more
+/// than `limit` worlds.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
