@@ -1,7 +1,7 @@
 //! The errors of all modules, with their messages and exit statuses.
 //!
-//! `Display` says what was tried and on what. `source()` is the cause, which `Display` never
-//! repeats.
+//! `Display` says what pidns tried to do, and on which file or object. `source()` returns the
+//! cause, which `Display` does not include.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -22,48 +22,49 @@ pub enum Error {
     Usage(String),
     /// A file could not be read.
     Read {
-        /// The file.
+        /// The file that could not be read.
         path: PathBuf,
-        /// The cause.
+        /// The error from the system.
         source: io::Error,
     },
     /// A file is not a valid document.
     Invalid {
-        /// The file.
+        /// The invalid file.
         path: PathBuf,
-        /// The cause, and its position in the file.
+        /// The reason why the file is invalid, and the position in the file.
         source: Invalid,
     },
     /// The live kernel could not be read.
     Collect(collect::Error),
     /// A process or namespace was not found.
     NotFound {
-        /// The process or namespace.
+        /// The process or namespace that was not found.
         no: NotFound,
-        /// The reason why it may exist although it was not found; `None` if it does not exist.
+        /// The reason why the process or namespace may exist although it was not found; `None` if
+        /// it certainly does not exist.
         caveat: Option<Caveat>,
     },
     /// The output could not be written.
     Write(io::Error),
     /// The file of `--report` could not be written.
     Report {
-        /// The file.
+        /// The file that could not be written.
         path: PathBuf,
-        /// The cause.
+        /// The error from the system.
         source: io::Error,
     },
     /// pidns could not run a command, for a reason other than the command itself.
     Run {
         /// The failed operation, as a phrase that follows "cannot".
         what: &'static str,
-        /// The cause.
+        /// The error from the system.
         source: io::Error,
     },
     /// A command could not be executed.
     Exec {
-        /// The command.
+        /// The command that could not be executed.
         command: OsString,
-        /// The cause.
+        /// The error from the system.
         source: io::Error,
     },
     /// The exit status of a command would be lost, because SIGCHLD is ignored.
@@ -91,7 +92,7 @@ impl Error {
         line
     }
 
-    /// The exit status for this error.
+    /// Returns the exit status for this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Success, even if the view is incomplete.
     Success,
-    /// A negative answer: no such process or namespace, a difference, or a denied problem.
+    /// A negative result: a process or namespace was not found, `pidns diff` found a difference, or
+    /// `pidns check` found a denied problem.
     No,
     /// Wrong arguments, unreadable or invalid input, an unusable /proc, or output that could not be
     /// written.
     Trouble,
     /// The view is incomplete, and `--strict` was given.
     Incomplete,
-    /// The status of the command of `pidns run`; 128 plus the number of the signal that ended it;
-    /// 126 if it could not be executed; 127 if it was not found.
+    /// The exit status of the command that `pidns run` has run; 128 plus the signal number if a
+    /// signal ended the command; 126 if the command could not be executed; 127 if it was not found.
     Command(u8),
 }
 

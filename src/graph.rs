@@ -1,9 +1,9 @@
 //! The namespace hierarchy as a graph.
 //!
-//! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces
-//! and to its members, and from a process to its child processes. This is the only module
-//! that uses petgraph: it returns values of the model, and sorts them, because petgraph
-//! iterates over the newest neighbours first.
+//! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces and to
+//! its members, and from a process to its child processes. No other module uses petgraph. The
+//! functions return values of the model, and they sort lists, because petgraph iterates over the
+//! newest neighbours first.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
 
-/// A node: an index into a list of the snapshot.
+/// A node: the index of a namespace or process in the snapshot's list.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     Namespace(usize),
@@ -23,10 +23,10 @@ enum Node {
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
-    /// The nodes of namespaces come first, then those of processes, both in the order of
-    /// the snapshot. Edges have no data: the nodes at both ends determine the meaning.
+    /// The nodes of namespaces come first, then the nodes of processes, in the order of the
+    /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes that a filter left out, but that the remaining ones refer to, by PID.
+    /// Processes that a filter removed, but that remaining processes refer to, by PID.
     left_out: BTreeMap<Pid, Process>,
 }
 
@@ -52,7 +52,8 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Neighbouring PIDs often share namespace and parent, so the last look-up is kept.
+        // Successive processes often have the same namespace and parent, which are then looked up
+        // only once.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -106,13 +107,13 @@ impl PidGraph {
         self.process_node(pid).and_then(|node| self.as_process(node))
     }
 
-    /// Adds processes that a filter left out, but that the remaining ones refer to.
+    /// Adds processes that a filter removed, but that remaining processes refer to.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Finds a process by its PID, also one that a filter left out but that a remaining process
-    /// refers to: the parent that entered its namespace from outside, or that must reap it.
+    /// Finds a process by its PID, even if a filter has removed it, provided that it is the parent
+    /// or tracer of a remaining process.
     #[must_use]
     pub fn known_process(&self, pid: Pid) -> Option<&Process> {
         self.process(pid).or_else(|| self.left_out.get(&pid))
@@ -124,7 +125,7 @@ impl PidGraph {
         self.namespace_node(id).and_then(|node| self.as_namespace(node))
     }
 
-    /// Returns the topmost visible namespaces.
+    /// Returns the roots: the namespaces that have no visible parent.
     #[must_use]
     pub fn roots(&self) -> Vec<&Namespace> {
         self.tops().filter(|top| !top.parent_unknown).collect()
@@ -150,7 +151,7 @@ impl PidGraph {
         (!top.parent_unknown).then_some(level)
     }
 
-    /// Returns the parent; `None` for a root, or if it is unknown.
+    /// Returns the parent; `None` for a root, or if the parent is unknown.
     #[must_use]
     pub fn parent(&self, namespace: &Namespace) -> Option<&Namespace> {
         let node = self.namespace_node(namespace.id)?;

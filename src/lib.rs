@@ -1,19 +1,19 @@
 //! Shows the PID namespace hierarchy of a Linux host as text, data or a picture.
 //!
-//! This library exists for the program of the same name. Its API is not stable: semantic
-//! versioning applies to the command line and the document only (see the README and `schemas/`).
+//! This library is only for the `pidns` program. Its API is not stable: semantic versioning applies
+//! to the command line and the document only (see the README and `schemas/`).
 //!
-//! Data moves one way, and modules do not import each other in a cycle:
+//! Data passes through these stages in one direction, and no modules import each other in a cycle:
 //!
 //! | stage | module |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | verb | [`commands`]; [`run`] supervises the command of `pidns run` |
-//! | snapshot | [`collect`] reads the kernel, [`document`] a saved document; both return types of [`model`] |
+//! | subcommand | [`commands`]; [`run`] supervises the command that `pidns run` runs |
+//! | snapshot | [`collect`] reads the live kernel; [`document`] reads a document; both return types of [`model`] |
 //! | graph | [`graph`] |
 //! | query | [`query`]: selection, translation, comparison, check |
 //! | English phrases | `wording` |
-//! | bytes | [`emit`], one module per format; the wire types are in [`document`] |
+//! | output bytes | [`emit`] has one module per format; [`document`] has the types of the JSON document |
 //! | standard output, errors, exit status | [`output`], [`error`], [`exit`] |
 
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Writes to standard output and standard error. No other module does.
+//! Writes to standard output and standard error. No other module writes to them.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -31,7 +31,7 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
     match emit(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Outcome::Taken),
         Err(error) => {
-            // Discards the buffer, which `drop` would try to write again.
+            // Discards the buffer. Otherwise, `drop` would try to write it again.
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
@@ -73,7 +73,7 @@ pub fn error_width() -> Option<usize> {
 }
 
 fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
-    // Used if the terminal does not know its size, such as a serial line.
+    // Number of columns if the terminal does not know its size, such as a serial line.
     const DEFAULT: usize = 80;
     let size = terminal.is_terminal().then(|| tcgetwinsize(terminal))?;
     let columns = size.map_or(0, |size| usize::from(size.ws_col));
@@ -95,8 +95,8 @@ fn is_utf8_locale(locale: &str) -> bool {
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Returns `true` if output is to be coloured. With [`ColorChoice::Auto`], it is on a terminal,
-/// unless the environment turns colours off.
+/// Returns `true` if output is to be coloured. With [`ColorChoice::Auto`], output is coloured if
+/// standard output is a terminal and the environment does not turn colours off.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
     let choice = match choice {
@@ -118,17 +118,17 @@ pub fn warn_in_full(text: &[u8]) {
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
-/// A standard descriptor without the standard library's handle, which flushes after each line and
-/// ignores errors of a closed descriptor.
+/// Writes to a standard descriptor without a buffer. Replaces the handles of the standard library,
+/// which flush after each line or ignore the errors of a closed descriptor.
 struct Unbuffered<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> Unbuffered<'fd> {
-    /// Blocks SIGXFSZ, which the kernel sends if a file may not grow any further (`RLIMIT_FSIZE`),
-    /// and which would end pidns without a message. If blocked, `write(2)` fails with `EFBIG`.
+    /// Blocks SIGXFSZ, so that `write(2)` fails with `EFBIG` if a file may not grow any further
+    /// (`RLIMIT_FSIZE`). Otherwise, this signal would end pidns without a message.
     ///
     /// Programs that pidns starts are not affected: the standard library clears their signal mask.
     fn new(fd: BorrowedFd<'fd>) -> Self {
-        // This fails only for invalid arguments.
+        // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
         Self(fd)
     }
@@ -146,8 +146,8 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(self.0, bytes) {
-                // The descriptor is full, and another program that shares the open file has set
-                // O_NONBLOCK on it. The wait also ends if the reader goes away.
+                // The pipe or terminal is full, and another program that shares the open file has
+                // set O_NONBLOCK on it. The wait also ends if the reader closes the pipe.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }

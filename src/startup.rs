@@ -1,4 +1,5 @@
-//! Prepares the process before anything else runs: standard descriptors and the stack.
+//! Prepares the process before any other code runs: opens missing standard descriptors, and ensures
+//! enough stack.
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;
@@ -15,17 +16,18 @@ const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
 /// Runs `main`, in a new thread if the main thread has less stack than [`ENOUGH_STACK`].
 ///
-/// `ulimit -s` limits the stack of the main thread only. Other stacks are mapped memory.
+/// `ulimit -s` limits the stack of the main thread only. The stacks of other threads can have any
+/// size.
 pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     let limit = getrlimit(Resource::Stack).current;
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Leaves signals to the new thread, which may wait for them.
+        // Blocks signals here, so that only the new thread receives them. It may wait for them.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
-    // If no thread can be created (RLIMIT_NPROC), the small stack is usually enough, too.
+    // If no thread can be created (RLIMIT_NPROC), the small stack must do. It is usually enough.
     main()
 }
 
@@ -33,19 +35,20 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// Otherwise, a file opened later could get the number of standard output and be overwritten.
 ///
 /// The replacement is the read end of a pipe without a writer. Reading from it returns the end of
-/// the file, and writing to it fails with `EBADF`, as with a closed descriptor. It is closed again
-/// in programs that pidns executes.
+/// the file, and writing to it fails with `EBADF`, as with a closed descriptor. The replacement is
+/// closed in programs that pidns executes.
 ///
-/// The Rust runtime would otherwise open /dev/null for reading and writing in their place. Output
-/// would then be lost without an error, because pidns could not distinguish that /dev/null from one
-/// that the caller has chosen (`stdout=DEVNULL` in Python opens it in the same way). Without
-/// /dev/null, as in some chroots, the runtime aborts.
+/// Without this function, the Rust runtime would replace closed descriptors by /dev/null. Output
+/// would then be lost without an error, because pidns could not distinguish this /dev/null from a
+/// /dev/null that the caller has chosen (such as `stdout=DEVNULL` in Python). In a chroot without
+/// /dev/null, the runtime would abort.
 extern "C" fn replace_closed_descriptors() {
     let is_closed = |fd: BorrowedFd<'_>| fcntl_getfd(fd).is_err();
     while [stdin(), stdout(), stderr()].into_iter().any(is_closed)
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
-        // The reader has the lowest free number, and stays open. The writer is closed here.
+        // The reader gets the lowest free descriptor number, and stays open. The writer is closed
+        // here.
         let _ = reader.into_raw_fd();
     }
 }

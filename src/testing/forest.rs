@@ -1,8 +1,9 @@
-//! A small model of how the kernel makes and ends processes and PID
-//! namespaces, and of what a viewer with few rights is told of them.
+//! A small model of how the kernel creates and ends processes and PID namespaces, and of what a
+//! viewer with few rights can see of them.
 //!
-//! Random calls are played to a [`Forest`]: it is the truth. A [`Sight`] makes
-//! of it what a scan would hand over to be assembled: a [`View`].
+//! A test applies random system calls to a [`Forest`], which is then the truth. A [`Sight`] says
+//! what a viewer may see. From both, the model computes a [`View`]: the result of a scan by this
+//! viewer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -14,34 +15,35 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Few enough of each that a test takes milliseconds, and that namespaces have
-/// levels and PIDs in common, which is what makes them hard to tell apart.
-const MAX_TASKS: usize = 40; // at most 64, a bit of a word each
+/// Limits on the size of a forest. They are low so that a test takes milliseconds, and so that
+/// namespaces often have the same level and the same PIDs, which makes the namespaces hard to tell
+/// apart.
+const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or an end. Whom and what it concerns is counted among those
-/// that there are at the time; a call that the kernel would refuse does nothing.
+/// A system call, or the end of a process. The numbers in `by` and `of` choose among the processes
+/// that are running at that time. A call that the kernel would refuse does nothing.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
     Fork { by: u8, skip: u8 },
     /// `clone(2)` with `CLONE_NEWPID`.
     CloneNewPid { by: u8, skip: u8 },
-    /// `clone(2)` with `CLONE_PARENT`: the child is a sibling.
+    /// `clone(2)` with `CLONE_PARENT`: the new process is a sibling of the caller.
     CloneParent { by: u8, skip: u8 },
-    /// `unshare(2)` with `CLONE_NEWPID`: the children are born elsewhere.
+    /// `unshare(2)` with `CLONE_NEWPID`: the caller's next children start in a new namespace.
     Unshare { by: u8 },
-    /// `setns(2)` and `fork(2)`, as `nsenter(1)` does: from now on the children
-    /// are born in the namespace of another.
+    /// `setns(2)` and `fork(2)`, as in `nsenter(1)`: the caller's next children start in the
+    /// namespace of process `of`.
     Enter { by: u8, of: u8, skip: u8 },
     /// `setsid(2)`.
     SetSid { by: u8 },
-    /// `setpgid(2)`: joins the process group of another, or leads its own.
+    /// `setpgid(2)`: the caller joins the process group of process `of`, or starts its own group.
     SetPgid { by: u8, of: u8, leads: u8 },
     /// `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
     SetSubreaper { by: u8 },
-    /// The first thread ends, others go on.
+    /// The first thread of the process ends, but its other threads continue.
     ExitLeader { by: u8 },
     /// The process ends.
     Exit { by: u8 },
@@ -49,15 +51,16 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Calls of every kind: at most `count`, of which `injecting` of every
-/// `20 + injecting` may put a process where neither its parent is nor, for an
-/// init, the maker of its namespace.
+/// Generates at most `count` calls of all kinds. On average, `injecting` of every `20 + injecting`
+/// calls may inject a process, that is, start it in an unexpected namespace. A process is expected
+/// in the namespace of its parent, and an init in a child of that namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// A call in one number, as a strategy of many parts takes longer than the test.
+/// Decodes a call from one number, because a strategy with many parts would take longer than the
+/// test itself.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -75,25 +78,25 @@ fn call(raw: u32, injecting: u8) -> Call {
     }
 }
 
-/// What became of a task.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Running,
-    /// An init that has terminated and waits until all else in its namespace
-    /// is gone (`zap_pid_ns_processes`).
+    /// The task is a terminated init that waits until all other processes in its namespace are gone
+    /// (`zap_pid_ns_processes`).
     Waiting,
     Zombie,
     Reaped,
 }
 
-/// A process of the truth.
+/// A process in the forest.
 #[derive(Debug)]
 pub struct Task {
-    /// Its PIDs from the initial namespace inward.
+    /// The process's PIDs, from the initial namespace to its own namespace.
     numbers: Vec<u32>,
-    /// Its own namespace.
+    /// The index of the process's own namespace.
     pub namespace: usize,
-    /// That of its children to come.
+    /// The index of the namespace in which the process's next children start.
     for_children: usize,
     pub parent: Option<usize>,
     session: usize,
@@ -103,19 +106,19 @@ pub struct Task {
     leader_exited: bool,
 }
 
-/// A namespace of the truth.
+/// A namespace in the forest.
 #[derive(Debug)]
 pub struct PidNamespace {
     pub parent: Option<usize>,
     level: usize,
-    /// Its first process, once it had one.
+    /// The index of the namespace's first process; `None` if there was no process yet.
     pub init: Option<usize>,
     last_number: u32,
-    /// Its init has terminated: no PID is given out any more.
+    /// `true` if the init has terminated, so that no more PIDs are assigned in the namespace.
     is_dead: bool,
 }
 
-/// The truth.
+/// All processes and namespaces of a simulated host: the truth that a test compares with.
 #[derive(Debug)]
 pub struct Forest {
     pub namespaces: Vec<PidNamespace>,
@@ -123,7 +126,7 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// Boots, and plays the calls.
+    /// Creates a forest with the initial namespace and its init, and applies the calls.
     pub fn grow(calls: &[Call]) -> Self {
         let initial =
             PidNamespace { parent: None, level: 0, init: Some(0), last_number: 1, is_dead: false };
@@ -145,7 +148,7 @@ impl Forest {
         forest
     }
 
-    /// Whether a namespace is `above` itself or nested in it.
+    /// Returns `true` if this namespace is `above` or one of its descendants.
     pub fn is_within(&self, namespace: usize, above: usize) -> bool {
         let mut at = Some(namespace);
         while let Some(namespace) = at {
@@ -171,7 +174,7 @@ impl Forest {
             }
             Call::CloneParent { by, skip } => {
                 let by = self.running(by);
-                // Refused to an init.
+                // The kernel refuses this call to an init.
                 if self.namespaces[self.tasks[by].namespace].init != Some(by) {
                     self.fork(by, self.tasks[by].parent, self.tasks[by].for_children, skip);
                 }
@@ -185,7 +188,8 @@ impl Forest {
             Call::Enter { by, of, skip } => {
                 let (by, of) = (self.running(by), self.running(of));
                 let into = self.tasks[of].namespace;
-                // Refused but for the own namespace and those nested in it.
+                // The kernel refuses to enter a namespace that is not the caller's own or a
+                // descendant of it.
                 if self.is_within(into, self.tasks[by].namespace) {
                     self.tasks[by].for_children = into;
                     self.fork(by, Some(by), into, skip);
@@ -216,7 +220,7 @@ impl Forest {
             }
             Call::Exit { by } => {
                 let by = self.running(by);
-                // That of the initial namespace never ends.
+                // The init of the initial namespace (index 0) never ends.
                 if by != 0 {
                     self.exit(by);
                 }
@@ -232,11 +236,11 @@ impl Forest {
         }
     }
 
-    /// One of those that can call; the init of the initial namespace always can.
+    /// Returns one of the running processes. The init of the initial namespace is always running.
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // Every other choice is one of the newest, so that forests grow deep.
+        // Odd choices select one of the four newest processes, so that forests grow deep.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -245,7 +249,8 @@ impl Forest {
         (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
     }
 
-    /// `copy_pid_ns`: refused while the children are born elsewhere already.
+    /// Creates a namespace, like `copy_pid_ns` in the kernel. The kernel refuses this if the
+    /// caller's children already start in another namespace.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
@@ -267,8 +272,8 @@ impl Forest {
         Some(self.namespaces.len() - 1)
     }
 
-    /// `copy_process`; other threads and processes that are gone leave gaps
-    /// between the numbers.
+    /// Creates a process, like `copy_process` in the kernel. `skip` leaves gaps between PIDs, as
+    /// threads and ended processes do.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -315,7 +320,8 @@ impl Forest {
         self.end_waiting();
     }
 
-    /// `find_new_reaper`: a subreaper above in the same namespace, else its init.
+    /// Returns the new parent of a process's children, like `find_new_reaper` in the kernel: the
+    /// nearest subreaper among the ancestors in the same namespace, or else the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -328,8 +334,8 @@ impl Forest {
         self.namespaces[namespace].init.unwrap()
     }
 
-    /// `zap_pid_ns_processes`: an init takes everything in and below its
-    /// namespace with it. What has its parent outside stays a zombie.
+    /// Ends all processes in a namespace and its descendants, like `zap_pid_ns_processes` in the
+    /// kernel when an init ends. A process with a parent outside stays a zombie.
     fn zap(&mut self, namespace: usize) {
         for task in 0..self.tasks.len() {
             if self.tasks[task].fate == Fate::Reaped
@@ -358,8 +364,8 @@ impl Forest {
         }
     }
 
-    /// Inits for which the last has gone become zombies, and are reaped where
-    /// their parent is an init that waits for them.
+    /// Ends waiting inits whose namespaces have no other processes left. Such an init is reaped if
+    /// its parent is a waiting init, and otherwise becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -382,25 +388,25 @@ impl Forest {
     }
 }
 
-/// What a viewer may see.
+/// What a viewer may see of a forest.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Whose namespace the /proc is of.
+    /// Chooses a running process. The procfs belongs to the namespace of this process.
     mount: u8,
-    /// Whose namespace the viewer is in; `None` where a filter refuses
-    /// `NS_GET_PARENT` altogether.
+    /// Chooses a running process. The viewer is in the namespace of this process. `None` if a
+    /// seccomp filter refuses `NS_GET_PARENT` for all namespaces.
     viewer: Option<u8>,
-    /// Processes whose link is refused, a bit each.
+    /// One bit per process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
-    /// Namespaces that an open descriptor leads to, likewise.
+    /// One bit per namespace: 1 if an open descriptor refers to this namespace.
     held: u64,
-    /// Processes that are not seen, likewise.
+    /// One bit per process: 1 if this process is hidden.
     unseen: u64,
-    /// Whether the kernel tells inits (`NS_GET_TGID_FROM_PIDNS`).
+    /// `true` if the kernel can name the init of a namespace (`NS_GET_TGID_FROM_PIDNS`).
     tells_inits: bool,
 }
 
-/// What a viewer may see that sees every process of its /proc.
+/// Generates sights of viewers that see every process in their procfs.
 pub fn sights() -> impl Strategy<Value = Sight> {
     let viewer = prop_oneof![1 => Just(None), 2 => Just(Some(0)), 2 => any::<u8>().prop_map(Some)];
     let mount = prop_oneof![2 => Just(0), 1 => any::<u8>()];
@@ -418,12 +424,12 @@ pub fn sights() -> impl Strategy<Value = Sight> {
     )
 }
 
-/// What a viewer may see from which some processes are hidden.
+/// Generates sights of viewers that do not see some of the processes.
 pub fn sights_of_some() -> impl Strategy<Value = Sight> {
     (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
 }
 
-/// One bit of eight.
+/// Generates numbers in which one of eight bits is set, on average.
 fn few() -> impl Strategy<Value = u64> {
     any::<[u64; 3]>().prop_map(|[a, b, c]| a & b & c)
 }
@@ -432,23 +438,24 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// What a scan hands over, and of what it is a view.
+/// The result of a scan. For comparison with the truth, it also contains the true namespace of the
+/// procfs and the index of each process in the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
     pub namespaces: Vec<Namespace>,
-    /// The namespace of the /proc, where the scan knows it.
+    /// The procfs's own namespace, if the scan knows it.
     pub known_mount: Option<NamespaceId>,
     pub leaders: HashMap<Pid, Leaders>,
     pub terminated: HashSet<Pid>,
-    /// The namespace of the /proc.
+    /// The index of the procfs's own namespace in the forest.
     pub mount: usize,
-    /// The task of each process.
+    /// The index of each process in [`Forest::tasks`].
     pub task_of: HashMap<Pid, usize>,
 }
 
 impl View {
-    /// What a scan of a forest would hand over.
+    /// Computes the result of a scan of a forest by a viewer with this sight.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);
@@ -482,11 +489,13 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // While an init waits, it is its last thread that does.
+            // If only the leader has exited, the process has another thread. In a waiting init,
+            // this thread does the waiting.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
-                // The struct pid of a leader stays as long as it leads.
+                // The PID of a leader stays valid as long as its session or process group has
+                // members, even if the leader is gone.
                 let shared = |leader: usize| {
                     let has_number =
                         forest.is_within(forest.tasks[leader].namespace, task.namespace);
@@ -512,8 +521,8 @@ impl View {
         view
     }
 
-    /// The namespaces that were met, with the parents that the kernel tells:
-    /// those in the viewer's namespace and below (`pidns_get_parent`).
+    /// Fills in the namespaces that the scan discovered. The kernel names a namespace's parent only
+    /// if the parent is the viewer's namespace or a descendant of it (`pidns_get_parent`).
     fn describe(
         &mut self,
         forest: &Forest,
@@ -540,7 +549,7 @@ impl View {
             met.iter().map(|&it| namespace(number(it), told(it).map(number))).collect();
     }
 
-    /// As `assemble::describe::place_inits`.
+    /// Fills in the namespaces of inits, as `assemble::namespaces::place_inits` does.
     fn place_inits(&mut self, forest: &Forest) {
         for process in &mut self.processes {
             let task = self.task_of[&process.pid];
@@ -552,7 +561,7 @@ impl View {
         }
     }
 
-    /// The namespace of the truth that an ID of this view means.
+    /// Returns the index of the true namespace that an ID in this view refers to.
     pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
         match id {
             NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),
@@ -560,7 +569,7 @@ impl View {
         }
     }
 
-    /// Whether some process was put into its namespace from above.
+    /// Returns `true` if a visible process was put into its namespace from outside.
     pub fn has_injected(&self, forest: &Forest) -> bool {
         self.processes.iter().any(|process| {
             let task = &forest.tasks[self.task_of[&process.pid]];

@@ -41,7 +41,7 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// A complete snapshot. The last PID of a process decides if it is an init.
+/// A complete snapshot. A process whose last PID is 1 is the init of its namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -72,7 +72,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// A host with a container, which contains a dead namespace.
+/// The snapshot of a host with a container. A dead namespace is inside the container's namespace.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
@@ -115,7 +115,7 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// The [`farm`], with the parent of the container unknown.
+/// The snapshot of [`farm`], except that the parent of the container's namespace is unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
