@@ -158,7 +158,7 @@ pub fn everything() -> Snapshot {
         args: Some(vec!["/usr/bin/farm".into(), "".into(), "--port=80".into()]),
         namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
         cgroup: Some("/system.slice/docker.service".to_owned()),
-        tracer: None,
+        tracer: Pid::new(1),
     }));
     snapshot.selected =
         vec![Criterion { by: FilterOption::State, values: vec!["live".to_owned()] }];
