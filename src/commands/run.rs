@@ -71,7 +71,7 @@ fn report(
     };
     if !has_none_left || command.has_new_mounts()? {
         let leftovers = find_leftovers(command)?;
-        // There is none if all leftover processes have ended during the scan.
+        // The result is empty if all leftover processes have ended during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = uptime();
     }

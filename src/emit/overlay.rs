@@ -11,7 +11,7 @@ use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
 /// A namespace in the tree. It is identified by its ID in the second snapshot or, if only the first
-/// snapshot has it, by its ID there.
+/// snapshot has it, by its ID in the first snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),
@@ -59,7 +59,7 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
-    /// Fills `children` and `shown`.
+    /// Fills `children`, and finds the nodes to show.
     fn connect(&mut self) {
         let diff = self.diff;
         let mut edges = Vec::new();

@@ -71,8 +71,8 @@ impl Check {
         this
     }
 
-    /// Adds a finding for each of these processes: the thread with this TID is in uninterruptible
-    /// sleep, which the state of the process does not show.
+    /// Adds a finding for each process in `threads`. The thread with the given TID is in
+    /// uninterruptible sleep, which the state of the process does not show.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));

@@ -25,7 +25,7 @@ pub struct Coverage {
     processes: Option<Caveat>,
     /// The reason why a namespace may be missing from the snapshot.
     all: Option<Caveat>,
-    /// The reason why a process of a container may not be recognized as such.
+    /// The reason why a search for a container may miss processes of the container.
     containers: Option<Caveat>,
 }
 

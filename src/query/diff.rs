@@ -39,14 +39,15 @@ pub struct Diff {
     pub attendants: BTreeSet<Pid>,
     /// How the hosts of the two graphs relate.
     pub relation: Relation,
-    /// The namespaces that are new, gone or changed, by ID.
+    /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
-    /// The processes that are new, gone or changed, by PID. If a PID was reused, the old process
-    /// comes before the new one.
+    /// The processes that are new, gone or changed, sorted by PID. If a PID was reused, the old
+    /// process comes before the new process.
     pub processes: Vec<ProcessChange>,
     /// The number of matches that could be wrong.
     pub weak: WeakMatches,
-    /// The namespaces that are in both graphs: from the ID in the first to the ID in the second.
+    /// Maps the ID of a namespace in the first graph to its ID in the second graph, if it is in
+    /// both.
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
@@ -158,7 +159,8 @@ impl Diff {
         self.counterparts.get(&before).copied()
     }
 
-    /// Returns the reasons why reported differences may be false, or others missing.
+    /// Returns the reasons why reported differences may be false, and real differences may be
+    /// missing.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());

@@ -24,7 +24,8 @@ pub const MOST_APART: usize = 3;
 pub enum MemberRow<'a> {
     /// A single process.
     One(&'a Process),
-    /// More than [`MOST_APART`] processes that differ only in their PIDs, an init first.
+    /// More than [`MOST_APART`] processes that differ only in their PIDs. An init is the first of
+    /// them.
     Alike(Vec<&'a Process>),
     /// More than one kernel thread.
     KernelThreads(Vec<&'a Process>),
@@ -67,7 +68,7 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The state of a process. The states that need no attention are one value.
+/// The state of a process, simplified: all states that need no attention are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// Running, sleeping or waiting.
@@ -234,7 +235,7 @@ pub struct Folding<'a> {
     folds: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Namespaces that share a line with siblings: from the ID to the number of the shape.
+    /// Maps each namespace that shares a line with siblings to the number of its shape.
     alike: HashMap<NamespaceId, usize>,
 }
 
@@ -246,7 +247,8 @@ impl<'a> Folding<'a> {
             return this;
         }
         let snapshot = graph.snapshot();
-        // If the user selected by PID or name, all members left are ones that the user named.
+        // If the user selected by PID or name, the user named all members that are left, so none is
+        // folded.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
@@ -308,8 +310,8 @@ impl<'a> Folding<'a> {
         siblings
     }
 
-    /// Returns the members of a namespace: the init first, then unusual members, then the others.
-    /// The order within each of these groups is by PID.
+    /// Returns the members of a namespace: the init first, then unusual members, then all other
+    /// members. Each of these groups is sorted by PID.
     pub fn members(&self, namespace: &Namespace) -> Vec<MemberRow<'a>> {
         self.rows(&self.graph.members(namespace), namespace.init)
     }
@@ -327,7 +329,7 @@ impl<'a> Folding<'a> {
             let folds = self.folds && !self.apart.contains(&member.pid);
             folds.then(|| MemberGroup::new(member, *kind))
         };
-        // From a group to the number of its members and the index of its row in `rows`.
+        // Maps a group to the number of its members and the index of its row in `rows`.
         let mut groups: HashMap<MemberGroup<'a>, (usize, Option<usize>)> = HashMap::new();
         for (member, kind) in members.iter().zip(&kinds) {
             if let Some(group) = group(member, kind) {

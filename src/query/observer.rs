@@ -32,8 +32,8 @@ pub fn leave_out_observer(
 
 /// Returns the ancestors of the observer, and its younger siblings.
 ///
-/// They are no leftovers: each step of a CI job runs in a new shell, so an earlier snapshot of the
-/// same job cannot contain that shell.
+/// These processes are no leftovers. For example, each step of a CI job runs in a new shell, so an
+/// earlier snapshot of the same job cannot contain that shell.
 fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
     let by_pid: BTreeMap<Pid, &Process> = processes.iter().map(|it| (it.pid, it)).collect();
     let Some(itself) = by_pid.get(&observer) else { return BTreeSet::new() };
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Makes a snapshot of processes. Each one is given as PID, parent PID and start time.
+    /// Makes a snapshot of processes. Each process is given as PID, parent PID and start time.
     fn host(processes: &[(u32, u32, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));
@@ -108,7 +108,7 @@ mod tests {
         ]);
         snapshot.processes[4].comm = "pidns".into();
         assert_eq!(raw(leave_out_observer(&mut snapshot, false, Pid::new(32))), [1, 20, 30, 33]);
-        // Without start times, pidns cannot tell which siblings are younger, so none is an
+        // Without start times, pidns cannot tell which siblings are younger, so no sibling is an
         // attendant.
         let mut unknown = host(&[(1, 0, 1), (2, 1, 1), (3, 1, 1)]);
         for process in &mut unknown.processes {

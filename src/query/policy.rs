@@ -36,7 +36,7 @@ pub enum ParseRuleError {
     Code(String),
     /// The key is unknown.
     Key(String),
-    /// The value is invalid for its key, for this reason.
+    /// The value is invalid for its key. The text says why.
     Value(String),
 }
 
@@ -152,11 +152,11 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. Several rules can match one finding. The first of these criteria that
-/// tells them apart decides:
+/// An ordered set of rules. If several rules match a finding, the first of these criteria in which
+/// the rules differ decides:
 ///
-/// 1. A rule with a scope wins over one without.
-/// 2. A rule of a later list wins over one of an earlier list.
+/// 1. A rule with a scope wins over a rule without a scope.
+/// 2. A rule of a later list wins over a rule of an earlier list.
 /// 3. Allow wins over warn, and warn over deny.
 ///
 /// If no rule matches, the default verdict of the code applies.
@@ -171,7 +171,8 @@ impl Policy {
         self.lists.push(rules);
     }
 
-    /// Returns `true` if a rule names a container. Matching it needs the cgroups of all processes.
+    /// Returns `true` if a rule names a container. Matching such a rule needs the cgroups of all
+    /// processes.
     #[must_use]
     pub fn names_a_container(&self) -> bool {
         let mut rules = self.lists.iter().flatten();

@@ -106,7 +106,7 @@ impl Leftovers {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
-    /// Returns the topmost leftover processes, whose parent is not a leftover, by PID.
+    /// Returns the topmost leftover processes, whose parent is not a leftover, sorted by PID.
     #[must_use]
     pub fn roots(&self) -> Vec<&Process> {
         let is_root = |it: &&Process| it.ppid.is_none_or(|ppid| self.graph.process(ppid).is_none());
@@ -141,7 +141,7 @@ impl Leftovers {
         findings
     }
 
-    /// Returns the leftover namespaces, by ID.
+    /// Returns the leftover namespaces, sorted by ID.
     pub fn made(&self) -> impl Iterator<Item = &Namespace> {
         self.namespaces.iter().filter_map(|&id| self.graph.namespace(id))
     }

@@ -22,7 +22,7 @@ pub struct Selection {
     pub pids: BTreeSet<Pid>,
     /// Only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
-    /// Only namespaces at most this many levels below a root.
+    /// Only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
     /// Which members of each namespace to show.
     pub members: Members,
@@ -248,7 +248,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of `namespaces`, upwards until `is_in_reach` is false for one.
+/// Adds the ancestors of each namespace in `namespaces`, upwards, as long as `is_in_reach` returns
+/// `true` for them.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -341,7 +342,7 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Parents and tracers that are not shown are kept aside. Without its parent, a member that
+    // Remember the parents and tracers that are not shown. Without its parent, a member that
     // entered from outside would look like a member that was born inside.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Makes a snapshot of processes. Each one is given as PID, state and start time.
+    /// Makes a snapshot of processes. Each process is given as PID, state and start time.
     fn host(processes: &[(u32, char, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, state, start_time)| {
             let mut process = process(&[pid], Some(10));

@@ -1,5 +1,5 @@
-//! Advice: shell commands that solve a problem. A comment (`# ...`) may follow
-//! a command, so that it can be copied as it stands.
+//! Advice: shell commands that solve a problem. A command may end with a comment (`# ...`), so that
+//! users can copy the whole line.
 
 use std::fmt::Write as _;
 

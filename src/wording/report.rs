@@ -19,7 +19,7 @@ pub struct ReportRow<'a> {
     pub command: String,
     /// Further facts that are true for each of the processes.
     pub facts: Vec<String>,
-    /// `true` if no other row is below this row, so it may be folded.
+    /// `true` if no other row is below this row, so this row may be folded.
     pub is_leaf: bool,
 }
 

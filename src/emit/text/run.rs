@@ -51,8 +51,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of a namespace has a line of its own, since that line names the
-/// namespace.
+/// Returns `true` if the init of a namespace has a line. That line names the namespace, so the
+/// namespace needs no line of its own.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }

@@ -1,5 +1,5 @@
-//! Writes the hierarchy as a tree: one line per namespace. Below it are its holders, its members
-//! with their PIDs at every level, and its child namespaces.
+//! Writes the hierarchy as a tree: one line per namespace. Below each namespace are its holders,
+//! its members with their PIDs at every level, and its child namespaces.
 
 use std::io::{self, Write};
 

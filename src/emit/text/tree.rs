@@ -21,13 +21,13 @@ struct Glyphs {
 const UNICODE: Glyphs = Glyphs { inner: "├─ ", last: "└─ ", bar: "│" };
 const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 
-/// Number of columns of a branch. A level is indented by at most as many.
+/// Number of columns of a branch. Each level is indented by at most this many columns.
 const BRANCH: usize = 3;
 
 /// Minimum number of columns for the text of a line, even if the line is indented deeply.
 const LEAST: usize = 20;
 
-/// The width that the indentation is chosen for if text does not wrap.
+/// If text does not wrap, the indentation is chosen as for a terminal of this width.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The branch that leads to a line.
@@ -76,7 +76,7 @@ pub struct Mark {
 /// A line of a tree that is drawn as a whole by [`draw`].
 pub struct TreeLine {
     pub place: Place,
-    /// `true` if lines below this line follow.
+    /// `true` if lines below this line follow, so a bar leads to them.
     pub has_children: bool,
     pub mark: Option<Mark>,
     pub line: Line,

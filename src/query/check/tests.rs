@@ -20,7 +20,7 @@ fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, Sub
     check.findings.iter().map(|it| (it.verdict, it.code.name(), it.subject)).collect()
 }
 
-/// A host with one problem of each kind.
+/// Makes a host with one problem of each kind.
 fn troubled() -> Snapshot {
     let mut namespaces = vec![namespace(10, None)];
     namespaces.extend((11..=40).map(|inode| namespace(inode, Some(inode - 1))));
@@ -39,7 +39,8 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // Only the leading thread has terminated; another thread still runs.
+    // Process 4 is no zombie: only its leading thread has terminated, and another thread still
+    // runs.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
@@ -84,7 +85,7 @@ fn namespace_of_one() -> Namespace {
     namespace(10, None)
 }
 
-/// The verdict of these lists of rules on the zombie. Later lists win.
+/// Returns the verdict of these lists of rules on the zombie in [`troubled`]. Later lists win.
 fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
     let mut policy = Policy::default();
     for rules in lists {
@@ -111,15 +112,16 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // A rule with a scope wins over one without, whichever list it is in.
+        // A rule with a scope wins over a rule without a scope, whichever lists contain the rules.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
-        // Otherwise the later list wins, so that options override a policy file.
+        // If both rules have a scope, or neither has, the later list wins, so that options override
+        // a policy file.
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // Scopes that contain the zombie, and scopes that don't.
+        // Rules whose scope contains the zombie, and rules whose scope does not contain it.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
@@ -147,7 +149,8 @@ fn new_processes_and_namespaces_are_leftovers() {
     let mut before = after.clone();
     before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
-    // Three processes are new. One of them is an attendant of the check, another a zombie.
+    // Processes 2, 3 and 4 are new. Process 3 is a zombie, and process 4 is an attendant of the
+    // check.
     let mut diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
     diff.attendants = BTreeSet::from([pid(4)]);
     let check = Check::since(diff, BTreeSet::new(), &Policy::default());
@@ -176,7 +179,7 @@ fn a_process_with_a_stuck_thread_is_a_finding() {
     let policy = policy(&[(Verdict::Deny, "uninterruptible:ns=14"), (Verdict::Allow, "zombie")]);
     let mut check = Check::new(PidGraph::new(troubled()), BTreeSet::new(), &policy);
     assert_eq!(check.count(Verdict::Deny), 1, "the blocked init");
-    // One of them is not in the graph.
+    // Process 99 is not in the graph.
     check.add_stuck_threads([(pid(7), pid(8)), (pid(99), pid(100))].into(), &policy);
     let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
     let denied: Vec<_> = denied.map(|it| (it.code.name(), it.subject)).collect();
@@ -208,7 +211,8 @@ fn branches_contain_only_what_findings_concern() {
     let check = Check::new(PidGraph::new(host), BTreeSet::new(), &Policy::default());
     let branches = check.branches();
     let pids: Vec<_> = branches.processes().iter().map(|it| it.pid.as_u32()).collect();
-    // The zombie (20), its parent (1), and the holder of the dead namespace (4).
+    // Process 20 is the zombie, process 1 is its parent, and process 4 keeps the dead namespace
+    // alive.
     assert_eq!(pids, [1, 4, 20]);
     let namespaces: Vec<_> = branches.tree().iter().map(|(it, _)| it.id.to_string()).collect();
     assert_eq!(namespaces, ["pid:[4026531836]", "pid:[4026532179]", "pid:[4026532180]"]);

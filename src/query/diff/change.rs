@@ -36,8 +36,8 @@ pub struct WeakMatches {
     pub processes: usize,
 }
 
-/// A process that differs between the graphs. It is new if `before` is `None`, and gone if `after`
-/// is.
+/// A process that differs between the graphs. The process is new if `before` is `None`, and gone if
+/// `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
     /// PID in the first graph.
@@ -48,8 +48,8 @@ pub struct ProcessChange {
     pub fields: Vec<ProcessField>,
 }
 
-/// A namespace that differs between the graphs. It is new if `before` is `None`, and gone if
-/// `after` is.
+/// A namespace that differs between the graphs. The namespace is new if `before` is `None`, and
+/// gone if `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
     /// ID in the first graph.
@@ -58,9 +58,9 @@ pub struct NamespaceChange {
     pub after: Option<NamespaceId>,
     /// The fields that changed. Empty unless the namespace is in both graphs.
     pub fields: Vec<NamespaceField>,
-    /// Members that only the second graph has, by PID.
+    /// Members that only the second graph has, sorted by PID.
     pub members_came: Vec<Pid>,
-    /// Members that only the first graph has, by PID.
+    /// Members that only the first graph has, sorted by PID.
     pub members_went: Vec<Pid>,
     /// `true` if the second graph does not show the namespace although the kernel still has it. See
     /// [`Diff::hide`](super::Diff::hide).

@@ -30,12 +30,13 @@ impl Sameness {
     }
 }
 
-/// A comparison in progress.
+/// The state of a comparison, and its results.
 pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// The namespaces that are in both graphs: from the ID in the first to the ID in the second.
+    /// Maps the ID of a namespace in the first graph to its ID in the second graph, if it is in
+    /// both.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
     /// Processes that are new in a namespace, by the namespace's ID in the second graph.

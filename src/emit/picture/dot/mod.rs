@@ -35,7 +35,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings that are drawn as separate nodes, and of levels without a shelf.
+/// Maximum number of siblings, and of levels, that are drawn with a node for each namespace. More
+/// of them are drawn on a shelf: a single node with many boxes.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -162,7 +163,8 @@ impl<'a> Picture<'a, '_> {
         )
     }
 
-    /// Draws siblings in one node, and one edge from the parent to that node.
+    /// Draws siblings in a single node with many boxes (a shelf), and one edge from the parent to
+    /// that node.
     fn shelf(
         &mut self,
         siblings: &[&Siblings<'a>],
@@ -181,8 +183,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // A single box is drawn without a shelf around it, so the edge leads to the heading of the
-        // box.
+        // If there is only one box, `shelf` returns the box itself, so the edge leads to its
+        // heading.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -190,8 +192,8 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// Makes the box of a namespace, or of several namespaces folded into one box. On a shelf, the
-    /// box contains the boxes of its children.
+    /// Makes the box of a namespace, or of several namespaces folded into one box. If `on_shelf` is
+    /// true, the box shares a node with other boxes, and contains the boxes of its children.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -207,8 +209,7 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // On a shelf, several boxes share a node, so these attributes belong to the table of
-            // the box.
+            // Several boxes share this node, so these attributes belong to the table of the box.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -407,7 +408,7 @@ mod tests {
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // The namespace with a child is not on the shelf but a node of its own.
+        // The namespace with a child has a node of its own.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);

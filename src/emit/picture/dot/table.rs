@@ -18,7 +18,7 @@ pub const PART: usize = 180;
 /// Maximum number of lines for holders in a box. The same limit applies to lines for members.
 pub const LINES: usize = 40;
 
-/// Width of a shelf divided by its height.
+/// Intended ratio of the width to the height of a shelf: a table that arranges boxes in columns.
 const SHELF_RATIO: f64 = 1.3;
 
 /// Average width of a character and height of a line, in points.
@@ -132,7 +132,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     Boxed { html, width, height: tallest + 12.0 }
 }
 
-/// The markup that begins a column of a shelf.
+/// The markup that begins a column of boxes.
 const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
@@ -200,7 +200,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If an edge begins at the line, it gets a table cell of its own.
+    /// Adds a line for members. If an edge begins at the line, the line gets a table cell of its
+    /// own.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {

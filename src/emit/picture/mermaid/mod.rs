@@ -52,7 +52,7 @@ impl Chart {
         Self { text, boxes: 0, edges: 0, classes: HashSet::new(), counted: (0, 0) }
     }
 
-    /// Adds a box and the edge to it from its parent, and returns its number.
+    /// Adds a box and the edge from its parent, and returns the number of the box.
     fn add(&mut self, class: &'static str, lines: &[String], parent: Option<usize>) -> usize {
         let number = self.boxes;
         self.boxes += 1;
@@ -175,7 +175,8 @@ impl fmt::Display for Label<'_> {
                 f.write_str("<wbr/>")?;
             }
         }
-        // Mermaid trims blanks at the end, but not their codes.
+        // Mermaid trims blanks at the end of a line, but not blanks that are written as character
+        // codes.
         (end..text.len()).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
     }
 }
