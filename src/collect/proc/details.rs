@@ -1,5 +1,5 @@
-//! Reads the optional details of a process: its command line, its namespaces of other types, and
-//! its cgroup.
+//! Reads the optional details of a process: its command line, its namespaces of all types but PID,
+//! and its cgroup.
 //!
 //! All files are opened through the open directory of the process, so their contents belong to that
 //! process no matter when they are read.
@@ -24,7 +24,8 @@ use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, container};
 /// command line. Without this limit, a few processes could exhaust pidns's memory.
 const MAX_ARGS: usize = 32 * 1024;
 
-/// Links to a process's namespaces of other types, each with the type that the link text shows.
+/// Links to a process's namespaces of all types but PID, each with the type that the link text
+/// shows.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -110,8 +111,8 @@ impl DetailReader<'_> {
         }
     }
 
-    /// Reads the namespaces of other types than PID. Types that the kernel does not support are
-    /// left out, and so are namespaces that a terminated process has already left.
+    /// Reads the namespaces of all types but PID. Types that the kernel does not support are left
+    /// out, and so are namespaces that a terminated process has already left.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {

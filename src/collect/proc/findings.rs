@@ -9,8 +9,8 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Holder, Pid, Process};
 
-/// The results of a scan. A field means the same as the field of this name in
-/// [`Discovery`](crate::collect::discovery::Discovery), if there is one.
+/// The results of a scan. A field means the same as the field with the same name in
+/// [`Discovery`](crate::collect::discovery::Discovery).
 #[derive(Debug, Default)]
 pub struct ScanFindings {
     pub processes: Vec<Process>,
@@ -69,7 +69,7 @@ impl ScanFindings {
         self.log.merge(other.log);
     }
 
-    /// Records a thread through which the table of a mount namespace can be read.
+    /// Records that the table of a mount namespace can be read through this thread.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
         self.readers.entry(inode).or_default().push((pid, tid));

@@ -16,8 +16,8 @@ use crate::collect::kernel::sys::{is_gone, open, read, read_record};
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
-/// Maximum number of passes over the threads of an init. Two passes are enough unless threads start
-/// or exit meanwhile.
+/// Maximum number of passes over the threads of an init. A pass reads each thread once. Two passes
+/// are enough unless threads start or exit meanwhile.
 const ATTEMPTS: usize = 10;
 
 /// Pause after a pass during which a thread started or exited.
@@ -91,7 +91,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // Read the leader once more: if another thread has replaced it, that thread is alive.
+    // The leader is read once more: another thread may have replaced it, and that thread is alive.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,

@@ -241,7 +241,7 @@ impl<'a> ProcessReader<'a> {
     ///
     /// Kernel threads have consecutive PIDs, and on an idle host there are more kernel threads than
     /// processes, so this saves much time. Kernel threads exist only in the initial PID namespace,
-    /// so they have only one PID. The owner of their files is the user that they run as, root.
+    /// so they have only one PID. The UID is that of the owner of `stat`, root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -274,7 +274,7 @@ impl<'a> ProcessReader<'a> {
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
         // The link of a member of the viewer's own namespace is not needed, but only the status
         // tells that a process is such a member. So the link is read before the status only if the
-        // process is likely to be nested, which saves reading the status twice.
+        // process is likely to be nested. This saves reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -395,8 +395,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // process. If the link still shows the pinned namespace, it does: no other process can have
-        // become the init of that namespace.
+        // process. It does if the link still shows the pinned namespace, because no other process
+        // can have become the init of that namespace.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

@@ -31,8 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Procfs {
     /// The path at which the procfs is mounted.
     pub path: PathBuf,
-    /// `true` if this procfs shows PIDs as the viewer's own PID namespace has them. System calls
-    /// and ioctls take only such PIDs, so PIDs of any other procfs must not be passed to them.
+    /// `true` if this procfs belongs to the PID namespace of the viewer, pidns itself. System calls
+    /// and ioctls take only PIDs of that namespace, so the PIDs of any other procfs must not be
+    /// passed to them.
     pub own: bool,
     /// PID of pidns itself in this procfs, if it is visible there.
     pub viewer: Option<Pid>,

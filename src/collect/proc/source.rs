@@ -54,7 +54,7 @@ impl ProcSource {
         Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
     }
 
-    /// Returns `true` if the procfs shows PIDs as the viewer's own namespace has them.
+    /// Returns `true` if the procfs belongs to the viewer's own PID namespace.
     pub fn is_own(&self) -> bool {
         self.procfs.own
     }
@@ -225,8 +225,8 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns a PID as the viewer's namespace has it. That PID is meaningless in the
-        // procfs of another namespace.
+        // The kernel returns the init's PID in the viewer's namespace. That PID is meaningless in
+        // the procfs of another namespace.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 

@@ -111,9 +111,9 @@ fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process. That is so if the process ignores the signal.
-/// It is also so if the process is an init that neither handles nor blocks the signal: the kernel
-/// then drops it.
+/// Returns `true` if SIGTERM does not end a process, either because the process ignores the signal,
+/// or because it is an init that neither handles nor blocks the signal. The kernel drops a signal
+/// that is sent to such an init.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;
     let Some(status) = text_now(procfs, process) else { return false };

@@ -15,8 +15,9 @@ use super::worker::Worker;
 use crate::collect::registry::descriptors_for_reading;
 use crate::model::Pid;
 
-/// Maximum number of processes handed to a thread at a time. It is large enough that handing them
-/// over costs nothing, and small enough that the other threads don't wait long for a slow batch.
+/// Maximum number of processes handed to a thread at a time. The number is large enough that
+/// handing over a batch costs nothing, and small enough that the other threads don't wait long for
+/// a slow batch.
 const MAX_BATCH: usize = 32;
 
 /// Minimum number of processes handed to a thread at a time, if each process takes long to read.
@@ -25,8 +26,8 @@ const MIN_BATCH: usize = 16;
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Time after which helper threads are started. Starting them takes some tenths of a millisecond,
-/// and on an idle host one thread has finished the scan by then.
+/// Time for which one thread reads alone before helper threads are started. Starting helpers takes
+/// some tenths of a millisecond, and on an idle host the scan is finished without them.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Size of the descriptor table that is allocated before the helper threads start.
@@ -78,7 +79,7 @@ fn read_batches(
     let batches = Mutex::new(receiver);
     let help = || read_received(Worker::new(scan), &batches);
     thread::scope(|scope| {
-        // If a thread can't be started, the others do its work.
+        // If a thread can't be started, the other threads do its work.
         let start = |_| thread::Builder::new().spawn_scoped(scope, help).ok();
         let helpers: Vec<_> = (0..helpers).filter_map(start).collect();
         loop {
@@ -120,8 +121,8 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // Each helper waits here. If `start` sends it a sender, it lists processes; if `start`
-            // is dropped, it only reads.
+            // The helper waits until it receives a sender through `start`, and then lists processes
+            // with it. If `start` is dropped instead, the helper only reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(list);
@@ -158,15 +159,15 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
     worker.finish()
 }
 
-/// Sorts the processes by PID. Each thread has read its processes in ascending order, so a stable
-/// sort only has to merge a few sorted runs, which it does in one pass.
+/// Sorts the processes by PID. Each thread has read its processes in ascending order, so the list
+/// consists of a few sorted runs, and a stable sort merges these in one pass.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
-/// Returns the number of helper threads to start, and enlarges the descriptor table for them. With
-/// more than a few threads, they only wait for each other in the kernel, and each thread needs
+/// Returns the number of helper threads to start, and enlarges the descriptor table for them. More
+/// than a few threads would only wait for each other in the kernel, and each thread needs
 /// descriptors of its own.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));

@@ -10,13 +10,13 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Times of the retries after the first attempt. Before these, there is one retry as soon as the
-/// thread has read its other processes.
+/// Time from the first attempt to read a process until each retry. Before these retries, there is
+/// one as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of further retries after the final attempt. They are made only for a PID that
-/// exists each time although the process that was just opened is gone. If they don't help, the
-/// process is reported as unreadable.
+/// Maximum number of retries after the final attempt. Such a retry is made only if the process that
+/// was just opened is gone although its PID still exists. If all these retries fail, the process is
+/// reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -24,7 +24,7 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of further retries so far (at most `MAX_LATE_RETRIES`).
+    /// Number of retries after the final attempt so far (at most `MAX_LATE_RETRIES`).
     late_retries: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
@@ -32,7 +32,7 @@ pub struct Worker<'a> {
     last_added: Instant,
 }
 
-/// The attempt to read a process that is being made.
+/// The current attempt to read the processes.
 #[derive(Clone, Copy, PartialEq)]
 enum Attempt {
     First,

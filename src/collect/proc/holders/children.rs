@@ -14,7 +14,8 @@ use crate::collect::proc::process_dir::task_is_exiting;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 
-/// The link to that namespace, relative to the directory of a process or thread.
+/// The link to the namespace in which a thread creates its children, relative to the directory of a
+/// process or thread.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
 /// Searches one thread. `dir` is the directory of the thread. Fails with `ESRCH` if the process is

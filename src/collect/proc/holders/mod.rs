@@ -38,10 +38,10 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     Ok(held)
 }
 
-/// Searches the leader, or another thread that is alive if the leader has exited.
+/// Searches the leader. If the leader has exited, searches another thread that is still alive.
 ///
-/// A leader can exit long before the other threads. It then shows neither descriptors
-/// nor namespaces, but the other threads do.
+/// A leader can exit long before the other threads. It then shows neither descriptors nor
+/// namespaces, but the other threads do.
 fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
     let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
     let mut thread = (search.process.pid, None);

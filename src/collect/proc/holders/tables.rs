@@ -33,7 +33,7 @@ impl DescriptorTables {
         });
         match position {
             // One of the compared threads has exited. Other threads may still share its table, but
-            // the table can no longer be compared, so start again.
+            // that table can no longer be compared, so the list starts again with this thread.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

@@ -80,9 +80,9 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that are bind-mounted themselves and still have to be searched.
+    /// Mount namespaces that were found through a bind mount and still have to be searched.
     mounted: Vec<NamespaceFd>,
-    /// Mount namespaces that are bind-mounted themselves but could not be opened, by inode.
+    /// Mount namespaces that were found through a bind mount but could not be opened, by inode.
     unopened: HashMap<u64, Errno>,
 }
 
@@ -91,7 +91,7 @@ impl MountSearch<'_> {
     /// of the host have been searched.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
-        // Without this right, the kernel skips some mount namespaces silently.
+        // Without CAP_SYS_ADMIN, the kernel skips some mount namespaces silently.
         let mut all = viewer::may_administer();
         // A mount namespace that can't be read here is tried again through its processes.
         all &= self.search_open(&own).is_ok();
@@ -159,8 +159,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Searches the mount namespaces that are bind-mounted themselves, and all others that are
-    /// bind-mounted inside them.
+    /// Searches the mount namespaces that were found through bind mounts. This can find further
+    /// bind mounts of mount namespaces, which are then searched too.
     fn search_mounted_ones(&mut self) {
         while let Some(namespace) = self.mounted.pop() {
             if self.searched.contains(&namespace.inode()) {
@@ -218,8 +218,8 @@ impl MountSearch<'_> {
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // If permitted, the whole mount namespace is searched, so the root directories of the
-        // readers don't matter.
+        // If the kernel permits it, the whole mount namespace is searched, so the root directories
+        // of the readers don't matter.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => {
@@ -236,9 +236,10 @@ impl MountSearch<'_> {
         self.search_views(inode, &readers)
     }
 
-    /// Searches the parts of a mount namespace that its readers see. If one view contains all other
-    /// views and includes a mount at `/`, it is taken to be complete. Otherwise a diagnostic says
-    /// that mounts may be missing. Returns `false` if no reader is left.
+    /// Searches a mount namespace through the views of its readers: each reader sees only the
+    /// mounts below its root directory. If one view contains all other views and includes a mount
+    /// at `/`, that view is taken to be complete. Otherwise a diagnostic says that mounts may be
+    /// missing. Returns `false` if no reader is left.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();
         let mut views = Vec::new();
@@ -321,8 +322,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace. If the namespace can't be opened, it must not be added to the registry
-    /// here. So the registry is told ENOENT, which means to it that the namespace is gone.
+    /// Pins a namespace. A namespace that can't be opened must not be added to the registry here,
+    /// so every error is passed to the registry as ENOENT. The registry takes ENOENT to mean that
+    /// the namespace is gone.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

@@ -27,7 +27,7 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 /// Opens the bind mount of a namespace at a path below a root directory.
 ///
 /// Other users choose the path and the file systems along it, and one of these file systems may be
-/// a FUSE daemon that never answers. So the kernel is told to use only its own cache
+/// served by a FUSE daemon that never answers. So the kernel is told to use only its own cache
 /// (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. The target is first
 /// opened with `O_PATH`, because opening a device or a FIFO can have side effects. It is opened for
 /// reading only if it is on nsfs. Paths in a mount table contain no symbolic links, so none is

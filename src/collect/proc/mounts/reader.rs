@@ -32,13 +32,12 @@ pub struct MountView {
     pub mounts: Vec<NamespaceMount>,
     /// IDs of all mounts in the table, whatever is mounted.
     pub mount_ids: HashSet<u64>,
-    /// `true` if something is mounted at the root directory itself. For a process in a `chroot(2)`
-    /// that is usually not so.
+    /// `true` if the root directory itself is a mount point. After a `chroot(2)` it usually is not.
     pub has_root: bool,
 }
 
 impl MountView {
-    /// Reads the view of one thread. Returns `None` if `roots` contains the thread's root
+    /// Reads the mounts that one thread sees. Returns `None` if `roots` contains the thread's root
     /// directory, because another thread with the same root directory has then been read.
     ///
     /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
