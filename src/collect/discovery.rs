@@ -16,8 +16,8 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source found, as the kernel reported it.
 ///
-/// The source has also pinned every namespace in the registry, so that its inode number is not
-/// reused before the snapshot is complete.
+/// The source has also pinned every namespace in the registry: the namespace is kept open, so that
+/// its inode number is not reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
     /// The procfs whose PIDs this discovery uses. Its namespace is `None` if unknown.
@@ -108,7 +108,8 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced, and only the tracer, which has this PID, can let it exit or reap it.
+    /// The thread is traced. Only the tracer, the process with this PID, can let it exit or reap
+    /// it.
     Traced(Pid),
 }
 

@@ -16,7 +16,7 @@ const MAX_DETAILS: usize = 3;
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Detailed messages about single cases. They replace the code's general message.
+    /// Detailed messages about single cases. These messages replace the code's general message.
     details: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the errno with which a process could not be read, if there was such a failure.
+    /// Returns an errno with which a process could not be read, if there was such a failure.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
@@ -114,7 +114,7 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // The kernel may refuse several things about one process, so count processes if
+            // Several cases may concern the same process, so count the processes instead if
             // possible.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };

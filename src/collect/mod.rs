@@ -134,7 +134,7 @@ fn timestamp(time: SystemTime) -> String {
 
 /// Raises the soft limit on open descriptors to the hard limit, because pidns keeps one descriptor
 /// open per namespace and a host may have thousands of namespaces. The soft limit is usually 1024
-/// because of select(2), which pidns does not use.
+/// because of select(2), but pidns does not use select.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

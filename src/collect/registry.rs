@@ -1,9 +1,9 @@
 //! Keeps one open descriptor of every namespace that a scan finds.
 //!
-//! The kernel may give the inode number of a namespace that is gone to a new namespace. An open
+//! Once a namespace is gone, the kernel may give its inode number to a new namespace. An open
 //! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
 //! namespace is *pinned*: opened when it is first found, and kept open until the snapshot is
-//! complete. All namespaces are on one file system (nsfs), so the inode number, which the text of a
+//! complete. All namespaces are on one file system (nsfs). So the inode number, which the text of a
 //! link shows, is enough to identify a pinned namespace.
 //!
 //! The number of descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
@@ -28,8 +28,8 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// The answer to "has this namespace ever had an init?", as far as the place where the namespace
-/// was found proves it.
+/// The answer to "has this namespace ever had an init?". How certain the answer is depends on where
+/// the namespace was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
@@ -51,7 +51,7 @@ pub struct Registered {
     /// Set only if the descriptor had to be closed again: the inode of the parent, or the error
     /// with which the kernel refused to name the parent.
     pub closed_parent: Option<Result<u64>>,
-    /// The strongest proof from all places where the namespace was found.
+    /// The most certain answer from all places where the namespace was found.
     pub init_history: InitHistory,
 }
 
@@ -59,8 +59,8 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
-    /// The lowest descriptor number reserved for reading. The kernel always assigns the lowest
-    /// free number, so when it assigns this one, all lower ones are in use.
+    /// The lowest descriptor number reserved for reading. The kernel always assigns the lowest free
+    /// number, so when it assigns this number, all lower numbers are in use.
     first_for_reading: u64,
 }
 
@@ -192,7 +192,7 @@ impl NamespaceRegistry {
     }
 }
 
-/// Adds all ancestors of the namespaces, including those without a process.
+/// Adds all ancestors of the namespaces to `registered`, including ancestors without a process.
 ///
 /// Returns the parent of every namespace: its inode, or the error with which the kernel refused to
 /// name it.

@@ -33,7 +33,8 @@ impl LaterDetails {
     #[must_use]
     pub fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
         let start_time = process.start_time?;
-        // Everything that is read through the open directory belongs to one and the same process.
+        // Everything that is read through the open directory belongs to the same process, so the
+        // start time is checked only once.
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;

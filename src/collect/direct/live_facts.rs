@@ -27,8 +27,8 @@ impl<'a> LiveHost<'a> {
     }
 
     /// Returns a thread in uninterruptible sleep for each process that has one without showing it:
-    /// the state of a process is the state of its leader. If `among` is given, only its processes
-    /// are examined.
+    /// the state of a process is the state of its leader. If `among` is given, only the processes
+    /// in it are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {

@@ -129,9 +129,10 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Returns the PID of a process in the viewer's namespace, and its PIDs at every level from the
-    /// viewer's namespace to its own. `pid` is the PID of the process in the namespace `home`.
-    /// `named` is the ID of `home` if the user named that namespace.
+    /// Returns the PID of a process in the viewer's namespace, and the PIDs of that process at
+    /// every level, from the viewer's namespace to the process's own. `pid` is the PID of the
+    /// process in the namespace `home`. `named` is the ID of `home` if the user named that
+    /// namespace.
     ///
     /// The status file is opened first and read last. If that read succeeds, everything in between
     /// was about the same process.

@@ -46,7 +46,7 @@ pub struct Descendant {
     pub is_zombie: bool,
     /// Refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
-    /// PID of the descendant for system calls.
+    /// PID of the descendant, as system calls take it.
     raw: RawPid,
 }
 

@@ -97,9 +97,9 @@ impl NamespaceFd {
         self.inode
     }
 
-    /// Returns `true` if this is a PID namespace. The ioctl needs Linux 4.11. On older kernels, or
-    /// if a seccomp filter refuses the ioctl, the link text is used instead. Fails if the link text
-    /// does not show the type either.
+    /// Returns `true` if this is a PID namespace. The ioctl `NS_GET_NSTYPE` needs Linux 4.11. On
+    /// older kernels, or if a seccomp filter refuses the ioctl, the link text is used instead.
+    /// Fails if the link text does not show the type either.
     pub fn is_pid_namespace(&self) -> io::Result<bool> {
         match self.kind() {
             Ok(kind) => Ok(kind == CLONE_NEWPID),
@@ -240,7 +240,7 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
 /// Returns the device number of nsfs.
 ///
 /// A host has only one nsfs. So comparing device numbers shows if a file is a namespace, without a
-/// request to the file's own file system, which may be a FUSE daemon that never answers.
+/// request to the file's own file system. That file system may be a FUSE daemon that never answers.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {

@@ -250,7 +250,8 @@ pub fn within<T: Send + 'static>(
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // If the time is over, the receiver has been dropped and sending fails, which does no harm.
+    // If the time is over, the receiver has been dropped. Sending then fails, and the result is
+    // lost.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {

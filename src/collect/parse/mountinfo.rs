@@ -10,7 +10,7 @@ use super::number::number;
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. Its bind mount keeps it alive, and with it all mounts inside.
+    /// A mount namespace. Its bind mount keeps the namespace and all mounts inside alive.
     Mount,
 }
 
@@ -54,7 +54,7 @@ pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 /// Returns `true` if there is a mount at `/`. Otherwise the mountinfo belongs to a process in a
-/// `chroot(2)`, which sees only some of the mounts.
+/// `chroot(2)` and shows only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -102,7 +102,7 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
 /// A mount of a cgroup hierarchy that can freeze processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezerMount {
-    /// `true` for version 2, `false` for the freezer of version 1.
+    /// `true` for cgroup version 2, `false` for the freezer of cgroup version 1.
     pub is_v2: bool,
     /// Path of the cgroup at the root of the mount, as the cgroup namespace of the reader shows it.
     pub root: Vec<u8>,

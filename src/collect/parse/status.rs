@@ -1,7 +1,7 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! A scan spends most of its time in user space in this parser, so it examines as few lines as
-//! possible.
+//! In user space, a scan spends most of its time in this parser, so the parser examines as few
+//! lines as possible.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -118,7 +118,7 @@ fn nspid(value: &[u8]) -> Nspid {
     pids
 }
 
-/// The leaders of a process's session and process group. Each is `None` if it has no PID in the
+/// The leaders of a process's session and process group. A leader is `None` if it has no PID in the
 /// process's own namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaders {
@@ -182,8 +182,8 @@ pub fn tracer(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"TracerPid:")?).next().and_then(Pid::new)
 }
 
-/// Parses a set of signals, whose lowest bit is signal 1. `name` is `SigBlk:`, `SigIgn:` or
-/// `SigCgt:`.
+/// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
+/// result stands for signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     let value = field(status, name)?;
