@@ -23,7 +23,8 @@ const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
 /// A system call, or the end of a process. The numbers in `by` and `of` choose among the processes
-/// that are running at that time. A call that the kernel would refuse does nothing.
+/// that are running at that time. `skip` makes gaps between PIDs. A call that the kernel would
+/// refuse does nothing.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.

@@ -1,7 +1,7 @@
 //! Turns a discovery into a snapshot. This module reads no files: besides the discovery, it uses
 //! only the open namespaces of the registry and the answers of [`FollowUp`].
 //!
-//! - `namespaces` asks the kernel about every namespace
+//! - `namespaces` asks the kernel for the properties of every namespace
 //! - `infer` infers the namespaces of processes, and the parents of namespaces, that could not be
 //!   read
 //! - `containers` assigns inits and their containers; `holders` assigns holders

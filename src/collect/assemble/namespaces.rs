@@ -44,7 +44,7 @@ impl Viewer {
 /// namespace.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
-    /// The inodes of these namespaces.
+    /// The inodes of the namespaces whose parents the kernel refused to name.
     pub inodes: HashSet<u64>,
     /// `true` if the viewer is in the initial namespace, so every other namespace has a visible
     /// parent.

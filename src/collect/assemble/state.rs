@@ -131,7 +131,7 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// The state that follows from the answers to both questions.
+/// Returns the state that follows from the answers to the two questions.
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
         (_, InitNow::Living) => NamespaceState::Live,
@@ -143,7 +143,7 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 
 /// The inits that a second listing of /proc has found.
 struct InitListing<'a> {
-    /// `None` if the listing failed.
+    /// The listed inits; `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
     /// `true` if this procfs shows every init as an init.
     shows_all: bool,
@@ -172,7 +172,8 @@ impl InitListing<'_> {
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
     }
 
-    /// Returns `true` if a listed init whose namespace is unknown may be the init of this one.
+    /// Returns `true` if this listed init, whose namespace is unknown, may be the init of the
+    /// namespace `id`.
     fn may_be_init(&self, init: &ListedInit, id: NamespaceId) -> bool {
         if init.namespace.is_some() {
             return false;

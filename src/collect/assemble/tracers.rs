@@ -6,7 +6,7 @@
 use crate::collect::discovery::FollowUp;
 use crate::model::Process;
 
-/// Fills in the tracers.
+/// Fills in the tracers of zombies and stopped processes.
 pub fn find_tracers(source: &dyn FollowUp, processes: &mut [Process]) {
     for process in processes.iter_mut().filter(|it| it.is_zombie() || it.state == 't') {
         if let Some(tracer) = source.tracer(process) {

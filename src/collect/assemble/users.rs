@@ -1,4 +1,4 @@
-//! Fills in user names.
+//! Fills in the names of the users that run processes and own namespaces.
 
 use std::collections::HashMap;
 

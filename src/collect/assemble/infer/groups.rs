@@ -31,7 +31,7 @@ pub struct Group {
     pub pids_in_use: HashSet<Pid>,
 }
 
-/// All groups.
+/// All groups, and the index of each group with a known inode.
 pub struct Groups {
     pub all: Vec<Group>,
     by_inode: HashMap<u64, usize>,
@@ -80,8 +80,9 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for it
-    /// one level above. Returns `None` for the procfs's own namespace, and if the level is unknown.
+    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for the
+    /// parent one level above. Returns `None` for the procfs's own namespace, and if the level is
+    /// unknown.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {

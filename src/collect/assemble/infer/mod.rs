@@ -40,7 +40,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Process};
 
-/// Facts for the rules, besides the processes and namespaces themselves.
+/// The facts that the rules use, besides the processes and namespaces themselves.
 pub struct Known<'a> {
     /// The procfs's own namespace, if it could be read.
     pub mount: Option<NamespaceId>,
@@ -89,7 +89,7 @@ pub fn infer(
 /// The indices of groups, by level.
 type GroupsByLevel = HashMap<usize, Vec<usize>>;
 
-/// The state of the inference.
+/// The groups and intermediate results of the inference.
 struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
@@ -134,7 +134,7 @@ impl<'a> Inference<'a> {
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
     }
 
-    /// Applies rules 2 and 3.
+    /// Joins the group of each process with the groups of its parent and leaders (rules 2 and 3).
     fn join_relatives(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -164,8 +164,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Applies rule 4 until nothing changes, since each join can leave another group with a single
-    /// candidate.
+    /// Joins each group without an init with the only candidate (rule 4). Repeats until nothing
+    /// changes, since each join can leave another group with a single candidate.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -260,7 +260,7 @@ impl<'a> Inference<'a> {
         name
     }
 
-    /// Applies rule 5.
+    /// Determines the ID of a group's namespace (rule 5).
     fn identify(&mut self, group: usize) -> Option<NamespaceId> {
         let it = &self.groups.all[group];
         if let Some(inode) = it.inode {
@@ -341,7 +341,7 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Fills in the parent of a namespace, or reports that it is unknown.
+    /// Fills in the parent of a namespace, or reports that the parent is unknown.
     fn place_namespace(
         &mut self,
         group: usize,

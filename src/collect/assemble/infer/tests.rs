@@ -253,7 +253,8 @@ proptest! {
     }
 }
 
-/// Number of processes without a readable link, and how many of them were placed.
+/// Number of processes without a readable namespace link, and number of these processes that the
+/// inference placed.
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,

@@ -14,7 +14,7 @@ use crate::testing::{namespace, process};
 const MOUNT: u64 = 1000;
 const ASKED: u64 = 1001;
 
-/// A question that was asked.
+/// A question that the tested code asks its source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Question {
     HadInit,
@@ -80,7 +80,7 @@ struct Case<'a> {
     is_undecided: bool,
     init_history: InitHistory,
     is_pinned: bool,
-    /// `true` if the namespace is known to be below the procfs's own.
+    /// `true` if the child is known to be below the procfs's own namespace.
     is_below: bool,
     hides_inits: bool,
     processes: &'a [Process],

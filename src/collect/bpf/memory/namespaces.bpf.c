@@ -212,7 +212,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace, so its `ops` differs.
+    // The head of the list is not part of a namespace, so the value read as its `ops`
+    // differs, and the head is skipped.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -421,7 +422,7 @@ SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *
     return 0;
 }
 
-// Checks a file that a message carries.
+// Checks a file in a message.
 SECTION("descriptors") static long in_message(u64 number, struct look *look) {
     struct file *file = 0;
     READ(file, look->descriptors->fp[number]);

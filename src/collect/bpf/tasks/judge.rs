@@ -38,7 +38,7 @@ pub struct TaskScan<'a> {
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
-    /// The ID in the model and the 64-bit ID of the previous record's namespace.
+    /// The namespace of the previous record: its [`NamespaceId`] and its 64-bit ID.
     previous: (Option<NamespaceId>, Option<u64>),
 }
 

@@ -279,7 +279,8 @@ mod tests {
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
-        // 1 means that the process has a namespace open; 2 means that it changed while it was read.
+        // The value 1 means that the process has a namespace open. The value 2 means that the
+        // process changed while it was read.
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));
         // The leader of the process has exited. Another thread is still running in the first case,

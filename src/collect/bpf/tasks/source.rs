@@ -118,8 +118,8 @@ impl<'a> BpfSource<'a> {
                 // pidns knows the correct values for its own process, so the record of this process
                 // shows whether the offsets of the fields are right.
                 self.proc.is_viewer(&record.process).map_err(BpfUnavailable::WrongOwnRecord)?;
-                // The BPF program also sees the descriptors that pidns has opened. The /proc reader
-                // leaves these out.
+                // The BPF program also sees the descriptors that pidns itself has opened. The /proc
+                // reader leaves these out, so pidns is read through /proc.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {

@@ -114,7 +114,7 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // place of its leader:
 #define CHANGED 2
 
-// A record, decoded by record.rs.
+// A record about one process, decoded by record.rs.
 struct record {
     u64 ns_id;           // 64-bit ID of its PID namespace; 0 before Linux 6.18
     u64 children_ns_id;  // 64-bit ID of the PID namespace for its children
@@ -143,9 +143,9 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number for comparisons. (The number is not the address.)
-// The verifier treats pointers of different origin as different states, and checks
-// the rest of the program once per state. It does not do so for numbers.
+// Converts a pointer to a number for comparisons. (The number is not the address.) The
+// verifier treats pointers of different origin as different states, and checks the rest
+// of the program once per state. The verifier does not do so for numbers.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back to the pointer.
@@ -324,12 +324,12 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     return 0;
 }
 
-// For --search processes.
+// The program for `--search processes`.
 SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// For searches of descriptors, mounts and namespaces for children.
+// The program for searches of descriptors, mounts and namespaces for children.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
