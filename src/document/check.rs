@@ -1,22 +1,19 @@
 //! Serde types for checks and policies. The doc comments are the descriptions in the published
 //! schemas.
 
-mod records;
+use std::iter::once;
 
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 use super::process::Process;
+use super::record::{Envelope, Record, RecordContent};
 use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Generator, Host, Namespace};
 use super::words::Word;
 use super::write::namespace;
-use crate::model::{self, CheckCode, Subject, Verdict};
+use crate::model::{self, CheckCode, Subject, Verdict, keywords};
 use crate::query::{self, Rule};
-
-#[cfg(test)]
-pub use records::CheckRecord;
-pub use records::write_check_records;
 
 /// Version of the schema of checks.
 const CHECK_VERSION: &str = "1.0";
@@ -81,6 +78,41 @@ pub struct CheckFinding<'a> {
     namespace: Option<Namespace>,
 }
 
+keywords! {
+    /// Kind of a record of a check.
+    pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
+        /// The check without its findings; the first record.
+        Check = "check",
+        /// An entry of its `findings`.
+        Finding = "finding",
+    }
+}
+
+/// A line of `pidns check -f ndjson`. `record` is the name of the field with the content, in the
+/// same form as in `pidns check -f json`. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum CheckContent<'a> {
+    /// Content of a record of kind check.
+    Check(CheckSummary),
+    /// Content of a record of kind finding.
+    Finding(CheckFinding<'a>),
+}
+
+impl RecordContent for CheckContent<'_> {
+    type Kind = CheckRecordKind;
+
+    fn kind(&self) -> CheckRecordKind {
+        match self {
+            Self::Check(_) => CheckRecordKind::Check,
+            Self::Finding(_) => CheckRecordKind::Finding,
+        }
+    }
+}
+
 /// Returns the document of a check. `said` returns the message and the advice for a finding.
 pub fn check(
     check: &query::Check,
@@ -94,6 +126,19 @@ pub fn check(
         head: CheckSummary::from(check),
         findings: findings(check, said).collect(),
     }
+}
+
+/// Writes the records of a check, with messages and advice from `said`. Stops at the first
+/// error of `write`.
+pub fn write_check_records<E>(
+    check: &query::Check,
+    said: impl Fn(&model::Finding) -> (String, Vec<String>),
+    write: impl FnMut(&Record<'_, CheckContent<'_>>) -> Result<(), E>,
+) -> Result<(), E> {
+    let summary = CheckContent::Check(CheckSummary::from(check));
+    let findings = findings(check, said).map(CheckContent::Finding);
+    let envelope = Envelope::new(CHECK_VERSION, check.graph.snapshot());
+    envelope.write_each(once(summary).chain(findings), write)
 }
 
 fn findings(

@@ -1,24 +1,21 @@
 //! Serde types for comparisons. The doc comments are the descriptions in the published schema.
 
-mod records;
+use std::iter::once;
 
 use serde::Serialize;
 
 use super::process::Process;
+use super::record::{Envelope, Record, RecordContent};
 use super::scalars::{Id, Pid, Timestamp};
 use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
 use super::words::Word;
 use super::write::{Lazy, namespace};
 use crate::graph::PidGraph;
-use crate::model::{self, NamespaceId, Snapshot};
+use crate::model::{self, NamespaceId, Snapshot, keywords};
 use crate::query::{
     Diff, DiffCaveat, Happened, NamespaceChange as Changed, NamespaceField, ProcessChange as Moved,
     ProcessField, Relation,
 };
-
-#[cfg(test)]
-pub use records::DiffRecord;
-pub use records::write_diff_records;
 
 /// Version of the schema of comparisons.
 const DIFF_VERSION: &str = "1.0";
@@ -53,7 +50,7 @@ pub struct DiffSummary {
     /// The first snapshot.
     before: ComparedSnapshot,
     /// The second snapshot.
-    pub after: ComparedSnapshot,
+    after: ComparedSnapshot,
     /// Whether the snapshots can be compared.
     relation: Word<Relation>,
     /// Whether there are differences; the exit status is then 1.
@@ -67,9 +64,9 @@ pub struct DiffSummary {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
 pub struct ComparedSnapshot {
     /// Start time of the scan.
-    pub captured_at: Timestamp,
+    captured_at: Timestamp,
     /// The host that was scanned.
-    pub host: Host,
+    host: Host,
     /// The procfs that was read.
     procfs: Procfs,
     /// The places that were searched for namespaces.
@@ -129,6 +126,46 @@ pub struct ProcessChange<'a> {
     after: Option<Process<'a>>,
 }
 
+keywords! {
+    /// Kind of a record of a comparison.
+    pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
+        /// The comparison without its lists; the first record.
+        Comparison = "comparison",
+        /// An entry of its `namespaces`.
+        NamespaceChange = "namespace_change",
+        /// An entry of its `processes`.
+        ProcessChange = "process_change",
+    }
+}
+
+/// A line of `pidns diff -f ndjson`. `record` is the name of the field with the content, in the
+/// same form as in `pidns diff -f json`. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum DiffContent<'a> {
+    /// Content of a record of kind comparison.
+    Comparison(DiffSummary),
+    /// Content of a record of kind namespace_change.
+    NamespaceChange(NamespaceChange),
+    /// Content of a record of kind process_change.
+    ProcessChange(ProcessChange<'a>),
+}
+
+impl RecordContent for DiffContent<'_> {
+    type Kind = DiffRecordKind;
+
+    fn kind(&self) -> DiffRecordKind {
+        match self {
+            Self::Comparison(_) => DiffRecordKind::Comparison,
+            Self::NamespaceChange(_) => DiffRecordKind::NamespaceChange,
+            Self::ProcessChange(_) => DiffRecordKind::ProcessChange,
+        }
+    }
+}
+
 /// Returns the document of a comparison.
 #[must_use]
 pub fn diff(diff: &Diff) -> impl Serialize {
@@ -138,6 +175,18 @@ pub fn diff(diff: &Diff) -> impl Serialize {
         namespaces: Lazy(namespaces(diff)),
         processes: Lazy(processes(diff)),
     }
+}
+
+/// Writes the records of a comparison. Stops at the first error of `write`.
+pub fn write_diff_records<E>(
+    diff: &Diff,
+    write: impl FnMut(&Record<'_, DiffContent<'_>>) -> Result<(), E>,
+) -> Result<(), E> {
+    let comparison = DiffContent::Comparison(DiffSummary::from(diff));
+    let namespaces = namespaces(diff).map(DiffContent::NamespaceChange);
+    let processes = processes(diff).map(DiffContent::ProcessChange);
+    let envelope = Envelope::new(DIFF_VERSION, diff.after.snapshot());
+    envelope.write_each(once(comparison).chain(namespaces).chain(processes), write)
 }
 
 fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {

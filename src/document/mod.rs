@@ -13,6 +13,7 @@ mod objects;
 mod parse;
 mod process;
 mod read;
+mod record;
 mod records;
 mod scalars;
 mod schema;
@@ -32,7 +33,7 @@ pub use schema::{
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
 pub use version::MAX_SIZE;
-pub use wire::{Record, Translation};
+pub use wire::Translation;
 pub use words::UnknownWords;
 pub use write::{document, write_records};
 

@@ -10,9 +10,10 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, Serializer};
 
 use super::process::Process;
+use super::records::RecordLine;
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host,
-    Namespace, Owner, Procfs, Record, SnapshotSummary,
+    Namespace, Owner, Procfs, SnapshotSummary,
 };
 
 /// A deserializer that reads structs from objects only.
@@ -75,7 +76,13 @@ macro_rules! objects {
 
 objects! {
     Blocker, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Namespace, Owner,
-    Process<'_>, Procfs, Record<'_>, SnapshotSummary,
+    Process<'_>, Procfs, SnapshotSummary,
+}
+
+impl<'de> Deserialize<'de> for RecordLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(Objects(deserializer))
+    }
 }
 
 impl<'de> Deserialize<'de> for Document {

@@ -15,10 +15,12 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::parse::{Invalid, parse_line, without_mark};
 use super::process::Process;
-use super::scalars::Id;
+use super::scalars::{Id, Timestamp};
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{Counts, Diagnostic, Document, Namespace, Record, SnapshotSummary};
-use super::words::{SnapshotRecordType, UnknownWords};
+use super::wire::{
+    Counts, Diagnostic, Document, Host, Namespace, SnapshotRecordKind, SnapshotSummary, present,
+};
+use super::words::{UnknownWords, Word};
 use crate::model;
 use origin::{Label, NAMED, no_snapshot_of, several};
 
@@ -53,6 +55,25 @@ impl Envelope<'_> {
             captured_at: &self.captured_at,
         }
     }
+}
+
+/// A record of a snapshot as it is read. The kinds of content are fields, not variants of an
+/// enumeration, so that errors have the path of the invalid value.
+#[derive(Deserialize)]
+#[serde(remote = "Self")]
+pub(super) struct RecordLine {
+    schema_version: String,
+    captured_at: Timestamp,
+    host: Host,
+    record: Word<SnapshotRecordKind>,
+    #[serde(default, deserialize_with = "present")]
+    snapshot: Option<SnapshotSummary>,
+    #[serde(default, deserialize_with = "present")]
+    namespace: Option<Namespace>,
+    #[serde(default, deserialize_with = "present")]
+    process: Option<Process<'static>>,
+    #[serde(default, deserialize_with = "present")]
+    diagnostic: Option<Diagnostic>,
 }
 
 /// Returns `true` if a line is a record and not the start of a document, which has no field
@@ -115,25 +136,27 @@ impl<T> RecordList<T> {
     fn push(
         &mut self,
         item: Option<T>,
-        kind: SnapshotRecordType,
+        kind: SnapshotRecordKind,
         line: u64,
     ) -> Result<(), Invalid> {
-        self.items.push(payload(item, kind, line)?);
+        self.items.push(content(item, kind, line)?);
         self.lines.push(line);
         Ok(())
     }
 }
 
 /// Returns the content of a record, or an error if it is missing.
-fn payload<T>(item: Option<T>, kind: SnapshotRecordType, line: u64) -> Result<T, Invalid> {
+fn content<T>(item: Option<T>, kind: SnapshotRecordKind, line: u64) -> Result<T, Invalid> {
     let problem = || format!("is missing in a record of this kind at line {line}");
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
 /// The record of kind snapshot.
-struct SnapshotRecord {
-    record: Record<'static>,
-    payload: SnapshotSummary,
+struct SummaryRecord {
+    schema_version: String,
+    captured_at: Timestamp,
+    host: Host,
+    summary: SnapshotSummary,
     line: u64,
 }
 
@@ -150,7 +173,7 @@ struct Records<'a> {
     strangers: Vec<Origin>,
     /// Total size of the lines kept, in bytes.
     kept: u64,
-    summary: Option<SnapshotRecord>,
+    summary: Option<SummaryRecord>,
     namespaces: RecordList<Namespace>,
     processes: RecordList<Process<'static>>,
     diagnostics: RecordList<Diagnostic>,
@@ -201,23 +224,27 @@ impl Records<'_> {
         if self.kept > MAX_SIZE {
             return Err(too_large());
         }
-        let mut record: Record<'static> = parse_line(line, number)
+        let record: RecordLine = parse_line(line, number)
             .map_err(|error| with_version(error, &envelope.schema_version))?;
-        let kind = record.record.clone().known(&mut self.unknown);
-        let Some(kind) = kind else { return Ok(()) };
+        let Some(kind) = record.record.known(&mut self.unknown) else { return Ok(()) };
         match kind {
-            SnapshotRecordType::Snapshot => {
+            SnapshotRecordKind::Snapshot => {
                 if self.summary.is_some() {
-                    let problem = format!("comes twice at line {number}");
+                    let problem = format!("is repeated at line {number}");
                     return Err(Invalid::at("snapshot", problem));
                 }
-                let payload = payload(record.snapshot.take(), kind, number)?;
-                self.summary = Some(SnapshotRecord { record, payload, line: number });
+                self.summary = Some(SummaryRecord {
+                    schema_version: record.schema_version,
+                    captured_at: record.captured_at,
+                    host: record.host,
+                    summary: content(record.snapshot, kind, number)?,
+                    line: number,
+                });
                 Ok(())
             }
-            SnapshotRecordType::Namespace => self.namespaces.push(record.namespace, kind, number),
-            SnapshotRecordType::Process => self.processes.push(record.process, kind, number),
-            SnapshotRecordType::Diagnostic => {
+            SnapshotRecordKind::Namespace => self.namespaces.push(record.namespace, kind, number),
+            SnapshotRecordKind::Process => self.processes.push(record.process, kind, number),
+            SnapshotRecordKind::Diagnostic => {
                 self.diagnostics.push(record.diagnostic, kind, number)
             }
         }
@@ -262,7 +289,9 @@ impl Records<'_> {
             return Err(several(&chosen, &self.rivals));
         }
         let name = chosen.name();
-        let Some(summary) = self.summary.take() else {
+        let Some(SummaryRecord { schema_version, captured_at, host, summary, line }) =
+            self.summary.take()
+        else {
             return Err(Invalid::at("", format!("contains no record of kind snapshot for {name}")));
         };
         let counts = Counts {
@@ -270,8 +299,8 @@ impl Records<'_> {
             process: self.processes.items.len(),
             diagnostic: self.diagnostics.items.len(),
         };
-        if counts != summary.payload.counts {
-            let problem = format!("contains {counts} for {name}, not {}", summary.payload.counts);
+        if counts != summary.counts {
+            let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
         // Parents must come before their children. Some namespaces have no level to sort by.
@@ -281,30 +310,29 @@ impl Records<'_> {
             let above = iter::successors(Some(namespace.id), |id| parents.get(id).copied());
             above.take(model::MAX_LEVEL + 2).count()
         });
-        let version = summary.record.schema_version.into_owned();
         let lines = Lines {
-            summary: summary.line,
+            summary: line,
             namespaces: self.namespaces.lines,
             processes: self.processes.lines,
         };
         let document = Document {
-            schema_version: version.clone(),
-            generator: summary.payload.generator,
-            captured_at: summary.record.captured_at.into_owned(),
-            host: summary.record.host.into_owned(),
-            procfs: summary.payload.procfs,
-            searched: summary.payload.searched,
-            details: summary.payload.details,
-            selected: summary.payload.selected,
-            complete: summary.payload.complete,
-            roots: summary.payload.roots,
+            schema_version: schema_version.clone(),
+            generator: summary.generator,
+            captured_at,
+            host,
+            procfs: summary.procfs,
+            searched: summary.searched,
+            details: summary.details,
+            selected: summary.selected,
+            complete: summary.complete,
+            roots: summary.roots,
             namespaces: self.namespaces.items,
             processes: self.processes.items,
             diagnostics: self.diagnostics.items,
         };
-        document
-            .into_snapshot(self.unknown)
-            .map_err(|error| with_version(error.in_line(|place| lines.find(place)), &version))
+        document.into_snapshot(self.unknown).map_err(|error| {
+            with_version(error.in_line(|place| lines.find(place)), &schema_version)
+        })
     }
 }
 

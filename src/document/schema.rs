@@ -36,4 +36,4 @@ mod generate;
 mod tests;
 
 #[cfg(test)]
-pub(super) use generate::{description_of_codes, required_holder_fields, required_payloads};
+pub(super) use generate::{content_by_kind, description_of_codes, required_holder_fields};

@@ -5,15 +5,14 @@
 //! accepted. A field that a later 1.x adds must be nullable or a list, because older
 //! documents do not have it.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
 use super::process::Process;
+use super::record::RecordContent;
 use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
-use super::words::{HolderKind, SnapshotRecordType, Word};
-use crate::model;
+use super::words::{HolderKind, Word};
+use crate::model::{self, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and
 /// `pidns -f yaml`. The lists are flat and joined by ids. Within schema version 1.x, fields
@@ -68,44 +67,52 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+keywords! {
+    /// Kind of a record of a snapshot.
+    pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
+        /// The document without its lists; one record for each snapshot.
+        Snapshot = "snapshot",
+        /// An entry of the document's `namespaces`.
+        Namespace = "namespace",
+        /// An entry of its `processes`.
+        Process = "process",
+        /// An entry of its `diagnostics`.
+        Diagnostic = "diagnostic",
+    }
+}
+
 /// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of
 /// hosts may be mixed in any order. `record` is the name of the field that holds the part, in
 /// the same form as in the document. Each snapshot has one record of kind snapshot, which
 /// says how many records of the other kinds there are. Within schema version 1.x, fields are
 /// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do
 /// not know.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[cfg_attr(test, schemars(extend("allOf" = super::schema::required_payloads::<SnapshotRecordType>())))]
-#[allow(clippy::struct_field_names, reason = "`record` is a key of the published format")]
-pub struct Record<'a> {
-    /// Version of the schema.
-    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
-    pub schema_version: Cow<'a, str>,
-    /// Start time of the scan, as in the document. Together with host, it identifies the
-    /// snapshot that the record belongs to.
-    pub captured_at: Cow<'a, Timestamp>,
-    /// The host that was scanned, as in the document.
-    pub host: Cow<'a, Host>,
-    /// Kind of the record: the name of the field with its content.
-    pub record: Word<SnapshotRecordType>,
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum SnapshotContent<'a> {
     /// Content of a record of kind snapshot.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "SnapshotSummary"))]
-    pub snapshot: Option<SnapshotSummary>,
+    Snapshot(SnapshotSummary),
     /// Content of a record of kind namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "Namespace"))]
-    pub namespace: Option<Namespace>,
+    Namespace(Namespace),
     /// Content of a record of kind process.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "Process"))]
-    pub process: Option<Process<'a>>,
+    Process(Process<'a>),
     /// Content of a record of kind diagnostic.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[cfg_attr(test, schemars(with = "Diagnostic"))]
-    pub diagnostic: Option<Diagnostic>,
+    Diagnostic(Diagnostic),
+}
+
+impl RecordContent for SnapshotContent<'_> {
+    type Kind = SnapshotRecordKind;
+
+    fn kind(&self) -> SnapshotRecordKind {
+        match self {
+            Self::Snapshot(_) => SnapshotRecordKind::Snapshot,
+            Self::Namespace(_) => SnapshotRecordKind::Namespace,
+            Self::Process(_) => SnapshotRecordKind::Process,
+            Self::Diagnostic(_) => SnapshotRecordKind::Diagnostic,
+        }
+    }
 }
 
 /// The document without its lists of namespaces, processes and diagnostics.
@@ -379,7 +386,7 @@ pub struct Level {
 }
 
 /// Deserializes a field that may be absent, but not null.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)

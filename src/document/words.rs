@@ -37,20 +37,6 @@ keywords! {
     }
 }
 
-keywords! {
-    /// Type of an NDJSON record of a snapshot.
-    pub enum SnapshotRecordType("record_kind", "record of kind", "records of kind") {
-        /// The document without its lists; one record for each snapshot.
-        Snapshot = "snapshot",
-        /// An entry of the document's `namespaces`.
-        Namespace = "namespace",
-        /// An entry of its `processes`.
-        Process = "process",
-        /// An entry of its `diagnostics`.
-        Diagnostic = "diagnostic",
-    }
-}
-
 /// A word of an open list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {

@@ -1,17 +1,18 @@
 //! Converts a graph to documents and records, one namespace and process at a time.
 
-use std::borrow::Cow;
+use std::iter::once;
 
 use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::process::Process;
+use super::record::{Envelope, Record};
 use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
 use super::wire::{
     Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
-    Namespace, Owner, Procfs, Record, SnapshotSummary, Translation,
+    Namespace, Owner, Procfs, SnapshotContent, SnapshotSummary, Translation,
 };
-use super::words::{HolderKind, SnapshotRecordType, Word};
+use super::words::{HolderKind, Word};
 use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
@@ -28,7 +29,6 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
 /// Returns the document of a graph.
 #[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
-    let namespaces = NamespacesOfGraph { tree: graph.tree().into_iter(), graph };
     let processes = graph.processes().iter().map(Process::from);
     let snapshot = graph.snapshot();
     let (name, version) = snapshot.generator.clone();
@@ -43,7 +43,7 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         selected: snapshot.selected.iter().map(Criterion::from).collect(),
         complete: snapshot.complete,
         roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
-        namespaces: Lazy(namespaces),
+        namespaces: Lazy(namespaces(graph)),
         processes: Lazy(processes),
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }
@@ -53,35 +53,15 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
 /// document. Stops at the first error of `write`.
 pub fn write_records<E>(
     graph: &PidGraph,
-    mut write: impl FnMut(&Record<'_>) -> Result<(), E>,
+    write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,
 ) -> Result<(), E> {
     let snapshot = graph.snapshot();
-    let captured_at = Timestamp(snapshot.captured_at.clone());
-    let host = Host::from(&snapshot.host);
-    let record_of = |kind: SnapshotRecordType| Record {
-        schema_version: SCHEMA_VERSION.into(),
-        captured_at: Cow::Borrowed(&captured_at),
-        host: Cow::Borrowed(&host),
-        record: kind.into(),
-        snapshot: None,
-        namespace: None,
-        process: None,
-        diagnostic: None,
-    };
-    let head = Some(SnapshotSummary::from(graph));
-    write(&Record { snapshot: head, ..record_of(SnapshotRecordType::Snapshot) })?;
-    for (namespace, _) in graph.tree() {
-        let namespace = Some(self::namespace(graph, namespace));
-        write(&Record { namespace, ..record_of(SnapshotRecordType::Namespace) })?;
-    }
-    for process in graph.processes() {
-        write(&Record { process: Some(process.into()), ..record_of(SnapshotRecordType::Process) })?;
-    }
-    for diagnostic in &snapshot.diagnostics {
-        let diagnostic = Some(diagnostic.into());
-        write(&Record { diagnostic, ..record_of(SnapshotRecordType::Diagnostic) })?;
-    }
-    Ok(())
+    let summary = SnapshotContent::Snapshot(SnapshotSummary::from(graph));
+    let namespaces = namespaces(graph).map(SnapshotContent::Namespace);
+    let processes = graph.processes().iter().map(|it| SnapshotContent::Process(it.into()));
+    let diagnostics = snapshot.diagnostics.iter().map(|it| SnapshotContent::Diagnostic(it.into()));
+    let envelope = Envelope::new(SCHEMA_VERSION, snapshot);
+    envelope.write_each(once(summary).chain(namespaces).chain(processes).chain(diagnostics), write)
 }
 
 impl From<&PidGraph> for SnapshotSummary {
@@ -105,20 +85,9 @@ impl From<&PidGraph> for SnapshotSummary {
     }
 }
 
-/// An iterator over the namespaces of a graph as serde types.
-#[derive(Clone)]
-pub struct NamespacesOfGraph<'a> {
-    pub tree: std::vec::IntoIter<(&'a model::Namespace, usize)>,
-    pub graph: &'a PidGraph,
-}
-
-impl Iterator for NamespacesOfGraph<'_> {
-    type Item = Namespace;
-
-    fn next(&mut self) -> Option<Namespace> {
-        let (namespace, _) = self.tree.next()?;
-        Some(self::namespace(self.graph, namespace))
-    }
+/// Converts the namespaces of a graph, in tree order.
+fn namespaces(graph: &PidGraph) -> impl Iterator<Item = Namespace> + Clone {
+    graph.tree().into_iter().map(move |(it, _)| namespace(graph, it))
 }
 
 /// Converts a namespace, with its level, parent, children and members from the graph.

@@ -229,7 +229,7 @@ fn detects_lost_and_repeated_records() {
     );
     let twice = lines(&all) + &lines(&all[..1]);
     let line = all.len() + 1;
-    assert_eq!(error_of(&twice, None), format!("snapshot: comes twice at line {line}"));
+    assert_eq!(error_of(&twice, None), format!("snapshot: is repeated at line {line}"));
     let again = error_of(&(lines(&all) + &lines(&all[1..2])), None);
     let counts = format!("contains {} namespaces, {processes} processes", namespaces + 1);
     assert!(again.starts_with(&counts), "{again}");

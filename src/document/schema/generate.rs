@@ -104,13 +104,20 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Rules for the field that each kind of record requires.
-pub(crate) fn required_payloads<K: Keyword>() -> Value {
-    let has = |kind: &K| {
-        json!({
-            "if": {"properties": {"record": {"const": kind.keyword()}}, "required": ["record"]},
-            "then": {"required": [kind.keyword()]},
-        })
-    };
-    K::VALUES.iter().map(has).collect()
+/// Turns the variants of the content of a record into fields, each of which is required by its
+/// kind. Kinds of a later version are valid without content.
+pub(crate) fn content_by_kind(record: &mut Schema) {
+    let mut rules = Vec::new();
+    for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {
+        let description = variant["description"].take();
+        for (kind, mut field) in variant["properties"].as_object().cloned().unwrap() {
+            rules.push(json!({
+                "if": {"properties": {"record": {"const": kind}}, "required": ["record"]},
+                "then": {"required": [kind]},
+            }));
+            field["description"] = description.clone();
+            record.get_mut("properties").unwrap()[kind] = field;
+        }
+    }
+    record.insert("allOf".to_owned(), rules.into());
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 use expect_test::expect_file;
 use serde_json::{Value, json};
 
-use super::super::check::{CheckRecord, CheckReport, PolicyFile};
-use super::super::diff::{Comparison, DiffRecord};
-use super::super::wire::{Document, Record};
+use super::super::check::{CheckContent, CheckReport, PolicyFile};
+use super::super::diff::{Comparison, DiffContent};
+use super::super::record::Record;
+use super::super::wire::{Document, SnapshotContent};
 use super::super::{
     Translation, check, diff, document, read, write_check_records, write_diff_records,
     write_records,
@@ -27,8 +28,12 @@ fn the_committed_schemas_match_the_serde_types() {
     // UPDATE_EXPECT=1 rewrites the files.
     expect_file!["../../../schemas/pidns-1.schema.json"]
         .assert_eq(&schema_of::<Document>("urn:pidns:schema:document:1", "pidns document"));
-    expect_file!["../../../schemas/pidns-record-1.schema.json"]
-        .assert_eq(&schema_of::<Record<'_>>("urn:pidns:schema:record:1", "pidns record"));
+    expect_file!["../../../schemas/pidns-record-1.schema.json"].assert_eq(&schema_of::<
+        Record<SnapshotContent>,
+    >(
+        "urn:pidns:schema:record:1",
+        "pidns record",
+    ));
     expect_file!["../../../schemas/pidns-translation-1.schema.json"].assert_eq(&schema_of::<
         Translation,
     >(
@@ -42,13 +47,13 @@ fn the_committed_schemas_match_the_serde_types() {
     expect_file!["../../../schemas/pidns-diff-1.schema.json"]
         .assert_eq(&schema_of::<Comparison>("urn:pidns:schema:diff:1", "pidns diff"));
     expect_file!["../../../schemas/pidns-check-record-1.schema.json"].assert_eq(&schema_of::<
-        CheckRecord,
+        Record<CheckContent>,
     >(
         "urn:pidns:schema:check-record:1",
         "pidns check record",
     ));
     expect_file!["../../../schemas/pidns-diff-record-1.schema.json"].assert_eq(&schema_of::<
-        DiffRecord,
+        Record<DiffContent>,
     >(
         "urn:pidns:schema:diff-record:1",
         "pidns diff record",
