@@ -108,7 +108,7 @@ fn details_match_the_process() {
 }
 
 #[test]
-fn a_long_command_line_is_cut_with_a_diagnostic() {
+fn a_long_command_line_is_truncated_with_a_diagnostic() {
     let long = "x".repeat(20_000);
     let mut command = Command::new("bash");
     let (shell, _) = start_command(command.args(["-c", WAIT, &long, &long]));
@@ -118,7 +118,7 @@ fn a_long_command_line_is_cut_with_a_diagnostic() {
     assert_eq!(args.iter().map(String::len).sum::<usize>() + args.len() - 1, 32 * 1024);
     let cut = document.diagnostic("args-cut").unwrap();
     assert!(cut.pids.contains(&shell.pid()));
-    assert!(cut.message.ends_with("cut after 32 KiB"), "{}", cut.message);
+    assert!(cut.message.ends_with("truncated to 32 KiB"), "{}", cut.message);
     assert!(!document.complete);
 }
 

@@ -22,9 +22,9 @@ const YAML: &[u8] = include_bytes!("golden/pidns-1.0.yaml");
 fn reads_documents_of_version_1_0() {
     let expected = version_1_0();
     for golden in [JSON, NDJSON, YAML] {
-        let (snapshot, passed_over) = document::read(golden).unwrap();
-        assert!(passed_over.is_empty(), "{passed_over}");
-        // A graph sorts its lists by ID, the document has them in tree order.
+        let (snapshot, unknown) = document::read(golden).unwrap();
+        assert!(unknown.is_empty(), "{unknown}");
+        // A graph sorts the lists by ID; a document has namespaces in tree order.
         let graph = PidGraph::new(snapshot);
         assert_eq!(graph.snapshot(), PidGraph::new(expected.clone()).snapshot());
     }

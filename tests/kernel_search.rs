@@ -72,7 +72,7 @@ fn reports_a_namespace_without_a_visible_holder() {
     assert_eq!((found.state.as_str(), found.holders.len()), ("dead", 0));
     let said = document.diagnostic("held-unseen").expect("is reported");
     let expected = format!(
-        "kept by something that no search shows: {}; it may be a mount of its /proc, for one",
+        "no holder was found for {}; it may be a mount of its procfs, which no search shows",
         kept.namespace
     );
     assert_eq!((said.message.as_str(), said.pids.len()), (expected.as_str(), 0));

@@ -308,7 +308,7 @@ diagnostic_codes! {
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "the command lines of {} are cut after 32 KiB",
+        message: "the command lines of {} are truncated to 32 KiB",
         advice: Advice::None,
     }
     /// Requested links to namespaces of other types cannot be read.
@@ -382,8 +382,8 @@ diagnostic_codes! {
         is_gap: false,
         hides: Hides::Nothing,
         counted: Counted::Namespaces,
-        message: "{} are kept by something that no search shows",
-        advice: Advice::Text("it may be a mount of its /proc, for one"),
+        message: "no holder was found for {}",
+        advice: Advice::Text("it may be a mount of its procfs, which no search shows"),
     }
 }
 

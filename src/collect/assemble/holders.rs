@@ -50,7 +50,7 @@ pub fn note_without_known_holder(
         return;
     }
     let named: Vec<_> = unexplained.iter().take(MAX_NAMED).map(NamespaceId::to_string).collect();
-    let mut message = format!("kept by something that no search shows: {}", named.join(", "));
+    let mut message = format!("no holder was found for {}", named.join(", "));
     if let Some(more @ 1..) = unexplained.len().checked_sub(MAX_NAMED) {
         // Writing to a String does not fail.
         let _ = write!(message, " and {more} more");
@@ -84,8 +84,8 @@ mod tests {
             namespaces[1].holders = vec![Holder::File { file, pid, comm: None, fd: 3 }];
             namespaces[4].parent = Some(NamespaceId::Inode(3));
         });
-        let expected = "kept by something that no search shows: pid:[5]; \
-                        it may be a mount of its /proc, for one";
+        let expected = "no holder was found for pid:[5]; \
+                        it may be a mount of its procfs, which no search shows";
         assert_eq!(message.as_deref(), Some(expected));
     }
 
