@@ -1,19 +1,17 @@
-//! Serde types for checks and policies. The doc comments are the descriptions in the published
-//! schemas.
+//! Serde types for checks. The doc comments are the descriptions in the published schema.
 
 use std::iter::once;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Invalid;
+use super::open_list::Word;
 use super::process::Process;
 use super::record::{Envelope, Record, RecordContent};
-use super::scalars::{Id, Pid, Timestamp};
-use super::wire::{Generator, Host, Namespace};
-use super::words::Word;
+use super::scalars::Timestamp;
+use super::snapshot::{Generator, Host, Namespace};
 use super::write::namespace;
-use crate::model::{self, CheckCode, Subject, Verdict, keywords};
-use crate::query::{self, Rule};
+use crate::model::{self, CheckCode, NamespaceId, Pid, Subject, Verdict, keywords};
+use crate::query;
 
 /// Version of the schema of checks.
 const CHECK_VERSION: &str = "1.0";
@@ -69,7 +67,7 @@ pub struct CheckFinding<'a> {
     /// PID of the process concerned, or null.
     pid: Option<Pid>,
     /// Id of the namespace concerned, or null.
-    namespace_id: Option<Id>,
+    namespace_id: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
     /// The process, in the same form as in the document, or null.
@@ -159,8 +157,8 @@ fn findings(
             verdict: finding.verdict.into(),
             message,
             advice,
-            pid: process.map(|it| Pid(it.pid)),
-            namespace_id: id.map(Id),
+            pid: process.map(|it| it.pid),
+            namespace_id: id,
             age: process.and_then(|it| check.age(it)).map(|age| age.as_secs_f64()),
             process: process.map(Process::from),
             namespace: of.map(|it| namespace(graph, it)),
@@ -178,47 +176,4 @@ impl From<&query::Check> for CheckSummary {
             warned: check.count(Verdict::Warn),
         }
     }
-}
-
-/// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a code, optionally
-/// limited to some processes or namespaces: `zombie:comm=GLOB`, `zombie:ns=NS`,
-/// `zombie:container=PREFIX`, `zombie:user=NAME`. Limited rules win over unlimited ones; then
-/// allow wins over warn, and warn over deny.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PolicyFile {
-    /// Rules for findings that make the check fail.
-    #[serde(default)]
-    deny: Vec<String>,
-    /// Rules for findings that are only reported.
-    #[serde(default)]
-    warn: Vec<String>,
-    /// Rules for findings that are ignored.
-    #[serde(default)]
-    allow: Vec<String>,
-}
-
-/// Maximum size of a policy in bytes.
-pub const MAX_POLICY_SIZE: u64 = 1 << 20;
-
-/// Reads a policy.
-pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
-    if text.len() as u64 > MAX_POLICY_SIZE {
-        return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
-    }
-    let file: PolicyFile = super::parse::parse(text)?;
-    let mut rules = Vec::new();
-    for (verdict, list) in
-        [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]
-    {
-        for (index, rule) in list.iter().enumerate() {
-            let place = || format!("{}[{index}]", verdict.name());
-            let parsed = rule
-                .parse()
-                .map_err(|error: query::ParseRuleError| Invalid::at(place(), error.to_string()))?;
-            rules.push((verdict, parsed));
-        }
-    }
-    Ok(rules)
 }

@@ -4,14 +4,14 @@ use std::iter::once;
 
 use serde::Serialize;
 
+use super::open_list::Word;
 use super::process::Process;
 use super::record::{Envelope, Record, RecordContent};
-use super::scalars::{Id, Pid, Timestamp};
-use super::wire::{Criterion, Generator, Host, Namespace, Procfs};
-use super::words::Word;
+use super::scalars::Timestamp;
+use super::snapshot::{Generator, Host, Namespace};
 use super::write::{Lazy, namespace};
 use crate::graph::PidGraph;
-use crate::model::{self, NamespaceId, Snapshot, keywords};
+use crate::model::{self, Criterion, NamespaceId, Pid, Procfs, Snapshot, keywords};
 use crate::query::{
     Diff, DiffCaveat, Happened, NamespaceChange as Changed, NamespaceField, ProcessChange as Moved,
     ProcessField, Relation,
@@ -95,7 +95,7 @@ struct Caveat {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
     /// Its id in the second snapshot, or in the first if it is gone.
-    id: Id,
+    id: NamespaceId,
     /// The type of change.
     change: Word<Happened>,
     /// The properties that changed; empty unless it is in both snapshots.
@@ -192,11 +192,11 @@ pub fn write_diff_records<E>(
 fn namespaces(diff: &Diff) -> impl Iterator<Item = NamespaceChange> + Clone {
     diff.namespaces.iter().filter_map(move |change| {
         Some(NamespaceChange {
-            id: Id(change.after.or(change.before)?),
+            id: change.after.or(change.before)?,
             change: Changed::happened(change).into(),
             fields: change.fields.iter().map(|&field| field.into()).collect(),
-            members_came: change.members_came.iter().map(|&pid| Pid(pid)).collect(),
-            members_went: change.members_went.iter().map(|&pid| Pid(pid)).collect(),
+            members_came: change.members_came.clone(),
+            members_went: change.members_went.clone(),
             before: change.before.and_then(|id| at(&diff.before, id)),
             after: change.after.and_then(|id| at(&diff.after, id)),
         })
@@ -208,7 +208,7 @@ fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
         let before = change.before.and_then(|pid| diff.before.process(pid));
         let after = change.after.and_then(|pid| diff.after.process(pid));
         Some(ProcessChange {
-            pid: Pid(change.after.or(change.before)?),
+            pid: change.after.or(change.before)?,
             change: Moved::happened(change).into(),
             fields: change.fields.iter().map(|&field| field.into()).collect(),
             before: before.map(Process::from),
@@ -241,10 +241,10 @@ impl From<&Snapshot> for ComparedSnapshot {
         Self {
             captured_at: Timestamp(snapshot.captured_at.clone()),
             host: Host::from(&snapshot.host),
-            procfs: Procfs::from(&snapshot.procfs),
+            procfs: snapshot.procfs.clone(),
             searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
             details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
-            selected: snapshot.selected.iter().map(Criterion::from).collect(),
+            selected: snapshot.selected.clone(),
             complete: snapshot.complete,
         }
     }

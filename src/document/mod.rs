@@ -5,40 +5,37 @@
 //! retyped or removed. The same data as NDJSON records is for logs and databases of many
 //! hosts.
 
-mod run;
-
 mod check;
 mod diff;
-mod objects;
+mod object_only;
+mod open_list;
 mod parse;
+mod policy;
 mod process;
 mod read;
 mod record;
-mod records;
+mod run;
 mod scalars;
 mod schema;
-mod verify;
-mod version;
-mod wire;
-mod words;
+mod snapshot;
+mod snapshot_records;
+mod translation;
 mod write;
 
-pub use check::{MAX_POLICY_SIZE, check, policy, write_check_records};
+pub use check::{check, write_check_records};
 pub use diff::{diff, write_diff_records};
+pub use open_list::UnknownWords;
 pub use parse::Invalid;
-pub use read::{read, read_from};
+pub use policy::{MAX_POLICY_SIZE, policy};
+pub use read::{MAX_SIZE, read, read_from};
 pub use run::RunReport;
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
     RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
-pub use version::MAX_SIZE;
-pub use wire::Translation;
-pub use words::UnknownWords;
-pub use write::{document, write_records};
+pub use snapshot_records::write_records;
+pub use translation::Translation;
+pub use write::document;
 
 /// Version of the schema of documents.
 pub const SCHEMA_VERSION: &str = "1.0";
-
-/// Version of the schema of translations.
-const TRANSLATION_VERSION: &str = "1.0";

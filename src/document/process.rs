@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
-use super::scalars::{Id, Inode, Nspid, Pid, StateLetter};
-use super::words::{UnknownWords, Word};
-use crate::model;
+use super::open_list::{UnknownWords, Word};
+use super::scalars::{Inode, StateLetter, nspid};
+use crate::model::{self, NamespaceId, Nspid, Pid};
 
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,9 +20,10 @@ pub struct Process<'a> {
     /// Its parent's PID; null if this procfs shows no parent.
     pub ppid: Option<Pid>,
     /// Its own (innermost) namespace; null if that is ambiguous.
-    pub namespace: Option<Id>,
+    pub namespace: Option<NamespaceId>,
     /// Its PIDs, from the namespace of the procfs that was read down to its own (NSpid in
     /// proc_pid_status(5)). Empty before Linux 4.1.
+    #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
     /// Command name, at most 15 bytes except for kernel threads. Invalid UTF-8 is replaced by
@@ -72,10 +73,10 @@ impl<'a> From<&'a model::Process> for Process<'a> {
     fn from(process: &'a model::Process) -> Self {
         let details = process.details.as_deref();
         Self {
-            pid: Pid(process.pid),
-            ppid: process.ppid.map(Pid),
-            namespace: process.namespace.map(Id),
-            nspid: Nspid(process.nspid.clone()),
+            pid: process.pid,
+            ppid: process.ppid,
+            namespace: process.namespace,
+            nspid: process.nspid.clone(),
             comm: process.comm.clone(),
             args: details.and_then(|it| it.args.as_deref()).map(Cow::Borrowed),
             state: StateLetter(process.state),
@@ -86,7 +87,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
             kernel_thread: process.kernel_thread,
             namespaces: details.and_then(|it| it.namespaces.as_ref()).map(Cow::Borrowed),
             cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
-            tracer: process.tracer().map(Pid),
+            tracer: process.tracer(),
             evidence: process.evidence.into(),
         }
     }
@@ -99,13 +100,13 @@ impl Process<'_> {
             args: self.args.map(Cow::into_owned),
             namespaces: self.namespaces.map(Cow::into_owned),
             cgroup: self.cgroup.map(Cow::into_owned),
-            tracer: self.tracer.map(|pid| pid.0),
+            tracer: self.tracer,
         };
         model::Process {
-            pid: self.pid.0,
-            ppid: self.ppid.map(|pid| pid.0),
-            namespace: self.namespace.map(|id| id.0),
-            nspid: self.nspid.0,
+            pid: self.pid,
+            ppid: self.ppid,
+            namespace: self.namespace,
+            nspid: self.nspid,
             comm: self.comm,
             state: self.state.0,
             uid: self.uid,

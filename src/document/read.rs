@@ -1,15 +1,23 @@
 //! Reads documents and converts them to the model.
 
+mod consistency;
+mod into_model;
+mod records;
+mod version;
+
 use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
 
+use super::open_list::UnknownWords;
 use super::parse::{Invalid, parse};
-use super::records::{Origin, is_record, read_records};
-use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{Blocker, Criterion, Diagnostic, Document, Holder, Namespace};
-use super::words::{HolderKind, UnknownWords};
+use super::snapshot::Document;
 use crate::model;
+use records::{Origin, is_record, read_records};
+use version::{check_version, too_large, with_version};
+
+pub(super) use records::RecordLine;
+pub use version::MAX_SIZE;
 
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot,
 /// distinguished by content.
@@ -80,165 +88,6 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
             },
         }
     })
-}
-
-impl Document {
-    /// Converts to the model. Unknown words are added to `unknown`.
-    pub fn into_snapshot(
-        self,
-        mut unknown: UnknownWords,
-    ) -> Result<(model::Snapshot, UnknownWords), Invalid> {
-        self.check_lists()?;
-        let depths = self.check_namespaces()?;
-        self.check_processes(&depths)?;
-        let Self { generator, host, procfs, .. } = self;
-        let namespaces = self.namespaces.into_iter().enumerate();
-        let snapshot = model::Snapshot {
-            generator: (generator.name, generator.version),
-            captured_at: self.captured_at.0,
-            scan_duration: None,
-            host: model::Host {
-                hostname: host.hostname,
-                kernel_release: host.kernel_release,
-                boot_id: host.boot_id.map(|id| id.0),
-            },
-            procfs: model::Procfs {
-                path: procfs.path,
-                own: procfs.own,
-                namespace: procfs.namespace.map(|id| id.0),
-            },
-            searched: self
-                .searched
-                .into_iter()
-                .filter_map(|scope| scope.known(&mut unknown))
-                .collect(),
-            details: self
-                .details
-                .into_iter()
-                .filter_map(|detail| detail.known(&mut unknown))
-                .collect(),
-            selected: self.selected.into_iter().map(Into::into).collect(),
-            complete: self.complete,
-            namespaces: namespaces
-                .map(|(index, namespace)| namespace.into_model(index, &mut unknown))
-                .collect::<Result<_, _>>()?,
-            processes: self
-                .processes
-                .into_iter()
-                .map(|process| process.into_model(&mut unknown))
-                .collect(),
-            diagnostics: self
-                .diagnostics
-                .into_iter()
-                .map(|diagnostic| diagnostic.into_model(&mut unknown))
-                .collect(),
-        };
-        Ok((snapshot, unknown))
-    }
-}
-
-impl Namespace {
-    fn into_model(
-        self,
-        index: usize,
-        unknown: &mut UnknownWords,
-    ) -> Result<model::Namespace, Invalid> {
-        let mut holders = Vec::with_capacity(self.holders.len());
-        for (number, holder) in self.holders.into_iter().enumerate() {
-            let place = || format!("namespaces[{index}].holders[{number}]");
-            holders.extend(holder.into_model(place, unknown)?);
-        }
-        let blockers = self.blocked_by.into_iter();
-        Ok(model::Namespace {
-            id: self.id.0,
-            device: self.device,
-            ns_id: self.ns_id,
-            parent: self.parent.map(|id| id.0),
-            parent_unknown: self.parent.is_none() && self.level.is_none(),
-            state: self.state.known(unknown).unwrap_or(model::NamespaceState::Unknown),
-            init: self.init.map(|pid| pid.0),
-            member_count: self.member_count.filter(|&count| count != self.members.len()),
-            owner: self.owner.map(|owner| model::Owner {
-                user_namespace: owner.user_namespace.0,
-                uid: owner.uid,
-                user: owner.user,
-            }),
-            holders,
-            blocked_by: blockers.filter_map(|it| it.into_model(unknown)).collect(),
-            container: self.container.map(|container| model::Container {
-                runtime: container.runtime,
-                id: container.id,
-                pod: container.pod,
-            }),
-            evidence: self.evidence.certainty(unknown),
-        })
-    }
-}
-
-impl Holder {
-    /// Converts to the model; `None` for an unknown kind. `place` is the path of the holder in
-    /// the document.
-    fn into_model(
-        self,
-        place: impl Fn() -> String,
-        unknown: &mut UnknownWords,
-    ) -> Result<Option<model::Holder>, Invalid> {
-        let Some(kind) = self.kind.known(unknown) else { return Ok(None) };
-        let is_null = |field: &str| {
-            let problem = format!("is null, but a holder of kind {} requires it", kind.name());
-            Invalid::at(format!("{}.{field}", place()), problem)
-        };
-        let pid = self.pid.map(|pid| pid.0).ok_or_else(|| is_null("pid"));
-        let fd = self.fd.ok_or_else(|| is_null("fd"));
-        let file = |file, pid, comm, fd| model::Holder::File { file, pid, comm, fd };
-        Ok(Some(match kind {
-            HolderKind::Fd => model::Holder::Fd { pid: pid?, comm: self.comm, fd: fd? },
-            HolderKind::Mount => model::Holder::Mount {
-                path: self.path.ok_or_else(|| is_null("path"))?,
-                mount_namespace: self.mount_namespace.ok_or_else(|| is_null("mount_namespace"))?.0,
-            },
-            HolderKind::PidForChildren => model::Holder::PidForChildren {
-                pid: pid?,
-                comm: self.comm,
-                tid: self.tid.ok_or_else(|| is_null("tid"))?.0,
-            },
-            HolderKind::Pidfd => file(model::HoldingFile::Pidfd, pid?, self.comm, fd?),
-            HolderKind::Socket => file(model::HoldingFile::Socket, pid?, self.comm, fd?),
-            HolderKind::InFlight => file(model::HoldingFile::InFlight, pid?, self.comm, fd?),
-            HolderKind::ProcfsFile => file(model::HoldingFile::Procfs, pid?, self.comm, fd?),
-        }))
-    }
-}
-
-impl Blocker {
-    /// Converts to the model; `None` for an unknown reason.
-    fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Blocker> {
-        Some(model::Blocker {
-            pid: self.pid.0,
-            comm: self.comm,
-            reason: self.reason.known(unknown)?,
-            reaper: self.reaper.map(|pid| pid.0),
-        })
-    }
-}
-
-impl From<Criterion> for model::Criterion {
-    fn from(criterion: Criterion) -> Self {
-        Self { by: criterion.by.into(), values: criterion.values }
-    }
-}
-
-impl Diagnostic {
-    /// Converts to the model. An unknown severity becomes a warning.
-    fn into_model(self, unknown: &mut UnknownWords) -> model::Diagnostic {
-        model::Diagnostic {
-            code: self.code.0,
-            severity: self.severity.known(unknown).unwrap_or(model::Severity::Warning),
-            message: self.message,
-            errno: self.errno.map(|errno| errno.0),
-            pids: self.pids.into_iter().map(|pid| pid.0).collect(),
-        }
-    }
 }
 
 #[cfg(test)]

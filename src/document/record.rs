@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::open_list::Word;
 use super::scalars::Timestamp;
-use super::wire::Host;
-use super::words::Word;
+use super::snapshot::Host;
 use crate::model::{Keyword, Snapshot};
 
 /// The content of records: an enumeration with one variant for each kind.

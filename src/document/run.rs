@@ -2,12 +2,11 @@
 
 use serde::{Serialize, Serializer};
 
-use super::document;
-use super::scalars::{Id, Pid};
-use super::wire::Generator;
-use super::words::Word;
+use super::open_list::Word;
+use super::snapshot::Generator;
+use super::write::document;
 use crate::graph::PidGraph;
-use crate::model::{self, CheckCode, Ended, Subject, Verdict};
+use crate::model::{self, CheckCode, Ended, Killed, NamespaceId, Pid, Subject, Verdict};
 use crate::query;
 
 /// Version of the schema of run reports.
@@ -38,10 +37,10 @@ pub struct RunReport<'a> {
     /// namespace has a second entry as a leftover one.
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if there were none.
-    killed: Option<Killed>,
+    killed: Option<&'a Killed>,
     /// The leftover processes and namespaces, with the ancestors of the namespaces, as a
     /// document (`pidns schema`); null if nothing was left.
-    #[cfg_attr(test, schemars(with = "Option<super::wire::Document>"))]
+    #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }
 
@@ -57,21 +56,9 @@ struct RunFinding {
     /// they can be read.
     pid: Option<Pid>,
     /// Id of the namespace, or null.
-    namespace: Option<Id>,
+    namespace: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
-}
-
-/// The processes that were killed, by PID as in the document.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
-struct Killed {
-    /// Processes that were sent SIGTERM. Zombies are not.
-    sigterm: Vec<Pid>,
-    /// Processes that were sent SIGKILL: those that survived SIGTERM, and new ones.
-    sigkill: Vec<Pid>,
-    /// Processes that are still there.
-    remaining: Vec<Pid>,
 }
 
 /// Serializes the document of the leftovers.
@@ -96,8 +83,8 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
             RunFinding {
                 code: finding.code.into(),
                 denied: finding.verdict == Verdict::Deny,
-                pid: pid.map(Pid),
-                namespace: namespace.map(Id),
+                pid,
+                namespace,
                 age: process.and_then(|it| report.age(it)).map(|age| age.as_secs_f64()),
             }
         };
@@ -113,21 +100,8 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
             grace: report.grace.as_secs_f64(),
             denied: report.denied.iter().map(|&code| code.into()).collect(),
             findings: report.findings().into_iter().map(finding).collect(),
-            killed: report.killed.as_ref().map(Killed::from),
+            killed: report.killed.as_ref(),
             document: graph.map(LeftoverDocument),
-        }
-    }
-}
-
-impl From<&model::Killed> for Killed {
-    fn from(killed: &model::Killed) -> Self {
-        let pids = |pids: &std::collections::BTreeSet<model::Pid>| {
-            pids.iter().map(|&pid| Pid(pid)).collect()
-        };
-        Self {
-            sigterm: pids(&killed.sigterm),
-            sigkill: pids(&killed.sigkill),
-            remaining: pids(&killed.remaining),
         }
     }
 }

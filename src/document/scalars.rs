@@ -1,54 +1,11 @@
-//! Serde types for single values with a checked format.
+//! Serde types for single values whose format is checked, and that the model has as plain text
+//! or numbers.
 
 use std::fmt;
 
-use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use super::parse::Cut;
-use crate::model;
-
-/// A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or `pid:[?PID]`
-/// for a namespace whose inode could not be read. This PID is its init or, without one, its
-/// member with the lowest PID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_id"))]
-#[cfg_attr(test, schemars(extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")))]
-pub struct Id(#[cfg_attr(test, schemars(with = "String"))] pub(super) model::NamespaceId);
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.text())
-    }
-}
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// A process or thread ID, in the PID namespace of the procfs that was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
-#[cfg_attr(test, schemars(extend("minimum" = 1, "maximum" = i32::MAX)))]
-pub struct Pid(#[cfg_attr(test, schemars(with = "u32"))] pub(super) model::Pid);
-
-impl From<Pid> for u32 {
-    fn from(pid: Pid) -> Self {
-        pid.0.as_u32()
-    }
-}
-
-impl TryFrom<u32> for Pid {
-    type Error = InvalidValue<u32>;
-
-    fn try_from(raw: u32) -> Result<Self, Self::Error> {
-        model::Pid::new(raw).map(Self).ok_or(InvalidValue { value: raw, expected: "PID" })
-    }
-}
 
 /// Inode of a namespace on nsfs: unique among existing namespaces, and reused later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,20 +22,18 @@ impl TryFrom<u64> for Inode {
     }
 }
 
-/// The PIDs of a process in all its namespaces, outermost first.
-#[derive(Debug)]
-pub struct Nspid(pub(super) model::Nspid);
+/// The serde functions of a list of PIDs.
+pub mod nspid {
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl Serialize for Nspid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|pid| pid.as_u32()))
+    use crate::model::{Nspid, Pid};
+
+    pub fn serialize<S: Serializer>(nspid: &Nspid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(nspid)
     }
-}
 
-impl<'de> Deserialize<'de> for Nspid {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pids = Vec::<Pid>::deserialize(deserializer)?;
-        Ok(Self(pids.into_iter().map(|pid| pid.0).collect()))
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nspid, D::Error> {
+        Ok(Vec::<Pid>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

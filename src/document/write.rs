@@ -1,19 +1,15 @@
-//! Converts a graph to documents and records, one namespace and process at a time.
-
-use std::iter::once;
+//! Converts a graph to its document, one namespace and process at a time.
 
 use serde::Serialize;
 use serde::ser::Serializer;
 
+use super::SCHEMA_VERSION;
+use super::open_list::Word;
 use super::process::Process;
-use super::record::{Envelope, Record};
-use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
-use super::wire::{
-    Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host, Level,
-    Namespace, Owner, Procfs, SnapshotContent, SnapshotSummary, Translation,
+use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
+use super::snapshot::{
+    Blocker, Diagnostic, Document, Generator, Holder, HolderKind, Host, Namespace, Owner,
 };
-use super::words::{HolderKind, Word};
-use super::{SCHEMA_VERSION, TRANSLATION_VERSION};
 use crate::graph::PidGraph;
 use crate::model;
 
@@ -37,72 +33,36 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         generator: Generator { name, version },
         captured_at: Timestamp(snapshot.captured_at.clone()),
         host: Host::from(&snapshot.host),
-        procfs: Procfs::from(&snapshot.procfs),
+        procfs: snapshot.procfs.clone(),
         searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
         details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
-        selected: snapshot.selected.iter().map(Criterion::from).collect(),
+        selected: snapshot.selected.clone(),
         complete: snapshot.complete,
-        roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
+        roots: graph.roots().iter().map(|root| root.id).collect(),
         namespaces: Lazy(namespaces(graph)),
         processes: Lazy(processes),
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }
 }
 
-/// Writes the records of a graph: first the snapshot, then the lists in the order of the
-/// document. Stops at the first error of `write`.
-pub fn write_records<E>(
-    graph: &PidGraph,
-    write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,
-) -> Result<(), E> {
-    let snapshot = graph.snapshot();
-    let summary = SnapshotContent::Snapshot(SnapshotSummary::from(graph));
-    let namespaces = namespaces(graph).map(SnapshotContent::Namespace);
-    let processes = graph.processes().iter().map(|it| SnapshotContent::Process(it.into()));
-    let diagnostics = snapshot.diagnostics.iter().map(|it| SnapshotContent::Diagnostic(it.into()));
-    let envelope = Envelope::new(SCHEMA_VERSION, snapshot);
-    envelope.write_each(once(summary).chain(namespaces).chain(processes).chain(diagnostics), write)
-}
-
-impl From<&PidGraph> for SnapshotSummary {
-    fn from(graph: &PidGraph) -> Self {
-        let snapshot = graph.snapshot();
-        let (name, version) = snapshot.generator.clone();
-        Self {
-            generator: Generator { name, version },
-            procfs: Procfs::from(&snapshot.procfs),
-            searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
-            details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
-            selected: snapshot.selected.iter().map(Criterion::from).collect(),
-            complete: snapshot.complete,
-            roots: graph.roots().iter().map(|root| Id(root.id)).collect(),
-            counts: Counts {
-                namespace: snapshot.namespaces.len(),
-                process: snapshot.processes.len(),
-                diagnostic: snapshot.diagnostics.len(),
-            },
-        }
-    }
-}
-
 /// Converts the namespaces of a graph, in tree order.
-fn namespaces(graph: &PidGraph) -> impl Iterator<Item = Namespace> + Clone {
+pub fn namespaces(graph: &PidGraph) -> impl Iterator<Item = Namespace> + Clone {
     graph.tree().into_iter().map(move |(it, _)| namespace(graph, it))
 }
 
 /// Converts a namespace, with its level, parent, children and members from the graph.
 pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
-    let members: Vec<_> = graph.members(namespace).iter().map(|member| Pid(member.pid)).collect();
+    let members: Vec<_> = graph.members(namespace).iter().map(|member| member.pid).collect();
     Namespace {
-        id: Id(namespace.id),
+        id: namespace.id,
         inode: namespace.id.inode().map(Inode),
         device: namespace.device,
         ns_id: namespace.ns_id,
         level: graph.level(namespace),
-        parent: graph.parent(namespace).map(|parent| Id(parent.id)),
-        children: graph.children(namespace).iter().map(|child| Id(child.id)).collect(),
+        parent: graph.parent(namespace).map(|parent| parent.id),
+        children: graph.children(namespace).iter().map(|child| child.id).collect(),
         state: namespace.state.into(),
-        init: namespace.init.map(Pid),
+        init: namespace.init,
         member_count: namespace.member_count.or(Some(members.len())),
         members,
         owner: namespace.owner.as_ref().map(|owner| Owner {
@@ -112,11 +72,7 @@ pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
         }),
         holders: namespace.holders.iter().map(Holder::from).collect(),
         blocked_by: namespace.blocked_by.iter().map(Blocker::from).collect(),
-        container: namespace.container.as_ref().map(|container| Container {
-            runtime: container.runtime.clone(),
-            id: container.id.clone(),
-            pod: container.pod.clone(),
-        }),
+        container: namespace.container.clone(),
         evidence: namespace.evidence.into(),
     }
 }
@@ -141,12 +97,6 @@ impl From<&model::Host> for Host {
     }
 }
 
-impl From<&model::Procfs> for Procfs {
-    fn from(procfs: &model::Procfs) -> Self {
-        Self { path: procfs.path.clone(), own: procfs.own, namespace: procfs.namespace.map(Id) }
-    }
-}
-
 impl From<&model::Holder> for Holder {
     fn from(holder: &model::Holder) -> Self {
         let holder_of = |kind| Self {
@@ -160,7 +110,7 @@ impl From<&model::Holder> for Holder {
         };
         match holder {
             model::Holder::Fd { pid, comm, fd } => Self {
-                pid: Some(Pid(*pid)),
+                pid: Some(*pid),
                 comm: comm.clone(),
                 fd: Some(*fd),
                 ..holder_of(HolderKind::Fd)
@@ -171,13 +121,13 @@ impl From<&model::Holder> for Holder {
                 ..holder_of(HolderKind::Mount)
             },
             model::Holder::PidForChildren { pid, comm, tid } => Self {
-                pid: Some(Pid(*pid)),
-                tid: Some(Pid(*tid)),
+                pid: Some(*pid),
+                tid: Some(*tid),
                 comm: comm.clone(),
                 ..holder_of(HolderKind::PidForChildren)
             },
             model::Holder::File { file, pid, comm, fd } => Self {
-                pid: Some(Pid(*pid)),
+                pid: Some(*pid),
                 comm: comm.clone(),
                 fd: Some(*fd),
                 ..holder_of((*file).into())
@@ -200,17 +150,11 @@ impl From<model::HoldingFile> for HolderKind {
 impl From<&model::Blocker> for Blocker {
     fn from(blocker: &model::Blocker) -> Self {
         Self {
-            pid: Pid(blocker.pid),
+            pid: blocker.pid,
             comm: blocker.comm.clone(),
             reason: blocker.reason.into(),
-            reaper: blocker.reaper.map(Pid),
+            reaper: blocker.reaper,
         }
-    }
-}
-
-impl From<&model::Criterion> for Criterion {
-    fn from(criterion: &model::Criterion) -> Self {
-        Self { by: criterion.by.name().to_owned(), values: criterion.values.clone() }
     }
 }
 
@@ -221,24 +165,7 @@ impl From<&model::Diagnostic> for Diagnostic {
             severity: diagnostic.severity.into(),
             message: diagnostic.message.clone(),
             errno: diagnostic.errno.clone().map(Errno),
-            pids: diagnostic.pids.iter().map(|&pid| Pid(pid)).collect(),
-        }
-    }
-}
-
-impl From<&model::Translation> for Translation {
-    fn from(translation: &model::Translation) -> Self {
-        let level = |level: &model::Level| Level {
-            namespace: level.namespace.map(Id),
-            pid: Pid(level.pid),
-        };
-        Self {
-            schema_version: TRANSLATION_VERSION,
-            pid: Pid(translation.pid),
-            from: translation.from.map(Id),
-            to: translation.to.map(Id),
-            translated: Pid(translation.translated),
-            levels: translation.levels.iter().map(level).collect(),
+            pids: diagnostic.pids.clone(),
         }
     }
 }

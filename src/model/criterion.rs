@@ -1,16 +1,25 @@
 //! The options that a snapshot was filtered by.
 
-/// An option that a snapshot was filtered by, and its values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// An option that filters, and its values.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
-    /// The option.
+    /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
+    /// state, or descendants-of (the process that `pidns run` starts its command from). May
+    /// grow.
     pub by: FilterOption,
-    /// The values given, as text; a namespace as its ID.
+    /// The values given, as text; a namespace as its id.
     pub values: Vec<String>,
 }
 
 /// An option that filters a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub enum FilterOption {
     /// PIDs given as arguments.
     Pid,
@@ -69,5 +78,11 @@ impl From<String> for FilterOption {
     fn from(name: String) -> Self {
         let known = Self::KNOWN.into_iter().find(|option| option.name() == name);
         known.unwrap_or(Self::Other(name))
+    }
+}
+
+impl From<FilterOption> for String {
+    fn from(option: FilterOption) -> Self {
+        option.name().to_owned()
     }
 }

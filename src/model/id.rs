@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use smol_str::{SmolStr, SmolStrBuilder};
 
@@ -12,7 +14,16 @@ use smol_str::{SmolStr, SmolStrBuilder};
 pub const MAX_LEVEL: usize = 32;
 
 /// A process or thread ID: positive, and at most `i32::MAX` because `pid_t` is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "pid"))]
+#[cfg_attr(
+    test,
+    schemars(
+        description = "A process or thread ID, in the PID namespace of the procfs that was read.",
+        extend("minimum" = 1, "maximum" = i32::MAX)
+    )
+)]
 pub struct Pid(NonZeroU32);
 
 impl Pid {
@@ -33,6 +44,32 @@ impl Pid {
         self.0.get()
     }
 }
+
+impl From<Pid> for u32 {
+    fn from(pid: Pid) -> Self {
+        pid.as_u32()
+    }
+}
+
+impl TryFrom<u32> for Pid {
+    type Error = InvalidPid;
+
+    fn try_from(raw: u32) -> Result<Self, Self::Error> {
+        Self::new(raw).ok_or(InvalidPid(raw))
+    }
+}
+
+/// The error for a number that is not a valid PID.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InvalidPid(u32);
+
+impl fmt::Display for InvalidPid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a PID", self.0)
+    }
+}
+
+impl std::error::Error for InvalidPid {}
 
 impl FromStr for Pid {
     type Err = ParsePidError;
@@ -64,8 +101,18 @@ impl fmt::Display for Pid {
 /// process's own (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
-/// The identity of a PID namespace, displayed as `readlink /proc/PID/ns/pid` prints it.
+/// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String", rename = "namespace_id"))]
+#[cfg_attr(
+    test,
+    schemars(
+        description = "A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or \
+                       `pid:[?PID]` for a namespace whose inode could not be read. This PID is its \
+                       init or, without one, its member with the lowest PID.",
+        extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")
+    )
+)]
 pub enum NamespaceId {
     /// Its inode on nsfs, unique among existing namespaces: `pid:[4026531836]`.
     Inode(u64),
@@ -102,6 +149,18 @@ impl NamespaceId {
 impl fmt::Display for NamespaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
+    }
+}
+
+impl Serialize for NamespaceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for NamespaceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -25,8 +25,8 @@ pub use criterion::{Criterion, FilterOption};
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
 pub use finding::{CheckCode, Finding, Subject, Verdict};
 pub use id::{
-    MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError, ParseNamespaceRefError,
-    ParsePidError, Pid,
+    InvalidPid, MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError,
+    ParseNamespaceRefError, ParsePidError, Pid,
 };
 pub use keyword::Keyword;
 pub(crate) use keyword::keywords;

@@ -1,6 +1,7 @@
 //! PID namespaces, and the processes, files and mounts that keep them alive.
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{NamespaceId, Pid, keywords};
@@ -169,14 +170,20 @@ pub enum HoldingFile {
     Procfs,
 }
 
-/// The container or systemd unit that a cgroup path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The container, or systemd unit, that a cgroup path names.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
-    /// The runtime that created it, such as `docker` or `podman`; `systemd` for a unit.
+    /// The runtime that created it: docker, containerd, cri-o, podman, lxc (LXD and Incus use
+    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a container
+    /// in a pod, if the path does not name the runtime), unknown (any other container without
+    /// a named runtime), or systemd for a unit. May grow.
     pub runtime: String,
     /// Its ID or name in that runtime.
     pub id: String,
-    /// UID of its Kubernetes pod, if it is in one.
+    /// UID of its Kubernetes pod, or null.
     pub pod: Option<String>,
 }
 

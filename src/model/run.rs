@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::Pid;
 
 /// The end of a command.
@@ -24,8 +26,9 @@ impl Ended {
     }
 }
 
-/// The leftover processes that were killed, by PID in the procfs that was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The processes that were killed, by PID as in the document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
     /// Processes that were sent SIGTERM. Zombies are not.
     pub sigterm: BTreeSet<Pid>,

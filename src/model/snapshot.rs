@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Detail, Diagnostic, Namespace, NamespaceId, Process, keywords};
 
@@ -69,14 +70,19 @@ pub struct Host {
     pub boot_id: Option<String>,
 }
 
-/// The procfs that a snapshot was read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A mount of procfs.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Procfs {
     /// Its mount point.
     pub path: String,
-    /// `true` if it shows the PID namespace of pidns itself.
+    /// Whether it shows the PID namespace that pidns itself ran in. Otherwise the kernel
+    /// reports fewer parents of namespaces.
     pub own: bool,
-    /// The PID namespace that it shows, if known.
+    /// The PID namespace that it shows: the first number of every nspid is a PID in this
+    /// namespace. Null if unknown.
     pub namespace: Option<NamespaceId>,
 }
 

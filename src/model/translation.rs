@@ -1,28 +1,33 @@
 //! The result of translating a PID between namespaces.
 
+use serde::Serialize;
+
 use super::{NamespaceId, Pid};
 
 /// A process's PID in another namespace, and in every namespace that shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
-    /// The PID to translate.
+    /// The PID to translate, as a PID in `from`.
     pub pid: Pid,
-    /// The namespace that `pid` belongs to; `None` if unknown.
+    /// The source namespace; null if its id is unknown.
     pub from: Option<NamespaceId>,
-    /// The target namespace; `None` if unknown.
+    /// The target namespace; null if its id is unknown.
     pub to: Option<NamespaceId>,
-    /// The PID in the target namespace.
+    /// The PID of the same process in `to`.
     pub translated: Pid,
-    /// The PIDs in all namespaces, from that of the procfs that was read down to the
-    /// process's own.
+    /// The PIDs of the process in all namespaces that show it, from that of the procfs that
+    /// was read down to its own.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,
 }
 
 /// A process's PID in one namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
 pub struct Level {
-    /// The namespace; `None` if unknown.
+    /// The namespace; null if its id is unknown.
     pub namespace: Option<NamespaceId>,
-    /// The PID in that namespace.
+    /// The process's PID in this namespace.
     pub pid: Pid,
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::model::{DiagnosticCode, Keyword};
 
-use super::super::words::{HolderKind, SPELLING, Word};
+use crate::document::open_list::{SPELLING, Word};
+use crate::document::snapshot::HolderKind;
 
 /// Returns the schema of a serde type, as committed.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {

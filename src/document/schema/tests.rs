@@ -4,10 +4,12 @@ use std::time::Duration;
 use expect_test::expect_file;
 use serde_json::{Value, json};
 
-use super::super::check::{CheckContent, CheckReport, PolicyFile};
+use super::super::check::{CheckContent, CheckReport};
 use super::super::diff::{Comparison, DiffContent};
+use super::super::policy::PolicyFile;
 use super::super::record::Record;
-use super::super::wire::{Document, SnapshotContent};
+use super::super::snapshot::Document;
+use super::super::snapshot_records::SnapshotContent;
 use super::super::{
     Translation, check, diff, document, read, write_check_records, write_diff_records,
     write_records,
@@ -144,12 +146,12 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     let schema: Value = serde_json::from_str(DIFF_SCHEMA).unwrap();
     let value = serde_json::to_value(diff(&compared())).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
-    is_described(&schema, &value);
+    assert_described(&schema, &value);
 }
 
 /// Asserts that records are valid, that records without their content are not, and that all
 /// records together equal the whole document.
-fn are_the_whole(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
+fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
     for (kind, list) in lists {
@@ -180,7 +182,7 @@ fn the_records_of_a_comparison_equal_its_document() {
     written.unwrap();
     let whole = serde_json::to_value(diff(&compared)).unwrap();
     let lists = [("namespace_change", "namespaces"), ("process_change", "processes")];
-    are_the_whole(DIFF_RECORD_SCHEMA, &records, &whole, &lists);
+    assert_records_equal(DIFF_RECORD_SCHEMA, &records, &whole, &lists);
 }
 
 #[test]
@@ -198,7 +200,7 @@ fn checks_and_their_records_are_valid() {
         Ok::<_, serde_json::Error>(())
     });
     written.unwrap();
-    are_the_whole(CHECK_RECORD_SCHEMA, &records, &whole, &[("finding", "findings")]);
+    assert_records_equal(CHECK_RECORD_SCHEMA, &records, &whole, &[("finding", "findings")]);
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
     let schema: Value = serde_json::from_str(RUN_SCHEMA).unwrap();
     let value = serde_json::to_value(RunReport::from(&report)).unwrap();
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
-    is_described(&schema, &value);
+    assert_described(&schema, &value);
 }
 
 /// A value in a document, with a part of the schema that applies to it.
@@ -268,11 +270,11 @@ fn keys(object: &Value) -> Vec<&str> {
 
 #[test]
 fn all_fields_have_descriptions_and_are_present_in_schema_order() {
-    is_described(&schema(), &written(everything()));
+    assert_described(&schema(), &written(everything()));
 }
 
 /// Asserts that each field has a description, and a value somewhere in the sample.
-fn is_described(schema: &Value, document: &Value) {
+fn assert_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
     let whole = Visit { pointer: String::new(), value: document, part: schema };
@@ -410,7 +412,7 @@ fn is_nullable(name: &str) -> bool {
 
 /// Asserts that `reads` rejects every change of a value that the schema rejects, and reports
 /// its place. Returns the number of parts of the schema that were tried.
-fn all_is_refused(
+fn assert_all_rejected(
     schema: &Value,
     value: &Value,
     reads: impl Fn(&Value) -> Option<String>,
@@ -454,7 +456,7 @@ fn all_is_refused(
 #[test]
 fn the_reader_rejects_all_invalid_documents() {
     let error = |text: String| read(text.as_bytes()).err().map(|error| error.to_string());
-    let tried = all_is_refused(&schema(), &written(whole()), |it| error(it.to_string()));
+    let tried = assert_all_rejected(&schema(), &written(whole()), |it| error(it.to_string()));
     assert!(tried > 60, "{tried} parts of the schema were tried");
 }
 
@@ -465,7 +467,7 @@ fn the_reader_rejects_all_invalid_records() {
         // The longest record of this kind.
         let of_kind = all.iter().enumerate().filter(|(_, record)| record["record"] == kind);
         let (index, record) = of_kind.max_by_key(|(_, it)| it.to_string().len()).unwrap();
-        let tried = all_is_refused(&record_schema(), record, |record| {
+        let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
             // With another host or time it belongs to another snapshot, which is reported.

@@ -1,4 +1,4 @@
-//! Open lists of words, and the unknown words that a later version may use.
+//! Words of open lists, and the unknown words that a later version may use.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,33 +9,7 @@ use serde::ser::{Serialize, Serializer};
 use smol_str::SmolStr;
 
 use super::parse::Cut;
-use crate::model::{self, Keyword, keywords};
-
-keywords! {
-    /// Kind of a [`model::Holder`].
-    pub enum HolderKind("holder_kind", "holder of kind", "holders of kind") {
-        /// An open file descriptor of the namespace: `fd` of process `pid`.
-        Fd = "fd",
-        /// A bind mount of the namespace's nsfs file: at `path` in `mount_namespace`.
-        Mount = "mount",
-        /// A thread (`tid` of process `pid`) whose children start in the namespace
-        /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
-        PidForChildren = "pid_for_children",
-        /// A pidfd of a process that was in the namespace: `fd` of process `pid`. This kind and
-        /// the following ones are searched with `--search kernel` only, for namespaces without
-        /// a living init.
-        Pidfd = "pidfd",
-        /// A UNIX socket whose peer was in the namespace (SO_PEERCRED): `fd` of process `pid`.
-        Socket = "socket",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
-        /// descriptor which keeps the namespace (SCM_RIGHTS), or that a process of the
-        /// namespace sent (SCM_CREDENTIALS).
-        InFlight = "in_flight",
-        /// An open file or directory of the namespace's procfs, or of a process that was in the
-        /// namespace: `fd` of process `pid`.
-        ProcfsFile = "procfs_file",
-    }
-}
+use crate::model::{self, Keyword};
 
 /// A word of an open list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -152,6 +126,7 @@ impl fmt::Display for UnknownWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::snapshot::HolderKind;
 
     #[test]
     fn counts_unknown_words_and_rejects_invalid_ones() {

@@ -1,18 +1,17 @@
-//! Serde types for snapshot documents and translations.
+//! Serde types for snapshots.
 //!
 //! The doc comments are the descriptions in the published schema. Types with
-//! `serde(remote = "Self")` are implemented in `objects.rs`, so that only JSON objects are
+//! `serde(remote = "Self")` are implemented in `object_only.rs`, so that only JSON objects are
 //! accepted. A field that a later 1.x adds must be nullable or a list, because older
 //! documents do not have it.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
+use super::open_list::Word;
 use super::process::Process;
-use super::record::RecordContent;
-use super::scalars::{BootId, Code, Errno, Id, Inode, Pid, Timestamp};
-use super::words::{HolderKind, Word};
-use crate::model::{self, keywords};
+use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
+use crate::model::{self, Container, Criterion, NamespaceId, Pid, Procfs, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and
 /// `pidns -f yaml`. The lists are flat and joined by ids. Within schema version 1.x, fields
@@ -57,7 +56,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub complete: bool,
     /// The topmost visible namespaces, sorted.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
-    pub roots: Vec<Id>,
+    pub roots: Vec<NamespaceId>,
     /// All namespaces in tree order: parents before their children, siblings by inode. In a
     /// filtered document, the selected ones and their ancestors (see selected).
     pub namespaces: N,
@@ -65,94 +64,6 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub processes: P,
     /// Problems of the scan, one entry for each code and errno.
     pub diagnostics: Vec<Diagnostic>,
-}
-
-keywords! {
-    /// Kind of a record of a snapshot.
-    pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// The document without its lists; one record for each snapshot.
-        Snapshot = "snapshot",
-        /// An entry of the document's `namespaces`.
-        Namespace = "namespace",
-        /// An entry of its `processes`.
-        Process = "process",
-        /// An entry of its `diagnostics`.
-        Diagnostic = "diagnostic",
-    }
-}
-
-/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of
-/// hosts may be mixed in any order. `record` is the name of the field that holds the part, in
-/// the same form as in the document. Each snapshot has one record of kind snapshot, which
-/// says how many records of the other kinds there are. Within schema version 1.x, fields are
-/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do
-/// not know.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
-pub enum SnapshotContent<'a> {
-    /// Content of a record of kind snapshot.
-    Snapshot(SnapshotSummary),
-    /// Content of a record of kind namespace.
-    Namespace(Namespace),
-    /// Content of a record of kind process.
-    Process(Process<'a>),
-    /// Content of a record of kind diagnostic.
-    Diagnostic(Diagnostic),
-}
-
-impl RecordContent for SnapshotContent<'_> {
-    type Kind = SnapshotRecordKind;
-
-    fn kind(&self) -> SnapshotRecordKind {
-        match self {
-            Self::Snapshot(_) => SnapshotRecordKind::Snapshot,
-            Self::Namespace(_) => SnapshotRecordKind::Namespace,
-            Self::Process(_) => SnapshotRecordKind::Process,
-            Self::Diagnostic(_) => SnapshotRecordKind::Diagnostic,
-        }
-    }
-}
-
-/// The document without its lists of namespaces, processes and diagnostics.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]
-pub struct SnapshotSummary {
-    /// The program that wrote the record.
-    pub generator: Generator,
-    /// The procfs that was read.
-    pub procfs: Procfs,
-    /// The places that were searched for namespaces.
-    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
-    pub searched: Vec<Word<model::SearchScope>>,
-    /// The details of processes that were requested.
-    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
-    pub details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan; empty if the snapshot is whole.
-    pub selected: Vec<Criterion>,
-    /// False if anything in the searched places may be missing or was not reported by the
-    /// kernel.
-    pub complete: bool,
-    /// The topmost visible namespaces, sorted.
-    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
-    pub roots: Vec<Id>,
-    /// Number of records of each other kind in the snapshot.
-    pub counts: Counts,
-}
-
-/// Number of records of each kind in a snapshot, so that readers can detect lost records.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
-pub struct Counts {
-    /// Number of records of kind namespace.
-    pub namespace: usize,
-    /// Number of records of kind process.
-    pub process: usize,
-    /// Number of records of kind diagnostic.
-    pub diagnostic: usize,
 }
 
 /// Name and version of a program.
@@ -180,41 +91,13 @@ pub struct Host {
     pub boot_id: Option<BootId>,
 }
 
-/// A mount of procfs.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
-pub struct Procfs {
-    /// Its mount point.
-    pub path: String,
-    /// Whether it shows the PID namespace that pidns itself ran in. Otherwise the kernel
-    /// reports fewer parents of namespaces.
-    pub own: bool,
-    /// The PID namespace that it shows: the first number of every nspid is a PID in this
-    /// namespace. Null if unknown.
-    pub namespace: Option<Id>,
-}
-
-/// An option that filters, and its values.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
-pub struct Criterion {
-    /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
-    /// state, or descendants-of (the process that `pidns run` starts its command from). May
-    /// grow.
-    pub by: String,
-    /// The values given, as text; a namespace as its id.
-    pub values: Vec<String>,
-}
-
 /// A PID namespace, pid_namespaces(7).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
     /// Unique in a document. Other fields refer to the namespace by this id.
-    pub id: Id,
+    pub id: NamespaceId,
     /// Its inode on nsfs; null if it could not be read.
     pub inode: Option<Inode>,
     /// Device number of nsfs; null if the namespace could not be opened.
@@ -229,10 +112,10 @@ pub struct Namespace {
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
     /// Its parent namespace; null for a root, or if it is unknown.
-    pub parent: Option<Id>,
+    pub parent: Option<NamespaceId>,
     /// Its child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
-    pub children: Vec<Id>,
+    pub children: Vec<NamespaceId>,
     /// Its state, never guessed: live means that its init was seen running, or that the
     /// kernel confirmed it.
     pub state: Word<model::NamespaceState>,
@@ -273,6 +156,32 @@ pub struct Owner {
     pub uid: Option<u32>,
     /// Name of that user; null if the host does not know one.
     pub user: Option<SmolStr>,
+}
+
+keywords! {
+    /// Kind of a [`model::Holder`].
+    pub enum HolderKind("holder_kind", "holder of kind", "holders of kind") {
+        /// An open file descriptor of the namespace: `fd` of process `pid`.
+        Fd = "fd",
+        /// A bind mount of the namespace's nsfs file: at `path` in `mount_namespace`.
+        Mount = "mount",
+        /// A thread (`tid` of process `pid`) whose children start in the namespace
+        /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
+        PidForChildren = "pid_for_children",
+        /// A pidfd of a process that was in the namespace: `fd` of process `pid`. This kind and
+        /// the following ones are searched with `--search kernel` only, for namespaces without
+        /// a living init.
+        Pidfd = "pidfd",
+        /// A UNIX socket whose peer was in the namespace (SO_PEERCRED): `fd` of process `pid`.
+        Socket = "socket",
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
+        /// descriptor which keeps the namespace (SCM_RIGHTS), or that a process of the
+        /// namespace sent (SCM_CREDENTIALS).
+        InFlight = "in_flight",
+        /// An open file or directory of the namespace's procfs, or of a process that was in the
+        /// namespace: `fd` of process `pid`.
+        ProcfsFile = "procfs_file",
+    }
 }
 
 /// A process, descriptor or mount that keeps a namespace alive. Every field is always present,
@@ -316,22 +225,6 @@ pub struct Blocker {
     pub reaper: Option<Pid>,
 }
 
-/// The container, or systemd unit, that a cgroup path names.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
-pub struct Container {
-    /// The runtime that created it: docker, containerd, cri-o, podman, lxc (LXD and Incus use
-    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a container
-    /// in a pod, if the path does not name the runtime), unknown (any other container without
-    /// a named runtime), or systemd for a unit. May grow.
-    pub runtime: String,
-    /// Its ID or name in that runtime.
-    pub id: String,
-    /// UID of its Kubernetes pod, or null.
-    pub pod: Option<String>,
-}
-
 /// A problem of the scan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -350,39 +243,6 @@ pub struct Diagnostic {
     pub errno: Option<Errno>,
     /// All processes concerned.
     pub pids: Vec<Pid>,
-}
-
-/// A process's PID in another PID namespace, as written by `pidns translate -f json`. For
-/// several PIDs, one translation follows another, one on each line unless indented. Within
-/// schema version 1.x, fields are added, but never renamed, retyped or removed.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Translation {
-    /// Version of the schema.
-    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
-    pub schema_version: &'static str,
-    /// The PID to translate, as a PID in `from`.
-    pub pid: Pid,
-    /// The source namespace; null if its id is unknown.
-    pub from: Option<Id>,
-    /// The target namespace; null if its id is unknown.
-    pub to: Option<Id>,
-    /// The PID of the same process in `to`.
-    pub translated: Pid,
-    /// The PIDs of the process in all namespaces that show it, from that of the procfs that
-    /// was read down to its own.
-    #[cfg_attr(test, schemars(length(min = 1)))]
-    pub levels: Vec<Level>,
-}
-
-/// A process's PID in one namespace.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "level"))]
-pub struct Level {
-    /// The namespace; null if its id is unknown.
-    pub namespace: Option<Id>,
-    /// The process's PID in this namespace.
-    pub pid: Pid,
 }
 
 /// Deserializes a field that may be absent, but not null.

@@ -10,11 +10,10 @@ use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, Serializer};
 
 use super::process::Process;
-use super::records::RecordLine;
-use super::wire::{
-    Blocker, Container, Counts, Criterion, Diagnostic, Document, Generator, Holder, Host,
-    Namespace, Owner, Procfs, SnapshotSummary,
-};
+use super::read::RecordLine;
+use super::snapshot::{Blocker, Diagnostic, Document, Generator, Holder, Host, Namespace, Owner};
+use super::snapshot_records::{Counts, SnapshotSummary};
+use crate::model::{Container, Criterion, Procfs};
 
 /// A deserializer that reads structs from objects only.
 struct Objects<D>(D);

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::parse::Invalid;
-use super::scalars::{Id, Pid};
-use super::wire::Document;
-use super::words::Word;
-use crate::model;
+use crate::document::open_list::Word;
+use crate::document::parse::Invalid;
+use crate::document::snapshot::Document;
+use crate::model::{self, NamespaceId, Pid};
 
 impl Document {
     /// Checks that lists of words have no duplicates.
@@ -30,9 +29,9 @@ impl Document {
 
     /// Checks the namespaces and returns their depths. A parent must come before its children,
     /// which also rules out cycles.
-    pub fn check_namespaces(&self) -> Result<HashMap<Id, Depth>, Invalid> {
-        let mut depths: HashMap<Id, Depth> = HashMap::with_capacity(self.namespaces.len());
-        let mut children: HashMap<Id, Vec<Id>> = HashMap::new();
+    pub fn check_namespaces(&self) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
+        let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(self.namespaces.len());
+        let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
         let mut roots = Vec::new();
         for (index, namespace) in self.namespaces.iter().enumerate() {
             let at = |field: &str| format!("namespaces[{index}].{field}");
@@ -50,7 +49,7 @@ impl Document {
                     below_procfs: above.below_procfs.map(|below| below + 1),
                 },
                 Some((parent, None)) => {
-                    let problem = format!("{} is not an earlier namespace", parent.0);
+                    let problem = format!("{} is not an earlier namespace", parent);
                     return Err(Invalid::at(at("parent"), problem));
                 }
             };
@@ -64,11 +63,11 @@ impl Document {
                 let problem = format!("{level}, but {expected} is expected (at most 32)");
                 return Err(Invalid::at(at("level"), problem));
             }
-            if namespace.inode.map(|inode| inode.0) != namespace.id.0.inode() {
+            if namespace.inode.map(|inode| inode.0) != namespace.id.inode() {
                 return Err(Invalid::at(at("inode"), "does not match the id"));
             }
             if depths.insert(namespace.id, depth).is_some() {
-                return Err(Invalid::at(at("id"), format!("{} is a duplicate", namespace.id.0)));
+                return Err(Invalid::at(at("id"), format!("{} is a duplicate", namespace.id)));
             }
             match namespace.parent {
                 None if namespace.level.is_some() => roots.push(namespace.id),
@@ -91,25 +90,25 @@ impl Document {
         }
         let absent = self.procfs.namespace.filter(|id| !depths.contains_key(id));
         if let Some(id) = absent.filter(|_| self.is_whole()) {
-            return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id.0)));
+            return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id)));
         }
         Ok(depths)
     }
 
     /// Checks the processes: each is in one namespace, and has one PID for each level.
-    pub fn check_processes(&self, depths: &HashMap<Id, Depth>) -> Result<(), Invalid> {
-        let mut members: HashMap<Id, Vec<Pid>> = HashMap::new();
+    pub fn check_processes(&self, depths: &HashMap<NamespaceId, Depth>) -> Result<(), Invalid> {
+        let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
         // By root: the number of PIDs of its members.
-        let mut above: HashMap<Id, usize> = HashMap::new();
+        let mut above: HashMap<NamespaceId, usize> = HashMap::new();
         let mut seen = HashSet::with_capacity(self.processes.len());
         for (index, process) in self.processes.iter().enumerate() {
             let at = |field: &str| format!("processes[{index}].{field}");
-            let pid = process.pid.0;
+            let pid = process.pid;
             if !seen.insert(process.pid) {
                 return Err(Invalid::at(at("pid"), format!("{pid} is a duplicate")));
             }
-            let numbers = process.nspid.0.len();
-            if process.nspid.0.first().is_some_and(|&first| first != pid) {
+            let numbers = process.nspid.len();
+            if process.nspid.first().is_some_and(|&first| first != pid) {
                 return Err(Invalid::at(at("nspid"), format!("does not begin with {pid}")));
             }
             if numbers > model::MAX_LEVEL + 1 {
@@ -117,7 +116,7 @@ impl Document {
             }
             let Some(id) = process.namespace else { continue };
             let Some(depth) = depths.get(&id) else {
-                return Err(Invalid::at(at("namespace"), format!("no namespace {}", id.0)));
+                return Err(Invalid::at(at("namespace"), format!("no namespace {}", id)));
             };
             // Before Linux 4.1 there are no PIDs. The number of ancestors above a root may be
             // unknown, but it is the same for all of its descendants.
@@ -161,7 +160,7 @@ impl Document {
 /// The depth of a namespace.
 pub struct Depth {
     /// Its topmost known ancestor.
-    pub root: Id,
+    pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
     /// `true` if `root` is a root of the document, so that `level` is its level there.

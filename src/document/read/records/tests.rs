@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::{UnknownWords, read, read_from};
+use crate::document::{UnknownWords, document, read, read_from, write_records};
 use crate::graph::PidGraph;
 use crate::model::Snapshot;
 use crate::testing::{detached_farm, everything, farm};
@@ -8,7 +8,7 @@ use crate::testing::{detached_farm, everything, farm};
 /// Writes the records of a snapshot.
 fn records(snapshot: Snapshot) -> Vec<Value> {
     let mut records = Vec::new();
-    super::super::write_records(&PidGraph::new(snapshot), |record| {
+    write_records(&PidGraph::new(snapshot), |record| {
         records.push(serde_json::to_value(record)?);
         Ok::<_, serde_json::Error>(())
     })
@@ -121,7 +121,7 @@ fn selects_one_of_several_boots_by_boot_id() {
 
 #[test]
 fn rejects_a_document_of_another_host() {
-    let json = serde_json::to_string(&super::super::document(&PidGraph::new(farm()))).unwrap();
+    let json = serde_json::to_string(&document(&PidGraph::new(farm()))).unwrap();
     let name = farm().host.hostname.unwrap();
     assert!(reads_as(&json, Some(&name), farm()));
     assert_eq!(

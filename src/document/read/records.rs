@@ -13,15 +13,14 @@ use std::{fmt, iter};
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::parse::{Invalid, parse_line, without_mark};
-use super::process::Process;
-use super::scalars::{Id, Timestamp};
 use super::version::{MAX_SIZE, check_version, too_large, with_version};
-use super::wire::{
-    Counts, Diagnostic, Document, Host, Namespace, SnapshotRecordKind, SnapshotSummary, present,
-};
-use super::words::{UnknownWords, Word};
-use crate::model;
+use crate::document::open_list::{UnknownWords, Word};
+use crate::document::parse::{Invalid, parse_line, without_mark};
+use crate::document::process::Process;
+use crate::document::scalars::Timestamp;
+use crate::document::snapshot::{Diagnostic, Document, Host, Namespace, present};
+use crate::document::snapshot_records::{Counts, SnapshotRecordKind, SnapshotSummary};
+use crate::model::{self, NamespaceId};
 use origin::{Label, NAMED, no_snapshot_of, several};
 
 pub(super) use origin::Origin;
@@ -29,25 +28,25 @@ pub(super) use origin::Origin;
 /// The fields of a record that identify its snapshot.
 #[derive(Deserialize)]
 #[serde(expecting = "a pidns record")]
-struct Envelope<'a> {
+struct Identity<'a> {
     #[serde(borrow)]
     schema_version: Cow<'a, str>,
     #[serde(borrow)]
     captured_at: Cow<'a, str>,
     #[serde(borrow)]
-    host: EnvelopeHost<'a>,
+    host: HostIdentity<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
-struct EnvelopeHost<'a> {
+struct HostIdentity<'a> {
     #[serde(borrow)]
     hostname: Option<Cow<'a, str>>,
     #[serde(borrow)]
     boot_id: Option<Cow<'a, str>>,
 }
 
-impl Envelope<'_> {
+impl Identity<'_> {
     fn label(&self) -> Label<'_> {
         Label {
             hostname: self.host.hostname.as_deref(),
@@ -61,7 +60,7 @@ impl Envelope<'_> {
 /// enumeration, so that errors have the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
-pub(super) struct RecordLine {
+pub(in crate::document) struct RecordLine {
     schema_version: String,
     captured_at: Timestamp,
     host: Host,
@@ -214,18 +213,18 @@ pub fn read_records(
 impl Records<'_> {
     /// Adds a line, unless it belongs to another snapshot.
     fn add(&mut self, line: &[u8], number: u64) -> Result<(), Invalid> {
-        let envelope: Envelope = parse_line(line, number)?;
-        if !self.is_chosen(envelope.label()) {
+        let identity: Identity = parse_line(line, number)?;
+        if !self.is_chosen(identity.label()) {
             return Ok(());
         }
-        check_version(&envelope.schema_version)
+        check_version(&identity.schema_version)
             .map_err(|error| error.and(&format!(" at line {number}")))?;
         self.kept += line.len() as u64;
         if self.kept > MAX_SIZE {
             return Err(too_large());
         }
         let record: RecordLine = parse_line(line, number)
-            .map_err(|error| with_version(error, &envelope.schema_version))?;
+            .map_err(|error| with_version(error, &identity.schema_version))?;
         let Some(kind) = record.record.known(&mut self.unknown) else { return Ok(()) };
         match kind {
             SnapshotRecordKind::Snapshot => {
@@ -305,7 +304,8 @@ impl Records<'_> {
         }
         // Parents must come before their children. Some namespaces have no level to sort by.
         let items = self.namespaces.items.iter();
-        let parents: HashMap<Id, Id> = items.filter_map(|it| Some((it.id, it.parent?))).collect();
+        let parents: HashMap<NamespaceId, NamespaceId> =
+            items.filter_map(|it| Some((it.id, it.parent?))).collect();
         self.namespaces.sort_by_key(|namespace| {
             let above = iter::successors(Some(namespace.id), |id| parents.get(id).copied());
             above.take(model::MAX_LEVEL + 2).count()

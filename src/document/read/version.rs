@@ -1,7 +1,7 @@
 //! Limits on input: supported schema versions and the maximum size.
 
-use super::SCHEMA_VERSION;
-use super::parse::{Cut, Invalid};
+use crate::document::SCHEMA_VERSION;
+use crate::document::parse::{Cut, Invalid};
 
 /// Maximum size of a document in bytes, or of the records of one snapshot.
 pub const MAX_SIZE: u64 = 128 << 20;

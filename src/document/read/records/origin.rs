@@ -1,6 +1,6 @@
 //! The snapshot that a record belongs to, and its selection by the user.
 
-use super::super::parse::{Cut, Invalid};
+use crate::document::parse::{Cut, Invalid};
 use crate::model;
 
 /// The identity of a snapshot.

@@ -1,0 +1,50 @@
+//! The serde type of policies. The doc comments are the descriptions in the published schema.
+
+use serde::{Deserialize, Serialize};
+
+use super::parse::{Invalid, parse};
+use crate::model::Verdict;
+use crate::query::{ParseRuleError, Rule};
+
+/// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a code, optionally
+/// limited to some processes or namespaces: `zombie:comm=GLOB`, `zombie:ns=NS`,
+/// `zombie:container=PREFIX`, `zombie:user=NAME`. Limited rules win over unlimited ones; then
+/// allow wins over warn, and warn over deny.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyFile {
+    /// Rules for findings that make the check fail.
+    #[serde(default)]
+    deny: Vec<String>,
+    /// Rules for findings that are only reported.
+    #[serde(default)]
+    warn: Vec<String>,
+    /// Rules for findings that are ignored.
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+/// Maximum size of a policy in bytes.
+pub const MAX_POLICY_SIZE: u64 = 1 << 20;
+
+/// Reads a policy.
+pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
+    if text.len() as u64 > MAX_POLICY_SIZE {
+        return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
+    }
+    let file: PolicyFile = parse(text)?;
+    let mut rules = Vec::new();
+    for (verdict, list) in
+        [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]
+    {
+        for (index, rule) in list.iter().enumerate() {
+            let place = || format!("{}[{index}]", verdict.name());
+            let parsed = rule
+                .parse()
+                .map_err(|error: ParseRuleError| Invalid::at(place(), error.to_string()))?;
+            rules.push((verdict, parsed));
+        }
+    }
+    Ok(rules)
+}

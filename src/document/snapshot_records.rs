@@ -1,0 +1,138 @@
+//! NDJSON records of a snapshot.
+
+use std::iter::once;
+
+use serde::{Deserialize, Serialize};
+
+use super::SCHEMA_VERSION;
+use super::open_list::Word;
+use super::process::Process;
+use super::record::{Envelope, Record, RecordContent};
+use super::snapshot::{Diagnostic, Generator, Namespace};
+use super::write::namespaces;
+use crate::graph::PidGraph;
+use crate::model::{self, Criterion, NamespaceId, Procfs, keywords};
+
+keywords! {
+    /// Kind of a record of a snapshot.
+    pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
+        /// The document without its lists; one record for each snapshot.
+        Snapshot = "snapshot",
+        /// An entry of the document's `namespaces`.
+        Namespace = "namespace",
+        /// An entry of its `processes`.
+        Process = "process",
+        /// An entry of its `diagnostics`.
+        Diagnostic = "diagnostic",
+    }
+}
+
+/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of
+/// hosts may be mixed in any order. `record` is the name of the field that holds the part, in
+/// the same form as in the document. Each snapshot has one record of kind snapshot, which
+/// says how many records of the other kinds there are. Within schema version 1.x, fields are
+/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do
+/// not know.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum SnapshotContent<'a> {
+    /// Content of a record of kind snapshot.
+    Snapshot(SnapshotSummary),
+    /// Content of a record of kind namespace.
+    Namespace(Namespace),
+    /// Content of a record of kind process.
+    Process(Process<'a>),
+    /// Content of a record of kind diagnostic.
+    Diagnostic(Diagnostic),
+}
+
+impl RecordContent for SnapshotContent<'_> {
+    type Kind = SnapshotRecordKind;
+
+    fn kind(&self) -> SnapshotRecordKind {
+        match self {
+            Self::Snapshot(_) => SnapshotRecordKind::Snapshot,
+            Self::Namespace(_) => SnapshotRecordKind::Namespace,
+            Self::Process(_) => SnapshotRecordKind::Process,
+            Self::Diagnostic(_) => SnapshotRecordKind::Diagnostic,
+        }
+    }
+}
+
+/// The document without its lists of namespaces, processes and diagnostics.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]
+pub struct SnapshotSummary {
+    /// The program that wrote the record.
+    pub generator: Generator,
+    /// The procfs that was read.
+    pub procfs: Procfs,
+    /// The places that were searched for namespaces.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub searched: Vec<Word<model::SearchScope>>,
+    /// The details of processes that were requested.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub details: Vec<Word<model::Detail>>,
+    /// The filters applied since the scan; empty if the snapshot is whole.
+    pub selected: Vec<Criterion>,
+    /// False if anything in the searched places may be missing or was not reported by the
+    /// kernel.
+    pub complete: bool,
+    /// The topmost visible namespaces, sorted.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub roots: Vec<NamespaceId>,
+    /// Number of records of each other kind in the snapshot.
+    pub counts: Counts,
+}
+
+/// Number of records of each kind in a snapshot, so that readers can detect lost records.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
+pub struct Counts {
+    /// Number of records of kind namespace.
+    pub namespace: usize,
+    /// Number of records of kind process.
+    pub process: usize,
+    /// Number of records of kind diagnostic.
+    pub diagnostic: usize,
+}
+
+/// Writes the records of a graph: first the snapshot, then the lists in the order of the
+/// document. Stops at the first error of `write`.
+pub fn write_records<E>(
+    graph: &PidGraph,
+    write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,
+) -> Result<(), E> {
+    let snapshot = graph.snapshot();
+    let summary = SnapshotContent::Snapshot(SnapshotSummary::from(graph));
+    let namespaces = namespaces(graph).map(SnapshotContent::Namespace);
+    let processes = graph.processes().iter().map(|it| SnapshotContent::Process(it.into()));
+    let diagnostics = snapshot.diagnostics.iter().map(|it| SnapshotContent::Diagnostic(it.into()));
+    let envelope = Envelope::new(SCHEMA_VERSION, snapshot);
+    envelope.write_each(once(summary).chain(namespaces).chain(processes).chain(diagnostics), write)
+}
+
+impl From<&PidGraph> for SnapshotSummary {
+    fn from(graph: &PidGraph) -> Self {
+        let snapshot = graph.snapshot();
+        let (name, version) = snapshot.generator.clone();
+        Self {
+            generator: Generator { name, version },
+            procfs: snapshot.procfs.clone(),
+            searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
+            details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
+            selected: snapshot.selected.clone(),
+            complete: snapshot.complete,
+            roots: graph.roots().iter().map(|root| root.id).collect(),
+            counts: Counts {
+                namespace: snapshot.namespaces.len(),
+                process: snapshot.processes.len(),
+                diagnostic: snapshot.diagnostics.len(),
+            },
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The serde type of translations.
+
+use serde::Serialize;
+
+use crate::model;
+
+/// Version of the schema of translations.
+const TRANSLATION_VERSION: &str = "1.0";
+
+/// A process's PID in another PID namespace, as written by `pidns translate -f json`. For
+/// several PIDs, one translation follows another, one on each line unless indented. Within
+/// schema version 1.x, fields are added, but never renamed, retyped or removed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Translation<'a> {
+    /// Version of the schema.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
+    schema_version: &'static str,
+    #[serde(flatten)]
+    translation: &'a model::Translation,
+}
+
+impl<'a> From<&'a model::Translation> for Translation<'a> {
+    fn from(translation: &'a model::Translation) -> Self {
+        Self { schema_version: TRANSLATION_VERSION, translation }
+    }
+}
