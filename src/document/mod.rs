@@ -20,6 +20,7 @@ mod schema;
 mod snapshot;
 mod snapshot_records;
 mod translation;
+mod version;
 mod write;
 
 pub use check::{check, write_check_records};
@@ -27,7 +28,7 @@ pub use diff::{diff, write_diff_records};
 pub use open_list::UnknownWords;
 pub use parse::Invalid;
 pub use policy::{MAX_POLICY_SIZE, policy};
-pub use read::{MAX_SIZE, read, read_from};
+pub use read::{read, read_from};
 pub use run::RunReport;
 pub use schema::{
     CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
@@ -35,7 +36,5 @@ pub use schema::{
 };
 pub use snapshot_records::write_records;
 pub use translation::Translation;
+pub use version::{MAX_SIZE, SCHEMA_VERSION};
 pub use write::document;
-
-/// Version of the schema of documents.
-pub const SCHEMA_VERSION: &str = "1.0";

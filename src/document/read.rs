@@ -3,7 +3,6 @@
 mod consistency;
 mod into_model;
 mod records;
-mod version;
 
 use std::io::{self, BufRead, Read as _};
 
@@ -12,12 +11,11 @@ use serde::Deserialize;
 use super::open_list::UnknownWords;
 use super::parse::{Invalid, parse};
 use super::snapshot::Document;
+use super::version::{MAX_SIZE, check_version, too_large, with_version};
 use crate::model;
 use records::{Origin, is_record, read_records};
-use version::{check_version, too_large, with_version};
 
 pub(super) use records::RecordLine;
-pub use version::MAX_SIZE;
 
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot,
 /// distinguished by content.
@@ -76,7 +74,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
     }
     let read = parse::<Document>(text).and_then(|document| {
         check_version(&document.schema_version)?;
-        document.into_snapshot(UnknownWords::default())
+        into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
         // An unsupported version explains any other error, so it is reported first.

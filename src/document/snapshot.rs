@@ -77,6 +77,16 @@ pub struct Generator {
     pub version: String,
 }
 
+impl Generator {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
 /// Identity of a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]

@@ -4,11 +4,11 @@ use std::iter::once;
 
 use serde::{Deserialize, Serialize};
 
-use super::SCHEMA_VERSION;
 use super::open_list::Word;
 use super::process::Process;
 use super::record::{Envelope, Record, RecordContent};
 use super::snapshot::{Diagnostic, Generator, Namespace};
+use super::version::SCHEMA_VERSION;
 use super::write::namespaces;
 use crate::graph::PidGraph;
 use crate::model::{self, Criterion, NamespaceId, Procfs, keywords};

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::SCHEMA_VERSION;
 use super::open_list::Word;
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
 use super::snapshot::{
     Blocker, Diagnostic, Document, Generator, Holder, HolderKind, Host, Namespace, Owner,
 };
+use super::version::SCHEMA_VERSION;
 use crate::graph::PidGraph;
 use crate::model;
 
@@ -74,16 +74,6 @@ pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
         blocked_by: namespace.blocked_by.iter().map(Blocker::from).collect(),
         container: namespace.container.clone(),
         evidence: namespace.evidence.into(),
-    }
-}
-
-impl Generator {
-    /// This program.
-    pub fn this() -> Self {
-        Self {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
     }
 }
 

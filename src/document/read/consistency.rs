@@ -8,153 +8,162 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::Document;
 use crate::model::{self, NamespaceId, Pid};
 
-impl Document {
-    /// Checks that lists of words have no duplicates.
-    pub fn check_lists(&self) -> Result<(), Invalid> {
-        fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
-            let mut seen = HashSet::new();
-            match words.iter().position(|word| !seen.insert(word)) {
-                Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "is a duplicate")),
-                None => Ok(()),
-            }
+/// Checks that lists of words have no duplicates.
+pub fn check_lists(document: &Document) -> Result<(), Invalid> {
+    fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
+        let mut seen = HashSet::new();
+        match words.iter().position(|word| !seen.insert(word)) {
+            Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "is a duplicate")),
+            None => Ok(()),
         }
-        once("searched", &self.searched)?;
-        once("details", &self.details)
     }
+    once("searched", &document.searched)?;
+    once("details", &document.details)
+}
 
-    /// Returns `true` if the document was not filtered, so that all references are valid.
-    fn is_whole(&self) -> bool {
-        self.selected.is_empty()
-    }
+/// Returns `true` if the document was not filtered, so that all references are valid.
+fn is_whole(document: &Document) -> bool {
+    document.selected.is_empty()
+}
 
-    /// Checks the namespaces and returns their depths. A parent must come before its children,
-    /// which also rules out cycles.
-    pub fn check_namespaces(&self) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
-        let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(self.namespaces.len());
-        let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
-        let mut roots = Vec::new();
-        for (index, namespace) in self.namespaces.iter().enumerate() {
-            let at = |field: &str| format!("namespaces[{index}].{field}");
-            let mut depth = match namespace.parent.map(|parent| (parent, depths.get(&parent))) {
-                None => Depth {
-                    root: namespace.id,
-                    level: 0,
-                    is_level: namespace.level.is_some(),
-                    below_procfs: None,
-                },
-                Some((_, Some(above))) => Depth {
-                    root: above.root,
-                    level: above.level + 1,
-                    is_level: above.is_level,
-                    below_procfs: above.below_procfs.map(|below| below + 1),
-                },
-                Some((parent, None)) => {
-                    let problem = format!("{} is not an earlier namespace", parent);
-                    return Err(Invalid::at(at("parent"), problem));
-                }
-            };
-            if Some(namespace.id) == self.procfs.namespace {
-                depth.below_procfs = Some(0);
-            }
-            let expected = depth.is_level.then_some(depth.level);
-            if namespace.level != expected || depth.level > model::MAX_LEVEL {
-                let name = |level: Option<usize>| level.map_or("null".into(), |it| it.to_string());
-                let (level, expected) = (name(namespace.level), name(expected));
-                let problem = format!("{level}, but {expected} is expected (at most 32)");
-                return Err(Invalid::at(at("level"), problem));
-            }
-            if namespace.inode.map(|inode| inode.0) != namespace.id.inode() {
-                return Err(Invalid::at(at("inode"), "does not match the id"));
-            }
-            if depths.insert(namespace.id, depth).is_some() {
-                return Err(Invalid::at(at("id"), format!("{} is a duplicate", namespace.id)));
-            }
-            match namespace.parent {
-                None if namespace.level.is_some() => roots.push(namespace.id),
-                None => {}
-                Some(parent) => children.entry(parent).or_default().push(namespace.id),
-            }
+/// Checks the namespaces and returns their depths. A parent must come before its children,
+/// which also rules out cycles.
+pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
+    let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(document.namespaces.len());
+    let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
+    let mut roots = Vec::new();
+    for (index, namespace) in document.namespaces.iter().enumerate() {
+        let at = |field: &str| format!("namespaces[{index}].{field}");
+        let depth = depth_of(document, index, &depths)?;
+        if namespace.inode.map(|inode| inode.0) != namespace.id.inode() {
+            return Err(Invalid::at(at("inode"), "does not match the id"));
         }
-        if !is_same_set(&self.roots, &roots) {
-            return Err(Invalid::at("roots", "does not list the namespaces of level 0"));
+        if depths.insert(namespace.id, depth).is_some() {
+            return Err(Invalid::at(at("id"), format!("{} is a duplicate", namespace.id)));
         }
-        for (index, namespace) in self.namespaces.iter().enumerate() {
-            let named = children.get(&namespace.id).map_or(&[][..], Vec::as_slice);
-            if !is_same_set(&namespace.children, named) {
-                let place = format!("namespaces[{index}].children");
-                return Err(Invalid::at(
-                    place,
-                    "does not list the namespaces that have it as parent",
-                ));
-            }
+        match namespace.parent {
+            None if namespace.level.is_some() => roots.push(namespace.id),
+            None => {}
+            Some(parent) => children.entry(parent).or_default().push(namespace.id),
         }
-        let absent = self.procfs.namespace.filter(|id| !depths.contains_key(id));
-        if let Some(id) = absent.filter(|_| self.is_whole()) {
-            return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id)));
-        }
-        Ok(depths)
     }
+    if !is_same_set(&document.roots, &roots) {
+        return Err(Invalid::at("roots", "does not list the namespaces of level 0"));
+    }
+    for (index, namespace) in document.namespaces.iter().enumerate() {
+        let named = children.get(&namespace.id).map_or(&[][..], Vec::as_slice);
+        if !is_same_set(&namespace.children, named) {
+            let place = format!("namespaces[{index}].children");
+            return Err(Invalid::at(place, "does not list the namespaces that have it as parent"));
+        }
+    }
+    let absent = document.procfs.namespace.filter(|id| !depths.contains_key(id));
+    if let Some(id) = absent.filter(|_| is_whole(document)) {
+        return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id)));
+    }
+    Ok(depths)
+}
 
-    /// Checks the processes: each is in one namespace, and has one PID for each level.
-    pub fn check_processes(&self, depths: &HashMap<NamespaceId, Depth>) -> Result<(), Invalid> {
-        let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-        // By root: the number of PIDs of its members.
-        let mut above: HashMap<NamespaceId, usize> = HashMap::new();
-        let mut seen = HashSet::with_capacity(self.processes.len());
-        for (index, process) in self.processes.iter().enumerate() {
-            let at = |field: &str| format!("processes[{index}].{field}");
-            let pid = process.pid;
-            if !seen.insert(process.pid) {
-                return Err(Invalid::at(at("pid"), format!("{pid} is a duplicate")));
-            }
-            let numbers = process.nspid.len();
-            if process.nspid.first().is_some_and(|&first| first != pid) {
-                return Err(Invalid::at(at("nspid"), format!("does not begin with {pid}")));
-            }
-            if numbers > model::MAX_LEVEL + 1 {
-                return Err(Invalid::at(at("nspid"), "has more PIDs than namespaces can nest"));
-            }
-            let Some(id) = process.namespace else { continue };
-            let Some(depth) = depths.get(&id) else {
-                return Err(Invalid::at(at("namespace"), format!("no namespace {}", id)));
-            };
-            // Before Linux 4.1 there are no PIDs. The number of ancestors above a root may be
-            // unknown, but it is the same for all of its descendants.
-            let expected = match depth.below_procfs {
-                Some(below) => below + 1,
-                None if numbers <= depth.level => depth.level + 1,
-                None => {
-                    depth.level + *above.entry(depth.root).or_insert_with(|| numbers - depth.level)
-                }
-            };
-            if numbers != 0 && numbers != expected {
-                let problem = format!("has {numbers} PIDs, but {expected} are expected");
-                return Err(Invalid::at(at("nspid"), problem));
-            }
-            members.entry(id).or_default().push(process.pid);
+/// Returns the depth of the namespace at `index`, which `level` must agree with. `depths` are the
+/// depths of the namespaces before it.
+fn depth_of(
+    document: &Document,
+    index: usize,
+    depths: &HashMap<NamespaceId, Depth>,
+) -> Result<Depth, Invalid> {
+    let namespace = &document.namespaces[index];
+    let at = |field: &str| format!("namespaces[{index}].{field}");
+    let mut depth = match namespace.parent.map(|parent| (parent, depths.get(&parent))) {
+        None => Depth {
+            root: namespace.id,
+            level: 0,
+            is_level: namespace.level.is_some(),
+            below_procfs: None,
+        },
+        Some((_, Some(above))) => Depth {
+            root: above.root,
+            level: above.level + 1,
+            is_level: above.is_level,
+            below_procfs: above.below_procfs.map(|below| below + 1),
+        },
+        Some((parent, None)) => {
+            let problem = format!("{} is not an earlier namespace", parent);
+            return Err(Invalid::at(at("parent"), problem));
         }
-        for (index, namespace) in self.namespaces.iter().enumerate() {
-            let at = |field: &str| format!("namespaces[{index}].{field}");
-            let named = members.get(&namespace.id).map_or(&[][..], Vec::as_slice);
-            if !is_same_set(&namespace.members, named) {
-                return Err(Invalid::at(
-                    at("members"),
-                    "does not list the processes that have it as namespace",
-                ));
-            }
-            // A filter can remove the init, but not move it to another namespace.
-            let elsewhere = |init| self.is_whole() || seen.contains(&init);
-            if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
-                return Err(Invalid::at(at("init"), "is not a member"));
-            }
-            let count = namespace.member_count.unwrap_or(named.len());
-            if count < named.len() || (count > named.len() && self.is_whole()) {
-                let problem = format!("{count}, but {} are listed", named.len());
-                return Err(Invalid::at(at("member_count"), problem));
-            }
-        }
-        Ok(())
+    };
+    if Some(namespace.id) == document.procfs.namespace {
+        depth.below_procfs = Some(0);
     }
+    let expected = depth.is_level.then_some(depth.level);
+    if namespace.level != expected || depth.level > model::MAX_LEVEL {
+        let name = |level: Option<usize>| level.map_or("null".into(), |it| it.to_string());
+        let (level, expected) = (name(namespace.level), name(expected));
+        let problem = format!("{level}, but {expected} is expected (at most 32)");
+        return Err(Invalid::at(at("level"), problem));
+    }
+    Ok(depth)
+}
+
+/// Checks the processes: each is in one namespace, and has one PID for each level.
+pub fn check_processes(
+    document: &Document,
+    depths: &HashMap<NamespaceId, Depth>,
+) -> Result<(), Invalid> {
+    let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
+    // By root: the number of PIDs of its members.
+    let mut above: HashMap<NamespaceId, usize> = HashMap::new();
+    let mut seen = HashSet::with_capacity(document.processes.len());
+    for (index, process) in document.processes.iter().enumerate() {
+        let at = |field: &str| format!("processes[{index}].{field}");
+        let pid = process.pid;
+        if !seen.insert(process.pid) {
+            return Err(Invalid::at(at("pid"), format!("{pid} is a duplicate")));
+        }
+        let numbers = process.nspid.len();
+        if process.nspid.first().is_some_and(|&first| first != pid) {
+            return Err(Invalid::at(at("nspid"), format!("does not begin with {pid}")));
+        }
+        if numbers > model::MAX_LEVEL + 1 {
+            return Err(Invalid::at(at("nspid"), "has more PIDs than namespaces can nest"));
+        }
+        let Some(id) = process.namespace else { continue };
+        let Some(depth) = depths.get(&id) else {
+            return Err(Invalid::at(at("namespace"), format!("no namespace {}", id)));
+        };
+        // Before Linux 4.1 there are no PIDs. The number of ancestors above a root may be
+        // unknown, but it is the same for all of its descendants.
+        let expected = match depth.below_procfs {
+            Some(below) => below + 1,
+            None if numbers <= depth.level => depth.level + 1,
+            None => depth.level + *above.entry(depth.root).or_insert_with(|| numbers - depth.level),
+        };
+        if numbers != 0 && numbers != expected {
+            let problem = format!("has {numbers} PIDs, but {expected} are expected");
+            return Err(Invalid::at(at("nspid"), problem));
+        }
+        members.entry(id).or_default().push(process.pid);
+    }
+    for (index, namespace) in document.namespaces.iter().enumerate() {
+        let at = |field: &str| format!("namespaces[{index}].{field}");
+        let named = members.get(&namespace.id).map_or(&[][..], Vec::as_slice);
+        if !is_same_set(&namespace.members, named) {
+            return Err(Invalid::at(
+                at("members"),
+                "does not list the processes that have it as namespace",
+            ));
+        }
+        // A filter can remove the init, but not move it to another namespace.
+        let elsewhere = |init| is_whole(document) || seen.contains(&init);
+        if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
+            return Err(Invalid::at(at("init"), "is not a member"));
+        }
+        let count = namespace.member_count.unwrap_or(named.len());
+        if count < named.len() || (count > named.len() && is_whole(document)) {
+            let problem = format!("{count}, but {} are listed", named.len());
+            return Err(Invalid::at(at("member_count"), problem));
+        }
+    }
+    Ok(())
 }
 
 /// The depth of a namespace.

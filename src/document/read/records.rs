@@ -13,13 +13,14 @@ use std::{fmt, iter};
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::version::{MAX_SIZE, check_version, too_large, with_version};
+use super::into_model;
 use crate::document::open_list::{UnknownWords, Word};
 use crate::document::parse::{Invalid, parse_line, without_mark};
 use crate::document::process::Process;
 use crate::document::scalars::Timestamp;
 use crate::document::snapshot::{Diagnostic, Document, Host, Namespace, present};
 use crate::document::snapshot_records::{Counts, SnapshotRecordKind, SnapshotSummary};
+use crate::document::version::{MAX_SIZE, check_version, too_large, with_version};
 use crate::model::{self, NamespaceId};
 use origin::{Label, NAMED, no_snapshot_of, several};
 
@@ -330,7 +331,7 @@ impl Records<'_> {
             processes: self.processes.items,
             diagnostics: self.diagnostics.items,
         };
-        document.into_snapshot(self.unknown).map_err(|error| {
+        into_model::snapshot(document, self.unknown).map_err(|error| {
             with_version(error.in_line(|place| lines.find(place)), &schema_version)
         })
     }

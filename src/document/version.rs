@@ -1,7 +1,9 @@
-//! Limits on input: supported schema versions and the maximum size.
+//! Schema versions of documents, and limits on input.
 
-use crate::document::SCHEMA_VERSION;
-use crate::document::parse::{Cut, Invalid};
+use super::parse::{Cut, Invalid};
+
+/// Version of the schema of documents.
+pub const SCHEMA_VERSION: &str = "1.0";
 
 /// Maximum size of a document in bytes, or of the records of one snapshot.
 pub const MAX_SIZE: u64 = 128 << 20;
