@@ -17,7 +17,12 @@ use super::bpf::unavailable::BpfUnavailable;
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.
-    Read { path: PathBuf, source: io::Error },
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The answer of the kernel.
+        source: io::Error,
+    },
     /// The path is not a procfs mount.
     NotProcfs(PathBuf),
     /// The file is not a PID namespace.

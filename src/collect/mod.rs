@@ -64,6 +64,7 @@ pub struct Request {
 /// A snapshot, and how its processes were read.
 #[derive(Debug)]
 pub struct Collected {
+    /// The snapshot.
     pub snapshot: Snapshot,
     /// How the processes were read.
     pub collector: CollectorUsed,

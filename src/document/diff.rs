@@ -51,9 +51,9 @@ pub struct DiffSummary {
     before: ComparedSnapshot,
     /// The second snapshot.
     after: ComparedSnapshot,
-    /// Whether the snapshots can be compared.
+    /// `true` if the snapshots can be compared.
     relation: Word<Relation>,
-    /// Whether there are differences; the exit status is then 1.
+    /// `true` if there are differences; the exit status is then 1.
     differs: bool,
     /// Reasons why the list of changes may be wrong or incomplete.
     caveats: Vec<Caveat>,

@@ -48,7 +48,7 @@ pub struct Process<'a> {
     /// host.boot_id, pid and start_time identify a process for ever. Null if it was not read,
     /// for example with --search processes.
     pub start_time: Option<u64>,
-    /// Whether it is a kernel thread.
+    /// `true` for a kernel thread.
     pub kernel_thread: bool,
     /// Inodes of its namespaces of other types, by the names of the links in /proc/PID/ns: mnt,
     /// net and so on. Types that the kernel does not support are missing, and most are for a

@@ -12,7 +12,7 @@ use crate::query;
 /// Version of the schema of run reports.
 const RUN_VERSION: &str = "1.0";
 
-/// What a command left behind, as written by `pidns run -f json --report FILE`. Within schema
+/// The leftovers of a command, as written by `pidns run -f json --report FILE`. Within schema
 /// version 1.x, fields are added, but never renamed, retyped or removed. Open lists of words may
 /// grow.
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ pub struct RunReport<'a> {
     grace: f64,
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
-    /// What the command left behind, one entry for each process or namespace and code. A dead
+    /// The leftovers of the command, one entry for each process or namespace and code. A dead
     /// namespace has a second entry as a leftover one.
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if there were none.
@@ -50,7 +50,7 @@ pub struct RunReport<'a> {
 struct RunFinding {
     /// The problem.
     code: Word<CheckCode>,
-    /// Whether the code is denied (--deny).
+    /// `true` if the code is denied (--deny).
     denied: bool,
     /// PID of the process; null for a namespace, or for short-lived processes that exit before
     /// they can be read.

@@ -78,7 +78,7 @@ pub struct Host {
 pub struct Procfs {
     /// Its mount point.
     pub path: String,
-    /// Whether it shows the PID namespace that pidns itself ran in. Otherwise the kernel
+    /// `true` if it shows the PID namespace that pidns itself ran in. Otherwise the kernel
     /// reports fewer parents of namespaces.
     pub own: bool,
     /// The PID namespace that it shows: the first number of every nspid is a PID in this

@@ -87,8 +87,7 @@ impl Signals {
             let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
             return Some(Received {
                 signal,
-                // As `SI_FROMKERNEL` in the kernel: codes of signals from processes are not
-                // positive.
+                // Signals that processes send have a code of 0 or less (`SI_FROMKERNEL`).
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });

@@ -389,7 +389,7 @@ impl Forest {
     }
 }
 
-/// What a viewer may see of a forest.
+/// The part of a forest that a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// Chooses a running process. The procfs belongs to the namespace of this process.

@@ -22,6 +22,7 @@ use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation}
 /// can't be reused.
 #[derive(Debug)]
 pub struct NamespaceHandle {
+    /// The namespace that the user named.
     pub namespace: NamespaceRef,
     file: Option<NamespaceFd>,
 }

@@ -29,7 +29,7 @@ pub struct Target {
     /// Start time of the process, if BPF found that it has no namespace open. If the process with
     /// this PID still has this start time, it is the same one, so its descriptors are not searched.
     pub none_open_since: Option<u64>,
-    /// What BPF found, if the process is a living init that keeps no other namespace alive.
+    /// The record that BPF made, if the process is a living init that keeps no other namespace alive.
     pub init: Option<Box<SeenInit>>,
 }
 

@@ -4,7 +4,7 @@
 // The other two list the tasks and the open descriptors that keep alive a namespace
 // without a living init. The programs change nothing and reveal no kernel addresses.
 //
-// As in task.bpf.c, the structs declare only the fields that are used. All fields are
+// The structs declare only the fields that are used, as in task.bpf.c. All fields are
 // read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
 // in an RCU read-side critical section, which keeps PID namespaces in memory. Other
 // objects may be freed meanwhile, so data read from them may be wrong. pidns uses a
