@@ -192,7 +192,7 @@ fn an_error_names_yaml_aliases() {
 fn an_error_names_a_second_input() {
     let twice = pidns(&["-i", "a.json", "-i", "b.json"]);
     assert_eq!(twice.status.code(), Some(2));
-    let expected = "pidns: --input is given more than once: one document is read at a time\n";
+    let expected = "pidns: --input is given more than once; pidns reads one document at a time\n";
     assert_eq!(String::from_utf8_lossy(&twice.stderr), expected);
     let translate = pidns(&["translate", "1", "-i", "a.json", "--input=b.json"]);
     assert_eq!(String::from_utf8_lossy(&translate.stderr), expected);
