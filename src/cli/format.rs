@@ -46,8 +46,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // clap copies the format that is given for a verb to the program. The program does not use
-        // its own format if there is a verb, so the copy is ignored.
+        // clap copies a format that is given to a verb to the top-level command, too. The top-level
+        // format is not used if there is a verb, so the copy is ignored.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -51,8 +51,8 @@ pub struct Process<'a> {
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
     /// Inodes of its namespaces of other types, by the names of the links in /proc/PID/ns: mnt,
-    /// net and so on. Types that the kernel does not support are missing, and most are for a
-    /// terminated process. Null if they were not requested (see details) or could not be read.
+    /// net and so on. Types that the kernel does not support are missing. For a terminated process,
+    /// most types are missing. Null if they were not requested (see details) or could not be read.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,

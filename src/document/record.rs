@@ -52,7 +52,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of the records of a snapshot.
+    /// Creates the envelope, which holds the fields that all records of a snapshot have in common.
     pub fn new(schema_version: &'static str, snapshot: &Snapshot) -> Self {
         Self {
             schema_version,

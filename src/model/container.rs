@@ -107,7 +107,7 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 22] = [
     ("garden", Below(&["garden"]), IdFormat::Name),
 ];
 
-/// Top-level cgroups with children that are not containerd namespaces.
+/// Top-level cgroups that have children but are not named after a containerd namespace.
 const NO_NAMESPACES: [&str; 9] = [
     "docker",
     "ecs",

@@ -37,7 +37,7 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// The process that `pidns run` started its command from.
+    /// Only descendants of the process from which `pidns run` started its command.
     DescendantsOf,
     /// An option of a later version.
     Other(String),

@@ -233,7 +233,7 @@ impl ParseNamespaceRefError {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
         let number = inner.unwrap_or(text).trim_start_matches(['@', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        // Leading zeros are an error of form.
+        // A number with leading zeros is malformed.
         let plain = number == "0" || !number.starts_with('0');
         if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
     }

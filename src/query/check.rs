@@ -31,7 +31,8 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the processes and mounts that the findings concern, for advice.
     pub live: LiveFacts,
-    /// Processes whose state is no problem, because it may pass soon or SIGKILL would end it.
+    /// Processes whose state is not reported, because the state is probably temporary or because
+    /// SIGKILL would still end the process.
     unsettled: BTreeSet<Pid>,
 }
 

@@ -65,7 +65,8 @@ pub fn find_blockers(
     }
 }
 
-/// The process as a blocker of the namespace `dead`, which it is in or below, if it is one.
+/// Returns the process as a blocker of the namespace `dead`, or `None` if it does not block it. The
+/// process is in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,

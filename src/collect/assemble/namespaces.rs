@@ -116,7 +116,8 @@ fn namespace(
     }
 }
 
-/// Returns the user namespace that owns a namespace; `None` if the viewer may not know the owner.
+/// Returns the user namespace that owns a namespace; `None` if the kernel does not
+/// permit the viewer to learn the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
         // `EPERM` means that the owner is outside of the viewer's own user namespace, which is not

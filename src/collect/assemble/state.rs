@@ -145,7 +145,8 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 struct InitListing<'a> {
     /// The listed inits; `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// `true` if this procfs shows every init as an init.
+    /// `true` if this procfs shows enough PIDs of each process to recognize every init, which is
+    /// PID 1 of its own namespace.
     shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,

@@ -96,7 +96,8 @@ struct Inference<'a> {
     processes: &'a mut [Process],
     /// The group of each process; `None` if its level is unknown.
     of_process: Vec<Option<usize>>,
-    /// The groups that have an inode and members, but no known init. Filled in after all joins.
+    /// The groups that have an inode and members, but no known init. Filled in once all groups
+    /// that are the same namespace have been merged.
     inodes_without_init: Vec<usize>,
     /// The IDs given to groups so far.
     names: HashMap<usize, Option<NamespaceId>>,

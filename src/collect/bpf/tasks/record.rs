@@ -57,8 +57,8 @@ pub struct Record {
     /// Inode and 64-bit ID of the PID namespace for the process's children; `None` if it is the
     /// process's own namespace, or if holders are not searched.
     pub for_children: Option<(u64, Option<u64>)>,
-    /// Inode of the process's mount namespace; `None` if the process has none, or if holders are
-    /// not searched.
+    /// Inode of the process's mount namespace; `None` if the process has none, or if this
+    /// scan does not search for holders.
     pub mount_namespace: Option<u64>,
     /// `true` if the process is the init of a namespace below the viewer's namespace.
     pub is_init: bool,
@@ -273,9 +273,9 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Processes that need /proc in every search: more PIDs than fit into a record, a
-        // short-lived state, two kinds of exiting processes, and a kernel worker, whose name is
-        // longer in /proc.
+        // These must be read through /proc whatever the search is: a process with more PIDs than
+        // fit into a record, one in a short-lived state, two that are exiting in different ways,
+        // and a kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

@@ -149,8 +149,8 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program in this section of the object file. If it is the program for older kernels,
-/// also returns the reason why the other program could not be used.
+/// Loads the program in this section of the object file, or the program for older kernels if that
+/// fails. In the second case, also returns the reason why the first program could not be used.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel
