@@ -43,7 +43,7 @@
 //!   <https://github.com/libvirt/libvirt/blob/master/src/util/virsystemd.c>.
 //! - systemd-nspawn: `machine-NAME.scope` or `systemd-nspawn@NAME.service`,
 //!   `systemd-nspawn(1)` (`--machine`, `--keep-unit`); from memory.
-//! - Cloud CgroupMatchry's garden: `garden/HANDLE`; newer versions use `garden/good/HANDLE` and
+//! - Cloud Foundry's garden: `garden/HANDLE`; newer versions use `garden/good/HANDLE` and
 //!   `garden/bad/HANDLE`:
 //!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
 //! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`,
