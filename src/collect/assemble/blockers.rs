@@ -3,7 +3,7 @@
 //!
 //! A terminating init kills all processes in its namespace and the descendants, and waits until all
 //! of them are reaped (`zap_pid_ns_processes`). Then its own parent must reap it. Most of these
-//! processes are gone in a moment. Three cases last:
+//! processes disappear in a moment. In three cases, the wait can last long:
 //!
 //! - The init is a zombie. Its parent is always outside of the namespace, and does not reap it.
 //! - A process in or below the namespace is a zombie with a parent outside. The kernel reaps the
@@ -11,8 +11,8 @@
 //! - A process in or below the namespace, or a thread of it, is in uninterruptible sleep, so SIGKILL
 //!   has no effect yet.
 //!
-//! A tracer takes the place of the parent: only it can reap a traced zombie, and it can hold a killed
-//! process in a last stop (`PTRACE_EVENT_EXIT`).
+//! If a process is traced, the tracer takes the place of the parent: only the tracer can reap a
+//! traced zombie, and the tracer can keep a killed process in a last stop (`PTRACE_EVENT_EXIT`).
 
 use std::collections::HashMap;
 
@@ -65,8 +65,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns the process as a blocker of the namespace `dead`, or `None` if it does not block it. The
-/// process is in `dead` or in a descendant of `dead`.
+/// Returns the process as a blocker of the namespace `dead`, or `None` if the process does not
+/// block that namespace. The process must be in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -74,13 +74,15 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // The init kills every process in or below the namespace, so only one outside lasts.
+    // The init kills every process in or below the namespace, so only a parent or tracer outside of
+    // the namespace survives.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // A procfs that does not show the parent shows no namespace that the parent is in.
+        // If the procfs does not show the parent, the parent is outside of every namespace that the
+        // procfs shows, so it is outside of `dead` too.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }
@@ -96,7 +98,8 @@ fn member_blocker(
     }
 }
 
-/// A process whose leader has exited as a blocker, if another thread keeps it from being reaped.
+/// Returns a process whose leader has exited as a blocker, if another thread keeps the process from
+/// being reaped.
 fn thread_blocker(
     process: &Process,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
@@ -116,8 +119,8 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     processes.get(index)
 }
 
-/// Reports every terminated init that waits for other processes. An init that is a zombie itself
-/// waits for none, and is often reaped in a moment.
+/// Reports every terminated init that waits for other processes. Zombie inits are left out: a
+/// zombie waits for no other process, and is often reaped in a moment.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -139,13 +142,14 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // The processes that must act.
+        // For each blocker, the process that must act: the blocker's reaper, or else the blocker
+        // itself.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
 }
 
-/// The blocker in words.
+/// Describes a blocker in words, for the diagnostic.
 fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     let tracer = find(processes, *pid).and_then(Process::tracer);
@@ -190,7 +194,8 @@ mod tests {
         process
     }
 
-    /// A host with a shell (5), a dead namespace with init 10, and a child of that.
+    /// Creates a host with a shell (PID 5), a dead namespace (init 10), and a child of the dead
+    /// namespace.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];
@@ -223,9 +228,9 @@ mod tests {
             member(&[12, 3], DEAD, 'Z', Some(10)),
             member(&[13, 4, 1], BELOW, 'Z', Some(5)),
             member(&[14, 5, 2], BELOW, 'Z', Some(12)),
-            // The parent was not seen, so it may be anywhere.
+            // The parent was not seen, so the parent may be in any namespace.
             member(&[15, 6], DEAD, 'Z', Some(99)),
-            // The procfs does not show the parent, so it is outside.
+            // The procfs does not show the parent, so the parent is outside of the dead namespace.
             member(&[16, 7], DEAD, 'Z', None),
             member(&[17, 8], DEAD, 'S', Some(5)),
         ];

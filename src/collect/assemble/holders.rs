@@ -7,8 +7,8 @@ use super::namespaces::index;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic lists by ID. It only counts any further
-/// namespaces.
+/// Maximum number of namespaces that the diagnostic lists by ID. Further namespaces are only
+/// counted.
 const MAX_NAMED: usize = 10;
 
 /// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur

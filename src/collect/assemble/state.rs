@@ -6,14 +6,14 @@
 //! from outside can still enter it (setns(2)) and start its init. So each namespace is judged by
 //! its own init only.
 //!
-//! If the init was listed in /proc, its state there decides: it was living, or all its threads were
-//! exiting, which is irreversible. If the init was not listed, it may exist nevertheless: it may be
-//! hidden, or it may have started after /proc was listed. So pidns asks two questions, in this
-//! order:
+//! If the init was listed in /proc, its listed state decides: either the init was living, or all
+//! its threads were exiting, which is irreversible. If the init was not listed, the init may exist
+//! nevertheless: /proc may hide the init, or the init may have started after /proc was listed. So
+//! pidns asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?
-//! 2. Does the namespace have an init now? If it has no init now but had one before, the init is
-//!    gone for good, and the namespace is dead.
+//! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
+//!    that init is gone for good, and the namespace is dead.
 //!
 //! In the other order, an init that starts between the two questions would look like an init that
 //! is gone.

@@ -4,8 +4,8 @@
 //! with wait(2). A program that was not written to be an init may not do this, so zombies accumulate
 //! until PIDs run out. `blockers` finds what a terminated init waits for.
 //!
-//! An init that is stopped or frozen is not accused: it reaps as soon as it goes on. Neither is one
-//! whose zombie child is traced, since only the tracer can reap that.
+//! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
+//! An init is not reported for a traced zombie either, since only the tracer can reap that zombie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Pause between two checks of the same zombies.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Reports every living init whose zombie children stay. If there are such zombies, this waits for
-/// up to [`PATIENCE`] until they are reaped.
+/// Reports every living init that does not reap its zombie children. If there are such zombies,
+/// waits for up to [`PATIENCE`] until all of them are reaped.
 pub fn note_inits_that_do_not_reap(
     source: &dyn FollowUp,
     namespaces: &[Namespace],
@@ -81,7 +81,7 @@ mod tests {
 
     use crate::testing::{namespace, process};
 
-    /// Answers which zombies are never reaped.
+    /// A source that reports the zombies with these PIDs as never reaped.
     struct NeverReaped(&'static [u32]);
 
     impl FollowUp for NeverReaped {
@@ -127,8 +127,8 @@ mod tests {
         Process { ppid, state: 'Z', threads: NonZeroU32::new(threads), ..process(nspid, Some(2)) }
     }
 
-    /// The diagnostics about a host with a shell (5), a live namespace (init 6) and a dead one
-    /// (init 7): messages and PIDs.
+    /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5), a live
+    /// namespace (init 6) and a dead namespace (init 7).
     fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {
@@ -155,7 +155,7 @@ mod tests {
         };
         assert_eq!(diagnostics(zombies(), &[8, 9]), [(message("2 zombies"), vec![6])]);
         assert_eq!(diagnostics(zombies(), &[10]), [(message("1 zombie"), vec![6])]);
-        // It reaped them all in time.
+        // The init reaped all zombies in time.
         assert_eq!(diagnostics(zombies(), &[]), []);
     }
 

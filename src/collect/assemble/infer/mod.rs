@@ -21,8 +21,8 @@
 //!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
 //!    vanished during the scan.
 //! 5. A group with an init but without a known inode is a separate namespace, named after its init.
-//!    But it is ambiguous if it may be the same namespace as a group that has an inode and no init,
-//!    since one namespace could then be shown as two.
+//!    But such a group is ambiguous if it may be the same namespace as a group that has an inode
+//!    and no init, since one namespace could then be shown twice.
 //!
 //! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
 

@@ -44,8 +44,8 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Checks the inferred namespaces and parents against the truth. The error describes the first
-/// mistake.
+/// Checks the inferred namespaces and parents against the truth. Returns an error that describes
+/// the first mistake.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
     if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
@@ -158,7 +158,7 @@ fn siblings_and_cousins_are_told_apart() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // nsenter(1) started processes 4 and 5 in the namespace of process 2, its init. The init has
+    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. The init has
     // adopted process 5. The parent of process 4 is outside, so only the session of process 5, led
     // by process 4, shows that process 4 is in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };

@@ -46,14 +46,15 @@ impl World {
         homes
     }
 
-    /// Records the inode of a namespace; `false` if that contradicts an earlier record.
+    /// Records the inode of a namespace. Returns `false` if the inode contradicts an earlier
+    /// record.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records all inodes that the links and the kernel reported; `false` if they contradict this
-    /// world.
+    /// Records all inodes that the links and the kernel reported. Returns `false` if these inodes
+    /// contradict this world.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
