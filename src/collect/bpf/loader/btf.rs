@@ -122,7 +122,7 @@ impl<'a> Btf<'a> {
         Some((Self { types, strings, starts }, found_structs, found_functions))
     }
 
-    /// The string at `at` in the string table.
+    /// Returns the string at offset `at` of the string table.
     pub fn text(&self, at: u32) -> Option<&'a [u8]> {
         text_at(self.strings, offset(at)?)
     }

@@ -1,33 +1,33 @@
 //! Reads little-endian numbers and NUL-terminated strings at an offset. Every function returns
 //! `None` if the data is too short.
 
-/// The 16-bit number at `at`.
+/// Returns the 16-bit number at offset `at`.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
-/// The 32-bit number at `at`.
+/// Returns the 32-bit number at offset `at`.
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The 32-bit number at `at`, as an offset or a length.
+/// Returns the 32-bit number at offset `at`, which is itself an offset or a length.
 pub fn offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32_at(bytes, at)?).ok()
 }
 
-/// The 64-bit number at `at`, as an offset or a length.
+/// Returns the 64-bit number at offset `at`, which is itself an offset or a length.
 pub fn long_offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     let bytes = bytes.get(at..)?.first_chunk()?;
     usize::try_from(u64::from_le_bytes(*bytes)).ok()
 }
 
-/// The `length` bytes from `at` on.
+/// Returns `length` bytes, starting at offset `at`.
 pub fn part(bytes: &[u8], at: usize, length: usize) -> Option<&[u8]> {
     bytes.get(at..)?.get(..length)
 }
 
-/// The string at `at`, up to its terminating NUL.
+/// Returns the string at offset `at`, without its terminating NUL.
 pub fn text_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let text = bytes.get(at..)?;
     text.get(..memchr::memchr(0, text)?)

@@ -37,7 +37,7 @@ const SYMBOL: usize = 24;
 
 /// The kernel function that tells the verifier which type a pointer has (since Linux 6.2). Kernel
 /// functions are called by the ID of their BTF type, which differs between kernels, so the object
-/// files contain [`RDONLY_CAST_PLACEHOLDER`] in place of the ID.
+/// files contain [`RDONLY_CAST_PLACEHOLDER`] instead of the ID.
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
@@ -45,9 +45,9 @@ const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 const CALL: u8 = 0x85;
 const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
-/// An instruction that calls a nonexistent helper function. It replaces instructions that access an
-/// optional field that the kernel lacks. The verifier accepts it, because this code is never
-/// reached.
+/// An instruction that calls a nonexistent helper function. The loader writes this call over
+/// instructions that access an optional field that the kernel lacks. The verifier accepts the call,
+/// because this code is never reached.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -287,7 +287,7 @@ impl<'a> Relocation<'a> {
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
 
-    /// The field's full name, such as `task_struct.comm`, for messages.
+    /// Returns the field's full name for messages, such as `task_struct.comm`.
     fn path(&self, own: &Btf<'_>) -> Vec<u8> {
         let (mut path, mut here) = (self.name.to_vec(), self.id);
         for step in self.steps().flatten() {
@@ -415,7 +415,7 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.nr_threads"));
-        // The program tests whether `ns_id` exists, so it is not the missing item.
+        // The program tests whether `ns_id` exists, so `ns_id` is not the missing item.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 

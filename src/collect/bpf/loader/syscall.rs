@@ -67,8 +67,8 @@ impl KernelTypes {
         if let Ok(mapping) = Mapping::new(file.as_fd(), length, libc::MAP_PRIVATE) {
             return Ok(Self::Mapped(mapping));
         }
-        // The allocation may fail because the address space is limited (RLIMIT_AS). Other
-        // allocations would abort the program, but `try_reserve_exact` returns an error, and pidns
+        // The allocation may fail because the address space is limited (RLIMIT_AS). An ordinary
+        // allocation would abort pidns, but `try_reserve_exact` returns an error, and pidns then
         // reads /proc instead.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;

@@ -114,8 +114,8 @@ impl<'a> KernelSearch<'a> {
         if unopened.is_empty() {
             return Ok(());
         }
-        // A namespace that cannot be opened may have been freed. If the kernel still lists it, it
-        // exists.
+        // A namespace that cannot be opened may have been freed, so check that the kernel still
+        // lists the namespace.
         let still = self.memory.list()?;
         for it in unopened.into_iter().filter(|it| still.contains(it)) {
             registry.meet(it.inode, history(&it));
@@ -129,7 +129,7 @@ impl<'a> KernelSearch<'a> {
     /// its namespace is about to be freed, so the namespace is removed again.
     fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
         let mut going = HashSet::new();
-        // The descriptors of pidns itself do not count, since they are closed when pidns ends.
+        // The descriptors of pidns itself do not count, since pidns closes them when it ends.
         for it in keepers.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
             match self.holder(&it, &discovery.processes) {
                 Some(holder) => discovery.holders.push((it.inode, holder)),
@@ -198,8 +198,8 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns what the listed state of a namespace's init proves about the past. A namespace that was
-/// listed without an init may have got one since, so nothing is proved about it.
+/// Returns what the listed state of a namespace's init proves about the past. If a namespace was
+/// listed without an init, nothing is proved, because an init may have started since.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,

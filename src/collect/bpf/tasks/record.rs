@@ -54,11 +54,11 @@ pub struct Record {
     /// The 64-bit ID of the process's PID namespace, which is never reused; `None` before Linux
     /// 6.18.
     pub ns_id: Option<u64>,
-    /// Inode and 64-bit ID of the PID namespace for the process's children; `None` if it is the
-    /// process's own namespace, or if holders are not searched.
+    /// Inode and 64-bit ID of the PID namespace for the process's children; `None` if that is the
+    /// process's own namespace, or if this scan does not search for holders.
     pub for_children: Option<(u64, Option<u64>)>,
-    /// Inode of the process's mount namespace; `None` if the process has none, or if this
-    /// scan does not search for holders.
+    /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
+    /// this scan does not search for holders.
     pub mount_namespace: Option<u64>,
     /// `true` if the process is the init of a namespace below the viewer's namespace.
     pub is_init: bool,
@@ -67,8 +67,8 @@ pub struct Record {
     /// `true` if the process must be read through /proc in every search, because the record is not
     /// sufficient.
     pub needs_proc: bool,
-    /// `true` if the process must be read through /proc when holders are searched, because it may
-    /// hold a namespace.
+    /// `true` if the process must be read through /proc when the scan searches for holders, because
+    /// the process may keep another namespace alive.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.
@@ -182,8 +182,9 @@ impl Record {
                 || letter.is_none()
                 || more & more::CHANGED != 0
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
-            // Kernel threads hold no namespaces. If the leader of a process has exited but other
-            // threads still run, only /proc shows the namespaces that those threads hold.
+            // Kernel threads keep no other namespaces alive. If the leader of a process has exited
+            // but other threads still run, only /proc shows the namespaces that those threads keep
+            // alive.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -273,9 +274,9 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // These must be read through /proc whatever the search is: a process with more PIDs than
-        // fit into a record, one in a short-lived state, two that are exiting in different ways,
-        // and a kernel worker, whose name is longer in /proc.
+        // Every search must read these processes through /proc: a process with more PIDs than fit
+        // into a record, a process in a short-lived state, two processes that are exiting in
+        // different ways, and a kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
