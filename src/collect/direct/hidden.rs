@@ -15,8 +15,8 @@ pub const FREEING: Duration = Duration::from_millis(200);
 /// since the last boot.
 ///
 /// The kernel answers since Linux 6.18, and only to a viewer with `CAP_SYS_ADMIN` in the user
-/// namespaces that own the namespaces. Since Linux 6.19 it answers only for a namespace that is
-/// kept alive by a descriptor of its own, for example by one in a socket message.
+/// namespaces that own the namespaces. Since Linux 6.19, the kernel answers only if a descriptor of
+/// the namespace itself keeps the namespace alive, for example a descriptor in a socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

@@ -26,9 +26,9 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Returns a thread in uninterruptible sleep for each process that has one without showing it:
-    /// the state of a process is the state of its leader. If `among` is given, only the processes
-    /// in it are examined.
+    /// Returns a thread in uninterruptible sleep for each process whose own state hides the thread:
+    /// /proc shows the state of the leader as the state of the process. If `among` is given, only
+    /// the processes in `among` are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {
@@ -44,7 +44,7 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(may_hide_one).filter_map(stuck).collect()
     }
 
-    /// Returns the processes that show as uninterruptible although SIGKILL ends their sleep.
+    /// Returns the processes that /proc shows as uninterruptible although SIGKILL ends their sleep.
     #[must_use]
     pub fn killable(&self) -> BTreeSet<Pid> {
         let is_killable = |it: &&Process| {

@@ -99,9 +99,9 @@ impl Translator {
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // Both namespaces stay open to the end, so that their inodes can't be reused. An error
-        // about `to` is reported only after all processes were found, because a missing process is
-        // reported first.
+        // The namespaces `from` and `to` stay open to the end, so that their inodes can't be
+        // reused. An error about `to` is reported only after all processes were found, because a
+        // missing process is reported first.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -208,8 +208,9 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. The kernel can't do that, so the links of all processes are read
-    /// until a link shows the inode. This costs at most a quarter of a scan.
+    /// Opens a namespace by inode. The kernel can't open a namespace by inode, so the links of all
+    /// processes are read until a link shows the inode. This takes at most a quarter of the time of
+    /// a scan.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);
