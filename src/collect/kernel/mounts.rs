@@ -39,8 +39,8 @@ pub struct ListedMounts {
 }
 
 impl ListedMounts {
-    /// Lists the mounts of a mount namespace. Returns the bind mounts of PID and mount namespaces
-    /// among them.
+    /// Lists the mounts of a mount namespace. Also returns the bind mounts of PID and mount
+    /// namespaces.
     pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         let this = Self { namespace_id: namespace.mount_namespace_id()? };
         let mut found = Vec::new();
@@ -71,9 +71,9 @@ impl ListedMounts {
     /// mounts.
     ///
     /// `LSMT_ROOT` does not always stand for the topmost mount. If something has been mounted over
-    /// the root, `LSMT_ROOT` stands for that upper mount. In the caller's own mount namespace, it
-    /// stands for the caller's root directory. So the search starts there and follows the parents
-    /// upward.
+    /// the root, `LSMT_ROOT` stands for that upper mount. In the caller's own mount namespace,
+    /// `LSMT_ROOT` stands for the caller's root directory. So the search starts at `LSMT_ROOT` and
+    /// follows the parents upward.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {

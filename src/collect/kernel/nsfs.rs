@@ -239,8 +239,8 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
 
 /// Returns the device number of nsfs.
 ///
-/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace, without a
-/// request to the file's own file system. That file system may be a FUSE daemon that never answers.
+/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace. This needs
+/// no request to the file's own file system, which a FUSE daemon that never answers may serve.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -329,12 +329,12 @@ const FILEID_NSFS: i32 = 0xf1;
 /// Stands for the root of nsfs when it is passed to `open_by_handle_at(2)` instead of a descriptor.
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
-/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). On Linux 6.18, it does not
-/// matter what keeps the namespace alive.
+/// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). On Linux 6.18, this works
+/// no matter what keeps the namespace alive.
 ///
-/// Fails with `ESTALE` if the namespace is gone, with `EPERM` if it is not the caller's own and the
-/// caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with `EBADF` on older kernels,
-/// and with `EINVAL` for an impossible inode.
+/// Fails with `ESTALE` if the namespace is gone, with `EPERM` if the namespace is not the caller's
+/// own and the caller lacks `CAP_SYS_ADMIN` in the user namespace that owns it, with `EBADF` on
+/// older kernels, and with `EINVAL` for an impossible inode.
 pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
     let mut handle = FileHandle {
         bytes: NSFS_FILE_HANDLE_SIZE_VER0,
@@ -410,11 +410,12 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
 }
 
 /// Runs `look` in a new thread that has entered a mount namespace, with the root of that mount
-/// namespace as its root and working directory. The calling thread does not enter it.
+/// namespace as its root and working directory. The calling thread does not enter the mount
+/// namespace.
 ///
 /// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
-/// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own. Fails with `EAGAIN`
-/// if no thread can be started.
+/// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own user namespace. Fails
+/// with `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     look: impl FnOnce() -> io::Result<T> + Send,

@@ -243,7 +243,7 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
 /// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
 ///
 /// `call` runs in a thread of its own. When the time is over, this function fails with `ETIMEDOUT`
-/// and abandons the thread, which ends with the program. Fails with `EAGAIN` if no thread can be
+/// and abandons the thread, which lasts until pidns ends. Fails with `EAGAIN` if no thread can be
 /// started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
