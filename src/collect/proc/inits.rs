@@ -27,11 +27,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
-    // threads never have memory, so its absence says nothing about them.
+    // threads never have memory, so the lack of memory proves nothing about a kernel thread.
     if has_memory || init.kernel_thread {
         return InitNow::Living;
     }
-    // A zombie leader still counts as a thread, so if the count is 1, no other thread is left.
+    // The kernel's count of threads includes a zombie leader, so a count of 1 means that no other
+    // thread is left.
     if init.is_zombie() && init.threads == Some(NonZeroU32::MIN) {
         return InitNow::Terminated;
     }
@@ -49,8 +50,8 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Decides from its threads whether a process is alive. A process lives as long as any of its
-/// threads, and the leader can exit long before the others.
+/// Decides from the state of its threads whether a process is alive. A process lives as long as any
+/// of its threads, and the leader can exit long before the others.
 ///
 /// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads, and
 /// the calling thread takes over the leader's TID. A pass that reads one thread after the other can
@@ -104,7 +105,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
 ///
 /// `is_init` is called after the directory of the process has been opened, because everything read
 /// through the directory belongs to the process that had the PID at that time. Fails with `ESRCH`
-/// if another process has the PID, or none.
+/// if no process has the PID, or if another process has it.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,

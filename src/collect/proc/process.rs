@@ -192,7 +192,8 @@ impl<'a> ProcessReader<'a> {
         none_open_since: Option<u64>,
     ) -> SysResult<ReadProcess> {
         if !self.scan.procfs.own {
-            // Root inside a container can mount something over `ns`. This call fails if that is so.
+            // Root inside a container can mount something over `ns`. `open_namespaces` fails if
+            // something is mounted there.
             open.dir.open_namespaces()?;
         }
         // The next read overwrites the status text in the buffer, so everything that needs the text
@@ -221,8 +222,8 @@ impl<'a> ProcessReader<'a> {
             // is pinned.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // If the start time differs, BPF saw another process with this PID, so its answer does not
-        // count.
+        // If the start time differs, BPF saw another process with this PID, so the answer of BPF
+        // does not count.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
         // The search for holders comes last, because it takes longest.
         let held = self.search_holders(&process, has_none_open, &open)?;
@@ -452,8 +453,8 @@ fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). They are known only
-/// for a member of the namespace that the procfs shows: a member has one PID, the one that the
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). The PIDs are known
+/// only for a member of the namespace that the procfs shows: a member has a single PID, which the
 /// procfs lists. For other processes the result is empty.
 fn nspid_of_member(
     pid: Pid,

@@ -71,8 +71,8 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         }
     };
     let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
-    // The user follows the advice in a shell, so it must show the mount points that pidns itself
-    // sees.
+    // The user follows the advice in a shell, so the advice must show the mount points that pidns
+    // itself sees.
     let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
     if !is_read {
         return Vec::new();

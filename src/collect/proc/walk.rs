@@ -97,7 +97,7 @@ fn read_batches(
         drop(sender);
         let mut found = read_received(worker, &batches);
         for helper in helpers {
-            // A panic aborts the program, so `join` does not fail.
+            // A panic aborts pidns, so `join` does not fail.
             found.merge(helper.join().unwrap_or_default());
         }
         Ok(sorted(found))
@@ -141,7 +141,7 @@ pub fn read_while_listing<T: Send>(
         let mut listed = vec![list(sender)];
         let mut found = read_received(Worker::new(scan), batches);
         for helper in helpers {
-            // A panic aborts the program, so `join` does not fail.
+            // A panic aborts pidns, so `join` does not fail.
             let Ok((theirs, read)) = helper.join() else { continue };
             listed.extend(theirs);
             found.merge(read);
@@ -183,9 +183,9 @@ fn helper_count(scan: Scan<'_>) -> usize {
 ///
 /// The scan keeps a descriptor open for every namespace. Each time the table of a process with
 /// several threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace
-/// period, some milliseconds. In a process with one thread it does not wait. So the table is
-/// enlarged now, by duplicating a descriptor to a high number and closing the duplicate at once. If
-/// that fails, the table grows when needed.
+/// period, some milliseconds. In a process with one thread, the kernel does not wait. So the table
+/// is enlarged now, by duplicating a descriptor to a high number and closing the duplicate at once.
+/// If that fails, the table grows when needed.
 fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

@@ -10,13 +10,13 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Time from the first attempt to read a process until each retry. Before these retries, there is
-/// one as soon as the thread has read its other processes.
+/// Time from the first attempt to read a process until each retry. An additional retry comes before
+/// these retries, as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
 /// Maximum number of retries after the final attempt. Such a retry is made only if the process that
-/// was just opened is gone although its PID still exists. If all these retries fail, the process is
-/// reported as unreadable.
+/// was just opened is gone although its PID still exists. If all of these retries fail, the process
+/// is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.

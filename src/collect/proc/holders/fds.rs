@@ -62,8 +62,8 @@ fn search_table(
         let file = match FileId::of(table.as_fd(), name) {
             Ok(file) => file,
             Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-            // The descriptor has been closed, or its file could not be looked up. The latter does
-            // not happen with nsfs.
+            // The descriptor has been closed, or its file could not be looked up. Looking up a file
+            // on nsfs never fails.
             Err(_) => {
                 has_lost_one = true;
                 continue;
@@ -98,8 +98,8 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode number was read before the registry was asked, so it may have been reused in
-    // between. If the descriptor still shows this number, it refers to the pinned namespace.
+    // The inode number was read before the registry was asked, so the number may have been reused
+    // in between. If the descriptor still shows this number, it refers to the pinned namespace.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

@@ -49,8 +49,8 @@ pub struct Held {
 
 impl Held {
     /// Records that a thread's descriptor table disappeared while it was being read. `exiting`
-    /// tells whether the thread was exiting. If it was not, another thread may have taken its place
-    /// (`execve(2)`).
+    /// tells whether the thread was exiting. If the thread was not exiting, another thread may have
+    /// taken its place (`execve(2)`).
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;

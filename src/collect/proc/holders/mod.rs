@@ -1,5 +1,5 @@
 //! Finds the PID namespaces that a process keeps alive besides its own: namespaces in which its
-//! threads create their children, and namespaces that it has open as descriptors.
+//! threads create their children, and namespaces that the process has open as descriptors.
 //!
 //! A descriptor or thread that goes away during the search is left out without a diagnostic. Bind
 //! mounts are searched in `mounts`, once for each mount namespace.

@@ -1,7 +1,7 @@
 //! Checks at the end of a scan whether namespaces without members are still kept alive.
 //!
 //! A holder may have released its namespace during the scan. Then only pidns's own descriptor keeps
-//! the namespace alive, so it must not be shown. Mounts are not checked here.
+//! the namespace alive, so the namespace must not be shown. Mounts are not checked here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -88,7 +88,7 @@ fn has_namespace_open(
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
         // The descriptor is in a thread's own table. Or the leader has exited, and the other
-        // threads still show the table that they shared with it.
+        // threads still show the table that they shared with the leader.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);

@@ -37,8 +37,8 @@ use mount_point::{open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
-/// Searches every mount namespace that pidns can reach, each of them once, and adds the holders to
-/// `found`. The processes must have been read before.
+/// Searches every mount namespace that pidns can reach once, and adds the holders to `found`. The
+/// processes must have been read before.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,

@@ -30,9 +30,10 @@ pub struct MountView {
     pub table: MountTable,
     /// The bind mounts of PID and mount namespaces in the table.
     pub mounts: Vec<NamespaceMount>,
-    /// IDs of all mounts in the table, whatever is mounted.
+    /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
     pub mount_ids: HashSet<u64>,
-    /// `true` if the root directory itself is a mount point. After a `chroot(2)` it usually is not.
+    /// `true` if the root directory itself is a mount point. After a `chroot(2)`, the root
+    /// directory usually is not a mount point.
     pub has_root: bool,
 }
 
