@@ -108,8 +108,8 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced. Only the tracer, the process with this PID, can let it exit or reap
-    /// it.
+    /// The thread is traced. Only the tracer, the process with this PID, can let the thread exit or
+    /// reap the thread.
     Traced(Pid),
 }
 

@@ -1,5 +1,5 @@
-//! Defines the error for the case that nothing could be collected. If only a part is refused, the
-//! snapshot gets a diagnostic instead.
+//! Defines the error that is returned if nothing could be collected. If the kernel refuses only a
+//! part, the snapshot gets a diagnostic instead.
 //!
 //! `Display` says what failed and on which path. `source()` returns the cause, which `Display` does
 //! not repeat.
@@ -20,7 +20,7 @@ pub enum Error {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// The answer of the kernel.
+        /// The error that the kernel returned.
         source: io::Error,
     },
     /// The path is not a procfs mount.

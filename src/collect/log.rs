@@ -1,5 +1,6 @@
-//! Collects diagnostics during a scan. They are grouped by code and errno, so there are few of them
-//! no matter how many processes they concern. The texts of the codes are in the model's table.
+//! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so even a problem
+//! with thousands of processes gives only a few diagnostics. The texts of the codes are in the
+//! model's table.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
 //! Reads the live kernel into a [`Snapshot`]. Only this module opens /proc or asks the kernel
-//! anything about namespaces. Of the other modules of pidns, it imports only `model`.
+//! anything about namespaces. `collect` imports only one other module of pidns: `model`.
 //!
 //! A source (`proc` or `bpf`) reads processes and searches for namespaces. Its result is a
 //! `Discovery`, which `assemble` turns into a snapshot.

@@ -7,8 +7,8 @@
 //! link shows, is enough to identify a pinned namespace.
 //!
 //! The number of descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
-//! reading /proc, so that no process is missed. When all others are in use, a further namespace is
-//! opened only to find its parent, then closed, and reported in a diagnostic.
+//! reading /proc, so that no process is missed. When all other descriptors are in use, a further
+//! namespace is opened only to find its parent, then closed, and reported in a diagnostic.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
