@@ -11,7 +11,7 @@ use crate::model::{
     Procfs, SearchScope, Severity, Snapshot,
 };
 
-/// A live namespace owned by root.
+/// Creates a live namespace that root owns.
 pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     Namespace {
         device: Some(4),
@@ -28,7 +28,7 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     }
 }
 
-/// A sleeping process with these PIDs.
+/// Creates a sleeping process with these PIDs.
 pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     let nspid: Nspid = nspid.iter().filter_map(|&raw| Pid::new(raw)).collect();
     Process {
@@ -41,7 +41,7 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// A complete snapshot. A process whose last PID is 1 is the init of its namespace.
+/// Creates a complete snapshot. A process whose last PID is 1 is the init of its namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -72,7 +72,8 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// The snapshot of a host with a container. A dead namespace is inside the container's namespace.
+/// Creates the snapshot of a host with a container. The container's namespace has a dead child
+/// namespace.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
@@ -115,14 +116,15 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// The snapshot of [`farm`], except that the parent of the container's namespace is unknown.
+/// Creates the snapshot of [`farm`], except that the parent of the container's namespace is
+/// unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);
     farm
 }
 
-/// A snapshot with a value in every field of the document.
+/// Creates a snapshot that fills in every field of the document.
 pub fn everything() -> Snapshot {
     let mut snapshot = farm();
     let pid = |raw| Pid::new(raw).unwrap();
