@@ -67,7 +67,7 @@ pub enum Command {
     /// Print PIDs as another PID namespace numbers them
     #[command(args_override_self = true)]
     Translate(Translate),
-    /// Check this host for problems, and fail if a rule denies one
+    /// Check this host, and fail if a rule denies a problem
     #[command(args_override_self = true)]
     Check(Check),
     /// Compare two snapshots, or one with the live host
