@@ -2,8 +2,8 @@
 //! viewer with few rights can see of them.
 //!
 //! A test applies random system calls to a [`Forest`], which is then the truth. A [`Sight`] says
-//! what a viewer may see. From both, the model computes a [`View`]: the result of a scan by this
-//! viewer.
+//! what a viewer may see. From the forest and the sight, the model computes a [`View`]: the result
+//! of a scan by this viewer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -15,9 +15,9 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. They are low so that a test takes milliseconds, and so that
-/// namespaces often have the same level and the same PIDs, which makes the namespaces hard to tell
-/// apart.
+/// Limits on the size of a forest. The limits are low so that a test takes milliseconds, and so
+/// that namespaces often have the same level and the same PIDs, which makes the namespaces hard to
+/// tell apart.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
@@ -189,8 +189,8 @@ impl Forest {
             Call::Enter { by, of, skip } => {
                 let (by, of) = (self.running(by), self.running(of));
                 let into = self.tasks[of].namespace;
-                // The kernel refuses to enter a namespace that is not the caller's own or a
-                // descendant of it.
+                // The kernel lets the caller enter only its own namespace and descendants of that
+                // namespace.
                 if self.is_within(into, self.tasks[by].namespace) {
                     self.tasks[by].for_children = into;
                     self.fork(by, Some(by), into, skip);
