@@ -20,7 +20,7 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// its inode number is not reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The procfs whose PIDs this discovery uses. Its namespace is `None` if unknown.
+    /// The procfs whose PIDs this discovery uses. The namespace of the procfs is `None` if unknown.
     pub procfs: Procfs,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
@@ -77,15 +77,15 @@ pub trait FollowUp {
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// Returns the present state of a namespace's init. This asks the kernel for PID 1 of the
-    /// namespace, so it also finds an init that was born after /proc was listed.
+    /// Returns the present state of a namespace's init. The kernel is asked for PID 1 of the
+    /// namespace, so this also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
     /// Lists /proc again and returns every init of a namespace nested in the one that this procfs
     /// shows. An init that exists during the whole call is never missing. Fails if a process could
     /// not be read, because that process may be an init.
     ///
-    /// This is used on kernels that do not answer [`Self::init_now`].
+    /// This method is used on kernels that do not answer [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
 }
 

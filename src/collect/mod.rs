@@ -1,8 +1,8 @@
 //! Reads the live kernel into a [`Snapshot`]. Only this module opens /proc or asks the kernel
 //! anything about namespaces. `collect` imports only one other module of pidns: `model`.
 //!
-//! A source (`proc` or `bpf`) reads processes and searches for namespaces. Its result is a
-//! `Discovery`, which `assemble` turns into a snapshot.
+//! A source (`proc` or `bpf`) reads processes and searches for namespaces. The result of the source
+//! is a `Discovery`, which `assemble` turns into a snapshot.
 //!
 //! - `proc`: the source that reads /proc; `parse` parses the kernel's text formats
 //! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory

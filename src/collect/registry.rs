@@ -78,9 +78,9 @@ impl NamespaceRegistry {
     /// link. `open` opens the link's target, if the namespace is not pinned yet.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. This is needed because the link may have shown an older
-    /// namespace, whose number was then given to the pinned namespace. In that case the link shows
-    /// another number by now.
+    /// the link still shows `inode`. The reason is that the link may have shown an older namespace,
+    /// whose number was then given to the pinned namespace. In that case, the link shows another
+    /// number by now.
     ///
     /// # Errors
     /// `ESRCH` if the link leads elsewhere by now; `EMFILE` if no descriptor is left for keeping
@@ -174,8 +174,8 @@ impl NamespaceRegistry {
         registered.init_history = registered.init_history.max(init);
     }
 
-    /// Closes all namespaces except those in `inodes`, so that the registry does not keep the
-    /// others alive.
+    /// Closes all namespaces except those in `inodes`, so that the registry does not keep the other
+    /// namespaces alive.
     pub fn retain(&self, inodes: &HashSet<u64>) {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }

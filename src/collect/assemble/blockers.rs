@@ -2,10 +2,11 @@
 //! and filters only read the result.
 //!
 //! A terminating init kills all processes in its namespace and the descendants, and waits until all
-//! of them are reaped (`zap_pid_ns_processes`). Then its own parent must reap it. Most of these
-//! processes disappear in a moment. In three cases, the wait can last long:
+//! these processes are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap the
+//! init. Most of these processes disappear in a moment. In three cases, the wait can last long:
 //!
-//! - The init is a zombie. Its parent is always outside of the namespace, and does not reap it.
+//! - The init is a zombie, and its parent, which is always outside of the namespace, does not reap
+//!   the init.
 //! - A process in or below the namespace is a zombie with a parent outside. The kernel reaps the
 //!   children of the parents that it kills, but it does not kill this parent.
 //! - A process in or below the namespace, or a thread of it, is in uninterruptible sleep, so SIGKILL
@@ -46,8 +47,8 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // One pass over the processes for all namespaces: a host that shuts down can have thousands
-    // of both.
+    // One pass over the processes serves all namespaces, because a host that shuts down can have
+    // thousands of processes and thousands of dead namespaces.
     for process in processes {
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };

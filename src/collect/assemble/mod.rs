@@ -1,4 +1,4 @@
-//! Turns a discovery into a snapshot. This module reads no files: besides the discovery, it uses
+//! Turns a discovery into a snapshot. `assemble` reads no files: besides the discovery, it uses
 //! only the open namespaces of the registry and the answers of [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace

@@ -7,7 +7,8 @@ use crate::model::{Lineage, Namespace, NamespaceId, Process};
 /// Removes namespaces that have no member and no holder, and no descendant with a member or holder.
 /// The process or holder through which such a namespace was found has vanished during the scan, and
 /// only pidns's own descriptor keeps the namespace alive. Namespaces in `in_kernel` (by inode) are
-/// not removed: the search of kernel memory found them, so something else keeps them alive.
+/// not removed: the search of kernel memory found these namespaces, so something else keeps them
+/// alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],

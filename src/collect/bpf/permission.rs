@@ -22,7 +22,7 @@ pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     Ok(())
 }
 
-/// Checks that BPF programs may read kernel memory. They may not if the kernel is locked down in
+/// Checks that BPF programs may read kernel memory. The kernel refuses this if it is locked down in
 /// confidentiality mode.
 pub fn check_lockdown() -> Result<(), BpfUnavailable> {
     let text = fs::read_to_string(LOCKDOWN);

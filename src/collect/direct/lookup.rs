@@ -1,9 +1,9 @@
 //! Translates PIDs between namespaces with a few system calls, no matter how many processes there
 //! are.
 //!
-//! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
-//! must be the viewer's own. Questions that the ioctls don't answer are left to a scan, which gives
-//! the same result.
+//! The ioctls used here need Linux 6.11. The ioctls take PIDs of the caller's namespace, so the
+//! procfs must be the viewer's own. If the ioctls don't answer a question, a scan gives the same
+//! result.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl NamespaceHandle {
 }
 
 /// Translates `pids` from the namespace `from` to the namespace `to`. Returns `None` if a scan is
-/// needed to translate all of them.
+/// needed to translate some of the PIDs.
 pub fn translate(
     procfs: &Path,
     pids: &[Pid],

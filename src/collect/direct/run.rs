@@ -26,8 +26,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index in a descendant's `NSpid` of the PID that system calls of this process take. It is 0
-    /// if the procfs belongs to this process's own PID namespace.
+    /// Index in a descendant's `NSpid` of the PID that system calls of this process take. The index
+    /// is 0 if the procfs belongs to this process's own PID namespace.
     level: usize,
     /// Children that this process already had when it started, because a shell with children has
     /// replaced itself with pidns (`exec pidns`).
@@ -85,7 +85,8 @@ impl Descendants {
     }
 
     /// Returns the children that this process already had when it started. Call
-    /// [`forget_reaped`](Self::forget_reaped) first to leave out those that have been reaped.
+    /// [`forget_reaped`](Self::forget_reaped) first to leave out the children that have been
+    /// reaped.
     #[must_use]
     pub fn inherited(&self) -> &BTreeSet<Pid> {
         &self.inherited

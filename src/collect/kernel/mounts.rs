@@ -1,8 +1,8 @@
 //! Lists the mounts of a mount namespace with `listmount(2)` and `statmount(2)`.
 //!
 //! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process. These
-//! system calls list every mount, whatever is mounted on top of it. They need Linux 6.11 and
-//! `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+//! system calls list every mount, even if another mount covers it. The system calls need Linux 6.11
+//! and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
 
 use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};

@@ -138,9 +138,9 @@ impl NamespaceFd {
 
     /// Opens the parent namespace (since Linux 4.9).
     ///
-    /// Fails with `EPERM` both if there is no parent and if the parent is outside
-    /// the caller's own PID namespace; the kernel does not distinguish the two.
-    /// Older kernels return `ENOTTY`.
+    /// Fails with `EPERM` both if there is no parent and if the parent is outside the caller's own
+    /// PID namespace; the kernel does not distinguish these two cases. Older kernels return
+    /// `ENOTTY`.
     pub fn parent(&self) -> io::Result<Self> {
         // SAFETY: `self` is on nsfs, where NS_GET_PARENT takes no argument
         // and returns a new descriptor.
@@ -239,8 +239,9 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
 
 /// Returns the device number of nsfs.
 ///
-/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace. This needs
-/// no request to the file's own file system, which a FUSE daemon that never answers may serve.
+/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace. The
+/// comparison sends no request to the file's own file system, so a FUSE daemon that never answers
+/// can't block pidns.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {

@@ -38,8 +38,8 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 /// paths of 1,000 bytes is half as long as this limit.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
-/// Returns the file system type of an open file, which may be `O_PATH`. This sends a request to
-/// the file system, so a FUSE daemon can block it.
+/// Returns the file system type of an open file, which may be `O_PATH`. This function sends a
+/// request to the file system, so a FUSE daemon can block the call.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // `f_type` has a different integer type on each architecture. The magic numbers fit in all of
     // these types.
@@ -163,9 +163,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(proc.as_fd(), c"self/fd")
 }
 
-/// Opens `self/fd` in a new procfs that is mounted nowhere. This is needed after `nsenter -m`:
-/// /proc then belongs to a container and does not show this process. Needs `CAP_SYS_ADMIN` and
-/// Linux 5.2.
+/// Opens `self/fd` in a new procfs that is mounted nowhere. The new procfs is needed after `nsenter
+/// -m`, because /proc then belongs to a container and does not show this process. Needs
+/// `CAP_SYS_ADMIN` and Linux 5.2.
 fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;

@@ -49,7 +49,7 @@ impl Stat<'_> {
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);
-    // These are the fields from number 3 on. Each field follows a space.
+    // `fields` starts with field 3. Each field follows a space.
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);

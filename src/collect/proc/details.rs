@@ -86,9 +86,9 @@ impl DetailReader<'_> {
 
     /// Reads the command line.
     ///
-    /// The kernel copies the command line from the memory of the process. If that memory is locked
-    /// because the process hangs, pidns hangs too, as `ps(1)` does. This is one reason why command
-    /// lines are read only on request.
+    /// The kernel copies the command line from the memory of the process. If the process hangs and
+    /// keeps its memory locked, pidns hangs too, as `ps(1)` does. So command lines are read only on
+    /// request.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();

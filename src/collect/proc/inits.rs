@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 /// Pause after a pass during which a thread started or exited.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Decides from the status of an init whether it is alive. Its threads are examined only if it may
-/// be exiting.
+/// Decides from the status of an init whether the init is alive. The threads of the init are
+/// examined only if the init may be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
     // threads never have memory, so the lack of memory proves nothing about a kernel thread.
@@ -40,7 +40,7 @@ pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     life.unwrap_or(InitNow::Unknown)
 }
 
-/// State of the threads of a process, found in one pass over all of them.
+/// State of the threads of a process, found in one pass over all threads.
 enum ThreadsNow {
     /// At least one thread is not exiting.
     OneLives,

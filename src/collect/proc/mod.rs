@@ -1,5 +1,5 @@
 //! Reads processes and namespaces from a mounted procfs. The results are passed on as the kernel
-//! reported them; `assemble` draws conclusions from them.
+//! reported them; `assemble` draws conclusions from the results.
 //!
 //! - `source`: the procfs as a source of snapshots
 //! - `procfs`: opens a procfs, and finds out which PIDs it shows and what it hides; `census` counts

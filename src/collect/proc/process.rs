@@ -110,8 +110,8 @@ impl<'a> ProcessReader<'a> {
     }
 
     /// Checks that the PID of an init that BPF found still belongs to the init of the same
-    /// namespace. This is enough to accept what BPF found, because a namespace has only one init in
-    /// its life. Returns `None` if the process must be read through /proc instead.
+    /// namespace. This check is enough to accept what BPF found, because a namespace has only one
+    /// init in its life. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -303,8 +303,8 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // The status file of another process can be bind-mounted over this one. Both files are on
-        // the same file system, so only the PID in the text reveals this.
+        // The status file of another process can be bind-mounted over this one. The two status
+        // files are on the same file system, so only the PID in the text reveals this.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -396,8 +396,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // process. It does if the link still shows the pinned namespace, because no other process
-        // can have become the init of that namespace.
+        // process. This is true if the link still shows the pinned namespace, because no other
+        // process can have become the init of that namespace.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

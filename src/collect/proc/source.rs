@@ -74,7 +74,7 @@ impl ProcSource {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound for the number of processes. This is cheaper than
+    /// Returns an upper bound for the number of processes, which is cheaper to get than the exact
     /// [`count`](Self::count).
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
@@ -262,7 +262,7 @@ impl FollowUp for ProcSource {
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };
-        // The init can go away just after the kernel returned its PID. Then the kernel is asked
+        // The init can go away just after the kernel returned its PID. In that case, ask the kernel
         // again.
         for _ in 0..INIT_ATTEMPTS {
             let init = match namespace.tgid_from_pidns(Pid::INIT) {

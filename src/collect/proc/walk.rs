@@ -107,9 +107,9 @@ fn read_batches(
 /// Reads processes while `list` is still listing them. `list` passes each process to the function
 /// that it gets as its argument. Returns the results of `list`, and the processes sorted by PID.
 ///
-/// `list` runs in two threads at once, or in one thread if no other can be started. If pidns has
-/// more than one thread, the BPF program divides the tasks between these two. So all threads are
-/// started before `list` runs, and they end after it.
+/// `list` runs in two threads at once, or in one thread if no other thread can be started. If pidns
+/// has more than one thread, the BPF program divides the tasks between the two threads that run
+/// `list`. So all threads must start before `list` runs, and end after `list`.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(&dyn Fn(Target)) -> T + Sync,
@@ -122,7 +122,7 @@ pub fn read_while_listing<T: Send>(
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
             // The helper waits until it receives a sender through `start`, and then lists processes
-            // with it. If `start` is dropped instead, the helper only reads processes.
+            // with this sender. If `start` is dropped instead, the helper only reads processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(list);
@@ -166,9 +166,9 @@ fn sorted(mut found: ScanFindings) -> ScanFindings {
     found
 }
 
-/// Returns the number of helper threads to start, and enlarges the descriptor table for them. More
-/// than a few threads would only wait for each other in the kernel, and each thread needs
-/// descriptors of its own.
+/// Returns the number of helper threads to start, and enlarges the descriptor table for these
+/// threads. More than a few threads would only wait for each other in the kernel, and each thread
+/// needs descriptors of its own.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;

@@ -1,5 +1,5 @@
-//! Reads the processes that one thread of a scan was given, and retries those that changed while
-//! they were being read.
+//! Reads the processes that one thread of a scan was given. If a process changes while it is being
+//! read, the thread reads the process again.
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // There is no such PID. If the second attempt fails too, the process is gone.
+            // No process has this PID. If the second attempt fails too, the process is gone.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
             Errno::XDEV | Errno::AGAIN => !is_final,

@@ -11,7 +11,7 @@ pub const MOUNT: usize = 0;
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// The index of the group that this group was joined to. That group then stands for both
+    /// The index of the group that this group was joined to. The other group then stands for both
     /// groups.
     pub joined: Option<usize>,
     /// Number of levels below the procfs's own namespace; `None` if no process shows the level.

@@ -88,8 +88,8 @@ pub struct Object {
     extension: &'static [u8],
 }
 
-/// A program that is not adapted to the kernel yet. Its references to functions and to the map are
-/// already filled in.
+/// A program that is not adapted to the kernel yet. The program's references to functions and to
+/// the map are already filled in.
 struct RawProgram {
     instructions: Vec<u8>,
     functions: Vec<u8>,
@@ -281,8 +281,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // The sizes of structs and arrays are not compared. They differ from the kernel's sizes,
-        // because the sources declare only the fields and array elements that they use.
+        // The sizes of structs and arrays are not compared, because they differ from the kernel's
+        // sizes: the sources declare only the fields and array elements that they use.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -390,8 +390,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The object's own types stand for the kernel's. They include all structs, but no
-            // kernel functions, so only a function can be missing.
+            // The object's own types stand for the kernel's types. The object's types include all
+            // structs, but no kernel functions, so only a function can be missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");

@@ -88,7 +88,7 @@ pub struct Keeper {
     pub file: u64,
 }
 
-/// The loaded BPF programs, and the list that one of them fills.
+/// The loaded BPF programs, and the list that one of the programs fills.
 pub struct KernelMemory {
     object: LoadedObject,
     types: KernelTypes,

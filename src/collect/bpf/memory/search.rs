@@ -3,7 +3,7 @@
 //!
 //! Two kinds of namespaces in memory must not be reported: a namespace that nothing uses any more
 //! and that the kernel is about to free, and a new namespace whose first process /proc does not
-//! show yet. To rule out both, the search has four steps:
+//! show yet. To rule out both kinds, the search has four steps:
 //!
 //! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
 //!    If /proc can show a holder of a candidate, the reading of /proc that follows finds it.
@@ -172,8 +172,8 @@ fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
 }
 
 /// Checks that the kernel's list contains the namespaces of all processes. pidns has these
-/// namespaces open, so they exist. If one of them is missing from the list, the list cannot be
-/// trusted.
+/// namespaces open, so they exist. If one of these namespaces is missing from the list, the list
+/// cannot be trusted.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
     registry: &NamespaceRegistry,

@@ -22,8 +22,8 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The same program, compiled for older kernels. It calls a helper function to read each field,
-/// which is slower.
+/// The same BPF program, compiled for older kernels: to read each field, the program calls a helper
+/// function, which is slower.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// Minimum number of processes for which BPF is faster than /proc. The first constant is for
@@ -39,13 +39,14 @@ pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
     program: IteratorProgram,
-    /// The reason why the program for older kernels is used; `None` if it is not used.
+    /// The reason why the BPF program for older kernels is used; `None` if that program is not
+    /// used.
     pub by_helper: Option<LoadError>,
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the program for a search. Returns an error if BPF cannot be used for this search, or
-    /// would not be faster than /proc.
+    /// Loads the BPF program for a search. Returns an error if BPF cannot be used for this search,
+    /// or would not be faster than /proc.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -149,8 +150,9 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the program in this section of the object file, or the program for older kernels if that
-/// fails. In the second case, also returns the reason why the first program could not be used.
+/// Loads the BPF program in this section of the object file. If that fails, loads the BPF program
+/// for older kernels. In the second case, also returns the reason why the first program could not
+/// be used.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel
@@ -159,7 +161,7 @@ fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), L
     let kernel = KernelTypes::open()?;
     match object.program(spec, &kernel) {
         Ok(program) => Ok((program, None)),
-        // The kernel is older than Linux 6.2, or its verifier has rejected the program.
+        // The kernel is older than Linux 6.2, or the kernel's verifier has rejected the program.
         Err(error) if error.is_missing(RDONLY_CAST) || error.is_rejected() => {
             Ok((LoadedObject::load(TASK_BY_HELPER)?.program(spec, &kernel)?, Some(error)))
         }

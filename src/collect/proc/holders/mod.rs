@@ -31,8 +31,8 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
-        // The leader has just released what it shared with the other threads. Those threads still
-        // show it, so search one of them.
+        // The leader has just released the descriptors that it shared with the other threads. The
+        // other threads still show these descriptors, so search one of the threads.
         return search_once(search, true);
     }
     Ok(held)
@@ -40,8 +40,8 @@ pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
 
 /// Searches the leader. If the leader has exited, searches another thread that is still alive.
 ///
-/// A leader can exit long before the other threads. It then shows neither descriptors nor
-/// namespaces, but the other threads do.
+/// A leader can exit long before the other threads. An exited leader shows neither descriptors nor
+/// namespaces, but the other threads still show theirs.
 fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Held> {
     let mut held = Held { leader_exits: leader_has_exited, ..Held::default() };
     let mut thread = (search.process.pid, None);
@@ -124,7 +124,7 @@ fn search_thread(
     }
     if is_denied {
         // Reading the links of descriptors requires the same permission (ptrace access) as reading
-        // this link, so the kernel would refuse all of them.
+        // this link, so the kernel would refuse to show every descriptor.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, held)

@@ -1,7 +1,7 @@
 //! Checks at the end of a scan whether namespaces without members are still kept alive.
 //!
-//! A holder may have released its namespace during the scan. Then only pidns's own descriptor keeps
-//! the namespace alive, so the namespace must not be shown. Mounts are not checked here.
+//! If a holder has released its namespace during the scan, only pidns's own descriptor keeps the
+//! namespace alive, so the namespace must not be shown. Mounts are not checked here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -37,7 +37,7 @@ pub fn leave_out_released(
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
     // One holder is enough to keep a namespace alive. The namespace's other holders were there a
-    // moment ago, so they stay in the list too.
+    // moment ago, so the other holders stay in the list too.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -65,8 +65,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts have just been read, and files are searched only later, so neither is checked
-        // here.
+        // Mounts have just been read, and files are searched only later, so mounts and files are
+        // not checked here.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))

@@ -64,8 +64,9 @@ impl MountView {
             Err(Errno::INVAL) => return Err(Errno::SRCH),
             other => other?,
         }
-        // This is checked after both files were opened, because the thread may have switched to
-        // another mount namespace (setns) since it was found.
+        // The mount namespace is checked after the root directory and the mount table were opened,
+        // because the thread may have switched to another mount namespace (setns) since it was
+        // found.
         if namespace_link(dir.as_fd(), c"ns/mnt", "mnt")? != Some(mount_namespace) {
             return Err(Errno::SRCH);
         }

@@ -27,8 +27,8 @@ impl MountTable {
         Ok((Self::Listed(listed), mounts))
     }
 
-    /// Enters the mount namespace and reads the mountinfo there. That file lists all mounts, except
-    /// those that another mount over the root directory hides.
+    /// Enters the mount namespace and reads the mountinfo there. The mountinfo lists all mounts,
+    /// except mounts that another mount over the root directory hides.
     pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         // /proc is opened in advance, because the mount namespace may have no /proc.
         let proc = fs::open("/proc", fs::OFlags::PATH | fs::OFlags::CLOEXEC, fs::Mode::empty())?;
