@@ -133,9 +133,9 @@ pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Opti
     find(cgroups, has_terminated).map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a single path, as returned by [`cgroup_path`]. Falls back to the
-/// systemd unit. A path `/NAMESPACE/ID` counts for containerd's default namespace only,
-/// because a path does not tell the hierarchies that it is in.
+/// Finds the container in a single path, as returned by [`cgroup_path`]. Falls back to the systemd
+/// unit. A path `/NAMESPACE/ID` counts for containerd's default namespace only, because a single
+/// path does not show which hierarchies contain it.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
@@ -145,7 +145,7 @@ pub fn of_path(path: &str) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Like [`of_path`], but accepts `/NAMESPACE/ID` with any namespace. For callers that
+/// Like [`of_path`], but accepts `/NAMESPACE/ID` with any namespace. This is for callers that
 /// search for a given container ID, which makes a false match unlikely.
 #[must_use]
 pub fn sought_of_path(path: &str) -> Option<Container> {
@@ -156,10 +156,10 @@ pub fn sought_of_path(path: &str) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`: the one that names the
-/// container or unit of a live process; otherwise that of version 2, unless it is the top;
-/// otherwise the deepest of version 1. A removed cgroup keeps its former path. Returns
-/// `None` if the file contains no cgroup.
+/// Selects one path from the contents of `/proc/PID/cgroup`. This is the path that names the
+/// container or unit of a live process; otherwise the path in version 2, unless that is the top;
+/// otherwise the deepest path in version 1. A removed cgroup keeps its former path. Returns `None`
+/// if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = find(cgroups, || false) {
@@ -232,7 +232,7 @@ impl<'a> CgroupMatch<'a> {
     }
 }
 
-/// Returns the deepest match of all hierarchies, the first if several are equally deep. A
+/// Returns the deepest match of all hierarchies, or the first of several equally deep matches. A
 /// runtime may use only some version 1 hierarchies, so the others show an outer container.
 fn innermost<'a>(
     cgroups: &'a [u8],
@@ -256,7 +256,8 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
                 })
             })
             .or_else(|| {
-                // Certainly a container, but of an unknown runtime.
+                // A name of 64 hexadecimal digits is certainly a container, but its runtime is
+                // unknown.
                 IdFormat::Hex.fits(name).then(|| {
                     let in_pod = segments(path).rev().nth(1).and_then(pod).is_some();
                     (if in_pod { "kubernetes" } else { "unknown" }, name.into())
@@ -307,11 +308,11 @@ impl IdFormat {
     }
 }
 
-/// Finds a containerd container in `/NAMESPACE/ID`, the path if its client sets none.
+/// Finds a containerd container in `/NAMESPACE/ID`, which containerd uses if its client sets no
+/// path.
 ///
-/// Only the form suggests containerd, so the path must be in version 2 or in at least two
-/// version 1 hierarchies (runc uses all of them). The namespace `default` is enough by
-/// itself.
+/// Only the form suggests containerd, so the path must be in version 2 or in at least two version 1
+/// hierarchies (runc uses all of them). For the namespace `default`, the form is enough.
 fn containerd(cgroups: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut seen_once = None;
     hierarchies(cgroups).find_map(|Hierarchy { path, is_unified }| {
@@ -471,8 +472,8 @@ mod tests {
         said
     }
 
-    /// Builds `/proc/PID/cgroup` for a host with both versions. Hierarchies that are not
-    /// given as `HIERARCHY=PATH` are at the top.
+    /// Builds `/proc/PID/cgroup` for a host with both versions. In each hierarchy that `places`
+    /// does not give as `HIERARCHY=PATH`, the process is at the top.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -698,7 +699,7 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A single path does not tell its hierarchies.
+        // A single path does not show which hierarchies contain it.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
             ("/default/web", "containerd web -", "containerd web -"),

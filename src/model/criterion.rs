@@ -56,7 +56,7 @@ impl FilterOption {
         Self::DescendantsOf,
     ];
 
-    /// The name in documents.
+    /// Returns the name in documents.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

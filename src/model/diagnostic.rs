@@ -8,19 +8,19 @@ pub struct Diagnostic {
     /// The code, in lower case with hyphens. A document of a later version may contain
     /// codes that are not in [`DiagnosticCode`].
     pub code: String,
-    /// Its severity.
+    /// Severity of the problem.
     pub severity: Severity,
     /// Description for people.
     pub message: String,
-    /// Name of the system error that caused it, such as `EACCES`.
+    /// Name of the system error that caused the problem, such as `EACCES`.
     pub errno: Option<String>,
-    /// The processes concerned.
+    /// The processes that the problem concerns.
     pub pids: Vec<Pid>,
 }
 
 impl Diagnostic {
-    /// Returns `true` if it makes the snapshot incomplete. Unknown codes of a later
-    /// version do.
+    /// Returns `true` if the problem makes the snapshot incomplete. A problem with an unknown code
+    /// of a later version does.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -38,9 +38,9 @@ keywords! {
 /// The processes that may be missing from a snapshot with a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
-    /// None.
+    /// No process is missing.
     Nothing,
-    /// No process is missing, but an init may not be recognised as one.
+    /// No process is missing, but pidns may not recognise an init as an init.
     Inits,
     /// Any process may be missing.
     Processes,
@@ -50,7 +50,7 @@ pub enum Hides {
 /// privileges that would permit the access are printed in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// Nothing.
+    /// No advice.
     None,
     /// The privileges that pidns would need to see more.
     Permission,
@@ -400,25 +400,25 @@ impl DiagnosticCode {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 
-    /// Returns the severity of its diagnostics.
+    /// Returns the severity of diagnostics with this code.
     #[must_use]
     pub fn severity(self) -> Severity {
         self.entry().severity
     }
 
-    /// Returns `true` if it makes the snapshot incomplete.
+    /// Returns `true` if a diagnostic with this code makes the snapshot incomplete.
     #[must_use]
     pub fn is_gap(self) -> bool {
         self.entry().is_gap
     }
 
-    /// Returns which processes may be missing.
+    /// Returns which processes may be missing from a snapshot with this diagnostic.
     #[must_use]
     pub fn hides(self) -> Hides {
         self.entry().hides
     }
 
-    /// Returns `true` if its message counts processes.
+    /// Returns `true` if the message of this code counts processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes

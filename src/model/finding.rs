@@ -6,11 +6,11 @@ use super::{Keyword, NamespaceId, Pid, keywords};
 /// by verdict, then by code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// How serious the policy says it is.
+    /// The verdict of the policy on the problem.
     pub verdict: Verdict,
     /// The problem.
     pub code: CheckCode,
-    /// The process or namespace that has it.
+    /// The process or namespace that has the problem, or the whole snapshot.
     pub subject: Subject,
 }
 
@@ -42,7 +42,7 @@ struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `check` unless the policy has a rule.
     default: Verdict,
-    /// `true` if `run` reports it, too. `run` denies only what `--deny` names.
+    /// `true` if `run` reports this code, too. `run` denies only the codes that `--deny` names.
     in_run: bool,
     meaning: &'static str,
 }
@@ -112,25 +112,25 @@ check_codes! {
 }
 
 impl CheckCode {
-    /// The name in documents and on the command line.
+    /// Returns the name in documents and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// Description for the help and the published schema.
+    /// Returns the description for the help and the published schema.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.entry().meaning
     }
 
-    /// The verdict unless the policy has a rule for it.
+    /// Returns the verdict that applies unless the policy has a rule for the code.
     #[must_use]
     pub fn default_verdict(self) -> Verdict {
         self.entry().default
     }
 
-    /// The codes that `run` reports.
+    /// Returns the codes that `run` reports.
     pub fn of_runs() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|code| code.entry().in_run)
     }

@@ -30,8 +30,8 @@ impl Pid {
     /// PID 1, the PID of every init in its own namespace.
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
-    /// Returns `None` for 0, which the kernel reports for a process that is not visible
-    /// here, and for numbers that do not fit in `pid_t`.
+    /// Returns the PID, or `None` for 0 and for numbers that do not fit in `pid_t`. The kernel
+    /// reports 0 for a process that is not visible here.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
@@ -114,10 +114,11 @@ pub type Nspid = SmallVec<[Pid; 6]>;
     )
 )]
 pub enum NamespaceId {
-    /// Its inode on nsfs, unique among existing namespaces: `pid:[4026531836]`.
+    /// A namespace with this inode on nsfs: `pid:[4026531836]`. The inode is unique among existing
+    /// namespaces.
     Inode(u64),
-    /// A namespace whose inode could not be read, identified by its init or, without
-    /// one, its member with the lowest PID: `pid:[?6]`.
+    /// A namespace whose inode could not be read: `pid:[?6]`. The PID is that of the namespace's
+    /// init or, without an init, of the member with the lowest PID.
     Unread(Pid),
 }
 
@@ -131,7 +132,8 @@ impl NamespaceId {
         }
     }
 
-    /// Formats the ID. Every process in a document has one, so this avoids `fmt`, which is slower.
+    /// Formats the ID without `fmt`, which is slower. Speed matters here, because every process in
+    /// a document has an ID.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
@@ -200,9 +202,9 @@ impl FromStr for NamespaceId {
 /// A PID namespace as a user names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceRef {
-    /// Its ID: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
+    /// The ID of the namespace: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
     Id(NamespaceId),
-    /// The namespace of this process: `@PID`.
+    /// The namespace of the process with this PID: `@PID`.
     Of(Pid),
 }
 

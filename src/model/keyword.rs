@@ -6,13 +6,13 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schema.
     const LIST: &'static str;
-    /// Noun for one unknown value in a message, and for several.
+    /// Nouns for unknown values in a message: for one value, and for several values.
     const NOUNS: [&'static str; 2];
 
-    /// The name of this value.
+    /// Returns the name of this value.
     fn keyword(self) -> &'static str;
 
-    /// Description of this value in the published schema.
+    /// Returns the description of this value in the published schema.
     fn meaning(self) -> &'static str;
 }
 

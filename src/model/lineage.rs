@@ -15,7 +15,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// Collects the parents of these namespaces.
+    /// Creates a lookup of the parents of these namespaces.
     #[must_use]
     pub fn new(namespaces: &[Namespace]) -> Self {
         let parents = namespaces.iter().filter_map(|it| Some((it.id, it.parent?))).collect();
@@ -61,7 +61,7 @@ mod tests {
             parents in proptest::collection::vec(any::<u8>(), 1..33),
             order in any::<u64>(),
         ) {
-            // The parent of each namespace is an earlier one, or none.
+            // Each namespace is a root, or its parent is an earlier namespace.
             let node = |(at, parent): (u64, u8)| {
                 namespace(at, (parent % 4 != 0 && at > 0).then(|| u64::from(parent) % at))
             };

@@ -12,19 +12,19 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not end: they ignore it, or they are inits without a handler
     /// for it.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// For each process with a thread in uninterruptible sleep, the TID of one.
+    /// For each process with a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
-    /// A process in each other mount namespace, by the inode of that.
+    /// Maps the inode of each other mount namespace to a process in that mount namespace.
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 
-/// A cgroup that freezes its processes, by its directory.
+/// A cgroup that freezes its processes. The text is the directory of the cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// The freezer of version 1 (`freezer.state`).
+    /// A cgroup of the version 1 freezer (`freezer.state`).
     V1(String),
-    /// Version 2 (`cgroup.freeze`).
+    /// A cgroup of version 2 (`cgroup.freeze`).
     V2(String),
 }

@@ -1,7 +1,7 @@
 //! The data model: plain values that any code, including tests, can build.
 //!
-//! It imports no other module. The lists of a [`Snapshot`] may be in any order; code that
-//! shows them sorts them.
+//! The model imports no other module. The lists of a [`Snapshot`] may be in any order. Code that
+//! shows the lists sorts them.
 
 pub mod container;
 pub mod run;

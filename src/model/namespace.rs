@@ -9,37 +9,37 @@ use super::{NamespaceId, Pid, keywords};
 /// A PID namespace (`pid_namespaces(7)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Unique within a snapshot.
+    /// The ID of the namespace, unique within a snapshot.
     pub id: NamespaceId,
     /// Device number of nsfs; `None` if the namespace could not be opened.
     pub device: Option<u64>,
     /// The kernel's 64-bit ID, never reused during a boot (`NS_GET_ID`, since Linux 6.18).
     pub ns_id: Option<u64>,
-    /// The parent namespace; `None` for a root, or if it is unknown.
+    /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// `true` if it has a parent that is visible to pidns, but unknown.
+    /// `true` if the parent is visible to pidns, but could not be determined.
     pub parent_unknown: bool,
-    /// Its state.
+    /// The state of the namespace.
     pub state: NamespaceState,
-    /// The process with PID 1 in this namespace, if it is visible.
+    /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
-    /// Number of members; `None` if the snapshot contains all of them. A filtered
-    /// snapshot may not.
+    /// Number of members; `None` if the snapshot contains all members. A filtered snapshot may lack
+    /// some of them.
     pub member_count: Option<usize>,
     /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// Everything but its members that keeps it alive.
+    /// Everything except members that keeps the namespace alive.
     pub holders: Vec<Holder>,
-    /// The processes that keep its terminated init from being removed.
+    /// The processes that keep the namespace's terminated init from being removed.
     pub blocked_by: Vec<Blocker>,
-    /// The container that the cgroup of its init belongs to.
+    /// The container that the cgroup of the namespace's init belongs to.
     pub container: Option<Container>,
-    /// Source of its identity and its parent.
+    /// The source of the namespace's identity and parent.
     pub evidence: Evidence,
 }
 
 impl Namespace {
-    /// A namespace that is known to exist, with every other property unknown.
+    /// Returns a namespace that is known to exist, but whose other properties are all unknown.
     #[must_use]
     pub fn unread(id: NamespaceId) -> Self {
         Self {
@@ -94,46 +94,46 @@ pub struct Owner {
     /// UID of the user that created the user namespace, as pidns's own user namespace
     /// maps it (`NS_GET_OWNER_UID`, since Linux 4.11).
     pub uid: Option<u32>,
-    /// Name of that user, if the host knows one.
+    /// Name of the user with this UID, if the host knows the name.
     pub user: Option<SmolStr>,
 }
 
 /// Something other than a member that keeps a namespace alive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
-    /// An open file descriptor.
+    /// An open file descriptor of the namespace.
     Fd {
-        /// The process that has it open.
+        /// The process that has the descriptor open.
         pid: Pid,
-        /// Name of that process.
+        /// Name of the process.
         comm: Option<SmolStr>,
         /// The descriptor number.
         fd: u32,
     },
     /// A bind mount of the namespace's nsfs file.
     Mount {
-        /// The mount point, as seen in its mount namespace.
+        /// The mount point, as seen in `mount_namespace`.
         path: String,
-        /// Inode of that mount namespace.
+        /// Inode of the mount namespace that contains the mount.
         mount_namespace: u64,
     },
     /// A thread whose children start in the namespace (`/proc/PID/ns/pid_for_children`,
     /// since Linux 4.12).
     PidForChildren {
-        /// The process.
+        /// The process that the thread belongs to.
         pid: Pid,
-        /// Name of that process.
+        /// Name of the process.
         comm: Option<SmolStr>,
-        /// The thread; equal to `pid` if it is the leader thread.
+        /// The thread; equal to `pid` if the thread is the leader thread.
         tid: Pid,
     },
-    /// An open file that keeps the namespace without being its nsfs file.
+    /// An open file that keeps the namespace alive, but is not the nsfs file of the namespace.
     File {
         /// Type of the file.
         file: HoldingFile,
-        /// The process that has it open.
+        /// The process that has the file open.
         pid: Pid,
-        /// Name of that process.
+        /// Name of the process.
         comm: Option<SmolStr>,
         /// The descriptor number.
         fd: u32,
@@ -141,7 +141,7 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// The holding process; `None` for a mount.
+    /// Returns the process that keeps the namespace alive; `None` for a mount.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
         match self {
@@ -153,17 +153,17 @@ impl Holder {
     }
 }
 
-/// Type of an open file that keeps a namespace without being its nsfs file. Such files are
-/// searched only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only for
-/// namespaces without a living init.
+/// Type of an open file that keeps a namespace alive, but is not the nsfs file of the namespace.
+/// Such files are searched only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only
+/// for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd of a process that was in the namespace (`pidfd_open(2)`).
     Pidfd,
     /// A UNIX socket whose peer was in the namespace (`SO_PEERCRED`, see `unix(7)`).
     Socket,
-    /// A UNIX socket with an unreceived message that carries such a file, or a descriptor
-    /// of the namespace (`SCM_RIGHTS`, see `unix(7)`).
+    /// A UNIX socket with an unreceived message. The message carries a descriptor of the namespace,
+    /// or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
     InFlight,
     /// A file or directory of the namespace's procfs, or of a process that was in the
     /// namespace.
@@ -194,12 +194,12 @@ pub struct Blocker {
     /// The process that the init waits for, or the init itself if it is a zombie that
     /// nobody reaps.
     pub pid: Pid,
-    /// Its name.
+    /// Name of the process.
     pub comm: SmolStr,
-    /// Why it is not gone yet.
+    /// The reason why the process is not gone yet.
     pub reason: BlockReason,
-    /// The process outside the namespace that must act: the tracer if it is traced, otherwise, for
-    /// a zombie, the parent.
+    /// The process outside the namespace that must act: the tracer if `pid` is traced, or
+    /// otherwise, for a zombie, the parent.
     pub reaper: Option<Pid>,
 }
 

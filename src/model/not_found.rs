@@ -4,33 +4,34 @@ use std::fmt;
 
 use super::{Criterion, NamespaceId, Pid};
 
-/// A process or namespace was not found.
+/// The error for a process or namespace that was not found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotFound {
-    /// No such process.
+    /// No process has this PID.
     Process {
         /// The PID that was given.
         pid: Pid,
-        /// The namespace of `pid`; `None` for that of the procfs that was read.
+        /// The namespace that `pid` belongs to; `None` for the namespace of the procfs that was
+        /// read.
         namespace: Option<NamespaceId>,
     },
-    /// No such namespace.
+    /// No namespace has this ID.
     Namespace(NamespaceId),
     /// The process exists, but its namespace is ambiguous.
     Ambiguous(Pid),
-    /// The process exists, but is not visible in that namespace.
+    /// The process exists, but is not visible in this namespace.
     NotVisible {
-        /// Its PID in the namespace of the procfs that was read.
+        /// The process's PID in the namespace of the procfs that was read.
         pid: Pid,
-        /// The namespace that does not show it.
+        /// The namespace that does not show the process.
         namespace: NamespaceId,
     },
-    /// The process may be visible in that namespace, but this procfs does not show its
-    /// PID there.
+    /// The process may be visible in this namespace, but the procfs that was read does not show the
+    /// process's PID there.
     NotTold {
         /// A known PID of the process, or the PID that was given.
         pid: Pid,
-        /// The namespace that may show it.
+        /// The namespace that may show the process.
         namespace: NamespaceId,
     },
     /// Nothing matches all filters.
@@ -41,8 +42,8 @@ pub enum NotFound {
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// The process whose namespace the user probably meant, if the number given as an
-    /// inode looks like a PID.
+    /// Returns the process whose namespace the user probably meant, if the number that the user
+    /// gave as an inode looks like a PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -14,11 +14,11 @@ use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
 pub struct Process {
     /// PID in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of its parent; `None` if this procfs shows no parent.
+    /// PID of the parent; `None` if this procfs shows no parent.
     pub ppid: Option<Pid>,
-    /// Its own (innermost) namespace; `None` if that is ambiguous.
+    /// The innermost namespace of the process; `None` if ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// Its PIDs in all namespaces, outermost first.
+    /// The process's PIDs in all namespaces, outermost namespace first.
     pub nspid: Nspid,
     /// Command name (`PR_SET_NAME`), with U+FFFD for invalid UTF-8. At most 15 bytes,
     /// except for kernel threads.
@@ -27,35 +27,36 @@ pub struct Process {
     pub state: char,
     /// Real user ID, as pidns's own user namespace maps it.
     pub uid: u32,
-    /// Name of that user, if the host knows one.
+    /// Name of the user with this UID, if the host knows the name.
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
     /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. Boot
     /// ID, PID and start time together identify a process for ever.
     pub start_time: Option<u64>,
-    /// `true` if it is a kernel thread.
+    /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
     /// Source of `namespace`.
     pub evidence: Evidence,
-    /// Details that were requested. Boxed, because most runs request none.
+    /// Details that were requested. The details are boxed, because most runs request none.
     pub details: Option<Box<ProcessDetails>>,
 }
 
-/// Properties of a process that most scans do not read. Each is `None` if it was not
+/// Properties of a process that most scans do not read. A property is `None` if it was not
 /// requested or could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessDetails {
     /// Command line, one string for each argument (`/proc/PID/cmdline`), with U+FFFD for
     /// invalid UTF-8. Empty for kernel threads and terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of its namespaces of other types, by the name of the link in
+    /// Inodes of the process's namespaces of other types, by the name of the link in
     /// `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of its cgroup. With several hierarchies: the one that names its container or
-    /// unit, otherwise that of version 2, otherwise the deepest of version 1.
+    /// Path of the process's cgroup. If there are several hierarchies, this is the path that names
+    /// a container or unit, otherwise the path in version 2, otherwise the deepest path in version
+    /// 1.
     pub cgroup: Option<String>,
-    /// PID of the process that traces it (`TracerPid`). Read in every scan, but only for zombies
+    /// PID of the process's tracer (`TracerPid`). Every scan reads this PID, but only for zombies
     /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
 }
@@ -74,7 +75,7 @@ keywords! {
 }
 
 impl Process {
-    /// A process with this PID, with every other property unknown.
+    /// Returns a process with this PID, whose other properties are all unknown.
     #[must_use]
     pub fn unread(pid: Pid) -> Self {
         Self {
@@ -94,40 +95,41 @@ impl Process {
         }
     }
 
-    /// Returns `true` if it shows as terminated and not yet reaped.
+    /// Returns `true` if the process's state is that of a zombie: terminated, but not yet reaped.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 
-    /// Returns `true` if the whole process has terminated and nobody has reaped
-    /// it. If only its leader thread has terminated, it shows as a zombie too,
-    /// but its other threads still run.
+    /// Returns `true` if the whole process has terminated and nobody has reaped it. A process whose
+    /// leader thread has terminated also has the state of a zombie, but its other threads may still
+    /// run.
     #[must_use]
     pub fn is_unreaped(&self) -> bool {
         self.is_zombie() && self.threads.is_none_or(|threads| threads.get() == 1)
     }
 
-    /// Returns `true` if a signal or its tracer has stopped it.
+    /// Returns `true` if a signal or a tracer has stopped the process.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
 
-    /// The process that traces it, if that is known (see [`ProcessDetails::tracer`]).
+    /// Returns the PID of the process's tracer, if known (see [`ProcessDetails::tracer`]).
     #[must_use]
     pub fn tracer(&self) -> Option<Pid> {
         self.details.as_ref()?.tracer
     }
 
-    /// The process that must reap it once it is a zombie. That is its tracer if it has one: the
-    /// kernel hides a traced zombie from its parent (`wait_consider_task()`).
+    /// Returns the process that must reap this process when it is a zombie: its tracer if it has
+    /// one, otherwise its parent. The kernel hides a traced zombie from the parent
+    /// (`wait_consider_task()`).
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {
         self.tracer().or(self.ppid)
     }
 
-    /// Its age at `uptime`, the time since boot (`CLOCK_BOOTTIME`).
+    /// Returns the age of the process at `uptime`, the time since boot (`CLOCK_BOOTTIME`).
     #[must_use]
     pub fn age(&self, uptime: Duration) -> Option<Duration> {
         // A clock tick is 1/100 s in user space (`USER_HZ`).

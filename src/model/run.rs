@@ -9,14 +9,15 @@ use super::Pid;
 /// The end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It exited with this status.
+    /// The command exited with this status.
     Exited(u8),
-    /// This signal terminated it.
+    /// A signal with this number terminated the command.
     Killed(u8),
 }
 
 impl Ended {
-    /// Returns the exit status as a shell reports it: 128 plus the number for a signal.
+    /// Returns the exit status as a shell reports it: 128 plus the signal number if a signal
+    /// terminated the command.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {

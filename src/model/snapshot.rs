@@ -28,7 +28,7 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is whole.
     pub selected: Vec<Criterion>,
-    /// `true` if the searched places hold nothing else, and the kernel reported it all.
+    /// `true` if nothing in the searched places is missing, and the kernel reported everything.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
@@ -112,7 +112,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// The default: everything in /proc but threads, which cost most and find least.
+    /// Returns the default: all places in /proc except threads, whose search takes longest and
+    /// finds least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()
