@@ -23,8 +23,8 @@ const DIFF_VERSION: &str = "1.0";
 /// The differences between two documents, or a document and the live host, as written by
 /// `pidns diff -f json`. Within schema version 1.x, fields are added, but never renamed,
 /// retyped or removed. Open lists of words may grow.
-// The types of the long lists are parameters, so that their elements can be created one at a
-// time while they are written.
+// The types of the long lists are parameters, so that each list can create its elements one at a
+// time while the comparison is written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
@@ -231,7 +231,7 @@ impl From<&Diff> for DiffSummary {
     }
 }
 
-/// Converts a namespace of a graph, if it is there.
+/// Converts a namespace of a graph. Returns `None` if the graph does not contain the namespace.
 fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))
 }

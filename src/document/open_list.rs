@@ -1,4 +1,4 @@
-//! Words of open lists, and the unknown words that a later version may use.
+//! Words of open lists, to which later versions may add words, and the unknown words of a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,17 +11,17 @@ use smol_str::SmolStr;
 use super::parse::Cut;
 use crate::model::{self, Keyword};
 
-/// A word of an open list.
+/// A word of an open list, to which later versions may add words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
-    /// A word of this version.
+    /// A word that this version of pidns knows.
     Known(T),
-    /// A word of a later version.
+    /// A word that only a later version of pidns knows.
     Unknown(SmolStr),
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns the value. An unknown word is added to `unknown`.
+    /// Returns the value of a known word. Adds an unknown word to `unknown`.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -34,7 +34,7 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the evidence. An unknown word counts as inferred.
+    /// Returns the evidence. An unknown kind of evidence counts as inferred.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }
@@ -55,7 +55,7 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The pattern of words in the schema.
+/// The pattern in the schema that every word matches.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
@@ -94,13 +94,13 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// Unknown words in a document of a later version, with their number. The values that they
-/// describe are left out, or become unknown.
+/// The unknown words in a document of a later version, each with the number of its occurrences. The
+/// values that these words describe are left out, or become unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
 impl UnknownWords {
-    /// Returns `true` if there were none.
+    /// Returns `true` if there were no unknown words.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

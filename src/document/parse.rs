@@ -1,4 +1,4 @@
-//! Parses untrusted JSON and YAML, distinguished by content, with bounded resources.
+//! Parses untrusted JSON and YAML with limited memory. The content shows which format it is.
 //!
 //! Both parsers stream values and build no tree, so memory stays proportional to the size of
 //! the text. Nesting and the length of errors are limited, and YAML aliases are rejected.
@@ -14,7 +14,7 @@ use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 /// depth of five.
 const MAX_DEPTH: usize = 128;
 
-/// A file must not contain anything after the document.
+/// The error for a file that contains anything after the document.
 const SECOND_DOCUMENT: &str = "contains more than one document";
 
 /// The error for an invalid document, with its place.
@@ -36,8 +36,8 @@ impl Invalid {
         self
     }
 
-    /// Converts a place in a document to a place in one of its NDJSON records: `place` returns
-    /// the path in the record, and its line number.
+    /// Converts a place in a document to a place in one of its NDJSON records. `place` returns the
+    /// path in the record, and the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
@@ -95,7 +95,7 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
     let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
     read.map_err(|(place, error)| {
-        // The parser counts this line as the first one.
+        // The parser sees this line only, so it counts this line as line 1.
         let (said, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
         let said = said.strip_suffix(&here).unwrap_or(&said);
@@ -135,7 +135,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
             // Aliases could expand to any size, and pidns writes none.
             max_anchors: 0,
             max_aliases: 0,
-            // These grow only with the size of the text, which is limited.
+            // These numbers grow only with the size of the text, which is limited.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
@@ -161,7 +161,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
                 }
-                // The same message as for JSON.
+                // Use the same message as for JSON.
                 _ => "recursion limit exceeded",
             },
             // Almost any text is valid YAML.

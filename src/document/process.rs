@@ -94,7 +94,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 }
 
 impl Process<'_> {
-    /// Converts to the model. Unknown words are added to `unknown`.
+    /// Converts the process to the model. Unknown words are added to `unknown`.
     pub fn into_model(self, unknown: &mut UnknownWords) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),

@@ -17,31 +17,32 @@ use records::{Origin, is_record, read_records};
 
 pub(super) use records::RecordLine;
 
-/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot,
-/// distinguished by content.
+/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. The content
+/// shows which format it is.
 ///
-/// The result is as consistent as a scan of the kernel. Fields of a later 1.x are ignored;
-/// unknown words are returned. It is an error if the text is larger than [`MAX_SIZE`], has
-/// another major version, does not match the schema, contradicts itself, or contains records
-/// of several snapshots.
+/// The result is as consistent as a scan of the kernel. Fields of a later 1.x are ignored, and
+/// unknown words are returned. It is an error if the text is larger than [`MAX_SIZE`], has another
+/// major version, does not match the schema, contradicts itself, or contains records of several
+/// snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
 
 /// Reads a document from a stream, like [`read()`].
 ///
-/// NDJSON records may belong to any number of snapshots. `host` selects one, by its host name
-/// or boot ID, optionally followed by the beginning of its time: `web-1@2026-11-23`. Records
+/// NDJSON records may belong to any number of snapshots. `host` selects one snapshot, by its host
+/// name or boot ID, optionally followed by the beginning of its time: `web-1@2026-11-23`. Records
 /// of other snapshots take no memory and do not count towards the size limit.
 ///
-/// The outer error is that of the stream, the inner one that of its content.
+/// The outer error means that the stream could not be read. The inner error means that its content
+/// is invalid.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut text = Vec::new();
     let mut lines = 0;
-    // One byte beyond the limit, to detect that it is exceeded.
+    // Read one byte more than allowed, to detect that the stream is too large.
     let left = |text: &Vec<u8>| MAX_SIZE + 1 - text.len() as u64;
     let begin = loop {
         let begin = text.len();
@@ -444,7 +445,7 @@ mod tests {
             put("/diagnostics/0/code", format!("A{long}").into()),
         ];
         for changed in changed {
-            // JSON, and the same as YAML.
+            // The first text is JSON, and the second text is the same document as YAML.
             for text in [format!("{changed}"), format!("--- {changed}")] {
                 let error = read(text.as_bytes()).unwrap_err().to_string();
                 assert!(error.chars().count() < 250, "{error}");

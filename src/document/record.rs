@@ -1,4 +1,5 @@
-//! The envelope of NDJSON records: the same for snapshots, comparisons and checks.
+//! The envelope of NDJSON records: the fields that records of snapshots, comparisons and checks
+//! have in common.
 
 use serde::Serialize;
 
@@ -7,12 +8,12 @@ use super::scalars::Timestamp;
 use super::snapshot::Host;
 use crate::model::{Keyword, Snapshot};
 
-/// The content of records: an enumeration with one variant for each kind.
+/// The content of a record: an enumeration with one variant for each kind of record.
 pub trait RecordContent: Serialize {
-    /// The kinds of records. Each is named like the serialized variant.
+    /// The kinds of records. Each kind has the name of the serialized variant.
     type Kind: Keyword;
 
-    /// The kind of this record.
+    /// Returns the kind of this record.
     fn kind(&self) -> Self::Kind;
 }
 
@@ -24,7 +25,7 @@ pub trait RecordContent: Serialize {
     test,
     schemars(
         bound = "T: RecordContent + schemars::JsonSchema",
-        // The content describes its records.
+        // No description here: each type of content describes its own records.
         description = "",
         transform = super::schema::content_by_kind
     )
@@ -44,7 +45,7 @@ pub struct Record<'a, T: RecordContent> {
     content: T,
 }
 
-/// The fields that all records of one snapshot share.
+/// The envelope: the fields that all records of one snapshot share.
 pub struct Envelope {
     schema_version: &'static str,
     captured_at: Timestamp,
@@ -52,7 +53,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Creates the envelope, which holds the fields that all records of a snapshot have in common.
+    /// Creates the envelope of the records of a snapshot.
     pub fn new(schema_version: &'static str, snapshot: &Snapshot) -> Self {
         Self {
             schema_version,
@@ -61,7 +62,7 @@ impl Envelope {
         }
     }
 
-    /// Passes a record with each content to `write`. Stops at the first error.
+    /// Passes one record for each content to `write`. Stops at the first error.
     pub fn write_each<T: RecordContent, E>(
         &self,
         contents: impl IntoIterator<Item = T>,

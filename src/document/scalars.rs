@@ -1,4 +1,4 @@
-//! Serde types for single values whose format is checked, and that the model has as plain text
+//! Serde types for single values whose format is checked. The model has these values as plain text
 //! or numbers.
 
 use std::fmt;
@@ -22,7 +22,7 @@ impl TryFrom<u64> for Inode {
     }
 }
 
-/// The serde functions of a list of PIDs.
+/// Serializes and deserializes a list of PIDs.
 pub mod nspid {
     use serde::{Deserialize, Deserializer, Serializer};
 

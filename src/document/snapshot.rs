@@ -17,8 +17,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Pid, Procfs, keyword
 /// `pidns -f yaml`. The lists are flat and joined by ids. Within schema version 1.x, fields
 /// are added, but never renamed, retyped or removed. Open lists of words may grow. Readers
 /// ignore fields and words that they do not know.
-// The types of the long lists are parameters, so that their elements can be created one at a
-// time while they are written.
+// The types of the long lists are parameters, so that each list can create its elements one at a
+// time while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -78,7 +78,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// This program.
+    /// Returns the name and version of this program.
     pub fn this() -> Self {
         Self {
             name: env!("CARGO_PKG_NAME").to_owned(),

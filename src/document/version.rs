@@ -5,15 +5,15 @@ use super::parse::{Cut, Invalid};
 /// Version of the schema of documents.
 pub const SCHEMA_VERSION: &str = "1.0";
 
-/// Maximum size of a document in bytes, or of the records of one snapshot.
+/// Maximum size in bytes of a document, or of all records of one snapshot together.
 pub const MAX_SIZE: u64 = 128 << 20;
 
 pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// Adds the version of the document to an error, unless it is the version of this program.
-/// In a later version, the document may be valid.
+/// Adds the schema version of the document to an error, unless it is the version of this program. A
+/// document of a later version may be valid although this program rejects it.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;
@@ -27,7 +27,7 @@ pub fn with_version(error: Invalid, version: &str) -> Invalid {
 pub fn check_version(version: &str) -> Result<(), Invalid> {
     let minor = version.strip_prefix("1.").unwrap_or_default();
     let is_number = minor.bytes().all(|it| it.is_ascii_digit());
-    // A number without leading zeros, short enough for an error message.
+    // The minor version must be a number without leading zeros, short enough for an error message.
     if matches!(minor.len(), 1..=9) && is_number && (minor == "0" || !minor.starts_with('0')) {
         return Ok(());
     }

@@ -26,8 +26,8 @@ fn is_whole(document: &Document) -> bool {
     document.selected.is_empty()
 }
 
-/// Checks the namespaces and returns their depths. A parent must come before its children,
-/// which also rules out cycles.
+/// Checks the namespaces and returns their depths. A parent must come before its children, so a
+/// cycle is an error, too.
 pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
     let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(document.namespaces.len());
     let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
@@ -64,8 +64,8 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`, which `level` must agree with. `depths` are the
-/// depths of the namespaces before it.
+/// Returns the depth of the namespace at `index`, or an error if its `level` does not agree.
+/// `depths` has the depths of all earlier namespaces.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -104,13 +104,13 @@ fn depth_of(
     Ok(depth)
 }
 
-/// Checks the processes: each is in one namespace, and has one PID for each level.
+/// Checks that each process is in one namespace, and has one PID for each level.
 pub fn check_processes(
     document: &Document,
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // By root: the number of PIDs of its members.
+    // Maps each root to the number of PIDs that its members have.
     let mut above: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -130,8 +130,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {}", id)));
         };
-        // Before Linux 4.1 there are no PIDs. The number of ancestors above a root may be
-        // unknown, but it is the same for all of its descendants.
+        // Before Linux 4.1, the list of PIDs is empty. The number of ancestors above a root may be
+        // unknown, but it is the same for all descendants of the root.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -168,13 +168,14 @@ pub fn check_processes(
 
 /// The depth of a namespace.
 pub struct Depth {
-    /// Its topmost known ancestor.
+    /// The topmost known ancestor of the namespace.
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` is a root of the document, so that `level` is its level there.
+    /// `true` if `root` is a root of the document, so `level` equals the level in the document.
     pub is_level: bool,
-    /// Number of levels below the namespace of the procfs that was read, if it is below.
+    /// Number of levels below the namespace of the procfs that was read; `None` if the namespace is
+    /// not one of its descendants.
     pub below_procfs: Option<usize>,
 }
 

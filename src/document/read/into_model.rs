@@ -88,8 +88,8 @@ fn namespace(
     })
 }
 
-/// Converts to the model; `None` for an unknown kind. `place` is the path of the holder in
-/// the document.
+/// Converts a holder to the model. Returns `None` for an unknown kind. `place` is the path of the
+/// holder in the document.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,
@@ -121,7 +121,7 @@ fn holder(
     }))
 }
 
-/// Converts to the model; `None` for an unknown reason.
+/// Converts a blocker to the model. Returns `None` for an unknown reason.
 fn blocker(blocker: Blocker, unknown: &mut UnknownWords) -> Option<model::Blocker> {
     Some(model::Blocker {
         pid: blocker.pid,
@@ -131,7 +131,7 @@ fn blocker(blocker: Blocker, unknown: &mut UnknownWords) -> Option<model::Blocke
     })
 }
 
-/// Converts to the model. An unknown severity becomes a warning.
+/// Converts a diagnostic to the model. An unknown severity becomes a warning.
 fn diagnostic(diagnostic: Diagnostic, unknown: &mut UnknownWords) -> model::Diagnostic {
     model::Diagnostic {
         code: diagnostic.code.0,

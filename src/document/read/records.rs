@@ -57,7 +57,7 @@ impl Identity<'_> {
     }
 }
 
-/// A record of a snapshot as it is read. The kinds of content are fields, not variants of an
+/// A record of a snapshot, for reading only. Each kind of content is a field, not a variant of an
 /// enumeration, so that errors have the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
@@ -76,10 +76,10 @@ pub(in crate::document) struct RecordLine {
     diagnostic: Option<Diagnostic>,
 }
 
-/// Returns `true` if a line is a record and not the start of a document, which has no field
-/// `record`. Stops at the first field that decides.
+/// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
+/// field `record`. Stops at the first field that only one of the two has.
 pub fn is_record(line: &[u8]) -> bool {
-    /// Stops with an error once it is decided, and stores the result.
+    /// Stores the result, and stops the parser with an error as soon as the result is known.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -160,16 +160,16 @@ struct SummaryRecord {
     line: u64,
 }
 
-/// The state of reading.
+/// The state while records are read.
 #[derive(Default)]
 struct Records<'a> {
-    /// The snapshot that the user selected.
+    /// The user's selection of a snapshot, by host name or boot ID.
     host: Option<&'a str>,
-    /// The snapshot to read, once one of its records was found.
+    /// The snapshot to read; `None` until a record of a matching snapshot is found.
     chosen: Option<Origin>,
     /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// Snapshots that do not match, as many as an error lists.
+    /// Snapshots that do not match the selection, at most as many as an error lists.
     strangers: Vec<Origin>,
     /// Total size of the lines kept, in bytes.
     kept: u64,
@@ -189,7 +189,8 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Without the line end, so that an error at the end is reported for this line.
+        // Parse the line without its line end. Otherwise, an error at the end of the line would be
+        // reported for the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -250,8 +251,8 @@ impl Records<'_> {
         }
     }
 
-    /// Returns `true` if a record belongs to the snapshot to read: the first that matches. If
-    /// another one matches too, the selection is ambiguous and no more records are kept.
+    /// Returns `true` if a record belongs to the snapshot to read: the first snapshot that matches.
+    /// If another snapshot matches too, the selection is ambiguous, so no more records are kept.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -303,7 +304,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Parents must come before their children. Some namespaces have no level to sort by.
+        // Parents must come before their children. Some namespaces have no level, so sorting by
+        // level is impossible.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();

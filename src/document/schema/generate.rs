@@ -13,7 +13,7 @@ use crate::document::snapshot::HolderKind;
 
 /// Returns the schema of a serde type, as committed.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
-    // Describes documents as written, in which every field is present.
+    // Describe documents as they are written: every field is present.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let generated = Value::from(generator.into_root_schema_for::<T>());
     let mut schema = json!({"$schema": generated["$schema"], "$id": id, "title": title});
@@ -58,7 +58,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// The words of this version, or any other that matches the pattern.
+/// Allows the words of this version, and any other word that matches the pattern.
 impl<T: Keyword> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
         T::LIST.into()
@@ -79,13 +79,13 @@ impl<T: Keyword> JsonSchema for Word<T> {
     }
 }
 
-/// Description of diagnostic codes, with a list of them.
+/// Returns the description of diagnostic codes, with a list of all codes.
 pub(crate) fn description_of_codes() -> String {
     let codes: Vec<_> = DiagnosticCode::ALL.iter().map(|code| code.name()).collect();
     format!("Code for programs. In 1.0: {}. May grow.", codes.join(", "))
 }
 
-/// Rules for the fields that each kind of holder requires.
+/// Returns the rules for the fields that each kind of holder requires.
 pub(crate) fn required_holder_fields() -> Value {
     let has = |kind: HolderKind, fields: Value| {
         json!({

@@ -72,7 +72,7 @@ fn record_schema() -> Value {
     serde_json::from_str(RECORD_SCHEMA).unwrap()
 }
 
-/// The records of a snapshot with a value in every field.
+/// Returns the records of a snapshot with a value in every field.
 fn records() -> Vec<Value> {
     let mut records = Vec::new();
     let written = write_records(&PidGraph::new(whole()), |record| {
@@ -83,7 +83,7 @@ fn records() -> Vec<Value> {
     records
 }
 
-/// A whole snapshot with a value in every field but those of a filter.
+/// Returns a whole snapshot with a value in every field, except for the fields of a filter.
 fn whole() -> model::Snapshot {
     let mut whole = everything();
     whole.selected.clear();
@@ -126,7 +126,7 @@ fn written_documents_are_valid() {
     assert_eq!(errors(&schema, &value), Vec::<String>::new());
 }
 
-/// A comparison with a value in every field.
+/// Returns a comparison with a value in every field.
 fn compared() -> Diff {
     let (mut before, mut after) = (everything(), everything());
     for namespace in &mut before.namespaces {
@@ -149,8 +149,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that records are valid, that records without their content are not, and that all
-/// records together equal the whole document.
+/// Asserts that records are valid, that records without content are invalid, and that all records
+/// together equal the whole document.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -273,7 +273,7 @@ fn all_fields_have_descriptions_and_are_present_in_schema_order() {
     assert_described(&schema(), &written(everything()));
 }
 
-/// Asserts that each field has a description, and a value somewhere in the sample.
+/// Asserts that each field has a description in the schema, and a value somewhere in the sample.
 fn assert_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
@@ -382,8 +382,8 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if the only difference is an absent field that is nullable or a list. The
-/// reader accepts that, because a later version may have added the field.
+/// Returns `true` if the only difference is an absent field that is nullable or a list. The reader
+/// accepts a document without such a field, because a later version may have added the field.
 fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -464,13 +464,13 @@ fn the_reader_rejects_all_invalid_documents() {
 fn the_reader_rejects_all_invalid_records() {
     let all = records();
     for kind in ["snapshot", "namespace", "process", "diagnostic"] {
-        // The longest record of this kind.
+        // Find the longest record of this kind.
         let of_kind = all.iter().enumerate().filter(|(_, record)| record["record"] == kind);
         let (index, record) = of_kind.max_by_key(|(_, it)| it.to_string().len()).unwrap();
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // With another host or time it belongs to another snapshot, which is reported.
+            // With another host or time, a record belongs to another snapshot, so reading fails.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))

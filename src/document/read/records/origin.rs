@@ -1,4 +1,4 @@
-//! The snapshot that a record belongs to, and its selection by the user.
+//! The snapshot that a record belongs to, and how users select a snapshot.
 
 use crate::document::parse::{Cut, Invalid};
 use crate::model;
@@ -20,7 +20,7 @@ impl Origin {
         }
     }
 
-    /// Returns the name of its host, truncated for errors.
+    /// Returns the name of the snapshot's host, truncated for error messages.
     pub fn name(&self) -> String {
         Cut(self.label().name()).to_string()
     }
@@ -33,7 +33,7 @@ impl Origin {
         }
     }
 
-    /// Returns an error if it is not the selected snapshot.
+    /// Returns an error if `host` selects another snapshot.
     pub(in crate::document) fn check(&self, host: Option<&str>) -> Result<(), Invalid> {
         match host {
             Some(host) if !self.label().matches(host) => {
@@ -44,7 +44,7 @@ impl Origin {
     }
 }
 
-/// An [`Origin`] borrowed from a line.
+/// An [`Origin`] that borrows its texts from a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Label<'a> {
     pub hostname: Option<&'a str>,
@@ -53,13 +53,13 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    /// The name to display.
+    /// Returns the name to display.
     fn name(self) -> &'a str {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
 
-    /// Returns `true` if it matches a selection: a host name or boot ID, optionally followed by
-    /// `@` and the beginning of a time.
+    /// Returns `true` if the snapshot matches a selection: a host name or boot ID, optionally
+    /// followed by `@` and the beginning of a time.
     pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
@@ -79,7 +79,8 @@ impl<'a> Label<'a> {
 /// Maximum number of snapshots that an error lists.
 pub const NAMED: usize = 3;
 
-/// The error for a selection that matches no snapshot. It lists some that exist.
+/// Returns the error for a selection that matches no snapshot. The error lists some existing
+/// snapshots.
 pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invalid {
     let mut names: Vec<String> = Vec::new();
     for origin in existing {
@@ -89,7 +90,7 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
         }
     }
     let names = names.join(", ");
-    // The host may be right and the time wrong.
+    // The host name may be right although the time is wrong.
     let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),
@@ -98,7 +99,8 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
     Invalid::at("", format!("contains no snapshot of {}, only of {names}{times}{more}", Cut(host)))
 }
 
-/// The error for a selection that matches several snapshots. It says how to select one.
+/// Returns the error for a selection that matches several snapshots. The error says how to select
+/// one of them.
 pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
     let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
     let differ =
