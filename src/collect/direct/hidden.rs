@@ -1,5 +1,5 @@
-//! Finds namespaces of an earlier scan that a later scan no longer shows although they still exist
-//! in the kernel, kept alive by a descriptor in a socket message, a pidfd or a socket.
+//! Finds namespaces that a scan no longer shows but that still exist in the kernel. Such a
+//! namespace is kept alive by a descriptor in a socket message, a pidfd or a socket.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -20,7 +20,7 @@ use crate::model::{NamespaceId, Pid, Process};
 /// are enough unless threads start or exit meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Pause after a pass during which a thread started or exited.
+/// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Decides from the status of an init whether the init is alive. The threads of the init are
@@ -156,7 +156,7 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
     }
     let link = dir.pid_namespace();
     // The status is read again after the link. If that succeeds, the process had the PID the whole
-    // time, so the link belongs to it too.
+    // time, so the link belongs to the same process.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

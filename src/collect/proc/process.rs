@@ -5,7 +5,7 @@
 //! was opened, and reading it fails with `ESRCH` or `ENOENT` once that process is gone. So every
 //! process is read in the same order: open the status file, read other files by path, then read the
 //! status file. If this last read succeeds, the process had its PID the whole time, so everything
-//! read in between belongs to it.
+//! read in between belongs to this process.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -59,9 +59,8 @@ impl ReadProcess {
 
 /// Reads processes, one after the other.
 ///
-/// Neighbouring PIDs often belong to similar processes. So the kind of the previous process decides
-/// in which order the files of the next process are read. The order affects only the speed, not the
-/// result.
+/// Consecutive PIDs often belong to similar processes. So the order in which the files of a process
+/// are read depends on the kind of the previous process. The order affects only the speed.
 pub struct ProcessReader<'a> {
     scan: Scan<'a>,
     searches_holders: bool,

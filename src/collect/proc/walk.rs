@@ -49,7 +49,8 @@ pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
     // Each of these processes takes long to read, so even a small batch is worth handing to a
     // helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // Only listing the PIDs of a procfs can fail, and these PIDs are already listed.
+    // `read_batches` fails only if the PIDs of a procfs can't be listed, but these PIDs are already
+    // listed.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 

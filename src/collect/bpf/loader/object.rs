@@ -141,8 +141,8 @@ impl Object {
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
         // Fields are checked before the cast function, because a missing field is the more
-        // important error: the object file that does not use the cast function needs the same
-        // fields.
+        // important error: the object file for older kernels needs the same fields, but not the
+        // cast function.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

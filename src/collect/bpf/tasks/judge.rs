@@ -158,8 +158,8 @@ impl<'a> TaskScan<'a> {
     /// Verifies the records and reads the remaining processes through /proc.
     ///
     /// `found` contains the processes that were already read through /proc during the scan.
-    /// `counts` contains the number of processes that procfs reported before the scan, and the
-    /// numbers that it reported when each thread had finished its share.
+    /// `counts` contains the numbers of processes that procfs reported: before the scan, and after
+    /// each thread had finished its share.
     pub fn judge(
         mut self,
         scan: Scan<'_>,

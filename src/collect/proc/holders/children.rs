@@ -43,7 +43,7 @@ pub fn search(
 ///
 /// The kernel hides the link in two cases: the thread is exiting, or it has created a namespace for
 /// its children but has not yet started the first child, which becomes the init of that namespace.
-/// In the second case, the namespace can still be opened through a pidfd.
+/// In the second case, pidns can still open the namespace through a pidfd.
 fn search_nascent(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -59,15 +59,15 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID belonged to it the
-    // whole time.
+    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID belonged to this
+    // thread the whole time.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // The thread may have chosen another namespace for its children since then
-            // (`setns(2)`).
+            // After the pidfd was used, the thread may have chosen another namespace for its
+            // children (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

@@ -78,7 +78,8 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released what was to be read, so this is not a failure.
+        // An exiting thread has already released its descriptors and namespaces, so the refusal is
+        // not a failure.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }

@@ -33,7 +33,8 @@ impl DescriptorTables {
         });
         match position {
             // One of the compared threads has exited. Other threads may still share its table, but
-            // that table can no longer be compared, so the list starts again with this thread.
+            // that table can no longer be compared, so the list starts again with the table of
+            // `thread` only.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

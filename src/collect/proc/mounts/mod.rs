@@ -124,8 +124,9 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All readers of these mount namespaces have exited or left. Other processes may be in them
-        // by now, for example if each process starts the next one and exits.
+        // All readers of these mount namespaces have exited or left. Other processes may be in
+        // these mount namespaces by now, for example if each process starts a new process and
+        // exits.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -218,8 +219,8 @@ impl MountSearch<'_> {
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // If the kernel permits it, the whole mount namespace is searched, so the root directories
-        // of the readers don't matter.
+        // If the kernel permits it, the whole mount namespace is searched, no matter which root
+        // directories the readers have.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => {
