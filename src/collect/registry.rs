@@ -74,8 +74,8 @@ impl Default for NamespaceRegistry {
 }
 
 impl NamespaceRegistry {
-    /// Pins the namespace with the inode number `inode`, which the caller has just read from a
-    /// link. `open` opens the link's target, if the namespace is not pinned yet.
+    /// Pins (keeps open) the namespace with the inode number `inode`, which the caller has just
+    /// read from a link. `open` opens the link's target, if the namespace is not pinned yet.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
     /// the link still shows `inode`. The reason is that the link may have shown an older namespace,
@@ -118,8 +118,9 @@ impl NamespaceRegistry {
         }
     }
 
-    /// Pins an open namespace. If no descriptor is left for it, the namespace is closed, it is
-    /// recorded as found together with its ancestors, and the error is `EMFILE`.
+    /// Pins an open namespace: adds it to the registry, which keeps it open. If no descriptor is
+    /// left for it, the namespace is closed, it is recorded as found together with its ancestors,
+    /// and the error is `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -147,13 +148,13 @@ impl NamespaceRegistry {
         Err(Errno::MFILE)
     }
 
-    /// Returns `true` if the namespace is pinned.
+    /// Returns `true` if the registry keeps the namespace open.
     pub fn is_pinned(&self, inode: u64) -> bool {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if a namespace with this inode and this 64-bit ID is pinned and has had an
-    /// init.
+    /// Returns `true` if the registry keeps open a namespace with this inode and this 64-bit ID,
+    /// and that namespace has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
             known.init_history == InitHistory::Existed
@@ -161,13 +162,13 @@ impl NamespaceRegistry {
         })
     }
 
-    /// Returns the 64-bit ID of a pinned namespace, or the error of [`NamespaceFd::ns_id`]. Returns
-    /// `None` if the namespace is not pinned.
+    /// Returns the 64-bit ID of a namespace, or the error of [`NamespaceFd::ns_id`]. Returns `None`
+    /// if the registry does not keep the namespace open.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Records that a namespace was found, without pinning it.
+    /// Records that a namespace was found, without keeping the namespace open.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();

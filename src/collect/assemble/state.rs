@@ -1,4 +1,5 @@
-//! Proves whether each namespace is live, dead or nascent. Without a proof, its state is unknown.
+//! Proves whether each namespace is live, dead or nascent (without any init so far). Without a
+//! proof, its state is unknown.
 //!
 //! A namespace has at most one init in its lifetime. Once the init has terminated, the namespace is
 //! dead: the kernel assigns no PID in it any more (`zap_pid_ns_processes`). But a descendant of a

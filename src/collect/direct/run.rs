@@ -224,8 +224,8 @@ impl Descendants {
             Err(_) => None,
         };
         // The status is read after the pidfd was opened. If the PID was reused before that, the new
-        // process has another parent. An orphan has been reparented to this process, so this
-        // process is accepted as the parent too.
+        // process has another parent. If the original parent has exited, the orphan is now a child
+        // of this process, so this process is accepted as the parent too.
         let status = status(&self.procfs, pid)?;
         let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
         let is_zombie = matches!(status.state, 'Z' | 'X');

@@ -199,8 +199,8 @@ impl<'a> ProcessReader<'a> {
         // comes first.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
-        // The namespace is pinned before anything slow is read. A pinned namespace can't be freed,
-        // so its inode number can't be reused.
+        // The namespace is pinned (opened and kept open) before anything slow is read. An open
+        // namespace can't be freed, so its inode number can't be reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
         let has_memory = status.has_memory;
@@ -217,8 +217,8 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // `read_init` comes after pinning, because its final check is cheaper if the namespace
-            // is pinned.
+            // `read_init` comes after the namespace was opened, because the final check of
+            // `read_init` is cheaper if pidns keeps the namespace open.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
         // If the start time differs, BPF saw another process with this PID, so the answer of BPF
@@ -357,7 +357,7 @@ impl<'a> ProcessReader<'a> {
     fn pin(&self, namespace: Option<NamespaceId>, open: &mut OpenProcess<'_>) -> SysResult<bool> {
         let Some(NamespaceId::Inode(inode)) = namespace else { return Ok(false) };
         if namespace == self.scan.namespace {
-            // This namespace was pinned before the scan.
+            // pidns opened this namespace before the scan and keeps it open.
             return Ok(true);
         }
         let OpenProcess { dir, status_file, .. } = open;
@@ -395,8 +395,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // process. This is true if the link still shows the pinned namespace, because no other
-        // process can have become the init of that namespace.
+        // process. This is true if the link still shows the namespace that pidns keeps open,
+        // because no other process can have become the init of that namespace.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

@@ -11,7 +11,8 @@ use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 pub struct Scan<'a> {
     /// The procfs to read.
     pub procfs: &'a Procfs,
-    /// The PID namespace that this procfs shows; `None` if it could not be pinned before the scan.
+    /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
+    /// before the scan.
     pub namespace: Option<NamespaceId>,
     /// The places to search for namespaces. Each process's own namespace is always read.
     pub search: &'a BTreeSet<SearchScope>,

@@ -199,7 +199,8 @@ impl MemoryNamespace {
 }
 
 impl Keeper {
-    /// Decodes a record about a keeper; `None` if the record is invalid.
+    /// Decodes a record about a task or descriptor that keeps a namespace alive; `None` if the
+    /// record is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
         let kind = match kind {

@@ -102,7 +102,7 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds these namespaces. Opens each of them if possible, to keep it alive (pins it).
+    /// Adds these namespaces. Opens each namespace if possible, to keep it alive.
     fn add_namespaces(
         &mut self,
         found: Vec<MemoryNamespace>,
@@ -125,8 +125,9 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds the keepers as holders. If /proc does not confirm a keeper, the keeper is exiting and
-    /// its namespace is about to be freed, so the namespace is removed again.
+    /// Adds the keepers (the tasks and descriptors that keep a namespace alive) as holders. If
+    /// /proc does not confirm a keeper, the keeper is exiting and its namespace is about to be
+    /// freed, so the namespace is removed again.
     fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
         let mut going = HashSet::new();
         // The descriptors of pidns itself do not count, since pidns closes them when it ends.
@@ -141,8 +142,8 @@ impl<'a> KernelSearch<'a> {
         discovery.in_kernel.retain(|inode| !going.contains(inode));
     }
 
-    /// Converts a keeper to a holder; `None` if /proc does not confirm that the keeper still
-    /// exists.
+    /// Converts a keeper (a task or descriptor that keeps a namespace alive) to a holder; `None` if
+    /// /proc does not confirm that the keeper still exists.
     fn holder(&self, keeper: &Keeper, processes: &[Process]) -> Option<Holder> {
         let Keeper { inode, kind, pid, tid, fd, file, .. } = *keeper;
         let process = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;

@@ -222,8 +222,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a process to `retry` if its namespace for children may differ from the pinned namespace
-    /// with the same inode.
+    /// Adds a process to `retry` if its namespace for children may differ from the namespace with
+    /// the same inode that pidns keeps open.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -232,8 +232,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds the members of a namespace to `retry` if the namespace may differ from the pinned
-    /// namespace with the same inode.
+    /// Adds the members of a namespace to `retry` if the namespace may differ from the namespace
+    /// with the same inode that pidns keeps open.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -249,7 +249,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the pinned namespace with this inode is the recorded namespace.
+    /// Returns `true` if the namespace with this inode that pidns keeps open is the recorded
+    /// namespace.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
@@ -264,9 +265,9 @@ impl RecordedNamespace {
             return pinned_id == Ok(recorded_id);
         }
         // Before Linux 6.18, namespaces have no 64-bit ID, so check the init instead. After the
-        // record of the init was written, the init was read through /proc, which pinned its
-        // namespace. If a process with the init's PID still has the recorded start time, it is the
-        // same init, so the recorded namespace is the pinned namespace.
+        // record of the init was written, the init was read through /proc, and pidns opened the
+        // init's namespace. If a process with the init's PID still has the recorded start time,
+        // that process is the same init, so the recorded namespace is the open namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -84,9 +84,10 @@ fn search_nascent(
     }
 }
 
-/// Pins the namespace in which a thread creates its children, and adds the thread as a holder of
-/// that namespace. Does nothing if this is the process's own namespace. `open` and `shows` are
-/// passed on to [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
+/// Pins (keeps open) the namespace in which a thread creates its children, and adds the thread as a
+/// holder of that namespace. Does nothing if this is the process's own namespace. `open` and
+/// `shows` are passed on to
+/// [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
 fn add_holder(
     search: &HolderSearch<'_>,
     inode: u64,

@@ -86,8 +86,9 @@ fn search_table(
     Ok(if is_empty || has_lost_one { TableNow::Changed } else { TableNow::Present })
 }
 
-/// Finds the PID namespace that a descriptor refers to, pins it, and returns its inode. `file` is
-/// the descriptor's file, which is on nsfs. Returns `None` for namespaces of other types.
+/// Returns the inode of the PID namespace that a descriptor refers to, and pins the namespace
+/// (keeps it open). `file` is the descriptor's file, which is on nsfs. Returns `None` for
+/// namespaces of other types.
 ///
 /// Fails if the descriptor no longer refers to `file`.
 fn pid_namespace_of(
@@ -99,7 +100,8 @@ fn pid_namespace_of(
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
     // The inode number was read before the registry was asked, so the number may have been reused
-    // in between. If the descriptor still shows this number, it refers to the pinned namespace.
+    // in between. If the descriptor still shows this number, the descriptor refers to the namespace
+    // that the registry keeps open.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }

@@ -275,7 +275,7 @@ impl MountSearch<'_> {
         true
     }
 
-    /// Pins the namespaces that are mounted, and adds the mounts as holders.
+    /// Pins (keeps open) the namespaces that are mounted, and adds the mounts as holders.
     ///
     /// A mount can go away after the table was read and before the mount point is opened. The
     /// kernel can then reuse the namespace's inode number. So the table is read again after all
@@ -323,9 +323,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace. A namespace that can't be opened must not be added to the registry here,
-    /// so every error is passed to the registry as ENOENT. The registry takes ENOENT to mean that
-    /// the namespace is gone.
+    /// Pins a namespace (keeps it open). A namespace that can't be opened must not be added to the
+    /// registry here, so every error is passed to the registry as ENOENT. The registry takes ENOENT
+    /// to mean that the namespace is gone.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
