@@ -6,8 +6,8 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-/// The verb `run`. Its options must follow its name, since its -f and -q have another meaning than
-/// the global -f and -q: they apply to the report.
+/// The verb `run`. Its options must follow the verb: the -f and -q of `run` apply to the report, so
+/// they differ from the global -f and -q.
 const RUN: &str = "run";
 
 /// Adds to each verb the global options that the verb does not have, as hidden options. So the help

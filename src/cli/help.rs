@@ -1,4 +1,4 @@
-//! Help texts that do not belong to a single option. The manual pages print them, too.
+//! Help texts that do not belong to a single option. The manual pages contain the same texts.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -35,7 +35,7 @@ Examples:
 
 More options and examples: 'pidns --help'.";
 
-/// Pairs of a term and its meaning: a status, or a command and what it is for.
+/// Pairs of a term and its meaning: an exit status and its meaning, or a command and its purpose.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The texts in the help and the manual page of a verb, besides its options.
@@ -66,7 +66,7 @@ pub(super) fn texts(verb: &str) -> Option<&'static Texts> {
     VERBS.into_iter().find(|(name, _)| *name == verb).map(|(_, texts)| texts)
 }
 
-/// The program without a verb.
+/// The texts of pidns without a verb.
 pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[

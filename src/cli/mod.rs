@@ -147,8 +147,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. Other options may be repeated, and the last
-/// one counts. But ignoring a document without notice would be a trap.
+/// Returns `true` if `--input` is given more than once. If another option is repeated, the last
+/// value counts. But pidns must not ignore a document without notice.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();

@@ -53,7 +53,7 @@ pub enum Schema {
 /// A namespace as the user names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceArg {
-    /// An id, or a process in the namespace.
+    /// The ID of the namespace, or a process in the namespace.
     Ref(NamespaceRef),
     /// A file on nsfs.
     File(PathBuf),

@@ -93,7 +93,7 @@ fn check_once(
     Ok(check)
 }
 
-/// A snapshot, and what a second scan showed about the states in it.
+/// A snapshot, and the results of a second scan of the same host.
 struct Settled {
     snapshot: Snapshot,
     /// Processes whose state is no problem, because it may pass soon or SIGKILL would end it.

@@ -1,6 +1,6 @@
 //! Answers the completion scripts of the shells with the candidates for the next word.
 //!
-//! It lists processes without a full scan, because the user waits for the answer. Candidates that
+//! Lists processes without a full scan, because the user waits for the answer. Candidates that
 //! cannot be read are left out without a message.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
 }
 
 /// Returns the candidates for the last of `words`, one per line: the value, a tab, and its
-/// description. The first word is the program.
+/// description. The first word is the name of the program.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
     let is_empty = last.is_empty();

@@ -1,4 +1,4 @@
-//! Compares two saved documents, or one with the live kernel (`pidns diff`).
+//! Compares two saved documents, or a saved document with the live kernel (`pidns diff`).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,7 +11,7 @@ use crate::model::{Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
-/// Prints the differences. Exits with 1 if there are any.
+/// Prints the differences. Exits with 1 if there are any differences.
 pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let output = &arguments.output;
     let origin = arguments.origin();

@@ -20,14 +20,14 @@ use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
 use crate::run::{SupervisedCommand, kill};
 
-/// Number of scans before pidns gives up on processes that fork and exit faster than it can read
+/// Number of scans before pidns gives up on processes that fork and exit faster than pidns can read
 /// them.
 const MAX_SCANS: usize = 5;
 
 /// How long a parent may take to reap a zombie before the zombie counts as left behind.
 const REAPING: Duration = Duration::from_millis(100);
 
-/// Runs a command, reports its leftovers on standard error, and exits with its status.
+/// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 ///
 /// # Errors
 /// Returns an error if the command could not be started. Also returns an error if the command
@@ -44,7 +44,7 @@ pub fn run(arguments: &Run) -> Result<Exit, Error> {
         (Ended::Exited(0), Err(error)) => Err(error),
         (ended, Ok(_)) => Ok(Exit::Command(ended.status())),
         (ended, Err(error)) => {
-            // The command's own failure matters more to the caller.
+            // The failure of the command matters more to the caller than this error, so only warn.
             output::warn(error.one_line());
             Ok(Exit::Command(ended.status()))
         }

@@ -37,7 +37,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         }
     }
     let snapshot = graph.snapshot();
-    // A reader that closed the pipe early does not need the rest.
+    // If the reader closed the pipe early, it does not matter whether the snapshot is complete.
     if snapshot.complete || outcome == Outcome::Closed {
         return Ok(Exit::Success);
     }
