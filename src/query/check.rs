@@ -97,7 +97,7 @@ impl Check {
         namespaces.flat_map(|it| it.holders.iter().filter_map(inode)).collect()
     }
 
-    /// The number of findings with this verdict.
+    /// Returns the number of findings with this verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
@@ -133,7 +133,7 @@ impl Check {
         concerned
     }
 
-    /// The part of the graph to show with the findings: their namespaces, the
+    /// Returns the part of the graph to show with the findings: their namespaces, the
     /// [concerned](Self::concerned) processes, and all ancestor namespaces.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
@@ -145,7 +145,7 @@ impl Check {
         branches(graph, namespaces.collect(), &self.concerned())
     }
 
-    /// The age of a process, or `None` if unknown.
+    /// Returns the age of a process, or `None` if unknown.
     #[must_use]
     pub fn age(&self, process: &Process) -> Option<Duration> {
         process.age(self.uptime?)
@@ -164,7 +164,7 @@ impl Check {
         findings
     }
 
-    /// The problems that the policy does not allow, each with its verdict.
+    /// Returns the problems that the policy does not allow, each with its verdict.
     fn verdicts(&self, found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         let judged = found.into_iter().map(|(code, subject)| {
             let verdict = policy.verdict(&self.graph, code, subject);
@@ -219,8 +219,8 @@ impl Check {
     }
 }
 
-/// The processes and namespaces that only the second graph has. A zombie is reported as a zombie,
-/// not as a leftover.
+/// Returns the processes and namespaces that only the second graph has. A zombie is reported as a
+/// zombie, not as a leftover.
 fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
     let mut found = Vec::new();

@@ -3,8 +3,8 @@
 //! Two entries are the same process if boot, PID and start time are equal. Two entries are the same
 //! namespace if the kernel's 64-bit namespace ID is equal. Kernels before Linux 6.18 have no such
 //! ID, so the inode and the init are compared instead: an inode alone proves nothing, since the
-//! kernel reuses inodes. If some of this data is missing, the rest decides, and the match is
-//! counted as weak.
+//! kernel reuses inodes. If some of this data is missing, the remaining data decides, and the match
+//! is counted as weak.
 
 mod change;
 mod compare;

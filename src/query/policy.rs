@@ -179,7 +179,7 @@ impl Policy {
         rules.any(|(_, rule)| matches!(rule.scope, Some(RuleScope::Container(_))))
     }
 
-    /// The verdict on a finding.
+    /// Returns the verdict on a finding.
     pub(super) fn verdict(&self, graph: &PidGraph, code: CheckCode, subject: Subject) -> Verdict {
         let best = |is_scoped: bool| {
             self.lists.iter().rev().find_map(|rules| {

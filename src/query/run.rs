@@ -31,7 +31,7 @@ pub struct Leftovers {
     pub graph: PidGraph,
     /// The leftover namespaces: the command created them, and they still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children that no scan shows, because each one forks and exits
+    /// `true` if pidns still has children that no scan shows, because each child forks and exits
     /// before pidns can read it.
     pub unseen: bool,
 }
@@ -190,8 +190,8 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// If a namespace has an init, the command created the namespace if the init descends from pidns.
 /// Other members prove nothing, since a process can enter an existing namespace. If a namespace has
 /// no init, the command created it if a descendant of pidns is a member or keeps it alive, or if it
-/// was mounted while the command ran. So were the ancestors of such a namespace that are below the
-/// namespace of pidns.
+/// was mounted while the command ran. The command also created the ancestors of such a namespace
+/// that are below the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,
@@ -311,9 +311,9 @@ mod tests {
         namespaces.push(namespace(10, None));
         namespaces.push(namespace(80, Some(70)));
         let mount = |path: &str| Holder::Mount { path: path.to_owned(), mount_namespace: 99 };
-        // Namespace 40 was mounted before the command started, and 50 by the command. A leftover
-        // process keeps namespace 60 alive. Namespace 70 is the parent of 80, which the command
-        // created.
+        // Namespace 40 was mounted before the command started, and the command mounted namespace
+        // 50. A leftover process keeps namespace 60 alive. Namespace 70 is the parent of namespace
+        // 80, which the command created.
         namespaces[2].holders = vec![mount("/run/before")];
         namespaces[3].holders = vec![mount("/run/new")];
         namespaces[4].holders = vec![Holder::Fd { pid: pid(8), comm: None, fd: 3 }];

@@ -134,7 +134,7 @@ impl Selection {
     }
 }
 
-/// A namespace as the selection sees it.
+/// The properties of a namespace that decide if the filter selects it.
 struct Position {
     /// Number of levels below the selected root, or below the top level if no root is selected.
     /// `None` if the namespace is not in the subtree of the selected root.

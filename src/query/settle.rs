@@ -67,8 +67,8 @@ mod tests {
     fn only_a_state_that_both_scans_show_is_settled() {
         let first = Transients::of(&host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'D', 1)]));
         assert!(!first.is_empty());
-        // Processes 2 and 3 keep their states, 4 has become a zombie, and 5 and 6 are new; 6 is
-        // running.
+        // Processes 2 and 3 keep their states, process 4 has become a zombie, and processes 5 and 6
+        // are new. Process 6 is running.
         let later =
             host(&[(1, 'S', 1), (2, 'D', 1), (3, 'Z', 1), (4, 'Z', 1), (5, 'D', 2), (6, 'R', 2)]);
         assert_eq!(raw(first.unsettled(&later)), [4, 5]);

@@ -215,7 +215,7 @@ mod tests {
             translated(&graph, 7, None, None),
             Err("this /proc does not show the PID of process 7 in pid:[4026532179]".to_owned())
         );
-        // Process 5 has three PIDs. The namespace of the second PID is unknown, so it may be
+        // Process 5 has three PIDs. The second PID belongs to an unknown namespace, which may be
         // namespace 20.
         let mut apart = snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, None)],

@@ -179,8 +179,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Returns `true` if both processes are in the same namespace, or the namespace of either is
-    /// unknown.
+    /// Returns `true` if both processes are in the same namespace, or if the namespace of at least
+    /// one of the two is unknown.
     fn is_in_same_namespace(&self, before: &Process, after: &Process) -> bool {
         match (before.namespace, after.namespace) {
             (Some(before), Some(after)) => self.counterparts.get(&before) == Some(&after),

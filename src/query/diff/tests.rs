@@ -117,7 +117,7 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     // different.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // A dead namespace never gets a new init, so a live one with the same inode is another
+    // A dead namespace never gets a new init, so a live namespace with the same inode is another
     // namespace.
     let mut dead = one();
     dead.processes.remove(0);
