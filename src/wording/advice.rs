@@ -53,7 +53,8 @@ impl Adviser<'_> {
 
     /// Returns the commands after which a process no longer leaves its children or tracees
     /// unreaped. A frozen process is thawed and a stopped process is continued, so that it can reap
-    /// them itself. Any other process is ended, so that they get another parent.
+    /// its children and tracees itself. Any other process is ended, so that another process reaps
+    /// its children and tracees.
     pub fn make_reap(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -114,7 +115,7 @@ impl Adviser<'_> {
 
     /// Returns the commands that end everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
-        // Another signal to a terminated init has no effect.
+        // A terminated init does not react to further signals.
         let init = match (namespace.state, namespace.init) {
             (NamespaceState::Dead, Some(_)) => self.unblock(namespace),
             (_, Some(init)) => self.end(init),

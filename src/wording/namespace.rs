@@ -404,7 +404,7 @@ impl fmt::Display for ContainerText<'_> {
 pub struct OwnerText<'a> {
     /// The owner.
     pub owner: &'a Owner,
-    /// `true` if the user namespace is shown, too.
+    /// `true` if the output also names the user namespace.
     pub user_namespace: bool,
 }
 

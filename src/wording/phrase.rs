@@ -51,17 +51,17 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Counts processes.
+/// Returns a number of processes, with the noun.
 pub fn processes(count: usize) -> Counted {
     Counted(count, "process", "processes")
 }
 
-/// Counts PID namespaces.
+/// Returns a number of PID namespaces, with the noun.
 pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// Counts processes whose namespace is ambiguous.
+/// Returns a number of processes whose namespace is ambiguous, with a phrase that says so.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,
@@ -82,7 +82,7 @@ impl fmt::Display for Clipped<'_> {
     }
 }
 
-/// Counts processes that are left out.
+/// Returns a number of processes that are left out, with a phrase that says so.
 pub fn more_processes(count: usize) -> Counted {
     Counted(count, "more process", "more processes")
 }

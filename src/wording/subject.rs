@@ -33,13 +33,13 @@ pub struct ProcessRef<'a> {
 }
 
 impl<'a> ProcessRef<'a> {
-    /// Takes the name from the graph if `comm` is `None`.
+    /// Creates a reference to a process. If `comm` is `None`, takes the name from the graph.
     pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
         let seen = || graph.known_process(pid).map(|process| &*process.comm);
         Self { pid, comm: comm.or_else(seen) }
     }
 
-    /// The PID of the process.
+    /// Returns the PID of the process.
     pub fn pid(&self) -> Pid {
         self.pid
     }

@@ -42,7 +42,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The JUnit schema of Jenkins allows this attribute on `testsuite` only, so remove the first
-    // one, which is on `testsuites`.
+    // The JUnit schema of Jenkins allows this attribute on `testsuite` only, so remove its first
+    // occurrence, which is on `testsuites`.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

@@ -155,10 +155,11 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if a keeper of one kind keeps the namespace alive.
+/// A function that returns `true` if anything of one kind, such as a descriptor, keeps the
+/// namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of keepers, which can keep a dead namespace alive: the label and the test of each.
+/// The kinds of things that can keep a dead namespace alive: the label and the test of each kind.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -178,7 +179,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns a sample for every kind of keeper, even if it keeps no namespace alive.
+/// Returns a sample for every kind in [`KEEPERS`], even if nothing of this kind keeps a namespace
+/// alive.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -195,7 +197,7 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     samples
 }
 
-/// Returns a sample for each of the largest namespaces, and one with the sum of all others.
+/// Returns a sample for each of the largest namespaces, and a sample with the sum of all others.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
