@@ -52,8 +52,8 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Successive processes often have the same namespace and parent, which are then looked up
-        // only once.
+        // Successive processes often have the same namespace and parent, so the results of the last
+        // lookups are reused.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -141,7 +141,8 @@ impl PidGraph {
         self.snapshot.namespaces.iter().filter(|namespace| self.parent(namespace).is_none())
     }
 
-    /// Returns the number of ancestors; `None` if one of them has an unknown parent.
+    /// Returns the number of the namespace's ancestors; `None` if an ancestor has an unknown
+    /// parent.
     #[must_use]
     pub fn level(&self, namespace: &Namespace) -> Option<usize> {
         let (mut top, mut level) = (namespace, 0);
@@ -151,7 +152,7 @@ impl PidGraph {
         (!top.parent_unknown).then_some(level)
     }
 
-    /// Returns the parent; `None` for a root, or if the parent is unknown.
+    /// Returns the parent namespace; `None` for a root, or if the parent is unknown.
     #[must_use]
     pub fn parent(&self, namespace: &Namespace) -> Option<&Namespace> {
         let node = self.namespace_node(namespace.id)?;

@@ -1,4 +1,4 @@
-//! The program: calls the library, prints an error in one line, and sets the exit status.
+//! Calls the library, prints an error in one line, and sets the exit status.
 
 mod startup;
 

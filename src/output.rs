@@ -60,20 +60,20 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Number of columns of standard output, or `None` if it isn't a terminal.
+/// Returns the number of columns of standard output, or `None` if it isn't a terminal.
 #[must_use]
 pub fn width() -> Option<usize> {
     columns(io::stdout().as_fd())
 }
 
-/// Number of columns of standard error, or `None` if it isn't a terminal.
+/// Returns the number of columns of standard error, or `None` if it isn't a terminal.
 #[must_use]
 pub fn error_width() -> Option<usize> {
     columns(io::stderr().as_fd())
 }
 
 fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
-    // Number of columns if the terminal does not know its size, such as a serial line.
+    // Number of columns if the terminal does not report its size, such as a serial line.
     const DEFAULT: usize = 80;
     let size = terminal.is_terminal().then(|| tcgetwinsize(terminal))?;
     let columns = size.map_or(0, |size| usize::from(size.ws_col));

@@ -23,11 +23,12 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Blocks signals here, so that only the new thread receives them. It may wait for them.
+        // Block signals here, so that only the new thread receives them. That thread may wait for
+        // signals.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
-    // If no thread can be created (RLIMIT_NPROC), the small stack must do. It is usually enough.
+    // If no thread can be created (RLIMIT_NPROC), use the small stack, which is usually enough.
     main()
 }
 

@@ -34,7 +34,8 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the evidence. An unknown kind of evidence counts as inferred.
+    /// Returns the evidence. An unknown word is added to `unknown`, and counts as inferred
+    /// evidence.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }

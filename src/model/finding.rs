@@ -47,7 +47,7 @@ struct CheckCodeEntry {
     meaning: &'static str,
 }
 
-/// Values of `in_run`.
+/// Values of `in_run`: `check` and `run` report the code, or only `check` does.
 const CHECK_AND_RUN: bool = true;
 const CHECK_ONLY: bool = false;
 

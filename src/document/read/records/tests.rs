@@ -46,7 +46,7 @@ fn reads_records_in_any_order() {
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
         records.reverse();
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
-        // The text has blank lines and a byte order mark, but no final newline.
+        // A missing final newline, blank lines and a byte order mark make no difference.
         let text = lines(&records).replace('\n', "\r\n\n");
         assert!(reads_as(text.trim_end(), None, snapshot.clone()));
         assert!(reads_as(&format!("\n \n{text}"), None, snapshot.clone()));
