@@ -63,7 +63,7 @@ pub struct Input {
     search: Search,
     /// Additional fields to read for each process, as a comma-separated list
     ///
-    /// Arguments can contain secrets.
+    /// Command-line arguments can contain secrets.
     #[arg(
         long,
         value_name = "LIST",
@@ -129,7 +129,7 @@ pub struct Origin {
 pub struct Select {
     /// Show only these processes and the branches that contain them
     ///
-    /// Shows the processes, their namespaces and all ancestors of these, and the namespaces
+    /// Shows the processes, their namespaces, all ancestors of their namespaces, and the namespaces
     /// without a living init that the processes keep alive.
     #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
     pids: Vec<crate::model::Pid>,
@@ -151,8 +151,8 @@ impl Select {
 pub struct Filter {
     /// Only this namespace and its descendants
     ///
-    /// NS is an inode, pid:[INODE], pid:[?PID], @PID (the namespace of that process), or a
-    /// path such as /proc/12/ns/pid.
+    /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
+    /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
     /// Only N levels below the top level or --root

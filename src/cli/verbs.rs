@@ -22,8 +22,8 @@ pub struct Translate {
     pub pids: Vec<Pid>,
     /// Namespace that the given PIDs belong to
     ///
-    /// NS is an inode, pid:[INODE], pid:[?PID], @PID (the namespace of that process), or a
-    /// path such as /proc/12/ns/pid.
+    /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
+    /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
     /// Namespace to translate them to
