@@ -11,7 +11,7 @@ use crate::query::fold::MOST_APART;
 
 /// Processes that share a line of a report.
 pub struct ReportRow<'a> {
-    /// What happened to the processes, or `None` if the report is not a comparison.
+    /// How the processes changed, or `None` if the report is not a comparison.
     pub happened: Option<Happened>,
     /// The processes. Only [`fold()`] makes rows of more than one.
     pub processes: Vec<&'a Process>,
