@@ -13,7 +13,7 @@ use super::write::namespace;
 use crate::model::{self, CheckCode, NamespaceId, Pid, Subject, Verdict, keywords};
 use crate::query;
 
-/// Version of the schema of checks.
+/// Schema version of the checks that this program writes.
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems of a host, as written by `pidns check -f json`. Within schema version 1.x,

@@ -17,7 +17,7 @@ use crate::query::{
     ProcessField, Relation,
 };
 
-/// Version of the schema of comparisons.
+/// Schema version of the comparisons that this program writes.
 const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or a document and the live host, as written by

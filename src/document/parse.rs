@@ -156,7 +156,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // The library's message refers to its own options.
+            // Replace the library's message, which refers to options of the library.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"
@@ -164,7 +164,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
                 // Use the same message as for JSON.
                 _ => "recursion limit exceeded",
             },
-            // Almost any text is valid YAML.
+            // Almost any text is valid YAML, but only an object can be a document.
             Error::Unexpected { expected: "mapping start", .. } if place == "." => {
                 return Invalid::at("", "is not a pidns document");
             }

@@ -9,7 +9,7 @@ use crate::graph::PidGraph;
 use crate::model::{self, CheckCode, Ended, Killed, NamespaceId, Pid, Subject, Verdict};
 use crate::query;
 
-/// Version of the schema of run reports.
+/// Schema version of the run reports that this program writes.
 const RUN_VERSION: &str = "1.0";
 
 /// The leftovers of a command, as written by `pidns run -f json --report FILE`. Within schema

@@ -2,32 +2,32 @@
 //!
 //! Tests generate them from the serde types and compare them with the committed files.
 
-/// Schema of the document.
+/// Schema of the document that `pidns -f json` writes.
 pub const SCHEMA: &str = include_str!("../../schemas/pidns-1.schema.json");
 
-/// Schema of a translation.
+/// Schema of the output of `pidns translate -f json`.
 pub const TRANSLATION_SCHEMA: &str = include_str!("../../schemas/pidns-translation-1.schema.json");
 
-/// Schema of an NDJSON record of a snapshot.
+/// Schema of a line of `pidns -f ndjson`.
 pub const RECORD_SCHEMA: &str = include_str!("../../schemas/pidns-record-1.schema.json");
 
-/// Schema of a check.
+/// Schema of the output of `pidns check -f json`.
 pub const CHECK_SCHEMA: &str = include_str!("../../schemas/pidns-check-1.schema.json");
 
-/// Schema of a policy.
+/// Schema of the policy files that `pidns check --policy` reads.
 pub const POLICY_SCHEMA: &str = include_str!("../../schemas/pidns-policy-1.schema.json");
 
-/// Schema of a comparison.
+/// Schema of the output of `pidns diff -f json`.
 pub const DIFF_SCHEMA: &str = include_str!("../../schemas/pidns-diff-1.schema.json");
 
-/// Schema of a record of a check.
+/// Schema of a line of `pidns check -f ndjson`.
 pub const CHECK_RECORD_SCHEMA: &str =
     include_str!("../../schemas/pidns-check-record-1.schema.json");
 
-/// Schema of a record of a comparison.
+/// Schema of a line of `pidns diff -f ndjson`.
 pub const DIFF_RECORD_SCHEMA: &str = include_str!("../../schemas/pidns-diff-record-1.schema.json");
 
-/// Schema of a run report.
+/// Schema of the report that `pidns run -f json` writes.
 pub const RUN_SCHEMA: &str = include_str!("../../schemas/pidns-run-1.schema.json");
 
 #[cfg(test)]

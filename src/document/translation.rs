@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::model;
 
-/// Version of the schema of translations.
+/// Schema version of the translations that this program writes.
 const TRANSLATION_VERSION: &str = "1.0";
 
 /// A process's PID in another PID namespace, as written by `pidns translate -f json`. For

@@ -2,7 +2,7 @@
 
 use super::parse::{Cut, Invalid};
 
-/// Version of the schema of documents.
+/// Schema version of the documents that this program writes.
 pub const SCHEMA_VERSION: &str = "1.0";
 
 /// Maximum size in bytes of a document, or of all records of one snapshot together.

@@ -166,8 +166,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report a parent. That a parent lies outside pidns's own
-    /// namespace is not a refusal.
+    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own
+    /// namespace does not count as refused.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -177,8 +177,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report an owner. That an owner lies outside pidns's own user
-    /// namespace is not a refusal.
+    /// The kernel refused to report the owner of a namespace. An owner outside pidns's own user
+    /// namespace does not count as refused.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -188,7 +188,7 @@ diagnostic_codes! {
         message: "cannot get the owners of {}",
         advice: Advice::None,
     }
-    /// The kernel did not report the UID of an owner.
+    /// The kernel did not report the UID of a namespace's owner.
     OwnerUidUnreadable {
         name: "owner-uid-unreadable",
         severity: Severity::Warning,
@@ -208,7 +208,7 @@ diagnostic_codes! {
         message: "cannot get the 64-bit IDs (ns_id) of {}",
         advice: Advice::None,
     }
-    /// Parents were inferred.
+    /// Parents of namespaces were inferred.
     ParentsInferred {
         name: "parents-inferred",
         severity: Severity::Warning,
@@ -218,7 +218,7 @@ diagnostic_codes! {
         message: "the parents of {} are inferred, because the kernel does not report them here",
         advice: Advice::Text("run pidns on the host, or in the PID namespace of that /proc, for certainty"),
     }
-    /// Parents could not be inferred.
+    /// Parents of namespaces could not be inferred.
     ParentsUnknown {
         name: "parents-unknown",
         severity: Severity::Warning,
@@ -321,7 +321,8 @@ diagnostic_codes! {
         message: "cannot read the namespaces of other types of {}",
         advice: Advice::None,
     }
-    /// Cgroups cannot be read: those of inits, which name containers, or requested ones.
+    /// Cgroups cannot be read: cgroups of inits, which name containers, or cgroups that were
+    /// requested.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,
@@ -331,8 +332,8 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// The state of a namespace could not be determined: it is not proved that its init is
-    /// running, that it has terminated, or that there has been none yet.
+    /// The state of a namespace could not be determined: nothing proves that its init is running,
+    /// that its init has terminated, or that there has been no init yet.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
@@ -353,7 +354,7 @@ diagnostic_codes! {
         message: "{} cannot be removed",
         advice: Advice::None,
     }
-    /// The children of a living init stay zombies, because it does not wait for them.
+    /// The children of a living init stay zombies, because the init does not wait for its children.
     InitDoesNotReap {
         name: "init-does-not-reap",
         severity: Severity::Warning,

@@ -31,8 +31,8 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. Boot
-    /// ID, PID and start time together identify a process for ever.
+    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. The
+    /// combination of boot ID, PID and start time identifies a process for ever.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,

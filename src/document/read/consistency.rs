@@ -152,7 +152,7 @@ pub fn check_processes(
                 "does not list the processes that have it as namespace",
             ));
         }
-        // A filter can remove the init, but not move it to another namespace.
+        // A filter can remove the init from the document, but cannot move it to another namespace.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
@@ -166,7 +166,7 @@ pub fn check_processes(
     Ok(())
 }
 
-/// The depth of a namespace.
+/// The place of a namespace in the hierarchy.
 pub struct Depth {
     /// The topmost known ancestor of the namespace.
     pub root: NamespaceId,

@@ -151,7 +151,7 @@ fn content<T>(item: Option<T>, kind: SnapshotRecordKind, line: u64) -> Result<T,
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
-/// The record of kind snapshot.
+/// The record of kind snapshot, which has everything except the lists.
 struct SummaryRecord {
     schema_version: String,
     captured_at: Timestamp,
@@ -171,7 +171,7 @@ struct Records<'a> {
     rivals: Vec<Origin>,
     /// Snapshots that do not match the selection, at most as many as an error lists.
     strangers: Vec<Origin>,
-    /// Total size of the lines kept, in bytes.
+    /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
     summary: Option<SummaryRecord>,
     namespaces: RecordList<Namespace>,
@@ -271,7 +271,7 @@ impl Records<'_> {
             }
             Some(_) => {
                 note(&mut self.rivals);
-                // Reading will fail, so free the memory.
+                // Reading will fail because the selection is ambiguous, so free the memory.
                 self.namespaces = RecordList::default();
                 self.processes = RecordList::default();
                 self.diagnostics = RecordList::default();
