@@ -117,7 +117,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        // `EX` turns filling off, so that no command is hyphenated or stretched.
+        // The roff macro `EX` turns filling off, so no command is hyphenated or stretched.
         roff.control("EX", []);
         for line in command.split("; ") {
             roff.text([bold(line)]);
@@ -150,7 +150,8 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for (index, paragraph) in help.split("\n\n").enumerate() {
             if index > 0 {
-                // `IP` begins a paragraph that keeps the indentation of the option.
+                // The roff macro `IP` begins a paragraph that has the same indentation as the
+                // option.
                 roff.control("IP", []);
             }
             wrapped(roff, paragraph);

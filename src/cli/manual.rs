@@ -3,7 +3,8 @@
 /// Terms and their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
-/// Notation in text and pictures. The terms are ASCII, because troff(1) reads nothing else.
+/// Explains the notation in text and pictures. The terms are ASCII, because troff(1) reads nothing
+/// else.
 pub(super) const READING: Terms = &[
     (
         "1219 -> 1 nginx",
@@ -90,7 +91,7 @@ pub(super) const FILES: Terms = &[
     ),
 ];
 
-/// The policy file of `pidns check`.
+/// Explains the policy file of `pidns check`.
 pub(super) const POLICY: &str = "\
 The file that --policy names is YAML or JSON with three lists of rules: deny, warn and allow. \
 Each may be left out. A rule is a code, or CODE:KEY=VALUE for some of the processes or namespaces \
@@ -103,7 +104,7 @@ with that code:
 
 The JSON Schema of the file is printed by \"pidns schema policy\". Example:";
 
-/// A policy file. Each line is a line of the file.
+/// An example of a policy file. Each line here is a line of the file.
 pub(super) const POLICY_EXAMPLE: &str = "\
 # Fail on zombies and stopped inits, too.
 deny: [zombie, stopped-init]
@@ -115,7 +116,7 @@ allow:
   - leftover-process:comm=sccache
   - leftover-process:user=buildbot";
 
-/// Section SECURITY, one paragraph per item.
+/// The section SECURITY of the manual page. Each item is a paragraph.
 pub(super) const SECURITY: &[&str] = &[
     "pidns runs with the privileges of its user, and a scan changes nothing. It reads files of the \
      procfs and never leaves the mount of that procfs. Descriptors, links and bind mounts are \
@@ -137,7 +138,7 @@ pub(super) const SECURITY: &[&str] = &[
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];
 
-/// Section LIMITS, one paragraph per item.
+/// The section LIMITS of the manual page. Each item is a paragraph.
 pub(super) const LIMITS: &[&str] = &[
     "If \"complete\" is true in the document, nothing is missing from the places that were \
      searched. A namespace without processes can also be kept by something that /proc does not \
@@ -162,6 +163,6 @@ pub(super) const LIMITS: &[&str] = &[
      may then be missed.",
 ];
 
-/// Other manual pages.
+/// The section SEE ALSO of the manual page.
 pub(super) const SEE_ALSO: &str =
     "lsns(8), nsenter(1), unshare(1), pid_namespaces(7), proc_pid_status(5), ioctl_nsfs(2)";

@@ -50,12 +50,12 @@ pub enum Schema {
     Policy,
 }
 
-/// A namespace as the user names it.
+/// A namespace in the form in which a user names it: an ID, a process or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceArg {
     /// The ID of the namespace, or a process in the namespace.
     Ref(NamespaceRef),
-    /// A file on nsfs.
+    /// The path of a file on nsfs, such as `/proc/12/ns/pid`.
     File(PathBuf),
 }
 

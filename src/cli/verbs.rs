@@ -89,7 +89,7 @@ impl Run {
         self.deny.iter().copied().collect()
     }
 
-    /// Returns the time to wait for remaining processes.
+    /// Returns how long to wait for remaining processes to end.
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.0

@@ -112,7 +112,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb that answers yes or no.
+/// Returns the exit status of a verb that answers yes or no. An incomplete view matters only with
+/// `--strict`.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,
