@@ -109,7 +109,7 @@ impl<'a> Overlay<'a> {
         self.change(node?).map(NamespaceChange::happened)
     }
 
-    /// Returns the children that are shown.
+    /// Returns the child nodes that are shown.
     pub fn children(&self, node: Option<OverlayNode>) -> Vec<OverlayNode> {
         let children = self.children.get(&node).map(Vec::as_slice).unwrap_or_default();
         children.iter().copied().filter(|node| self.shown.contains(node)).collect()

@@ -21,9 +21,10 @@ pub enum Caveat {
 /// The gaps of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The reason why a process may be missing from the snapshot.
+    /// The reason why a process may be missing from the snapshot; `None` if no process is missing.
     processes: Option<Caveat>,
-    /// The reason why a namespace may be missing from the snapshot.
+    /// The reason why a namespace may be missing from the snapshot; `None` if no namespace is
+    /// missing.
     all: Option<Caveat>,
     /// The reason why a search for a container may miss processes of the container.
     containers: Option<Caveat>,

@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn ancestors_and_later_pipeline_members_are_attendants() {
-        // Process 20 is a CI runner. Its child 30 is the shell of a step, which runs a pipeline
-        // with pidns (32) in it. Process 33 started after pidns, and processes 29 and 31 before
-        // pidns.
+        // Process 20 is a CI runner. Its child, process 30, is the shell of a step. The shell runs
+        // a pipeline that contains pidns (process 32). Process 33 started after pidns, and
+        // processes 29 and 31 started before pidns.
         let mut snapshot = host(&[
             (1, 0, 1),
             (20, 1, 2),

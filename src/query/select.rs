@@ -98,8 +98,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Returns `true` if a condition tests namespaces. The container condition does not count. A
-    /// condition on namespaces never holds for a process whose namespace is unknown.
+    /// Returns `true` if a condition other than the container tests namespaces. Such a condition
+    /// never holds for a process whose namespace is unknown.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }

@@ -47,8 +47,8 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Resolves a namespace. The namespace of the procfs is found even if a filter removed it from the
-/// graph.
+/// Returns the ID of a namespace. The namespace of the procfs is found even if a filter removed it
+/// from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),

@@ -16,12 +16,12 @@ const KILLING: Duration = Duration::from_secs(10);
 /// that a descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Ends all descendants: sends SIGTERM and, after the grace time or a signal that asks pidns to
-/// end, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until no
+/// Ends all descendants of pidns: sends SIGTERM and, after the grace time or a signal that asks
+/// pidns to end, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until no
 /// descendant is left.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
-    // A zombie is signalled, too, since other threads of its process may still run.
+    // Zombies are signalled, too, since other threads of the same process may still run.
     let mut seen = HashSet::new();
     let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
         command.descendants.walk(|it| {

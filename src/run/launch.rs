@@ -24,7 +24,7 @@ const NAME: &str = "pidns-launch";
 /// Returns an error if the process cannot be started, for example because /proc is not mounted.
 pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Result<Child, Error> {
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
-    // This link refers to the running program even if its file has been replaced since it started.
+    // The link /proc/self/exe refers to the running program even if its file has been replaced.
     Command::new("/proc/self/exe")
         .arg0(NAME)
         .args([signals.unblocked(), parent.to_string()])

@@ -40,7 +40,7 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// The state of the command.
+/// The state of the command that pidns supervises.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Running,

@@ -25,7 +25,7 @@ pub struct FindingText {
 }
 
 impl FindingText {
-    /// Returns the message and the advice in one line.
+    /// Returns the message, followed by the advice, as one line.
     pub fn in_one_line(&self) -> String {
         let all: Vec<_> = std::iter::once(&self.message).chain(&self.advice).cloned().collect();
         all.join("; ")

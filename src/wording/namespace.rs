@@ -19,14 +19,14 @@ use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, ke
 /// Maximum number of holders of a namespace that a report names. The others are counted.
 const HOLDERS: usize = 3;
 
-/// Meaning of `a → b` between the PIDs of a process.
+/// Explains the arrow between two PIDs of one process (`a → b`) to users.
 pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
 
-/// The consequence of a dead namespace.
+/// Explains the word `DEAD`: what users cannot do in a dead namespace.
 pub const DEAD_MEANS: &str =
     "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
 
-/// The meaning of the word `inferred`.
+/// Explains the word `inferred` to users.
 pub const INFERRED_MEANS: &str = "concluded from PIDs, as the kernel would not say";
 
 /// Returns `true` if the view is incomplete, or contains a namespace that is not live or a process

@@ -24,8 +24,8 @@ pub struct ReportRow<'a> {
 }
 
 impl ReportRow<'_> {
-    /// Adds the PIDs, the command and the facts. `last` is one more fact about all of the
-    /// processes.
+    /// Adds the PIDs, the command and the facts to a line. `last` is one more fact that is true for
+    /// all of the processes.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),

@@ -8,7 +8,7 @@ use super::escape::{Escaping, Notation};
 
 /// Writes JSON values.
 pub struct Json {
-    /// `true` if the output is indented. Otherwise, it is one line.
+    /// `true` if the output is indented, and `false` if it is a single line.
     pub pretty: bool,
 }
 

@@ -121,7 +121,7 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // Rules whose scope contains the zombie, and rules whose scope does not contain it.
+        // The zombie is in the scope of some of these rules, and outside the scope of the others.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),

@@ -107,7 +107,7 @@ fn only_lasting_properties_of_a_process_are_compared() {
 #[test]
 fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     let one = || host(vec![process(&[7, 1], Some(20))]);
-    // Another namespace has the same inode, which the kernel reused.
+    // The second snapshot has a different namespace with the same inode, which the kernel reused.
     let mut other = one();
     other.namespaces[1].ns_id = Some(99);
     other.processes[0].start_time = Some(6);
