@@ -110,7 +110,7 @@ impl DiagnosticLog {
     }
 
     /// Returns one diagnostic per code and errno, with advice. `permission` is the advice for
-    /// everything that was refused.
+    /// errors caused by a missing permission.
     pub fn into_diagnostics(self, permission: &str) -> Vec<Diagnostic> {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();

@@ -35,8 +35,9 @@ pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
     #[default]
     Unknown,
-    /// The namespace had no init when it was found: it is the namespace in which a process creates
-    /// its children, and the kernel shows the link `pid_for_children` only once there is an init.
+    /// The namespace had no init when it was found. It is the namespace in which a process creates
+    /// its children, and the link `pid_for_children` could not be read: the kernel shows that link
+    /// only once the namespace has had an init.
     NoneYet,
     /// The namespace has had an init: a process's `ns/pid` or `pid_for_children` leads to the
     /// namespace, or kernel memory shows that it had one.

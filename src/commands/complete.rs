@@ -143,8 +143,8 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Returns each distinct value of `word` that starts with `typed`, with the description that the
-/// first process gives.
+/// Returns each distinct value of `word` that starts with `typed`, with a description taken
+/// from the first process that has the value.
 ///
 /// Values with characters that a shell interprets are left out, because any user can choose the
 /// name of a process.

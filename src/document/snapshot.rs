@@ -140,7 +140,7 @@ pub struct Namespace {
     pub member_count: Option<usize>,
     /// The user namespace that owns it; null if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// Everything but its members that keeps it alive, in the searched places.
+    /// Everything found in the searched places that keeps the namespace alive, except its members.
     pub holders: Vec<Holder>,
     /// The processes that keep its terminated init from being removed: the kernel waits until
     /// all processes of the namespace have been reaped. Empty if there are none, or if its

@@ -123,8 +123,8 @@ const NO_NAMESPACES: [&str; 9] = [
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`),
 /// version 1, 2 or both. Falls back to the systemd unit.
 ///
-/// In version 1 hierarchies the kernel shows a terminated process at the top; only version 2
-/// keeps its path. A unit found in version 2 may then be the service that started the
+/// In version 1 hierarchies a terminated process appears in the root cgroup; only version 2
+/// keeps the path of the process. A unit found in version 2 may then be the service that started the
 /// container, so a unit is returned only if `has_terminated` returns `false`. For a
 /// terminated process whose runtime uses version 1 only, the result can be an outer
 /// container.
@@ -450,7 +450,8 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a result as `RUNTIME ID POD`, with the placeholders ID and UID.
+    /// Formats a result as `RUNTIME CONTAINER POD`. The container ID of the tests is shown as `ID`,
+    /// and their pod UID as `UID`.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.replace(UID, "UID"));

@@ -395,7 +395,7 @@ impl DiagnosticCode {
         self.entry().name
     }
 
-    /// Finds a code by its name in documents.
+    /// Returns the code that has this name in documents.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

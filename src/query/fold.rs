@@ -235,7 +235,8 @@ pub struct Folding<'a> {
     folds: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Maps each namespace that shares a line with siblings to the number of its shape.
+    /// Maps each namespace that shares a line with siblings to the index of the
+    /// shape (the structure of the subtree) that the siblings have in common.
     alike: HashMap<NamespaceId, usize>,
 }
 

@@ -456,7 +456,8 @@ pub struct View {
 }
 
 impl View {
-    /// Computes the result of a scan of a forest by a viewer with this sight.
+    /// Computes the expected result of a scan of `forest`, if the viewer can see only what `sight`
+    /// allows.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);

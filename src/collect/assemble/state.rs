@@ -30,7 +30,7 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 pub struct StateInputs<'a> {
     /// Answers the questions that the discovery left open.
     pub source: &'a dyn FollowUp,
-    /// The procfs's own namespace.
+    /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,
     /// All discovered namespaces, by inode.
     pub registered: &'a HashMap<u64, Registered>,

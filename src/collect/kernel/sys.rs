@@ -142,7 +142,7 @@ pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
 }
 
 /// Returns `/proc/self/fd`, the directory of this process's own descriptors. Fails with `ENOSYS` if
-/// no procfs has that directory.
+/// none of the procfs mounts that are tried shows this process.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {

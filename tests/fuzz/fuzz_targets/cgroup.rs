@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::model::containers::{cgroup_path, of_cgroups, sought_of_path};
+use pidns::model::container::{cgroup_path, of_cgroups, sought_of_path};
 
 const RUNTIMES: [&str; 13] = [
     "docker",

@@ -288,8 +288,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if a group without an inode may be the same namespace as a group that has an
-    /// inode but no init.
+    /// Returns `true` if `group`, a group of processes whose namespace has an unknown inode, may be
+    /// in the same namespace as another group whose inode is known but whose init is not.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;

@@ -271,7 +271,8 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // An init at another level or of another namespace does not count.
+    // A namespace is live only if its own init runs. These processes are the init of a namespace at
+    // another level, and the init of another namespace.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);

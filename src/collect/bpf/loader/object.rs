@@ -106,7 +106,8 @@ impl Object {
         })
     }
 
-    /// Adapts a program to the running kernel, whose types are `kernel`.
+    /// Adapts a program to the running kernel. `kernel` is the BTF data that describes the types of
+    /// that kernel.
     pub fn program(&self, spec: ProgramSpec<'_>, kernel: &[u8]) -> Result<Program, LoadError> {
         let missing = |name: &[u8]| LoadError::Missing(String::from_utf8_lossy(name).into_owned());
         let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(LoadError::InvalidObject)?;
