@@ -40,7 +40,8 @@ pub struct Record<'a, T: RecordContent> {
     /// The host that was scanned.
     host: &'a Host,
     /// Kind of the record: the name of the field with its content.
-    record: Word<T::Kind>,
+    #[serde(rename = "record")]
+    kind: Word<T::Kind>,
     #[serde(flatten)]
     content: T,
 }
@@ -73,7 +74,7 @@ impl Envelope {
                 schema_version: self.schema_version,
                 captured_at: &self.captured_at,
                 host: &self.host,
-                record: content.kind().into(),
+                kind: content.kind().into(),
                 content,
             })
         })

@@ -118,9 +118,10 @@ impl FreezerMount {
         let path = cgroups.split(|&byte| byte == b'\n').find_map(|line| {
             let mut fields = line.splitn(3, |&byte| byte == b':').skip(1);
             let controllers = fields.next()?;
-            let is_this = match self.is_v2 {
-                true => controllers.is_empty(),
-                false => controllers.split(|&byte| byte == b',').any(|it| it == b"freezer"),
+            let is_this = if self.is_v2 {
+                controllers.is_empty()
+            } else {
+                controllers.split(|&byte| byte == b',').any(|it| it == b"freezer")
             };
             fields.next().filter(|_| is_this)
         })?;

@@ -59,7 +59,7 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     }
     let absent = document.procfs.namespace.filter(|id| !depths.contains_key(id));
     if let Some(id) = absent.filter(|_| is_whole(document)) {
-        return Err(Invalid::at("procfs.namespace", format!("no namespace {}", id)));
+        return Err(Invalid::at("procfs.namespace", format!("no namespace {id}")));
     }
     Ok(depths)
 }
@@ -87,7 +87,7 @@ fn depth_of(
             below_procfs: above.below_procfs.map(|below| below + 1),
         },
         Some((parent, None)) => {
-            let problem = format!("{} is not an earlier namespace", parent);
+            let problem = format!("{parent} is not an earlier namespace");
             return Err(Invalid::at(at("parent"), problem));
         }
     };
@@ -128,7 +128,7 @@ pub fn check_processes(
         }
         let Some(id) = process.namespace else { continue };
         let Some(depth) = depths.get(&id) else {
-            return Err(Invalid::at(at("namespace"), format!("no namespace {}", id)));
+            return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // Before Linux 4.1, the list of PIDs is empty. The number of ancestors above a root may be
         // unknown, but it is the same for all descendants of the root.
