@@ -175,7 +175,10 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
             match namespace.state.as_str() {
                 "dead" => _ = ever_dead.insert(ns_id),
                 "live" => {
-                    assert!(!ever_dead.contains(&ns_id), "it was called dead before: {namespace:?}");
+                    assert!(
+                        !ever_dead.contains(&ns_id),
+                        "it was called dead before: {namespace:?}"
+                    );
                 }
                 _ => {}
             }
