@@ -8,7 +8,7 @@
 //! | stage | module |
 //! |---|---|
 //! | arguments | [`cli`] |
-//! | subcommand | [`commands`]; [`run`] supervises the command that `pidns run` runs |
+//! | subcommand | [`commands`]; [`mod@run`] supervises the command that `pidns run` runs |
 //! | snapshot | [`collect`] reads the live kernel; [`document`] reads a document; both return types of [`model`] |
 //! | graph | [`graph`] |
 //! | query | [`query`]: selection, translation, comparison, check |

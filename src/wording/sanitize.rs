@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
-/// Text for one line of a terminal or report, in which [harmful](is_harmful) characters are
+/// Text for one line of a terminal or report, in which harmful characters are
 /// escaped.
 pub struct Sanitized<T>(pub T);
 
