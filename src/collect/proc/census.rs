@@ -6,9 +6,9 @@ use rustix::io::Result as SysResult;
 use super::procfs::Procfs;
 use crate::collect::parse;
 
-/// Counts the processes of the host with one `statx(2)`: the kernel sets the link count of a procfs
-/// root directory to the number of directories in it. There is one directory for each process of
-/// the host, and a few others.
+/// Counts the processes of the host with one call of `statx(2)`. The kernel sets the link count of
+/// a procfs root directory to the number of directories in it: one for each process of the host,
+/// and a few others.
 pub struct Census {
     /// Number of directories that do not belong to a process, or `None` if they could not be
     /// counted.
@@ -22,8 +22,8 @@ impl Census {
         Self { other_dirs: count_other_dirs(procfs).ok() }
     }
 
-    /// Returns an upper bound for the number of processes, with a single system call. The result
-    /// includes the directories that do not belong to a process.
+    /// Returns an upper bound for the number of processes, with a single system call. The upper
+    /// bound includes the directories that do not belong to a process.
     pub fn at_most(procfs: &Procfs) -> Option<u64> {
         let stat = statx(procfs.fd(), c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK).ok()?;
         Some(stat.stx_nlink.into())
@@ -36,7 +36,8 @@ impl Census {
     }
 }
 
-/// Counts the directories that do not belong to a process, including `.` and `..`.
+/// Counts the directories in the procfs root that do not belong to a process, including `.` and
+/// `..`.
 fn count_other_dirs(procfs: &Procfs) -> SysResult<u64> {
     let mut count = 0;
     for entry in procfs.entries()? {

@@ -49,7 +49,7 @@ pub struct DetailReader<'a> {
 }
 
 impl DetailReader<'_> {
-    /// Reads the requested details. Details that can't be read are left out and noted in `log`.
+    /// Reads the requested details. A detail that can't be read is left out and noted in `log`.
     /// Fails with `ESRCH` if the process is gone.
     pub fn read(
         &self,
@@ -86,9 +86,9 @@ impl DetailReader<'_> {
 
     /// Reads the command line.
     ///
-    /// The kernel copies the command line from the memory of the process. If the process hangs and
-    /// keeps its memory locked, pidns hangs too, as `ps(1)` does. So command lines are read only on
-    /// request.
+    /// The kernel copies the command line from the memory of the process. If the process hangs
+    /// while its memory is locked, reading the command line hangs too, as in `ps(1)`. So command
+    /// lines are read only on request.
     fn args(&self, has_memory: bool) -> SysResult<SysResult<Args>> {
         let mut bytes = Vec::new();
         let mut pauses = PAUSES.into_iter();
@@ -111,8 +111,8 @@ impl DetailReader<'_> {
         }
     }
 
-    /// Reads the namespaces of all types but PID. Types that the kernel does not support are left
-    /// out, and so are namespaces that a terminated process has already left.
+    /// Reads the process's namespaces of all types except PID. Types that the kernel does not
+    /// support are left out, and so are namespaces that a terminated process has already left.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {

@@ -1,5 +1,5 @@
-//! Collects the results of a scan. Each thread of the scan has its own findings, which are merged
-//! at the end.
+//! Collects the results of a scan. Each thread of the scan has its own results, which are merged at
+//! the end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,10 +19,11 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
-    /// The threads in each mount namespace, as pairs of PID and TID, by the inode of the mount
-    /// namespace. The mount table can be read through any of these threads.
+    /// The threads in each mount namespace, as pairs of PID and TID. The key is the inode of the
+    /// mount namespace. Its mount table can be read through any of these threads.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Open descriptors of mount namespaces: inode of the namespace, PID, and descriptor number.
+    /// Open descriptors of mount namespaces, each as the inode of the mount namespace, the PID of
+    /// the process, and the descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }
@@ -52,7 +53,7 @@ impl ScanFindings {
 
     /// Adds the results of another thread of the scan.
     pub fn merge(&mut self, mut other: Self) {
-        // Appends the shorter list to the longer one.
+        // Appending the shorter list of processes to the longer one is faster.
         if self.processes.len() < other.processes.len() {
             std::mem::swap(&mut self.processes, &mut other.processes);
         }
@@ -69,7 +70,7 @@ impl ScanFindings {
         self.log.merge(other.log);
     }
 
-    /// Records that the table of a mount namespace can be read through this thread.
+    /// Records that the mount table of a mount namespace can be read through this thread.
     pub fn add_reader(&mut self, mount_namespace: Option<u64>, pid: Pid, tid: Pid) {
         let Some(inode) = mount_namespace else { return };
         self.readers.entry(inode).or_default().push((pid, tid));

@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 /// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Decides from the status of an init whether the init is alive. The threads of the init are
-/// examined only if the init may be exiting.
+/// Decides from the status of an init whether the init is alive. Also examines the threads of the
+/// init if the status shows that the init may be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
     // threads never have memory, so the lack of memory proves nothing about a kernel thread.
@@ -88,11 +88,13 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     if let Some(errno) = refused {
         return Err(errno);
     }
-    // If the kernel's own count differs from the number of listed threads, a thread was missed.
+    // If the thread count in the status file differs from the number of listed threads, a thread
+    // was missed.
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // The leader is read once more: another thread may have replaced it, and that thread is alive.
+    // The state of the leader is read once more, because another thread may have replaced the
+    // leader. That thread is alive.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -100,12 +102,12 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Decides whether the process with this PID is alive, if `is_init` confirms that it is the right
-/// process.
+/// Decides whether the init with this PID is alive. `is_init` must confirm that the PID still
+/// belongs to this init.
 ///
-/// `is_init` is called after the directory of the process has been opened, because everything read
-/// through the directory belongs to the process that had the PID at that time. Fails with `ESRCH`
-/// if no process has the PID, or if another process has it.
+/// `is_init` is called after the directory `/proc/PID` has been opened, because everything read
+/// through the open directory belongs to the process that had the PID when the directory was
+/// opened. Fails with `ESRCH` if no process has the PID, or if another process has it.
 pub fn life_of_pid(
     procfs: &Procfs,
     pid: Pid,
@@ -123,9 +125,9 @@ pub fn life_of_pid(
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Lists every process that has PID 1 in a namespace nested in the one that this procfs shows.
+/// Lists the init of every PID namespace nested in the one that this procfs shows.
 ///
-/// Fails if any process could not be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
+/// Fails if any process can't be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
 /// nested namespaces (before Linux 4.1).
 pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     let mut inits = Vec::new();
@@ -141,7 +143,7 @@ pub fn list(procfs: &Procfs) -> SysResult<Vec<ListedInit>> {
     Ok(inits)
 }
 
-/// Reads a process. Returns `None` unless the process is the init of a nested namespace.
+/// Reads a process, and returns `None` if it is not the init of a nested namespace.
 fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Option<ListedInit>> {
     let mut dir = ProcessDir::by_path(procfs.fd(), pid);
     let (base, name) = dir.file(c"status");
@@ -155,8 +157,8 @@ fn nested_init(procfs: &Procfs, pid: Pid, text: &mut Vec<u8>) -> SysResult<Optio
         _ => {}
     }
     let link = dir.pid_namespace();
-    // The status is read again after the link. If that succeeds, the process had the PID the whole
-    // time, so the link belongs to the same process.
+    // The status is read again after the link `ns/pid`. If that succeeds, the process had the PID
+    // the whole time, so the link belongs to the same process.
     read_record(&status_file, text)?;
     let status = parse::status(text);
     let has_memory = status.has_memory;

@@ -1,11 +1,11 @@
-//! Reads processes and namespaces from a mounted procfs. The results are passed on as the kernel
-//! reported them; `assemble` draws conclusions from the results.
+//! Reads processes and namespaces from a mounted procfs. The module reports what the kernel shows;
+//! drawing conclusions from these reports is left to `assemble`.
 //!
 //! - `source`: the procfs as a source of snapshots
-//! - `procfs`: opens a procfs, and finds out which PIDs it shows and what it hides; `census` counts
+//! - `procfs`: opens a procfs, lists its PIDs, and finds out what it hides; `census` counts
 //!   processes
 //! - `walk`: reads many processes with several threads; `worker` is one of these threads
-//! - `scan`: the request that the threads share; `findings`: their results
+//! - `scan`: the parameters of a scan; `findings`: the results of a scan
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
 //! - `waiting`: finds out why a process does not run or exit

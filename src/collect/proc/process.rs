@@ -40,7 +40,7 @@ pub struct ReadProcess {
     pub init: InitNow,
     /// The namespaces that the process keeps alive.
     pub held: Held,
-    /// Diagnostics about reads that failed.
+    /// Diagnostics for files and links of the process that could not be read.
     pub log: DiagnosticLog,
 }
 
@@ -85,8 +85,8 @@ impl OpenProcess<'_> {
         still_there(&self.status_file)
     }
 
-    /// Fails with `EAGAIN`, so that the process is read again later. In the final attempt this
-    /// returns `Ok`, because then the result must be accepted as it is.
+    /// Fails with `EAGAIN`, so that the process is read again later. Returns `Ok` in the final
+    /// attempt, because no other attempt follows.
     fn retry_later(&self) -> SysResult<()> {
         if self.is_final_attempt { Ok(()) } else { Err(Errno::AGAIN) }
     }
@@ -108,9 +108,9 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Checks that the PID of an init that BPF found still belongs to the init of the same
-    /// namespace. This check is enough to accept what BPF found, because a namespace has only one
-    /// init in its life. Returns `None` if the process must be read through /proc instead.
+    /// Checks that the PID of an init found by BPF still belongs to the init of the same namespace.
+    /// No other check is needed to accept the data from BPF, because a namespace has only one init
+    /// in its life. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -123,8 +123,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // This check comes after the cgroup was read by path, so the cgroup belongs to the same
-        // init.
+        // The namespace is checked after the cgroup was read by path, so the cgroup belongs to the
+        // same init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();
@@ -167,8 +167,8 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // If many files are read, an open directory binds them to the process and shortens the
-        // paths. For two files, opening the directory costs more than it saves.
+        // An open directory `/proc/PID` binds all files to one process and shortens their paths.
+        // For only two files, opening the directory costs more than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {
@@ -195,8 +195,8 @@ impl<'a> ProcessReader<'a> {
             // something is mounted there.
             open.dir.open_namespaces()?;
         }
-        // The next read overwrites the status text in the buffer, so everything that needs the text
-        // comes first.
+        // The next read of any file overwrites the status text in the buffer, so everything that
+        // needs the text comes first.
         let (status, link) = self.read_status_and_link(&mut open)?;
         let (status, namespace, leaders) = self.identify(&mut open, status, link)?;
         // The namespace is pinned (opened and kept open) before anything slow is read. An open
@@ -217,31 +217,33 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // `read_init` comes after the namespace was opened, because the final check of
-            // `read_init` is cheaper if pidns keeps the namespace open.
+            // `read_init` is called after the namespace was opened, because its final check is
+            // cheaper if pidns keeps the namespace open.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
-        // If the start time differs, BPF saw another process with this PID, so the answer of BPF
-        // does not count.
+        // If the start time differs, BPF saw another process with this PID, so the data from BPF is
+        // ignored.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // The search for holders comes last, because it takes longest.
+        // Other namespaces that the process keeps alive are searched last, because this search
+        // takes longest.
         let held = self.search_holders(&process, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
 
-    /// Returns `true` if `stat` contains everything that the scan needs to know about a kernel
-    /// thread.
+    /// Returns `true` if `/proc/PID/stat` contains everything that the scan needs to know about a
+    /// kernel thread.
     fn needs_only_stat(&self) -> bool {
         let Scan { procfs, namespace, details, .. } = self.scan;
         self.searches_holders && details.is_empty() && procfs.own && namespace.is_some()
     }
 
-    /// Reads a kernel thread with a single read of its `stat`. Returns `None` if the process is not
-    /// a kernel thread, or if other files must be read too.
+    /// Reads a kernel thread with a single read of `/proc/PID/stat`. Returns `None` if the process
+    /// is not a kernel thread, or if other files must be read too.
     ///
-    /// Kernel threads have consecutive PIDs, and on an idle host there are more kernel threads than
-    /// processes, so this saves much time. Kernel threads exist only in the initial PID namespace,
-    /// so they have only one PID. The UID is that of the owner of `stat`, root.
+    /// Kernel threads have consecutive PIDs, and an idle host has more kernel threads than
+    /// processes, so reading only one file saves much time. Kernel threads exist only in the
+    /// initial PID namespace, so they have only one PID. Their UID is the owner of the file `stat`:
+    /// root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");
@@ -266,15 +268,15 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status and the link `ns/pid` of the same process. The kernel can refuse to read
-    /// the link although the status is readable, so the link has a result of its own.
+    /// Reads the status and the link `ns/pid` of the same process. The link has a result of its
+    /// own, because the kernel can refuse to show the link although the status is readable.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // The link of a member of the viewer's own namespace is not needed, but only the status
-        // tells that a process is such a member. So the link is read before the status only if the
-        // process is likely to be nested. This saves reading the status twice.
+        // If a process is a member of the viewer's own namespace, its link is not needed, but only
+        // the status shows that membership. So the link is read before the status only if the
+        // process is likely to be in a nested namespace. This saves reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -293,8 +295,8 @@ impl<'a> ProcessReader<'a> {
         Ok((parse::status(&self.buffer), link))
     }
 
-    /// Checks that the status belongs to the PID that was listed, and completes what the kernel
-    /// left out. The text of the status must still be in the buffer.
+    /// Checks that the status belongs to the listed PID, and fills in the PIDs if the kernel left
+    /// them out. The text of the status must still be in the buffer.
     fn identify(
         &mut self,
         open: &mut OpenProcess<'_>,
@@ -302,8 +304,8 @@ impl<'a> ProcessReader<'a> {
         link: SysResult<Option<NamespaceId>>,
     ) -> SysResult<(Status, Option<NamespaceId>, Option<Leaders>)> {
         let pid = open.pid;
-        // The status file of another process can be bind-mounted over this one. The two status
-        // files are on the same file system, so only the PID in the text reveals this.
+        // Another process's status file can be bind-mounted over this status file. Both files are
+        // on the same file system, so only the PID in the text reveals this.
         let shown = status.nspid.first().copied().or_else(|| parse::status_pid(&self.buffer));
         if shown.is_some_and(|shown| shown != pid) {
             return Err(Errno::XDEV);
@@ -323,8 +325,8 @@ impl<'a> ProcessReader<'a> {
         }
         Ok(match link {
             Ok(namespace) => (status, namespace, None),
-            // The status was readable after the link had failed. So the process still exists, and
-            // the kernel refuses to read its link.
+            // The status was still readable after reading the link had failed. So the process still
+            // exists, and the kernel refuses to show its link.
             Err(errno) => {
                 open.note(DiagnosticCode::NamespaceUnreadable, errno);
                 (status, None, Some(parse::leaders(&self.buffer)))
@@ -332,8 +334,8 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Returns `true` if the viewer has the right to see everything about processes of this user.
-    /// If the kernel refuses a read nevertheless, another attempt may succeed.
+    /// Returns `true` if the viewer has permission to read everything about the processes of this
+    /// user. A refusal is then temporary, and another attempt may succeed.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
@@ -368,8 +370,8 @@ impl<'a> ProcessReader<'a> {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
         };
-        // The link can't have changed: the open status file keeps the process's `struct pid` alive,
-        // and that keeps its PID namespace alive.
+        // The link `ns/pid` can't have changed: the open status file keeps the process's `struct
+        // pid` alive, and `struct pid` keeps its PID namespace alive.
         match self.scan.registry.pin(inode, InitHistory::Existed, open_link, || true) {
             Ok(()) => Ok(true),
             Err(errno) if is_gone(errno) => Err(errno),
@@ -380,8 +382,8 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Reads what matters only for an init: its cgroups, and whether it is alive. Fails with
-    /// `ESRCH` if the init is gone.
+    /// Reads the data that is needed only about an init: its cgroups, and whether it is alive.
+    /// Fails with `ESRCH` if the init is gone.
     fn read_init(
         &self,
         init: &Process,
@@ -395,8 +397,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // process. This is true if the link still shows the namespace that pidns keeps open,
-        // because no other process can have become the init of that namespace.
+        // init. It does if the link `ns/pid` still shows the namespace that pidns keeps open,
+        // because a namespace has only one init in its life.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }
@@ -414,15 +416,16 @@ impl<'a> ProcessReader<'a> {
         let (scan, dir) = (self.scan, open.dir.as_fd());
         let mut held = Held::default();
         if Some(process.pid) == scan.procfs.viewer {
-            // pidns has opened its own descriptors only for the scan, so they don't count. But its
-            // mount namespace does count, because pidns may be the only process in it.
+            // pidns has opened its namespace descriptors only for the scan, so they don't count as
+            // holders. But its mount namespace must be searched, because pidns may be the only
+            // process in it.
             if scan.search.contains(&SearchScope::Mounts) {
                 let inode = namespace_link(dir, c"ns/mnt", "mnt").ok().flatten();
                 held.mount_namespaces.extend(inode.map(|inode| (inode, process.pid)));
             }
             return Ok(held);
         }
-        // Kernel threads have no descriptors and are in the initial namespaces, so skip them.
+        // Kernel threads have no file descriptors and are in the initial namespaces, so skip them.
         if !self.searches_holders || process.kernel_thread {
             return Ok(held);
         }

@@ -26,7 +26,8 @@ pub struct ProcessDir<'a> {
 }
 
 impl<'a> ProcessDir<'a> {
-    /// Uses the files by path. Each access refers to the process that has the PID at that moment.
+    /// Accesses the files of a process by path. Each access refers to the process that has the PID
+    /// at that moment.
     pub fn by_path(procfs: BorrowedFd<'a>, pid: Pid) -> Self {
         let mut path = [0; 64];
         let mut number = itoa::Buffer::new();
@@ -36,7 +37,8 @@ impl<'a> ProcessDir<'a> {
         Self { opened: None, namespaces: None, procfs, path, base: number.len() + 1 }
     }
 
-    /// Opens the directory. All further accesses then refer to the process that has the PID now.
+    /// Opens the directory `/proc/PID`. All further accesses then refer to the process that has the
+    /// PID now.
     pub fn open(procfs: BorrowedFd<'a>, pid: Pid) -> Result<Self> {
         let mut dir = Self::by_path(procfs, pid);
         let (base, name) = dir.file(c"");
@@ -53,7 +55,7 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // All file names in use are far shorter than the space. A longer name would become the
+        // `file` is always far shorter than the space in `path`. A longer name would result in an
         // empty path, which `openat(2)` refuses.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
@@ -62,8 +64,8 @@ impl<'a> ProcessDir<'a> {
         (self.procfs, path.unwrap_or(c""))
     }
 
-    /// Opens the directory `ns`, so that links are read through it from now on. Fails with `EXDEV`
-    /// if something is mounted over `ns`.
+    /// Opens the directory `ns`. The links in `ns` are then read through this open directory. Fails
+    /// with `EXDEV` if something is mounted over `ns`.
     pub fn open_namespaces(&mut self) -> Result<()> {
         let (base, name) = self.file(c"ns");
         let opened = open_base(base, name)?;
@@ -82,13 +84,14 @@ impl<'a> ProcessDir<'a> {
 }
 
 impl AsFd for ProcessDir<'_> {
-    /// Returns the directory if it is open, and the procfs otherwise.
+    /// Returns the open directory `/proc/PID`, or the root of the procfs if `/proc/PID` has not
+    /// been opened.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.opened.as_ref().map_or(self.procfs, AsFd::as_fd)
     }
 }
 
-/// Fails with `ESRCH` if the process that this status file was opened for is gone.
+/// Fails with `ESRCH` if the process for which this status file was opened is gone.
 pub fn still_there(status_file: &OwnedFd) -> Result<()> {
     rustix::io::pread(status_file, &mut [0; 1], 0).map(drop)
 }
@@ -96,7 +99,8 @@ pub fn still_there(status_file: &OwnedFd) -> Result<()> {
 /// Runs `attempt`, and runs it a second time if the process seems to be gone.
 ///
 /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. A file
-/// opened just before that belongs to the old leader, which is gone, although the process lives on.
+/// opened just before that belongs to the old leader. Reading such a file fails as if the process
+/// were gone, although the process lives on.
 pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
         Err(errno) if is_gone(errno) => attempt(),
@@ -104,11 +108,11 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Reads something about a process, and tries again if that fails. During `execve(2)`, the kernel
-/// can briefly refuse reads that it allows before and after.
+/// Calls `read` to read a file of a process, and calls it again if that fails. During `execve(2)`,
+/// the kernel can briefly refuse reads that it allows before and after.
 ///
 /// The outer result fails with `ESRCH` if the process is gone. The inner result is the result of
-/// `read` for a process that still exists.
+/// `read` if the process still exists.
 pub fn read_twice<T>(
     status_file: &OwnedFd,
     mut read: impl FnMut() -> Result<T>,

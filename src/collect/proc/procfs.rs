@@ -35,7 +35,8 @@ pub struct Procfs {
     /// and ioctls take only PIDs of that namespace, so the PIDs of any other procfs must not be
     /// passed to them.
     pub own: bool,
-    /// PID of pidns itself in this procfs, if it is visible there.
+    /// PID under which this procfs shows pidns itself; `None` if pidns is not visible in this
+    /// procfs.
     pub viewer: Option<Pid>,
     dir: OwnedFd,
 }
@@ -82,8 +83,8 @@ impl Procfs {
 
     /// Lists all directory entries.
     pub fn entries(&self) -> SysResult<Dir> {
-        // The read position belongs to the descriptor, so each listing opens a descriptor of its
-        // own.
+        // The position in a directory belongs to the open descriptor, so each listing opens a
+        // descriptor of its own.
         Dir::new(open_dir(self.fd(), c".")?)
     }
 
@@ -106,8 +107,9 @@ impl Procfs {
         }
         let Ok(stat) = fs::fstat(&self.dir) else { return };
         let mut table = Vec::new();
-        // The options of this procfs are in the mount table of the viewer. Every procfs that shows
-        // the viewer contains that table, so it is read through /proc, or else through this procfs.
+        // The mount options of this procfs are in the viewer's mount table. Every procfs that shows
+        // the viewer shows that table too, so it is read through /proc, or else through this
+        // procfs.
         let mut read_table = |dir: BorrowedFd<'_>| {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
@@ -132,8 +134,8 @@ impl Procfs {
     }
 }
 
-/// Opens the root directory of a procfs. Returns `None` if `path` is not such a directory, and
-/// fails with `ETIMEDOUT` if a file system on the path does not answer.
+/// Opens the root directory of a procfs. Returns `None` if `path` is not the root directory of a
+/// procfs. Fails with `ETIMEDOUT` if a file system on the path does not answer.
 fn open_root(path: &Path) -> SysResult<Option<OwnedFd>> {
     let open = |path: &Path| {
         let dir = fs::openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty())?;

@@ -85,8 +85,8 @@ impl ProcSource {
         census.count(&self.procfs)
     }
 
-    /// Compares `seen`, which should be pidns itself, with the process that this procfs shows under
-    /// the same PID. Fails with the name of the first field that differs.
+    /// Checks that `seen` describes pidns itself, by comparing it with the process that this procfs
+    /// shows under the same PID. Fails with the name of the first field that differs.
     pub fn is_viewer(&self, seen: &Process) -> Result<(), &'static str> {
         let mut shown = status::read_now(&self.procfs, seen.pid).map_err(|_| "PID")?;
         shown.namespace = self.viewer_namespace.map(NamespaceId::Inode);
@@ -107,8 +107,8 @@ impl ProcSource {
         if self.procfs.own { Some(&self.procfs) } else { self.own.as_ref() }
     }
 
-    /// Returns `true` if a namespace is the viewer's own or one of its descendants. Every process
-    /// in such a namespace has a PID in the viewer's namespace too.
+    /// Returns `true` if `namespace` is the viewer's own namespace or one of its descendants. Every
+    /// process in such a namespace has a PID in the viewer's namespace too.
     fn is_within_viewers(&self, namespace: &NamespaceFd) -> bool {
         let Some(own) = self.viewer_namespace else { return false };
         if own == INITIAL_PID_NAMESPACE || own == namespace.inode() {
@@ -134,8 +134,8 @@ impl ProcSource {
         let uname = rustix::system::uname();
         let text = |name: &CStr| Some(name.to_string_lossy().into_owned());
         let mut buffer = Vec::new();
-        // `open` would fail here, because in containers /proc/sys is often a separate, read-only
-        // mount.
+        // In containers, /proc/sys is often a separate read-only mount. `open` refuses to enter
+        // another mount.
         let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
             .and_then(|file| read_to_end(&file, &mut buffer, 4096))
             .ok()
@@ -148,7 +148,7 @@ impl ProcSource {
         Error::read(&self.procfs.path, errno)
     }
 
-    /// Reads every process, and searches the places in `search` for namespaces.
+    /// Reads every process, and searches the places in `search` for further namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -160,7 +160,7 @@ impl ProcSource {
         })
     }
 
-    /// Reads the processes with `walk`, then finds everything else.
+    /// Reads the processes with `walk`, and then everything else that a [`Discovery`] contains.
     pub fn discover_by(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -174,7 +174,8 @@ impl ProcSource {
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));
         }
-        // Mounts are searched after the walk, because each mount table is read through a process.
+        // Mounts are searched after the processes were read, because each mount table is read
+        // through a process.
         if search.contains(&SearchScope::Mounts) {
             mounts::search(procfs, namespace, registry, &mut found);
         }
@@ -225,16 +226,16 @@ impl FollowUp for ProcSource {
     }
 
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid> {
-        // The kernel returns the init's PID in the viewer's namespace. That PID is meaningless in
-        // the procfs of another namespace.
+        // The kernel returns the init's PID in the viewer's namespace. In the procfs of another
+        // namespace, this PID can belong to a different process.
         if self.procfs.own { namespace.tgid_from_pidns(Pid::INIT) } else { Err(Errno::NOTTY) }
     }
 
     /// Finds out whether a namespace has ever had an init.
     ///
-    /// The kernel shows a thread's link `pid_for_children` only if the target namespace has had an
-    /// init. So a new thread enters the namespace, reads its own link and exits without creating a
-    /// child. Entering requires `CAP_SYS_ADMIN`.
+    /// The kernel shows the link `pid_for_children` of a thread only if the namespace that the link
+    /// refers to has had an init. So a new thread enters the namespace, reads its own link and
+    /// exits without creating a child. Entering requires `CAP_SYS_ADMIN`.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool> {
         // The new thread reads its own link, so the procfs must show that thread.
         let procfs = self.own.as_ref().unwrap_or(&self.procfs);
@@ -262,7 +263,7 @@ impl FollowUp for ProcSource {
             return InitNow::Living;
         }
         let Some(own) = self.own() else { return InitNow::Unknown };
-        // The init can go away just after the kernel returned its PID. In that case, ask the kernel
+        // The init can exit just after the kernel returned its PID. In that case, ask the kernel
         // again.
         for _ in 0..INIT_ATTEMPTS {
             let init = match namespace.tgid_from_pidns(Pid::INIT) {
@@ -271,7 +272,7 @@ impl FollowUp for ProcSource {
                 Err(_) => return InitNow::Unknown,
             };
             // A namespace has only one init in its life. If the kernel returns the same PID before
-            // and after, one process had that PID the whole time.
+            // and after the init was read, this PID belonged to the init the whole time.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,

@@ -1,4 +1,4 @@
-//! Builds a process from its status file, and reads the status again for processes read before.
+//! Builds a `Process` from a status file, and reads the status of known processes again.
 
 use rustix::io::{Errno, Result as SysResult};
 
@@ -46,7 +46,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// Reads the process that has this PID now: its status and start time, but not its namespace.
+/// Reads the process that now has this PID: its status and start time, but not its namespace.
 pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     let mut buffer = Vec::new();
     let mut dir = ProcessDir::open(procfs.fd(), pid)?;
@@ -58,15 +58,15 @@ pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
 }
 
-/// Returns the start time of the process that has this PID now, if it can be read.
+/// Returns the start time of the process that now has this PID, if the start time can be read.
 pub fn start_time_now(procfs: &Procfs, pid: Pid) -> Option<u64> {
     read_now(procfs, pid).ok()?.start_time
 }
 
 /// Builds a process from its parsed status.
 pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Process {
-    // Before Linux 6.8 there is no Kthread line. Only kthreadd and its children are then recognised
-    // as kernel threads.
+    // Before Linux 6.8 the status has no Kthread line. On such kernels, only kthreadd and its
+    // children are recognised as kernel threads.
     let kernel_thread = status.kernel_thread.unwrap_or_else(|| {
         !status.has_memory
             && !matches!(status.state, 'Z' | 'X')
@@ -78,7 +78,7 @@ pub fn described(pid: Pid, status: Status, namespace: Option<NamespaceId>) -> Pr
         nspid: status.nspid,
         comm: status.comm,
         state: status.state,
-        // Every known kernel shows the UID, so the fallback is never used.
+        // Every known kernel shows the UID, so this fallback is not expected to be used.
         uid: status.uid.unwrap_or(NOBODY),
         threads: status.threads,
         kernel_thread,

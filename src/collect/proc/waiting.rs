@@ -17,7 +17,7 @@ use crate::model::{FrozenCgroup, Pid, Process};
 const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
 
 /// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
-/// version 1, each thread can be in a cgroup of its own.
+/// version 1, the threads of a process can be in different cgroups.
 const MAX_CGROUPS: usize = 64;
 
 /// Returns the tracer of a process, if it has one and this procfs shows it.
@@ -25,8 +25,8 @@ pub fn tracer(procfs: &Procfs, process: &Process) -> Option<Pid> {
     parse::tracer(&text_now(procfs, process)?)
 }
 
-/// Finds a thread that keeps its process from exiting. A thread in uninterruptible sleep is
-/// preferred to a traced thread.
+/// Finds a thread that keeps its process from exiting. If there are several, a thread in
+/// uninterruptible sleep is preferred to a traced thread.
 pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     let dir = ProcessDir::open(procfs.fd(), process.pid).ok()?;
     let (mut stuck, mut traced, mut text) = (None, None, Vec::new());
@@ -40,8 +40,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
         }
     };
     for_each_task(dir.as_fd(), visit).ok()?;
-    // The directory belongs to the process that had the PID when it was opened, so check that this
-    // was `process`.
+    // The open directory belongs to the process that had the PID when the directory was opened, so
+    // check that this process is `process`.
     is_there(procfs, process).then_some(())?;
     stuck.or(traced.map(HeldThread::Traced))
 }
@@ -71,8 +71,8 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         }
     };
     let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
-    // The user follows the advice in a shell, so the advice must show the mount points that pidns
-    // itself sees.
+    // The paths of frozen cgroups become part of advice that the user follows in a shell. So the
+    // paths must start with the mount points that pidns itself sees.
     let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
     if !is_read {
         return Vec::new();
@@ -98,7 +98,7 @@ fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
         return Vec::new();
     };
-    // The root cgroup has neither of these files, because it cannot be frozen.
+    // The root cgroup has neither of these two files, because it cannot be frozen.
     let file = if mount.is_v2 { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
@@ -111,8 +111,8 @@ fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     above.map(name).collect()
 }
 
-/// Returns `true` if SIGTERM does not end a process, either because the process ignores the signal,
-/// or because it is an init that neither handles nor blocks the signal. The kernel drops a signal
+/// Returns `true` if SIGTERM does not end a process. This is the case if the process ignores
+/// SIGTERM, or if it is an init that neither handles nor blocks SIGTERM. The kernel drops a signal
 /// that is sent to such an init.
 pub fn ignores_sigterm(procfs: &Procfs, process: &Process) -> bool {
     const SIGTERM: u64 = 1 << 14;

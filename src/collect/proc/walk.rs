@@ -20,37 +20,39 @@ use crate::model::Pid;
 /// a slow batch.
 const MAX_BATCH: usize = 32;
 
-/// Minimum number of processes handed to a thread at a time, if each process takes long to read.
+/// Minimum number of processes handed to a thread at a time when each process is slow to read.
 const MIN_BATCH: usize = 16;
 
 /// Number of batches that can be queued for each helper thread.
 const WAITING_BATCHES: usize = 4;
 
-/// Time for which one thread reads alone before helper threads are started. Starting helpers takes
-/// some tenths of a millisecond, and on an idle host the scan is finished without them.
+/// Time for which one thread reads alone before helper threads are started. Starting helper threads
+/// takes some tenths of a millisecond, and on an idle host a single thread finishes the scan within
+/// this time.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Size of the descriptor table that is allocated before the helper threads start.
+/// Number of file descriptors that fit into the descriptor table that the kernel is made to
+/// allocate before the helper threads start.
 const DESCRIPTORS: u64 = 4096;
 
-/// Maximum number of descriptors that one thread has open at a time.
+/// Maximum number of file descriptors that one thread of a scan has open at a time.
 const DESCRIPTORS_PER_THREAD: u64 = 16;
 
-/// Processes that one thread reads together.
+/// Processes that are handed to a thread at a time.
 type Batch = Vec<Target>;
 
-/// Reads every process. The result is sorted by PID.
+/// Reads every process that the procfs lists. The result is sorted by PID.
 pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
     read_batches(scan, MAX_BATCH, scan.procfs.pids()?)
 }
 
 /// Reads the given processes. The result is sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // Each of these processes takes long to read, so even a small batch is worth handing to a
-    // helper thread.
+    // A process given to this function takes long to read, so even a small batch is worth handing
+    // to a helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
-    // `read_batches` fails only if the PIDs of a procfs can't be listed, but these PIDs are already
-    // listed.
+    // `read_batches` fails only if the PIDs of a procfs can't be listed. Here the PIDs are given,
+    // so it can't fail.
     read_batches(scan, size, pids.iter().map(|&pid| Ok(pid))).unwrap_or_default()
 }
 
@@ -80,7 +82,7 @@ fn read_batches(
     let batches = Mutex::new(receiver);
     let help = || read_received(Worker::new(scan), &batches);
     thread::scope(|scope| {
-        // If a thread can't be started, the other threads do its work.
+        // If a helper thread can't be started, the other threads do its work.
         let start = |_| thread::Builder::new().spawn_scoped(scope, help).ok();
         let helpers: Vec<_> = (0..helpers).filter_map(start).collect();
         loop {
@@ -133,8 +135,8 @@ pub fn read_while_listing<T: Send>(
                 helpers.push((start, helper));
             }
         }
-        // All helpers have been started by now. The first helper lists processes too; the other
-        // helpers only read.
+        // All helper threads have been started by now. The first of them lists processes too; the
+        // others only read.
         if let Some((start, _)) = helpers.first() {
             let _ = start.send(sender.clone());
         }
@@ -161,15 +163,15 @@ fn read_received(mut worker: Worker<'_>, batches: &Mutex<Receiver<Batch>>) -> Sc
 }
 
 /// Sorts the processes by PID. Each thread has read its processes in ascending order, so the list
-/// consists of a few sorted runs, and a stable sort merges these in one pass.
+/// consists of a few sorted runs. A stable sort merges sorted runs in one pass.
 fn sorted(mut found: ScanFindings) -> ScanFindings {
     found.processes.sort_by_key(|process| process.pid);
     found
 }
 
 /// Returns the number of helper threads to start, and enlarges the descriptor table for these
-/// threads. More than a few threads would only wait for each other in the kernel, and each thread
-/// needs descriptors of its own.
+/// threads. The number is limited because each thread needs file descriptors of its own, and
+/// because many threads would only wait for each other in the kernel.
 fn helper_count(scan: Scan<'_>) -> usize {
     let useful = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let affordable = descriptors_for_reading() / DESCRIPTORS_PER_THREAD;
@@ -182,11 +184,11 @@ fn helper_count(scan: Scan<'_>) -> usize {
 
 /// Makes the kernel allocate a large descriptor table for this process.
 ///
-/// The scan keeps a descriptor open for every namespace. Each time the table of a process with
+/// The scan keeps a file descriptor open for every namespace. Each time the table of a process with
 /// several threads doubles (64, 128, 256 ... descriptors), the kernel waits for an RCU grace
-/// period, some milliseconds. In a process with one thread, the kernel does not wait. So the table
-/// is enlarged now, by duplicating a descriptor to a high number and closing the duplicate at once.
-/// If that fails, the table grows when needed.
+/// period, which takes some milliseconds. The kernel does not wait if the process has only one
+/// thread. So the table is enlarged before other threads start, by duplicating a descriptor to a
+/// high number and closing the duplicate at once. If that fails, the table grows when needed.
 fn grow_descriptor_table(fd: impl AsFd) {
     let limit = getrlimit(Resource::Nofile).current.map_or(DESCRIPTORS, |it| it.min(DESCRIPTORS));
     if let Some(last) = limit.checked_sub(1).and_then(|last| i32::try_from(last).ok()) {

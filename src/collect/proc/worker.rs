@@ -1,5 +1,5 @@
-//! Reads the processes that one thread of a scan was given. If a process changes while it is being
-//! read, the thread reads the process again.
+//! Reads the processes that are assigned to one thread of a scan. A process that changes while it
+//! is being read is read again.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use super::process::ProcessReader;
 use super::scan::{Scan, Target};
 use crate::model::{DiagnosticCode, Pid};
 
-/// Time from the first attempt to read a process until each retry. An additional retry comes before
-/// these retries, as soon as the thread has read its other processes.
+/// Times of the retries, counted from the first attempt to read a process. One more retry comes
+/// earlier: as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of retries after the final attempt. Such a retry is made only if the process that
-/// was just opened is gone although its PID still exists. If all of these retries fail, the process
-/// is reported as unreadable.
+/// Maximum number of retries after the final attempt. These retries are only for processes that
+/// were gone right after their status file had been opened (`ESRCH`), although the PID still
+/// exists. If all of these retries fail, the process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -24,7 +24,7 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of retries after the final attempt so far (at most `MAX_LATE_RETRIES`).
+    /// Number of retries made after the final attempt (at most `MAX_LATE_RETRIES`).
     late_retries: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
@@ -53,7 +53,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads some processes. Processes that must be retried are left to [`finish`](Self::finish).
+    /// Reads the given processes. Processes that must be read again are left to
+    /// [`finish`](Self::finish).
     pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
         for Target { pid, none_open_since, init } in targets {
             match init.and_then(|init| self.reader.confirm_init(*init)) {
@@ -63,7 +64,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Retries the processes that must be retried, and returns everything that was found.
+    /// Reads the processes again that must be retried, and returns the results for all processes.
     ///
     /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
     /// moment, the kernel still shows the old leader, which is exiting. Links that should be
@@ -89,7 +90,7 @@ impl<'a> Worker<'a> {
         self.found
     }
 
-    /// Reads one process. A process that goes away in the meantime is left out.
+    /// Reads one process. A process that exits before it has been read is left out.
     fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
         let is_final = self.attempt == Attempt::Final;
         let errno = match self.reader.read(pid, none_open_since, is_final) {
@@ -97,7 +98,7 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. If the second attempt fails too, the process is gone.
+            // No process has this PID. If the second attempt fails too, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
             Errno::XDEV | Errno::AGAIN => !is_final,

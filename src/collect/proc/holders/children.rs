@@ -18,8 +18,8 @@ use crate::model::{DiagnosticCode, Holder, NamespaceId, Pid, Process};
 /// process or thread.
 const FOR_CHILDREN: &CStr = c"ns/pid_for_children";
 
-/// Searches one thread. `dir` is the directory of the thread. Fails with `ESRCH` if the process is
-/// gone.
+/// Finds the namespace in which one thread creates its children. `dir` is the directory of the
+/// thread. Fails with `ESRCH` if the process is gone.
 pub fn search(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -39,7 +39,7 @@ pub fn search(
     }
 }
 
-/// Searches a thread that has no link `pid_for_children`.
+/// Finds the namespace for the children of a thread that has no link `pid_for_children`.
 ///
 /// The kernel hides the link in two cases: the thread is exiting, or it has created a namespace for
 /// its children but has not yet started the first child, which becomes the init of that namespace.
@@ -59,15 +59,15 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The pidfd was opened by TID. If the thread isn't exiting even now, the TID belonged to this
-    // thread the whole time.
+    // The namespace was opened through a pidfd, and the pidfd was opened by TID. If the thread
+    // still isn't exiting, the TID belonged to this thread the whole time.
     if is_exiting() {
         return search.still_there();
     }
     match namespace {
         Ok(fd) => {
-            // After the pidfd was used, the thread may have chosen another namespace for its
-            // children (`setns(2)`).
+            // Since the namespace was opened through the pidfd, the thread may have chosen another
+            // namespace for its children (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -112,7 +112,8 @@ fn add_holder(
     held.holders.push((inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid }));
 }
 
-/// Opens the namespace in which a thread creates its children, by TID instead of through the link.
+/// Opens the namespace in which a thread creates its children, through a pidfd for the TID instead
+/// of the link `pid_for_children`.
 fn open_by_tid(tid: Pid, is_thread: bool) -> Result<NamespaceFd> {
     // The flag PIDFD_THREAD (since Linux 6.9) has the same value as O_EXCL.
     let flags = if is_thread {

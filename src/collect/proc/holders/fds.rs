@@ -1,9 +1,9 @@
 //! Searches a table of open descriptors for PID and mount namespaces.
 //!
-//! A descriptor is identified by the device and inode of its file, not by the text of its link: if
-//! the file was opened through a bind mount, the text is a path. The process decides what its
-//! descriptors refer to and can change them at any moment, so a file is opened only after it is
-//! known to be a namespace.
+//! The file behind a descriptor is identified by its device and inode, not by the text of the link
+//! in `/proc/PID/fd`: if the file was opened through a bind mount, the text is a path. The process
+//! decides what its descriptors refer to and can change them at any moment, so a file is opened
+//! only after it is known to be a namespace.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -20,12 +20,12 @@ use crate::collect::proc::process_dir::task_is_exiting;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder};
 
-/// Searches every open descriptor of a thread. `thread` is the directory of the thread. Fails with
-/// `ESRCH` if the process is gone.
+/// Searches the open descriptors of a thread for namespaces. `thread` is the directory of the
+/// thread. Fails with `ESRCH` if the process is gone.
 pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held) -> Result<()> {
     match search_table(search, thread, held) {
-        // An exiting thread no longer has a table. If it exits because another thread called
-        // execve, that thread keeps the table, and may have become the leader.
+        // An exiting thread no longer has a descriptor table. If it exits because another thread
+        // called `execve(2)`, the other thread keeps the table, and may have become the leader.
         Ok(TableNow::Changed) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
         Ok(TableNow::Present) => {}
         Err(errno) => {
@@ -37,9 +37,10 @@ pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held
 
 /// State of a descriptor table, found while the table was read.
 enum TableNow {
-    /// All descriptors that were listed still existed.
+    /// Every listed descriptor still existed when it was read.
     Present,
-    /// The table was empty or a descriptor was gone, so the thread may have released the table.
+    /// The table was empty or a listed descriptor was gone, so the thread may have released the
+    /// table.
     Changed,
 }
 
@@ -62,8 +63,8 @@ fn search_table(
         let file = match FileId::of(table.as_fd(), name) {
             Ok(file) => file,
             Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-            // The descriptor has been closed, or its file could not be looked up. Looking up a file
-            // on nsfs never fails.
+            // The descriptor has been closed, or its file could not be looked up. The lookup never
+            // fails for a file on nsfs, so no namespace is missed.
             Err(_) => {
                 has_lost_one = true;
                 continue;
@@ -99,14 +100,14 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode number was read before the registry was asked, so the number may have been reused
-    // in between. If the descriptor still shows this number, the descriptor refers to the namespace
-    // that the registry keeps open.
+    // The inode number was read before the registry was asked, so another namespace may have got
+    // this number in between. If the descriptor still shows this number now, it refers to the
+    // namespace that the registry keeps open.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
-    // Most open namespaces are of other types, as the text of their link shows: net:[INODE]. If the
-    // text is a path, the type is unknown.
+    // Most open namespaces are not PID namespaces, and the text of their link shows the type, for
+    // example `net:[INODE]`. If the text is a path, the type is unknown.
     let mut text = [0; 32];
     let text = read_link(table, name, &mut text)?;
     let shown = parse::namespace_link(text, "pid");
@@ -118,7 +119,7 @@ fn pid_namespace_of(
     }
     let fd = match open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path)) {
         Ok(fd) => fd,
-        // The descriptor now refers to another file. That file was not opened.
+        // The descriptor now refers to another file, which is not opened.
         Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
         Err(errno) => {
             search.unopened(errno, held);
@@ -148,8 +149,8 @@ fn pid_namespace_of(
     Ok(Some(inode))
 }
 
-/// Records a descriptor of a mount namespace. The descriptor keeps that namespace alive, and with
-/// it all bind mounts inside.
+/// Records a descriptor of a mount namespace. The descriptor keeps the mount namespace alive, and
+/// all bind mounts in it.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.push((inode, fd));

@@ -1,4 +1,4 @@
-//! Describes a search for the namespaces that one process keeps alive, and its result.
+//! Defines the search for namespaces that one process keeps alive, and the result of the search.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -20,30 +20,32 @@ pub struct HolderSearch<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
-    /// `true` if the process is known to have no namespace open, so that its descriptors are
-    /// skipped.
+    /// `true` if the process is known to have no namespace open as a file descriptor. Its
+    /// descriptors are then not searched.
     pub has_none_open: bool,
-    /// `true` if the viewer has the right to see everything about this process, so that any refusal
-    /// can only be temporary.
+    /// `true` if the viewer has permission to read everything about this process, so that any
+    /// refusal can only be temporary.
     pub expects_access: bool,
 }
 
-/// The namespaces that one process keeps alive, as far as they were found.
+/// The namespaces that one process keeps alive, as far as the search found them.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The holders, each with the inode of the PID namespace that it keeps alive.
+    /// The ways in which the process keeps PID namespaces alive, each with the inode of the PID
+    /// namespace.
     pub holders: Vec<(u64, Holder)>,
-    /// The mount namespaces that the process's threads are in: inode of the namespace, and TID.
+    /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// The mount namespaces that the process has open: inode of the namespace, and descriptor
-    /// number.
+    /// The mount namespaces that the process has open: the inode of the mount namespace, and the
+    /// descriptor number.
     pub mount_namespace_fds: Vec<(u64, u32)>,
-    /// Diagnostics about reads that failed.
+    /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
-    /// `true` if something was refused or missing that may be readable a moment later, for example
-    /// during `execve(2)`. The process should then be read again.
+    /// `true` if the kernel refused or did not show something that may be readable a moment later,
+    /// for example during `execve(2)`. The process should then be read again.
     pub is_unsettled: bool,
-    /// `true` if the leader was seen to exit, so that another thread must be searched instead.
+    /// `true` if the search found that the thread group leader is exiting. Another thread must then
+    /// be searched instead.
     pub leader_exits: bool,
 }
 

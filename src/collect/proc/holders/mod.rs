@@ -26,19 +26,20 @@ use crate::model::{DiagnosticCode, Pid, SearchScope};
 pub use held::{Held, HolderSearch};
 use tables::DescriptorTables;
 
-/// Searches one process. Fails with `ESRCH` if the process is gone.
+/// Searches one process for PID namespaces that it keeps alive. Fails with `ESRCH` if the process
+/// is gone.
 pub fn search(search: &HolderSearch<'_>) -> Result<Held> {
     let leader_has_exited = search.process.is_zombie();
     let held = search_once(search, leader_has_exited)?;
     if held.leader_exits && !leader_has_exited {
         // The leader has just released the descriptors that it shared with the other threads. The
-        // other threads still show these descriptors, so search one of the threads.
+        // other threads still have these descriptors, so search one of the other threads.
         return search_once(search, true);
     }
     Ok(held)
 }
 
-/// Searches the leader. If the leader has exited, searches another thread that is still alive.
+/// Searches the leader of a process, or another living thread if the leader has exited.
 ///
 /// A leader can exit long before the other threads. An exited leader shows neither descriptors nor
 /// namespaces, but the other threads still show theirs.
@@ -49,7 +50,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // No thread is left, or a thread is just taking the leader's place (`execve(2)`).
+                // Either no thread is left, or a thread is just taking the leader's place
+                // (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
@@ -82,8 +84,8 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
         let is_new = tables.insert(tid);
         outcome = search_thread(search, task.as_fd(), tid, is_new, held);
         if is_new {
-            // If the tables could not be compared, the same table may be read more than once. So
-            // duplicates are removed.
+            // If the descriptor tables could not be compared, the same table may have been read
+            // more than once. So duplicates are removed.
             held.holders[before..].sort_unstable();
             let mut others = held.holders.split_off(before);
             others.dedup();
@@ -96,7 +98,8 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
     }
 }
 
-/// Searches one thread. Its descriptor table is searched only if `reads_table` is set.
+/// Searches one thread for PID namespaces that it keeps alive. The thread's descriptor table is
+/// searched only if `reads_table` is set.
 fn search_thread(
     search: &HolderSearch<'_>,
     dir: BorrowedFd<'_>,
@@ -123,8 +126,9 @@ fn search_thread(
         return Ok(());
     }
     if is_denied {
-        // Reading the links of descriptors requires the same permission (ptrace access) as reading
-        // this link, so the kernel would refuse to show every descriptor.
+        // Reading the links in `/proc/PID/fd` requires the same permission (ptrace access) as
+        // reading `ns/mnt`. The kernel refused to show `ns/mnt`, so it would refuse to show every
+        // descriptor.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
     fds::search(search, dir, held)

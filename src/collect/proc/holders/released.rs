@@ -1,7 +1,8 @@
 //! Checks at the end of a scan whether namespaces without members are still kept alive.
 //!
-//! If a holder has released its namespace during the scan, only pidns's own descriptor keeps the
-//! namespace alive, so the namespace must not be shown. Mounts are not checked here.
+//! If the last holder has released its namespace during the scan, only pidns's own descriptor still
+//! keeps the namespace alive. The namespace is then left out of the result. Mounts are not checked
+//! here.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -19,8 +20,9 @@ use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
-/// Maximum number of threads of one process whose descriptor tables are checked, so that the check
-/// takes bounded time. A process with more threads is assumed to keep its namespaces alive.
+/// Maximum number of threads of one process whose descriptor tables are checked. The limit bounds
+/// the time that the check takes. A process with more threads is assumed to keep its namespaces
+/// alive.
 const MAX_THREADS: usize = 64;
 
 /// Removes the holders of all namespaces that have no member and that no holder keeps alive any
@@ -36,8 +38,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // One holder is enough to keep a namespace alive. The namespace's other holders were there a
-    // moment ago, so the other holders stay in the list too.
+    // One holder is enough to keep a namespace alive. If one holder of a namespace still exists,
+    // the other holders of this namespace stay in the list without being checked.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -60,20 +62,21 @@ pub fn leave_out_released(
     holders.retain(|(inode, _)| !released.contains(inode));
 }
 
-/// Returns `true` if `holder` still keeps a namespace alive, or if this can't be found out.
+/// Returns `true` if `holder` still keeps the namespace with this inode alive, or if that can't be
+/// determined.
 fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -> bool {
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // Mounts have just been read, and files are searched only later, so mounts and files are
+        // The scan has just read the mounts, and searches files only later, so mounts and files are
         // not checked here.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))
 }
 
-/// Returns `true` if the descriptor `fd` of a process refers to a namespace. If `in_threads` is
-/// set, the descriptor may be in the table of any thread.
+/// Returns `true` if the descriptor `fd` of a process refers to the namespace with this inode. If
+/// `in_threads` is set, the descriptor tables of all threads are searched.
 fn has_namespace_open(
     procfs: &Procfs,
     in_threads: bool,
@@ -87,8 +90,8 @@ fn has_namespace_open(
         Ok(file) if file == held => return Ok(true),
         Err(errno) if !is_gone(errno) => return Err(errno),
         Ok(_) if !in_threads => return Ok(false),
-        // The descriptor is in a thread's own table. Or the leader has exited, and the other
-        // threads still show the table that they shared with the leader.
+        // The descriptor may be in the descriptor table of another thread. If the leader has
+        // exited, the other threads still show the table that they shared with the leader.
         Ok(_) | Err(_) => {}
     }
     let (mut found, mut threads) = (false, 0);
@@ -120,7 +123,7 @@ pub fn has_for_children(procfs: &Procfs, inode: u64, pid: Pid, tid: Pid) -> Resu
         let thread = open_base(process.as_fd(), format!("task/{tid}").as_str())?;
         match namespace_link(thread.as_fd(), c"ns/pid_for_children", "pid") {
             Ok(shown) => Ok(shown == Some(inode)),
-            // The link is missing before the namespace has an init, and while the thread is
+            // The link is missing until the namespace has an init, and also while the thread is
             // exiting. Only in the first case does the thread keep the namespace alive.
             Err(_) => Ok(!task_is_exiting(thread.as_fd()).unwrap_or(false)),
         }

@@ -8,20 +8,20 @@ use crate::model::Pid;
 /// The descriptor tables of one process that have been read so far. Threads share one table, unless
 /// a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
-    /// One thread for each table, in the order of `kcmp(2)`. `None` if `kcmp` can't be used because
-    /// the procfs does not show the TIDs that system calls take.
+    /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if `kcmp(2)` can't
+    /// be used because the procfs does not show the TIDs that system calls take.
     threads: Option<Vec<Pid>>,
 }
 
 impl DescriptorTables {
-    /// Starts with the table of `thread`. `own` is `true` if the procfs shows TIDs of the viewer's
-    /// own namespace.
+    /// Creates a set that contains only the descriptor table of `thread`. `own` is `true` if the
+    /// procfs belongs to the viewer's own PID namespace.
     pub fn new(own: bool, thread: Pid) -> Self {
         Self { threads: own.then(|| vec![thread]) }
     }
 
-    /// Inserts the table of a thread. Returns `false` if the table is known to have been inserted
-    /// before.
+    /// Inserts the descriptor table of a thread. Returns `false` if a thread with the same table
+    /// has been inserted before.
     pub fn insert(&mut self, thread: Pid) -> bool {
         let Some(threads) = &mut self.threads else { return true };
         let mut failed = false;

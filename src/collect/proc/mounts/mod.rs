@@ -37,8 +37,8 @@ use mount_point::{open_beneath, root_of};
 use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
-/// Searches every mount namespace that pidns can reach once, and adds the holders to `found`. The
-/// processes must have been read before.
+/// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
+/// to `found`. The processes must have been read before.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -61,8 +61,8 @@ pub fn search(
     // viewer.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
-        // All mount namespaces have been searched, so nothing is missing even if the mount
-        // namespace of some process could not be read.
+        // All mount namespaces of the host have been searched. So no mount is missing, even if the
+        // mount namespace of some process could not be read.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_those_of_processes();
@@ -80,7 +80,7 @@ struct MountSearch<'a> {
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
-    /// Mount namespaces that were found through a bind mount and still have to be searched.
+    /// Mount namespaces that were found through a bind mount and have not been searched yet.
     mounted: Vec<NamespaceFd>,
     /// Mount namespaces that were found through a bind mount but could not be opened, by inode.
     unopened: HashMap<u64, Errno>,
@@ -93,7 +93,7 @@ impl MountSearch<'_> {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
         // Without CAP_SYS_ADMIN, the kernel skips some mount namespaces silently.
         let mut all = viewer::may_administer();
-        // A mount namespace that can't be read here is tried again through its processes.
+        // A mount namespace that can't be read at this point is tried again through its processes.
         all &= self.search_open(&own).is_ok();
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
@@ -124,9 +124,9 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All readers of these mount namespaces have exited or left. Other processes may be in
-        // these mount namespaces by now, for example if each process starts a new process and
-        // exits.
+        // All threads through which these mount namespaces could be read have exited or left. Other
+        // processes may have entered these mount namespaces since then, for example if each process
+        // starts a new process and exits.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -152,7 +152,8 @@ impl MountSearch<'_> {
             }
         }
         for (inode, (errno, pid)) in refused {
-            // Another descriptor may have led to the same mount namespace.
+            // Another descriptor may refer to the same mount namespace, which has then been
+            // searched.
             if !self.searched.contains(&inode) {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
@@ -190,8 +191,8 @@ impl MountSearch<'_> {
         self.found.log.note_of(DiagnosticCode::MountsUnsearched, errno, pids);
     }
 
-    /// Searches an open mount namespace. Fails if its mounts can't be listed and it can't be
-    /// entered.
+    /// Searches an open mount namespace. Fails if the kernel permits neither listing its mounts nor
+    /// entering it.
     fn search_open(&mut self, namespace: &NamespaceFd) -> Result<()> {
         let (table, mounts) =
             MountTable::list(namespace).or_else(|_| MountTable::read_inside(namespace))?;
@@ -203,8 +204,9 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // The kernel can permit listing but not entering: the owner of the user namespace may
-            // list the mounts from outside. In that case, a reader's root directory is used.
+            // The kernel can permit listing the mounts but not entering the mount namespace: the
+            // owner of its user namespace may list the mounts from outside. In that case, the root
+            // directory of a thread in the mount namespace is used.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -219,8 +221,8 @@ impl MountSearch<'_> {
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
-        // If the kernel permits it, the whole mount namespace is searched, no matter which root
-        // directories the readers have.
+        // If the kernel permits it, the whole mount namespace is searched, not only the mounts
+        // below a reader's root directory.
         for &reader in &readers {
             match open_mount_namespace(self.procfs, reader) {
                 Ok(namespace) if namespace.inode() == inode => {
@@ -323,9 +325,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). A namespace that can't be opened must not be added to the
-    /// registry here, so every error is passed to the registry as ENOENT. The registry takes ENOENT
-    /// to mean that the namespace is gone.
+    /// Pins a namespace (keeps it open). Every error is passed to the registry as `ENOENT`, which
+    /// the registry takes to mean that the namespace is gone. So a namespace that can't be opened
+    /// is not added to the registry.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {
@@ -337,7 +339,8 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Replaces the readers of some mount namespaces with the processes that are in them now.
+    /// Replaces the threads through which the given mount namespaces are read: finds the processes
+    /// that are in these mount namespaces now.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);

@@ -28,10 +28,10 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 ///
 /// Other users choose the path and the file systems along it, and one of these file systems may be
 /// served by a FUSE daemon that never answers. So the kernel is told to use only its own cache
-/// (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. The target is first
-/// opened with `O_PATH`, because opening a device or a FIFO can have side effects. The target is
-/// opened for reading only if it is on nsfs. Paths in a mount table contain no symbolic links, so
-/// symbolic links are not followed.
+/// (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. The file at the path is
+/// first opened with `O_PATH`, because opening a device or a FIFO can have side effects. The file
+/// is opened for reading only if it is on nsfs. Paths in a mount table contain no symbolic links,
+/// so symbolic links are not followed.
 ///
 /// Fails with `ESTALE` if the path does not lead to the namespace with this inode, and with
 /// `EAGAIN` if the path can't be resolved from the cache.
@@ -40,7 +40,8 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = open_path(root, &path, ResolveFlags::CACHED);
-        // EAGAIN also means that a mount or rename happened while the path was resolved.
+        // `openat2(2)` also returns EAGAIN if a mount or rename happened while the path was
+        // resolved.
         if opened.as_ref().err() != Some(&Errno::AGAIN) {
             break;
         }

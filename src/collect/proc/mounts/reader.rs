@@ -1,5 +1,5 @@
-//! Reads a mount namespace through a thread in it: the root directory and mount table of the
-//! thread.
+//! Reads a mount namespace through a thread in it. Reads the root directory and the mount table of
+//! the thread.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -16,7 +16,7 @@ use crate::collect::parse::{self, NamespaceMount};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread through which a mount namespace is read: the PID of its process, and its own TID.
+/// A thread through which a mount namespace is read, as the PID of its process and its own TID.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
@@ -28,7 +28,7 @@ pub struct MountView {
     pub root: OwnedFd,
     /// The mount table of the thread.
     pub table: MountTable,
-    /// The bind mounts of PID and mount namespaces in the table.
+    /// The bind mounts of PID and mount namespaces that the mount table lists.
     pub mounts: Vec<NamespaceMount>,
     /// IDs of all mounts in the table, including mounts that are not bind mounts of namespaces.
     pub mount_ids: HashSet<u64>,
@@ -39,7 +39,7 @@ pub struct MountView {
 
 impl MountView {
     /// Reads the mounts that one thread sees. Returns `None` if `roots` contains the thread's root
-    /// directory, because another thread with the same root directory has then been read.
+    /// directory. In that case, another thread with the same root directory has been read before.
     ///
     /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
     pub fn read(

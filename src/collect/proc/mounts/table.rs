@@ -21,14 +21,14 @@ pub enum MountTable {
 }
 
 impl MountTable {
-    /// Lists the mounts with `listmount(2)`, which shows every mount.
+    /// Lists the mounts in a mount namespace with `listmount(2)`, which shows every mount.
     pub fn list(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         let (listed, mounts) = ListedMounts::list(namespace)?;
         Ok((Self::Listed(listed), mounts))
     }
 
-    /// Enters the mount namespace and reads the mountinfo there. The mountinfo lists all mounts,
-    /// except mounts that another mount over the root directory hides.
+    /// Enters the mount namespace and reads `mountinfo` there. `mountinfo` lists all mounts, except
+    /// those hidden by another mount over the root directory.
     pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         // /proc is opened in advance, because the mount namespace may have no /proc.
         let proc = fs::open("/proc", fs::OFlags::PATH | fs::OFlags::CLOEXEC, fs::Mode::empty())?;
@@ -46,8 +46,8 @@ impl MountTable {
             Self::Mountinfo(file) => {
                 let again = fs::seek(file, SeekFrom::Start(0))
                     .and_then(|_| read_to_end(file, &mut buffer, MAX_MOUNTINFO));
-                // If the mountinfo can't be read any more, the mount namespace is gone with all its
-                // mounts.
+                // If `mountinfo` can't be read any more, the mount namespace is gone, and all its
+                // mounts are gone too.
                 let current: HashSet<_> = match again {
                     Ok(()) => parse::namespace_mounts(&buffer).collect(),
                     Err(_) => HashSet::new(),
