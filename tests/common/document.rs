@@ -1,5 +1,5 @@
-//! A mirror of the JSON document, its invariants, and its comparison with an independent
-//! reading of /proc.
+//! Deserializes the JSON document, checks its invariants, and compares it with what the tests
+//! read from /proc themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{pidns, stdout};
 
-/// A mirror of the document: an unknown or a missing field fails the test.
+/// The JSON document of pidns. Deserialization fails if a field is unknown or missing.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -86,7 +86,7 @@ pub struct Owner {
     pub user: Option<String>,
 }
 
-/// A holder with the fields of its kind, read from an [`AnyHolder`].
+/// A holder of a namespace, with only the fields that apply to its kind.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "AnyHolder")]
 pub enum Holder {
@@ -96,7 +96,7 @@ pub enum Holder {
     File { kind: String, pid: u32, fd: u32 },
 }
 
-/// A holder as the document has it: every key, null if it does not apply.
+/// A holder of a namespace as in the JSON: every key is present, and null if it does not apply.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnyHolder {
@@ -211,7 +211,7 @@ static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     options.build(&schema.expect("is JSON")).expect("is a schema")
 });
 
-/// The errors that validation by the published schema finds.
+/// Validates a document against the published schema and returns the errors.
 pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
     SCHEMA
         .iter_errors(document)
@@ -220,7 +220,7 @@ pub fn schema_errors(document: &serde_json::Value) -> Vec<String> {
 }
 
 impl Document {
-    /// Reads a document, which must match the schema and be consistent.
+    /// Parses a document, and asserts that it matches the schema and is consistent.
     pub fn read(json: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(json).expect("is JSON");
         assert_eq!(schema_errors(&value), Vec::<String>::new());
@@ -229,7 +229,7 @@ impl Document {
         document
     }
 
-    /// Runs pidns and reads its document. The run must exit with 0.
+    /// Runs pidns with these arguments, asserts that it succeeds, and parses the document.
     pub fn of(arguments: &[&str]) -> Self {
         let mut all = vec!["-q", "-f", "json"];
         all.extend(arguments);
@@ -306,13 +306,13 @@ impl Document {
         self.namespaces.iter().find(|namespace| namespace.id == id)
     }
 
-    /// The namespace of a process.
+    /// Returns the namespace of a process.
     pub fn home(&self, pid: u32) -> &Namespace {
         let process = self.process(pid);
         self.namespace(process.namespace.as_ref().unwrap_or_else(|| panic!("{pid} is unplaced")))
     }
 
-    /// A namespace and its ancestors, outermost first.
+    /// Returns the IDs of a namespace and its ancestors, outermost first.
     pub fn lineage(&self, id: &str) -> Vec<&str> {
         let mut lineage = vec![self.namespace(id).id.as_str()];
         while let Some(parent) = &self.namespace(lineage[lineage.len() - 1]).parent {
@@ -327,10 +327,10 @@ impl Document {
     }
 }
 
-/// Asserts that each of `pids` that the document places is in its true namespace. Returns
-/// the number of processes that were placed.
+/// Compares the document with `truth` for each process in `pids`. The document must know its
+/// true namespace or none. Returns the number of processes whose namespace is known.
 pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
-    // The ID of an unread namespace names its init, whose true namespace is known.
+    // In `pid:[?PID]`, the ID of a namespace whose inode is unknown, PID is a member.
     let real = |id: &str| match id.strip_prefix("pid:[?") {
         None => id.to_owned(),
         Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
@@ -347,7 +347,7 @@ pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids
             assert_eq!(shown, *level, "{pid}");
         }
         if let Some(parent) = &namespace.parent {
-            // The level of any process in the parent shows if the parent is right.
+            // Any process in the parent namespace must be exactly one level higher.
             let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
             let (_, (_, above)) = above.expect("a parent with processes");
             assert_eq!(above + 1, *level, "the parent of {id}");

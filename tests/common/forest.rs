@@ -1,4 +1,4 @@
-//! Creates random forests of namespaces, with processes injected into them.
+//! Creates random trees of PID namespaces, and injects processes into them.
 
 use super::{Running, inject, injected_by, nest};
 
@@ -13,17 +13,18 @@ impl Random {
     }
 }
 
-/// A forest, which is removed on drop.
+/// Several trees of PID namespaces. All their processes are killed on drop.
 pub struct Forest {
     nests: Vec<(Running, Vec<u32>)>,
-    /// The inits of its namespaces.
+    /// The PIDs of the init processes of all namespaces.
     pub inits: Vec<u32>,
-    /// The processes outside that have injected others.
+    /// The `nsenter` processes, which run outside the namespaces that they injected into.
     pub injectors: Vec<Running>,
 }
 
 impl Forest {
-    /// Creates one to four nests, and injects processes one to six times.
+    /// Creates one to four chains of nested namespaces, and injects processes into random
+    /// namespaces one to six times. The same seed makes the same forest.
     pub fn grow(seed: u64) -> Self {
         let mut random = Random(seed);
         let nests: Vec<_> = (0..=random.below(3)).map(|_| nest(1 + random.below(4))).collect();
@@ -31,8 +32,7 @@ impl Forest {
         let injectors = (0..=random.below(5))
             .map(|_| {
                 let target = inits[random.below(inits.len())];
-                // Some are injected from the host and some from another namespace; some
-                // lose their parent and some lead a session.
+                // The second command leads its own session, and the third one starts a child.
                 let (command, sleeps): (&[&str], _) = match random.below(3) {
                     0 => (&["sleep", "600"], 1),
                     1 => (&["setsid", "sleep", "600"], 1),
@@ -44,7 +44,7 @@ impl Forest {
         Self { nests, inits, injectors }
     }
 
-    /// The injected processes.
+    /// Returns the PIDs of all injected processes.
     pub fn injected(&self) -> Vec<u32> {
         self.injectors.iter().flat_map(injected_by).collect()
     }

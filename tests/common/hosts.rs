@@ -1,4 +1,4 @@
-//! Builds realistic hosts, to test how every format shows them.
+//! Builds snapshots of realistic hosts, to test how each output format shows them.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use pidns::model::{
 
 const HOST: u64 = 4_026_531_836;
 
-/// Names of programs that containers run.
+/// Programs that typically run in containers.
 const PROGRAMS: [&str; 12] = [
     "nginx",
     "redis-server",
@@ -29,7 +29,7 @@ pub fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
 }
 
-/// Builds a host step by step.
+/// Builds the snapshot of a host step by step.
 pub struct Builder {
     pub snapshot: Snapshot,
     next_inode: u64,
@@ -37,7 +37,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A host with an init and kernel threads.
+    /// Starts with the host's PID namespace, its init and its kernel threads.
     pub fn new() -> Self {
         let snapshot = Snapshot {
             generator: ("pidns".to_owned(), "0.1.0".to_owned()),
@@ -91,20 +91,20 @@ impl Builder {
         self.snapshot.processes.last_mut().expect("was pushed")
     }
 
-    /// Adds a process in the host's namespace.
+    /// Adds a process to the host's namespace and returns its PID.
     pub fn daemon(&mut self, comm: &str) -> u32 {
         let raw = self.pid();
         self.process(HOST, &[raw], Some(1), comm);
         raw
     }
 
-    /// An unused PID.
+    /// Returns an unused PID.
     pub fn pid(&mut self) -> u32 {
         self.next_pid += 4;
         self.next_pid
     }
 
-    /// Adds a namespace without processes.
+    /// Adds a namespace without processes and returns it.
     pub fn empty(&mut self, parent: u64) -> &mut Namespace {
         let inode = self.next_inode;
         self.next_inode += 1;
@@ -112,8 +112,8 @@ impl Builder {
         self.snapshot.namespaces.last_mut().expect("was pushed")
     }
 
-    /// Adds a live namespace at this level with processes of these names, the first of
-    /// them its init. Returns its inode and the processes' PIDs.
+    /// Adds a live namespace, `levels` below the host's, with one process for each name in
+    /// `comms`. The first process is the init. Returns the namespace's inode and all PIDs.
     pub fn container(&mut self, parent: u64, levels: usize, comms: &[&str]) -> (u64, Vec<u32>) {
         let inode = self.empty(parent).id.inode().expect("exists");
         let mut pids = Vec::new();
@@ -121,7 +121,7 @@ impl Builder {
             let raw = self.pid();
             let mut nspid = vec![raw];
             let inner = u32::try_from(index).expect("few") + 1;
-            // Its PIDs at the levels between.
+            // The process also has a PID in each namespace between the host's and its own.
             nspid.extend((1..levels).map(|level| inner + 1 + u32::try_from(level).expect("few")));
             nspid.push(inner);
             let ppid = pids.first().copied().unwrap_or(1);
@@ -132,7 +132,7 @@ impl Builder {
         (inode, pids)
     }
 
-    /// The namespace that was added last.
+    /// Returns the namespace that was added last.
     pub fn last(&mut self) -> &mut Namespace {
         self.snapshot.namespaces.last_mut().expect("exists")
     }
@@ -160,7 +160,7 @@ fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     }
 }
 
-/// An idle host.
+/// A host without containers.
 pub fn idle() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "systemd-udevd", "dbus-daemon", "cron", "sshd", "agetty"] {
@@ -169,7 +169,7 @@ pub fn idle() -> Snapshot {
     host.snapshot
 }
 
-/// The README's host: a web site in containers, and a forgotten namespace.
+/// The host in the README's example: a web site in containers, and a dead namespace.
 pub fn readme() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "sshd", "dockerd", "containerd"] {
@@ -191,7 +191,7 @@ pub fn readme() -> Snapshot {
     host.snapshot
 }
 
-/// Twenty different containers, and a forgotten namespace.
+/// A host with twenty different Docker containers, and a dead namespace.
 pub fn containers() -> Snapshot {
     let mut host = Builder::new();
     for comm in ["systemd-journal", "dockerd", "containerd", "sshd"] {
@@ -211,7 +211,7 @@ pub fn containers() -> Snapshot {
     host.snapshot
 }
 
-/// Adds a dead namespace and its holder.
+/// Adds a dead namespace that a `sleep` keeps open by a descriptor.
 fn forgotten(host: &mut Builder) {
     let holder = host.daemon("sleep");
     let dead = host.empty(HOST);
@@ -219,8 +219,8 @@ fn forgotten(host: &mut Builder) {
     dead.holders = vec![Holder::Fd { pid: pid(holder), comm: Some("sleep".into()), fd: 9 }];
 }
 
-/// Two hundred Kubernetes pods, each with a pause container. All have the same processes
-/// if `alike`, else no two have.
+/// A host with two hundred Kubernetes pods, each with a pause container and a workload. If
+/// `alike`, the workloads run only three different programs; otherwise no two are equal.
 pub fn pods(alike: bool) -> Snapshot {
     let mut host = Builder::new();
     for comm in ["containerd", "kubelet"] {
@@ -248,8 +248,8 @@ pub fn pods(alike: bool) -> Snapshot {
     host.snapshot
 }
 
-/// A thousand namespaces with ten processes each, with the same processes if `alike`, as
-/// siblings or `nested` five deep.
+/// A host with a thousand namespaces of ten processes each. If `alike`, all have processes of
+/// the same names. If `nested`, they form chains of five levels; otherwise all are siblings.
 pub fn thousand(alike: bool, nested: bool) -> Snapshot {
     let mut host = Builder::new();
     let (mut parent, mut level) = (HOST, 1);
@@ -272,13 +272,13 @@ pub fn thousand(alike: bool, nested: bool) -> Snapshot {
     host.snapshot
 }
 
-/// Every kind of problem at once.
+/// A host with every kind of problem.
 pub fn trouble() -> Snapshot {
     let mut host = Builder::new();
     let (shell, python) = (host.daemon("sh"), host.daemon("python3"));
     let nsenter = host.daemon("nsenter");
     forgotten(&mut host);
-    // An init that waits for a zombie, and an init that is a zombie.
+    // The init of the first namespace waits for a zombie. The second one's init is a zombie.
     let (inode, pids) = host.container(HOST, 1, &["supervisord", "worker"]);
     let stuck = host.last();
     stuck.state = NamespaceState::Dead;
@@ -321,7 +321,7 @@ pub fn trouble() -> Snapshot {
         Holder::Mount { path: "/run/user/1000/a\nb".to_owned(), mount_namespace: 4_026_531_832 },
         Holder::PidForChildren { pid: pid(shell), comm: None, tid: pid(shell + 1) },
     ];
-    // A rootless container that a process has entered, with members in all states.
+    // A rootless container with members in several states. A process entered it by nsenter.
     let (inode, pids) =
         host.container(HOST, 1, &["nginx", "nginx", "nginx", "nginx", "sh", "cat", "vim"]);
     let rootless = host.last();
@@ -365,7 +365,7 @@ fn zombie(host: &mut Builder, raw: u32, parent: u32) {
     process.ppid = Some(pid(parent));
 }
 
-/// The twenty containers as an ordinary user sees them.
+/// The host of [`containers`], as a user without root privileges sees it.
 pub fn nobody() -> Snapshot {
     let mut snapshot = containers();
     snapshot.complete = false;
@@ -376,7 +376,7 @@ pub fn nobody() -> Snapshot {
         namespace.ns_id = None;
         namespace.container = None;
     }
-    // Namespaces without processes are invisible without root.
+    // Without root privileges, pidns cannot see namespaces that have no processes.
     snapshot.namespaces.retain(|it| it.state == NamespaceState::Live);
     for process in &mut snapshot.processes {
         process.evidence = Evidence::Inferred;
@@ -397,7 +397,7 @@ pub fn nobody() -> Snapshot {
     snapshot
 }
 
-/// The deepest nesting that the kernel allows.
+/// A host with 32 nested namespaces, the maximum that the kernel allows.
 pub fn levels() -> Snapshot {
     let mut host = Builder::new();
     let mut parent = HOST;
@@ -407,7 +407,7 @@ pub fn levels() -> Snapshot {
     host.snapshot
 }
 
-/// One namespace with five thousand processes, each with its own name.
+/// A host with a namespace that has five thousand processes of different names.
 pub fn names() -> Snapshot {
     let mut host = Builder::new();
     let names: Vec<String> = (0..5000).map(|number| format!("job-{number}")).collect();
@@ -417,7 +417,7 @@ pub fn names() -> Snapshot {
     host.snapshot
 }
 
-/// All hosts, by name.
+/// Returns each host except [`readme`], with its name.
 pub fn all() -> Vec<(&'static str, Snapshot)> {
     vec![
         ("idle", idle()),

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use super::{Running, start_command};
 
-/// The Python code that all keepers share. `namespace()` makes a PID namespace whose init
-/// has exited when the function returns. `outside` is called with the init's PID, then
-/// the init calls `inside` and exits.
+/// Python code that runs before the code of each keeper. `namespace()` creates a PID
+/// namespace, calls `outside` with the PID of its init, lets the init call `inside` and exit,
+/// and returns.
 const MAKE: &str = r"
 import ctypes, os, socket, time
 libc = ctypes.CDLL(None)
@@ -31,7 +31,7 @@ def namespace(outside=lambda init: None, inside=lambda: None):
     os.waitpid(maker, 0)
 
 def mount_procfs(path):
-    # Where no other mount namespace sees it.
+    # In a private mount namespace, so that the mount is invisible elsewhere.
     libc.unshare(0x20000)
     libc.mount(b'none', b'/', None, 0x44000, None)
     libc.mount(b'proc', path, b'proc', 0, None)
@@ -41,8 +41,8 @@ def send(descriptor):
     socket.send_fds(one, [b'x'], [descriptor])
 ";
 
-/// The kind of each holder, and the Python code that keeps a namespace in this way and
-/// prints the number of its descriptor.
+/// Pairs of a holder kind and Python code. The code creates a namespace, keeps it alive with a
+/// holder of that kind, and prints the number of the descriptor.
 pub const KEEPERS: [(&str, &str); 8] = [
     ("pidfd", "namespace(lambda init: print('fd', os.pidfd_open(init)))"),
     (
@@ -63,7 +63,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
          print('fd', other.fileno())",
     ),
-    // A message with credentials refers to its sender's PID.
+    // A message with SCM_CREDENTIALS keeps the sender's PID, and thereby its namespace.
     (
         "in_flight",
         "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\
@@ -75,7 +75,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "procfs_file",
         "namespace(lambda init: print('fd', os.open('/proc/%d/status' % init, os.O_RDONLY)))",
     ),
-    // A file of a procfs that is no longer mounted.
+    // An open file of a procfs that is no longer mounted.
     (
         "procfs_file",
         "def inside():\n    \
@@ -87,21 +87,20 @@ pub const KEEPERS: [(&str, &str); 8] = [
     ),
 ];
 
-/// A procfs mounted in the keeper's mount namespace, without an open file.
+/// Python code that keeps a namespace alive by a mounted procfs without open files.
 pub const MOUNTED: &str = "libc.unshare(0x20000); libc.mount(b'none', b'/', None, 0x44000, None)\n\
      namespace(inside=lambda: libc.mount(b'proc', b'/tmp', b'proc', 0, None))";
 
 /// A process that keeps a namespace alive.
 pub struct Keeper {
-    /// The process.
     pub running: Running,
     /// The ID of the namespace.
     pub namespace: String,
-    /// The descriptor that keeps it, if any.
+    /// The descriptor that keeps the namespace alive, if any.
     pub fd: Option<u32>,
 }
 
-/// Starts one of [`KEEPERS`].
+/// Starts a process that runs this Python code, for example that of one of [`KEEPERS`].
 pub fn keeper(does: &str) -> Keeper {
     let script = format!("{MAKE}\n{does}\nprint('ready', flush=True)\ntime.sleep(600)");
     let (running, names) = start_command(Command::new("python3").args(["-c", &script]));

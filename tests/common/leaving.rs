@@ -1,4 +1,4 @@
-//! A job that leaves processes and a namespace behind.
+//! Runs a shell script that leaves processes and a PID namespace behind.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::process::Command;
 
 use super::{comm, start_command, status, until};
 
-/// Bash script that leaves a daemon, a zombie, a stopped process and a dead PID
-/// namespace, which is mounted at the script's first argument. It prints their PIDs in
-/// lines of `NAME PID`.
+/// Bash script that leaves a daemon, a zombie, a stopped process and a dead PID namespace
+/// behind. The namespace stays mounted at the file `$1`. The script prints a line `NAME PID`
+/// for each process.
 pub const JOB: &str = r#"
     (setsid sleep 601 & echo daemon $!)
     bash -c '(until [ "$(</proc/$$/comm)" = sleep ]; do :; done) &
@@ -19,21 +19,21 @@ pub const JOB: &str = r#"
     touch "$1"; unshare --pid="$1" --fork true
 "#;
 
-/// PIDs of the leftovers of [`JOB`], as the test's /proc shows them.
+/// PIDs of the processes that [`JOB`] leaves behind, as the test's /proc shows them.
 #[derive(Debug)]
 pub struct Left {
-    /// A `sleep` that was forked twice and leads a session.
+    /// An orphaned `sleep` that leads its own session.
     pub daemon: u32,
-    /// An exited process that is not reaped.
+    /// A process that has exited, and that its parent does not reap.
     pub zombie: u32,
-    /// The zombie's parent, a `sleep`.
+    /// The parent of the zombie, a `sleep`.
     pub parent: u32,
     /// A stopped `sleep`.
     pub stopped: u32,
 }
 
 impl Left {
-    /// The PIDs that the job has printed.
+    /// Takes the PIDs from the lines that [`JOB`] has printed.
     pub fn of(pids: &BTreeMap<String, u32>) -> Self {
         let pid = |name: &str| pids[name];
         Self {
@@ -44,20 +44,19 @@ impl Left {
         }
     }
 
-    /// All processes.
     pub fn all(&self) -> [u32; 4] {
         [self.daemon, self.zombie, self.parent, self.stopped]
     }
 }
 
-/// Runs [`JOB`] to its end, with its dead namespace mounted at `namespace`. For tests in
-/// their own namespaces, whose end cleans up.
+/// Runs [`JOB`], waits for its end, and returns the processes that it leaves behind. Only for
+/// tests in their own PID namespace: the kernel kills these processes when the test ends.
 pub fn leave(namespace: &Path) -> Left {
     let script = format!("{JOB}\necho ready");
     let mut command = Command::new("bash");
     let (mut job, pids) = start_command(command.args(["-c", &script, "job"]).arg(namespace));
     assert!(job.0.wait().unwrap().success());
-    // Dropping it would kill its process group, which the leftovers are in.
+    // Drop would kill the process group, which includes the processes left behind.
     std::mem::forget(job);
     let left = Left::of(&pids);
     until("all processes sleep", || {

@@ -1,5 +1,5 @@
-//! Helpers that the tests share, one file for each subject.
-#![allow(dead_code, unused_imports, reason = "every test program uses a part of it")]
+//! Helpers that the integration tests share, one file for each subject.
+#![allow(dead_code, unused_imports, reason = "no test program uses all helpers")]
 
 mod document;
 mod forest;

@@ -1,10 +1,10 @@
-//! Decides if a test runs on this machine: as it is, again in its own namespaces, or not
-//! at all.
+//! Checks the requirements of a test. A test that may not make namespaces is started again
+//! inside its own user namespace. A test whose requirements are not met is skipped.
 //!
-//! libtest cannot ignore a test that has started, and reports one that returns as `ok`. A
-//! skipped test therefore writes `skipped: NAME: REASON` to the standard error stream
-//! itself, since libtest captures only the output of the print macros. At the end of the
-//! program follows the number of skipped tests. If `CI` is set, a skip is a failure.
+//! libtest cannot ignore a test that has started: a test that returns early counts as `ok`. A
+//! skipped test therefore prints `skipped: NAME: REASON` to standard error, past libtest, which
+//! captures only the output of the print macros. At its end, the test program prints how many
+//! tests it skipped. If `CI` is set, a skipped test fails instead.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -22,31 +22,31 @@ pub enum Need {
     /// Permission to make PID namespaces and mounts. Without root, the test runs again in
     /// its own user namespace.
     Namespaces,
-    /// The same, in a PID namespace in which only this test runs, and whose init reaps at
-    /// once.
+    /// Permission to make PID namespaces and mounts, in a PID namespace that contains only this
+    /// test and an init that reaps zombies at once.
     NamespaceOfItsOwn,
-    /// Root in the initial user namespace: all users and all capabilities.
+    /// Root in the initial user namespace, with all capabilities.
     HostRoot,
-    /// Root of the host in the initial namespace of this type, which containers are not
-    /// in: `pid` to count all processes, `cgroup` to mount hierarchies.
+    /// Root of the host in the initial namespace of this type, outside of any container. A test
+    /// needs `pid` to count all processes, and `cgroup` to mount cgroup hierarchies.
     Initial(&'static str),
-    /// An ordinary user can make user namespaces. In a chroot, for example, this is
-    /// refused.
+    /// Users without privileges may make user namespaces. The kernel refuses this in a chroot,
+    /// for example.
     UserNamespaces,
-    /// The root directory is the root of all mounts: `nsenter -m` leaves a chroot.
+    /// The test does not run in a chroot, which `nsenter -m` would leave.
     NoChroot,
-    /// A program from a package in `tests/run`.
+    /// A program from one of the Debian packages that `tests/run` installs.
     Program(&'static str),
-    /// The kernel lets pidns's BPF programs read its processes.
+    /// The kernel lets pidns load BPF programs.
     Bpf,
-    /// The kernel has a list of its namespaces (Linux 6.18). Without it the test is
-    /// skipped even in CI, which runs on older kernels.
+    /// The kernel can list its namespaces (since Linux 6.18). On an older kernel, the test is
+    /// skipped even in CI.
     NamespaceList,
-    /// A file of the repository that the published crate lacks.
+    /// A file that is in the repository, but not in the published crate.
     Repository(&'static str),
 }
 
-/// Returns from the test unless its needs are met: `needs!(Namespaces)`.
+/// Returns from the test if a requirement is not met. Usage: `needs!(Namespaces)`.
 #[allow(unused_macros, reason = "some test programs need nothing")]
 macro_rules! needs {
     ($($need:expr),+) => {{
@@ -58,10 +58,10 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Returns `true` if the test must go on in this process. `path` is the path of an item
-/// in the test.
+/// Returns `true` if the test should go on in this process, and `false` if it was skipped or
+/// has already run in its own namespaces. `path` is the path of an item inside the test.
 pub fn are_met(path: &str, needs: &[Need]) -> bool {
-    // The parent process has checked the needs.
+    // The parent process has checked the requirements.
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -90,17 +90,17 @@ pub fn are_met(path: &str, needs: &[Need]) -> bool {
     as_it_is
 }
 
-/// Arguments of `unshare` for PID and mount namespaces with their own /proc.
+/// Arguments of `unshare` that make a PID namespace, and a mount namespace with its own /proc.
 const UNSHARE: [&str; 3] = ["-mpf", "--mount-proc", "--kill-child"];
 
-/// An error if these namespaces cannot be made with the present privileges.
+/// Tells whether this process may make namespaces with [`UNSHARE`].
 static AS_ROOT: LazyLock<Result<(), String>> = LazyLock::new(|| succeeds(&UNSHARE));
 
-/// An error if they cannot be made in a new user namespace.
+/// Tells whether this process may make namespaces with [`UNSHARE`] in a new user namespace.
 static AS_USER: LazyLock<Result<(), String>> =
     LazyLock::new(|| succeeds(&["-Ur", UNSHARE[0], UNSHARE[1], UNSHARE[2]]));
 
-/// Runs `true` in these namespaces. The error is unshare's message.
+/// Runs `true` by `unshare` with these arguments. The error is the message of `unshare`.
 fn succeeds(unshare: &[&str]) -> Result<(), String> {
     let output = Command::new("unshare").args(unshare).arg("true").stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("unshare: {error}"))?;
@@ -108,13 +108,13 @@ fn succeeds(unshare: &[&str]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(stderr.trim_end().to_owned()) }
 }
 
-/// Returns `true` in the initial user namespace, which maps all users.
+/// Returns `true` in the initial user namespace, the only one that maps all user IDs.
 fn all_users() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// The reason why a need is not met, `None` if it is.
+/// Returns why a requirement is not met, or `None` if it is met.
 fn lacking(need: Need) -> Option<String> {
     match need {
         Need::Namespaces | Need::NamespaceOfItsOwn => {
@@ -149,8 +149,7 @@ fn lacking(need: Need) -> Option<String> {
                 let output = Command::new(words[0]).args(&words[1..]).output();
                 output.ok().filter(|it| it.status.success()).map(|it| it.stdout)
             };
-            // Only root can enter the mount namespace, so a chroot of other users is not
-            // detected.
+            // Entering a mount namespace needs root, so other users cannot detect a chroot.
             let there = inode(&["nsenter", "--mount=/proc/self/ns/mnt"]);
             let leaves = there.is_some() && there != inode(&[]);
             leaves.then(|| "needs to be outside of a chroot".to_owned())
@@ -179,7 +178,7 @@ fn lacking(need: Need) -> Option<String> {
     }
 }
 
-/// The Debian package of a program, by the list in `tests/run`.
+/// Finds the Debian package of a program in the list of `tests/run`.
 fn package(program: &str) -> &'static str {
     let list = include_str!("../run").split("\npackages='\n").nth(1).expect("a list of packages");
     let rows = list.lines().take_while(|row| *row != "'");
@@ -191,13 +190,13 @@ fn package(program: &str) -> &'static str {
     found.unwrap_or_else(|| panic!("tests/run installs no {program}")).0
 }
 
-/// Runs one test of this program again, in its own namespaces.
+/// Starts this test program again in new namespaces, to run only the test `name`.
 fn run_inside(name: &str) {
     let mut command = Command::new("unshare");
     if AS_ROOT.is_err() {
         command.arg("-Ur");
     }
-    // The shell is the init and reaps the test's orphans.
+    // The shell becomes the init of the PID namespace, and reaps orphans of the test.
     command.args(UNSHARE).args(["bash", "-c", "\"$0\" --exact --nocapture \"$1\"; exit $?"]);
     command.arg(std::env::current_exe().expect("is known")).arg(name).env(INSIDE, "1");
     let output = run(&mut command);
@@ -206,21 +205,21 @@ fn run_inside(name: &str) {
     assert!(ran.contains("test result: ok. 1 passed"), "{name} did not run: {ran}");
 }
 
-/// Reports a skipped test, and fails in CI.
+/// Reports a skipped test. In CI, this panics instead.
 fn skip(name: &str, reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "a skipped test fails in CI: {name}: {reason}");
     say_skipped(name, reason);
 }
 
-/// Reports a skipped test, without a failure in CI.
+/// Reports a skipped test, even in CI.
 pub fn say_skipped(name: &str, reason: &str) {
     let line = format!("skipped: {name}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("standard error is writable");
     (&*COUNTER).write_all(b"\n").expect("the counter reads the line");
 }
 
-/// Prints the number of skipped tests when this program has exited and thereby closed the
-/// pipe, since libtest has no hook for that.
+/// The standard input of a shell that counts lines, one for each skipped test. The shell prints
+/// the count when this program exits, since libtest has no hook for the end of a test program.
 static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("is known");
     let count = "n=0; while read -r _; do n=$((n + 1)); done; \
@@ -230,9 +229,8 @@ static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     command.spawn().expect("sh runs").stdin.take().expect("piped")
 });
 
-/// Command prefix that runs a program without permission to read other users' processes:
-/// as `nobody`, or, if that user does not exist, without the capabilities of root's
-/// processes.
+/// Returns a command prefix that runs a program without permission to read processes of other
+/// users: as `nobody`, or in a user namespace without that user, without capabilities.
 pub fn nobody() -> &'static str {
     if all_users() {
         "setpriv --reuid=65534 --regid=65534 --clear-groups"

@@ -1,9 +1,9 @@
-//! Reads /proc independently of pidns, to compare the results.
+//! Reads /proc without any code of pidns, so that tests can compare the results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The words of a field in `/proc/PID/status`, empty if the process is gone.
+/// Returns the words of a field in `/proc/PID/status`, or none if the process has gone.
 pub fn status(pid: u32, field: &str) -> Vec<String> {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status).into_owned();
@@ -25,17 +25,17 @@ pub fn children(pid: u32) -> Vec<u32> {
     text.unwrap_or_default().split_whitespace().map(|pid| pid.parse().expect("a PID")).collect()
 }
 
-/// The target of a link in /proc, as text.
+/// Returns the target of a symbolic link, or `None` if the link cannot be read.
 pub fn link(path: impl AsRef<Path>) -> Option<String> {
     std::fs::read_link(path).ok()?.into_os_string().into_string().ok()
 }
 
-/// The PID namespace of a process, as readlink prints it.
+/// Returns the PID namespace of a process as `pid:[INODE]`.
 pub fn namespace_of(pid: u32) -> String {
     link(format!("/proc/{pid}/ns/pid")).unwrap_or_else(|| panic!("no namespace of {pid}"))
 }
 
-/// The true namespace and level of every process that this user may read.
+/// Reads the namespace and level of each process that the current user may read.
 pub fn truth() -> BTreeMap<u32, (String, usize)> {
     let pids = std::fs::read_dir("/proc").unwrap();
     pids.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())

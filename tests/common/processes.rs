@@ -1,4 +1,4 @@
-//! Creates processes, namespaces and cgroups for tests on the real kernel.
+//! Creates processes, namespaces and cgroups on the real kernel.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -34,8 +34,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts a shell script and waits until it prints `ready`. Returns the PIDs that it
-/// prints before that, in lines of `NAME PID`.
+/// Starts a shell script and waits until the script prints `ready`. Before that, the script may
+/// print lines of the form `NAME PID`, which are returned as a map.
 pub fn start(script: &str) -> (Running, BTreeMap<String, u32>) {
     let mut command = Command::new("bash");
     command.arg("-c").arg(script);
@@ -57,36 +57,36 @@ pub fn start_command(command: &mut Command) -> (Running, BTreeMap<String, u32>) 
     panic!("ended before it was ready: {command:?}");
 }
 
-/// A command that runs a shell script as a container's init: in a PID namespace with its
-/// own /proc.
+/// Returns a command that runs a shell script as the init of a new PID namespace with its own
+/// /proc.
 pub fn in_container(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-pf", "--mount-proc", "--kill-child", "bash", "-c", script]);
     command
 }
 
-/// Starts a container whose init runs this script, as [`start`] does. Returns the PID of
-/// the init.
+/// Starts a shell script as the init of a new PID namespace, and waits until the script prints
+/// `ready`. Returns the PID of the init.
 pub fn container(script: &str) -> (Running, u32) {
     let (running, _) = start_command(&mut in_container(script));
     let init = children(running.pid())[0];
     (running, init)
 }
 
-/// Shell script that starts a `sleep` and waits until the child has executed it.
+/// Shell script that starts `sleep` in the background and waits until its exec has succeeded.
 pub const SLEEP: &str = "sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done;";
 
-/// A command that runs a shell script in a private mount namespace, with these arguments
-/// as `$1`, `$2` and so on.
+/// Returns a command that runs a shell script in a new mount namespace, with `arguments` as
+/// `$1`, `$2` and so on.
 pub fn in_mount_namespace(script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-m", "bash", "-c", script, "bash"]).args(arguments);
     command
 }
 
-/// Starts a process whose `pid_for_children` is a new namespace. The shell runs `first`
-/// before it executes `sleep`. The namespace is nascent unless `first` starts a child,
-/// and dead after that child.
+/// Starts a process whose `pid_for_children` is a new namespace. A shell runs the script `first`,
+/// and then executes `sleep`. If `first` starts no child, the namespace is nascent. If it starts
+/// a child, the namespace dies with the child.
 pub fn unshared(first: &str) -> Running {
     let script = format!("{first} echo ready; exec sleep 600");
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
@@ -94,16 +94,16 @@ pub fn unshared(first: &str) -> Running {
     running
 }
 
-/// Python program whose main thread ends with exit(2), the system call for one thread (60
-/// on x86-64), while another thread goes on.
+/// Python program whose main thread exits while another thread keeps running. System call 60 on
+/// x86-64 is exit(2), which ends only the calling thread.
 pub const LEADER_EXITS: &str = "import ctypes, threading, time\n\
      threading.Thread(target=time.sleep, args=(600,)).start()\n\
      print('ready', flush=True)\n\
      ctypes.CDLL(None).syscall(60, 0)";
 
-/// Compiles a program in `dir` whose leader waits while another thread executes the
-/// program again and again, and takes the leader's place each time. The smaller the
-/// program, the more often a scan falls into an exec.
+/// Compiles a program in `dir` that calls exec from its second thread over and over. Each exec
+/// makes the calling thread the new thread-group leader. The program is static and small, so
+/// that each exec is fast and a scan often coincides with one.
 pub fn execute_again(dir: &Path) -> PathBuf {
     let program = dir.join("execute-again");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/execute-again.c");
@@ -112,8 +112,8 @@ pub fn execute_again(dir: &Path) -> PathBuf {
     program
 }
 
-/// Runs a command in the PID namespace of `target` by `nsenter`, which stays outside as
-/// its parent. Returns when `sleeps` processes called `sleep` have been injected.
+/// Runs a command in the PID namespace of `target` by `nsenter`, which stays outside as the
+/// parent. Waits until the command has become `sleeps` processes called `sleep`.
 pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     let target = target.to_string();
     let mut nsenter = Command::new("nsenter");
@@ -124,14 +124,14 @@ pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     injector
 }
 
-/// The processes that [`inject`] has injected.
+/// Returns the PIDs of the processes that [`inject`] has started.
 pub fn injected_by(injector: &Running) -> Vec<u32> {
     let first = children(injector.pid());
     first.into_iter().flat_map(|pid| [vec![pid], children(pid)].concat()).collect()
 }
 
-/// Starts a PID namespace with `namespaces` more in it. Each has an init and `processes`
-/// sleeping processes.
+/// Starts a PID namespace that contains `namespaces` nested ones. Each nested namespace has an
+/// init and `processes` sleeping processes.
 pub fn farm(namespaces: usize, processes: usize) -> Running {
     let inner = format!("for j in $(seq {processes}); do sleep 600 & done; wait");
     let script = format!(
@@ -148,7 +148,7 @@ pub fn farm(namespaces: usize, processes: usize) -> Running {
     running
 }
 
-/// Number of levels that can be nested here: 32 on the host, fewer in a container.
+/// Measures how many PID namespaces can be nested: 32 on the host, and fewer in a container.
 pub fn levels_left() -> usize {
     let script = "echo; unshare -pf bash -c \"$SCRIPT\" 2>/dev/null";
     let mut command = Command::new("bash");
@@ -156,11 +156,11 @@ pub fn levels_left() -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count() - 1
 }
 
-/// Nests `depth` namespaces, each with an init and a `sleep`, and waits until all are
-/// idle. Returns the host PIDs of the inits, outermost first.
+/// Nests `depth` namespaces, each with an init and a `sleep`, and waits until all these
+/// processes sleep. Returns the PIDs of the inits, outermost first.
 pub fn nest(depth: usize) -> (Running, Vec<u32>) {
-    // Each level runs the same script from the environment. Quoting it in itself would
-    // double its length at each level.
+    // Each level runs the same script, which is passed in the environment: a script quoted
+    // inside itself would double in length at each level.
     let script = "sleep 600 & if [ $1 -gt 1 ]; \
                   then unshare -pf --kill-child bash -c \"$SCRIPT\" bash $(($1 - 1)); \
                   else echo ready; wait; fi";
@@ -181,7 +181,6 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
             outer = unshare.expect("the next unshare exists");
         }
     }
-    // Once asleep, the processes do not change any more.
     for &init in &inits {
         sleep_of(init);
         let at_rest = |&pid: &u32| status(pid, "State").first().is_some_and(|it| it == "S");
@@ -190,25 +189,26 @@ pub fn nest(depth: usize) -> (Running, Vec<u32>) {
     (running, inits)
 }
 
-/// The `sleep` of an init of [`nest`], once the child has executed it.
+/// Waits until a child of this init has executed `sleep`, and returns its PID.
 pub fn sleep_of(init: u32) -> u32 {
     let find = || children(init).into_iter().find(|&pid| comm(pid) == "sleep");
     until("the child is sleep", || find().is_some());
     find().expect("sleep keeps running")
 }
 
-/// A cgroup in its own hierarchy, named like a container runtime names cgroups.
+/// A cgroup in a new hierarchy, with a path that looks like one of a container runtime.
 pub struct Cgroup {
     name: String,
     mount: tempfile::TempDir,
     path: String,
 }
 
-/// Number of hierarchies made so far, which makes their names unique.
+/// Number of cgroup hierarchies made so far. Part of their names, so that each name is unique.
 static CGROUPS: AtomicU32 = AtomicU32::new(0);
 
 impl Cgroup {
-    /// Mounts a new hierarchy called `name`, and moves a process to its cgroup `path`.
+    /// Mounts a new cgroup hierarchy called `name`, creates the cgroup `path` in it, and moves
+    /// the process `pid` there.
     pub fn of(name: &str, path: &str, pid: u32) -> Self {
         let mount = tempfile::tempdir().expect("is made");
         let count = CGROUPS.fetch_add(1, Ordering::Relaxed);
@@ -233,7 +233,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let top = self.mount.path();
         let procs = |dir: &Path| std::fs::read_to_string(dir.join("cgroup.procs"));
-        // Processes that are still in the cgroup return to the root.
+        // A cgroup can be removed only when it has no processes, so these move to the root cgroup.
         for dir in Path::new(&self.path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
             let dir = top.join(dir);
             for pid in procs(&dir).unwrap_or_default().lines() {
@@ -241,9 +241,8 @@ impl Drop for Cgroup {
             }
             let _ = std::fs::remove_dir(&dir);
         }
-        // The kernel removes the hierarchy soon after its last umount. If cgroups were
-        // still being destroyed then, it stays, and must be mounted and unmounted once
-        // more.
+        // The kernel removes the hierarchy soon after its last umount, but not if some of its
+        // cgroups are still being destroyed then. In that case mount and unmount it again.
         for _ in 0..20 {
             let _ = Command::new("umount").arg(top).status();
             let left = || std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -255,12 +254,12 @@ impl Drop for Cgroup {
     }
 }
 
-/// Waits until the condition holds, for at most 20 s.
+/// Waits until the condition holds. Panics after 20 seconds.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(Duration::from_secs(20), condition), "timed out: {what}");
 }
 
-/// Returns `true` once the condition holds, `false` after `time`.
+/// Returns `true` as soon as the condition holds, or `false` after `time`.
 fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {
@@ -274,14 +273,12 @@ fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Sends a signal to a process.
 pub fn kill(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(pid.expect("is a PID"), signal).expect("is sent");
 }
 
-/// Stops a process and waits until it is stopped: until then, a process that waits for
-/// its children still reaps them.
+/// Stops a process, and waits until it is stopped and thus no longer reaps its children.
 pub fn stop(pid: u32) {
     kill(pid, Signal::STOP);
     until("the process is stopped", || {

@@ -1,4 +1,4 @@
-//! Runs pidns and the programs that read its output.
+//! Runs pidns, and other programs that read its output.
 
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -7,40 +7,40 @@ use std::process::{Command, Output, Stdio};
 
 use super::nobody;
 
-/// The program under test.
+/// Path of the compiled pidns.
 pub const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 
-/// Runs pidns to its end.
+/// Runs pidns and waits for its exit.
 pub fn pidns(arguments: &[&str]) -> Output {
     run(Command::new(PIDNS).args(arguments))
 }
 
-/// Runs a command to its end.
+/// Runs a command without standard input, and waits for its exit.
 pub fn run(command: &mut Command) -> Output {
-    // The expected output is UTF-8, whatever the tester's locale.
+    // Make the output independent of the user's locale.
     if !command.get_envs().any(|(name, _)| name == "LC_ALL") {
         command.env("LC_ALL", "C.UTF-8");
     }
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// Standard output of a run that must succeed.
+/// Returns the standard output of a command, and asserts that the command succeeded.
 pub fn stdout(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {stderr}", output.status);
     String::from_utf8(output.stdout.clone()).expect("output is UTF-8")
 }
 
-/// A command that the kernel ends (`SIGXCPU`) after this many seconds of processor time.
-/// Unlike elapsed time, that does not depend on the load of the machine.
+/// Returns a command that the kernel kills (`SIGXCPU`) after this many seconds of CPU time.
+/// Unlike elapsed time, CPU time hardly depends on the load of the machine.
 pub fn with_processor_seconds(seconds: u32, program: &str) -> Command {
     let mut command = Command::new("bash");
     command.args(["-c", "ulimit -t $0; exec \"$@\"", &seconds.to_string(), program]);
     command
 }
 
-/// Feeds `input` to a command and returns its output. It must succeed with an empty
-/// standard error.
+/// Writes `input` to a command and returns its standard output. Asserts that the command
+/// succeeds and writes nothing to standard error.
 pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     let mut child = command
         .env("LC_ALL", "C.UTF-8")
@@ -59,7 +59,7 @@ pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     stdout(&output)
 }
 
-/// Runs pidns as [`nobody`].
+/// Runs pidns with the command prefix [`nobody`].
 pub fn as_nobody(arguments: &[&str]) -> Output {
     let (_dir, program) = public_copy();
     let mut words = nobody().split(' ');
@@ -67,19 +67,19 @@ pub fn as_nobody(arguments: &[&str]) -> Output {
     run(command.args(words).arg(&program).args(arguments))
 }
 
-/// A temporary directory that every user may enter.
+/// Makes a temporary directory that every user may enter.
 pub fn public_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
     dir
 }
 
-/// A copy of pidns that every user may execute, since the build directory may be private.
+/// Makes a copy of pidns that every user may execute, since the build directory may be private.
 pub fn public_copy() -> (tempfile::TempDir, String) {
     let dir = public_dir();
     let program = dir.path().join("pidns");
-    // Copied by another process: a writable descriptor in this one could be inherited by
-    // another test's child, and executing the copy would fail with ETXTBSY.
+    // If this process wrote the copy, a child of another test could inherit the writable
+    // descriptor, and executing the copy would fail with ETXTBSY. So `install` writes the copy.
     let copied = run(Command::new("install").args(["-m755", PIDNS]).arg(&program));
     assert!(copied.status.success(), "{copied:?}");
     (dir, program.into_os_string().into_string().unwrap())

@@ -1,10 +1,10 @@
-//! The commands that the README and the recipes show.
+//! Finds the commands in README.md and docs/recipes.md, so that tests can run them.
 
 pub const README: &str = include_str!("../../README.md");
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
-/// The fenced blocks of both pages that begin with this line, without the fences.
+/// Returns the contents of all code blocks in both pages that begin with the line `fence`.
 pub fn blocks(fence: &str) -> Vec<&'static str> {
     [README, RECIPES].into_iter().flat_map(|page| blocks_of(page, fence)).collect()
 }
