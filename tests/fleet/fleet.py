@@ -1,4 +1,4 @@
-"""Makes the snapshots of a fleet from snapshots of one or two hosts."""
+"""Makes snapshots of many hosts, by copying snapshots of one or two hosts."""
 
 import json
 import pathlib
@@ -9,20 +9,21 @@ BASE_TIME = "T14:28:00.123456Z"
 
 
 def document(pidns, *arguments):
-    """Runs pidns and returns its document."""
+    """Runs pidns and returns its JSON document."""
     command = [pidns, "-q", "-f", "json", *arguments]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def records(pidns, document):
-    """The NDJSON records of a document. pidns refuses an inconsistent document."""
+    """Converts a JSON document to NDJSON with pidns, which fails if the document is invalid."""
     command = [pidns, "-q", "-i", "-", "-f", "ndjson"]
     text = json.dumps(document).encode()
     return subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE).stdout
 
 
 def host(base, number, day, more=0):
-    """A copy of a host with other names and `more` processes."""
+    """Returns a copy of a snapshot with another host name, boot ID and day, and with `more`
+    additional processes."""
     host = json.loads(json.dumps(base))
     host["captured_at"] = day + BASE_TIME
     host["host"]["hostname"] = f"web-{number:03}"
@@ -34,7 +35,7 @@ def host(base, number, day, more=0):
 
 
 def grow(host, more):
-    """Adds processes to the largest namespace, as children of its init if it has one."""
+    """Adds `more` processes to the largest namespace. They are copies of its first process."""
     largest = max(host["namespaces"], key=lambda it: it["member_count"])
     of_it = next(it for it in host["processes"] if it["namespace"] == largest["id"])
     pid = max(it["pid"] for it in host["processes"])
@@ -47,7 +48,7 @@ def grow(host, more):
 
 
 def make(pidns, bases, directory, count=50):
-    """Writes one file for each host and day: DAY/HOST.ndjson."""
+    """Writes the file DAY/HOST.ndjson for each host and day."""
     for index, day in enumerate(DAYS):
         target = pathlib.Path(directory, day)
         target.mkdir(parents=True)

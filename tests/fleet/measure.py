@@ -1,6 +1,5 @@
-"""Measures the queries of docs/fleet.md on 10 million processes: 1,000 hosts
-with 10,000 each. Makes about 4.5 GB of snapshots in a new directory below DIRECTORY,
-and removes them at the end.
+"""Measures time and memory of the queries in docs/fleet.md, on snapshots of 1,000 hosts with
+10,000 processes each. The snapshots take about 4.5 GB in a temporary directory below DIRECTORY.
 
 Usage: python3 measure.py PIDNS DIRECTORY. Needs duckdb, polars and chdb from PyPI, and
 /usr/bin/time (package time in Debian)."""
@@ -20,8 +19,7 @@ PROCESSES = 10_000
 
 
 def make(pidns):
-    """Writes one file for each host. Only the names differ, so one file is made and
-    copied."""
+    """Writes one snapshot for each host. The files differ only in the host name and boot ID."""
     made = fleet.document(pidns, "-i", recipes.ROOT / "tests/snapshots/host.json")
     more = PROCESSES - len(made["processes"])
     text = fleet.records(pidns, fleet.host(made, 0, fleet.DAYS[1], more))
@@ -83,7 +81,8 @@ def main(pidns, directory):
         for name in ("dead", "growth"):
             measure(f"clickhouse {name}", lambda: run_clickhouse(name))
         measure("polars dead, growth", lambda: run_polars(None))
-        # Run by time(1): the peak memory of a child of Python includes the copy of Python.
+        # time(1) measures the memory, since the peak memory of a process that Python forks
+        # includes the copy of Python.
         said = "pidns --host: %e s, %U + %S s of CPU, %M KiB"
         show = f"/usr/bin/time -f '{said}' {pidns} -q -i - --host web-500 > /dev/null"
         subprocess.run(f"cat fleet/*/*.ndjson | {show}", shell=True, check=True)

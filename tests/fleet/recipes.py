@@ -1,5 +1,5 @@
-"""Runs the queries of docs/fleet.md on snapshots of 50 hosts on
-two days, and compares their results with a plain count.
+"""Runs the queries of docs/fleet.md on snapshots of 50 hosts on two days, and compares the
+results with those of simple Python code.
 
 Usage: python3 recipes.py PIDNS. Needs duckdb, polars and chdb from PyPI."""
 
@@ -21,12 +21,12 @@ CONTAINER = "5feceb671def"
 
 
 def texts(fence):
-    """The fenced blocks of the page whose fence begins with these words."""
+    """Returns all code blocks of docs/fleet.md whose fence begins with these words."""
     return [text for _, text in fenced(fence)]
 
 
 def blocks(fence):
-    """These blocks by the word that follows in the fence."""
+    """Returns the same code blocks, each under the word that follows in its fence."""
     return {word: text for word, text in fenced(fence)}
 
 
@@ -36,7 +36,7 @@ def fenced(fence):
 
 
 def expected():
-    """The expected results of the queries, counted record by record."""
+    """Computes the expected result of each query from the records, without a database."""
     snapshots = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in glob.glob("fleet/*/*.ndjson"):
         for line in pathlib.Path(path).read_text().splitlines():
@@ -105,9 +105,9 @@ def polars_rows():
 
 
 def same(name, rows, truth):
-    """Compares a result with the expected rows, including their order, except for
-    `dead`: each database sorts nulls and text differently."""
-    # ClickHouse returns an empty text if there is no holder.
+    """Compares the rows of a query with the expected rows. The order of rows must be equal,
+    except for the query `dead`, since databases differ in how they sort nulls and text."""
+    # ClickHouse returns an empty string for null if a namespace has no holder.
     rows, truth = [
         [tuple("" if it is None else str(it) for it in row) for row in answer]
         for answer in (rows, truth)
@@ -116,7 +116,8 @@ def same(name, rows, truth):
 
 
 def main(pidns):
-    # Keeps a dead namespace on this host: its init was the only child of this shell.
+    # The shell's first child is the init of a new namespace. The shell keeps the dead namespace
+    # alive after that child has exited.
     script = "/bin/true; echo ready; read -r _"
     holder = subprocess.Popen(
         ["unshare", "-p", "bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE

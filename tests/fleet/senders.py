@@ -1,6 +1,6 @@
-"""Tests the ways to collect snapshots in docs/fleet.md: runs the ssh command and
-the playbook on this host under other names, and validates the manifest by the
-Kubernetes schema.
+"""Tests the parts of docs/fleet.md that collect snapshots. Runs the ssh command and the Ansible
+playbook on this host, under two invented host names. Validates the Kubernetes manifest by the
+schema of Kubernetes.
 
 Usage: python3 senders.py PIDNS. Needs ansible-core and kubernetes-validate from PyPI."""
 
@@ -25,7 +25,7 @@ def program(directory, name, script):
 
 
 def are_snapshots(way):
-    """Asserts that each host has one complete snapshot, and that there is no other file."""
+    """Asserts that `fleet` contains one complete snapshot for each host, and no other file."""
     files = sorted(pathlib.Path("fleet").glob("*/*"))
     assert [file.name for file in files] == [f"{host}.ndjson" for host in HOSTS], files
     for file in files:
@@ -39,7 +39,7 @@ def main(pidns):
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         os.mkdir("bin")
-        # Drops the options and the host name.
+        # Programs called ssh and sudo, which run the command on this host as the current user.
         program("bin", "ssh", 'shift 2; exec "$@"')
         options = 'while [ "${1#-}" != "$1" ]; do [ "$1" = -u ] && shift; shift; done'
         program("bin", "sudo", f'{options}; exec "$@"')
@@ -50,7 +50,7 @@ def main(pidns):
         subprocess.run(["bash", "-ec", page("sh")[""]], check=True, env=env)
         are_snapshots("ssh")
         subprocess.run(["rm", "-r", "fleet"], check=True)
-        # The play comes first on the page, the manifest last.
+        # The first YAML block of docs/fleet.md is the playbook, the second one the manifest.
         play, manifest = map(yaml.safe_load, recipes.texts("yaml"))
         pathlib.Path("play.yml").write_text(yaml.safe_dump(play))
         made = f"fleet/{subprocess.check_output(['date', '-u', '+%F'], text=True).strip()}"
@@ -62,7 +62,7 @@ def main(pidns):
         os.chdir(recipes.ROOT)
     for version in ("1.30", kubernetes_validate.latest_version()):
         kubernetes_validate.validate(manifest, version, strict=True)
-        print(f"the manifest is as Kubernetes {version} has it")
+        print(f"the manifest is valid for Kubernetes {version}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-// Draws Mermaid charts in Chromium and prints the text of their boxes as JSON:
-// node render.mjs CHART.mmd... -> [{"file", "boxes": [["line", ...], ...], "cut": boxes with too much text, "edges"}]
-// Writes a picture of each chart to PNG_DIR if that is set. Needs mermaid and puppeteer-core.
+// Renders Mermaid charts in Chromium and prints the text of their boxes as JSON.
+// Usage: node render.mjs CHART.mmd...
+// Output: [{"file", "title", "boxes": [["line", ...], ...], "cut", "edges"}, ...]. The list "cut"
+// contains the boxes that are too small for their text. If PNG_DIR is set, saves each chart as
+// a picture there. Needs the npm packages mermaid and puppeteer-core.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
@@ -18,12 +20,12 @@ await page.addScriptTag({ path: mermaid });
 const charts = [];
 for (const file of process.argv.slice(2)) {
   const chart = await page.evaluate(async (text) => {
-    // GitHub's settings and limits.
+    // GitHub renders Mermaid with these settings and limits.
     mermaid.initialize({ startOnLoad: false, securityLevel: "strict", maxEdges: 500, maxTextSize: 50000 });
     const { svg } = await mermaid.render("chart", text);
     document.body.innerHTML = svg;
     const lines = (box) => {
-      // A copy, since the picture is still to be written.
+      // Change a copy of the label, since the screenshot below shows the original.
       const label = box.querySelector(".nodeLabel").cloneNode(true);
       label.querySelectorAll("br").forEach((br) => br.replaceWith("\n"));
       return label.textContent.split("\n");

@@ -1,7 +1,7 @@
-//! Reads arbitrary bytes as `/proc/PID/cgroup`. The result is a container of a known
-//! runtime with a name and perhaps a pod UID, or none. Hierarchies without a container
-//! have no effect, a terminated process loses only its unit, and the path shown names the
-//! same container.
+//! Parses arbitrary bytes as `/proc/PID/cgroup`. Checks that any container found has a known
+//! runtime, an ID, and a pod UID of 32 hexadecimal digits, if any. Lines of other hierarchies
+//! must not change the result, and parsing only the path that pidns shows must give the same
+//! container. If the process has terminated, only a systemd unit may be missing.
 
 #![no_main]
 

@@ -1,8 +1,9 @@
-//! Writes documents with arbitrary text in every format and style. Text for a terminal
-//! has no control or format characters, foreign text stays within its DOT label and its
-//! line, and JSON and YAML read back as the document that was written, whole or in part.
+//! Writes documents with arbitrary text in each format and style. Checks that the output contains
+//! no control or invisible characters, that names cannot break out of a DOT label or a line, and
+//! that JSON, NDJSON and YAML are read back unchanged.
 //!
-//! Bytes that begin with `{` are read as a document; others build one.
+//! Input that begins with `{` is parsed as a document. All other input is used as random bytes to
+//! build a document.
 
 #![no_main]
 

@@ -1,6 +1,5 @@
-//! Reads arbitrary bytes as a JSON document, which is accepted or refused. An accepted
-//! document, and any part of it, reads back unchanged after it is written as JSON or
-//! YAML.
+//! Parses arbitrary bytes as a JSON document. Checks that each accepted document can be written
+//! as JSON, NDJSON and YAML and is read back unchanged, with and without filters.
 
 #![no_main]
 

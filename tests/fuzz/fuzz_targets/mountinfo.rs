@@ -1,5 +1,6 @@
-//! Reads arbitrary bytes as `/proc/PID/mountinfo`. A mount written as the kernel writes
-//! it is read back, and each line is read independently of the others.
+//! Parses arbitrary bytes as `/proc/PID/mountinfo`. Checks that each line is parsed independently
+//! of other lines, and that each mount found can be written as the kernel would write it and
+//! parsed again.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Reads arbitrary bytes as NDJSON records, which are accepted or refused for any host.
-//! Accepted records read back unchanged after they are written as NDJSON, JSON or YAML.
-//! If the host is named, records of another host before or after them change nothing.
+//! Parses arbitrary bytes as NDJSON. Checks that each accepted snapshot can be written as
+//! NDJSON, JSON and YAML and is read back unchanged. With `--host`, records of another host
+//! before or after the snapshot must not change the result.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     }
     let Some(snapshot) = read(bytes, None) else {
-        // If there are several hosts, it may be one of these.
+        // The input may contain snapshots of several hosts, so try host names in the corpus.
         for host in ["ci-7", "web-1", "web-1@2026"] {
             if let Some(snapshot) = read(bytes, Some(host)) {
                 reads_back(&PidGraph::new(snapshot));
@@ -35,7 +35,8 @@ fn read(bytes: &[u8], host: Option<&str>) -> Option<Snapshot> {
     read.ok().map(|(snapshot, _)| snapshot)
 }
 
-/// Asserts that a host is found between the records of another one.
+/// Writes the records of a host between records of another host, and asserts that pidns finds
+/// the host by its name.
 fn among_others(graph: &PidGraph) {
     let Some(name) = &graph.snapshot().host.hostname else { return };
     let mut other = graph.snapshot().clone();

@@ -1,6 +1,6 @@
-//! Reads arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Every PID in the
-//! result is valid, there are at most as many as levels of namespaces, and a name and
-//! PIDs written as the kernel writes them are read back.
+//! Parses arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Checks that all PIDs found
+//! are valid, that NSpid has no more PIDs than namespaces can be nested, and that each result can
+//! be written as the kernel would write it and parsed again.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Reads arbitrary bytes as a YAML document, which is accepted or refused in bounded time
-//! and memory. An accepted document reads back unchanged after it is written as JSON or
-//! YAML.
+//! Parses arbitrary bytes as a YAML document, within the time and memory limits of the fuzzer.
+//! Checks that each accepted document can be written as JSON, NDJSON and YAML and is read back
+//! unchanged.
 
 #![no_main]
 
@@ -10,7 +10,8 @@ use pidns::graph::PidGraph;
 use pidns_fuzz::{is_json, reads_back};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    // JSON in YAML begins with a document marker, `--- {`.
+    // Input that begins with `{` goes to the JSON parser. YAML with the same content can begin
+    // with `--- {`.
     if is_json(bytes) {
         return Corpus::Reject;
     }

@@ -1,12 +1,12 @@
-//! Builds consistent documents from a fuzzer's bytes, with arbitrary text in every field
-//! that holds text.
+//! Builds consistent documents from the random bytes of the fuzzer. Every text field gets
+//! arbitrary text.
 
 use std::num::NonZeroU32;
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
-/// Text that is special for a terminal, in a label or in YAML.
+/// Text with a special meaning in HTML, YAML, or on a terminal.
 const TOKENS: &[&str] = &[
     "<",
     ">",
@@ -66,25 +66,25 @@ const TOKENS: &[&str] = &[
     "yes",
 ];
 
-/// The position of a namespace in the tree.
+/// A namespace and its position in the tree.
 struct Place {
     id: String,
     parent: Option<usize>,
     level: usize,
-    /// Levels below the namespace of the procfs that was read.
+    /// Number of levels below the namespace of the procfs, or `None` if outside of it.
     below: Option<usize>,
 }
 
 /// Builds a document.
 ///
 /// # Errors
-/// There are too few bytes.
+/// Fails if there are too few bytes.
 pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     let places = places(u)?;
     let selected = several(u, 2, criterion)?;
     let whole = selected.is_empty();
     let procfs = places.iter().find(|place| place.below == Some(0)).map(|place| place.id.as_str());
-    // IDs of namespaces that were removed may still be mentioned.
+    // A document with selected namespaces may mention the ID of a namespace that it omits.
     let procfs = procfs.or((!whole).then_some("pid:[7]"));
     let processes = processes(u, &places)?;
     let namespaces = namespaces(u, &places, &processes, whole)?;
@@ -114,7 +114,7 @@ pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     }))
 }
 
-/// Namespaces, with parents before their children.
+/// Builds a tree of namespaces, with parents before their children.
 fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
     let count = u.int_in_range(0..=6)?;
     let procfs = u.int_in_range(0..=count)?;
@@ -123,7 +123,7 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
         let id = if u.ratio(1, 4)? {
             format!("pid:[?{}]", index + 1)
         } else {
-            // Each ID has its own inode, of at most 20 digits.
+            // The last digit makes the inode unique. An inode has at most 20 digits.
             format!("pid:[{}{}]", u.int_in_range(1..=u64::MAX / 16)?, index)
         };
         let parent = maybe(u, |u| u.int_in_range(0..=index))?.filter(|&parent| parent < index);
@@ -145,11 +145,11 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
 fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=10)?;
     let mut comm = text(u)?;
-    // Levels of namespaces above the roots, except that of the procfs.
+    // Number of levels between the namespace of the procfs and roots that are not below it.
     let above = u.int_in_range(0..=3)?;
     let mut processes = Vec::new();
     for index in 0..count {
-        // Each has its own inode.
+        // The low bits make the PID unique.
         let number = pid(u)? / 16 * 16 + index + 1;
         let place = maybe(u, |u| u.choose(places))?;
         let levels = match place {
@@ -163,7 +163,7 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
         if u.ratio(1, 8)? {
             nspid.clear();
         }
-        // Processes of one name share a line.
+        // Repeat names often: the output folds processes of the same name into one line.
         if u.arbitrary()? {
             comm = text(u)?;
         }
@@ -202,7 +202,7 @@ fn namespaces(
         let members: Vec<_> = members.map(|member| &member["pid"]).collect();
         let inode = place.id.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let init = match members.as_slice() {
-            // The init may be left out, but it cannot be in another namespace.
+            // A selection may omit the init, but the init is never a process of another namespace.
             members if !whole => maybe(u, pid)?.map(Value::from).filter(|init| {
                 members.contains(&init) || processes.iter().all(|it| it["pid"] != *init)
             }),
@@ -301,7 +301,7 @@ fn evidence(u: &mut Unstructured<'_>) -> Result<&'static str> {
     u.choose(&["kernel", "inferred"]).copied()
 }
 
-/// A state letter, usually one that pidns knows.
+/// Chooses the letter of a process state, usually a letter that pidns knows.
 fn state(u: &mut Unstructured<'_>) -> Result<char> {
     if u.ratio(1, 4)? {
         u.int_in_range(b'A'..=b'Z').map(char::from)
@@ -310,7 +310,7 @@ fn state(u: &mut Unstructured<'_>) -> Result<char> {
     }
 }
 
-/// A PID, usually a low one, so that processes refer to each other.
+/// Chooses a PID. Most are low, so that documents often mention the same process twice.
 fn pid(u: &mut Unstructured<'_>) -> Result<u32> {
     let most = if u.ratio(1, 4)? { 0x7fff_0000 } else { 20 };
     u.int_in_range(1..=most)
@@ -335,7 +335,7 @@ fn maybe<'a, T>(
     if u.arbitrary()? { make(u).map(Some) } else { Ok(None) }
 }
 
-/// Some words of a list, without repetition.
+/// Chooses any number of words from a list, each at most once.
 fn some_of(u: &mut Unstructured<'_>, words: &[&'static str]) -> Result<Vec<&'static str>> {
     let mut chosen = Vec::new();
     for word in words {

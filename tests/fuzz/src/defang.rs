@@ -1,10 +1,9 @@
-//! Replaces every dangerous character in a document by a private one, and knows the
-//! escape that pidns must show for it.
+//! Checks that pidns escapes dangerous characters, such as control characters.
 //!
-//! This checks escaping without knowledge of the format: the output for the dangerous
-//! document must equal the output for the harmless one after each private character is
-//! replaced by the expected escape. A character that is unescaped, lost, or changes the
-//! layout makes the two differ.
+//! In a copy of the document, each dangerous character is replaced by a character for private
+//! use, which pidns writes unchanged. The output for this harmless copy, with each private
+//! character replaced by the expected escape, must equal the output for the original document.
+//! The outputs differ if pidns omits an escape, loses a character, or changes the layout.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -12,17 +11,17 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Characters with a meaning in a line of text, including the one that begins an escape.
+/// The character that begins an escape, and therefore needs an escape itself.
 const BACKSLASH: char = '\\';
 
-/// The first private character; each dangerous character has one.
+/// The private character that replaces the first dangerous character.
 const PRIVATE: u32 = 0xf_0000;
 
 /// Returns `true` if a terminal may interpret the character, if it is invisible, or if
 /// XML parsers reject it.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
-    // This is called for every character that is written.
+    // A table of all characters, since this function is called for each character of the output.
     static ANSWERS: LazyLock<Vec<bool>> = LazyLock::new(|| {
         (0..=u32::from(char::MAX)).map(|c| char::from_u32(c).is_some_and(look_up)).collect()
     });
@@ -36,20 +35,20 @@ fn look_up(c: char) -> bool {
         || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
-/// Every dangerous character.
+/// All harmful characters, and the backslash.
 static DANGEROUS: LazyLock<Vec<char>> = LazyLock::new(|| {
     let harmful = ('\0'..=char::MAX).filter(|&c| is_harmful(c));
     harmful.chain([BACKSLASH]).collect()
 });
 
-/// The private character of each dangerous one.
+/// Maps each dangerous character to the private character that replaces it.
 static PRIVATE_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
     let private = (PRIVATE..).map_while(char::from_u32);
     DANGEROUS.iter().copied().zip(private).collect()
 });
 
-/// The document with private characters in place of dangerous ones, `None` if it already
-/// contains private ones.
+/// Replaces each dangerous character in a document by a private character. Returns `None` if
+/// the document already contains a private character.
 #[must_use]
 pub fn document(document: &Value) -> Option<Value> {
     Some(match document {
@@ -68,8 +67,8 @@ pub fn document(document: &Value) -> Option<Value> {
     })
 }
 
-/// Turns the output for the harmless document into the one expected for the dangerous
-/// document.
+/// Replaces each private character in the output for a harmless document by the escape that
+/// pidns must write for the dangerous character.
 #[must_use]
 pub fn expected(harmless: &str) -> String {
     let mut text = String::with_capacity(harmless.len());
@@ -82,13 +81,13 @@ pub fn expected(harmless: &str) -> String {
     text
 }
 
-/// The dangerous character that a private one represents.
+/// Returns the dangerous character that this private character replaces.
 fn dangerous(private: char) -> Option<char> {
     let index = u32::from(private).checked_sub(PRIVATE)?;
     DANGEROUS.get(usize::try_from(index).ok()?).copied()
 }
 
-/// The escape that pidns shows for a dangerous character.
+/// Returns the escape that pidns must write for a dangerous character.
 fn shown(c: char) -> String {
     match c {
         BACKSLASH => "\\\\".to_owned(),
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_dangerous_character_has_a_private_one_and_comes_back_escaped() {
+    fn replaces_and_escapes_every_dangerous_character() {
         let dangerous: String = DANGEROUS.iter().collect();
         let harmless = document(&json!([{ "<": dangerous }])).unwrap();
         let harmless = harmless[0]["<"].as_str().unwrap();
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_private_characters_of_its_own_cannot_be_told_apart() {
+    fn refuses_a_document_with_private_characters() {
         assert_eq!(document(&json!("\u{f0000}")), None);
     }
 }

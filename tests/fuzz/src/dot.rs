@@ -1,13 +1,12 @@
-//! Checks DOT as strictly as pidns writes it: few kinds of statements, and few tags in
-//! labels. Foreign text stands only in labels and tooltips, where special characters are
-//! tags that pidns writes, entities or escapes.
+//! Parses the small part of the DOT language that pidns writes, and fails on anything else. Names
+//! from the host may occur only in labels and tooltips, with special characters escaped.
 
 use std::collections::HashSet;
 
-/// Checks a whole picture, and returns the ports of the namespaces' boxes.
+/// Checks a DOT document, and returns the ports of all boxes that show namespaces.
 ///
 /// # Errors
-/// The problem and its position.
+/// Returns a message that quotes the unexpected text.
 pub fn check(picture: &str) -> Result<HashSet<&str>, String> {
     let body = picture
         .strip_prefix("digraph pidns {\n")
@@ -74,7 +73,7 @@ enum Token<'a> {
     Sign(&'a str),
 }
 
-/// Checks a statement, the text between two semicolons.
+/// Splits the body of a graph into statements, and each statement into tokens.
 fn statements(mut rest: &str) -> Result<Vec<Vec<Token<'_>>>, String> {
     let (mut all, mut statement) = (Vec::new(), Vec::new());
     while let Some(c) = rest.chars().next() {
@@ -115,7 +114,8 @@ fn statements(mut rest: &str) -> Result<Vec<Vec<Token<'_>>>, String> {
     if statement.is_empty() { Ok(all) } else { Err(format!("left over: {statement:?}")) }
 }
 
-/// The length of a quoted string, with the escapes that pidns uses.
+/// Returns the length of a quoted string up to its closing quote, or `None` if the string
+/// contains an escape that pidns never writes.
 fn quoted(text: &str) -> Option<usize> {
     let mut characters = text.char_indices();
     while let Some((at, c)) = characters.next() {
@@ -133,7 +133,7 @@ fn quoted(text: &str) -> Option<usize> {
     None
 }
 
-/// The length of an HTML label with its angle brackets.
+/// Returns the length of an HTML-like label, including the angle brackets around the label.
 fn nested(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, c) in text.char_indices() {
@@ -154,7 +154,6 @@ fn entity(text: &str) -> Option<usize> {
     entities.iter().find(|&entity| text.starts_with(entity)).map(|entity| entity.len())
 }
 
-/// Checks a list of attributes.
 fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<(), String> {
     for attribute in list.split(|token| *token == Token::Sign(",")) {
         match attribute {
@@ -175,8 +174,8 @@ fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<()
     Ok(())
 }
 
-/// Checks a label: its tags are balanced and known, with known attributes in known
-/// places, and special characters in its text are entities or escapes.
+/// Checks an HTML-like label. Its tags must be balanced, and be ones that pidns writes. Special
+/// characters in the text must be entities or escapes.
 fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
     let mut tables = 0;
@@ -198,7 +197,7 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
                 return Err(format!("<{tag}> without end"));
             }
             tables += usize::from(parent.is_none());
-            // Graphviz rejects empty emphasis.
+            // Graphviz rejects an empty `<b></b>`.
             if name == "b" && rest.starts_with("</b>") {
                 return Err("nothing in bold".to_owned());
             }
@@ -218,7 +217,7 @@ fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> 
     }
 }
 
-/// The length of the next character of text, including its escape.
+/// Returns the length of the character at the start of `text`, including its escape.
 fn character(text: &str) -> Result<usize, String> {
     match text.chars().next() {
         Some('&') => entity(text).ok_or_else(|| "no entity".to_owned()),
@@ -229,7 +228,7 @@ fn character(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The name of an opening tag.
+/// Checks an opening tag and its attributes, and returns its name.
 fn element<'a>(
     tag: &'a str,
     parent: Option<&str>,
@@ -289,12 +288,12 @@ mod tests {
     const HOST: &str = include_str!("../../snapshots/host.dot");
 
     #[test]
-    fn the_picture_in_the_readme_is_as_it_must_be() {
+    fn accepts_the_picture_in_the_readme() {
         assert_eq!(check(HOST).map(|ports| ports.len()), Ok(6));
     }
 
     #[test]
-    fn a_name_that_breaks_out_is_found() {
+    fn rejects_unescaped_names() {
         for name in [
             "<",
             ">",
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_is_not_ours_is_found() {
+    fn rejects_statements_that_pidns_never_writes() {
         let label = "  label=<";
         for statement in [
             "  \"<x>\" [label=<x>];\n",

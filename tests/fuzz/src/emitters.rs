@@ -1,4 +1,4 @@
-//! Checks the properties that the output of every format must have.
+//! Checks the output of pidns in each format.
 
 use pidns::emit::{Format, Style};
 use pidns::graph::PidGraph;
@@ -18,8 +18,8 @@ const PLAIN: Style = Style {
 const RICH: Style =
     Style { color: true, ascii: false, pretty: true, terminal: true, width: None, unfolded: false };
 
-/// Asserts these properties for a graph. The other graph differs only in its harmless
-/// text.
+/// Checks the output for `graph` in each format and style. `harmless` is the same graph with
+/// dangerous characters replaced.
 pub fn check(graph: &PidGraph, harmless: &PidGraph) {
     for style in [PLAIN, RICH] {
         for format in Format::ALL {
@@ -44,12 +44,11 @@ fn text(graph: &PidGraph, harmless: &PidGraph, style: Style) {
     assert!(!shown.chars().any(|c| c != '\n' && is_harmful(c)), "{shown:?}");
     let ascii = Style { ascii: true, color: false, ..style };
     assert!(write(graph, Format::Text, ascii).is_ascii());
-    // A narrow terminal gets the same text on more lines.
     let narrow = write(graph, Format::Text, Style { width: Some(40), color: false, ..style });
     assert!(!narrow.chars().any(|c| c != '\n' && is_harmful(c)), "{narrow:?}");
 }
 
-/// Removes the sequences that set colours (SGR in ECMA-48) from text.
+/// Removes the escape sequences that set colours (SGR in ECMA-48).
 fn without_colors(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -65,7 +64,7 @@ fn picture(graph: &PidGraph, style: Style) {
     let picture = write(graph, Format::Dot, style);
     assert!(!picture.chars().any(|c| c != '\n' && is_harmful(c)), "{picture:?}");
     let boxes = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
-    // Only live namespaces may share a box; `unknown` has its own.
+    // Folding may put several live namespaces into one box. All others must have their own box.
     let namespaces = &graph.snapshot().namespaces;
     let apart = namespaces.iter().filter(|it| it.state != NamespaceState::Live || style.unfolded);
     for namespace in apart {
@@ -78,7 +77,8 @@ fn picture(graph: &PidGraph, style: Style) {
     assert!(boxes.len() <= namespaces.len() + 1, "{picture}");
 }
 
-/// Checks that a chart consists of few kinds of lines, with foreign text only in labels.
+/// Checks that each line of a Mermaid chart is one that pidns writes, and that names from the
+/// host occur only in labels.
 fn chart(graph: &PidGraph) {
     let chart = write(graph, Format::Mermaid, PLAIN);
     assert!(!chart.chars().any(|c| c != '\n' && is_harmful(c)), "{chart:?}");
@@ -106,8 +106,8 @@ fn chart(graph: &PidGraph) {
     }
 }
 
-/// Checks that metrics consist of comments and samples, and that their number does not
-/// depend on names.
+/// Checks that OpenMetrics output consists of comments and samples, and that the number of
+/// samples does not depend on the names of processes.
 fn metrics(graph: &PidGraph) {
     let text = write(graph, Format::Openmetrics, PLAIN);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
@@ -119,7 +119,7 @@ fn metrics(graph: &PidGraph) {
         assert!(value.parse::<u32>().is_ok(), "{sample}");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         assert!(name.starts_with("pidns_") && name.is_ascii(), "{sample}");
-        // Without escapes, only values are in quotes.
+        // After escaped quotes are removed, each remaining quote begins or ends a label value.
         let labels = labels.replace("\\\\", "").replace("\\\"", "");
         let quotes = labels.matches('"').count();
         assert!(quotes.is_multiple_of(2) && !labels.contains('\\'), "{sample}");
@@ -155,13 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_taken_off_and_nothing_else() {
+    fn removes_colour_sequences_only() {
         assert_eq!(without_colors("a\u{1b}[1m\u{1b}[36mb\u{1b}[0mmc"), "abmc");
     }
 
     #[test]
     #[should_panic(expected = "2Jc")]
-    fn another_sequence_is_no_colour() {
+    fn panics_on_other_escape_sequences() {
         let _ = without_colors("\u{1b}[2Jcm");
     }
 }

@@ -1,5 +1,5 @@
-//! Shared by the fuzz targets: building documents from bytes, and the properties of all
-//! output.
+//! Code that several fuzz targets share. Builds documents from random bytes, and checks the
+//! output of pidns.
 
 pub mod builder;
 pub mod defang;
@@ -12,14 +12,14 @@ use pidns::graph::PidGraph;
 use pidns::model::{NamespaceRef, NamespaceState};
 use pidns::query::{Members, Selection, select};
 
-/// Returns `true` if the reader takes the text for JSON.
+/// Returns `true` if pidns would parse this text as JSON, and not as YAML.
 #[must_use]
 pub fn is_json(text: &[u8]) -> bool {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     text.trim_ascii_start().starts_with(b"{")
 }
 
-/// Writes a graph to memory, where writing cannot fail.
+/// Returns the output of pidns for a graph.
 #[must_use]
 pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     let mut out = Vec::new();
@@ -27,14 +27,14 @@ pub fn write(graph: &PidGraph, format: Format, style: Style) -> String {
     String::from_utf8(out).expect("all formats are text")
 }
 
-/// Asserts that JSON, NDJSON and YAML read back as the document that was written.
+/// Asserts that a graph written as JSON, NDJSON and YAML is read back unchanged.
 pub fn reads_back(graph: &PidGraph) {
     for format in [Format::Json, Format::Ndjson, Format::Yaml] {
         reads_as(&write(graph, format, Style::default()), graph);
     }
 }
 
-/// Asserts that parts of a graph read back like the whole.
+/// Applies filters to a graph, and asserts that the filtered graphs are read back unchanged.
 pub fn parts_read_back(graph: &PidGraph) {
     let snapshot = graph.snapshot();
     let all = Selection::default;
@@ -62,10 +62,10 @@ pub fn parts_read_back(graph: &PidGraph) {
     }
 }
 
-/// Asserts that a text is the document of a graph.
+/// Asserts that pidns reads this text as the given graph.
 pub fn reads_as(text: &str, graph: &PidGraph) {
     match document::read(text.as_bytes()) {
-        // A graph sorts its lists by ID, the document has them in tree order.
+        // Compare graphs, which sort namespaces by ID. A document lists them in tree order.
         Ok((snapshot, passed_over)) => {
             assert!(passed_over.is_empty(), "{passed_over}: {text}");
             assert_eq!(PidGraph::new(snapshot).snapshot(), graph.snapshot(), "{text}");
