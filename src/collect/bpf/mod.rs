@@ -1,5 +1,5 @@
-//! Reads kernel data through BPF: small programs that the kernel runs once per task or per open
-//! file.
+//! Reads kernel data through BPF programs: small programs that the kernel runs once per task or
+//! once per open file.
 //!
 //! - `loader` loads a BPF program into the kernel and reads the records that the program writes
 //! - `tasks` reads all processes through BPF instead of /proc

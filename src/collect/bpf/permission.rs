@@ -1,16 +1,16 @@
-//! Checks, before a BPF program is loaded, whether the kernel will let it run and read all tasks.
+//! Checks whether the kernel allows the viewer to run BPF programs that read all tasks.
 
 use std::fs;
 
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
-/// The file that shows the kernel's lockdown mode, see kernel_lockdown(7).
+/// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// Checks that the viewer has the required capabilities. The kernel loads a BPF program without
-/// `CAP_SYS_PTRACE`, but pidns requires this capability, so that BPF does not show more than the
-/// viewer may see in /proc.
+/// Checks that the viewer has the required capabilities. The kernel does not require
+/// `CAP_SYS_PTRACE` for loading a BPF program. pidns requires it, so that BPF shows no more than
+/// the viewer may read in /proc.
 pub fn check_capabilities() -> Result<(), BpfUnavailable> {
     if !viewer::may_trace_all() {
         return Err(BpfUnavailable::MissingCapability("CAP_SYS_PTRACE"));

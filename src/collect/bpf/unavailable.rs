@@ -13,21 +13,21 @@ use super::loader::LoadError;
 pub enum BpfUnavailable {
     /// The user chose to read /proc.
     NotRequested,
-    /// The host has so few processes that reading /proc is faster than loading the BPF program.
+    /// The host has so few processes that loading the BPF program takes longer than reading /proc.
     FewProcesses,
     /// The procfs to read shows another PID namespace than the viewer's own, but the kernel runs
     /// task iterators only over the viewer's own PID namespace.
     OtherProcfs,
     /// The viewer is not in the initial PID namespace, so the number of its processes is unknown:
-    /// procfs counts the processes of the whole host.
+    /// procfs reports only the number of processes on the whole host.
     UnknownCount,
-    /// The user asked for this data, which the BPF program does not collect.
+    /// The user requested this data, which the BPF program does not collect.
     NotCollected(&'static str),
     /// The viewer lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
     /// The kernel is locked down, so BPF programs may not read its memory.
     LockedDown,
-    /// Opening a namespace by its ID failed with this error.
+    /// The kernel failed to open a namespace by its 64-bit ID, with this error.
     NoOpenById(Errno),
     /// The BPF program could not be loaded or run.
     Load(LoadError),

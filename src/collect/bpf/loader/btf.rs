@@ -2,12 +2,12 @@
 //! object file declares.
 //!
 //! pidns does not use a library for this, because a library would slow down its start: aya takes 85
-//! to 180 ms, because it searches the kernel's 150,000 types linearly for each name; libbpf-rs
+//! to 180 ms, because it searches the kernel's 150,000 types linearly for each name. libbpf-rs
 //! takes 34 ms, and needs a C compiler at build time. This module finds all names in one pass over
 //! the types.
 //!
-//! The ID of a type is its position in the data, counted from 1. The data is not trusted: every
-//! function returns `None` if the data is invalid.
+//! The ID of a type is its position in the type information, counted from 1. Type information is
+//! not trusted: every function returns `None` if the data is invalid.
 
 use super::bytes::{offset_at, part, text_at, u16_at, u32_at};
 
@@ -33,7 +33,7 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// Distance between types whose offsets are stored. Any other type is found by walking from the
+/// The offset of every `STRIDE`-th type is stored. Any other type is found by walking from the
 /// nearest stored offset before it.
 const STRIDE: usize = 16;
 
@@ -60,7 +60,7 @@ pub struct Btf<'a> {
     starts: Vec<u32>,
 }
 
-/// A type: the fields that all kinds of types have in common, and the remaining bytes.
+/// A type in BTF: the fields that all kinds of types have in common, and the remaining bytes.
 #[derive(Clone, Copy)]
 struct Type<'a> {
     name: u32,
@@ -69,7 +69,7 @@ struct Type<'a> {
     has_widths: bool,
     /// Number of members, enumerators or parameters.
     count: usize,
-    /// The size of the type in bytes, or the ID of another type that it refers to, depending on the
+    /// The size of the type in bytes, or the ID of the type that it refers to, depending on the
     /// kind.
     size_or_target: u32,
     /// The bytes after the common fields. Their meaning depends on the kind.
@@ -141,7 +141,7 @@ impl<'a> Btf<'a> {
         Type::at(self.types, at).map(|(it, _)| it)
     }
 
-    /// Returns the type that remains without typedefs and qualifiers (such as `const`).
+    /// Returns a type after removing its typedefs and qualifiers (such as `const`).
     fn unqualified(&self, id: u32) -> Option<Type<'a>> {
         let mut it = self.get(id)?;
         for _ in 0..MAX_QUALIFIERS {
@@ -209,8 +209,8 @@ impl<'a> Btf<'a> {
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
-    /// `true` for each byte that a wanted name starts with. This check rules out nearly all other
-    /// types.
+    /// `true` for each byte with which a wanted name starts. Comparing the first byte rules out
+    /// nearly all other types.
     first: [bool; 256],
 }
 
@@ -223,7 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Records the type `id` if its name is wanted. The name is at offset `name` of `strings`.
+    /// Records that the type `id` was found, if its name is wanted. The name is at offset `name` of
+    /// `strings`.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -322,7 +323,7 @@ mod tests {
 
     #[test]
     fn finds_a_member_inside_an_anonymous_union() {
-        // Type 4 is struct outer { int a; union { int b; int list[3]; }; }. Types 1 to 3 are the
+        // Type 4 is `struct outer { int a; union { int b; int list[3]; }; }`. Types 1 to 3 are the
         // types of its members.
         let words = [
             &INT[..],

@@ -14,12 +14,12 @@ pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// The reason why a BPF program could not be loaded or run.
 #[derive(Debug)]
 pub enum LoadError {
-    /// The kernel's types cannot be read.
+    /// The type information (BTF) of the kernel cannot be read.
     UnreadableTypes(io::Error),
-    /// The kernel's types are not valid BTF.
+    /// The type information of the kernel is not valid BTF.
     InvalidTypes,
-    /// The kernel has no type, field or function with this name, or has a field with another size
-    /// than pidns expects.
+    /// The kernel has no type, field or function with this name, or its field has another size than
+    /// pidns expects.
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,
@@ -34,7 +34,7 @@ pub enum LoadError {
     Rejected {
         /// The error that bpf(2) returned.
         errno: Errno,
-        /// The verifier's explanation: the last line of its log, not counting statistics.
+        /// The reason given by the verifier: the last line of its log that is not about statistics.
         reason: String,
     },
 }

@@ -1,8 +1,8 @@
 //! Loads BPF iterator programs into the running kernel and reads their records.
 //!
-//! A BPF iterator is a program that the kernel runs once for each object of a kind: here, for each
-//! task or for each open file. Reading from the iterator's descriptor runs the program and returns
-//! what the program writes.
+//! A BPF iterator is a program that the kernel runs once for each object of some kind. pidns uses
+//! iterators over tasks and over open files. Reading from the iterator's descriptor runs the
+//! program and returns the data that the program writes.
 //!
 //! The programs are compiled once, before pidns is released, but the offsets of struct fields
 //! differ between kernels. So the object file records which field each instruction accesses, and
@@ -32,21 +32,21 @@ pub use syscall::{Array, KernelTypes};
 /// Number of bytes to read from an iterator at a time. The kernel returns at most 32 KiB.
 const BUFFER: usize = 32 * 1024;
 
-/// An object file whose type information is loaded into the kernel.
+/// A BPF object file whose type information has been loaded into the kernel.
 pub struct LoadedObject {
     object: Object,
     types: OwnedFd,
 }
 
 impl LoadedObject {
-    /// Reads an object file and loads its type information into the kernel.
+    /// Reads a BPF object file, and loads its type information into the kernel.
     pub fn load(object: &'static [u8]) -> Result<Self, LoadError> {
         let object = Object::read(object).ok_or(LoadError::InvalidObject)?;
         let types = syscall::load_types(object.types)?;
         Ok(Self { object, types })
     }
 
-    /// Adapts one of the object file's programs to the running kernel and loads it.
+    /// Adapts one program of the object file to the running kernel, and loads it.
     pub fn program(
         &self,
         spec: ProgramSpec<'_>,
@@ -57,12 +57,12 @@ impl LoadedObject {
     }
 }
 
-/// An iterator program that the kernel has verified and loaded.
+/// A BPF iterator program that the kernel has verified and loaded.
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Runs the program over all objects and passes each record to `take`. A record has `size`
-    /// bytes.
+    /// Runs the program on all objects, and passes each record that it writes to `take`. A record
+    /// has `size` bytes.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
@@ -74,7 +74,7 @@ impl IteratorProgram {
             let length = match rustix::io::read(&iterator, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // The kernel returns EAGAIN after a million objects without any output. The next
+                // The kernel returns EAGAIN if a million objects have produced no output. The next
                 // read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => return Err(LoadError::Call { call: "BPF_ITER_CREATE", errno }.into()),

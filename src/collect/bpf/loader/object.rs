@@ -7,8 +7,8 @@
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!
 //! - one section per program, named after the program, with its instructions (8 bytes each)
-//! - `.rel` + the program's name: lists the instructions that refer to a function of the same
-//!   program, or to a map
+//! - `.rel` followed by the program's name: lists the instructions that refer to a function of the
+//!   same program, or to a map
 //! - `.BTF`: describes the types that the source declares
 //! - `.BTF.ext`: contains a table of each program's functions, and a table of the instructions that
 //!   depend on the running kernel (CO-RE relocations)
@@ -22,8 +22,8 @@ use super::error::LoadError;
 /// Size of an instruction in bytes.
 const INSTRUCTION: usize = 8;
 
-/// Opcode of an instruction that loads a 64-bit constant. This instruction is twice as long as the
-/// others.
+/// Opcode of the instruction that loads a 64-bit constant. This instruction is twice as long as
+/// other instructions.
 const LOAD_CONSTANT: u8 = 0x18;
 
 /// Marks for instructions that load the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor
@@ -45,9 +45,9 @@ const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 const CALL: u8 = 0x85;
 const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
-/// An instruction that calls a nonexistent helper function. The loader writes this call over
-/// instructions that access an optional field that the kernel lacks. The verifier accepts the call,
-/// because this code is never reached.
+/// An instruction that calls a nonexistent helper function. If the kernel lacks an optional field,
+/// the loader writes this call over the instructions that access the field. The verifier accepts
+/// the call, because it is never reached.
 const UNREACHABLE: [u8; INSTRUCTION] = [CALL, 0, 0, 0, 0x10, 0x23, 0xad, 0x0b];
 
 /// Kinds of CO-RE relocations (`bpf_core_relo_kind` in the kernel).
@@ -73,14 +73,14 @@ pub struct ProgramSpec<'a> {
 /// A program that was adapted to the running kernel.
 pub struct Program {
     pub instructions: Vec<u8>,
-    /// For each function: the index of its first instruction, and the ID of its type in
-    /// [`Object::types`].
+    /// For each function of the program: the index of its first instruction, and the ID of its type
+    /// in [`Object::types`].
     pub functions: Vec<u8>,
-    /// ID of the function [`ProgramSpec::iterator`] in the kernel's types.
+    /// ID of the kernel function [`ProgramSpec::iterator`] in the kernel's types.
     pub iterator: u32,
 }
 
-/// An object file built into pidns.
+/// A BPF object file built into pidns.
 pub struct Object {
     bytes: &'static [u8],
     /// The `.BTF` section, which is loaded into the kernel unchanged.
@@ -88,8 +88,8 @@ pub struct Object {
     extension: &'static [u8],
 }
 
-/// A program that is not adapted to the kernel yet. The program's references to functions and to
-/// the map are already filled in.
+/// A program that has not been adapted to the kernel yet. The addresses of its functions and of its
+/// map are already filled in.
 struct RawProgram {
     instructions: Vec<u8>,
     functions: Vec<u8>,
@@ -97,7 +97,7 @@ struct RawProgram {
 }
 
 impl Object {
-    /// Finds the sections of an object file; `None` if the file is invalid.
+    /// Finds the sections of a BPF object file; `None` if the file is invalid.
     pub fn read(bytes: &'static [u8]) -> Option<Self> {
         Some(Self {
             bytes,
@@ -106,8 +106,8 @@ impl Object {
         })
     }
 
-    /// Adapts a program to the running kernel. `kernel` is the BTF data that describes the types of
-    /// that kernel.
+    /// Adapts a program to the running kernel. `kernel` is the type information (BTF) of that
+    /// kernel.
     pub fn program(&self, spec: ProgramSpec<'_>, kernel: &[u8]) -> Result<Program, LoadError> {
         let missing = |name: &[u8]| LoadError::Missing(String::from_utf8_lossy(name).into_owned());
         let (own, ..) = Btf::read(self.types, &[], &[]).ok_or(LoadError::InvalidObject)?;
@@ -141,22 +141,22 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Fields are checked before the cast function, because a missing field is the more
-        // important error: the object file for older kernels needs the same fields, but not the
-        // cast function.
+        // Missing fields are reported before a missing cast function. If only the cast function is
+        // missing, the object file for older kernels can be used, but that file needs the same
+        // fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })
     }
 
-    /// Reads a program and its tables; `None` if the file is invalid.
+    /// Reads a program, its functions and its relocations; `None` if the object file is invalid.
     fn raw_program(&self, spec: ProgramSpec<'_>, own: &Btf<'static>) -> Option<RawProgram> {
         let mut instructions = section(self.bytes, spec.section.as_bytes())?.to_vec();
         self.patch_addresses(spec, &mut instructions)?;
         let mut functions = Vec::new();
         for entry in self.extension_records(own, FUNCTION_TABLE, spec.section)? {
-            // The object file gives the position in bytes, but the kernel expects it in
-            // instructions.
+            // The object file contains the position in bytes, but the kernel expects it as a number
+            // of instructions.
             let first = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
             functions.extend(first.to_le_bytes());
             functions.extend(u32_at(entry, 4)?.to_le_bytes());
@@ -167,11 +167,12 @@ impl Object {
         Some(RawProgram { instructions, functions, relocations })
     }
 
-    /// Fills in the instructions that refer to a function of the same program or to the map.
+    /// Fills in the address in each instruction that refers to a function of the same program or to
+    /// the map.
     ///
-    /// If an instruction refers to a function, clang has stored the function's start (in bytes) in
-    /// the instruction. If the instruction refers to the map, its symbol is not defined in the
-    /// file.
+    /// If an instruction refers to a function, clang has stored the function's position (in bytes)
+    /// in the instruction. If an instruction refers to the map, its symbol is not defined in the
+    /// object file.
     fn patch_addresses(&self, spec: ProgramSpec<'_>, instructions: &mut [u8]) -> Option<()> {
         let symbols = section(self.bytes, b".symtab")?;
         let relocations = section(self.bytes, format!(".rel{}", spec.section).as_bytes());
@@ -181,7 +182,7 @@ impl Object {
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel expects the distance from the next instruction.
+                // The kernel expects the distance of the function from the next instruction.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -236,7 +237,7 @@ struct Relocation<'a> {
     id: u32,
     /// The name of the struct.
     name: &'a [u8],
-    /// The path from the struct to the field: member numbers and array indices, such as `:1:0`.
+    /// The path from the struct to the field, as member numbers and array indices, such as `:1:0`.
     access: &'a str,
     /// The kind of relocation: one of the constants in [`relocation`].
     kind: u32,
@@ -250,7 +251,7 @@ impl<'a> Relocation<'a> {
             at: offset_at(entry, 0)?,
             id,
             name: own.name(id)?,
-            // The path starts with the index of the struct itself, which must be 0.
+            // The stored path starts with the index of the struct itself, which must be 0.
             access: access.strip_prefix('0')?,
             kind: u32_at(entry, 12)?,
         })
@@ -264,8 +265,8 @@ impl<'a> Relocation<'a> {
         self.access.split(':').skip(1).map(|step| step.parse().ok())
     }
 
-    /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`; `None`
-    /// if that struct lacks the field or has it with another size.
+    /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`. Returns
+    /// `None` if that struct lacks the field, or if the field has another size.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -282,8 +283,8 @@ impl<'a> Relocation<'a> {
                 there = Member { offset: there.offset.checked_add(inner.offset)?, ..inner };
             }
         }
-        // The sizes of structs and arrays are not compared, because they differ from the kernel's
-        // sizes: the sources declare only the fields and array elements that they use.
+        // The sizes of structs and arrays are not compared with the sizes in the kernel, because
+        // the C sources declare only the fields and array elements that they use.
         let is_partial = own.member_at(here, 0).is_some() || own.element(here).is_some();
         (is_partial || own.size(here) == kernel.size(there.type_id)).then_some(there.offset)
     }
@@ -320,8 +321,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: as the offset of a load or store, as the constant of any
-/// other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
+/// Writes a value into an instruction: into the offset of a load or store, or into the constant of
+/// any other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {
@@ -367,7 +368,7 @@ mod tests {
     const TASK_BY_HELPER: &[u8] = include_bytes!("../tasks/task-by-helper.bpf.o");
     const NAMESPACES: &[u8] = include_bytes!("../memory/namespaces.bpf.o");
 
-    /// Returns every program with its object file.
+    /// Returns every program of the BPF object files, each with its object file.
     fn all() -> Vec<(Object, ProgramSpec<'static>)> {
         let all = [
             (TASK_BY_HELPER, "processes", "bpf_iter_task"),
@@ -391,8 +392,8 @@ mod tests {
     #[test]
     fn finds_every_field_in_the_types_of_the_object_itself() {
         for (object, spec) in all() {
-            // The object's own types stand for the kernel's types. The object's types include all
-            // structs, but no kernel functions, so only a function can be missing.
+            // The test uses the types in the object file as the kernel's types. These types include
+            // all structs but no kernel functions, so only a function can be missing.
             let error = object.program(spec, object.types).err().map(|error| error.to_string());
             let missing = if ptr::eq(object.bytes, TASK) { RDONLY_CAST } else { spec.iterator };
             let expected = format!("this kernel has no {missing} in the form that pidns expects");
@@ -400,7 +401,7 @@ mod tests {
         }
     }
 
-    /// Returns the error of adapting a program to a kernel without any type or field of this name.
+    /// Adapts a program to a kernel that has no type or field of this name, and returns the error.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();

@@ -33,15 +33,17 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
-/// The license that pidns declares to the kernel, which allows some helper functions only in GPL
-/// programs. The first line of the C sources says that the GPL is one of their licenses.
+/// The license of the BPF programs, which pidns declares to the kernel. The kernel allows some
+/// helper functions only in GPL programs. The first line of the C sources says that the GPL is one
+/// of their licenses.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
 pub enum KernelTypes {
-    /// The file is mapped into memory, so nothing is copied. Possible since Linux 6.16.
+    /// The BTF file is mapped into memory, so nothing is copied. The kernel supports this since
+    /// Linux 6.16.
     Mapped(Mapping),
-    /// The file was read into memory.
+    /// The BTF file was read into memory.
     Read(Vec<u8>),
 }
 
@@ -52,8 +54,8 @@ impl KernelTypes {
     }
 
     fn open_file() -> io::Result<Self> {
-        // Another file may be mounted over this one, even a FIFO. With O_NONBLOCK, opening a FIFO
-        // does not wait for a writer, and the check of the file type then refuses the FIFO.
+        // Another file may be mounted over the BTF file, even a FIFO. With O_NONBLOCK, opening a
+        // FIFO does not wait for a writer. The check of the file type then refuses the FIFO.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;
@@ -68,8 +70,8 @@ impl KernelTypes {
             return Ok(Self::Mapped(mapping));
         }
         // The allocation may fail because the address space is limited (RLIMIT_AS). An ordinary
-        // allocation would abort pidns, but `try_reserve_exact` returns an error, and pidns then
-        // reads /proc instead.
+        // allocation would then abort pidns. `try_reserve_exact` returns an error instead, and
+        // pidns reads /proc.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
@@ -153,7 +155,8 @@ struct LoadTypes {
     padding: u32,
 }
 
-// SAFETY: only `load_types` creates one, from a slice that outlives the call and without a log.
+// SAFETY: only `load_types` creates `LoadTypes`, from a slice that outlives the call and without a
+// log.
 unsafe impl Arguments for LoadTypes {}
 
 #[repr(C)]
@@ -184,7 +187,7 @@ struct LoadProgram {
 
 const _: () = assert!(size_of::<LoadProgram>() == 120);
 
-// SAFETY: only `load_program` creates one, from slices that outlive the call.
+// SAFETY: only `load_program` creates `LoadProgram`, from slices that outlive the call.
 unsafe impl Arguments for LoadProgram {}
 
 #[repr(C)]
@@ -215,7 +218,7 @@ fn bpf<A: Arguments>(command: libc::c_int, arguments: &A) -> SysResult<OwnedFd> 
     // valid by the contract of `Arguments`.
     let done = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(arguments), size) };
     match RawFd::try_from(done) {
-        // SAFETY: each of the five commands returns a new descriptor, which nobody else owns.
+        // SAFETY: each of the five commands returns a new descriptor, which no other code owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(last_error()),
     }
@@ -233,8 +236,8 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// A BPF array map that a BPF program writes to. Since Linux 5.5, such an array can be mapped into
-/// memory.
+/// A BPF map of type array, to which a BPF program writes. Since Linux 5.5, such an array can be
+/// mapped into memory.
 pub struct Array {
     map: OwnedFd,
     length: usize,
@@ -258,8 +261,8 @@ impl Array {
 
     /// Copies the contents of the array.
     ///
-    /// Takes `&mut self` because the BPF program that writes to the array must not run meanwhile.
-    /// That program runs only while its iterator is being read.
+    /// Takes `&mut self` because the BPF program that writes to the array must not run at the same
+    /// time. That program runs only while its iterator is being read.
     pub fn copy(&mut self) -> Result<Vec<u8>, LoadError> {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
@@ -287,8 +290,8 @@ pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     named(BPF_BTF_LOAD.1, bpf(BPF_BTF_LOAD.0, &arguments))
 }
 
-/// Loads a program into the kernel, which verifies it. The program stays loaded as long as the
-/// returned descriptor is open.
+/// Loads a BPF program into the kernel, which verifies the program. The program stays loaded as
+/// long as the returned descriptor is open.
 pub fn load_program(
     program: &Program,
     name: &str,
@@ -337,13 +340,14 @@ pub fn load_program(
     }
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(log.get(..end).unwrap_or_default());
-    // The last line of the log contains statistics. The line before it contains the reason.
+    // The last line of the verifier's log contains statistics. The line before it contains the
+    // reason for the rejection.
     let mut lines = text.lines().rev().filter(|line| !line.starts_with("processed "));
     let reason = lines.next().unwrap_or("the verifier gave no reason").to_owned();
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a program. Reading from the iterator runs the program once per object.
+/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object.
 pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, LoadError> {
     let program = program.as_fd().as_raw_fd();
     let link = CreateLink { program, target: 0, attach_type: BPF_TRACE_ITER, flags: 0 };

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// Three programs for `--search kernel`. The first lists all PID namespaces in memory.
-// The other two list the tasks and the open descriptors that keep alive a namespace
-// without a living init. The programs change nothing and reveal no kernel addresses.
+// Three BPF programs for `--search kernel`. The first lists all PID namespaces in
+// memory. The other two list the tasks and the open descriptors that keep a namespace
+// without a living init alive. The programs change nothing and reveal no kernel
+// addresses.
 //
-// The structs declare only the fields that are used, as in task.bpf.c. All fields are
-// read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
-// in an RCU read-side critical section, which keeps PID namespaces in memory. Other
-// objects may be freed meanwhile, so data read from them may be wrong. pidns uses a
-// record only if the namespace in the record is also in the list.
+// The structs declare only the fields that are used; the loader fills in their offsets
+// in the running kernel. All fields are read by bpf_probe_read_kernel(), which fails
+// on an invalid address. The programs run in an RCU read-side critical section, which
+// keeps PID namespaces in memory. Other objects may be freed meanwhile, so data read
+// from them may be wrong. pidns uses a record only if the namespace in the record is
+// also in the list.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -97,7 +99,8 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define PIDFS 0x50494446
 #define PROCFS 0x9fa0
 #define SOCKFS 0x534f434b
-// Maximum number of namespaces to visit. No host has enough memory for more.
+// Maximum number of namespaces to visit. No host has enough memory for more
+// namespaces.
 #define MOST_NAMESPACES (1 << 20)
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
@@ -120,8 +123,8 @@ INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     return namespace;
 }
 
-// Returns the PID that a struct pid has in this namespace, whose level is `top`; 0 if
-// it has no PID there.
+// Returns the PID that a struct pid has in a namespace, whose level is `top`; 0 if it
+// has no PID in that namespace.
 INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
     struct upid number = {};
     u32 level = 0;
@@ -146,16 +149,16 @@ INLINE u32 init_of(struct pid_namespace *namespace) {
     return init ? LIVES : IS_TO_COME;
 }
 
-// An element of the list, decoded by namespaces.rs (`MemoryNamespace`).
+// An element of the list of namespaces, decoded by namespaces.rs (`MemoryNamespace`).
 struct listed {
     u64 ns_id;
     u32 inode;
     u32 init;
 };
 
-// The map that contains the list. The loader creates the map. `nodebug` keeps the map's
-// type out of the BTF, because the kernel rejects types of symbols that are declared
-// but not defined.
+// The map that contains the list of namespaces. The loader creates the map. `nodebug`
+// keeps the map's type out of the BTF, because the kernel rejects types of symbols
+// that are declared but not defined.
 extern char list __attribute__((nodebug));
 
 // The state of list_next(), which follows the kernel's circular list of namespaces.
@@ -179,8 +182,9 @@ static long list_next(u64 number, struct walk *walk);
 // Lists the viewer's namespace and its descendants.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // Does nothing for other tasks than the viewer, the task that reads from the
-    // iterator. So the list is made once.
+    // The program is run once per task, but the list must be made only once. So it
+    // does nothing unless the task is the viewer, which is the task that reads from
+    // the iterator.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -195,8 +199,8 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Moves to the next namespace in the circular list. Returns 1, which ends the loop,
-// when it is back at the viewer's namespace.
+// Adds the next namespace in the circular list. Returns 1, which ends the loop, when
+// it is back at the viewer's namespace.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
@@ -212,8 +216,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not part of a namespace, so the value read as its `ops`
-    // differs, and the head is skipped.
+    // The head of the circular list is not part of a namespace, so the value read as
+    // its `ops` differs, and the head is skipped.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -232,8 +236,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent namespace. Returns 1, which ends the loop, when it is at the
-// viewer's namespace or when there is no parent.
+// Moves to the parent namespace. Returns 1, which ends the loop, at the viewer's
+// namespace and if there is no parent.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -263,7 +267,7 @@ struct kept {
     u32 spare;
 };
 
-// Writes the IDs of a namespace into a record.
+// Writes the 64-bit ID and the inode number of a namespace into a record.
 INLINE void name(struct kept *kept, struct pid_namespace *namespace) {
     READ(kept->ns_id, namespace->ns.ns_id);
     READ(kept->inode, namespace->ns.inum);
@@ -288,8 +292,8 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// Writes a record if a task keeps alive a namespace without a living init. The iterator
-// also visits exiting tasks.
+// Writes a record if a task keeps a namespace without a living init alive. The
+// iterator also visits exiting tasks.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -315,7 +319,7 @@ SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     return 0;
 }
 
-// The state of the search in one descriptor.
+// The state of the search for namespaces that one descriptor keeps alive.
 struct look {
     struct kept kept;
     struct seq_file *seq;
@@ -330,8 +334,8 @@ NOINLINE static void keeps(struct look *look, struct pid_namespace *namespace, u
 static long next_message(u64 number, struct look *look);
 static long in_message(u64 number, struct look *look);
 
-// Checks an open file. `in_flight` is 1 if the file is in a message in a socket's
-// queue.
+// Checks whether an open file keeps a namespace alive. `in_flight` is 1 if the file is
+// in a message in a socket's queue.
 INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     struct inode *inode = 0;
     struct super_block *file_system = 0;
@@ -376,7 +380,7 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
     }
 }
 
-// Checks an open descriptor of a task.
+// Checks whether an open descriptor of a task keeps a namespace alive.
 SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context) {
     struct task_struct *task = context->task;
     struct file *file = context->file;
@@ -389,7 +393,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
     return 0;
 }
 
-// Writes a record if the namespace has no living init.
+// Writes a record about a namespace that a descriptor keeps alive, if the namespace
+// has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
     // READ() copies the number by a helper function, so that the verifier does not
     // track the possible values of the number.
@@ -404,7 +409,8 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     seq_write(look->seq, &look->kept, sizeof(look->kept));
 }
 
-// Checks the next message in a socket's queue; returning 1 ends the loop.
+// Checks whether the next message in a socket's queue keeps namespaces alive.
+// Returning 1 ends the loop over the messages.
 SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *look) {
     struct sk_buff *message = 0;
     short count = 0;
@@ -422,7 +428,7 @@ SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *
     return 0;
 }
 
-// Checks a file in a message.
+// Checks whether an open file in a message keeps a namespace alive.
 SECTION("descriptors") static long in_message(u64 number, struct look *look) {
     struct file *file = 0;
     READ(file, look->descriptors->fp[number]);

@@ -1,6 +1,6 @@
-//! Lists the PID namespaces in kernel memory. If a namespace has no living init, also lists its
-//! keepers: the tasks and descriptors that keep the namespace alive. `search` decides which of
-//! these results to trust.
+//! Lists the PID namespaces in kernel memory, and the keepers of namespaces without a living init:
+//! the tasks and descriptors that keep such a namespace alive. `search` decides which of these
+//! results to trust.
 
 use std::os::fd::AsFd as _;
 
@@ -20,14 +20,14 @@ const CAPACITY: u32 = 4096;
 /// Maximum capacity of the list of namespaces. No host has enough memory for more namespaces.
 const MAX_CAPACITY: u32 = 1 << 20;
 
-/// Size in bytes of an element of the list (`struct listed` in `namespaces.bpf.c`).
+/// Size in bytes of an element of the list of namespaces (`struct listed` in `namespaces.bpf.c`).
 const LISTED: usize = 16;
 
 /// Size in bytes of a record about a task or descriptor that keeps a namespace alive (`struct kept`
 /// in `namespaces.bpf.c`).
 const KEPT: usize = 40;
 
-/// Size in bytes of the record that contains the length of the list (`walk.length` in
+/// Size in bytes of the record that contains the number of listed namespaces (`walk.length` in
 /// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
@@ -66,7 +66,7 @@ pub enum KeeperKind {
     Procfs,
     /// The task is in the namespace.
     Member,
-    /// The task's next children will start in the namespace.
+    /// The task creates its children in the namespace.
     ForChildren,
 }
 
@@ -78,9 +78,9 @@ pub struct Keeper {
     /// The namespace's inode.
     pub inode: u64,
     pub kind: KeeperKind,
-    /// PID of the process that is the task or has the descriptor.
+    /// PID of the process that the task belongs to or that has the descriptor.
     pub pid: Pid,
-    /// ID of the thread that is the task or has the descriptor.
+    /// ID of the thread that is the task or that has the descriptor.
     pub tid: Pid,
     /// The descriptor's number; 0 for a task.
     pub fd: u32,
@@ -88,7 +88,7 @@ pub struct Keeper {
     pub file: u64,
 }
 
-/// The loaded BPF programs, and the list that one of the programs fills.
+/// The loaded BPF programs, and the list of namespaces that one of these programs fills.
 pub struct KernelMemory {
     object: LoadedObject,
     types: KernelTypes,
@@ -115,7 +115,7 @@ impl KernelMemory {
         Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
 
-    /// Lists the viewer's namespace and all of its descendants.
+    /// Lists the viewer's PID namespace and all of its descendants.
     pub fn list(&mut self) -> Result<Vec<MemoryNamespace>, BpfUnavailable> {
         loop {
             let count = self.fill_list()?;
@@ -125,8 +125,8 @@ impl KernelMemory {
                 let namespaces = elements.chunks_exact(LISTED).map(MemoryNamespace::read);
                 return namespaces.collect::<Option<_>>().ok_or(BpfUnavailable::Inconsistent);
             }
-            // The new list has room for twice as many namespaces, since more may be created before
-            // the next attempt.
+            // The list was too short. The new list has room for twice as many namespaces, because
+            // more may be created before the next attempt.
             let capacity = count.saturating_mul(2).next_multiple_of(CAPACITY);
             if capacity > MAX_CAPACITY {
                 return Err(BpfUnavailable::Inconsistent);
@@ -135,8 +135,8 @@ impl KernelMemory {
         }
     }
 
-    /// Runs the program that fills the list. Returns the number of namespaces, which may exceed
-    /// the list's capacity.
+    /// Runs the BPF program that fills the list of namespaces. Returns the number of namespaces,
+    /// which may exceed the capacity of the list.
     fn fill_list(&self) -> Result<u32, BpfUnavailable> {
         let mut count = None;
         self.namespaces.read_records(LENGTH, |record| {
@@ -167,7 +167,7 @@ fn read_keepers(program: &IteratorProgram) -> Result<Vec<Keeper>, BpfUnavailable
     Ok(keepers)
 }
 
-/// Creates a list and loads the program that fills it.
+/// Creates an empty list of namespaces, and loads the BPF program that fills it.
 fn load_list(
     object: &LoadedObject,
     types: &KernelTypes,
@@ -185,7 +185,7 @@ fn load_list(
 }
 
 impl MemoryNamespace {
-    /// Decodes an element of the list; `None` if the element is invalid.
+    /// Decodes an element of the list of namespaces; `None` if the element is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, inode, init] = words(bytes)?;
         let init = match init {

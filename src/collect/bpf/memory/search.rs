@@ -29,7 +29,7 @@ use crate::collect::proc::ProcSource;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
 use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
 
-/// A search in progress.
+/// A search of kernel memory in progress.
 pub struct KernelSearch<'a> {
     proc: &'a ProcSource,
     memory: KernelMemory,
@@ -43,14 +43,15 @@ impl<'a> KernelSearch<'a> {
         if !proc.is_own() {
             return Err(BpfUnavailable::OtherProcfs);
         }
-        // Opening a namespace by its ID requires CAP_SYS_ADMIN in the user namespace that owns it.
+        // Opening a namespace by its 64-bit ID requires CAP_SYS_ADMIN in the user namespace that
+        // owns the namespace.
         if !viewer::may_administer() {
             return Err(BpfUnavailable::MissingCapability("CAP_SYS_ADMIN"));
         }
         let mut memory = KernelMemory::open()?;
         let mut before = memory.list()?;
-        // Tests whether namespaces can be opened by their IDs, with a namespace that certainly
-        // exists: the viewer's own.
+        // Tests whether namespaces can be opened by their IDs, using the viewer's own namespace,
+        // which certainly exists.
         let own = before.iter().find(|it| Some(it.inode) == proc.viewer_namespace());
         let own = own.ok_or(BpfUnavailable::WrongOwnRecord("namespace"))?;
         nsfs::open_by_handle(own.ns_id, own.inode).map_err(BpfUnavailable::NoOpenById)?;
@@ -85,8 +86,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // If a candidate had no init before and now has a terminated init, it had members meanwhile
-        // that the reading of /proc did not see. So the candidate is left out.
+        // If a candidate had no init before and now has a terminated init, it has had members that
+        // were not seen when /proc was read. So the candidate is left out.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {
@@ -102,7 +103,8 @@ impl<'a> KernelSearch<'a> {
         Ok(())
     }
 
-    /// Adds these namespaces. Opens each namespace if possible, to keep it alive.
+    /// Adds the namespaces in `found` to the result. Opens each namespace if possible, to keep it
+    /// alive.
     fn add_namespaces(
         &mut self,
         found: Vec<MemoryNamespace>,
@@ -115,7 +117,7 @@ impl<'a> KernelSearch<'a> {
             return Ok(());
         }
         // A namespace that cannot be opened may have been freed, so check that the kernel still
-        // lists the namespace.
+        // lists it.
         let still = self.memory.list()?;
         for it in unopened.into_iter().filter(|it| still.contains(it)) {
             registry.meet(it.inode, history(&it));
@@ -166,14 +168,14 @@ impl<'a> KernelSearch<'a> {
     }
 }
 
-/// Returns the inodes of the namespaces that have a member or a holder in the discovery.
+/// Returns the inodes of the namespaces in which a process is, or which a known holder keeps alive.
 fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     let members = discovery.processes.iter().filter_map(|it| it.namespace?.inode());
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()
 }
 
-/// Checks that the kernel's list contains the namespaces of all processes. pidns has these
-/// namespaces open, so they exist. If one of these namespaces is missing from the list, the list
+/// Checks that the kernel's list of namespaces contains the namespaces of all processes. pidns
+/// keeps these namespaces open, so they exist. If one of them is missing from the list, the list
 /// cannot be trusted.
 fn check_members_are_listed(
     now: &[MemoryNamespace],
@@ -199,8 +201,8 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns what the listed state of a namespace's init proves about the past. If a namespace was
-/// listed without an init, nothing is proved, because an init may have started since.
+/// Returns whether the namespace is known to have had an init. If a namespace was listed without an
+/// init, this is unknown, because an init may have started since.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,
@@ -208,8 +210,8 @@ fn history(it: &MemoryNamespace) -> InitHistory {
     }
 }
 
-/// Adds a namespace, and opens it to keep it alive. Returns `false` if the kernel reports that the
-/// namespace does not exist (`ESTALE`).
+/// Adds a namespace to the result, and opens it to keep it alive. Returns `false` if the kernel
+/// reports that the namespace does not exist (`ESTALE`).
 ///
 /// Since Linux 6.19, the kernel also returns `ESTALE` for a namespace that no task, descriptor or
 /// mount refers to. Such a namespace stays in the kernel's list, but cannot be opened.

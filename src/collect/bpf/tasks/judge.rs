@@ -1,10 +1,10 @@
-//! Decides which records of the BPF program to trust, and reads all other processes through /proc.
-//! The result is the same as if all processes had been read through /proc.
+//! Decides which records of the BPF program can be trusted, and reads all other processes through
+//! /proc. The result is the same as if all processes had been read through /proc.
 //!
 //! A record identifies a namespace by its inode number, which the kernel may reuse as soon as the
-//! namespace is gone. But pidns has one namespace open per inode number (pinned), and the inode
-//! number of an open namespace is not reused. So a record is trusted only if its namespaces are
-//! proved to be the pinned namespaces:
+//! namespace is gone. pidns pins one namespace per inode number: it keeps the namespace open, and
+//! the inode number of an open namespace is not reused. So a record is trusted only if its
+//! namespaces are proved to be the pinned namespaces:
 //!
 //! - The record of a member is trusted only if the pinned namespace with the same inode also has
 //!   the same 64-bit ID. Before Linux 6.18, which introduced these IDs, the start time of the
@@ -24,17 +24,17 @@ use crate::collect::proc::status::start_time_now;
 use crate::collect::proc::walk;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// The records of a scan, and the decisions made about them so far.
+/// The records of a scan, and the verification results so far.
 pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
-    /// The PIDs of all records. Not sorted until `judge` sorts them.
+    /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The processes whose records are sufficient, and the processes that can read the mount table
-    /// of each mount namespace.
+    /// The processes whose records are sufficient. Also contains, for each mount namespace, the
+    /// processes through which its mount table can be read.
     trusted: ScanFindings,
-    /// The processes whose next children will start in another namespace.
+    /// The processes that create their children in another namespace than their own.
     for_children: Vec<ForChildren>,
-    /// The processes to read through /proc although their records seemed sufficient.
+    /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
@@ -42,7 +42,7 @@ pub struct TaskScan<'a> {
     previous: (Option<NamespaceId>, Option<u64>),
 }
 
-/// A process whose next children will start in another namespace.
+/// A process that creates its children in another namespace than its own.
 struct ForChildren {
     /// Inode of the namespace for children.
     inode: u64,
@@ -77,7 +77,7 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. If its process must be read through /proc, returns the process.
+    /// Adds a record. Returns the process if it must be read through /proc.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -115,7 +115,7 @@ impl<'a> TaskScan<'a> {
         None
     }
 
-    /// Remembers the namespace of a record.
+    /// Records the namespace of a process that has a record.
     fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
         let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
         let is_init = process.nspid.last() == Some(&Pid::INIT);
@@ -155,18 +155,19 @@ impl<'a> TaskScan<'a> {
         self.pids.contains(&pid)
     }
 
-    /// Verifies the records and reads the remaining processes through /proc.
+    /// Verifies the records, and reads the remaining processes through /proc.
     ///
     /// `found` contains the processes that were already read through /proc during the scan.
-    /// `counts` contains the numbers of processes that procfs reported: before the scan, and after
-    /// each thread had finished its share.
+    /// `counts` contains the numbers of processes that procfs reported: one from before the scan,
+    /// and one from the end of each thread's part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
         mut found: ScanFindings,
         counts: &[Option<u64>],
     ) -> SysResult<ScanFindings> {
-        // The iterator visits tasks in ascending PID order, but the kernel does not guarantee this.
+        // The BPF iterator visits tasks in ascending PID order, but the kernel does not guarantee
+        // this order. So the PIDs are sorted.
         self.pids.sort_unstable();
         self.pids.dedup();
         self.retry_orphans();
@@ -174,8 +175,8 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The iterator may miss processes. If the iterator and procfs disagree about the number of
-        // processes, list /proc and read the missing processes.
+        // The BPF iterator may miss processes. If its number of processes differs from the number
+        // that procfs reported, list /proc and read the missing processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
@@ -194,7 +195,7 @@ impl<'a> TaskScan<'a> {
         Ok(found)
     }
 
-    /// Reads the processes in `retry` through /proc, and drops their records.
+    /// Reads the processes in `retry` through /proc, and discards their records.
     fn read_retries(&mut self, scan: Scan<'_>) -> ScanFindings {
         let retry = std::mem::take(&mut self.retry);
         if retry.is_empty() {
@@ -205,9 +206,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// If the parent of a process has no record, adds both processes to `retry`. The iterator may
-    /// have missed the parent, one of the parent's threads may have been taking its place
-    /// (execve(2)), or the parent may have ended, so that its children have a new parent.
+    /// If the parent of a process has no record, adds both processes to `retry`. A parent has no
+    /// record if the BPF iterator missed it, if one of its threads was just replacing its leader
+    /// (execve(2)), or if it has exited, so that its children have a new parent.
     fn retry_orphans(&mut self) {
         let mut previous = None;
         for process in &self.trusted.processes {
@@ -222,8 +223,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a process to `retry` if its namespace for children may differ from the namespace with
-    /// the same inode that pidns keeps open.
+    /// Adds a process to `retry` if the namespace in which it creates its children may differ from
+    /// the namespace with the same inode that pidns keeps open.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -249,8 +250,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the namespace with this inode that pidns keeps open is the recorded
-    /// namespace.
+    /// Returns `true` if the recorded namespace is the namespace with this inode that pidns keeps
+    /// open.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
@@ -264,10 +265,10 @@ impl RecordedNamespace {
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18, namespaces have no 64-bit ID, so check the init instead. After the
-        // record of the init was written, the init was read through /proc, and pidns opened the
-        // init's namespace. If a process with the init's PID still has the recorded start time,
-        // that process is the same init, so the recorded namespace is the open namespace.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so check the init instead. The init was
+        // read through /proc after its record had been written, and pidns opened its namespace. If
+        // the init's PID still belongs to a process with the recorded start time, that process is
+        // the same init, so the recorded namespace is the open namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -1,5 +1,5 @@
-//! Decodes the records that the BPF program writes (`struct record` in `task.bpf.c`) into
-//! processes.
+//! Decodes the records about processes that the BPF program writes (`struct record` in
+//! `task.bpf.c`).
 
 use std::num::NonZeroU32;
 
@@ -46,16 +46,16 @@ mod state {
     pub const KNOWN: u32 = SHOWN | WAKEKILL | NOLOAD | RTLOCK_WAIT | FREEZABLE | FROZEN;
 }
 
-/// A process, as the BPF program recorded it.
+/// A decoded record: a process as the BPF program saw it.
 #[derive(Debug)]
 pub struct Record {
-    /// The process with the fields that /proc shows, including its start time.
+    /// The fields of the process that /proc shows, including its start time.
     pub process: Process,
     /// The 64-bit ID of the process's PID namespace, which is never reused; `None` before Linux
     /// 6.18.
     pub ns_id: Option<u64>,
-    /// Inode and 64-bit ID of the PID namespace for the process's children; `None` if that is the
-    /// process's own namespace, or if this scan does not search for holders.
+    /// Inode and 64-bit ID of the PID namespace in which the process creates its children; `None`
+    /// if that is the process's own namespace, or if this scan does not search for holders.
     pub for_children: Option<(u64, Option<u64>)>,
     /// Inode of the process's mount namespace; `None` if the process has no mount namespace, or if
     /// this scan does not search for holders.
@@ -64,18 +64,18 @@ pub struct Record {
     pub is_init: bool,
     /// `true` if the process still has its memory. An exiting process releases its memory early.
     pub has_memory: bool,
-    /// `true` if the process must be read through /proc in every search, because the record is not
+    /// `true` if the process must always be read through /proc, because the record is not
     /// sufficient.
     pub needs_proc: bool,
-    /// `true` if the process must be read through /proc when the scan searches for holders, because
-    /// the process may keep another namespace alive.
+    /// `true` if the process may keep another namespace alive. It must then be read through /proc
+    /// if the scan searches for holders.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.
     pub has_no_namespace_open: bool,
 }
 
-/// The numbers of a record, in the order of `struct record`.
+/// The numeric fields of a record, in the order of `struct record`.
 struct Fields {
     ns_id: u64,
     children_ns_id: u64,
@@ -159,9 +159,9 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // /proc shows more of a kernel thread's name than the record contains. For a worker thread,
-        // /proc adds the current work. For another thread, /proc shows the full name, but the
-        // record contains at most 15 bytes of it.
+        // /proc can show a longer name for a kernel thread than the record contains. The record
+        // contains at most 15 bytes of the name. For a worker thread, /proc adds the current work
+        // to the name.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -184,7 +184,7 @@ impl Record {
                 || (fields.exit_state == 0 && fields.flags & flag::EXITING != 0),
             // Kernel threads keep no other namespaces alive. If the leader of a process has exited
             // but other threads still run, only /proc shows the namespaces that those threads keep
-            // alive.
+            // alive. Such a process must be read through /proc.
             may_hold: !kernel_thread && (more != 0 || (is_zombie && fields.living_threads != 0)),
             has_no_namespace_open: !is_exiting
                 && more & (more::HOLDS_DESCRIPTOR | more::CHANGED) == 0,
@@ -204,12 +204,12 @@ impl Record {
     }
 }
 
-/// Returns the letter that `/proc/PID/status` shows for a state, by the rules of
-/// `task_state_index()` in the kernel; `None` for short-lived states and for states that pidns does
-/// not know.
+/// Returns the letter that `/proc/PID/status` shows for the state of a process, by the rules of
+/// `task_state_index()` in the kernel. Returns `None` for short-lived states, and for states that
+/// pidns does not know.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
-        // A task that has ended keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
+        // An exited task keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.
         return (exit_state == state::ZOMBIE).then_some('Z');
     }
     let idle = state::UNINTERRUPTIBLE | state::NOLOAD;
@@ -235,7 +235,7 @@ fn letter(state: u32, exit_state: u32) -> Option<char> {
 mod tests {
     use super::*;
 
-    /// Encodes a record with these words, PIDs and name.
+    /// Encodes a record with the given words, PIDs and name.
     fn record(words: [u32; 20], nspid: [u32; 8], name: &[u8]) -> Vec<u8> {
         let mut bytes: Vec<u8> =
             words.iter().chain(&nspid).flat_map(|word| word.to_ne_bytes()).collect();
@@ -280,7 +280,7 @@ mod tests {
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }
-        // The value 1 means that the process has a namespace open. The value 2 means that the
+        // In the field `more`, 1 means that the process has a namespace open, and 2 means that the
         // process changed while it was read.
         assert_eq!(with(18, 1), (false, true));
         assert_eq!(with(18, 2), (true, true));

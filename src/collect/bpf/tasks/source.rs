@@ -26,12 +26,12 @@ const TASK: &[u8] = include_bytes!("task.bpf.o");
 /// function, which is slower.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// Minimum number of processes for which BPF is faster than /proc. The first constant is for
-/// searches of processes only; the second is for searches of processes and holders.
+/// Minimum number of processes for which BPF is faster than /proc. The first minimum applies if
+/// only processes are read, the second if holders of namespaces are searched too.
 const MIN_PROCESSES: u64 = 350;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
 
-/// Maximum number of processes to allocate memory for in advance.
+/// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
 /// Reads all processes through BPF.
@@ -39,8 +39,8 @@ pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
     program: IteratorProgram,
-    /// The reason why the BPF program for older kernels is used; `None` if that program is not
-    /// used.
+    /// The reason why the slower BPF program for older kernels is used; `None` if the other program
+    /// is used.
     pub by_helper: Option<LoadError>,
 }
 
@@ -79,7 +79,7 @@ impl<'a> BpfSource<'a> {
         Ok(Self { proc, census, program, by_helper })
     }
 
-    /// Reads every process, and searches for holders.
+    /// Reads every process, and searches the places in `search` for holders of namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,
@@ -106,8 +106,9 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program and adds all records to `tasks`. If two threads read, each of them gets
-    /// a share of the records. Processes that must be read through /proc are passed to `read`.
+    /// Runs the BPF program and adds its records to `tasks`. If two threads call this function,
+    /// each of them gets a part of the records. Processes that must be read through /proc are
+    /// passed to `read`.
     fn read_tasks<'s>(
         &self,
         mut tasks: TaskScan<'s>,
@@ -116,11 +117,12 @@ impl<'a> BpfSource<'a> {
         self.program.read_records(record::SIZE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // pidns knows the correct values for its own process, so the record of this process
-                // shows whether the offsets of the fields are right.
+                // pidns knows the correct values for its own process. So the record about pidns
+                // shows whether the program read the fields at the right offsets.
                 self.proc.is_viewer(&record.process).map_err(BpfUnavailable::WrongOwnRecord)?;
-                // The BPF program also sees the descriptors that pidns itself has opened. The /proc
-                // reader leaves these out, so pidns is read through /proc.
+                // The BPF program also sees the descriptors that pidns itself has opened, but these
+                // must not count as holders. The /proc reader ignores them, so pidns is read
+                // through /proc.
                 record.needs_proc = true;
             }
             if let Some(target) = tasks.add(record) {
@@ -150,9 +152,8 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program in this section of the object file. If that fails, loads the BPF program
-/// for older kernels. In the second case, also returns the reason why the first program could not
-/// be used.
+/// Loads the BPF program in a section of the object file. If that fails, loads the BPF program for
+/// older kernels instead, and also returns the reason why the first program could not be loaded.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel

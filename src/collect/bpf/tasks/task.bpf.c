@@ -2,26 +2,26 @@
 //
 // A task iterator (bpf_iter): a program that the kernel runs once per task while pidns
 // reads from the iterator. The program writes one record for each process that is
-// visible in the viewer's PID namespace. The record contains what /proc would show of
-// the process, and whether pidns must read more through /proc. The program changes
-// nothing and reveals no kernel addresses.
+// visible in the viewer's PID namespace. The record contains the fields that /proc
+// shows about the process, and whether pidns must read more through /proc. The program
+// changes nothing and reveals no kernel addresses.
 //
 // The structs below declare only the fields that are used. The loader fills in
 // their offsets in the running kernel, from the kernel's type information (CO-RE,
 // "compile once, run everywhere").
 //
 // Fields are read through pointers from bpf_rdonly_cast() (since Linux 6.2). The
-// verifier does not trust such pointers: an invalid address reads as 0. In return, the
-// verifier checks them fast. With a trusted pointer, it would search all of the
-// kernel's types for each pointer field, which takes 400 to 600 ms. For older kernels,
-// this file is compiled a second time with BY_HELPER. That program reads each field by
-// a call of bpf_probe_read_kernel().
+// verifier does not trust such pointers: reading an invalid address returns 0. The
+// verifier checks such reads fast. For a field read through a trusted pointer, it
+// would search all of the kernel's types, which takes 400 to 600 ms. For older
+// kernels, this file is compiled a second time with BY_HELPER. That program reads each
+// field by a call of bpf_probe_read_kernel().
 //
-// The program runs in an RCU read-side critical section. In this section, credentials,
-// struct pid, PID namespaces and descriptor tables stay in memory. But a task may drop
-// its struct nsproxy and its struct files_struct at any time. So the pointers to these
-// two structs are read again at the end. If a pointer has changed, the record is marked
-// as CHANGED.
+// The program runs in an RCU read-side critical section, in which credentials, struct
+// pid, PID namespaces and descriptor tables stay in memory. But a task may drop its
+// struct nsproxy and its struct files_struct at any time. So the pointers to these two
+// structs are read again at the end. If a pointer has changed, the record is marked as
+// CHANGED.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -107,11 +107,11 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Number of consecutive PIDs given to one reading thread.
 #define SHARE 16
 
-// Bits of the field `more`: why the process must be read through /proc.
-// The process has a descriptor of a namespace:
+// Bits of the field `more`, which tell why the process must be read through /proc. The
+// process has a descriptor of a namespace:
 #define HOLDS_DESCRIPTOR 1
-// The process dropped a struct while it was read, or one of its threads is taking the
-// place of its leader:
+// The process dropped a struct while it was read, or one of its threads is replacing
+// its leader (execve(2)):
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -131,7 +131,7 @@ struct record {
     u64 comm[2];         // name: 16 bytes of text
 };
 
-// A descriptor table, and the state of look_at() on it.
+// A descriptor table, and the state of the search for namespaces in it (look_at()).
 struct table {
     struct file **files;
     u64 *open;
@@ -143,9 +143,9 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number for comparisons. (The number is not the address.) The
-// verifier treats pointers of different origin as different states, and checks the rest
-// of the program once per state. The verifier does not do so for numbers.
+// Converts a pointer to a number that can be compared. (The number is not the
+// address.) The verifier treats pointers of different origin as different states, and
+// checks the rest of the program once per state. Numbers do not cause such checks.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back to the pointer.
@@ -185,8 +185,8 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
-    // The capacity of a table is a multiple of 64 and at least 64. If it reads as 0,
-    // the task has no table any more.
+    // The capacity of a descriptor table is a multiple of 64 and at least 64. If the
+    // capacity reads as 0, the task no longer has a table.
     if (count - 64 > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     u64 last = 0;
     READ_AT(last, &table.open[count / 64 - 1]);
@@ -195,9 +195,9 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if another thread of pidns gets the record of this process. If pidns has
-// several threads, two of them read, each from its own iterator: the first thread and
-// one other thread. Each of them gets half of the processes. If pidns has only one
+// Returns 1 if the record of this process goes to another thread of pidns. If pidns
+// has several threads, two of them read, each from its own iterator: the first thread
+// and one other thread. Each of them gets half of the processes. If pidns has only one
 // thread, that thread gets all processes.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
     u64 ids = get_current_pid_tgid();
@@ -255,8 +255,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // The viewer's namespace, because the iterator visits the PIDs of this
-        // namespace.
+        // This is the viewer's namespace, because the iterator visits the PIDs of the
+        // viewer's namespace.
         viewers = numbers[0].ns;
     }
 
@@ -334,8 +334,9 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks one descriptor; returning 1 ends the loop. Successive descriptors often refer
-// to the same file or file system, which is then checked only once.
+// Checks whether one descriptor refers to a namespace. Returning 1 ends the loop over
+// the descriptors. Successive descriptors often refer to the same file or file system,
+// which is then checked only once.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
