@@ -28,7 +28,7 @@ pub struct CheckReport<'a> {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// Everything but the list.
+    /// All fields except the findings.
     #[serde(flatten)]
     head: CheckSummary,
     /// The problems: denied ones first, then sorted by code.
@@ -56,9 +56,9 @@ pub struct CheckSummary {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
 pub struct CheckFinding<'a> {
-    /// The problem.
+    /// Code of the problem.
     code: Word<CheckCode>,
-    /// The verdict of the policy.
+    /// The verdict of the policy on the problem.
     verdict: Word<Verdict>,
     /// Description for people. The wording may change at any time.
     message: String,
@@ -79,16 +79,17 @@ pub struct CheckFinding<'a> {
 keywords! {
     /// Kind of a record of a check.
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
-        /// The check without its findings; the first record.
+        /// The check without its findings. This record comes first.
         Check = "check",
-        /// An entry of its `findings`.
+        /// An entry of the check's list `findings`.
         Finding = "finding",
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` is the name of the field with the content, in the
-/// same form as in `pidns check -f json`. Within schema version 1.x, fields are added, but never
-/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns check -f ndjson`. The field `record` names the field that contains the content,
+/// which has the same form as in `pidns check -f json`. Within schema version 1.x, fields are
+/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do not
+/// know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -111,7 +112,7 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// Returns the document of a check. `said` returns the message and the advice for a finding.
+/// Returns the document of a check. `said` returns the message and advice for a finding.
 pub fn check(
     check: &query::Check,
     said: impl Fn(&model::Finding) -> (String, Vec<String>),

@@ -31,13 +31,13 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// Everything but the lists.
+    /// All fields except the lists.
     #[serde(flatten)]
     head: DiffSummary,
     /// The namespaces that were added, removed or changed, sorted by id.
     namespaces: N,
-    /// The processes that were added, removed or changed, sorted by PID. If two have the same
-    /// PID, the removed one comes first.
+    /// The processes that were added, removed or changed, sorted by PID. If a removed and an added
+    /// process have the same PID, the removed process comes first.
     processes: P,
 }
 
@@ -51,7 +51,7 @@ pub struct DiffSummary {
     before: ComparedSnapshot,
     /// The second snapshot.
     after: ComparedSnapshot,
-    /// `true` if the snapshots can be compared.
+    /// How the snapshots are related; for example, whether they are from the same boot.
     relation: Word<Relation>,
     /// `true` if there are differences; the exit status is then 1.
     differs: bool,
@@ -59,7 +59,7 @@ pub struct DiffSummary {
     caveats: Vec<Caveat>,
 }
 
-/// One of the two snapshots, without its lists.
+/// One of the two compared snapshots, without its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
 pub struct ComparedSnapshot {
@@ -73,7 +73,7 @@ pub struct ComparedSnapshot {
     searched: Vec<Word<model::SearchScope>>,
     /// The details of processes that were requested.
     details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan; empty if the snapshot is whole.
+    /// The filters applied since the scan; empty if the snapshot is not filtered.
     selected: Vec<Criterion>,
     /// False if anything in the searched places may be missing or was not reported by the
     /// kernel.
@@ -94,19 +94,19 @@ struct Caveat {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace_change"))]
 pub struct NamespaceChange {
-    /// Its id in the second snapshot, or in the first if it is gone.
+    /// Id of the namespace in the second snapshot; for a removed namespace, in the first.
     id: NamespaceId,
     /// The type of change.
     change: Word<Happened>,
-    /// The properties that changed; empty unless it is in both snapshots.
+    /// The properties that changed; empty unless the namespace is in both snapshots.
     fields: Vec<Word<NamespaceField>>,
-    /// Its new members, sorted by PID.
+    /// New members of the namespace, sorted by PID.
     members_came: Vec<Pid>,
-    /// Its former members, sorted by PID.
+    /// Former members of the namespace, sorted by PID.
     members_went: Vec<Pid>,
-    /// Its entry in the first document; null if it is new.
+    /// The namespace's entry in the first document; null if the namespace is new.
     before: Option<Namespace>,
-    /// Its entry in the second document; null if it is gone or hidden.
+    /// The namespace's entry in the second document; null if the namespace is gone or hidden.
     after: Option<Namespace>,
 }
 
@@ -114,33 +114,33 @@ pub struct NamespaceChange {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process_change"))]
 pub struct ProcessChange<'a> {
-    /// Its PID.
+    /// PID of the process.
     pid: Pid,
     /// The type of change.
     change: Word<Happened>,
-    /// The properties that changed; empty unless it is in both snapshots.
+    /// The properties that changed; empty unless the process is in both snapshots.
     fields: Vec<Word<ProcessField>>,
-    /// Its entry in the first document; null if it is new.
+    /// The process's entry in the first document; null if the process is new.
     before: Option<Process<'a>>,
-    /// Its entry in the second document; null if it is gone.
+    /// The process's entry in the second document; null if the process is gone.
     after: Option<Process<'a>>,
 }
 
 keywords! {
     /// Kind of a record of a comparison.
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
-        /// The comparison without its lists; the first record.
+        /// The comparison without its lists. This record comes first.
         Comparison = "comparison",
-        /// An entry of its `namespaces`.
+        /// An entry of the comparison's list `namespaces`.
         NamespaceChange = "namespace_change",
-        /// An entry of its `processes`.
+        /// An entry of the comparison's list `processes`.
         ProcessChange = "process_change",
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` is the name of the field with the content, in the
-/// same form as in `pidns diff -f json`. Within schema version 1.x, fields are added, but never
-/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns diff -f ndjson`. The field `record` names the field that contains the content,
+/// which has the same form as in `pidns diff -f json`. Within schema version 1.x, fields are added,
+/// but never renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -231,7 +231,8 @@ impl From<&Diff> for DiffSummary {
     }
 }
 
-/// Converts a namespace of a graph. Returns `None` if the graph does not contain the namespace.
+/// Converts a namespace of a graph to the serde type. Returns `None` if the graph does not contain
+/// the namespace.
 fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))
 }

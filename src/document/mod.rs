@@ -1,9 +1,8 @@
 //! Documents: the data formats for programs, with their published schemas.
 //!
-//! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always
-//! present, and null if unknown. Within version 1.x, fields are added, but never renamed,
-//! retyped or removed. The same data as NDJSON records is for logs and databases of many
-//! hosts.
+//! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always present, and
+//! null if unknown. Within version 1.x, fields are added, but never renamed, retyped or removed.
+//! NDJSON records contain the same data, in a form for logs and databases of many hosts.
 
 mod check;
 mod diff;

@@ -1,7 +1,7 @@
 //! Deserializes structs from objects only.
 //!
-//! The implementations that serde derives also accept a list of the field values, which the
-//! schema does not allow.
+//! The implementations that serde derives also accept an array of field values in place of an
+//! object. The schema does not allow such arrays.
 
 use std::fmt;
 
@@ -55,8 +55,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     }
 }
 
-/// Implements the serde traits for types with `serde(remote = "Self")`: for those, serde
-/// derives inherent functions, which these implementations call.
+/// Implements the serde traits for types with `serde(remote = "Self")`. For such types, serde
+/// derives inherent functions in place of the traits, and these implementations call those
+/// functions.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(
         impl<'de> Deserialize<'de> for $type {

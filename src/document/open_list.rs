@@ -1,4 +1,4 @@
-//! Words of open lists, to which later versions may add words, and the unknown words of a document.
+//! Words of open lists, which later versions may extend, and the unknown words of a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use smol_str::SmolStr;
 use super::parse::Cut;
 use crate::model::{self, Keyword};
 
-/// A word of an open list, to which later versions may add words.
+/// A word of an open list: later versions of pidns may add words to the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
     /// A word that this version of pidns knows.
     Known(T),
-    /// A word that only a later version of pidns knows.
+    /// A word that this version of pidns does not know.
     Unknown(SmolStr),
 }
 
@@ -34,8 +34,7 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the evidence. An unknown word is added to `unknown`, and counts as inferred
-    /// evidence.
+    /// Returns the evidence. Adds an unknown word to `unknown` and treats it as inferred evidence.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }
@@ -56,12 +55,12 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The pattern in the schema that every word matches.
+/// The pattern that every word must match, for the schema.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a text matches the pattern of words. Unknown words are printed, so their
-/// length is limited.
+/// Returns `true` if a text has the form of a word. The length is limited because pidns prints
+/// unknown words.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();
     let other = |c: char| letter(c) || c.is_ascii_digit() || c == '_' || c == '-';
@@ -95,8 +94,8 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// The unknown words in a document of a later version, each with the number of its occurrences. The
-/// values that these words describe are left out, or become unknown.
+/// The unknown words in a document of a later version, each with the number of its occurrences.
+/// pidns omits the values that these words describe, or treats them as unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 
@@ -108,7 +107,8 @@ impl UnknownWords {
     }
 }
 
-/// Formats a short list: `2 holders of kind "io_uring", 1 namespace state "frozen"`.
+/// Formats the most important words as a list: `2 holders of kind "io_uring", 1 namespace state
+/// "frozen"`.
 impl fmt::Display for UnknownWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 5;

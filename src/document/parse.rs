@@ -1,4 +1,4 @@
-//! Parses untrusted JSON and YAML with limited memory. The content shows which format it is.
+//! Parses untrusted JSON and YAML with limited memory. Detects the format from the content.
 //!
 //! Both parsers stream values and build no tree, so memory stays proportional to the size of
 //! the text. Nesting and the length of errors are limited, and YAML aliases are rejected.
@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 128;
 /// The error for a file that contains anything after the document.
 const SECOND_DOCUMENT: &str = "contains more than one document";
 
-/// The error for an invalid document, with its place.
+/// The error for an invalid document, with the place of the invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// Path of the invalid value, such as `processes[17].namespace`; empty for the whole text.
@@ -30,7 +30,7 @@ impl Invalid {
         Self { place: place.into(), problem: problem.into() }
     }
 
-    /// Appends text to the message.
+    /// Appends text to the error message.
     pub(super) fn and(mut self, more: &str) -> Self {
         self.problem.push_str(more);
         self
@@ -43,7 +43,8 @@ impl Invalid {
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Shortens the error of a parser, which may quote the whole file and repeat the place.
+    /// Converts an error of a parser. The message is shortened, because it may quote the whole
+    /// file, and a repeated place is removed.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let said = error.to_string();
@@ -85,7 +86,7 @@ impl fmt::Display for Cut<'_> {
     }
 }
 
-/// Parses a line with one JSON value; `number` is the line number for errors.
+/// Parses a line that contains one JSON value. `number` is the line number for errors.
 pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     line: &'de [u8],
     number: u64,
@@ -95,7 +96,8 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     let read = read.map_err(|error| (error.path().to_string(), error.into_inner()));
     let read = read.and_then(|it| json.end().map(|()| it).map_err(|error| (String::new(), error)));
     read.map_err(|(place, error)| {
-        // The parser sees this line only, so it counts this line as line 1.
+        // The parser gets a single line and therefore reports line 1, so replace the line number in
+        // the error.
         let (said, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
         let said = said.strip_suffix(&here).unwrap_or(&said);
@@ -103,7 +105,7 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     })
 }
 
-/// Parses a whole text.
+/// Parses a whole JSON or YAML text.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     let text = without_mark(text);
     let is_json = text.trim_ascii_start().first() == Some(&b'{');
@@ -132,15 +134,16 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
         budget: serde_yaml::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
-            // Aliases could expand to any size, and pidns writes none.
+            // Reject aliases: they could expand to any size, and pidns never writes them.
             max_anchors: 0,
             max_aliases: 0,
-            // These numbers grow only with the size of the text, which is limited.
+            // No limit is needed for these numbers, because they grow only with the size of the
+            // text, which is limited.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
         },
-        // The serde types reject duplicate keys; ignored values need no check.
+        // The serde types reject duplicate keys, except in values that pidns ignores.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
@@ -156,7 +159,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // Replace the library's message, which refers to options of the library.
+            // The messages of the library refer to options of the library, so replace them.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"

@@ -15,57 +15,57 @@ use crate::model::{self, NamespaceId, Nspid, Pid};
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "process"))]
 pub struct Process<'a> {
-    /// Its PID in the namespace of the procfs that was read.
+    /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Its parent's PID; null if this procfs shows no parent.
+    /// PID of the parent process; null if this procfs shows no parent.
     pub ppid: Option<Pid>,
-    /// Its own (innermost) namespace; null if that is ambiguous.
+    /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// Its PIDs, from the namespace of the procfs that was read down to its own (NSpid in
-    /// proc_pid_status(5)). Empty before Linux 4.1.
+    /// PIDs of the process, from the PID in the namespace of the procfs that was read to the PID in
+    /// the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
     /// Command name, at most 15 bytes except for kernel threads. Invalid UTF-8 is replaced by
     /// U+FFFD.
     pub comm: SmolStr,
-    /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is
-    /// replaced by U+FFFD. Empty for kernel threads and terminated processes; truncated to 32
-    /// KiB (diagnostic args-cut). Null if it was not requested (see details) or could not be
-    /// read.
+    /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is replaced by
+    /// U+FFFD. Empty for kernel threads and terminated processes; truncated to 32 KiB (diagnostic
+    /// args-cut). Null if the command line was not requested (see details) or could not be read.
     pub args: Option<Cow<'a, [SmolStr]>>,
     /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
     /// stopped, t traced, I idle, X dead, ? unknown.
     pub state: StateLetter,
     /// Real user ID, as the user namespace of pidns maps it.
     pub uid: u32,
-    /// Name of that user; null if the host does not know one.
+    /// Name of the user with this UID; null if the host does not know the name.
     pub user: Option<SmolStr>,
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
     /// Start time in clock ticks (1/100 s) since boot: field 22 of proc_pid_stat(5). Together,
-    /// host.boot_id, pid and start_time identify a process for ever. Null if it was not read,
-    /// for example with --search processes.
+    /// host.boot_id, pid and start_time identify a process uniquely. Null if the start time was not
+    /// read, for example with --search processes.
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
-    /// Inodes of its namespaces of other types, by the names of the links in /proc/PID/ns: mnt,
-    /// net and so on. Types that the kernel does not support are missing. For a terminated process,
-    /// most types are missing. Null if they were not requested (see details) or could not be read.
+    /// Inodes of the process's namespaces of other types, each with the name of its link in
+    /// /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are missing. For a
+    /// terminated process, most types are missing. Null if the inodes were not requested (see
+    /// details) or could not be read.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of its cgroup. With several hierarchies: the one that names its container or unit,
-    /// otherwise that of version 2, otherwise the deepest of version 1. Null if it was not
-    /// requested (see details) or could not be read.
+    /// Path of the process's cgroup. With several hierarchies, the path that names a container or
+    /// unit, otherwise the path in version 2, otherwise the deepest path in version 1. Null if the
+    /// path was not requested (see details) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
-    /// PID of the process that traces it (TracerPid in proc_pid_status(5)). Read only for zombies,
-    /// which only the tracer can reap, and for processes that the tracer has stopped; otherwise
-    /// null.
+    /// PID of the process's tracer (TracerPid in proc_pid_status(5)). The tracer is read only for
+    /// zombies, because only the tracer can reap a traced zombie, and for processes that the tracer
+    /// has stopped. Otherwise null.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// Source of namespace.
+    /// Source of the fact in namespace.
     pub evidence: Word<model::Evidence>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
 }
 
 impl Process<'_> {
-    /// Converts the process to the model. Unknown words are added to `unknown`.
+    /// Converts the process to the model. Adds unknown words to `unknown`.
     pub fn into_model(self, unknown: &mut UnknownWords) -> model::Process {
         let details = model::ProcessDetails {
             args: self.args.map(Cow::into_owned),
@@ -120,7 +120,7 @@ impl Process<'_> {
     }
 }
 
-/// Deserializes inodes by name, with the checks of [`Inode`].
+/// Deserializes a map from names to inodes. Rejects inodes that [`Inode`] rejects.
 fn inodes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {

@@ -17,25 +17,26 @@ use records::{Origin, is_record, read_records};
 
 pub(super) use records::RecordLine;
 
-/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. The content
-/// shows which format it is.
+/// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
+/// format from the content.
 ///
-/// The result is as consistent as a scan of the kernel. Fields of a later 1.x are ignored, and
-/// unknown words are returned. It is an error if the text is larger than [`MAX_SIZE`], has another
-/// major version, does not match the schema, contradicts itself, or contains records of several
-/// snapshots.
+/// The snapshot is as consistent as a scan of the kernel. Fields of a later 1.x version are
+/// ignored, and unknown words are returned. Reading fails if the text is larger than [`MAX_SIZE`],
+/// has another major version, does not match the schema, contradicts itself, or contains records of
+/// several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
 
 /// Reads a document from a stream, like [`read()`].
 ///
-/// NDJSON records may belong to any number of snapshots. `host` selects one snapshot, by its host
-/// name or boot ID, optionally followed by the beginning of its time: `web-1@2026-11-23`. Records
-/// of other snapshots take no memory and do not count towards the size limit.
+/// NDJSON records may belong to any number of snapshots. `host` selects one snapshot by host name
+/// or boot ID, optionally followed by `@` and the beginning of the snapshot's time:
+/// `web-1@2026-11-23`. Records of other snapshots take no memory and do not count towards the size
+/// limit.
 ///
-/// The outer error means that the stream could not be read. The inner error means that its content
-/// is invalid.
+/// The outer error means that the stream could not be read. The inner error means that the content
+/// of the stream is invalid.
 pub fn read_from(
     mut input: impl BufRead,
     host: Option<&str>,
@@ -78,7 +79,7 @@ fn read_document(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid
         into_model::snapshot(document, UnknownWords::default())
     });
     read.map_err(|error| {
-        // An unsupported version explains any other error, so it is reported first.
+        // Check the version first: an unsupported version explains any other error.
         match parse::<Version>(text) {
             Err(error) => error,
             Ok(Version { schema_version: version }) => match check_version(&version) {
@@ -169,7 +170,8 @@ mod tests {
         }
     }
 
-    /// Returns the error for a document with one changed value, without the line number.
+    /// Returns the error for the document of `whole` with one changed value. The line number is
+    /// removed.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

@@ -8,16 +8,16 @@ use super::scalars::Timestamp;
 use super::snapshot::Host;
 use crate::model::{Keyword, Snapshot};
 
-/// The content of a record: an enumeration with one variant for each kind of record.
+/// The content of an NDJSON record: an enumeration with one variant for each kind of record.
 pub trait RecordContent: Serialize {
-    /// The kinds of records. Each kind has the name of the serialized variant.
+    /// The kinds of records. The name of a kind is also the name of the serialized variant.
     type Kind: Keyword;
 
     /// Returns the kind of this record.
     fn kind(&self) -> Self::Kind;
 }
 
-/// A line of NDJSON: one content, with the snapshot that it belongs to.
+/// A line of NDJSON: the content of one record, with the identity of its snapshot.
 #[derive(Serialize)]
 #[serde(bound = "T: RecordContent")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -25,7 +25,7 @@ pub trait RecordContent: Serialize {
     test,
     schemars(
         bound = "T: RecordContent + schemars::JsonSchema",
-        // No description here: each type of content describes its own records.
+        // Empty, because each type of content has its own description of its records.
         description = "",
         transform = super::schema::content_by_kind
     )
@@ -34,12 +34,12 @@ pub struct Record<'a, T: RecordContent> {
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// Start time of the scan; for a comparison, of the second one. Together with host, it
-    /// identifies the snapshot that the record belongs to.
+    /// Start time of the scan; in a comparison, start time of the second scan. Together, host and
+    /// captured_at identify the snapshot that the record belongs to.
     captured_at: &'a Timestamp,
     /// The host that was scanned.
     host: &'a Host,
-    /// Kind of the record: the name of the field with its content.
+    /// Kind of the record: the name of the field that contains the content of the record.
     #[serde(rename = "record")]
     kind: Word<T::Kind>,
     #[serde(flatten)]
@@ -54,7 +54,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Creates the envelope of the records of a snapshot.
+    /// Creates the envelope for all records of a snapshot.
     pub fn new(schema_version: &'static str, snapshot: &Snapshot) -> Self {
         Self {
             schema_version,
@@ -63,7 +63,7 @@ impl Envelope {
         }
     }
 
-    /// Passes one record for each content to `write`. Stops at the first error.
+    /// Passes a record with each of the contents to `write`. Stops at the first error.
     pub fn write_each<T: RecordContent, E>(
         &self,
         contents: impl IntoIterator<Item = T>,

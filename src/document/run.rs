@@ -25,21 +25,23 @@ pub struct RunReport<'a> {
     generator: Generator,
     /// The command with its arguments.
     command: &'a [String],
-    /// Exit status of the command, as in a shell: 128 plus the number if a signal terminated it.
+    /// Exit status of the command as a shell reports it: 128 plus the signal number if a signal
+    /// terminated the command.
     status: u8,
     /// Number of the signal that terminated the command, or null.
     signal: Option<u8>,
-    /// Time in seconds that the processes started by the command were given to exit (--grace).
+    /// Time in seconds that pidns gave the command's processes to exit (--grace).
     grace: f64,
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
-    /// The leftovers of the command, one entry for each process or namespace and code. A dead
-    /// namespace has a second entry as a leftover one.
+    /// The leftovers of the command, one entry for each code that applies to a process or
+    /// namespace. A dead namespace therefore has two entries: dead-namespace and
+    /// leftover-namespace.
     findings: Vec<RunFinding>,
-    /// The processes that were killed (--kill); null without --kill, or if there were none.
+    /// The processes that were killed (--kill); null without --kill, or if no process was killed.
     killed: Option<&'a Killed>,
-    /// The leftover processes and namespaces, with the ancestors of the namespaces, as a
-    /// document (`pidns schema`); null if nothing was left.
+    /// The leftover processes and namespaces, with the ancestors of the namespaces, as a document
+    /// (`pidns schema`); null if the command left nothing behind.
     #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }
@@ -48,7 +50,7 @@ pub struct RunReport<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "finding"))]
 struct RunFinding {
-    /// The problem.
+    /// Code of the problem.
     code: Word<CheckCode>,
     /// `true` if the code is denied (--deny).
     denied: bool,

@@ -1,5 +1,5 @@
-//! Serde types for single values whose format is checked. The model has these values as plain text
-//! or numbers.
+//! Serde types for single values whose format is checked. The model stores such values as plain
+//! text or numbers.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Cut;
 
-/// Inode of a namespace on nsfs: unique among existing namespaces, and reused later.
+/// Inode of a namespace on nsfs. Inodes are unique among existing namespaces; the kernel reuses the
+/// inode of a removed namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]
@@ -66,7 +67,7 @@ macro_rules! checked_text {
     };
 }
 
-/// A time, UTC.
+/// A time in UTC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -100,7 +101,7 @@ fn is_timestamp(text: &str) -> bool {
         && humantime::parse_rfc3339(text).is_ok()
 }
 
-/// Random ID of a boot.
+/// The kernel's random ID of a boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]

@@ -1,6 +1,6 @@
 //! The published schemas (JSON Schema 2020-12).
 //!
-//! Tests generate them from the serde types and compare them with the committed files.
+//! Tests generate the schemas from the serde types and compare them with the committed files.
 
 /// Schema of the document that `pidns -f json` writes.
 pub const SCHEMA: &str = include_str!("../../schemas/pidns-1.schema.json");

@@ -1,9 +1,9 @@
 //! Serde types for snapshots.
 //!
-//! The doc comments are the descriptions in the published schema. Types with
-//! `serde(remote = "Self")` are implemented in `object_only.rs`, so that only JSON objects are
-//! accepted. A field that a later 1.x adds must be nullable or a list, because older
-//! documents do not have it.
+//! The doc comments are the descriptions in the published schema. The serde traits of types with
+//! `serde(remote = "Self")` are implemented in `object_only.rs`, which accepts only JSON objects. A
+//! field that a later 1.x version adds must be nullable or a list, because older documents lack the
+//! field.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
@@ -38,29 +38,29 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The details of processes that were requested. The fields of other details are null.
-    // Early documents have neither this field nor `selected` and `blocked_by`.
+    /// The details of processes that were requested. The fields of details that were not requested
+    /// are null.
+    // The fields `details`, `selected` and `blocked_by` are missing from early documents.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan, in order; empty if the document is whole. In a
-    /// filtered document, init, ppid, procfs.namespace and the PIDs in holders, blocked_by
-    /// and diagnostics may refer to processes and namespaces that were filtered out, while
-    /// complete and diagnostics still describe the whole scan. Ancestors of selected
-    /// namespaces are kept without their members. After a filter by root, that namespace has
-    /// no parent and level 0.
+    /// The filters applied since the scan, in order; empty if the document is not filtered. In a
+    /// filtered document, init, ppid, procfs.namespace and the PIDs in holders, blocked_by and
+    /// diagnostics may refer to processes and namespaces that were filtered out, while complete and
+    /// diagnostics still describe the whole scan. Ancestors of selected namespaces are kept without
+    /// their members. After a filter by root, the new root has no parent and level 0.
     #[serde(default)]
     pub selected: Vec<Criterion>,
     /// False if anything in the searched places may be missing or was not reported by the
     /// kernel; diagnostics has the reasons.
     pub complete: bool,
-    /// The topmost visible namespaces, sorted.
+    /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
     /// All namespaces in tree order: parents before their children, siblings by inode. In a
-    /// filtered document, the selected ones and their ancestors (see selected).
+    /// filtered document, the selected namespaces and their ancestors (see selected).
     pub namespaces: N,
-    /// All processes, sorted by PID. In a filtered document, the selected ones.
+    /// All processes, sorted by PID. In a filtered document, the selected processes.
     pub processes: P,
     /// Problems of the scan, one entry for each code and errno.
     pub diagnostics: Vec<Diagnostic>,
@@ -71,9 +71,9 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Generator {
-    /// Its name.
+    /// Name of the program.
     pub name: String,
-    /// Its version (Semantic Versioning).
+    /// Version of the program (Semantic Versioning).
     pub version: String,
 }
 
@@ -106,50 +106,53 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
-    /// Unique in a document. Other fields refer to the namespace by this id.
+    /// Id of the namespace, unique in a document. Other fields refer to the namespace by this id.
     pub id: NamespaceId,
-    /// Its inode on nsfs; null if it could not be read.
+    /// Inode of the namespace on nsfs; null if it could not be read.
     pub inode: Option<Inode>,
     /// Device number of nsfs; null if the namespace could not be opened.
     pub device: Option<u64>,
     /// The kernel's 64-bit ID of the namespace, never reused during a boot (NS_GET_ID); null
     /// before Linux 6.18. Programs that read numbers as doubles lose digits above 2^53.
     pub ns_id: Option<u64>,
-    /// 0 for a root, otherwise the level of its parent plus one; null if an ancestor is
+    /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
     /// unknown.
-    // A missing field is an error, because null has a meaning.
+    // A document without the field `level` is rejected: serde would read null, which means that an
+    // ancestor is unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
-    /// Its parent namespace; null for a root, or if it is unknown.
+    /// The parent namespace; null for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// Its child namespaces, sorted by inode.
+    /// The child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<NamespaceId>,
-    /// Its state, never guessed: live means that its init was seen running, or that the
-    /// kernel confirmed it.
+    /// State of the namespace, never guessed. Live means that pidns saw the init running, or that
+    /// the kernel confirmed that the init is running.
     pub state: Word<model::NamespaceState>,
-    /// The process with PID 1 in this namespace; null if there is none or it is not visible.
+    /// The process with PID 1 in this namespace; null if there is no such process, or if it is not
+    /// visible.
     pub init: Option<Pid>,
     /// The processes whose own (innermost) namespace this is, sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
-    /// Number of members. In a filtered document it can exceed the length of members.
+    /// Number of members. In a filtered document, member_count can exceed the length of members.
     #[serde(default, deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "usize"))]
     pub member_count: Option<usize>,
-    /// The user namespace that owns it; null if the kernel does not reveal it.
+    /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
+    /// owner.
     pub owner: Option<Owner>,
     /// Everything found in the searched places that keeps the namespace alive, except its members.
     pub holders: Vec<Holder>,
-    /// The processes that keep its terminated init from being removed: the kernel waits until
-    /// all processes of the namespace have been reaped. Empty if there are none, or if its
-    /// init has not terminated.
+    /// The processes that keep the namespace's terminated init from being removed: the kernel
+    /// removes an init only after all other processes of the namespace have been reaped. Empty if
+    /// the init has not terminated, or if no such process was found.
     #[serde(default)]
     pub blocked_by: Vec<Blocker>,
-    /// The container that the cgroup path of its init names, or null.
+    /// The container that the cgroup path of the namespace's init names, or null.
     pub container: Option<Container>,
-    /// Source of its identity and its parent.
+    /// Source of the namespace's identity and parent.
     pub evidence: Word<model::Evidence>,
 }
 
@@ -159,17 +162,17 @@ pub struct Namespace {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]
 pub struct Owner {
-    /// Its inode.
+    /// Inode of the user namespace.
     pub user_namespace: Inode,
-    /// UID of the user that created it, as the user namespace of pidns maps it
+    /// UID of the user that created the user namespace, as pidns's own user namespace maps the UID
     /// (NS_GET_OWNER_UID); null before Linux 4.11.
     pub uid: Option<u32>,
-    /// Name of that user; null if the host does not know one.
+    /// Name of the user with this UID; null if the host does not know the name.
     pub user: Option<SmolStr>,
 }
 
 keywords! {
-    /// Kind of a [`model::Holder`].
+    /// Kind of a holder.
     pub enum HolderKind("holder_kind", "holder of kind", "holders of kind") {
         /// An open file descriptor of the namespace: `fd` of process `pid`.
         Fd = "fd",
@@ -178,15 +181,15 @@ keywords! {
         /// A thread (`tid` of process `pid`) whose children start in the namespace
         /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
         PidForChildren = "pid_for_children",
-        /// A pidfd of a process that was in the namespace: `fd` of process `pid`. This kind and
-        /// the following ones are searched with `--search kernel` only, for namespaces without
-        /// a living init.
+        /// A pidfd of a process that was in the namespace: `fd` of process `pid`. pidns searches
+        /// for this kind, and for socket, in_flight and procfs_file, only with `--search kernel`,
+        /// and only for namespaces without a living init.
         Pidfd = "pidfd",
         /// A UNIX socket whose peer was in the namespace (SO_PEERCRED): `fd` of process `pid`.
         Socket = "socket",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
-        /// descriptor which keeps the namespace (SCM_RIGHTS), or that a process of the
-        /// namespace sent (SCM_CREDENTIALS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries a
+        /// descriptor that keeps the namespace alive (SCM_RIGHTS), or was sent by a process of the
+        /// namespace (SCM_CREDENTIALS).
         InFlight = "in_flight",
         /// An open file or directory of the namespace's procfs, or of a process that was in the
         /// namespace: `fd` of process `pid`.
@@ -203,17 +206,17 @@ keywords! {
 pub struct Holder {
     /// The kind of holder.
     pub kind: Word<HolderKind>,
-    /// The holding process; null for mount.
+    /// PID of the holding process; null for a mount.
     pub pid: Option<Pid>,
-    /// For pid_for_children: the thread, equal to pid if it is the leader thread.
+    /// For pid_for_children: the thread ID, equal to pid for the leader thread.
     pub tid: Option<Pid>,
-    /// Name of the process; null if unknown.
+    /// Command name of the holding process; null if unknown.
     pub comm: Option<SmolStr>,
     /// For fd, pidfd, socket, in_flight and procfs_file: the descriptor number in the process.
     pub fd: Option<u32>,
-    /// For mount: the mount point, as seen in its mount namespace.
+    /// For mount: the mount point, as seen in mount_namespace.
     pub path: Option<String>,
-    /// For mount: the inode of its mount namespace.
+    /// For mount: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,
 }
 
@@ -223,15 +226,15 @@ pub struct Holder {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "blocker"))]
 pub struct Blocker {
-    /// The process that the init waits for, or the init itself if it is a zombie that nobody
-    /// reaps.
+    /// PID of the process that the init waits for, or of the init itself if the init is a zombie
+    /// that nobody reaps.
     pub pid: Pid,
-    /// Its name.
+    /// Command name of the process.
     pub comm: SmolStr,
-    /// Why it is not gone yet.
+    /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process outside the namespace that must act: its tracer or, for a zombie that is not
-    /// traced, its parent; null if unknown.
+    /// The process outside the namespace that must act: the tracer of a traced process, or the
+    /// parent of a zombie that is not traced. Null if unknown.
     pub reaper: Option<Pid>,
 }
 
@@ -240,22 +243,22 @@ pub struct Blocker {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    // In the schema, a list of all codes replaces this description.
+    // The schema has another description here, which lists all codes.
     /// Code for programs.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
-    /// Its severity.
+    /// Severity of the diagnostic.
     pub severity: Word<model::Severity>,
     /// Description for people. The wording may change at any time.
     pub message: String,
-    /// Name of the system error that caused it, such as EACCES, or its number if pidns knows
-    /// no name for it; null if there was none.
+    /// Name of the system error that caused the problem, such as EACCES, or its number if pidns
+    /// does not know the name; null if no system error caused the problem.
     pub errno: Option<Errno>,
-    /// All processes concerned.
+    /// The processes that the problem concerns.
     pub pids: Vec<Pid>,
 }
 
-/// Deserializes a field that may be absent, but not null.
+/// Deserializes a field that may be absent but must not be null.
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

@@ -16,23 +16,22 @@ use crate::model::{self, Criterion, NamespaceId, Procfs, keywords};
 keywords! {
     /// Kind of a record of a snapshot.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// The document without its lists; one record for each snapshot.
+        /// The document without its lists. Each snapshot has exactly one such record.
         Snapshot = "snapshot",
-        /// An entry of the document's `namespaces`.
+        /// An entry of the document's list `namespaces`.
         Namespace = "namespace",
-        /// An entry of its `processes`.
+        /// An entry of the document's list `processes`.
         Process = "process",
-        /// An entry of its `diagnostics`.
+        /// An entry of the document's list `diagnostics`.
         Diagnostic = "diagnostic",
     }
 }
 
-/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of
-/// hosts may be mixed in any order. `record` is the name of the field that holds the part, in
-/// the same form as in the document. Each snapshot has one record of kind snapshot, which
-/// says how many records of the other kinds there are. Within schema version 1.x, fields are
-/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do
-/// not know.
+/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of hosts
+/// may be mixed in any order. The field `record` names the field that contains the part, which has
+/// the same form as in the document. Each snapshot has one record of kind snapshot, which contains
+/// the number of records of each other kind. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -76,19 +75,20 @@ pub struct SnapshotSummary {
     /// The details of processes that were requested.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
-    /// The filters applied since the scan; empty if the snapshot is whole.
+    /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
     /// False if anything in the searched places may be missing or was not reported by the
     /// kernel.
     pub complete: bool,
-    /// The topmost visible namespaces, sorted.
+    /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
     /// Number of records of each other kind in the snapshot.
     pub counts: Counts,
 }
 
-/// Number of records of each kind in a snapshot, so that readers can detect lost records.
+/// Number of records of each kind in a snapshot. With these numbers, readers can detect lost
+/// records.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]

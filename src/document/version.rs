@@ -12,8 +12,8 @@ pub fn too_large() -> Invalid {
     Invalid::at("", format!("larger than {} MiB", MAX_SIZE >> 20))
 }
 
-/// Adds the schema version of the document to an error, unless it is the version of this program. A
-/// document of a later version may be valid although this program rejects it.
+/// Adds the schema version of the document to an error, unless this program writes the same
+/// version. A document of a later version may be valid although this program rejects the document.
 pub fn with_version(error: Invalid, version: &str) -> Invalid {
     if version == SCHEMA_VERSION {
         return error;

@@ -1,4 +1,4 @@
-//! Converts a graph to its document, one namespace and process at a time.
+//! Converts a graph to a document, one namespace or process at a time.
 
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -45,12 +45,13 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
     }
 }
 
-/// Converts the namespaces of a graph, in tree order.
+/// Converts the namespaces of a graph to the serde type, in tree order.
 pub fn namespaces(graph: &PidGraph) -> impl Iterator<Item = Namespace> + Clone {
     graph.tree().into_iter().map(move |(it, _)| namespace(graph, it))
 }
 
-/// Converts a namespace, with its level, parent, children and members from the graph.
+/// Converts a namespace to the serde type. The graph supplies its level, parent, children and
+/// members.
 pub fn namespace(graph: &PidGraph, namespace: &model::Namespace) -> Namespace {
     let members: Vec<_> = graph.members(namespace).iter().map(|member| member.pid).collect();
     Namespace {

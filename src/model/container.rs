@@ -1,57 +1,55 @@
 //! Finds the container of a process from its cgroup path.
 //!
-//! Anyone who may create cgroups can choose their names, so the result is for display
-//! only and must not decide about permissions. This is part of the model because it
-//! applies to cgroup paths in saved documents as well as to `/proc/PID/cgroup`.
+//! Anyone who may create cgroups can choose their names, so the result is for display only and must
+//! not decide about permissions. This module is part of the model because cgroup paths come from
+//! saved documents as well as from `/proc/PID/cgroup`.
 //!
 //! Sources of the path formats, looked up in November 2026 unless noted otherwise:
-//! - docker, both drivers: `withCgroups` in
-//!   <https://github.com/moby/moby/blob/master/daemon/oci_linux.go>.
-//!   ECS places docker's containers below the task, `/ecs/TASK/ID` or
-//!   `ecstasks-TASK.slice`: `BuildCgroupRoot` in
+//! - docker, with the cgroupfs and the systemd driver: `withCgroups` in
+//!   <https://github.com/moby/moby/blob/master/daemon/oci_linux.go>. Amazon ECS places docker's
+//!   containers below the cgroup of their task, `/ecs/TASK/ID` or `ecstasks-TASK.slice`:
+//!   `BuildCgroupRoot` in
 //!   <https://github.com/aws/amazon-ecs-agent/blob/master/agent/api/task/task_linux.go>.
 //! - buildkit: `PARENT/buildkit/ID`, or under systemd with docker's own prefix,
 //!   `system.slice:docker:ID`: `GenerateSpec` in
-//!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>; an ID is 25
+//!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>; a BuildKit ID has 25
 //!   base-36 digits: <https://github.com/moby/buildkit/blob/master/identity/randomid.go>.
 //! - containerd: `cri-containerd-ID.scope`, `getCgroupsPath` in
 //!   <https://github.com/containerd/containerd/blob/main/internal/cri/server/podsandbox/helpers_linux.go>;
 //!   `/NAMESPACE/ID` for clients that set no path, `populateDefaultUnixSpec` in
-//!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid
-//!   names of both: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>.
-//!   nerdctl uses its own prefix: `generateCgroupPath` in
+//!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid namespaces and
+//!   IDs: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>. nerdctl
+//!   uses its own prefix: `generateCgroupPath` in
 //!   <https://github.com/containerd/nerdctl/blob/main/pkg/cmd/container/run_cgroup_linux.go>.
-//! - cri-o: `crio-ID.scope` and `crio-ID`; its monitor, `crio-conmon-ID.scope`,
-//!   is not a container:
-//!   <https://github.com/cri-o/cri-o/tree/main/internal/config/cgmgr>.
+//! - cri-o: `crio-ID.scope` and `crio-ID`. `crio-conmon-ID.scope` contains the monitor process, not
+//!   the container: <https://github.com/cri-o/cri-o/tree/main/internal/config/cgmgr>.
 //! - podman: `libpod-ID.scope`, `libpod_parent/libpod-ID`, and with
 //!   `--cgroups=split`, which Quadlet uses, `UNIT/libpod-payload-ID`:
 //!   `getOCICgroupPath` in
 //!   <https://github.com/containers/podman/blob/main/libpod/container_internal_linux.go>.
-//! - runc under systemd, if the caller sets no path: `runc-NAME.scope`. All programs
-//!   that use runc's library have the form `PREFIX-NAME.scope`: `getUnitName` in
+//! - runc under systemd, if the caller sets no path: `runc-NAME.scope`. All programs that use
+//!   runc's library create `PREFIX-NAME.scope`: `getUnitName` in
 //!   <https://github.com/opencontainers/cgroups/blob/main/systemd/common.go>.
-//! - crun does the same: `get_systemd_scope_and_slice` in
+//! - crun: `crun-NAME.scope`, `get_systemd_scope_and_slice` in
 //!   <https://github.com/containers/crun/blob/main/src/libcrun/cgroup-systemd.c>.
 //! - lxc, LXD, Incus: `lxc.payload.NAME`:
-//!   <https://github.com/lxc/lxc/blob/main/src/lxc/cgroups/cgroup.h>. `lxc/NAME` of
-//!   LXC before 4.0 is from memory. All three use the same paths.
-//!   Libvirt's LXC driver has `machine-lxc\x2dNUMBER\x2dNAME.scope`, the machine's name
-//!   escaped: `virDomainDriverGenerateMachineName` in
+//!   <https://github.com/lxc/lxc/blob/main/src/lxc/cgroups/cgroup.h>. LXC before 4.0 used
+//!   `lxc/NAME` (from memory). Libvirt's LXC driver creates `machine-lxc\x2dNUMBER\x2dNAME.scope`,
+//!   with NAME escaped: `virDomainDriverGenerateMachineName` in
 //!   <https://github.com/libvirt/libvirt/blob/master/src/hypervisor/domain_driver.c>,
 //!   `virSystemdMakeScopeName` in
 //!   <https://github.com/libvirt/libvirt/blob/master/src/util/virsystemd.c>.
-//! - systemd-nspawn: `machine-NAME.scope` or `systemd-nspawn@NAME.service`,
-//!   `systemd-nspawn(1)` (`--machine`, `--keep-unit`); from memory.
+//! - systemd-nspawn: `machine-NAME.scope` or `systemd-nspawn@NAME.service`, `systemd-nspawn(1)`
+//!   (`--machine`, `--keep-unit`; from memory).
 //! - Cloud Foundry's garden: `garden/HANDLE`; newer versions use `garden/good/HANDLE` and
 //!   `garden/bad/HANDLE`:
 //!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
-//! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`,
-//!   with underscores for the hyphens of the UID: `ConvertCgroupNameToSystemd` in
+//! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`, which
+//!   replaces the hyphens of the UID by underscores: `ConvertCgroupNameToSystemd` in
 //!   <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/cm/cgroup_manager_linux.go>;
-//!   if kubelet uses systemd and docker does not:
-//!   <https://github.com/kubernetes/kubernetes/issues/36807>. With kind, these
-//!   cgroups are below the node's docker or podman container.
+//!   the path if kubelet uses systemd but docker does not:
+//!   <https://github.com/kubernetes/kubernetes/issues/36807>. In a kind cluster, each node is a
+//!   docker or podman container, and the pod cgroups are below the cgroup of that container.
 
 use std::borrow::Cow;
 
@@ -59,13 +57,13 @@ use super::Container;
 
 /// The form of a container's cgroup path.
 enum PathFormat {
-    /// `PREFIX-ID.scope`, created by systemd, or `SLICE:PREFIX:ID`, a path for systemd
-    /// given to a runtime that creates cgroups itself. With an ID of 64 digits, also
-    /// `PREFIX-ID`.
+    /// `PREFIX-ID.scope`, created by systemd, or `SLICE:PREFIX:ID`, created by a runtime that does
+    /// not use systemd but was given a path for systemd. `PREFIX-ID` also matches if the ID has 64
+    /// digits.
     Prefix(&'static str),
     /// `STARTID`, with no separator.
     Start(&'static str),
-    /// `PARENT/ID`; the parent `*` matches any name.
+    /// `PARENT/ID`, with one or more parents. The parent `*` matches any name.
     Below(&'static [&'static str]),
 }
 
@@ -81,7 +79,7 @@ enum IdFormat {
     Name,
 }
 
-/// The path formats of all runtimes. The first match wins.
+/// Runtimes with the formats of their cgroup paths and IDs. The first match wins.
 const RUNTIMES: [(&str, PathFormat, IdFormat); 22] = [
     ("docker", Prefix("docker"), IdFormat::Hex),
     ("docker", Below(&["docker"]), IdFormat::Hex),
@@ -107,7 +105,7 @@ const RUNTIMES: [(&str, PathFormat, IdFormat); 22] = [
     ("garden", Below(&["garden"]), IdFormat::Name),
 ];
 
-/// Top-level cgroups that have children but are not named after a containerd namespace.
+/// Names of top-level cgroups that are not containerd namespaces, although they have children.
 const NO_NAMESPACES: [&str; 9] = [
     "docker",
     "ecs",
@@ -120,22 +118,22 @@ const NO_NAMESPACES: [&str; 9] = [
     "lxc.payload",
 ];
 
-/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`),
-/// version 1, 2 or both. Falls back to the systemd unit.
+/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
+/// cgroups of version 1, version 2 or both. If there is no container, returns the systemd unit.
 ///
-/// In version 1 hierarchies a terminated process appears in the root cgroup; only version 2
-/// keeps the path of the process. A unit found in version 2 may then be the service that started the
-/// container, so a unit is returned only if `has_terminated` returns `false`. For a
-/// terminated process whose runtime uses version 1 only, the result can be an outer
-/// container.
+/// In version 1 hierarchies a terminated process appears in the root cgroup; only the version 2
+/// hierarchy keeps the path of the process. If the container used version 1, the unit in version 2
+/// may be the service that started the container, so a unit is returned only if `has_terminated`
+/// returns `false`. For a terminated process in a container that uses version 1 only, the result
+/// can be an outer container.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
     find(cgroups, has_terminated).map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a single path, as returned by [`cgroup_path`]. Falls back to the systemd
-/// unit. A path `/NAMESPACE/ID` counts for containerd's default namespace only, because a single
-/// path does not show which hierarchies contain it.
+/// Finds the container in a single cgroup path, as returned by [`cgroup_path`]. If there is no
+/// container, returns the systemd unit. `/NAMESPACE/ID` is accepted as a containerd container only
+/// in the namespace `default`: other namespaces need more evidence than a single path can give.
 #[must_use]
 pub fn of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
@@ -145,8 +143,9 @@ pub fn of_path(path: &str) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Like [`of_path`], but accepts `/NAMESPACE/ID` with any namespace. This is for callers that
-/// search for a given container ID, which makes a false match unlikely.
+/// Finds the container in a single cgroup path like [`of_path`], but accepts `/NAMESPACE/ID` with
+/// any namespace. A caller that searches for a given container ID uses this function, because a
+/// false match of the ID is unlikely.
 #[must_use]
 pub fn sought_of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
@@ -156,10 +155,10 @@ pub fn sought_of_path(path: &str) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Selects one path from the contents of `/proc/PID/cgroup`. This is the path that names the
-/// container or unit of a live process; otherwise the path in version 2, unless that is the top;
-/// otherwise the deepest path in version 1. A removed cgroup keeps its former path. Returns `None`
-/// if the file contains no cgroup.
+/// Selects one path from the contents of `/proc/PID/cgroup`. Prefers the path that names the
+/// container or unit of a live process, then the path in version 2 unless it is the root cgroup,
+/// then the deepest path in version 1. The path of a removed cgroup is returned without `
+/// (deleted)`. Returns `None` if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = find(cgroups, || false) {
@@ -194,14 +193,14 @@ struct Hierarchy<'a> {
     is_unified: bool,
 }
 
-/// Parses the lines, `ID:CONTROLLERS:PATH`, and skips malformed ones. A path may contain
-/// any byte but a newline, which the kernel rejects.
+/// Parses the lines of `/proc/PID/cgroup`, `ID:CONTROLLERS:PATH`, and skips malformed lines. A path
+/// may contain any byte except a newline, because the kernel rejects newlines in cgroup names.
 fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
     cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
         let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
         let is_unified = line.starts_with(b"0::");
-        // A zombie stays in its version 2 cgroup even if that has been removed, and the
-        // kernel then appends " (deleted)" (`cgroup-v2.rst`, "Processes").
+        // A zombie stays in its version 2 cgroup even if the cgroup has been removed. The kernel
+        // appends " (deleted)" to the path of a removed cgroup (`cgroup-v2.rst`, "Processes").
         let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
         Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
     })
@@ -211,7 +210,7 @@ fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
 struct CgroupMatch<'a> {
     runtime: &'static str,
     id: Cow<'a, [u8]>,
-    /// The path up to the segment with the ID.
+    /// The path up to and including the segment with the ID.
     path: &'a [u8],
     /// Number of segments in `path`.
     depth: usize,
@@ -226,26 +225,28 @@ impl<'a> CgroupMatch<'a> {
     }
 
     fn into_container(self) -> Container {
-        // A cluster node can itself be a container, so the innermost pod is the right one.
+        // A cluster node can itself be a container in a pod, so the innermost pod is the pod of
+        // this container.
         let pod = segments(self.path).rev().find_map(pod);
         Container { runtime: self.runtime.to_owned(), id: text(&self.id), pod }
     }
 }
 
 /// Returns the deepest match of all hierarchies, or the first of several equally deep matches. A
-/// runtime may use only some version 1 hierarchies, so the others show an outer container.
+/// runtime may use only some version 1 hierarchies, and the other hierarchies show an outer
+/// container.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
 ) -> Option<CgroupMatch<'a>> {
     let mut last: &[u8] = b"/";
     let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
-    // Most hierarchies repeat the same path.
+    // Skip repeated paths: a process usually has the same path in most hierarchies.
     let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
     paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
 }
 
-/// Finds the innermost container in a path.
+/// Finds the innermost container in a cgroup path.
 fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
         let name = segments(path).next_back()?;
@@ -256,8 +257,8 @@ fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
                 })
             })
             .or_else(|| {
-                // A name of 64 hexadecimal digits is certainly a container, but its runtime is
-                // unknown.
+                // A name of 64 hexadecimal digits is certainly a container ID, but the path does
+                // not show the runtime.
                 IdFormat::Hex.fits(name).then(|| {
                     let in_pod = segments(path).rev().nth(1).and_then(pod).is_some();
                     (if in_pod { "kubernetes" } else { "unknown" }, name.into())
@@ -302,7 +303,7 @@ impl IdFormat {
             Self::BuildKit => {
                 id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
             }
-            // A cgroup can be called `lxc.payload.` or `runc-.scope`.
+            // The ID is empty in a cgroup named `lxc.payload.` or `runc-.scope`.
             Self::Name => !id.is_empty(),
         }
     }
@@ -311,8 +312,9 @@ impl IdFormat {
 /// Finds a containerd container in `/NAMESPACE/ID`, which containerd uses if its client sets no
 /// path.
 ///
-/// Only the form suggests containerd, so the path must be in version 2 or in at least two version 1
-/// hierarchies (runc uses all of them). For the namespace `default`, the form is enough.
+/// Other programs may create such paths too. A path is therefore accepted only if it is in the
+/// version 2 hierarchy or in at least two version 1 hierarchies: runc, which creates the cgroups
+/// for containerd, uses all hierarchies. A path in the namespace `default` needs no such evidence.
 fn containerd(cgroups: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut seen_once = None;
     hierarchies(cgroups).find_map(|Hierarchy { path, is_unified }| {
@@ -325,12 +327,13 @@ fn containerd(cgroups: &[u8]) -> Option<CgroupMatch<'_>> {
     })
 }
 
-/// Returns `true` for the namespace `default`, which containerd's own client uses.
+/// Returns `true` if a path `/NAMESPACE/ID` is in the namespace `default`, which containerd's own
+/// client uses.
 fn is_default_namespace(path: &[u8]) -> bool {
     path.starts_with(b"/default/")
 }
 
-/// Matches the form `/NAMESPACE/ID`, without checking the hierarchy.
+/// Matches the form `/NAMESPACE/ID` of a containerd path.
 fn containerd_at(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, id) = (names.next()?, names.next()?);
@@ -357,8 +360,9 @@ fn is_identifier(name: &[u8]) -> bool {
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
-/// Extracts the runtime and name from `machine-NAME.scope`, unless it is a virtual machine.
-/// Any manager may register with systemd-machined; libvirt begins NAME with its driver.
+/// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
+/// Returns `None` for a virtual machine: any program may register a machine with systemd-machined,
+/// and in machines of libvirt NAME starts with the driver (`qemu-`, `lxc-`).
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -366,7 +370,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     }
     let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
     if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
-        // libvirt before 1.3 has no number, and a systemd-nspawn machine can have this name.
+        // Before version 1.3, libvirt put no number into NAME. A systemd-nspawn machine can have
+        // such a name too, so a name without a number is not recognised.
         let end = libvirt.iter().position(|&byte| byte == b'-')?;
         let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
         let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
@@ -376,8 +381,8 @@ fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     (!is_foreign && !machine.is_empty()).then(|| ("systemd-nspawn", machine.into()))
 }
 
-/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`, which has
-/// underscores in place of hyphens.
+/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`, in which underscores
+/// replace the hyphens of the UID.
 fn pod(segment: &[u8]) -> Option<String> {
     let slice = segment.split(|&byte| byte == b':').next()?;
     let uid = match slice.strip_suffix(b".slice") {
@@ -393,8 +398,8 @@ fn pod(segment: &[u8]) -> Option<String> {
     String::from_utf8(uid).ok().filter(|_| is_uid)
 }
 
-/// Finds the innermost service or scope, since a unit can have its own PID namespace
-/// (`PrivatePIDs=` in `systemd.exec(5)`). Its name keeps systemd's escapes, because
+/// Finds the innermost systemd service or scope in a cgroup path: a unit can have its own PID
+/// namespace (`PrivatePIDs=` in `systemd.exec(5)`). Escapes in the name are kept, because
 /// `a\x2db.scope` and `a-b.scope` are different units.
 fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     ancestors(cgroup).find_map(|path| {
@@ -406,14 +411,14 @@ fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     })
 }
 
-/// Iterates over a path and its ancestors, innermost first.
+/// Iterates over a cgroup path and its ancestors, innermost first.
 fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(path), |path| {
         path.iter().rposition(|&byte| byte == b'/').map(|end| &path[..end])
     })
 }
 
-/// Iterates over the segments of a path, outermost first.
+/// Iterates over the segments of a cgroup path, outermost first.
 fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/')
 }
@@ -423,7 +428,7 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name).into_owned()
 }
 
-/// Decodes systemd's escapes in a machine name, `a\x2db` for `a-b` (`systemd.unit(5)`).
+/// Decodes systemd's escapes in a machine name: `a\x2db` becomes `a-b` (`systemd.unit(5)`).
 fn unescape(name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -450,8 +455,8 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a result as `RUNTIME CONTAINER POD`. The container ID of the tests is shown as `ID`,
-    /// and their pod UID as `UID`.
+    /// Formats a container as `RUNTIME CONTAINER POD`, with `ID` for the container ID of the tests
+    /// and `UID` for their pod UID.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.replace(UID, "UID"));
@@ -459,12 +464,12 @@ mod tests {
         })
     }
 
-    /// Replaces the placeholders ID, UID and UNIT_UID.
+    /// Replaces the placeholders ID, UID and UNIT_UID in a cgroup path.
     fn fill(path: &str) -> String {
         path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
     }
 
-    /// Finds the container of a live process with this version 2 path.
+    /// Finds the container of a live process with this path in the version 2 hierarchy.
     fn read(path: &str) -> String {
         let said = say(of_cgroups(format!("0::{}\n", fill(path)).as_bytes(), || false));
         let path = fill(path);
@@ -473,8 +478,9 @@ mod tests {
         said
     }
 
-    /// Builds `/proc/PID/cgroup` for a host with both versions. In each hierarchy that `places`
-    /// does not give as `HIERARCHY=PATH`, the process is at the top.
+    /// Builds the contents of `/proc/PID/cgroup` for a host that uses cgroup versions 1 and 2.
+    /// `places` lists paths as `HIERARCHY=PATH`. In any other hierarchy the process is in the root
+    /// cgroup.
     fn hybrid(places: &[&str]) -> Vec<u8> {
         let hierarchies = ["pids", "memory", "name=systemd", "unified"];
         let place = |name: &str| {
@@ -591,7 +597,7 @@ mod tests {
     }
 
     #[test]
-    fn with_kind_the_container_of_the_pod_is_found() {
+    fn finds_the_container_of_a_pod_in_a_kind_cluster() {
         let outer = "/system.slice/docker-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.scope";
         let slice = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podUNIT_UID.slice";
         assert_eq!(read(&format!("{outer}{slice}/cri-containerd-ID.scope")), "containerd ID UID");
@@ -621,7 +627,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_has_a_name() {
+    fn an_empty_name_is_not_a_container() {
         for path in [
             "/lxc.payload.",
             "/lxc/",
@@ -700,7 +706,8 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A single path does not show which hierarchies contain it.
+        // A single path does not show which hierarchies contain the path, so most of these paths
+        // are accepted only by `sought_of_path`.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
             ("/default/web", "containerd web -", "containerd web -"),
@@ -731,7 +738,7 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // In version 1, " (deleted)" can be part of a name.
+        // In version 1, the kernel appends nothing, so " (deleted)" is part of the name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(of_cgroups(&named, || false)), "lxc web (deleted) -");
     }
@@ -764,7 +771,7 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // A path with a container or unit is preferred.
+            // A path that names a container or unit is preferred to other paths.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/prod/web\n2:memory:/prod/web\n1:cpu:/x/y/z\n0::/\n", Some("/prod/web")),
@@ -799,7 +806,8 @@ mod tests {
                 prop_assert!(terminated == found || found.as_ref().is_some_and(|it| it.runtime == "systemd"));
                 let path = cgroup_path(bytes);
                 prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
-                // Without the hierarchies, any `/NAMESPACE/ID` is accepted.
+                // `sought_of_path` accepts any `/NAMESPACE/ID`, so it may find a container where
+                // `found` is `None`.
                 let alone = path.and_then(|path| sought_of_path(&path));
                 prop_assert!(found == alone || found.is_none());
             }

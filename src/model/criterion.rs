@@ -1,8 +1,8 @@
-//! The options that a snapshot was filtered by.
+//! The command-line options that filtered a snapshot.
 
 use serde::{Deserialize, Serialize};
 
-/// An option that filters, and its values.
+/// An option that filtered the document, and its values.
 // `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
@@ -12,7 +12,7 @@ pub struct Criterion {
     /// state, or descendants-of (the process that `pidns run` starts its command from). May
     /// grow.
     pub by: FilterOption,
-    /// The values given, as text; a namespace as its id.
+    /// The values of the option, as text; a namespace is given by its id.
     pub values: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ pub enum FilterOption {
     State,
     /// Only descendants of the process from which `pidns run` started its command.
     DescendantsOf,
-    /// An option of a later version.
+    /// An option of a later version of pidns.
     Other(String),
 }
 
@@ -56,7 +56,7 @@ impl FilterOption {
         Self::DescendantsOf,
     ];
 
-    /// Returns the name in documents.
+    /// Returns the name of the option in documents.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

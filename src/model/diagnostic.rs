@@ -1,12 +1,12 @@
-//! Problems of a scan, and the table of their codes.
+//! Problems of a scan, and the table of diagnostic codes.
 
 use super::{Pid, keywords};
 
-/// A problem of a scan. A snapshot has at most one for each code and errno.
+/// A problem of a scan. A snapshot has at most one diagnostic for each code and errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The code, in lower case with hyphens. A document of a later version may contain
-    /// codes that are not in [`DiagnosticCode`].
+    /// The diagnostic code, in lower case with hyphens. A document of a later version of pidns may
+    /// contain codes that are not in [`DiagnosticCode`].
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
@@ -19,8 +19,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. A problem with an unknown code
-    /// of a later version does.
+    /// Returns `true` if the problem makes the snapshot incomplete. A code of a later version of
+    /// pidns is unknown, so it counts as such a problem.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -30,7 +30,7 @@ impl Diagnostic {
 keywords! {
     /// Severity of a diagnostic.
     pub enum Severity("severity", "severity", "severities") {
-        /// Something may be missing or wrong.
+        /// Something may be missing from the snapshot, or wrong.
         Warning = "warning",
     }
 }
@@ -46,19 +46,19 @@ pub enum Hides {
     Processes,
 }
 
-/// The advice printed with a diagnostic. After a refusal (`EACCES` or `EPERM`), the
-/// privileges that would permit the access are printed in any case.
+/// The advice printed with a diagnostic. If the kernel refused an access (`EACCES` or `EPERM`),
+/// pidns prints the privileges that would permit the access, whatever the advice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
     None,
     /// The privileges that pidns would need to see more.
     Permission,
-    /// This text.
+    /// A fixed text.
     Text(&'static str),
 }
 
-/// The things counted in a message.
+/// What a diagnostic message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,
@@ -81,7 +81,7 @@ impl Counted {
     }
 }
 
-/// An entry of the table: the properties that all diagnostics of one code share.
+/// The properties that all diagnostics of one code share: an entry of the table of codes.
 struct DiagnosticEntry {
     name: &'static str,
     severity: Severity,
@@ -93,7 +93,7 @@ struct DiagnosticEntry {
     advice: Advice,
 }
 
-/// Generates [`DiagnosticCode`] and its look-ups from the table below, in display order.
+/// Generates [`DiagnosticCode`] and its lookup functions from the table of codes.
 macro_rules! diagnostic_codes {
     ($($(#[$doc:meta])+ $code:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
         /// The code of a diagnostic.
@@ -103,7 +103,7 @@ macro_rules! diagnostic_codes {
         }
 
         impl DiagnosticCode {
-            /// All codes, in display order.
+            /// All codes, in the order in which diagnostics are displayed.
             pub const ALL: &[Self] = &[$(Self::$code),+];
 
             fn entry(self) -> &'static DiagnosticEntry {
@@ -126,7 +126,7 @@ diagnostic_codes! {
         message: "this /proc hides processes of other users (hidepid)",
         advice: Advice::Permission,
     }
-    /// Processes are listed, but cannot be read.
+    /// Processes are listed in /proc, but cannot be read.
     ProcessUnreadable {
         name: "process-unreadable",
         severity: Severity::Warning,
@@ -136,7 +136,7 @@ diagnostic_codes! {
         message: "{} could not be read",
         advice: Advice::None,
     }
-    /// The kernel does not report PIDs in inner namespaces.
+    /// The kernel does not report the PIDs of processes in inner namespaces.
     NspidUnavailable {
         name: "nspid-unavailable",
         severity: Severity::Warning,
@@ -166,7 +166,7 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own
+    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own PID
     /// namespace does not count as refused.
     ParentUnreadable {
         name: "parent-unreadable",
@@ -238,8 +238,8 @@ diagnostic_codes! {
         message: "the namespaces of {} are ambiguous",
         advice: Advice::Permission,
     }
-    /// A process may have created a namespace for its children that this kernel, or this
-    /// procfs, does not show.
+    /// A process may have created a namespace for its children, but this kernel or this procfs does
+    /// not show such a namespace.
     NascentUnreadable {
         name: "nascent-unreadable",
         severity: Severity::Warning,
@@ -332,8 +332,8 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// The state of a namespace could not be determined: nothing proves that its init is running,
-    /// that its init has terminated, or that there has been no init yet.
+    /// The state of a namespace could not be determined: it is unknown if the init is running, has
+    /// terminated, or was never started.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,
@@ -343,8 +343,8 @@ diagnostic_codes! {
         message: "cannot tell if the inits of {} are running",
         advice: Advice::Text("run pidns as root on the host, with the host's /proc"),
     }
-    /// A terminated init cannot be removed, because a process in its namespace is not
-    /// reaped by its parent outside, or is in uninterruptible sleep.
+    /// A terminated init cannot be removed, because another process in its namespace is in
+    /// uninterruptible sleep, or is a zombie that a process outside the namespace does not reap.
     InitBlocked {
         name: "init-blocked",
         severity: Severity::Warning,
@@ -364,8 +364,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep, which the state of its
-    /// process does not show.
+    /// A thread other than the leader is in uninterruptible sleep. The state of the process does
+    /// not show this, because it is the state of the leader.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -375,8 +375,8 @@ diagnostic_codes! {
         message: "{} with a thread in uninterruptible sleep",
         advice: Advice::None,
     }
-    /// A namespace exists in kernel memory, but nothing that was searched shows its
-    /// holders. The namespace itself is shown, so the snapshot is still complete.
+    /// A namespace was found in kernel memory, but its holders were not found. The namespace itself
+    /// is shown, so the snapshot is still complete.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
@@ -389,7 +389,7 @@ diagnostic_codes! {
 }
 
 impl DiagnosticCode {
-    /// Returns the name in documents.
+    /// Returns the name of the code in documents.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
@@ -413,7 +413,7 @@ impl DiagnosticCode {
         self.entry().is_gap
     }
 
-    /// Returns which processes may be missing from a snapshot with this diagnostic.
+    /// Returns the processes that may be missing from a snapshot with this diagnostic.
     #[must_use]
     pub fn hides(self) -> Hides {
         self.entry().hides

@@ -1,14 +1,14 @@
-//! Problems that `check` and `run` report, and the table of their codes.
+//! Problems that `pidns check` and `pidns run` report, and the table of check codes.
 
 use super::{Keyword, NamespaceId, Pid, keywords};
 
-/// A problem found on a host, or in what a command left behind. Findings sort
-/// by verdict, then by code.
+/// A problem found on a host, or among the processes and namespaces that a command left behind.
+/// Findings sort by verdict, then by code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The verdict of the policy on the problem.
     pub verdict: Verdict,
-    /// The problem.
+    /// Code of the problem.
     pub code: CheckCode,
     /// The process or namespace that has the problem, or the whole snapshot.
     pub subject: Subject,
@@ -21,34 +21,36 @@ pub enum Subject {
     Process(Pid),
     /// A namespace.
     Namespace(NamespaceId),
-    /// The snapshot as a whole: something is missing from it.
+    /// The whole snapshot, which may be incomplete.
     Snapshot,
 }
 
 keywords! {
-    /// How serious a finding is, by the policy.
+    /// How the policy judges a finding.
     pub enum Verdict("verdict", "verdict", "verdicts") {
-        /// The check fails: the exit status is 1.
+        /// The finding makes the check fail: the exit status is 1.
         Deny = "deny",
-        /// Reported, but the check does not fail.
+        /// The finding is reported, but does not make the check fail.
         Warn = "warn",
-        /// Ignored and not listed.
+        /// The finding is ignored and not listed.
         Allow = "allow",
     }
 }
 
-/// An entry of the table: the properties that all findings of one code share.
+/// The properties that all findings of one code share: an entry of the table of codes.
 struct CheckCodeEntry {
     name: &'static str,
-    /// The verdict of `check` unless the policy has a rule.
+    /// The verdict of `pidns check`, unless the policy has a rule for the code.
     default: Verdict,
-    /// `true` if `run` reports this code, too. `run` denies only the codes that `--deny` names.
+    /// `true` if `pidns run` reports this code too. `pidns run` denies only the codes that `--deny`
+    /// names.
     in_run: bool,
     meaning: &'static str,
 }
 
-/// Values of `in_run`: `check` and `run` report the code, or only `check` does.
+/// Value of `in_run` for codes that both `pidns check` and `pidns run` report.
 const CHECK_AND_RUN: bool = true;
+/// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
 /// The table of codes. A new code needs an entry here and the code that finds it.
@@ -61,7 +63,7 @@ macro_rules! check_codes {
         }
 
         impl CheckCode {
-            /// All codes, in the order in which they are listed.
+            /// All codes, in the order in which findings are listed.
             pub const ALL: &'static [Self] = &[$(Self::$code),+];
 
             fn entry(self) -> &'static CheckCodeEntry {
@@ -112,13 +114,13 @@ check_codes! {
 }
 
 impl CheckCode {
-    /// Returns the name in documents and on the command line.
+    /// Returns the name of the code in documents and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// Returns the description for the help and the published schema.
+    /// Returns the description of the code for the help and the published schema.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.entry().meaning
@@ -130,12 +132,12 @@ impl CheckCode {
         self.entry().default
     }
 
-    /// Returns the codes that `run` reports.
+    /// Returns the codes that `pidns run` reports.
     pub fn of_runs() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|code| code.entry().in_run)
     }
 
-    /// Finds a code by its name.
+    /// Returns the code with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

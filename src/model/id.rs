@@ -20,7 +20,7 @@ pub const MAX_LEVEL: usize = 32;
 #[cfg_attr(
     test,
     schemars(
-        description = "A process or thread ID, in the PID namespace of the procfs that was read.",
+        description = "A process or thread ID in the PID namespace of the procfs that was read.",
         extend("minimum" = 1, "maximum" = i32::MAX)
     )
 )]
@@ -31,7 +31,7 @@ impl Pid {
     pub const INIT: Self = Self(NonZeroU32::MIN);
 
     /// Returns the PID, or `None` for 0 and for numbers that do not fit in `pid_t`. The kernel
-    /// reports 0 for a process that is not visible here.
+    /// reports 0 for a process that is not visible in the reader's PID namespace.
     #[must_use]
     pub fn new(raw: u32) -> Option<Self> {
         i32::try_from(raw).ok()?;
@@ -97,8 +97,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, from the namespace of the procfs that was read down to the
-/// process's own (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
+/// A process's PIDs, from the PID in the namespace of the procfs that was read to the PID in the
+/// process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.
@@ -108,8 +108,9 @@ pub type Nspid = SmallVec<[Pid; 6]>;
     test,
     schemars(
         description = "A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or \
-                       `pid:[?PID]` for a namespace whose inode could not be read. This PID is its \
-                       init or, without one, its member with the lowest PID.",
+                       `pid:[?PID]` for a namespace whose inode could not be read. PID is that of \
+                       the namespace's init or, if there is no init, of the member with the lowest \
+                       PID.",
         extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")
     )
 )]
@@ -117,8 +118,8 @@ pub enum NamespaceId {
     /// A namespace with this inode on nsfs: `pid:[4026531836]`. The inode is unique among existing
     /// namespaces.
     Inode(u64),
-    /// A namespace whose inode could not be read: `pid:[?6]`. The PID is that of the namespace's
-    /// init or, without an init, of the member with the lowest PID.
+    /// A namespace whose inode could not be read: `pid:[?6]`. The number is the PID of the
+    /// namespace's init or, if there is no init, of the member with the lowest PID.
     Unread(Pid),
 }
 
@@ -132,8 +133,8 @@ impl NamespaceId {
         }
     }
 
-    /// Formats the ID without `fmt`, which is slower. Speed matters here, because every process in
-    /// a document has an ID.
+    /// Returns the ID as text. This function does not use `fmt`, because that is slower and every
+    /// process in a document has a namespace ID.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
@@ -224,9 +225,9 @@ impl FromStr for NamespaceRef {
 /// The error for text that does not name a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ParseNamespaceRefError {
-    /// The text has none of the accepted forms.
+    /// The text has no accepted form.
     Form,
-    /// The number is out of range.
+    /// The text contains a number that is out of range.
     Range,
 }
 
@@ -235,7 +236,7 @@ impl ParseNamespaceRefError {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
         let number = inner.unwrap_or(text).trim_start_matches(['@', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-        // A number with leading zeros is malformed.
+        // A number with leading zeros has the wrong form, even if it is out of range.
         let plain = number == "0" || !number.starts_with('0');
         if digits && plain && !number.is_empty() { Self::Range } else { Self::Form }
     }

@@ -2,11 +2,11 @@
 
 /// An enumeration whose values have a name in documents and on the command line.
 pub trait Keyword: Copy + 'static {
-    /// All values, in the order in which they are listed.
+    /// All values, in the order in which help and schemas list them.
     const VALUES: &'static [Self];
-    /// Name of the enumeration in the published schema.
+    /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// Nouns for unknown values in a message: for one value, and for several values.
+    /// Singular and plural of the noun that messages use for an unknown value.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.
@@ -16,8 +16,8 @@ pub trait Keyword: Copy + 'static {
     fn meaning(self) -> &'static str;
 }
 
-/// Defines an enumeration that implements [`Keyword`]. The doc comment of each
-/// value is also its description in the schema.
+/// Defines an enumeration that implements [`Keyword`]. The doc comment of each value is also the
+/// description of the value in the schema.
 macro_rules! keywords {
     (
         $(#[$attribute:meta])*
@@ -32,10 +32,10 @@ macro_rules! keywords {
         }
 
         impl $type {
-            /// All values, in the order in which they are listed.
+            /// All values, in the order in which help and schemas list them.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$value),+];
 
-            /// The name in documents and on the command line.
+            /// Returns the name of this value in documents and on the command line.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -54,7 +54,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // Each line of a doc comment begins with a space.
+                // Each line of a doc comment begins with a space, so only the first space must be
+                // trimmed.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

@@ -7,8 +7,8 @@ use super::{Namespace, NamespaceId};
 
 /// Finds the ancestors of namespaces by ID.
 ///
-/// There are no parent cycles: the kernel creates none, and a document in which a parent
-/// does not come before its children is rejected when it is read.
+/// Parent cycles are impossible: the kernel does not create them, and reading a document fails if a
+/// parent does not come before its children.
 #[derive(Clone, Debug, Default)]
 pub struct Lineage {
     parents: HashMap<NamespaceId, NamespaceId>,
@@ -61,7 +61,7 @@ mod tests {
             parents in proptest::collection::vec(any::<u8>(), 1..33),
             order in any::<u64>(),
         ) {
-            // Each namespace is a root, or its parent is an earlier namespace.
+            // Each namespace is either a root or a child of an earlier namespace.
             let node = |(at, parent): (u64, u8)| {
                 namespace(at, (parent % 4 != 0 && at > 0).then(|| u64::from(parent) % at))
             };

@@ -1,4 +1,4 @@
-//! Facts that advice about the live host needs, and that no document has.
+//! Facts about the live host that advice needs but documents do not contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use super::Pid;
 pub struct LiveFacts {
     /// The frozen processes, each with the cgroups that freeze it.
     pub frozen: BTreeMap<Pid, Vec<FrozenCgroup>>,
-    /// Processes that SIGTERM does not end: they ignore it, or they are inits without a handler
-    /// for it.
+    /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
+    /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
     /// For each process with a thread in uninterruptible sleep, the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
@@ -20,11 +20,11 @@ pub struct LiveFacts {
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 
-/// A cgroup that freezes its processes. The text is the directory of the cgroup.
+/// The directory of a cgroup that freezes its processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// A cgroup of the version 1 freezer (`freezer.state`).
+    /// A cgroup in the freezer hierarchy of version 1 (`freezer.state`).
     V1(String),
-    /// A cgroup of version 2 (`cgroup.freeze`).
+    /// A cgroup in the version 2 hierarchy (`cgroup.freeze`).
     V2(String),
 }

@@ -1,7 +1,7 @@
-//! The data model: plain values that any code, including tests, can build.
+//! The data model: plain values without behaviour that depends on the host.
 //!
-//! The model imports no other module. The lists of a [`Snapshot`] may be in any order. Code that
-//! shows the lists sorts them.
+//! The model imports no other module. The lists of a [`Snapshot`] may be in any order: code that
+//! displays a list sorts the list first.
 
 pub mod container;
 pub mod run;

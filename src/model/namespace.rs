@@ -23,12 +23,12 @@ pub struct Namespace {
     pub state: NamespaceState,
     /// The process with PID 1 in the namespace, if this process is visible.
     pub init: Option<Pid>,
-    /// Number of members; `None` if the snapshot contains all members. A filtered snapshot may lack
-    /// some of them.
+    /// Number of members. `None` if the snapshot contains all members; a filtered snapshot may lack
+    /// some members.
     pub member_count: Option<usize>,
     /// The owning user namespace; `None` if the kernel does not reveal it.
     pub owner: Option<Owner>,
-    /// Everything except members that keeps the namespace alive.
+    /// Descriptors, mounts and threads that keep the namespace alive.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed.
     pub blocked_by: Vec<Blocker>,
@@ -64,13 +64,14 @@ keywords! {
     /// State of a namespace.
     #[derive(ValueEnum)]
     pub enum NamespaceState("namespace_state", "namespace state", "namespace states") {
-        /// Its init is running.
+        /// The init of the namespace is running.
         Live = "live",
-        /// Its init has terminated: starting a process in it fails (ENOMEM).
+        /// The init of the namespace has terminated: no process can be started in the namespace
+        /// (fork fails with ENOMEM).
         Dead = "dead",
-        /// Created, but no process has been started in it yet.
+        /// The namespace has been created, but no process has been started in it yet.
         Nascent = "nascent",
-        /// None of the other states could be proved.
+        /// The state could not be determined: pidns could not prove any other state.
         Unknown = "unknown",
     }
 }
@@ -78,10 +79,9 @@ keywords! {
 keywords! {
     /// Source of a fact.
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
-        /// Reported by the kernel.
+        /// The kernel reported the fact.
         Kernel = "kernel",
-        /// Inferred: the kernel did not report it, and the rules for placing processes left
-        /// exactly one answer.
+        /// The kernel did not report the fact, but other facts of the scan allow only one value.
         Inferred = "inferred",
     }
 }
@@ -105,7 +105,7 @@ pub enum Holder {
     Fd {
         /// The process that has the descriptor open.
         pid: Pid,
-        /// Name of the process.
+        /// Command name of the process.
         comm: Option<SmolStr>,
         /// The descriptor number.
         fd: u32,
@@ -122,7 +122,7 @@ pub enum Holder {
     PidForChildren {
         /// The process that the thread belongs to.
         pid: Pid,
-        /// Name of the process.
+        /// Command name of the process.
         comm: Option<SmolStr>,
         /// The thread; equal to `pid` if the thread is the leader thread.
         tid: Pid,
@@ -133,7 +133,7 @@ pub enum Holder {
         file: HoldingFile,
         /// The process that has the file open.
         pid: Pid,
-        /// Name of the process.
+        /// Command name of the process.
         comm: Option<SmolStr>,
         /// The descriptor number.
         fd: u32,
@@ -154,8 +154,8 @@ impl Holder {
 }
 
 /// Type of an open file that keeps a namespace alive, but is not the nsfs file of the namespace.
-/// Such files are searched only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and only
-/// for namespaces without a living init.
+/// pidns searches for such files only with [`SearchScope::Kernel`](super::SearchScope::Kernel), and
+/// only for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
     /// A pidfd of a process that was in the namespace (`pidfd_open(2)`).
@@ -170,49 +170,50 @@ pub enum HoldingFile {
     Procfs,
 }
 
-/// The container, or systemd unit, that a cgroup path names.
+/// The container or systemd unit that a cgroup path names.
 // `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
 pub struct Container {
-    /// The runtime that created it: docker, containerd, cri-o, podman, lxc (LXD and Incus use
-    /// the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a container
-    /// in a pod, if the path does not name the runtime), unknown (any other container without
-    /// a named runtime), or systemd for a unit. May grow.
+    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (LXD and
+    /// Incus use the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a
+    /// container in a pod, if the path does not name the runtime), unknown (any other container, if
+    /// the path does not name the runtime), or systemd for a unit. May grow.
     pub runtime: String,
-    /// Its ID or name in that runtime.
+    /// ID or name of the container in that runtime.
     pub id: String,
-    /// UID of its Kubernetes pod, or null.
+    /// UID of the Kubernetes pod that contains the container, or null.
     pub pod: Option<String>,
 }
 
-/// A process that keeps a terminated init from being removed: the kernel waits until all
-/// processes of the namespace have been reaped (`zap_pid_ns_processes`).
+/// A process that keeps a terminated init from being removed: the kernel removes an init only after
+/// all other processes of the namespace have been reaped (`zap_pid_ns_processes`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// The process that the init waits for, or the init itself if it is a zombie that
-    /// nobody reaps.
+    /// PID of the process that the init waits for, or of the init itself if the init is a zombie
+    /// that nobody reaps.
     pub pid: Pid,
-    /// Name of the process.
+    /// Command name of the process.
     pub comm: SmolStr,
-    /// The reason why the process is not gone yet.
+    /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process outside the namespace that must act: the tracer if `pid` is traced, or
-    /// otherwise, for a zombie, the parent.
+    /// The process outside the namespace that must act: the tracer of a traced process, or the
+    /// parent of a zombie that is not traced.
     pub reaper: Option<Pid>,
 }
 
 keywords! {
-    /// Reason why a killed process is not gone.
+    /// Reason why a killed process still exists.
     pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
-        /// It has terminated, but its tracer or, if it is not traced, its parent does not reap it.
+        /// The process has terminated, but its tracer or, if it is not traced, its parent does not
+        /// reap it.
         Zombie = "zombie",
-        /// It or one of its threads is in uninterruptible sleep (state D), which signals do not
-        /// interrupt.
+        /// The process or one of its threads is in uninterruptible sleep (state D), which signals
+        /// do not interrupt.
         Uninterruptible = "uninterruptible",
-        /// Its tracer holds it or one of its threads: in the stop before the exit
-        /// (PTRACE_EVENT_EXIT), or as a thread that only the tracer can reap.
+        /// A tracer holds the process or one of its threads: a thread is stopped before its exit
+        /// (PTRACE_EVENT_EXIT), or has terminated and only the tracer can reap it.
         Traced = "traced",
     }
 }

@@ -9,10 +9,10 @@ use super::{Criterion, NamespaceId, Pid};
 pub enum NotFound {
     /// No process has this PID.
     Process {
-        /// The PID that was given.
+        /// The PID that the user gave.
         pid: Pid,
-        /// The namespace that `pid` belongs to; `None` for the namespace of the procfs that was
-        /// read.
+        /// The namespace in which `pid` was searched; `None` for the namespace of the procfs that
+        /// was read.
         namespace: Option<NamespaceId>,
     },
     /// No namespace has this ID.
@@ -29,21 +29,21 @@ pub enum NotFound {
     /// The process may be visible in this namespace, but the procfs that was read does not show the
     /// process's PID there.
     NotTold {
-        /// A known PID of the process, or the PID that was given.
+        /// A known PID of the process, or the PID that the user gave.
         pid: Pid,
         /// The namespace that may show the process.
         namespace: NamespaceId,
     },
-    /// Nothing matches all filters.
+    /// No process or namespace matches all filters.
     Selection(Vec<Criterion>),
 }
 
-/// The upper limit of PIDs (`PID_MAX_LIMIT`), far below the inodes of namespaces.
+/// The upper limit of PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this limit.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns the process whose namespace the user probably meant, if the number that the user
-    /// gave as an inode looks like a PID.
+    /// Returns a PID if the user gave a small number as a namespace inode, and so probably meant
+    /// the namespace of the process with that PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

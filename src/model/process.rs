@@ -12,11 +12,11 @@ use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// PID in the namespace of the procfs that was read.
+    /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
     /// PID of the parent; `None` if this procfs shows no parent.
     pub ppid: Option<Pid>,
-    /// The innermost namespace of the process; `None` if ambiguous.
+    /// The process's own (innermost) namespace; `None` if ambiguous.
     pub namespace: Option<NamespaceId>,
     /// The process's PIDs in all namespaces, outermost namespace first.
     pub nspid: Nspid,
@@ -31,14 +31,15 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. The
-    /// combination of boot ID, PID and start time identifies a process for ever.
+    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. Boot ID, PID
+    /// and start time together identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
-    /// Source of `namespace`.
+    /// Source of the fact in `namespace`.
     pub evidence: Evidence,
-    /// Details that were requested. The details are boxed, because most runs request none.
+    /// Details of the process, if they were requested. Most runs request no details, so a box saves
+    /// memory.
     pub details: Option<Box<ProcessDetails>>,
 }
 
@@ -49,33 +50,32 @@ pub struct ProcessDetails {
     /// Command line, one string for each argument (`/proc/PID/cmdline`), with U+FFFD for
     /// invalid UTF-8. Empty for kernel threads and terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of the process's namespaces of other types, by the name of the link in
+    /// Inodes of the process's namespaces of other types, each with the name of its link in
     /// `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. If there are several hierarchies, this is the path that names
-    /// a container or unit, otherwise the path in version 2, otherwise the deepest path in version
-    /// 1.
+    /// Path of the process's cgroup. With several hierarchies, the path that names a container or
+    /// unit, otherwise the path in version 2, otherwise the deepest path in version 1.
     pub cgroup: Option<String>,
-    /// PID of the process's tracer (`TracerPid`). Every scan reads this PID, but only for zombies
-    /// and for processes that their tracer has stopped.
+    /// PID of the process's tracer (`TracerPid`). Every scan reads the tracer of zombies and of
+    /// processes that their tracer has stopped, but of no other processes.
     pub tracer: Option<Pid>,
 }
 
 keywords! {
-    /// A part of [`ProcessDetails`].
+    /// A kind of [`ProcessDetails`] that users can request.
     #[derive(ValueEnum)]
     pub enum Detail("detail", "detail", "details") {
-        /// Command lines, which may hold secrets.
+        /// Command lines, which may contain passwords and other secrets.
         Args = "args",
-        /// Inodes of the namespaces of other types.
+        /// Inodes of the process's namespaces of other types.
         Namespaces = "namespaces",
-        /// The path of the cgroup.
+        /// The path of the process's cgroup.
         Cgroup = "cgroup",
     }
 }
 
 impl Process {
-    /// Returns a process with this PID, whose other properties are all unknown.
+    /// Returns a process with this PID and no other known property.
     #[must_use]
     pub fn unread(pid: Pid) -> Self {
         Self {
@@ -95,7 +95,8 @@ impl Process {
         }
     }
 
-    /// Returns `true` if the process's state is that of a zombie: terminated, but not yet reaped.
+    /// Returns `true` if the process has the state of a zombie: it has terminated, but has not been
+    /// reaped.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
@@ -121,8 +122,8 @@ impl Process {
         self.details.as_ref()?.tracer
     }
 
-    /// Returns the process that must reap this process when it is a zombie: its tracer if it has
-    /// one, otherwise its parent. The kernel hides a traced zombie from the parent
+    /// Returns the process that must reap this process after its termination: the tracer of a
+    /// traced process, otherwise the parent. The kernel hides a traced zombie from the parent
     /// (`wait_consider_task()`).
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Pid;
 
-/// The end of a command.
+/// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The command exited with this status.
@@ -27,15 +27,16 @@ impl Ended {
     }
 }
 
-/// The processes that were killed, by PID as in the document.
+/// PIDs of the processes that were killed, as they appear in the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
-    /// Processes that were sent SIGTERM. Zombies are not.
+    /// Processes that were sent SIGTERM. No signal is sent to zombies.
     pub sigterm: BTreeSet<Pid>,
-    /// Processes that were sent SIGKILL: those that survived SIGTERM, and new ones.
+    /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
+    /// appeared later.
     pub sigkill: BTreeSet<Pid>,
-    /// Processes that are still there.
+    /// Processes that still exist.
     pub remaining: BTreeSet<Pid>,
 }
 

@@ -15,8 +15,8 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// Start time of the scan: RFC 3339, UTC.
     pub captured_at: String,
-    /// Duration of the scan. `None` for a saved document: documents leave it out, so that
-    /// two runs on a quiet host do not differ.
+    /// Duration of the scan. `None` for a saved document: documents do not contain the duration, so
+    /// that two scans of an unchanged host give the same document.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,
@@ -26,9 +26,9 @@ pub struct Snapshot {
     pub searched: BTreeSet<SearchScope>,
     /// The details of processes that were requested.
     pub details: BTreeSet<Detail>,
-    /// The filters applied since the scan; empty if the snapshot is whole.
+    /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// `true` if nothing in the searched places is missing, and the kernel reported everything.
+    /// `true` if everything in the searched places was found, and the kernel reported every fact.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
@@ -76,12 +76,12 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Procfs {
-    /// Its mount point.
+    /// Mount point of the procfs.
     pub path: String,
-    /// `true` if it shows the PID namespace that pidns itself ran in. Otherwise the kernel
-    /// reports fewer parents of namespaces.
+    /// `true` if the procfs shows the PID namespace in which pidns itself ran. With another procfs,
+    /// the kernel reports fewer parents of namespaces.
     pub own: bool,
-    /// The PID namespace that it shows: the first number of every nspid is a PID in this
+    /// The PID namespace that the procfs shows: the first number of every nspid is a PID in this
     /// namespace. Null if unknown.
     pub namespace: Option<NamespaceId>,
 }
@@ -90,19 +90,19 @@ keywords! {
     /// A place that is searched for namespaces.
     #[derive(ValueEnum)]
     pub enum SearchScope("search_scope", "search scope", "search scopes") {
-        /// Each process's own namespace.
+        /// The namespace that each process is in.
         Processes = "processes",
-        /// Each process's pid_for_children.
+        /// The namespace for the children of each process (/proc/PID/ns/pid_for_children).
         Children = "children",
-        /// Each thread's pid_for_children, and descriptor and mount tables that it does not
-        /// share with its process.
+        /// The namespace for the children of each thread, and the descriptor and mount tables that
+        /// a thread does not share with its process.
         Threads = "threads",
         /// Every file descriptor table.
         Fds = "fds",
         /// The mount table of every reachable mount namespace.
         Mounts = "mounts",
-        /// Namespaces in kernel memory that /proc does not show. Includes all other places but
-        /// threads; needs root and Linux 6.18.
+        /// Namespaces in kernel memory that /proc does not show. Includes all other places except
+        /// threads. Needs root and Linux 6.18.
         Kernel = "kernel",
     }
 }
@@ -112,8 +112,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default: all places in /proc except threads, whose search takes longest and
-    /// finds least.
+    /// Returns the default scopes: all places in /proc except threads, because the search of
+    /// threads takes longest and finds least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

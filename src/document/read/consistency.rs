@@ -21,13 +21,13 @@ pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     once("details", &document.details)
 }
 
-/// Returns `true` if the document was not filtered, so that all references are valid.
+/// Returns `true` if the document was not filtered. In such a document, all references are valid.
 fn is_whole(document: &Document) -> bool {
     document.selected.is_empty()
 }
 
 /// Checks the namespaces and returns their depths. A parent must come before its children, so a
-/// cycle is an error, too.
+/// parent cycle is an error.
 pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Depth>, Invalid> {
     let mut depths: HashMap<NamespaceId, Depth> = HashMap::with_capacity(document.namespaces.len());
     let mut children: HashMap<NamespaceId, Vec<NamespaceId>> = HashMap::new();
@@ -64,8 +64,8 @@ pub fn check_namespaces(document: &Document) -> Result<HashMap<NamespaceId, Dept
     Ok(depths)
 }
 
-/// Returns the depth of the namespace at `index`, or an error if its `level` does not agree.
-/// `depths` has the depths of all earlier namespaces.
+/// Returns the depth of the namespace at `index`, or an error if the field `level` has another
+/// value. `depths` contains the depths of all earlier namespaces.
 fn depth_of(
     document: &Document,
     index: usize,
@@ -104,13 +104,13 @@ fn depth_of(
     Ok(depth)
 }
 
-/// Checks that each process is in one namespace, and has one PID for each level.
+/// Checks that each process is a member of one namespace, and has one PID for each level.
 pub fn check_processes(
     document: &Document,
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root to the number of PIDs that its members have.
+    // Maps each root namespace to the number of PIDs that its members have.
     let mut above: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -130,8 +130,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // Before Linux 4.1, the list of PIDs is empty. The number of ancestors above a root may be
-        // unknown, but it is the same for all descendants of the root.
+        // Before Linux 4.1, the list of PIDs is empty. The number of namespaces above a root may be
+        // unknown, but is the same for all descendants of the root.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -152,7 +152,8 @@ pub fn check_processes(
                 "does not list the processes that have it as namespace",
             ));
         }
-        // A filter can remove the init from the document, but cannot move it to another namespace.
+        // A filter can remove an init from the document, but cannot make it a member of another
+        // namespace.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
@@ -166,16 +167,17 @@ pub fn check_processes(
     Ok(())
 }
 
-/// The place of a namespace in the hierarchy.
+/// The depth of a namespace in the hierarchy.
 pub struct Depth {
     /// The topmost known ancestor of the namespace.
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` is a root of the document, so `level` equals the level in the document.
+    /// `true` if `root` is a root of the document. Then `level` equals the field `level` in the
+    /// document.
     pub is_level: bool,
     /// Number of levels below the namespace of the procfs that was read; `None` if the namespace is
-    /// not one of its descendants.
+    /// not a descendant of that namespace.
     pub below_procfs: Option<usize>,
 }
 

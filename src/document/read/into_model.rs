@@ -6,8 +6,8 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::{Blocker, Diagnostic, Document, Holder, HolderKind, Namespace};
 use crate::model;
 
-/// Converts a document to the model, if it does not contradict itself. Unknown words are added
-/// to `unknown`.
+/// Converts a document to the model, or returns an error if the document contradicts itself. Adds
+/// unknown words to `unknown`.
 pub fn snapshot(
     document: Document,
     mut unknown: UnknownWords,
@@ -88,8 +88,8 @@ fn namespace(
     })
 }
 
-/// Converts a holder to the model. Returns `None` for an unknown kind. `place` is the path of the
-/// holder in the document.
+/// Converts a holder to the model. Returns `None` for an unknown kind. `place` returns the path of
+/// the holder in the document.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,

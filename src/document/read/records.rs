@@ -1,4 +1,4 @@
-//! Reads one snapshot from NDJSON records, which may belong to many hosts.
+//! Reads one snapshot from NDJSON records that may belong to many snapshots and hosts.
 //!
 //! Records of other snapshots are skipped line by line, so the input may be larger than
 //! memory.
@@ -58,7 +58,7 @@ impl Identity<'_> {
 }
 
 /// A record of a snapshot, for reading only. Each kind of content is a field, not a variant of an
-/// enumeration, so that errors have the path of the invalid value.
+/// enumeration, because only then errors contain the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -77,9 +77,10 @@ pub(in crate::document) struct RecordLine {
 }
 
 /// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
-/// field `record`. Stops at the first field that only one of the two has.
+/// field `record`. Stops at the first field that decides between record and document.
 pub fn is_record(line: &[u8]) -> bool {
-    /// Stores the result, and stops the parser with an error as soon as the result is known.
+    /// Stores the result of [`is_record`], and stops the parser with an error as soon as the result
+    /// is known.
     struct Fields<'a>(&'a mut bool);
 
     impl<'de> Visitor<'de> for Fields<'_> {
@@ -108,12 +109,12 @@ pub fn is_record(line: &[u8]) -> bool {
 
     let mut found = false;
     let mut json = serde_json::Deserializer::from_slice(without_mark(line));
-    // Invalid text is reported when the whole line is parsed.
+    // Ignore parse errors here: they are reported when the whole line is parsed.
     let _ = serde::Deserializer::deserialize_map(&mut json, Fields(&mut found));
     found
 }
 
-/// The contents of all records of one kind, with their line numbers.
+/// The contents of all records of one kind, with the line numbers of the records.
 struct RecordList<T> {
     items: Vec<T>,
     lines: Vec<u64>,
@@ -151,7 +152,7 @@ fn content<T>(item: Option<T>, kind: SnapshotRecordKind, line: u64) -> Result<T,
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
-/// The record of kind snapshot, which has everything except the lists.
+/// The record of kind snapshot, which contains everything except the lists.
 struct SummaryRecord {
     schema_version: String,
     captured_at: Timestamp,
@@ -160,7 +161,7 @@ struct SummaryRecord {
     line: u64,
 }
 
-/// The state while records are read.
+/// The state of reading: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
     /// The user's selection of a snapshot, by host name or boot ID.
@@ -169,7 +170,7 @@ struct Records<'a> {
     chosen: Option<Origin>,
     /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// Snapshots that do not match the selection, at most as many as an error lists.
+    /// Some snapshots that do not match the selection: at most as many as an error lists.
     strangers: Vec<Origin>,
     /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
@@ -180,7 +181,8 @@ struct Records<'a> {
     unknown: UnknownWords,
 }
 
-/// Reads records. The first line has been read already; `number` is its line number.
+/// Reads records from `line`, which has been read already, and from the following lines. `number`
+/// is the line number of `line`.
 pub fn read_records(
     mut line: Vec<u8>,
     mut number: u64,
@@ -189,8 +191,8 @@ pub fn read_records(
 ) -> io::Result<Result<(model::Snapshot, UnknownWords), Invalid>> {
     let mut records = Records { host, ..Records::default() };
     loop {
-        // Parse the line without its line end. Otherwise, an error at the end of the line would be
-        // reported for the next line.
+        // Parse the line without its line end: the parser would report an error at the line end as
+        // an error of the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));
@@ -251,8 +253,9 @@ impl Records<'_> {
         }
     }
 
-    /// Returns `true` if a record belongs to the snapshot to read: the first snapshot that matches.
-    /// If another snapshot matches too, the selection is ambiguous, so no more records are kept.
+    /// Returns `true` if a record belongs to the chosen snapshot: the first snapshot that matches
+    /// the selection. If another snapshot matches too, the selection is ambiguous, and no more
+    /// records are kept.
     fn is_chosen(&mut self, label: Label<'_>) -> bool {
         let note = |others: &mut Vec<Origin>| {
             if others.len() < NAMED && others.iter().all(|other| other.label() != label) {
@@ -304,8 +307,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Parents must come before their children. Some namespaces have no level, so sorting by
-        // level is impossible.
+        // Sort parents before their children. The levels cannot be used, because some namespaces
+        // have none.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();

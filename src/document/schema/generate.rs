@@ -11,9 +11,9 @@ use crate::model::{DiagnosticCode, Keyword};
 use crate::document::open_list::{SPELLING, Word};
 use crate::document::snapshot::HolderKind;
 
-/// Returns the schema of a serde type, as committed.
+/// Returns the schema of a serde type in the form of the committed schema files.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
-    // Describe documents as they are written: every field is present.
+    // The schema describes the documents that pidns writes, in which every field is present.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let generated = Value::from(generator.into_root_schema_for::<T>());
     let mut schema = json!({"$schema": generated["$schema"], "$id": id, "title": title});
@@ -28,8 +28,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Replaces Rust integer formats by limits, joins the lines of descriptions, and removes
-/// defaults, which only the reader of pidns uses.
+/// Replaces Rust integer formats by limits, joins the lines of descriptions, and removes default
+/// values: only pidns's own reader uses defaults.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -58,7 +58,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// Allows the words of this version, and any other word that matches the pattern.
+/// Generates a schema that accepts the known words, and any other word that matches the pattern.
 impl<T: Keyword> JsonSchema for Word<T> {
     fn schema_name() -> Cow<'static, str> {
         T::LIST.into()
@@ -70,10 +70,10 @@ impl<T: Keyword> JsonSchema for Word<T> {
         words.push(json!({
             "type": "string",
             "pattern": SPELLING,
-            "description": "A word of a later 1.x.",
+            "description": "A word that a later 1.x version added.",
         }));
         json_schema!({
-            "description": "A word of an open list, which may grow within 1.x.",
+            "description": "A word of an open list: later 1.x versions may add words.",
             "anyOf": words,
         })
     }
@@ -105,8 +105,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Turns the variants of the content of a record into fields, each of which is required by its
-/// kind. Kinds of a later version are valid without content.
+/// Converts each variant of a record's content to a field that is required in records of that kind.
+/// A record of an unknown kind is valid without content.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

@@ -27,7 +27,7 @@ use crate::testing::everything;
 
 #[test]
 fn the_committed_schemas_match_the_serde_types() {
-    // UPDATE_EXPECT=1 rewrites the files.
+    // With UPDATE_EXPECT=1 in the environment, this test rewrites the schema files.
     expect_file!["../../../schemas/pidns-1.schema.json"]
         .assert_eq(&schema_of::<Document>("urn:pidns:schema:document:1", "pidns document"));
     expect_file!["../../../schemas/pidns-record-1.schema.json"].assert_eq(&schema_of::<
@@ -72,7 +72,7 @@ fn record_schema() -> Value {
     serde_json::from_str(RECORD_SCHEMA).unwrap()
 }
 
-/// Returns the records of a snapshot with a value in every field.
+/// Returns NDJSON records of a snapshot with a value in every field.
 fn records() -> Vec<Value> {
     let mut records = Vec::new();
     let written = write_records(&PidGraph::new(whole()), |record| {
@@ -83,7 +83,8 @@ fn records() -> Vec<Value> {
     records
 }
 
-/// Returns a whole snapshot with a value in every field, except for the fields of a filter.
+/// Returns an unfiltered snapshot with a value in every field, except the fields that only a filter
+/// sets.
 fn whole() -> model::Snapshot {
     let mut whole = everything();
     whole.selected.clear();
@@ -149,8 +150,8 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// Asserts that records are valid, that records without content are invalid, and that all records
-/// together equal the whole document.
+/// Asserts that `records` are valid, that a record without its content is invalid, and that all
+/// records together have the data of the document `whole`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -227,7 +228,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
     assert_described(&schema, &value);
 }
 
-/// A value in a document, with a part of the schema that applies to it.
+/// A value in a document, with the part of the schema that applies to the value.
 struct Visit<'a> {
     /// JSON pointer of the value.
     pointer: String,
@@ -235,7 +236,8 @@ struct Visit<'a> {
     part: &'a Value,
 }
 
-/// Visits every value of a document, once for each part of the schema that applies to it.
+/// Calls `see` for every value of a document, once for each part of the schema that applies to the
+/// value.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);
     let Visit { pointer, value, part } = visit;
@@ -244,7 +246,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // Follows the non-null branch of nullable fields. Words have one branch for each value.
+    // `anyOf` describes a nullable field or a word. Follow the branches of a nullable field except
+    // null, but not the branches of a word, which are constants.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
@@ -273,7 +276,8 @@ fn all_fields_have_descriptions_and_are_present_in_schema_order() {
     assert_described(&schema(), &written(everything()));
 }
 
-/// Asserts that each field has a description in the schema, and a value somewhere in the sample.
+/// Asserts that the schema describes each field, and that the document has at least one value for
+/// each field.
 fn assert_described(schema: &Value, document: &Value) {
     let mut without_value = BTreeSet::new();
     let mut with_value = BTreeSet::new();
@@ -295,7 +299,7 @@ fn assert_described(schema: &Value, document: &Value) {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
 }
 
-/// Texts that violate some part of the schema.
+/// Texts that each violate some part of the schema.
 const TEXTS: [&str; 22] = [
     "",
     "Not A Word",
@@ -321,7 +325,8 @@ const TEXTS: [&str; 22] = [
     "7D0F5A5E-4B43-4A0B-9F3C-1C5F4F1D2A3B",
 ];
 
-/// Returns replacements for a value; most of them violate this part of the schema.
+/// Returns replacements for a value. Most replacements violate the part of the schema that applies
+/// to the value.
 fn violations(visit: &Visit) -> Vec<Value> {
     let mut bad = Vec::new();
     for (keyword, says) in visit.part.as_object().unwrap() {
@@ -382,8 +387,8 @@ fn violations(visit: &Visit) -> Vec<Value> {
     bad
 }
 
-/// Returns `true` if the only difference is an absent field that is nullable or a list. The reader
-/// accepts a document without such a field, because a later version may have added the field.
+/// Returns `true` if `one` lacks fields of `other`, and each missing field is nullable or a list.
+/// The reader accepts a document without such fields, because a later version may have added them.
 fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
@@ -410,8 +415,9 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Asserts that `reads` rejects every change of a value that the schema rejects, and reports
-/// its place. Returns the number of parts of the schema that were tried.
+/// Changes each part of a value in turn, and asserts that `reads` rejects every change that the
+/// schema rejects, with an error that names the changed place. Returns the number of schema parts
+/// that some change violated.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,
@@ -423,7 +429,7 @@ fn assert_all_rejected(
     let mut seen = BTreeSet::new();
     let whole = Visit { pointer: String::new(), value, part: schema };
     walk(schema, whole, &mut |visit| {
-        // One element of each kind in a list is enough.
+        // To save time, try only one element of each kind in a list.
         let field: String = visit.pointer.chars().filter(|c| !c.is_ascii_digit()).collect();
         let sort = (visit.value.is_null(), visit.value.get("kind").map(Value::to_string));
         if !seen.insert((field, std::ptr::from_ref(visit.part), sort)) {
@@ -439,7 +445,7 @@ fn assert_all_rejected(
             let Some(error) = reads(&spoiled) else {
                 panic!("{} is read with {bad}", visit.pointer);
             };
-            // The message names the value, or an object that contains it.
+            // The message must name the changed value or an object that contains it.
             let named = error.split(": ").next().unwrap().replace('[', ".").replace(']', "");
             assert!(
                 format!("{place}.").contains(&format!(".{named}."))
@@ -470,7 +476,8 @@ fn the_reader_rejects_all_invalid_records() {
         let tried = assert_all_rejected(&record_schema(), record, |record| {
             let mut all = all.clone();
             all[index] = record.clone();
-            // With another host or time, a record belongs to another snapshot, so reading fails.
+            // A record with a changed host or time belongs to another snapshot, so reading fails
+            // with an error about several snapshots.
             let lines: Vec<_> = all.iter().map(Value::to_string).collect();
             let error = read(lines.join("\n").as_bytes()).err()?.to_string();
             Some(error.replace("contains snapshots of several ", "host: "))

@@ -33,7 +33,7 @@ impl Origin {
         }
     }
 
-    /// Returns an error if `host` selects another snapshot.
+    /// Returns an error if the user's selection `host` does not match this snapshot.
     pub(in crate::document) fn check(&self, host: Option<&str>) -> Result<(), Invalid> {
         match host {
             Some(host) if !self.label().matches(host) => {
@@ -44,7 +44,7 @@ impl Origin {
     }
 }
 
-/// An [`Origin`] that borrows its texts from a line.
+/// A borrowed [`Origin`], for comparing a line without allocating.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Label<'a> {
     pub hostname: Option<&'a str>,
@@ -53,13 +53,13 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    /// Returns the name to display.
+    /// Returns the name of the snapshot's host to display.
     fn name(self) -> &'a str {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
 
-    /// Returns `true` if the snapshot matches a selection: a host name or boot ID, optionally
-    /// followed by `@` and the beginning of a time.
+    /// Returns `true` if the snapshot matches the selection `host`: a host name or boot ID,
+    /// optionally followed by `@` and the beginning of a time.
     pub fn matches(self, host: &str) -> bool {
         let is_name = |name| self.hostname == Some(name) || self.boot_id == Some(name);
         let at = host.rsplit_once('@');
@@ -90,7 +90,8 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
         }
     }
     let names = names.join(", ");
-    // The host name may be right although the time is wrong.
+    // Show the time of a single snapshot, because the host name may be right although the time is
+    // wrong.
     let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),
@@ -100,7 +101,7 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
 }
 
 /// Returns the error for a selection that matches several snapshots. The error says how to select
-/// one of them.
+/// one of these snapshots.
 pub fn several(chosen: &Origin, rivals: &[Origin]) -> Invalid {
     let all = || std::iter::once(chosen).chain(rivals).map(Origin::label);
     let differ =

@@ -5,7 +5,7 @@ use crate::graph::PidGraph;
 use crate::model::Snapshot;
 use crate::testing::{detached_farm, everything, farm};
 
-/// Writes the records of a snapshot.
+/// Returns the NDJSON records of a snapshot.
 fn records(snapshot: Snapshot) -> Vec<Value> {
     let mut records = Vec::new();
     write_records(&PidGraph::new(snapshot), |record| {
@@ -20,7 +20,7 @@ fn lines(records: &[Value]) -> String {
     records.iter().flat_map(|record| [record.to_string(), "\n".to_owned()]).collect()
 }
 
-/// Replaces one value in all records.
+/// Replaces the value at `pointer` in all records.
 fn with(mut records: Vec<Value>, pointer: &str, value: &str) -> Vec<Value> {
     for record in &mut records {
         *record.pointer_mut(pointer).unwrap() = value.into();
@@ -32,7 +32,8 @@ fn error_of(text: &str, host: Option<&str>) -> String {
     read_from(text.as_bytes(), host).unwrap().unwrap_err().to_string()
 }
 
-/// Returns `true` if a text is read as this snapshot, without unknown words.
+/// Returns `true` if reading the text gives this snapshot. Asserts that the text has no unknown
+/// words.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());
@@ -46,7 +47,7 @@ fn reads_records_in_any_order() {
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
         records.reverse();
         assert!(reads_as(&lines(&records), None, snapshot.clone()));
-        // A missing final newline, blank lines and a byte order mark make no difference.
+        // The reader ignores blank lines, a missing final newline and a byte order mark.
         let text = lines(&records).replace('\n', "\r\n\n");
         assert!(reads_as(text.trim_end(), None, snapshot.clone()));
         assert!(reads_as(&format!("\n \n{text}"), None, snapshot.clone()));
@@ -60,7 +61,7 @@ fn selects_a_host_by_name_or_boot_id() {
     let (ours, other) = (records(farm()), with(records(everything()), "/host/hostname", "web-1"));
     let name = ours[0]["host"]["hostname"].as_str().unwrap();
     let other = with(other, "/host/boot_id", BOOT);
-    // The lines of both hosts are mixed.
+    // Mix the lines of both hosts.
     let mixed: Vec<Value> = ours.iter().zip(&other).flat_map(|(a, b)| [a, b]).cloned().collect();
     let rest = [&ours[ours.len().min(other.len())..], &other[ours.len().min(other.len())..]];
     let text = lines(&mixed) + &lines(&rest.concat());
@@ -141,7 +142,7 @@ fn lists_some_of_many_hosts_and_stops_reading() {
     let hosts =
         (0..200).flat_map(|host| with(records(farm()), "/host/hostname", &format!("web-{host}")));
     let mut text = lines(&hosts.collect::<Vec<_>>());
-    // This line is never read.
+    // The reader stops before this invalid line.
     text.push_str("{\n");
     assert_eq!(
         error_of(&text, None),
