@@ -1,14 +1,15 @@
-//! Measures whole runs on real forests of PID namespaces, and compares them with `lsns`
-//! and with a floor: only the system calls that no program can avoid, on as many threads.
+//! Measures complete runs of pidns on hosts with many PID namespaces. Compares them with `lsns`,
+//! and with a lower bound, the *floor*: the time for only the system calls that any such program
+//! must make, on as many threads.
 //!
 //! ```sh
-//! cargo bench --bench host                       # the published figures
-//! cargo bench --bench host -- 2000 5 10 3 2      # processes, depth, chains, fds, loose
-//! PIDNS_BESIDE=/tmp/pidns-old cargo bench --bench host   # with another build in the same run
+//! cargo bench --bench host                       # the figures in docs/performance.md
+//! cargo bench --bench host -- 2000 5 10 3 2      # PROCESSES DEPTH CHAINS FDS LOOSE
+//! PIDNS_BESIDE=/tmp/pidns-old cargo bench --bench host   # also measures another build
 //! ```
 //!
-//! Needs root, `unshare` and `setpriv` (util-linux) and `dash`. The forest is
-//! taken down at the end, on Ctrl-C, and if this program dies in any way.
+//! Needs root, `dash`, and `unshare` and `setpriv` (util-linux). All processes that it starts are
+//! killed when it ends, even if it is itself killed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -28,11 +29,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-/// Even, since every other run goes through the commands in reverse.
+/// Number of rounds. Even, since every second round runs the commands in reverse order.
 const RUNS: usize = 10;
 
-/// The process group of the current forest, and the limit to restore.
+/// The process group of all processes that [`grow`] started.
 static FOREST: AtomicI32 = AtomicI32::new(0);
+/// The value of `pid_max` to restore.
 static PID_MAX_BEFORE: OnceLock<String> = OnceLock::new();
 
 fn main() {
@@ -55,7 +57,7 @@ fn main() {
     }
 }
 
-/// The figures in the documentation.
+/// Measures the figures in docs/performance.md.
 fn suite() {
     prepare();
     println!("\n## This host as it is, {} processes\n", listed());
@@ -71,13 +73,16 @@ fn suite() {
     take_down();
 }
 
-/// A forest: `chains` of namespaces, each `depth` deep, with `processes` idle processes
-/// in them, each with `fds` open descriptors, and `loose` processes outside of them.
+/// Number of namespaces and processes to start.
 struct Shape {
+    /// Idle processes in all namespaces together.
     processes: usize,
+    /// Levels of nested namespaces in each chain.
     depth: usize,
     chains: usize,
+    /// Open descriptors of each process.
     fds: usize,
+    /// Idle processes outside of the chains.
     loose: usize,
 }
 
@@ -115,14 +120,15 @@ fn measure(shape: &Shape) {
     fell(forest);
 }
 
-/// A command to measure, and the name under which it is shown.
+/// A label for the printed table, and the command to measure.
 type Measured = (String, Vec<String>);
 
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// This build with each of these arguments, and the build that `PIDNS_BESIDE` names.
+/// Returns a command for each line of arguments, for this build and for the build that
+/// `PIDNS_BESIDE` names.
 fn pidns(lines: &[&str]) -> Vec<Measured> {
     let beside = env::var("PIDNS_BESIDE").ok();
     let builds = [("pidns", Some(PIDNS.to_owned())), ("beside", beside)];
@@ -131,7 +137,7 @@ fn pidns(lines: &[&str]) -> Vec<Measured> {
         for (name, program) in &builds {
             let Some(program) = program else { continue };
             if *name == "beside" && line.contains("--collector") {
-                // The other build may not know this option.
+                // An older build may not have this option.
                 continue;
             }
             let mut command = vec![program.clone()];
@@ -155,8 +161,9 @@ fn floor_of(own: &str, search: &str) -> Measured {
     (format!("floor of {search}"), vec![own.to_owned(), "floor".to_owned(), search.to_owned()])
 }
 
-/// Medians over alternating runs: other load on the machine hits all commands equally,
-/// and none always follows one that fills the caches.
+/// Measures the commands in turn, and prints a table of medians. Running the commands in turn
+/// spreads other load on the machine evenly. Reversing the order every second time ensures that
+/// no command always profits from caches that the same command has filled.
 fn table(commands: &[Measured]) {
     let mut times = vec![Vec::new(); commands.len()];
     for run in 0..=RUNS {
@@ -167,7 +174,7 @@ fn table(commands: &[Measured]) {
             if spawn(command).is_none() {
                 continue;
             }
-            // The first round is a warm-up.
+            // The first round only fills the caches, so its times are ignored.
             if run > 0 {
                 times[index].push(start.elapsed());
             }
@@ -211,8 +218,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Runs a command to its end and discards its output. Returns `None` if it is not
-/// installed.
+/// Runs a command and discards its output. Returns `None` if the program is not installed.
 fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     let mut child = Command::new(command.first()?);
     child.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -221,7 +227,8 @@ fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     Some(())
 }
 
-/// Peak memory of a command in MiB, measured by a process whose only child it is.
+/// Returns the peak memory of a command in MiB. A helper process runs the command as its only
+/// child, since the kernel reports the peak of all children together.
 fn peak_of(command: &[String]) -> f64 {
     let mut helper = Command::new(env::current_exe().unwrap_or_default());
     let output = helper.arg("peak").args(command).output();
@@ -238,7 +245,7 @@ fn peak(command: &[&str]) {
     }
 }
 
-/// Number of processes in /proc.
+/// Counts the processes in /proc.
 fn listed() -> usize {
     fs::read_dir("/proc").map_or(0, |entries| {
         let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes()[0].is_ascii_digit();
@@ -246,7 +253,7 @@ fn listed() -> usize {
     })
 }
 
-/// A process in a namespace of the forest.
+/// Finds a process outside of this program's PID namespace.
 fn nested() -> Option<String> {
     let host = fs::read_link("/proc/self/ns/pid").ok()?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -261,11 +268,11 @@ fn prepare() {
         exit(130);
     });
     if let Err(error) = handled {
-        eprintln!("Ctrl-C will leave pid_max as it is then: {error}");
+        eprintln!("pid_max will not be restored after Ctrl-C: {error}");
     }
 }
 
-/// Makes a forest, and raises `pid_max` if necessary.
+/// Starts the namespaces and processes, and raises `pid_max` if necessary.
 fn grow(shape: &Shape) -> Child {
     let before = fs::read_to_string(PID_MAX).unwrap_or_default();
     let room = 2 * shape.processes + 20_000;
@@ -273,8 +280,8 @@ fn grow(shape: &Shape) -> Child {
         fs::write(PID_MAX, room.to_string()).expect("pid_max can be raised by root");
         let _ = PID_MAX_BEFORE.set(before);
     }
-    // Idle processes are forks of a small shell that read from a pipe to which nobody
-    // writes. Each level runs the same script, which is in the environment.
+    // Each idle process is a fork of a small shell that reads from a pipe without data. Each level
+    // of namespaces runs the same script, which is passed in the environment.
     let script = "if [ $1 -gt 1 ]; then \
              unshare -pf --kill-child dash -c \"$SCRIPT\" dash $(($1 - 1)) $2 & fi; \
          i=1; while [ $i -lt $2 ]; do read x <&3 & i=$((i + 1)); done; wait";
@@ -294,13 +301,13 @@ fn grow(shape: &Shape) -> Child {
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
     let before = listed();
-    // The forest dies with this program, however it ends.
+    // The kernel kills setpriv, and thereby all namespaces below it, when this program ends.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "-pf", "--kill-child", "dash", "-c", &start]);
     command.env("SCRIPT", script).env("FIFO", &fifo).stdin(Stdio::null()).process_group(0);
     let forest = command.spawn().expect("setpriv, unshare and dash are installed");
     FOREST.store(i32::try_from(forest.id()).unwrap_or(0), Ordering::SeqCst);
-    // Each namespace has an unshare process.
+    // Each namespace also needs an unshare process outside.
     let expected = before + shape.processes + shape.loose + shape.depth * shape.chains;
     let end = Instant::now() + Duration::from_secs(600);
     while listed() < expected {
@@ -322,7 +329,7 @@ fn fell(mut forest: Child) {
     thread::sleep(Duration::from_secs(3));
 }
 
-/// Ends the forest, which is one process group, and restores the limit.
+/// Kills all processes that [`grow`] started, and restores `pid_max`.
 fn take_down() {
     if let Some(group) = Pid::from_raw(FOREST.swap(0, Ordering::SeqCst)) {
         let _ = kill_process_group(group, Signal::KILL);
@@ -332,7 +339,7 @@ fn take_down() {
     }
 }
 
-/// Makes only the unavoidable system calls.
+/// Makes only the system calls that any program must make to read the same facts from /proc.
 fn floor(whole: bool) {
     const BATCH: usize = 64;
     let proc = openat(CWD, c"/proc", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());

@@ -1,5 +1,5 @@
-//! Measures the stages after the kernel on a snapshot of 100,000 processes in 1,000
-//! namespaces: parsing, building the graph and writing.
+//! Measures everything that pidns does after it has read the kernel: parsing, building the graph,
+//! and writing each format. The snapshot has 100,000 processes in 1,000 namespaces.
 //!
 //! ```sh
 //! cargo bench --bench stages
@@ -32,7 +32,7 @@ fn snapshot() -> Snapshot {
     let namespace = |index: u32| Namespace {
         device: Some(4),
         ns_id: Some(index.into()),
-        // Chains of five namespaces.
+        // Each child of the root namespace is the first of five nested namespaces.
         parent: (index > 0).then(|| if index % 5 == 1 { id(0) } else { id(index - 1) }),
         state: NamespaceState::Live,
         evidence: Evidence::Kernel,

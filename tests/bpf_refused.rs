@@ -1,5 +1,5 @@
-//! Simulates kernels that cannot run pidns's BPF programs: `--collector bpf` fails with
-//! the cause, and `auto` falls back to /proc.
+//! Simulates kernels that cannot run the BPF programs of pidns. Tests that `--collector bpf` then
+//! fails with the cause, and that `--collector auto` falls back to /proc.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::*;
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// Runs pidns with another file mounted over a kernel file. `prepare` mounts it in a
-/// private mount namespace, with `$file` as the path of the replacement.
+/// Runs pidns in a private mount namespace after the shell script `prepare`, which mounts `$file`
+/// over a file of the kernel.
 fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     let script = format!("file=$1; {prepare} || exit 99; shift; exec \"$@\"");
     let mut all = vec![file, PIDNS, "-q"];
@@ -20,7 +20,7 @@ fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     run(in_mount_namespace(&script, &all).env("PIDNS_DEBUG", "1"))
 }
 
-/// `--collector bpf` fails with the cause, and `auto` falls back to /proc.
+/// Asserts that `--collector bpf` fails with this cause, and that `auto` falls back to /proc.
 fn is_refused(prepare: &str, file: &str, cause: &str) {
     for arguments in [["--collector", "bpf"], ["--search", "kernel"]] {
         let output = with_other(prepare, file, &arguments);
@@ -65,7 +65,7 @@ fn an_error_names_the_missing_field() {
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
-    // Renames one field in the types, as if this kernel had it under another name.
+    // Rename a field in the type information, as if the field had another name in this kernel.
     let name = b"\0real_parent\0";
     let at = types.windows(name.len()).position(|it| it == name).expect("exists");
     types[at + 1] = b'?';
@@ -87,7 +87,7 @@ fn loads_nothing_in_kernel_lockdown() {
                 echo \"$file\" >/sys/kernel/security/lockdown";
     let cause = "the kernel is locked down (confidentiality, see kernel_lockdown(7))";
     is_refused(lock, "none integrity [confidentiality]", cause);
-    // Integrity mode forbids changes to the kernel, so programs may still read.
+    // In integrity mode, the kernel still lets BPF programs read its memory.
     let output = with_other(lock, "none [integrity] confidentiality", &["-f", "json"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
     Document::read(&stdout(&output));
@@ -98,8 +98,8 @@ fn the_error_ends_with_the_verifiers_last_message() {
     needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
-    // Types in which one field has another offset than in this kernel: the iterator's
-    // argument, which the verifier knows.
+    // Change the type information so that a field of the iterator's argument has a wrong offset.
+    // The verifier knows the right offset, and rejects the program.
     let mut types = std::fs::read(TYPES).unwrap();
     swap_members(&mut types, b"bpf_iter__task");
     let path = dir.path().join("types");
@@ -121,7 +121,7 @@ fn the_error_ends_with_the_verifiers_last_message() {
     Document::read(&stdout(&output));
 }
 
-/// Swaps the two members of a struct in the kernel's types.
+/// Swaps the offsets of the two members of a struct in the kernel's type information (BTF).
 fn swap_members(types: &mut [u8], name: &[u8]) {
     let word = |types: &[u8], at: usize| {
         usize::try_from(u32::from_le_bytes(*types[at..].first_chunk().unwrap())).unwrap()
@@ -132,7 +132,7 @@ fn swap_members(types: &mut [u8], name: &[u8]) {
     let text = [b"\0", name, b"\0"].concat();
     let at = types[strings..].windows(text.len()).position(|it| it == text).expect("exists");
     let number = u32::try_from(at + 1).unwrap().to_le_bytes();
-    // BTF_KIND_STRUCT with two members.
+    // The name, then BTF_KIND_STRUCT and the number of members.
     let head = [&number[..], &[2, 0, 0, 4]].concat();
     let at = start + types[start..end].windows(8).position(|it| it == head).expect("exists");
     let (one, other) = (at + 12 + 8, at + 24 + 8);

@@ -1,5 +1,4 @@
-//! Tests that containers are recognized by the cgroups of real processes, with paths as
-//! the kernel writes them.
+//! Tests that pidns recognizes containers by the cgroup paths of real processes.
 
 mod common;
 
@@ -17,7 +16,7 @@ const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f
 const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-/// A version 2 cgroup that serves as the root of the hierarchy.
+/// A cgroup of version 2, which is the root of the cgroup namespace that pidns runs in.
 struct Top {
     mount: tempfile::TempDir,
     dir: PathBuf,
@@ -35,8 +34,8 @@ impl Top {
         Self { mount, dir }
     }
 
-    /// Moves a process to a cgroup below the root, which is created. Returns its
-    /// directory.
+    /// Creates a cgroup below this one and moves a process there. Returns the directory of the
+    /// new cgroup.
     fn place(&self, path: &[u8], pid: u32) -> PathBuf {
         let dir = self.dir.join(OsStr::from_bytes(path));
         fs::create_dir_all(&dir).expect("is made");
@@ -44,7 +43,7 @@ impl Top {
         dir
     }
 
-    /// The document of a pidns whose cgroup namespace has this root.
+    /// Runs pidns in a cgroup namespace with this cgroup as its root.
     fn document(&self) -> Document {
         let script = "echo $$ > \"$TOP/cgroup.procs\" && exec unshare -C \"$PIDNS\" -q -f json";
         let mut command = Command::new("bash");
@@ -56,14 +55,14 @@ impl Top {
 impl Drop for Top {
     fn drop(&mut self) {
         remove(&self.dir);
-        // Another test may have its own cgroup next to it.
+        // Removing the parent directory fails if it contains the cgroup of another test.
         let _ = self.dir.parent().map(fs::remove_dir);
         let _ = Command::new("umount").arg(self.mount.path()).status();
     }
 }
 
-/// Removes a cgroup and its descendants, with retries, since the kernel counts a process
-/// as gone only a little later.
+/// Removes a cgroup and its descendants. Tries again for a while, since the kernel removes an
+/// exited process from its cgroup with a delay.
 fn remove(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -78,7 +77,7 @@ fn remove(dir: &Path) {
     }
 }
 
-/// A PID namespace, and the PID of its init on the host.
+/// Starts a PID namespace, and returns the PID of its init on the host.
 fn namespace() -> (Running, u32) {
     let running =
         Running::spawn(Command::new("unshare").args(["-pf", "--kill-child", "sleep", "600"]));
@@ -87,7 +86,7 @@ fn namespace() -> (Running, u32) {
     (running, init)
 }
 
-/// Kills the init without having it reaped.
+/// Makes an init a zombie: stops its parent, which then cannot reap it, and kills the init.
 fn make_zombie(parent: &Running, init: u32) {
     stop(parent.pid());
     kill(init, Signal::KILL);
@@ -96,7 +95,8 @@ fn make_zombie(parent: &Running, init: u32) {
     });
 }
 
-/// The container as `RUNTIME ID POD`, with placeholders for ID and UID.
+/// Returns the container of an init as `RUNTIME ID POD`, or `none`. The words `ID` and `UID`
+/// replace the constants of that name.
 fn container(document: &Document, init: u32) -> String {
     document.home(init).container.as_ref().map_or("none".to_owned(), |found| {
         let pod = found.pod.as_deref().unwrap_or("-");
@@ -134,7 +134,7 @@ fn real_cgroup_paths_name_their_containers() {
         .iter()
         .map(|(path, expected)| {
             let (running, init) = namespace();
-            // The placeholders replace only ASCII, so other bytes are unaffected.
+            // Replace the placeholders in the path by real IDs.
             let mut path = path.to_vec();
             for (stand_in, value) in [("UNIT_UID", UNIT_UID), ("UID", UID), ("ID", ID)] {
                 path = replace(&path, stand_in.as_bytes(), value.as_bytes());
@@ -151,7 +151,7 @@ fn real_cgroup_paths_name_their_containers() {
     drop(placed);
 }
 
-/// Replaces every `from` by `to`.
+/// Returns `bytes` with every `from` replaced by `to`.
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let Some(at) = bytes.windows(from.len()).position(|window| window == from) else {
         return bytes.to_vec();
@@ -169,7 +169,7 @@ fn the_deepest_of_several_hierarchies_decides() {
     let _pod =
         Cgroup::of("pod", &format!("{outer}/kubelet/kubepods/burstable/pod{UID}/{ID}"), kind);
     top.place(outer.as_bytes(), kind);
-    // A namespace of containerd is in several version 1 hierarchies.
+    // The cgroup path `prod/web`, of the containerd namespace `prod`, in two version 1 hierarchies.
     let (_ctr, ctr) = namespace();
     let _cpu = Cgroup::of("cpu", "prod/web", ctr);
     let _memory = Cgroup::of("memory", "prod/web", ctr);

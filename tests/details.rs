@@ -1,5 +1,5 @@
-//! Compares the details of processes with an independent reading of the kernel: start
-//! time, arguments, other namespaces and cgroup.
+//! Compares the start time, arguments, other namespaces and cgroup that pidns shows for a process
+//! with what the tests read from /proc themselves.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use common::Need::*;
 use common::*;
 
-/// Field 22 of `/proc/PID/stat`, counted from the end of the name.
+/// Reads the start time of a process, field 22 of `/proc/PID/stat`.
 fn start_time(pid: u32) -> u64 {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).expect("exists");
     let stat = String::from_utf8_lossy(&stat).into_owned();
@@ -19,7 +19,7 @@ fn start_time(pid: u32) -> u64 {
     after.split_whitespace().nth(19).expect("has 52 fields").parse().expect("a number")
 }
 
-/// The links in `/proc/PID/ns` other than those of PID namespaces.
+/// Reads the namespaces of a process except its PID namespaces, by type and inode.
 fn other_namespaces(pid: u32) -> BTreeMap<String, u64> {
     let types = ["cgroup", "ipc", "mnt", "net", "time", "user", "uts"];
     let inode = |kind: &str| {
@@ -30,10 +30,10 @@ fn other_namespaces(pid: u32) -> BTreeMap<String, u64> {
     types.into_iter().filter_map(inode).collect()
 }
 
-/// Shell script that starts a `sleep` and waits for it.
+/// Shell script that prints `ready`, and then waits for a `sleep`.
 const WAIT: &str = "echo ready; sleep 600 & wait";
 
-/// A process that sleeps.
+/// Starts a `sleep`.
 fn sleeper() -> Running {
     let sleeper = Running::spawn(Command::new("sleep").arg("600"));
     until("the process sleeps", || comm(sleeper.pid()) == "sleep");
@@ -42,7 +42,7 @@ fn sleeper() -> Running {
 
 #[test]
 fn every_process_has_its_start_time() {
-    // Its name contains a closing parenthesis and looks like the rest of the line.
+    // `/proc/PID/stat` has the name in parentheses. This name looks like the rest of that line.
     let script = "printf 'a) R 1 2' > /proc/$$/comm; echo ready; sleep 600 & wait";
     let mut command = Command::new("bash");
     let (named, _) = start_command(command.args(["-c", script]));
@@ -60,7 +60,7 @@ fn every_process_has_its_start_time() {
         document.processes.iter().any(|it| it.comm == "pidns"),
         "pidns's own start time is read too"
     );
-    // `--search processes` leaves the start time out for speed.
+    // With `--search processes` only, pidns does not read start times, to be faster.
     let document = Document::of(&["--search", "processes"]);
     assert!(document.processes.iter().all(|process| process.start_time.is_none()));
     let document = Document::of(&["--search", "children"]);
@@ -94,7 +94,7 @@ fn details_match_the_process() {
     let kinds = |it: &Process| it.namespaces.as_ref().unwrap().clone();
     assert_ne!(kinds(host)["mnt"], kinds(own)["mnt"]);
     assert_eq!(kinds(host)["user"], kinds(own)["user"]);
-    // A zombie has no memory, and of its namespaces only the user namespace.
+    // The kernel shows no arguments of a zombie, and only its user namespace.
     let ended = document.process(zombie.id());
     assert_eq!(ended.args, Some(vec![]));
     assert_eq!(ended.namespaces, Some(other_namespaces(zombie.id())));
@@ -136,7 +136,7 @@ fn unreadable_details_are_null_with_a_diagnostic() {
     let said = document.diagnostic("other-namespaces-unreadable").unwrap();
     assert_eq!(said.errno.as_deref(), Some("EACCES"));
     assert!(said.pids.contains(&sleeper.pid()) && !document.complete);
-    // pidns may read its own process.
+    // Even without privileges, pidns may read the details of its own process.
     let mut children = document.processes.iter().filter(|it| it.ppid == Some(std::process::id()));
     let own = children.find(|it| {
         it.args.as_ref().is_some_and(|args| args.ends_with(&arguments.map(str::to_owned)))
@@ -148,8 +148,7 @@ fn unreadable_details_are_null_with_a_diagnostic() {
 #[test]
 fn processes_that_exit_or_execute_are_read_completely_or_left_out() {
     needs!(NamespaceOfItsOwn);
-    // One process executes itself again and again, another starts children that exit at
-    // once.
+    // One process calls exec over and over. Another one starts children that exit at once.
     let again = "exec bash -c \"$0\" \"$0\" again";
     let mut command = Command::new("bash");
     let executing = Running::spawn(command.args(["-c", again, again, "again"]));
@@ -175,7 +174,7 @@ fn processes_that_exit_or_execute_are_read_completely_or_left_out() {
     }
 }
 
-/// PIDs of the processes that a filter shows.
+/// Runs pidns with these arguments, and returns the PIDs of all processes in the document.
 fn shown(arguments: &[&str]) -> Vec<u32> {
     let document = Document::of(arguments);
     document.processes.iter().map(|process| process.pid).collect()
@@ -190,7 +189,7 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
     needs!(Initial("cgroup"));
     let (_pod, pause) = container(&format!("{SLEEP} {SLEEP} echo ready; wait"));
     let members = children(pause);
-    // In the host's namespace, like a pod with `hostPID`.
+    // A container process in the host's PID namespace, as in a pod with `hostPID`.
     let outside = sleeper();
     let path = |id: &str| format!("kubepods/burstable/pod{POD}/{id}");
     let _pause = Cgroup::of("pause", "lxc/pidns-pause", pause);
@@ -198,7 +197,7 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
     let _two = Cgroup::of("two", &path(TWO), members[1]);
     let _host = Cgroup::of("host", &format!("docker/{ONE}"), outside.pid());
 
-    // The filter needs cgroups, so the document contains them.
+    // `--container` reads the cgroup of each process, so the document contains the cgroups.
     let document = Document::of(&["--container", &ONE[..10]]);
     assert_eq!(document.details, ["cgroup"]);
     assert_eq!(document.process(members[0]).cgroup.as_deref(), Some(&*format!("/{}", path(ONE))));
@@ -220,7 +219,7 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
         "the container of the init includes all members"
     );
 
-    // A saved document knows only the cgroups that were read.
+    // A saved document may lack cgroups, and `--container` then finds fewer processes.
     let dir = tempfile::tempdir().unwrap();
     let saved = |name: &str, arguments: &[&str]| {
         let path = dir.path().join(name);
@@ -240,7 +239,7 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
 }
 
 #[test]
-fn a_holder_keeps_its_name_if_its_process_is_filtered_out() {
+fn a_holder_has_its_name_even_if_its_process_is_filtered_out() {
     needs!(Namespaces);
     let shell = unshared("/bin/true;");
     let json = stdout(&pidns(&["-q", "-f", "json", "--members", "none"]));

@@ -1,5 +1,5 @@
-//! Tests every format with hostile process names, through the programs that read it: dot,
-//! jq, a YAML parser and a JSON Schema validator.
+//! Tests that process names with special characters are escaped in every format, by programs
+//! that read the output: dot, a YAML parser and a JSON Schema validator.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// Program names, which become process names, and the same names as documents show them.
+/// Process names with special characters, and the same names as pidns writes them in documents.
 const NAMES: [(&[u8], &str); 11] = [
     (b"a\nb", "a\nb"),
     (b"\x1b[31mred", "\u{1b}[31mred"),
@@ -26,7 +26,7 @@ const NAMES: [(&[u8], &str); 11] = [
     (b" ", " "),
 ];
 
-/// One process for each name.
+/// Starts a process for each name in [`NAMES`].
 fn hostile() -> Vec<Running> {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &[u8]| {
@@ -86,8 +86,7 @@ fn hostile_names_are_escaped_in_every_format() {
 
 #[test]
 fn json_and_yaml_hold_the_same_document() {
-    // Two live runs differ in time and in pidns's own process, so the YAML is made from
-    // the JSON.
+    // Convert the JSON to YAML, since two live runs differ in the time and in the PID of pidns.
     let text = stdout(&pidns(&["-q", "-f", "json"]));
     let yaml = pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", "yaml"]), text.as_bytes());
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -114,7 +113,7 @@ fn json_is_compact_in_a_pipe_and_pretty_when_asked() {
 #[test]
 fn a_terminal_gets_colours_and_indented_json() {
     needs!(Program("script"));
-    // script(1) gives pidns a terminal.
+    // script(1) runs pidns on a pseudoterminal.
     let on_terminal = |command: &str, env: &[(&str, &str)]| {
         let mut script = Command::new("script");
         script.args(["-qec", &format!("{PIDNS} -q {command}"), "/dev/null"]);
@@ -131,7 +130,7 @@ fn a_terminal_gets_colours_and_indented_json() {
     assert!(stdout(&pidns(&["-i", host, "--color", "always"])).contains('\u{1b}'));
 }
 
-/// The option that reads the README's document.
+/// The option that reads the sample document.
 const HOST: &str = concat!("-i ", env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
 
 #[test]
@@ -144,7 +143,7 @@ fn text_wraps_at_the_terminals_width_and_not_in_a_pipe() {
     };
     let (narrow, wide) = (at(40), at(200));
     assert!(narrow.0 <= 40 && wide.0 > 80 && narrow.1 > wide.1, "{narrow:?} {wide:?}");
-    // A terminal that does not report its width.
+    // A terminal that reports a width of 0 columns counts as 80 columns wide.
     assert!(at(0).0 <= 80);
     let piped = stdout(&pidns(&["-i", HOST.split_once(' ').unwrap().1]));
     assert_eq!(piped.lines().count(), wide.1);

@@ -1,8 +1,7 @@
-//! Checks that documents of released versions stay readable.
+//! Tests that pidns can read documents of all released versions.
 //!
-//! Never edit a file in `tests/golden/` once its version is released, since it stands for
-//! documents that people have saved. A later version of the schema gets its own files
-//! next to these.
+//! Never edit a file in `tests/golden/` after the release of its version, since users have saved
+//! documents like it. Add new files for a later version of the schema.
 
 use std::num::NonZeroU32;
 
@@ -24,7 +23,7 @@ fn reads_documents_of_version_1_0() {
     for golden in [JSON, NDJSON, YAML] {
         let (snapshot, unknown) = document::read(golden).unwrap();
         assert!(unknown.is_empty(), "{unknown}");
-        // A graph sorts the lists by ID; a document has namespaces in tree order.
+        // Compare graphs, which sort namespaces by ID. A document lists them in tree order.
         let graph = PidGraph::new(snapshot);
         assert_eq!(graph.snapshot(), PidGraph::new(expected.clone()).snapshot());
     }
@@ -39,13 +38,13 @@ fn pid(raw: u32) -> Pid {
     Pid::new(raw).unwrap()
 }
 
-/// A live namespace with few known properties.
+/// Returns a live namespace that has only a parent and a state.
 fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
     let (state, evidence) = (NamespaceState::Live, Evidence::Kernel);
     Namespace { parent, state, evidence, ..Namespace::unread(id) }
 }
 
-/// A sleeping process with few known properties.
+/// Returns a process that has only PIDs, a namespace and a name.
 fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     Process {
         namespace,
@@ -56,7 +55,7 @@ fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     }
 }
 
-/// A snapshot with every field of version 1.0 set, and with text that is hard to write.
+/// Returns a snapshot that sets every field of version 1.0. Some texts need escapes.
 fn version_1_0() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "1.0.0".to_owned()),

@@ -1,8 +1,8 @@
-//! Tests the inference for processes that setns injected into namespaces that pidns may
-//! not read: placed correctly or not at all.
+//! Tests that pidns, without permission to read namespaces, infers the namespace of an injected
+//! process correctly or not at all. A process is injected if setns(2) moved it into a namespace.
 //!
-//! The test runs in its own PID namespace, since any other namespace would be one more
-//! candidate.
+//! The test runs in its own PID namespace, without the namespaces of other tests: with more
+//! namespaces to choose from, pidns could infer fewer.
 
 mod common;
 
@@ -14,8 +14,8 @@ fn no_injected_process_is_placed_wrongly_in_twenty_random_forests() {
     needs!(NamespaceOfItsOwn);
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {
-        // A zombie of the last forest that PID 1 has not reaped would be one more
-        // candidate.
+        // Wait until all processes of the last forest are reaped, since their namespaces would
+        // make inference harder.
         until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
         let forest = Forest::grow(seed);
         let injected = forest.injected();

@@ -1,5 +1,4 @@
-//! Tests `--search kernel`: namespaces in the kernel's memory that nothing in /proc leads
-//! to, and their holders.
+//! Tests `--search kernel`, which finds namespaces that /proc does not show, and their holders.
 
 mod common;
 
@@ -8,7 +7,6 @@ use std::process::{Command, Output};
 use common::Need::*;
 use common::*;
 
-/// The options of a kernel search, and those for a document.
 const KERNEL: [&str; 2] = ["--search", "kernel"];
 
 #[test]
@@ -76,7 +74,7 @@ fn reports_a_namespace_without_a_visible_holder() {
         kept.namespace
     );
     assert_eq!((said.message.as_str(), said.pids.len()), (expected.as_str(), 0));
-    // The namespace is shown, so the view is complete.
+    // The document contains the namespace, so it is complete, although the holder is unknown.
     assert!(document.complete, "{:?}", document.diagnostics);
     let text = stdout(&pidns(&["--search", "kernel"]));
     let line = "DEAD: its init has exited\n   └─ kept by something that no search finds\n";
@@ -88,7 +86,8 @@ fn reports_a_namespace_without_a_visible_holder() {
 #[test]
 fn a_namespace_kept_by_a_nested_one_is_not_reported_as_unseen() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
-    // The init of the outer namespace makes an inner one, whose init a pidfd keeps.
+    // The init of the outer namespace creates an inner namespace. A pidfd of the inner init keeps
+    // the inner namespace alive, which keeps its parent alive.
     let kept = keeper(
         "def inside():\n    \
              libc.unshare(0x20000000)\n    \
@@ -145,16 +144,16 @@ fn searches_a_threads_private_descriptor_table() {
 
 #[test]
 fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
-    // Runs on the host, since holders outside of a PID namespace cannot be seen from
-    // inside.
+    // This test needs the initial PID namespace, since a nested one does not show holders outside.
     needs!(HostRoot, UserNamespaces, Bpf, NamespaceList);
-    // The namespaces end at once, with their maker, before it or after it.
+    // Each loop makes namespaces. They end at once, or before, after or with the process that
+    // made them.
     let storms = "while ((SECONDS < 300)); do unshare -pf --kill-child true; done &
          while ((SECONDS < 300)); do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
          while ((SECONDS < 300)); do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
          while ((SECONDS < 300)); do unshare -p sleep 0.0$((RANDOM % 9)); done &
          echo ready; wait";
-    // The user namespace distinguishes them from the namespaces of other tests.
+    // A user namespace owns these PID namespaces, and no PID namespace of another test.
     let mut command = Command::new("unshare");
     let (storms, _) = start_command(command.args(["-Ur", "bash", "-c", storms]));
     let owner = link(format!("/proc/{}/ns/user", storms.pid())).unwrap();
@@ -173,7 +172,7 @@ fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
     assert!(seen > 50, "{seen}");
 }
 
-/// Standard error of a run that must fail with status 2 and print nothing.
+/// Asserts that a run failed with status 2 and printed nothing, and returns its standard error.
 fn refused(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -1,5 +1,5 @@
-//! Tests that reading an untrusted document takes at most 40 bytes of memory for each of
-//! its bytes, and no more time than a valid one.
+//! Tests that pidns needs at most 40 bytes of memory for each byte of an untrusted document, and
+//! reads the document in bounded time.
 
 mod common;
 
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use common::*;
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// Size of every document here. The kernel reports only the peak of all children
-/// together, so the first document that exceeds the limit is the one that fails.
+/// Size of each test document in bytes. The kernel reports the peak memory of all child processes
+/// together, which can only grow, so all documents have the same size and the same limit.
 const SIZE: usize = 128 * 1024;
 
-/// The beginning of a document, in JSON and in YAML.
+/// The first bytes of a JSON document, and of a YAML document.
 const BEGIN: [&str; 2] = ["{\"schema_version\": \"1.0\", ", "schema_version: \"1.0\"\n"];
 
-/// The beginning of a record, and the first record of an empty snapshot.
+/// The first bytes of an NDJSON record.
 const RECORD: &str = "{\"schema_version\": \"1.0\", \"captured_at\": \"2026-11-25T00:00:00Z\", \
     \"host\": {\"hostname\": null, \"kernel_release\": null, \"boot_id\": null}, \"record\": ";
 
@@ -24,13 +24,13 @@ const RECORD: &str = "{\"schema_version\": \"1.0\", \"captured_at\": \"2026-11-2
 const DIAGNOSTIC: &str = "{\"code\": \"x\", \"severity\": \"warning\", \"message\": \"\", \
     \"errno\": null, \"pids\": []}";
 
-/// Peak memory of all children so far, in bytes.
+/// Returns the peak memory of all child processes so far, in bytes.
 fn peak() -> usize {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("RUSAGE_CHILDREN is supported");
     usize::try_from(usage.max_rss()).expect("is not negative") * 1024
 }
 
-/// Reads a document, and returns pidns's standard error.
+/// Runs pidns with a document as input, and returns its standard error.
 fn said_of(document: &str) -> String {
     let mut pidns = Command::new(PIDNS);
     let dir = tempfile::tempdir().unwrap();
@@ -40,14 +40,14 @@ fn said_of(document: &str) -> String {
     String::from_utf8(output.stderr).expect("is text")
 }
 
-/// A document of [`SIZE`] bytes: a beginning, and then the same text repeated.
+/// Builds a document of [`SIZE`] bytes: `begin`, and then `again` over and over.
 fn of(begin: &str, again: &str) -> String {
     let mut document = begin.to_owned();
     document.extend(std::iter::repeat_n(again, (SIZE - begin.len()) / again.len()));
     document
 }
 
-/// As many different words as fit.
+/// Builds a document of at most [`SIZE`] bytes: `begin`, then `word(0)`, `word(1)` and so on.
 fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     let mut document = begin.to_owned();
     for index in 0.. {
@@ -60,7 +60,7 @@ fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     document
 }
 
-/// A process as a valid document has it.
+/// Returns the JSON of a valid process.
 fn process(pid: usize) -> String {
     format!(
         "{{\"pid\": {pid}, \"ppid\": null, \"namespace\": null, \"nspid\": [], \"comm\": \
@@ -70,7 +70,7 @@ fn process(pid: usize) -> String {
     )
 }
 
-/// As many valid records as fit.
+/// Builds a valid NDJSON document of [`SIZE`] bytes.
 fn sound_records() -> String {
     let record =
         |index: usize| format!("{RECORD}\"process\", \"process\": {}}}\n", process(index + 1));
@@ -85,7 +85,7 @@ fn sound_records() -> String {
     head + &processes
 }
 
-/// A valid document of [`SIZE`] bytes.
+/// Builds a valid JSON document of [`SIZE`] bytes.
 fn sound() -> String {
     let begin = format!(
         "{}\"generator\": {{\"name\": \"pidns\", \"version\": \"1\"}}, \"captured_at\": \
@@ -107,7 +107,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         sound(),
         format!("--- {}", sound()),
         sound_records(),
-        // Many small values that are kept.
+        // Many small values of known fields, which pidns keeps in memory.
         of(&format!("{json}\"processes\": [{{\"args\": ["), "\"\","),
         of(&format!("{yaml}processes: [{{args: ["), "a,"),
         of(&format!("{json}\"diagnostics\": [{{\"pids\": ["), "1,"),
@@ -121,7 +121,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         of("", &format!("{RECORD}\"diagnostic\", \"diagnostic\": {DIAGNOSTIC}}}\n")),
         of(&format!("{RECORD}\"diagnostic\", \"diagnostic\": {{\"pids\": ["), "1,"),
         of_words("", |index| format!("{RECORD}\"k{index:x}\"}}\n")),
-        // Many snapshots of one record each.
+        // Many snapshots with a single record each.
         of_words("", |index| RECORD.replacen("null", &format!("\"h{index:x}\""), 1) + "\"x\"}\n"),
         // One large value.
         of(&format!("{json}\"captured_at\": \""), "x"),
@@ -133,7 +133,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         of(&format!("{yaml}complete: "), "1"),
         of(&format!("{RECORD}\""), "x"),
         of(&format!("{RECORD}\"x\"}}\n"), " "),
-        // Values that are ignored.
+        // Values of unknown fields, which pidns ignores.
         of(&format!("{RECORD}\"x\", \"y\": ["), "[],"),
         of(&format!("{RECORD}\"x\"}}\n"), "\n"),
         of(&format!("{json}\"x\": ["), "[],"),
@@ -149,13 +149,13 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         of(yaml, "# a\n"),
         of(yaml, "\n"),
         of(yaml, "\r"),
-        // Line breaks of every kind, and characters that only some readers take for one.
+        // Line breaks, and characters that are line breaks in YAML 1.1 only.
         of("", "a:\n"),
         of("", "a:\r"),
         of("", "a:\u{85}"),
         of("", "a:\u{2028}"),
         of("", "x: 1\r"),
-        // Anchors, documents, directives.
+        // YAML with anchors, with several documents, or with directives.
         of(&format!("{yaml}x: &a a\ny:\n"), "- *a\n"),
         of(&format!("{yaml}x:\n"), "- &a a\n"),
         of("", "---\n"),
@@ -165,7 +165,8 @@ fn memory_is_proportional_to_the_size_of_any_document() {
     said_of("");
     assert_memory(documents);
 
-    // A nested document takes stack, too, up to a fixed limit.
+    // Parsing nested collections also takes stack memory, up to a fixed limit. Parse the deepest
+    // nesting once first, so that its stack memory is not counted for the documents below.
     said_of(&nested("[", 200));
     assert_memory([
         of(&nested("[", 120), "a,"),
@@ -177,8 +178,8 @@ fn memory_is_proportional_to_the_size_of_any_document() {
     ]);
 }
 
-/// Asserts that reading each document takes at most 40 bytes for each of its bytes, in addition
-/// to the memory that earlier children of this process took.
+/// Asserts that each document takes at most 40 bytes of memory per byte, on top of the peak memory
+/// of earlier child processes.
 fn assert_memory(documents: impl IntoIterator<Item = String>) {
     let base = peak();
     for document in documents {

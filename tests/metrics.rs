@@ -1,5 +1,5 @@
-//! Tests that Prometheus reads `-f openmetrics`, and that the units of docs/fleet.md deliver
-//! it.
+//! Tests that Prometheus can read the output of `-f openmetrics`, and that the systemd units in
+//! docs/fleet.md write this output to a file.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// The page with the units.
+/// The page that shows the systemd units.
 const FLEET: &str = "docs/fleet.md";
 
 #[test]
@@ -66,7 +66,7 @@ fn a_dead_namespace_is_counted_by_its_holder() {
     assert_eq!(kept(&stdout(&pidns(&["-q", "-f", "openmetrics", "--root", &held.id]))), 1);
 }
 
-/// A file shown on the page, named by a comment in its first line.
+/// Returns the content of a code block on the page that begins with the comment `# NAME`.
 fn shown(page: &str, name: &str) -> String {
     let begin = format!("\n```ini\n# {name}\n");
     let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is not on the page"));
@@ -85,10 +85,10 @@ fn the_units_are_valid_and_write_complete_files() {
     }
     let mut verify = Command::new("systemd-analyze");
     let output = run(verify.arg("verify").args(names.map(|name| dir.path().join(name))));
-    // systemd-analyze checks the units of this host as well.
+    // systemd-analyze may also print warnings about other units of this host.
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.lines().any(|line| line.contains("pidns")), "{said}");
-    // Runs the service's command in the service's working directory.
+    // Run the command of the service in the directory where it should write the file.
     let service = shown(&page, names[0]);
     let script = service.split_once("ExecStart=/bin/sh -c '").unwrap().1;
     let script = script.split_once("'\n").unwrap().0;
@@ -102,7 +102,7 @@ fn the_units_are_valid_and_write_complete_files() {
     let file = textfiles.path().join("pidns.prom");
     let metrics = std::fs::read_to_string(&file).unwrap();
     assert!(metrics.ends_with("\n# EOF\n"), "{metrics}");
-    // If pidns fails, the last file stays.
+    // If pidns cannot run, the last complete file must stay.
     let _ = std::fs::remove_file(textfiles.path().join("pidns.prom.tmp"));
     assert!(!run_in_path("/bin-without-pidns:/bin").status.success());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), metrics);

@@ -1,4 +1,4 @@
-//! Runs the commands that the README shows.
+//! Runs the commands in README.md and docs/recipes.md, and checks the pages themselves.
 
 mod common;
 
@@ -8,8 +8,8 @@ use std::process::Command;
 use common::Need::*;
 use common::*;
 
-/// Runs a recipe in an empty directory with `pidns` in PATH and the PID of a process as
-/// `$PID`. Returns its output and status.
+/// Runs a shell recipe in an empty directory, with `pidns` in PATH and `pid` as `$PID`. Returns
+/// the output and the exit status.
 fn cook(recipe: &str, pid: u32) -> (String, i32) {
     let dir = tempfile::tempdir().unwrap();
     let bin = std::path::Path::new(PIDNS).parent().unwrap().to_str().unwrap();
@@ -19,7 +19,7 @@ fn cook(recipe: &str, pid: u32) -> (String, i32) {
     command.env("PATH", path).env("PID", pid.to_string());
     let output = run(command.args(["-c", &script]).current_dir(&dir));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    // Only the warning about an incomplete view is allowed.
+    // The recipe may warn that the view is incomplete. No other message is allowed.
     assert!(
         stderr.lines().all(|line| line.starts_with("pidns: incomplete: ")),
         "{recipe}\n{stderr}"
@@ -27,7 +27,8 @@ fn cook(recipe: &str, pid: u32) -> (String, i32) {
     (String::from_utf8(output.stdout).unwrap(), output.status.code().expect("exits"))
 }
 
-/// A container with its cgroup. Its init is the first of the PIDs returned.
+/// Starts a container with the cgroup of a Docker container. Returns the PIDs of its init and of
+/// a `sleep`.
 fn docker_container() -> (Running, Cgroup, Vec<u32>) {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (running, init) = container(&format!("{SLEEP} echo ready; wait"));
@@ -36,10 +37,10 @@ fn docker_container() -> (Running, Cgroup, Vec<u32>) {
 }
 
 #[test]
-fn every_recipe_runs_as_it_stands() {
+fn every_recipe_runs_unchanged() {
     needs!(Initial("cgroup"), Program("dot"), Program("jq"), Program("yq"));
     let (_running, _cgroup, container) = docker_container();
-    // Gives `--state dead` something to show.
+    // A dead namespace for the recipe with `--state dead`.
     let _dead = unshared("/bin/true;");
     let recipes = blocks("```sh recipe");
     assert!(recipes.len() >= 17);
@@ -113,7 +114,7 @@ fn the_readmes_tree_and_picture_match_its_document() {
         let cells = svg.lines().filter(|line| line.starts_with("<text"));
         cells.map(|line| line.split(['<', '>']).nth(2).unwrap_or_default().to_owned()).collect()
     };
-    // Coordinates depend on the installed fonts, but the text does not.
+    // Compare only the text of the SVG files, since coordinates depend on the installed fonts.
     assert_eq!(text(&svg), text(include_str!("snapshots/host.svg")));
     assert!(text(&svg).iter().any(|text| text.contains("docker 5feceb671def")));
 }
@@ -141,7 +142,7 @@ fn the_readme_is_short_and_the_policy_page_has_the_example_of_the_manual() {
     assert!(manual.contains(example), "{example}\n{manual}");
 }
 
-/// The relative targets of a page's links, without anchors.
+/// Returns the relative link targets of a Markdown page, without their `#anchor` part.
 fn links(page: &str) -> Vec<String> {
     let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let relative = targets.filter(|it| !it.contains("://") && !it.starts_with('#'));
@@ -163,7 +164,7 @@ fn every_link_leads_to_a_file_that_the_crate_and_the_packages_have() {
         assert!(!excluded.contains(&format!("\"/{top}\"")), "{link}: not in the crate");
         let in_archive = |name: &str| packages.contains(&format!(" {name} "));
         assert!(in_archive(top) || in_archive(path), "{link}: not in the archives");
-        // Debian packages have licences in the file copyright.
+        // A Debian package contains the licenses in its file `copyright`.
         let in_package = |start: &str| cargo.contains(&format!("\n  [\"{start}"));
         let is_packaged = in_package(path) || in_package(&format!("{top}/*"));
         assert!(is_packaged || top.starts_with("LICENSE"), "{link}: not in the Debian package");
@@ -177,7 +178,7 @@ fn every_link_leads_to_a_file_that_the_crate_and_the_packages_have() {
 }
 
 #[test]
-fn the_bug_forms_command_blanks_all_names() {
+fn the_command_in_the_bug_form_blanks_all_names() {
     const FORM: &str = ".github/ISSUE_TEMPLATE/bug.yml";
     needs!(Program("jq"), Repository(FORM));
     let form = std::fs::read_to_string(FORM).unwrap();
@@ -193,12 +194,12 @@ fn the_bug_forms_command_blanks_all_names() {
     assert_eq!(blank.nspid, named.nspid);
     assert!(after.processes.iter().all(|it| it.comm == "x"));
     assert_eq!(after.host.hostname.as_deref(), Some("x"));
-    // The result can be read like any other document.
+    // pidns must be able to read the resulting document.
     pipe(Command::new(PIDNS).args(["-q", "-i", "-"]), blanked.as_bytes());
 }
 
 #[test]
-fn a_test_without_its_program_is_skipped_and_fails_in_ci() {
+fn a_test_whose_program_is_missing_is_skipped_and_fails_in_ci() {
     let without_programs = |ci: bool| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command

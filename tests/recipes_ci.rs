@@ -1,5 +1,5 @@
-//! Runs the README's CI recipes as they stand, with a job that leaves processes behind:
-//! each recipe must fail and name all of them.
+//! Runs the CI recipes of the README unchanged, with a job that leaves processes behind. Tests
+//! that each recipe fails and names all these processes.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// The working directory of a CI job whose `make test` is [`JOB`].
+/// The working directory of a CI job, in which `make test` runs [`JOB`].
 struct Workspace(tempfile::TempDir);
 
 impl Workspace {
@@ -30,7 +30,7 @@ impl Workspace {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// Installs a program that precedes all others of its name in PATH.
+    /// Writes an executable script to a directory that comes first in PATH.
     fn program(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path("bin")).unwrap();
         fs::write(self.path("bin").join(name), text).unwrap();
@@ -38,8 +38,8 @@ impl Workspace {
         fs::set_permissions(self.path("bin").join(name), executable).unwrap();
     }
 
-    /// Runs a script as a CI runner does. Returns its status and its output, which goes
-    /// to a file, since leftover processes keep a pipe open.
+    /// Runs a script with bash, as a CI runner does. Returns the exit status and the output. The
+    /// output goes to a file, since the leftover processes would keep a pipe open.
     fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String) {
         fs::write(self.path("script"), script).unwrap();
         let log = File::create(self.path("log")).unwrap();
@@ -62,25 +62,26 @@ impl Workspace {
     }
 }
 
-/// The leftovers that the job printed.
+/// Takes the PIDs of the leftover processes from the output of the job.
 fn left(log: &str) -> Left {
     let pairs = log.lines().filter_map(|line| line.split_once(' '));
     Left::of(&pairs.filter_map(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?))).collect())
 }
 
-/// Asserts that a text names every leftover, with each PID as a word.
+/// Asserts that a text contains the PID of each leftover process, and the path of the leftover
+/// namespace.
 #[track_caller]
 fn assert_names_all(text: &str, left: &Left, workspace: &Workspace) {
     let words: Vec<_> = text.split(|c: char| !c.is_ascii_digit()).collect();
     for pid in left.all() {
         assert!(words.contains(&pid.to_string().as_str()), "{pid} in {text}");
     }
-    // Markdown writes punctuation as character references.
+    // In Markdown, pidns writes `_` as a character reference.
     let text = text.replace("&#95;", "_");
     assert!(text.contains(&workspace.path("test").display().to_string()), "{text}");
 }
 
-/// The steps of the GitHub recipe, or the script of the GitLab recipe.
+/// Parses the only YAML recipe that begins with this fence.
 fn yaml(fence: &str) -> Value {
     let recipes = blocks(fence);
     assert_eq!(recipes.len(), 1);
@@ -102,10 +103,10 @@ fn shell_recipes_fail_and_name_every_leftover() {
         let workspace = Workspace::new();
         let (status, log) = workspace.run(&[], recipe);
         assert_eq!(status, Some(1), "{recipe}\n{log}");
-        // The report follows the job's own lines.
+        // The lines of pidns follow the lines of the job.
         let (_, said) = log.split_once("stopped ").unwrap();
         assert_names_all(said, &left(&log), &workspace);
-        // Excludes the shell and the rest of the pipe, which the job knows nothing of.
+        // The shell and the other programs of the pipeline are not leftovers of the job.
         let leftovers = said.matches("leftover-process").count();
         assert!(!recipe.contains("pidns check") || leftovers == 3, "{said}");
     }
@@ -125,7 +126,7 @@ fn the_github_recipe_annotates_and_summarizes_every_leftover() {
             other => panic!("{other}"),
         };
         if runs {
-            // GitHub runs a step without `shell:` like this.
+            // GitHub runs the script of a step without `shell:` by `bash -e`.
             let (status, said) = workspace.run(&["-e"], text(&step["run"]));
             failed.extend((status != Some(0)).then(|| (text(&step["run"]).to_owned(), status)));
             log.push_str(&said);
@@ -137,8 +138,8 @@ fn the_github_recipe_annotates_and_summarizes_every_leftover() {
     let annotations: Vec<_> = log.lines().filter(|line| line.starts_with("::")).collect();
     assert_names_all(&annotations.join("\n"), &left, &workspace);
     let count = |command| annotations.iter().filter(|it| it.starts_with(command)).count();
-    // The daemon, the parent that does not reap, the stopped process, and the namespace
-    // twice. The shells of the steps are new and not leftovers.
+    // The errors are about the daemon, the zombie's parent, the stopped process, and the namespace
+    // (twice). The shell of each step is new, but not a leftover.
     assert_eq!((count("::error "), count("::warning ")), (5, 1), "{annotations:#?}");
     assert_names_all(&workspace.read("summary"), &left, &workspace);
 }

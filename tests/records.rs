@@ -1,5 +1,5 @@
-//! Tests NDJSON files with snapshots of many hosts: how a host is chosen, what reading
-//! costs, and that every command reads them.
+//! Tests that every command can read one host from an NDJSON file with snapshots of many hosts,
+//! and that this needs little memory.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use common::Need::*;
 use common::*;
 
-/// The record lines of a host with some namespaces, under another name.
+/// Returns the NDJSON records of a sample host, with `name` as the host name.
 fn host(name: &str) -> String {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
     let records = stdout(&pidns(&["-i", document, "-f", "ndjson"]));
@@ -18,14 +18,14 @@ fn host(name: &str) -> String {
     records.replace(hostname, &format!("\"hostname\":\"{name}\""))
 }
 
-/// A file with the records of two hosts.
+/// Writes the records of the hosts web-1 and web-2 to a temporary file.
 fn two_hosts() -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), host("web-1") + &host("web-2")).unwrap();
     file
 }
 
-/// The one line on standard error of a run that must fail with status 2.
+/// Runs pidns, asserts that it fails with status 2, and returns its one line on standard error.
 fn refused(arguments: &[&str]) -> String {
     let output = pidns(arguments);
     assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()), "{arguments:?}");
@@ -121,7 +121,7 @@ fn a_large_fleet_file_takes_the_memory_of_one_host() {
         let name = if index == fleet / 2 { "db-1" } else { "web-2" };
         stdin.write_all(one.replace("web-1", name).as_bytes()).unwrap();
     }
-    // The program has read everything but the last pipe buffer.
+    // By now, pidns has read everything except what is left in the pipe.
     let peak = &status(child.id(), "VmHWM")[0];
     assert!(peak.parse::<u32>().unwrap() < 32 * 1024, "{peak} KiB");
     drop(stdin);

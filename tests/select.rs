@@ -1,4 +1,4 @@
-//! Tests filters, live and on saved documents.
+//! Tests filters on the live host and on saved documents.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::*;
 use pidns::emit::Format;
 use rustix::process::Signal;
 
-/// Only these namespaces and processes, since other tests create and end theirs
-/// meanwhile.
+/// Returns the namespaces of these inits and their members. Ignores all other namespaces in the
+/// document, since other tests may run at the same time.
 fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
     let ids: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
     let ours = document.namespaces.iter().filter(|namespace| ids.contains(&namespace.id));
@@ -79,7 +79,7 @@ fn filters_give_the_same_result_live_and_replayed() {
     let (sleep, outer) = (sleeps[2].to_string(), namespace_of(inits[0]));
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved.json");
-    // Without holders, since another test's pidns may be one for a moment.
+    // Omit holders, since pidns in another test may hold a namespace for a moment.
     let search = ["--search", "processes", "-q"];
     fs::write(&saved, stdout(&pidns(&[&search[..], &["-f", "json"]].concat()))).unwrap();
     let saved = saved.to_str().unwrap();
@@ -93,14 +93,14 @@ fn filters_give_the_same_result_live_and_replayed() {
         &["--user", "0", "--comm", "[!s]*"],
         &["--state", "live", "--comm", "bash"],
     ] {
-        // Below namespaces that no other test touches.
+        // Show only the namespaces of this test.
         let arguments = [&["--root", outer.as_str()], selection].concat();
         let live = [&search[..], arguments.as_slice()].concat();
         let replayed = [&["-i", saved], arguments.as_slice()].concat();
         for format in ["text", "dot"] {
             let run = |arguments: &[&str]| {
                 let text = stdout(&pidns(&[&["-f", format], arguments].concat()));
-                // The title of a picture contains the time.
+                // Omit the title of a DOT picture, since it contains the time.
                 let lines = text.lines().filter(|line| !line.contains("<b>PID namespaces"));
                 lines.map(str::to_owned).collect::<Vec<_>>()
             };
@@ -113,7 +113,7 @@ fn filters_give_the_same_result_live_and_replayed() {
         assert_eq!(live.namespaces, replayed.namespaces, "{arguments:?}");
         assert_eq!(live.processes, replayed.processes, "{arguments:?}");
         assert_eq!(live.selected, replayed.selected, "{arguments:?}");
-        // A filtered document can be read and filtered again.
+        // pidns must read its own filtered document, and write it again unchanged.
         let selected =
             stdout(&pidns(&[&["-i", saved, "-f", "json"], arguments.as_slice()].concat()));
         let again =
@@ -228,7 +228,7 @@ fn an_invalid_namespace_gets_one_line_and_status_2() {
 }
 
 #[test]
-fn a_filter_keeps_who_does_not_reap_and_who_entered() {
+fn a_filter_shows_the_parents_of_zombies_and_of_injected_processes() {
     needs!(Namespaces);
     let (_nest, inits) = nest(1);
     let injector = inject(inits[0], &["sleep", "600"], 1);
@@ -248,7 +248,7 @@ fn a_filter_keeps_who_does_not_reap_and_who_entered() {
     let text = stdout(&pidns(&["-q", &pid]));
     let zombie = format!("sleep, zombie of {} nsenter\n", injector.pid());
     assert!(text.contains(&zombie), "{text}");
-    // The process that must reap it is part of the selection.
+    // The document also contains the process that must reap the zombie.
     let document = Document::of(&[&pid]);
     let pids: Vec<_> = document.processes.iter().map(|it| it.pid).collect();
     assert_eq!(pids, [injector.pid(), injected]);

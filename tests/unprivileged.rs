@@ -1,5 +1,6 @@
-//! Tests views with missing permissions: as `nobody`, behind hidepid, and in a container
-//! that sees the host's /proc. Processes are placed correctly or not at all.
+//! Tests runs without some permissions: as `nobody`, with the mount option hidepid, and in a
+//! container that sees the host's /proc. The namespace that pidns shows for a process must be
+//! correct or unknown.
 
 mod common;
 
@@ -9,7 +10,7 @@ use common::Need::*;
 use common::*;
 
 #[test]
-fn nobody_gets_every_process_placed_if_none_was_injected() {
+fn nobody_gets_the_namespace_of_every_process_if_none_was_injected() {
     needs!(Namespaces);
     let forests: Vec<_> = (1..=4).map(nest).collect();
     let truth = truth();
@@ -45,7 +46,7 @@ fn nobody_gets_every_process_placed_if_none_was_injected() {
     assert_eq!(as_nobody(&["-q", "--strict"]).status.code(), Some(3));
 }
 
-/// Runs pidns on a procfs mounted with this hidepid option, in a private mount namespace.
+/// Mounts a procfs with this `hidepid` option in a private mount namespace, and runs pidns on it.
 fn with_hidepid(option: &str, arguments: &str) -> Output {
     let (dir, program) = public_copy();
     let at = dir.path().join("proc");
@@ -100,7 +101,7 @@ fn reports_unread_namespaces_in_a_foreign_proc() {
     needs!(Namespaces);
     let dir = public_dir();
     let (_copy, program) = public_copy();
-    // The inner namespace's /proc, mounted in the outer one.
+    // Mount the procfs of a nested PID namespace, and read it from outside.
     let script = "unshare -pf --kill-child bash -c \"mount -t proc proc $1; exec sleep 600\" & \
          until grep -qs sleep $1/1/comm; do sleep 0.02; done; \
          $3 $2 -q -f json --search processes --procfs $1; kill -9 $!";
@@ -126,13 +127,13 @@ fn hidepid_does_not_limit_root() {
 
 #[test]
 fn a_container_with_the_hosts_proc_sees_one_tree() {
-    // A namespace of another test that is just dying would be a second root in this view.
+    // A dying namespace of another test would be a second root, so this test needs its own.
     needs!(NamespaceOfItsOwn);
     let (_running, inits) = nest(3);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    // The container has its own /proc, and the host's at another path. Run as root of the
-    // host, and as a container with one added capability.
+    // The container has its own /proc, and the host's /proc at another path. pidns runs there
+    // first with all capabilities, then with CAP_SYS_PTRACE only.
     let script = "mount --rbind /proc $1; \
          exec unshare -pf --mount-proc --kill-child $3 $2 -q -f json --procfs $1";
     for privileges in ["", "setpriv --bounding-set -all,+sys_ptrace --inh-caps -all"] {
@@ -182,7 +183,7 @@ fn a_containers_proc_on_the_host_shows_all_ancestors() {
 }
 
 #[test]
-fn user_namespace_root_gets_correct_places_from_the_hosts_proc() {
+fn user_namespace_root_gets_correct_namespaces_from_the_hosts_proc() {
     needs!(HostRoot, UserNamespaces);
     let (_running, inits) = nest(2);
     let (_dir, program) = public_copy();
@@ -210,7 +211,7 @@ fn user_namespace_root_gets_correct_places_from_the_hosts_proc() {
 }
 
 #[test]
-fn nobody_gets_all_thirty_two_levels_placed() {
+fn nobody_gets_all_thirty_two_levels() {
     needs!(Namespaces);
     let levels = levels_left();
     let host = namespace_of(std::process::id());
