@@ -1,19 +1,20 @@
-//! Finds the processes that keep a terminated init from going away (`blocked_by`). Text, pictures
-//! and filters only read the result.
+//! Finds the processes that keep a terminated init from being removed (`blocked_by` of a
+//! namespace).
 //!
-//! A terminating init kills all processes in its namespace and the descendants, and waits until all
-//! these processes are reaped (`zap_pid_ns_processes`). Then the parent of the init must reap the
-//! init. Most of these processes disappear in a moment. In three cases, the wait can last long:
+//! A terminating init kills all processes in its namespace and in the descendants of its namespace,
+//! and waits until all of them are reaped (`zap_pid_ns_processes`). Then the parent of the init
+//! must reap the init. Most of these processes disappear in a moment. In three cases, the wait can
+//! be long:
 //!
-//! - The init is a zombie, and its parent, which is always outside of the namespace, does not reap
-//!   the init.
-//! - A process in or below the namespace is a zombie with a parent outside. The kernel reaps the
-//!   children of the parents that it kills, but it does not kill this parent.
+//! - The init is a zombie, and its parent does not reap it. The parent is always outside of the
+//!   namespace.
+//! - A process in or below the namespace is a zombie whose parent is outside. The kernel does not
+//!   kill this parent, so only the parent can reap the zombie.
 //! - A process in or below the namespace, or a thread of it, is in uninterruptible sleep, so SIGKILL
 //!   has no effect yet.
 //!
-//! If a process is traced, the tracer takes the place of the parent: only the tracer can reap a
-//! traced zombie, and the tracer can keep a killed process in a last stop (`PTRACE_EVENT_EXIT`).
+//! The tracer of a traced process acts as its parent: only the tracer can reap a traced zombie, and
+//! the tracer can keep a killed process stopped (`PTRACE_EVENT_EXIT`).
 
 use std::collections::HashMap;
 
@@ -24,11 +25,11 @@ use crate::model::{
     Process,
 };
 
-/// Maximum number of blockers that the diagnostic names per namespace.
+/// Maximum number of blocking processes that the diagnostic names per namespace.
 const MAX_NAMED: usize = 3;
 
-/// Fills in `blocked_by` of every dead namespace whose init still exists. The processes are sorted
-/// by PID, and the states, inits and tracers are filled in.
+/// Fills in `blocked_by` of every dead namespace whose init still exists. `processes` must be
+/// sorted by PID, and the states, inits and tracers must be filled in.
 pub fn find_blockers(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -47,8 +48,8 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // One pass over the processes serves all namespaces, because a host that shuts down can have
-    // thousands of processes and thousands of dead namespaces.
+    // All namespaces are handled in one pass over the processes, because a host that shuts down can
+    // have thousands of processes and thousands of dead namespaces.
     for process in processes {
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };
@@ -66,8 +67,8 @@ pub fn find_blockers(
     }
 }
 
-/// Returns the process as a blocker of the namespace `dead`, or `None` if the process does not
-/// block that namespace. The process must be in `dead` or in a descendant of `dead`.
+/// Returns a blocker if `process` keeps the init of the namespace `dead` from being removed. The
+/// process must be in `dead` or in a descendant of `dead`.
 fn member_blocker(
     process: &Process,
     dead: NamespaceId,
@@ -75,8 +76,8 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // The init kills every process in or below the namespace, so only a parent or tracer outside of
-    // the namespace survives.
+    // The terminated init has killed every process in or below the namespace, so only a parent or
+    // tracer outside of the namespace can still exist.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
@@ -99,8 +100,8 @@ fn member_blocker(
     }
 }
 
-/// Returns a process whose leader has exited as a blocker, if another thread keeps the process from
-/// being reaped.
+/// Returns a blocker if a process whose leader has exited cannot be reaped because of another
+/// thread.
 fn thread_blocker(
     process: &Process,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
@@ -120,8 +121,8 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     processes.get(index)
 }
 
-/// Reports every terminated init that waits for other processes. Zombie inits are left out: a
-/// zombie waits for no other process, and is often reaped in a moment.
+/// Adds a diagnostic for every terminated init that waits for other processes. Zombie inits are
+/// left out: a zombie waits for no other process, and is often reaped in a moment.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -143,14 +144,14 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // For each blocker, the process that must act: the blocker's reaper, or else the blocker
-        // itself.
+        // The diagnostic lists the processes that must act: for each blocker, its reaper, or else
+        // the blocker itself.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }
 }
 
-/// Describes a blocker in words, for the diagnostic.
+/// Describes a blocking process in words, for the diagnostic.
 fn sentence(blocker: &Blocker, processes: &[Process]) -> String {
     let Blocker { pid, comm, reason, reaper } = blocker;
     let tracer = find(processes, *pid).and_then(Process::tracer);
@@ -195,8 +196,8 @@ mod tests {
         process
     }
 
-    /// Creates a host with a shell (PID 5), a dead namespace (init 10), and a child of the dead
-    /// namespace.
+    /// Creates a host with a shell (PID 5), a dead namespace (whose init has PID 10), and a child
+    /// of the dead namespace.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];
@@ -223,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn an_init_waits_for_zombies_of_parents_outside_in_and_below_its_namespace() {
+    fn an_init_waits_for_zombies_whose_parent_is_outside_its_namespace() {
         let others = vec![
             member(&[11, 2], DEAD, 'Z', Some(5)),
             member(&[12, 3], DEAD, 'Z', Some(10)),
             member(&[13, 4, 1], BELOW, 'Z', Some(5)),
             member(&[14, 5, 2], BELOW, 'Z', Some(12)),
-            // The parent was not seen, so the parent may be in any namespace.
+            // The scan did not find the parent, so the parent may be in any namespace.
             member(&[15, 6], DEAD, 'Z', Some(99)),
             // The procfs does not show the parent, so the parent is outside of the dead namespace.
             member(&[16, 7], DEAD, 'Z', None),
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_waits_for_uninterruptible_sleep_in_and_below_its_namespace() {
+    fn an_init_waits_for_uninterruptible_processes_in_its_namespace_and_below() {
         let others = vec![
             member(&[11, 2], DEAD, 'D', Some(10)),
             member(&[12, 3, 1], BELOW, 'D', Some(5)),
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_namespace_and_a_passing_one_have_no_blockers() {
+    fn neither_a_live_nor_a_quickly_ending_namespace_has_blockers() {
         assert_eq!(blockers('S', vec![member(&[11, 2], DEAD, 'S', Some(10))]), []);
         let mut namespaces = vec![namespace(HOST, None)];
         namespaces[0].init = Some(pid(10));

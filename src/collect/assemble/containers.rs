@@ -17,7 +17,7 @@ pub fn attach_inits(
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
         // The kernel moves a zombie leader to another cgroup even if other threads of the process
-        // are alive. So an init with a zombie leader counts as terminated here.
+        // are alive. So an init with a zombie leader is treated like a terminated init.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         namespaces[index].container =
             cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));

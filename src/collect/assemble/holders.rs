@@ -1,4 +1,5 @@
-//! Assigns holders to namespaces, and reports namespaces without a known holder.
+//! Assigns to each namespace its holders (what keeps it alive), and reports namespaces without a
+//! known holder.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -7,7 +8,7 @@ use super::namespaces::index;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic lists by ID. Further namespaces are only
+/// Maximum number of namespaces that the diagnostic lists by ID. Any further namespaces are only
 /// counted.
 const MAX_NAMED: usize = 10;
 
@@ -26,8 +27,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
     }
 }
 
-/// Reports the namespaces that were found in kernel memory (`in_kernel`, by inode) and have no
-/// member, no holder and no child, so that it is unknown what keeps them alive.
+/// Adds a diagnostic about namespaces that the search of kernel memory found (`in_kernel`, by
+/// inode), but that have no member, no holder and no child. It is unknown what keeps these
+/// namespaces alive.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -52,7 +54,7 @@ pub fn note_without_known_holder(
     let named: Vec<_> = unexplained.iter().take(MAX_NAMED).map(NamespaceId::to_string).collect();
     let mut message = format!("no holder was found for {}", named.join(", "));
     if let Some(more @ 1..) = unexplained.len().checked_sub(MAX_NAMED) {
-        // Writing to a String does not fail.
+        // Writing to a `String` does not fail.
         let _ = write!(message, " and {more} more");
     }
     log.note_as(DiagnosticCode::HeldUnseen, message, None);
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_first_ten_and_counts_the_others() {
+    fn the_diagnostic_names_ten_namespaces_and_counts_the_others() {
         let namespaces: Vec<_> = (1..=12).map(|inode| namespace(inode, None)).collect();
         let mut log = DiagnosticLog::default();
         note_without_known_holder(&namespaces, &[], &(1..=12).collect(), &mut log);

@@ -1,14 +1,15 @@
-//! Turns a discovery into a snapshot. `assemble` reads no files: besides the discovery, it uses
-//! only the open namespaces of the registry and the answers of [`FollowUp`].
+//! Turns a [`Discovery`], the raw results of a scan, into a snapshot. `assemble` reads no files:
+//! besides the discovery, it uses only the open namespaces of the registry and the answers of
+//! [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace
-//! - `infer` infers the namespaces of processes, and the parents of namespaces, that could not be
-//!   read
-//! - `containers` assigns inits and their containers; `holders` assigns holders
+//! - `infer` infers the namespaces of processes, and the parents of namespaces, if the kernel does
+//!   not name them
+//! - `containers` assigns inits and containers to namespaces; `holders` assigns holders
 //! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
-//! - `blockers` finds the processes that a terminated init is waiting for; `zombies` finds inits
+//! - `blockers` finds the processes for which a terminated init is waiting; `zombies` finds inits
 //!   that do not reap zombies
 //! - `threads` finds processes with a thread in uninterruptible sleep
 //! - `users` fills in user names
@@ -31,7 +32,7 @@ use super::discovery::{Discovery, FollowUp};
 use super::registry::{self, NamespaceRegistry, Registered};
 use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
-/// Turns a discovery into a snapshot. `captured_at` is the time when the discovery began.
+/// Turns the results of a scan into a snapshot. `captured_at` is the time when the scan began.
 pub fn assemble(
     source: &dyn FollowUp,
     registry: NamespaceRegistry,
@@ -70,7 +71,7 @@ pub fn assemble(
     threads::note_stuck_threads(source, &discovery.searched, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
-    // Advice for the diagnostics about refused access.
+    // The advice that ends each diagnostic about refused access.
     let permission = if discovery.viewer_may_trace_all {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
@@ -92,8 +93,8 @@ pub fn assemble(
     }
 }
 
-/// Describes all namespaces, and infers the parents and the namespaces of processes that could not
-/// be read. Returns the namespaces, sorted by ID, and the procfs's own namespace.
+/// Describes all namespaces, and infers the namespaces and parents that could not be read. Returns
+/// the namespaces, sorted by ID, and the procfs's own namespace.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -109,7 +110,7 @@ fn place(
     let refused = namespaces::refused_parents(parents, &viewer);
     let mut found = namespaces::describe(registered, parents, &viewer, log);
     namespaces::place_inits(source, registered, processes);
-    // A process with one PID is in the procfs's own namespace.
+    // A process with only one PID is in the namespace that the procfs shows.
     let outermost = || processes.iter().find(|it| it.nspid.len() == 1 && it.namespace.is_some());
     let known = infer::Known {
         mount: discovery.procfs.namespace.or_else(|| outermost()?.namespace),
@@ -137,7 +138,7 @@ mod tests {
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
     use crate::testing::process;
 
-    /// A source that cannot answer any question.
+    /// A source that cannot answer any follow-up question.
     struct Silent;
 
     impl FollowUp for Silent {

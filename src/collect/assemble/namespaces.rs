@@ -1,5 +1,5 @@
-//! Asks the kernel for the properties of each discovered namespace, such as its parent and its
-//! owner.
+//! Asks the kernel for the properties of each namespace that the scan found, such as its parent and
+//! its owner.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,14 +16,14 @@ use crate::model::{
 /// The result of `NS_GET_PARENT` for each namespace (by inode): the parent's inode or an error.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
-/// The namespace and the rights of the viewer.
+/// The PID namespace and the permissions of the viewer.
 pub struct Viewer {
     /// The viewer's own namespace, if known.
     pub namespace: Option<NamespaceId>,
     /// `true` if the procfs belongs to the viewer's own namespace.
     pub is_in_own_proc: bool,
-    /// `true` if the viewer has `CAP_SYS_PTRACE` in the initial user namespace, so that the
-    /// capability applies to every process.
+    /// `true` if the viewer has `CAP_SYS_PTRACE` in the initial user namespace. The capability then
+    /// applies to every process.
     pub may_trace_all: bool,
 }
 
@@ -35,13 +35,13 @@ impl Viewer {
 }
 
 /// The namespaces whose parents the kernel refuses to name, although the viewer is allowed to know
-/// them.
+/// these parents.
 ///
 /// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it,
-/// which are therefore roots. But a seccomp filter may return `EPERM` for all namespaces. For a
-/// viewer in the initial namespace, no namespace is outside, so `EPERM` always means a refusal. For
-/// any other viewer, `EPERM` means a root if the kernel has named the parent of any other
-/// namespace.
+/// which are therefore shown as roots. But a seccomp filter may return `EPERM` for all namespaces.
+/// For a viewer in the initial namespace, no namespace is outside, so `EPERM` always means a
+/// refusal. For any other viewer, `EPERM` means a root if the kernel has named the parent of at
+/// least one namespace.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to name.
@@ -49,8 +49,8 @@ pub struct RefusedParents {
     /// `true` if the viewer is in the initial namespace, so every other namespace has a visible
     /// parent.
     pub all_have_parents: bool,
-    /// `true` if a namespace below the procfs's own namespace is certainly not a root, because the
-    /// procfs shows only the viewer's namespace and its descendants.
+    /// `true` if the procfs shows only the viewer's namespace and its descendants. A namespace
+    /// below the procfs's own namespace then is certainly not a root.
     pub is_certain: bool,
 }
 
@@ -71,7 +71,7 @@ pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     }
 }
 
-/// Asks the kernel for the properties of each registered namespace.
+/// Asks the kernel for the properties of each namespace in the registry.
 pub fn describe(
     registered: &HashMap<u64, Registered>,
     parents: &Parents,
@@ -92,7 +92,8 @@ fn namespace(
     let fd = registered.fd.as_ref();
     let parent = match parents.get(&inode) {
         Some(Ok(parent)) => Some(NamespaceId::Inode(*parent)),
-        // The namespace may be a root. `infer` decides this once the namespace's level is known.
+        // The namespace may be a root. `infer` decides this when the level of the namespace is
+        // known.
         Some(Err(Errno::PERM)) | None => None,
         Some(Err(errno)) => {
             log.note(DiagnosticCode::ParentUnreadable, Some(*errno), None);
@@ -116,13 +117,13 @@ fn namespace(
     }
 }
 
-/// Returns the user namespace that owns a namespace; `None` if the kernel does not
-/// permit the viewer to learn the owner.
+/// Returns the user namespace that owns a PID namespace; `None` if the viewer is not permitted to
+/// see the owner.
 fn owner(fd: &NamespaceFd, viewer: &Viewer, log: &mut DiagnosticLog) -> Option<Owner> {
     let user = match fd.user_namespace() {
-        // `EPERM` means that the owner is outside of the viewer's own user namespace, which is not
-        // reported. But for a viewer in the initial user namespace, no user namespace is outside,
-        // so `EPERM` is reported.
+        // `EPERM` means that the owner is outside of the viewer's own user namespace. This is
+        // normal, so it is not reported. But for a viewer in the initial user namespace, no user
+        // namespace is outside, so `EPERM` is reported.
         Err(Errno::PERM) if !viewer.may_trace_all => return None,
         user => answer_or_note(user, DiagnosticCode::OwnerUnreadable, log)?,
     };
@@ -171,8 +172,8 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // If the process is gone, another process may have its PID, and may be the init that
-            // the kernel named.
+            // If the process is gone, its PID may belong to another process, and the kernel may
+            // have named that process.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

@@ -7,17 +7,17 @@
 //! from outside can still enter it (setns(2)) and start its init. So each namespace is judged by
 //! its own init only.
 //!
-//! If the init was listed in /proc, its listed state decides: either the init was living, or all
-//! its threads were exiting, which is irreversible. If the init was not listed, the init may exist
-//! nevertheless: /proc may hide the init, or the init may have started after /proc was listed. So
-//! pidns asks two questions, in this order:
+//! If the scan found the init in /proc, the state that the scan found decides: either the init was
+//! living, or all its threads were exiting, which is irreversible. An init that the scan did not
+//! find may exist nevertheless: /proc may hide the init, or the init may have started after /proc
+//! was listed. So pidns asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?
 //! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
 //!    that init is gone for good, and the namespace is dead.
 //!
-//! In the other order, an init that starts between the two questions would look like an init that
-//! is gone.
+//! In the reverse order, an init that starts between the two questions would be mistaken for an
+//! init that is gone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,9 +26,9 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::{InitHistory, Registered};
 use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
-/// The facts that the proofs use.
+/// The facts from which the states are proved.
 pub struct StateInputs<'a> {
-    /// Answers the questions that the discovery left open.
+    /// Answers the questions that the scan left open.
     pub source: &'a dyn FollowUp,
     /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,
@@ -38,15 +38,16 @@ pub struct StateInputs<'a> {
     pub processes: &'a [Process],
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// The PIDs of inits that may have terminated: the source could not find out.
+    /// The PIDs of inits that may have terminated: the scan could not find out whether they are
+    /// alive.
     pub undecided: &'a HashSet<Pid>,
 }
 
-/// Sets the state of every namespace. The `init` of each namespace must be filled in. `hides_inits`
-/// is `true` if there may be an init that the scan does not recognize.
+/// Sets the state of every namespace. Uses the field `init` of each namespace, which must be filled
+/// in. `hides_inits` is `true` if there may be an init that the scan did not recognize.
 ///
-/// Returns the dead namespaces whose init is gone. An init exists until every other process of its
-/// namespace is reaped, so these namespaces have no members left.
+/// Returns the dead namespaces whose init is gone. These namespaces have no members left, because
+/// an init exists until every other process of its namespace has been reaped.
 pub fn determine_states(
     namespaces: &mut [Namespace],
     inputs: &StateInputs<'_>,
@@ -70,7 +71,7 @@ pub fn determine_states(
     prove(namespaces, &open, inputs, hides_inits)
 }
 
-/// Reports every namespace whose state is unknown.
+/// Adds a diagnostic for every namespace whose state is unknown.
 pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     for namespace in namespaces.iter().filter(|it| it.state == NamespaceState::Unknown) {
         let message = format!("cannot prove whether the init of {} lives", namespace.id);
@@ -78,8 +79,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Sets the states of the namespaces at the indices `open`, whose inits were not listed. Returns
-/// the dead namespaces whose init is gone.
+/// Sets the states of the namespaces at the indices `open`. The scan did not find the inits of
+/// these namespaces. Returns the dead namespaces whose init is gone.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -88,8 +89,9 @@ fn prove(
 ) -> HashSet<NamespaceId> {
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
-    // Asks the first question for all namespaces before the second question for any namespace, so
-    // that one new listing of /proc can answer the second question for all namespaces.
+    // The first question (has the namespace ever had an init?) is asked for all namespaces before
+    // the second question (does it have an init now?) is asked for any. So one new listing of /proc
+    // can answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -127,12 +129,13 @@ fn had_init(registered: Option<&Registered>, source: &dyn FollowUp) -> Option<bo
         return Some(true);
     }
     // Even if the namespace had no init when it was discovered, an init may have started and ended
-    // since.
+    // since then.
     let answer = registered.fd.as_ref().and_then(|fd| source.had_init(fd));
     answer.or((registered.init_history == InitHistory::NoneYet).then_some(false))
 }
 
-/// Returns the state that follows from the answers to the two questions.
+/// Returns the state that follows from two answers: whether the namespace has ever had an init, and
+/// whether it has an init now.
 fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     match (had, now) {
         (_, InitNow::Living) => NamespaceState::Live,
@@ -142,19 +145,19 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
     }
 }
 
-/// The inits that a second listing of /proc has found.
+/// The inits found by a second listing of /proc.
 struct InitListing<'a> {
     /// The listed inits; `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// `true` if this procfs shows enough PIDs of each process to recognize every init, which is
-    /// PID 1 of its own namespace.
+    /// `true` if this procfs shows enough PIDs of each process to recognize every init. An init has
+    /// PID 1 in its own namespace.
     shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,
 }
 
 impl InitListing<'_> {
-    /// Returns the state of a namespace's init, as far as the listing shows it.
+    /// Returns the state of a namespace's init, as far as the second listing shows it.
     fn init_of(&self, id: NamespaceId) -> InitNow {
         let Some(inits) = &self.inits else { return InitNow::Unknown };
         if let Some(init) = inits.iter().find(|it| it.namespace == id.inode()) {
@@ -167,15 +170,15 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if this namespace is below the procfs's own namespace, so that its init would
-    /// be listed.
+    /// Returns `true` if this namespace is below the procfs's own namespace. Its init would then be
+    /// listed.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
     }
 
-    /// Returns `true` if this listed init, whose namespace is unknown, may be the init of the
-    /// namespace `id`.
+    /// Returns `true` if a listed init with an unknown namespace may be the init of the namespace
+    /// `id`.
     fn may_be_init(&self, init: &ListedInit, id: NamespaceId) -> bool {
         if init.namespace.is_some() {
             return false;
@@ -184,8 +187,8 @@ impl InitListing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // The init's namespace may have been inferred. If so, the init cannot belong to any other
-        // namespace.
+        // The init's namespace may have been inferred. In that case, the init is not the init of
+        // any other namespace.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)
@@ -198,8 +201,8 @@ impl InitListing<'_> {
 }
 
 /// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
-/// all other members are gone, so one of the two facts is wrong: the member's namespace may have
-/// been inferred wrongly, or the init may be hidden.
+/// all other members are gone, so a member contradicts the missing init: the member's namespace may
+/// have been inferred wrongly, or the init may be hidden.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

@@ -8,12 +8,13 @@ use crate::collect::discovery::{FollowUp, HeldThread};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process, SearchScope};
 
-/// Pause before the second check. Most threads leave uninterruptible sleep within milliseconds.
+/// Pause before a thread in uninterruptible sleep is checked again. Most threads leave this state
+/// within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If threads are searched, reports each process that has the same thread in uninterruptible sleep
-/// at two checks. Skips processes whose leader is in uninterruptible sleep, since the state of such
-/// a process already shows this.
+/// If the scan searches threads, adds a diagnostic for each process that has the same thread in
+/// uninterruptible sleep at two checks. Skips processes whose leader is in uninterruptible sleep,
+/// because the state of such a process already shows this.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use crate::collect::kernel::user_name::user_name;
 use crate::model::{Namespace, Process};
 
-/// Fills in the names of all users. Each user is looked up once.
+/// Fills in the names of all users. Each name is looked up once.
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();

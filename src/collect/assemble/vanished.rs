@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes namespaces that have no member and no holder, and no descendant with a member or holder.
-/// The process or holder through which such a namespace was found has vanished during the scan, and
-/// only pidns's own descriptor keeps the namespace alive. Namespaces in `in_kernel` (by inode) are
-/// not removed: the search of kernel memory found these namespaces, so something else keeps them
-/// alive.
+/// The process or holder through which pidns found such a namespace has vanished during the scan,
+/// and only pidns's own descriptor keeps the namespace alive. Namespaces in `in_kernel` (by inode)
+/// are not removed: the search of kernel memory found them, so something other than pidns keeps
+/// them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],
@@ -38,8 +38,8 @@ pub fn leave_out_vanished(
     namespaces.retain(|namespace| !vanished.contains(&namespace.id));
 }
 
-/// Removes the members of the namespaces in `without_members`, which have vanished since they were
-/// read. Also removes these members from the holders of other namespaces.
+/// Removes the processes in the namespaces `without_members`. These processes have vanished since
+/// they were read, so they are also removed from the holders of other namespaces.
 pub fn leave_out_members(
     without_members: &HashSet<NamespaceId>,
     namespaces: &mut Vec<Namespace>,
@@ -76,7 +76,7 @@ mod tests {
     use crate::model::{Holder, NamespaceId, Pid};
     use crate::testing::{namespace, process};
 
-    /// A namespace in a random forest. If the namespace has a parent, the parent has a lower index.
+    /// A namespace in a random tree of namespaces. Its parent, if any, has a lower index.
     #[derive(Clone, Debug)]
     struct Node {
         parent: Option<u64>,
@@ -89,7 +89,7 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // The first node is a root, and so is one in four of the other nodes.
+                // The first namespace is a root, and so is about one in four of the others.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,
@@ -100,8 +100,8 @@ mod tests {
         })
     }
 
-    /// Returns the expected result: the nodes that something keeps alive, and all ancestors of
-    /// these nodes.
+    /// Returns the expected result: the namespaces that something keeps alive, and all their
+    /// ancestors.
     fn shown(nodes: &[Node]) -> BTreeSet<NamespaceId> {
         let numbered = || (0..).zip(nodes);
         let has_reason =
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn vanished_members_take_their_holders_and_namespaces_with_them() {
+    fn vanished_members_are_removed_with_their_holders_and_namespaces() {
         let pid = |raw| Pid::new(raw).unwrap();
         let fd = |raw| Holder::Fd { pid: pid(raw), comm: None, fd: 3 };
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
@@ -141,7 +141,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn leaves_out_only_namespaces_that_nothing_keeps(nodes in nodes()) {
+        fn removes_only_namespaces_that_nothing_keeps_alive(nodes in nodes()) {
             let mut namespaces = Vec::new();
             let (mut processes, mut in_kernel) = (Vec::new(), HashSet::new());
             for (at, node) in (0..).zip(&nodes) {

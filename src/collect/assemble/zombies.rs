@@ -1,11 +1,12 @@
 //! Finds living inits that do not reap their children.
 //!
-//! A process that loses its parent becomes a child of its namespace's init, which must then reap it
-//! with wait(2). A program that was not written to be an init may not do this, so zombies accumulate
-//! until PIDs run out. `blockers` finds what a terminated init waits for.
+//! A process whose parent has exited becomes a child of its namespace's init, which must then reap
+//! it with wait(2). A program that was not written to be an init may not do this, so zombies
+//! accumulate until PIDs run out. The processes for which a terminated init waits are found in
+//! `blockers`.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
-//! An init is not reported for a traced zombie either, since only the tracer can reap that zombie.
+//! Traced zombies don't count either, because only the tracer can reap a traced zombie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -16,21 +17,21 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceState, Pid, Process};
 
-/// Time for an init to reap a zombie child before it is reported.
+/// Time that an init has to reap a zombie child before the init is reported.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks of the same zombies.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Reports every living init that does not reap its zombie children. If there are such zombies,
-/// waits for up to [`PATIENCE`] until all of them are reaped.
+/// Adds a diagnostic for every living init that does not reap its zombie children. If there are
+/// zombie children of an init, waits up to [`PATIENCE`] until all of them are reaped.
 pub fn note_inits_that_do_not_reap(
     source: &dyn FollowUp,
     namespaces: &[Namespace],
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
-    // A leader that exited before its other threads cannot be reaped yet.
+    // A process whose leader exited before its other threads cannot be reaped yet.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
     let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));
     let zombies: Vec<_> = zombies.collect();
@@ -81,7 +82,7 @@ mod tests {
 
     use crate::testing::{namespace, process};
 
-    /// A source that reports the zombies with these PIDs as never reaped.
+    /// A source in which the zombies with these PIDs are never reaped.
     struct NeverReaped(&'static [u32]);
 
     impl FollowUp for NeverReaped {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     /// Returns the diagnostics (messages and PIDs) about a host with a shell (PID 5), a live
-    /// namespace (init 6) and a dead namespace (init 7).
+    /// namespace (whose init has PID 6) and a dead namespace (whose init has PID 7).
     fn diagnostics(zombies: Vec<Process>, never_reaped: &'static [u32]) -> Vec<(String, Vec<u32>)> {
         let mut namespaces = vec![namespace(1, None), namespace(2, Some(1)), namespace(3, Some(1))];
         for (namespace, init) in namespaces.iter_mut().zip([1, 6, 7]) {
@@ -155,7 +156,7 @@ mod tests {
         };
         assert_eq!(diagnostics(zombies(), &[8, 9]), [(message("2 zombies"), vec![6])]);
         assert_eq!(diagnostics(zombies(), &[10]), [(message("1 zombie"), vec![6])]);
-        // The init reaped all zombies in time.
+        // The init has reaped all zombies in time, so there is no diagnostic.
         assert_eq!(diagnostics(zombies(), &[]), []);
     }
 
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_init_that_cannot_go_on_or_may_not_reap_is_not_accused() {
+    fn an_init_that_cannot_reap_is_not_reported() {
         let mut traced = zombie(&[8, 2], 6, 1);
         traced.details.get_or_insert_default().tracer = Pid::new(5);
         assert_eq!(diagnostics(vec![traced.clone()], &[8]), []);

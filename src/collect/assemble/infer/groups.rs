@@ -1,17 +1,17 @@
-//! Groups of processes that share a namespace. The groups form a union-find structure, in which
-//! joining two groups also joins their parents.
+//! Groups of processes that are in the same namespace. The groups form a union-find structure, in
+//! which joining two groups also joins the groups of their parent namespaces.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::model::Pid;
 
-/// The index of the group for the procfs's own namespace.
+/// The index of the group for the procfs's own namespace, the namespace that the procfs shows.
 pub const MOUNT: usize = 0;
 
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// The index of the group that this group was joined to. The other group then stands for both
+    /// The index of the group that this group was joined to. That group then represents both
     /// groups.
     pub joined: Option<usize>,
     /// Number of levels below the procfs's own namespace; `None` if no process shows the level.
@@ -22,12 +22,14 @@ pub struct Group {
     /// The lowest PID among the group's members.
     pub lowest: Option<Pid>,
     /// `true` if the init is a zombie without other threads, so the namespace has no other members.
-    /// (If a zombie init has other threads, its last thread may still be waiting for members to
-    /// end.)
+    /// (If a zombie init has other threads, its last thread may still be waiting for other members
+    /// to end.)
     pub has_zombie_init: bool,
-    /// `true` if the parent of a member was not seen, so other processes may be missing, too.
+    /// `true` if the scan did not find the parent of a member. Other processes may then be missing,
+    /// too.
     pub has_unseen_parent: bool,
-    /// The PIDs in this namespace that its members and the members of its descendants have.
+    /// The PIDs that are in use in this namespace, by its members and by the members of its
+    /// descendants.
     pub pids_in_use: HashSet<Pid>,
 }
 
@@ -38,7 +40,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Creates the structure with a single group: the group for the procfs's own namespace.
+    /// Creates a collection with a single group: the group for the procfs's own namespace.
     pub fn new() -> Self {
         let mount = Group { level: Some(0), ..Group::default() };
         Self { all: vec![mount], by_inode: HashMap::new() }
@@ -65,13 +67,14 @@ impl Groups {
         group
     }
 
-    /// Returns the group that stands for this group after all joins.
+    /// Returns the group that represents this group after all joins.
     pub fn find(&mut self, group: usize) -> usize {
         let mut top = group;
         while let Some(next) = self.all[top].joined {
             top = next;
         }
-        // Path compression: makes the next look-ups shorter.
+        // Path compression: links every group on the path directly to the result, so later look-ups
+        // are faster.
         let mut step = group;
         while let Some(next) = self.all[step].joined {
             self.all[step].joined = Some(top);
@@ -80,9 +83,8 @@ impl Groups {
         top
     }
 
-    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for the
-    /// parent one level above. Returns `None` for the procfs's own namespace, and if the level is
-    /// unknown.
+    /// Returns the group of the parent namespace. If the parent is unknown, creates a group for it,
+    /// one level above. Returns `None` for the procfs's own namespace, and if the level is unknown.
     pub fn parent(&mut self, group: usize) -> Option<usize> {
         let group = self.find(group);
         if let Some(parent) = self.all[group].parent {
@@ -97,21 +99,21 @@ impl Groups {
         Some(parent)
     }
 
-    /// Returns the group's ancestor at this level.
+    /// Returns the group of the namespace's ancestor at this level.
     pub fn ancestor(&mut self, group: usize, level: usize) -> Option<usize> {
         let mut group = self.find(group);
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // A namespace without members has no process that shows its level, so the level is set
-            // here.
+            // In a namespace without members, no process shows the level of the namespace. So the
+            // level is set here.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
     }
 
-    /// Returns `true` if two groups can be the same namespace: nothing that is known about the
-    /// groups or their ancestors differs.
+    /// Returns `true` if two groups can be the same namespace. This is the case if no known fact
+    /// about the groups or their ancestors differs.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b
@@ -130,8 +132,8 @@ impl Groups {
         }
     }
 
-    /// Joins two groups and their ancestors, unless the groups are known to be different
-    /// namespaces.
+    /// Joins two groups, and the groups of their ancestors. Does nothing if the two groups are
+    /// known to be different namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {
             return;

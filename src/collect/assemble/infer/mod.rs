@@ -1,9 +1,9 @@
 //! Infers the namespaces of processes whose namespace link cannot be read, and the parents of
-//! namespaces if the kernel does not name them. The rules use only what every viewer may read: PIDs
-//! at every level, parent processes, and the leaders of sessions and process groups.
+//! namespaces if the kernel does not name them. The inference uses only facts that every viewer may
+//! read: PIDs at every level, parent processes, and the leaders of sessions and process groups.
 //!
-//! Processes that must share a namespace form a *group*. The rules join groups that must be the
-//! same namespace:
+//! Processes that must be in the same namespace form a *group*. Groups that must be the same
+//! namespace are joined by these rules:
 //!
 //! 1. A process with one PID is in the procfs's own namespace.
 //! 2. A process's parent is in the process's own namespace or in an ancestor of that namespace:
@@ -40,28 +40,31 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{DiagnosticCode, Evidence, Namespace, NamespaceId, Pid, Process};
 
-/// The facts that the rules use, besides the processes and namespaces themselves.
+/// The facts that the inference uses, besides the processes and namespaces themselves.
 pub struct Known<'a> {
     /// The procfs's own namespace, if it could be read.
     pub mount: Option<NamespaceId>,
-    /// The session and group leaders of the processes whose namespace could not be read.
+    /// The session leaders and process group leaders of the processes whose namespace could not be
+    /// read.
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if no process is hidden, so an init that was not seen has vanished.
+    /// `true` if no process is hidden. An init that was not found has then vanished during the
+    /// scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to name.
     pub refused_parents: &'a RefusedParents,
-    /// Returns `true` if a process still exists now, after all processes were read. An init exists
-    /// until all other members of its namespace are gone, so if a member exists now, its init
-    /// existed during the scan.
+    /// Returns `true` if a process still exists after all processes were read. An init exists until
+    /// all other members of its namespace are gone, so if a member still exists, its init existed
+    /// during the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in the `namespace` of each process and the `parent` of each namespace that the kernel did
+/// Fills in every `namespace` of a process and every `parent` of a namespace that the kernel did
 /// not name. Adds the namespaces that could not be read.
 ///
-/// Returns the procfs's own namespace, named after a process if its inode is unknown.
+/// Returns the procfs's own namespace. If its inode is unknown, the namespace is identified by a
+/// process.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -86,25 +89,26 @@ pub fn infer(
     inference.name(MOUNT)
 }
 
-/// The indices of groups, by level.
+/// The indices of groups of processes, by the level of the group's namespace.
 type GroupsByLevel = HashMap<usize, Vec<usize>>;
 
-/// The groups and intermediate results of the inference.
+/// The groups of processes and the intermediate results of the inference.
 struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// The group of each process; `None` if its level is unknown.
+    /// The index of each process's group; `None` if the level of the process is unknown.
     of_process: Vec<Option<usize>>,
-    /// The groups that have an inode and members, but no known init. Filled in once all groups
-    /// that are the same namespace have been merged.
+    /// The groups with a known inode and with members, but without a known init. Filled in when all
+    /// groups that are the same namespace have been joined.
     inodes_without_init: Vec<usize>,
-    /// The IDs given to groups so far.
+    /// The namespace IDs that were determined for groups so far.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
 impl<'a> Inference<'a> {
-    /// Creates the groups from what the kernel has named, and applies rule 1.
+    /// Creates a group for each namespace that the kernel has named, and adds all processes to
+    /// groups (rule 1).
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
         if let Some(inode) = known.mount.and_then(NamespaceId::inode) {
@@ -129,13 +133,14 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the group of a process, and the process's number of PIDs.
+    /// Returns the index of a process's group, and the number of PIDs of the process.
     fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
         let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
     }
 
-    /// Joins the group of each process with the groups of its parent and leaders (rules 2 and 3).
+    /// Joins the group of each process with the groups of its parent, its session leader and its
+    /// process group leader (rules 2 and 3).
     fn join_relatives(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -165,8 +170,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Joins each group without an init with the only candidate (rule 4). Repeats until nothing
-    /// changes, since each join can leave another group with a single candidate.
+    /// Joins each group without an init with the only group that it can belong to (rule 4). Repeats
+    /// until nothing changes, since each join can leave only one candidate for another group.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -197,7 +202,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns two collections: the groups without an init, each with its level, and the groups
-    /// with an init that may have other members, by level.
+    /// with an init, by level. Leaves out groups whose init can have no other members.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -220,8 +225,8 @@ impl<'a> Inference<'a> {
         member.is_some_and(|member| (self.known.is_there)(&self.processes[member]))
     }
 
-    /// Fills in `pids_in_use`: adds the PIDs of each process to the groups of its namespace and of
-    /// all ancestors.
+    /// Fills in `pids_in_use` of all groups. A process has a PID in its own namespace and in every
+    /// ancestor, so its PIDs are added to the groups of all these namespaces.
     fn collect_pids_in_use(&mut self) {
         for index in 0..self.processes.len() {
             let Some(group) = self.of_process[index] else { continue };
@@ -250,7 +255,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the ID of a group's namespace; `None` if the namespace is ambiguous. The ID is
-    /// determined once per group and does not change afterwards.
+    /// determined once per group and never changes.
     fn name(&mut self, group: usize) -> Option<NamespaceId> {
         let group = self.groups.find(group);
         if let Some(&name) = self.names.get(&group) {
@@ -275,8 +280,8 @@ impl<'a> Inference<'a> {
             return Some(NamespaceId::Unread(lowest));
         }
         // The group has no init. If all processes were seen, the group belongs to one of several
-        // other groups, so it is ambiguous. If processes are hidden, the group is a separate
-        // namespace, unless it could be the same namespace as another group.
+        // other groups, so its namespace is ambiguous. If processes are hidden, the group is a
+        // separate namespace, unless it could be the same namespace as another group.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -288,8 +293,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, a group of processes whose namespace has an unknown inode, may be
-    /// in the same namespace as another group whose inode is known but whose init is not.
+    /// Returns `true` if `group`, whose inode is unknown, may be the same namespace as another
+    /// group whose inode is known but whose init is not.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -310,8 +315,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is in the procfs's own namespace by definition, so its
-            // namespace is not inferred if the inode is known.
+            // A process with one PID is in the procfs's own namespace by definition. If the inode
+            // of that namespace is known, nothing was inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }
@@ -355,7 +360,7 @@ impl<'a> Inference<'a> {
         namespace.parent = parent.and_then(|parent| self.name(parent));
         if namespace.parent.is_some() {
             namespace.evidence = Evidence::Inferred;
-            // A namespace without an inode has a diagnostic already.
+            // A namespace without a known inode already has a diagnostic.
             if inode.is_some() {
                 log.note(DiagnosticCode::ParentsInferred, None, None);
             }

@@ -1,5 +1,5 @@
-//! Tests the inference on random forests of processes with unreadable namespace links. Compares the
-//! results with the truth, and with a slow and simple oracle.
+//! Tests the inference on random trees of processes with unreadable namespace links. Compares the
+//! results with the true namespaces, and with a slow and simple reference implementation (oracle).
 
 use std::collections::HashMap;
 use std::iter::successors;
@@ -24,7 +24,7 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-/// A view after the inference, and the procfs's own namespace as inferred.
+/// The processes and namespaces after the inference, and the inferred namespace of the procfs.
 struct Inferred {
     view: View,
     mount: Option<NamespaceId>,
@@ -44,8 +44,8 @@ fn infer_all(mut view: View, all_seen: bool, is_there: &dyn Fn(&Process) -> bool
     Inferred { view, mount }
 }
 
-/// Checks the inferred namespaces and parents against the truth. Returns an error that describes
-/// the first mistake.
+/// Checks the inferred namespaces and parents against the true ones. Returns an error that
+/// describes the first mistake.
 fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), String> {
     let meant = |id| view.meant(forest, id);
     if let Some(mount) = mount.filter(|&it| meant(it) != view.mount) {
@@ -74,8 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Returns the namespaces inferred for children of PID 1. A child's namespace link was readable if
-/// an inode is given for the child.
+/// Returns the inferred namespaces of some children of PID 1. If an inode is given for a child, the
+/// child's namespace link was readable.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -116,12 +116,12 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
     let (one, other) = ((process(&[2, 1], None), None), (process(&[3, 1], None), None));
     let member = (process(&[4, 2], None), Some(1001));
     let read = || Some("pid:[1001]".to_owned());
-    // One of the two inits is the init of namespace 1001, but nothing shows which one.
+    // One of the two inits is the init of namespace 1001, but no fact shows which one.
     let placed = place(&[one.clone(), other.clone(), member.clone()], true);
     assert_eq!(placed, [None, None, read()]);
-    // The init of namespace 1001 may be hidden, so it is unknown if process 2 is this init.
+    // The init of namespace 1001 may be hidden, so it is unknown whether process 2 is that init.
     assert_eq!(place(&[one.clone(), member.clone()], false), [None, read()]);
-    // Namespace 1001 has another member, so the zombie init cannot be its init.
+    // Namespace 1001 has another member, so a zombie without other threads cannot be its init.
     let zombie = (zombie(&[5, 1], 1), None);
     let placed = place(&[one.clone(), other, member.clone(), zombie], true);
     assert_eq!(placed, [None, None, read(), Some("pid:[?5]".to_owned())]);
@@ -131,9 +131,9 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
 }
 
 #[test]
-fn siblings_and_cousins_are_told_apart() {
+fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
     // Processes 4 and 5 are inits at the same level. Process 2 has put process 6 into the namespace
-    // of one of the two.
+    // of one of these two inits.
     let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
     let mut processes = vec![
         process(&[1], Some(1000)),
@@ -158,9 +158,9 @@ fn siblings_and_cousins_are_told_apart() {
 
 #[test]
 fn a_session_links_a_process_to_its_leader() {
-    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. The init has
-    // adopted process 5. The parent of process 4 is outside, so only the session of process 5, led
-    // by process 4, shows that process 4 is in the same namespace.
+    // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. Process 5 was
+    // adopted by the init. The parent of process 4 is outside of the namespace. Only the session of
+    // process 5, whose leader is process 4, shows that process 4 is in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![
@@ -219,8 +219,8 @@ proptest! {
         let view = View::of(&forest, &sight);
         let view_mount = view.mount;
         let seen = view.task_of.clone();
-        // An init exists until all other members are gone, so a process can still exist only if the
-        // inits of its namespace and of all ancestors were seen.
+        // An init exists until all other members of its namespace are gone. So a process can still
+        // exist only if the scan found the inits of its namespace and of all ancestors.
         let is_there = |process: &Process| {
             let own = forest.tasks[seen[&process.pid]].namespace;
             let mut above = successors(Some(own), |&it| forest.namespaces[it].parent);
@@ -253,8 +253,7 @@ proptest! {
     }
 }
 
-/// Number of processes without a readable namespace link, and number of these processes that the
-/// inference placed.
+/// Number of processes without a readable namespace link, and how many of them were placed.
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,
@@ -262,7 +261,7 @@ struct Share {
 }
 
 #[test]
-fn two_of_three_processes_are_placed_even_among_injected_ones() {
+fn two_thirds_of_processes_are_placed_despite_injected_processes() {
     let mut share = Share::default();
     let mut runner = TestRunner::new(cases(500));
     let strategy = (calls(60, 20), sights());
@@ -289,12 +288,12 @@ fn two_of_three_processes_are_placed_even_among_injected_ones() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Checks more than correctness: no process is placed by guessing, and every process is placed
-    /// if only one namespace is possible. The forests are small, because in larger forests the
-    /// rules, which compare only two namespaces at a time, may leave a process unplaced that the
-    /// oracle can place.
+    /// Checks that no process is placed by guessing, and that every process is placed if only one
+    /// namespace is possible. The test uses few processes: with more processes, the rules, which
+    /// compare only two namespaces at a time, may leave a process unplaced that the oracle can
+    /// place.
     #[test]
-    fn a_process_is_placed_where_all_possible_worlds_agree_and_only_there(
+    fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),
         sight in sights(),
     ) {
@@ -331,8 +330,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if this world is the truth: each process really is in the same namespace as the
-/// init that the world gives it.
+/// Returns `true` if `world` is the truth: each process really is in the same namespace as the init
+/// that `world` assigns to it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -1,4 +1,4 @@
-//! Tests the state of a single namespace for all combinations of answers.
+//! Tests how the state of one namespace follows from all combinations of known facts and answers.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -72,8 +72,8 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case: the procfs's own namespace, and a child of it whose state is determined. By
-/// default, the child has no listed init and no processes.
+/// A test case with two namespaces: the procfs's own namespace, and a child of it. The state of the
+/// child is determined. By default, the child has no listed init and no processes.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
@@ -86,7 +86,7 @@ struct Case<'a> {
     processes: &'a [Process],
     had_init: Option<bool>,
     init_now: InitNow,
-    /// The result of a second listing; `None` if it fails.
+    /// The inits found by a second listing of /proc; `None` if that listing fails.
     listed: Option<&'a [ListedInit]>,
     is_there: bool,
 }
@@ -125,7 +125,7 @@ impl Case<'_> {
             [namespace(MOUNT, None), namespace(ASKED, self.is_below.then_some(MOUNT))];
         namespaces[0].init = Some(Pid::INIT);
         namespaces[1].init = self.init;
-        // A descriptor of any namespace will do, since the answers do not depend on it.
+        // The answers do not depend on the namespace, so a descriptor of any namespace will do.
         let fd = NamespaceFd::new(File::open("/proc/self/ns/pid").unwrap().into()).unwrap();
         let fd = Some(fd).filter(|_| self.is_pinned);
         let registered = Registered { fd, init_history: self.init_history, closed_parent: None };
@@ -171,7 +171,7 @@ fn listed(nspid: &[u32], namespace: Option<u64>, now: InitNow) -> ListedInit {
 }
 
 #[test]
-fn a_listed_init_decides_without_questions() {
+fn the_state_follows_from_a_listed_init_without_questions() {
     let init = Pid::new(7);
     for init_now in [InitNow::Living, InitNow::Terminated, InitNow::Absent, InitNow::Unknown] {
         for had_init in [None, Some(false), Some(true)] {
@@ -235,13 +235,14 @@ fn a_namespace_without_an_init_is_dead_if_it_had_one_and_otherwise_nascent() {
 }
 
 #[test]
-fn asks_whether_there_is_an_init_last() {
+fn asks_last_whether_an_init_exists_now() {
     use Question::*;
     let case = Case { init_history: InitHistory::Unknown, had_init: Some(true), ..Case::default() };
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // The history proves that the namespace had an init, so the first question is not asked.
+    // `InitHistory::Existed` proves that the namespace had an init, so the first question is not
+    // asked.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -256,7 +257,7 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(Case { listed: None, ..unable() }.state(), NamespaceState::Unknown);
     let hidden = Case { hides_inits: true, ..unable() };
     assert_eq!(hidden.state(), NamespaceState::Unknown);
-    // The answer to `init_now` does not depend on what /proc shows.
+    // The kernel answers `init_now` no matter what /proc shows.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
     // A procfs does not show processes in namespaces outside of its own namespace.
     let outside = Case { is_below: false, ..unable() };
@@ -271,8 +272,8 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. These processes are the init of a namespace at
-    // another level, and the init of another namespace.
+    // A namespace is live only if its own init runs. The two inits below are those of other
+    // namespaces: the first is at another level, and the second has another inode.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
@@ -293,7 +294,8 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits until its members have ended, so there is no contradiction.
+    // A terminated init waits until its members have ended, so a member does not contradict the
+    // init.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

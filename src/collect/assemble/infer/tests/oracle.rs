@@ -1,5 +1,6 @@
-//! Enumerates every possible truth that is consistent with a view. The code is simple and slow, so
-//! it is only suitable for a few processes.
+//! Enumerates all assignments of processes to namespaces (worlds) that are consistent with the
+//! processes that the viewer sees. The code is simple and slow, so it is only suitable for a few
+//! processes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -7,24 +8,26 @@ use std::num::NonZeroU32;
 use crate::model::{NamespaceId, Pid, Process};
 use crate::testing::forest::View;
 
-/// A namespace of a [`World`]: `None` is the procfs's own namespace; `Some` is the index of the
-/// process that is the namespace's init. Every namespace with processes has an init in the view,
-/// because every process is seen and an init exists until all other members are gone.
+/// A namespace of a [`World`]: `None` is the procfs's own namespace, and `Some` is the index of the
+/// process that is the namespace's init. Every namespace with processes has an init that the viewer
+/// sees, because the viewer sees every process, and an init exists until all other members are
+/// gone.
 pub type Home = Option<usize>;
 
-/// A possible truth: the namespace of each process, and the parent of each namespace.
+/// A possible assignment: the namespace of each process, and the parent of each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// The namespace of each process.
+    /// The namespace of each process, by the index of the process.
     pub home: Vec<Home>,
-    /// The parent of each init's namespace.
+    /// The parent namespace of each init's namespace, by the index of the init.
     pub above: BTreeMap<usize, Home>,
-    /// The namespaces with known inodes.
+    /// The namespaces with a known inode, by inode.
     pub by_inode: HashMap<u64, Home>,
 }
 
 impl World {
-    /// Returns the namespace that has this ID in this world; `None` if it has no processes.
+    /// Returns the namespace that an ID refers to in this world; `None` if that namespace has no
+    /// processes.
     pub fn meant(&self, view: &View, id: NamespaceId) -> Option<Home> {
         match id {
             NamespaceId::Inode(inode) => self.by_inode.get(&inode).copied(),
@@ -46,15 +49,15 @@ impl World {
         homes
     }
 
-    /// Records the inode of a namespace. Returns `false` if the inode contradicts an earlier
-    /// record.
+    /// Records the inode of a namespace. Returns `false` if this contradicts an inode recorded
+    /// before.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
     }
 
-    /// Records all inodes that the links and the kernel reported. Returns `false` if these inodes
-    /// contradict this world.
+    /// Records all inodes that the viewer knows from links and from the kernel. Returns `false` if
+    /// these inodes contradict this world.
     fn name_all(&mut self, view: &View) -> bool {
         let links = view.processes.iter().zip(self.home.clone());
         let mut links = links.filter_map(|(it, home)| Some((it.namespace?.inode()?, home)));
@@ -64,7 +67,7 @@ impl World {
         {
             return false;
         }
-        // If the inode of a child is known, the view also gives the inode of its parent. Repeats
+        // If the inode of a namespace is known, the kernel may also have named its parent. Repeats
         // until no further inode becomes known.
         loop {
             let before = self.by_inode.len();
@@ -91,8 +94,8 @@ impl World {
             // A process's parent is in the same namespace as the process or in an ancestor.
             let parent = process.ppid.and_then(|ppid| index(view, ppid));
             let is_below_parent = parent.is_none_or(|it| homes.contains(&self.home[it]));
-            // A leader that has a PID in a process's namespace is in that namespace or in a
-            // descendant.
+            // If a session or process group leader has a PID in a process's namespace, the leader
+            // is in that namespace or in a descendant.
             let leaders = view.leaders.get(&process.pid).copied().unwrap_or_default();
             let leaders_are_inside = [leaders.session, leaders.group]
                 .into_iter()
@@ -118,7 +121,7 @@ impl World {
     }
 }
 
-/// Returns the index of a process.
+/// Returns the index of the process with this PID in the view.
 pub fn index(view: &View, pid: Pid) -> Option<usize> {
     view.processes.iter().position(|it| it.pid == pid)
 }
@@ -127,8 +130,8 @@ fn is_init(process: &Process) -> bool {
     process.nspid.last() == Some(&Pid::INIT)
 }
 
-/// Returns every world that is consistent with the view; `None` if the search has to check more
-/// than `limit` worlds.
+/// Returns all worlds that are consistent with the view; `None` if more than `limit` worlds would
+/// have to be checked.
 pub fn possible_worlds(view: &View, limit: usize) -> Option<Vec<World>> {
     let inits_of_level = |level: usize| -> Vec<Home> {
         let is_of_level = |it: &Process| is_init(it) && it.nspid.len() == level + 1;
