@@ -1,4 +1,4 @@
-//! Finds problems in a graph and gives each the verdict of a policy.
+//! Finds problems in a graph, and gives each problem the verdict of a policy.
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,8 @@ use crate::model::{
     Pid, Process, Subject, Verdict,
 };
 
-/// A namespace is nested deeply if at most this many more levels can be nested below it.
+/// A namespace is reported as deeply nested if at most this many levels can still be nested below
+/// it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
 /// A checked graph and its problems.
@@ -23,16 +24,17 @@ const DEEP_LEVELS_LEFT: usize = 4;
 pub struct Check {
     /// The checked graph.
     pub graph: PidGraph,
-    /// Time at which the snapshot that `--since` names was taken.
+    /// Time of the earlier snapshot (`--since`).
     pub since: Option<String>,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// The problems that the policy does not allow: denied ones first, then by code.
+    /// The problems that the policy does not allow: first the denied problems, then the warnings,
+    /// each sorted by code.
     pub findings: Vec<Finding>,
     /// Facts about the processes and mounts that the findings concern, for advice.
     pub live: LiveFacts,
-    /// Processes whose state is not reported, because the state is probably temporary or because
-    /// SIGKILL would still end the process.
+    /// Processes whose state is not reported, because the state is probably transient, or because
+    /// SIGKILL would still terminate the process.
     unsettled: BTreeSet<Pid>,
 }
 
@@ -53,8 +55,8 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Everything that only this graph has is reported as
-    /// a leftover, except for the observer's own processes.
+    /// Checks the second graph of a comparison. Processes and namespaces that only the second graph
+    /// contains are reported as leftovers, except the observer's own processes.
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
         let leftovers = leftovers(&diff);
@@ -72,8 +74,8 @@ impl Check {
         this
     }
 
-    /// Adds a finding for each process in `threads`. The thread with the given TID is in
-    /// uninterruptible sleep, which the state of the process does not show.
+    /// Adds a finding for each process in `threads`, a map from a process to one of its threads.
+    /// The thread is in uninterruptible sleep, which the state of the process does not show.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
@@ -103,7 +105,8 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
+    /// Returns `true` if a process has terminated, and its parent has not reaped it although there
+    /// was time to do so.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         process.is_unreaped() && !self.unsettled.contains(&process.pid)
@@ -133,8 +136,8 @@ impl Check {
         concerned
     }
 
-    /// Returns the part of the graph to show with the findings: their namespaces, the
-    /// [concerned](Self::concerned) processes, and all ancestor namespaces.
+    /// Returns the part of the graph to show with the findings: the namespaces that the findings
+    /// concern, the [concerned](Self::concerned) processes, and all ancestor namespaces.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
@@ -151,8 +154,8 @@ impl Check {
         process.age(self.uptime?)
     }
 
-    /// Adds the problems of the graph to those in `found`, and drops the problems that the policy
-    /// allows.
+    /// Adds the problems of the graph to `found`, and returns all problems except those that the
+    /// policy allows.
     fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         self.find_in_namespaces(&mut found);
         self.find_in_processes(&mut found);
@@ -197,8 +200,8 @@ impl Check {
 
     fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
         let graph = &self.graph;
-        // The collector has watched these inits, so an init that is frozen or merely slow is not
-        // among them.
+        // The collector watched inits for some time, and reports neither frozen inits nor inits
+        // that are merely slow.
         let diagnostics = graph.snapshot().diagnostics.iter();
         let code = DiagnosticCode::InitDoesNotReap.name();
         let inits: HashSet<Pid> =
@@ -219,8 +222,8 @@ impl Check {
     }
 }
 
-/// Returns the processes and namespaces that only the second graph has. A zombie is reported as a
-/// zombie, not as a leftover.
+/// Returns the processes and namespaces that only the second graph contains. Zombies are left out,
+/// because they are reported under another code.
 fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
     let mut found = Vec::new();

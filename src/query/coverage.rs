@@ -1,4 +1,4 @@
-//! Says how reliable a "not found" is, given the gaps of a snapshot.
+//! Decides how reliable the result "not found" is, given the gaps of a snapshot.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
@@ -10,20 +10,20 @@ use crate::model::{
 pub enum Caveat {
     /// Part of the host was not searched, or could not be searched.
     Incomplete,
-    /// The document was filtered before it was saved, so it lacks everything that the filter
-    /// removed.
+    /// The document was filtered, so it lacks everything that the filter removed.
     Part,
-    /// The search was for a container, but the snapshot has no cgroups. So a container is known only
-    /// if the init of some PID namespace is in it.
+    /// A container was searched, but the snapshot does not contain the cgroups of all processes.
+    /// Such a snapshot shows a container only if the init of a PID namespace belongs to the
+    /// container.
     NoCgroups,
 }
 
 /// The gaps of a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
-    /// The reason why a process may be missing from the snapshot; `None` if no process is missing.
+    /// The reason why processes may be missing from the snapshot; `None` if no process is missing.
     processes: Option<Caveat>,
-    /// The reason why a namespace may be missing from the snapshot; `None` if no namespace is
+    /// The reason why namespaces may be missing from the snapshot; `None` if no namespace is
     /// missing.
     all: Option<Caveat>,
     /// The reason why a search for a container may miss processes of the container.
@@ -73,7 +73,7 @@ mod tests {
     use crate::testing::farm;
 
     #[test]
-    fn no_container_is_certain_only_if_cgroups_were_read() {
+    fn a_container_is_certainly_absent_only_if_cgroups_were_read() {
         let no = |by: FilterOption| {
             let values = vec!["3f2a".to_owned()];
             NotFound::Selection(vec![Criterion { by, values }])

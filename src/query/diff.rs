@@ -1,10 +1,10 @@
-//! Compares two snapshots: finds the processes and namespaces that are new, gone or changed.
+//! Compares two snapshots, and finds the processes and namespaces that are new, gone or changed.
 //!
-//! Two entries are the same process if boot, PID and start time are equal. Two entries are the same
-//! namespace if the kernel's 64-bit namespace ID is equal. Kernels before Linux 6.18 have no such
-//! ID, so the inode and the init are compared instead: an inode alone proves nothing, since the
-//! kernel reuses inodes. If some of this data is missing, the remaining data decides, and the match
-//! is counted as weak.
+//! Two entries are the same process if their boot, PID and start time are equal. Two entries are
+//! the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux 6.18 have no
+//! such ID, so pidns compares the inode and the init of the namespaces: the inode is not enough,
+//! because the kernel reuses inodes. If some of this data is missing, the remaining data decides,
+//! and the match counts as weak.
 
 mod change;
 mod compare;
@@ -34,20 +34,20 @@ pub struct Diff {
     pub after: PidGraph,
     /// The part of the second graph that the filter selects; `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// Processes of the second graph that exist only because the snapshot was taken, such as the
-    /// shell that runs pidns.
+    /// Processes of the second graph that exist only because pidns runs, such as the shell that
+    /// started pidns.
     pub attendants: BTreeSet<Pid>,
-    /// How the hosts of the two graphs relate.
+    /// The relation between the two snapshots: same boot, other boot, other host and so on.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
     /// The processes that are new, gone or changed, sorted by PID. If a PID was reused, the old
     /// process comes before the new process.
     pub processes: Vec<ProcessChange>,
-    /// The number of matches that could be wrong.
+    /// The number of matches that may be wrong.
     pub weak: WeakMatches,
-    /// Maps the ID of a namespace in the first graph to its ID in the second graph, if it is in
-    /// both.
+    /// Maps the ID that a namespace has in the first graph to its ID in the second graph. Contains
+    /// the namespaces that are in both graphs.
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
@@ -63,7 +63,7 @@ pub struct DiffScope {
 }
 
 impl Diff {
-    /// Compares the selected parts of two snapshots, without the pidns processes that took the
+    /// Compares the selected parts of two snapshots. Leaves out the pidns processes that took the
     /// snapshots.
     ///
     /// # Errors
@@ -86,8 +86,8 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Compare the whole snapshots: a process that merely no longer matches the filter, for
-        // example because its name changed, is not gone.
+        // Compare the whole snapshots, and select the changes afterwards: a process that no longer
+        // matches the filter, for example because its name changed, is not gone.
         let mut diff =
             Self { attendants, ..Self::new(PidGraph::new(before), PidGraph::new(after)) };
         if let Some((before_part, after_part)) = parts {
@@ -115,8 +115,8 @@ impl Diff {
         }
     }
 
-    /// Drops the changes of processes and namespaces that are in neither of these parts of the two
-    /// graphs.
+    /// Removes the changes of processes and namespaces that neither `before` nor `after` contains.
+    /// `before` and `after` are the selected parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -139,7 +139,7 @@ impl Diff {
     }
 
     /// Marks the namespaces that are missing from the second graph although the kernel still has
-    /// them. `hidden` has their IDs in the first graph.
+    /// them. `hidden` contains the IDs of these namespaces in the first graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));
@@ -159,7 +159,7 @@ impl Diff {
         self.counterparts.get(&before).copied()
     }
 
-    /// Returns the reasons why reported differences may be false, and real differences may be
+    /// Returns the reasons why reported differences may be wrong, and why real differences may be
     /// missing.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
@@ -179,7 +179,7 @@ impl Diff {
 }
 
 /// Returns the selected part of a snapshot. If the selection matches nothing, returns an empty
-/// graph and the reason.
+/// graph and the error.
 fn part(snapshot: &Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     match select(PidGraph::new(snapshot.clone()), selection) {
         Ok(graph) => (graph, None),

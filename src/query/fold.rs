@@ -1,10 +1,10 @@
 //! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
-//! Text and pictures use the same folding. It takes time linear in the number of processes and
-//! namespaces. Some processes always have a row of their own: those that the user named (by PID or
-//! `--comm`), and those that keep a namespace alive or stuck. A process unlike the others, such as
-//! a zombie or one that entered from outside, is not folded with them. An init is the first process
-//! of its row.
+//! All text and picture formats use the same folding. It takes time linear in the number of
+//! processes and namespaces. A process is never folded if the user named it (by PID or `--comm`),
+//! or if it keeps a namespace alive or keeps a terminated init from being removed. A process is
+//! folded only with similar processes: a zombie, for example, is not folded with running processes.
+//! An init is the first process of its row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,8 @@ use crate::model::{
     Process, ProcessDetails,
 };
 
-/// If at most this many rows are equal, each stays a row of its own. More are folded into one row.
+/// Maximum number of similar members or siblings that are shown on separate rows. A larger number
+/// is folded into one row.
 pub const MOST_APART: usize = 3;
 
 /// Members of a namespace that share a line.
@@ -24,8 +25,8 @@ pub const MOST_APART: usize = 3;
 pub enum MemberRow<'a> {
     /// A single process.
     One(&'a Process),
-    /// More than [`MOST_APART`] processes that differ only in their PIDs. An init is the first of
-    /// them.
+    /// More than [`MOST_APART`] processes that differ only in their PIDs. If one of them is an
+    /// init, it comes first.
     Alike(Vec<&'a Process>),
     /// More than one kernel thread.
     KernelThreads(Vec<&'a Process>),
@@ -41,7 +42,7 @@ impl<'a> MemberRow<'a> {
     }
 }
 
-/// Sibling namespaces that share a line or a box.
+/// Sibling namespaces that share a line of text or a box of a picture.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Siblings<'a> {
     /// One namespace.
@@ -51,7 +52,7 @@ pub enum Siblings<'a> {
 }
 
 impl<'a> Siblings<'a> {
-    /// Returns the first namespace. The others look the same, so it represents all of them.
+    /// Returns the first namespace, which represents all of these namespaces.
     pub fn first(&self) -> Option<&'a Namespace> {
         match self {
             Self::One(namespace) => Some(namespace),
@@ -59,7 +60,7 @@ impl<'a> Siblings<'a> {
         }
     }
 
-    /// Returns the number of namespaces.
+    /// Returns the number of namespaces that share the line.
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -68,16 +69,17 @@ impl<'a> Siblings<'a> {
     }
 }
 
-/// The state of a process, simplified: all states that need no attention are the same.
+/// The state of a process, simplified: all states that need no attention are
+/// [`Ordinary`](Self::Ordinary).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// Running, sleeping or waiting.
     Ordinary,
-    /// In uninterruptible sleep (`D`): signals do not reach it.
+    /// In uninterruptible sleep (`D`), which signals do not interrupt.
     Uninterruptible,
     /// Stopped by a signal or a tracer (`T`, `t`).
     Stopped,
-    /// Terminated, but not reaped by its parent (`Z`).
+    /// Terminated, but not reaped (`Z`).
     Zombie,
 }
 
@@ -96,8 +98,9 @@ impl Condition {
 /// Returns the parent of a process that entered its namespace from outside, with setns(2) as
 /// nsenter(1) and `docker exec` do. Returns `None` for all other processes.
 ///
-/// A process that entered from outside is not the init, and its parent is in another namespace. A
-/// process that was born inside always has a parent inside, since the init adopts orphans.
+/// A process that entered from outside is not the init, and its parent is in another namespace. Any
+/// other process except the init has a parent in its own namespace, because the init adopts
+/// orphans.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
     entered_from(process, || graph.known_process(process.ppid?))
 }
@@ -114,7 +117,7 @@ fn entered_from<'a>(
     (parent.namespace? != own).then_some(parent)
 }
 
-/// The properties that all members of a row share.
+/// The properties that all processes on a row have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct MemberKind<'a> {
     comm: &'a str,
@@ -122,7 +125,7 @@ struct MemberKind<'a> {
     /// The name of the parent if the process entered from outside. For a zombie, the name of the
     /// parent or tracer that does not reap the zombie.
     parent: Option<&'a str>,
-    /// The arguments of the process, if `--details` has read them.
+    /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,
 }
 
@@ -172,7 +175,7 @@ impl<'a> MemberKind<'a> {
     }
 }
 
-/// A set of members that share a row if the set is large enough.
+/// Members of a namespace that share a row if there are enough of them.
 #[derive(PartialEq, Eq, Hash)]
 enum MemberGroup<'a> {
     Kind(MemberKind<'a>),
@@ -180,8 +183,8 @@ enum MemberGroup<'a> {
 }
 
 impl<'a> MemberGroup<'a> {
-    /// Returns the group of a process. Zombies are not grouped with kernel threads, even if a
-    /// zombie is a kernel thread.
+    /// Returns the group of a process. A kernel thread that is a zombie is grouped with zombies,
+    /// not with kernel threads.
     fn new(process: &Process, kind: MemberKind<'a>) -> Self {
         if process.kernel_thread && kind.condition != Condition::Zombie {
             Self::KernelThreads
@@ -190,7 +193,7 @@ impl<'a> MemberGroup<'a> {
         }
     }
 
-    /// If the group has at most this many members, each has a row of its own.
+    /// Returns the maximum number of members of this group that are shown on separate rows.
     fn most_apart(&self) -> usize {
         match self {
             Self::Kind(_) => MOST_APART,
@@ -199,7 +202,8 @@ impl<'a> MemberGroup<'a> {
     }
 }
 
-/// The order of rows: the init, then unusual members, then the others.
+/// The order of the rows of a namespace: first the init, then unusual members, then all other
+/// members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Init,
@@ -213,8 +217,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The owner's user ID and user name, and `true` if the owning user namespace is also the one
-    /// that owns the parent.
+    /// The owner's user ID and user name, and `true` if the same user namespace also owns the
+    /// parent namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -224,19 +228,20 @@ struct Shape<'a> {
     children: Vec<usize>,
 }
 
-/// A number for the kind of a holder, and the name of its process. A mount has no process.
+/// A number for the kind of a holder, and the command name of the holding process. A mount has no
+/// process.
 type HolderKind<'a> = (u8, Option<&'a str>);
 
 /// Decides which members and namespaces of a graph share a line.
 #[derive(Debug)]
 pub struct Folding<'a> {
     graph: &'a PidGraph,
-    /// `false` if each process and namespace has a line of its own.
+    /// `false` if nothing is folded, so each process and namespace has a line of its own.
     folds: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Maps each namespace that shares a line with siblings to the index of the
-    /// shape (the structure of the subtree) that the siblings have in common.
+    /// Maps each namespace that shares a line with siblings to the number of their common
+    /// [`Shape`].
     alike: HashMap<NamespaceId, usize>,
 }
 
@@ -248,8 +253,8 @@ impl<'a> Folding<'a> {
             return this;
         }
         let snapshot = graph.snapshot();
-        // If the user selected by PID or name, the user named all members that are left, so none is
-        // folded.
+        // If the snapshot was filtered by PID or name, the user named all of its processes, so no
+        // process is folded.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
             this.apart.extend(snapshot.processes.iter().map(|process| process.pid));
@@ -264,8 +269,7 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // A folded line does not name the processes that keep its namespaces alive, so such a
-        // process needs a row of its own only if the namespace is not folded.
+        // The holders of a folded namespace are not named, so they need no row of their own.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));
@@ -279,7 +283,7 @@ impl<'a> Folding<'a> {
         self.graph
     }
 
-    /// Returns `false` if each process and namespace has a line of its own.
+    /// Returns `false` if nothing is folded, so each process and namespace has a line of its own.
     pub fn folds(&self) -> bool {
         self.folds
     }
@@ -289,7 +293,7 @@ impl<'a> Folding<'a> {
         self.siblings([self.graph.roots(), self.graph.detached()].concat())
     }
 
-    /// Returns the child namespaces.
+    /// Returns the child namespaces of a namespace.
     pub fn children(&self, namespace: &Namespace) -> Vec<Siblings<'a>> {
         self.siblings(self.graph.children(namespace))
     }
@@ -385,7 +389,7 @@ impl<'a> Folding<'a> {
         let mut shapes: HashMap<NamespaceId, usize> = HashMap::with_capacity(tree.len());
         let parent = |namespace: &Namespace| self.graph.parent(namespace).map(|parent| parent.id);
         let mut siblings: HashMap<(Option<NamespaceId>, usize), usize> = HashMap::new();
-        // Visit children before their parents, since a shape contains the shapes of the children.
+        // Visit children before their parents, because a shape contains the shapes of the children.
         for (namespace, _) in tree.iter().rev() {
             let Some(shape) = self.shape(namespace, &shapes) else { continue };
             let next = numbers.len();
@@ -453,10 +457,11 @@ impl<'a> Folding<'a> {
 
 /// Returns the holders of a namespace that the output names.
 ///
-/// A namespace that is not live names all of its holders. A live namespace names only those that
-/// would outlive its members. A process whose children would start in the namespace does not count,
-/// since starting children in a live namespace is no problem. The namespace of the /proc that was
-/// read names no holders while it is live, since pidns itself needs that namespace.
+/// The output names all holders of a namespace that is not live. For a live namespace, it names
+/// only holders that would keep the namespace after all members have exited. It does not name
+/// processes whose children start in a live namespace, because such children can start without a
+/// problem. For the namespace of the procfs that was read, it names no holders while the namespace
+/// is live.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,
@@ -486,7 +491,7 @@ mod tests {
 
     const HOST: u64 = 10;
 
-    /// Returns the number of processes, the name and the first PID of each row.
+    /// Returns, for each row of a namespace, the number of processes, their name and the first PID.
     fn rows(snapshot: Snapshot, inode: u64) -> Vec<(usize, String, u32)> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
@@ -502,7 +507,7 @@ mod tests {
         Process { comm: comm.into(), ..process(nspid, Some(HOST)) }
     }
 
-    /// Makes a host with an init and `count` processes called sleep.
+    /// Returns a snapshot of a host with an init and `count` processes called sleep.
     fn sleeps(count: u32) -> Snapshot {
         let sleeps = (101..=100 + count).map(|raw| named("sleep", &[raw]));
         let processes = [named("systemd", &[1])].into_iter().chain(sleeps).collect();
@@ -589,7 +594,7 @@ mod tests {
         assert_eq!(unfolded.members(graph.roots()[0]).len(), 9);
     }
 
-    /// Makes a host with five containers. Each one runs one process.
+    /// Returns a snapshot of a host with five containers, each of which runs one process.
     fn containers() -> Snapshot {
         let inodes = [20, 30, 40, 50, 60];
         let mut namespaces = vec![namespace(HOST, None)];
@@ -604,7 +609,7 @@ mod tests {
         snapshot(namespaces, processes)
     }
 
-    /// Returns the number of namespaces in each line below the host.
+    /// Returns the number of namespaces on each line below the host namespace.
     fn lines(snapshot: Snapshot) -> Vec<usize> {
         let graph = PidGraph::new(snapshot);
         let folding = Folding::new(&graph, true);
@@ -637,8 +642,8 @@ mod tests {
             change(&mut snapshot);
             assert_eq!(lines(snapshot), [1, 4], "change {index}");
         }
-        // The inode of the user namespace does not matter, since it differs for each sibling
-        // anyway.
+        // Siblings are folded although their user namespaces differ: each container usually has its
+        // own.
         let mut snapshot = containers();
         for (index, container) in snapshot.namespaces.iter_mut().skip(1).enumerate() {
             container.owner.as_mut().unwrap().user_namespace = 100 + index as u64;

@@ -1,4 +1,4 @@
-//! Answers questions about snapshots and graphs: filters, comparisons, checks and translations.
+//! Filters, compares and checks snapshots and graphs, and translates PIDs.
 
 mod check;
 mod coverage;

@@ -1,20 +1,19 @@
-//! Removes the observer from a snapshot. The observer is the pidns process that took the snapshot,
-//! so every snapshot contains it.
+//! Removes the observer from a snapshot. The observer is the pidns process that took the snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Pid, Process, Snapshot};
 
-/// Removes the observer and, unless `kernel_threads` is set, all kernel threads, which start and
-/// end at any time.
+/// Removes the observer and, unless `kernel_threads` is set, all kernel threads. Kernel threads
+/// start and exit at any time, so they would differ between any two snapshots.
 ///
 /// `observer` is the PID of the observer, or `None` if unknown, as in a saved document. If it is
-/// `None`, the observer is the youngest process called pidns, since pidns takes its snapshot right
-/// after it starts.
+/// `None`, the youngest process called pidns is taken for the observer, because pidns takes its
+/// snapshot right after it starts.
 ///
-/// Returns the attendants: processes that stay in the snapshot, but exist only because it was
-/// taken. They are the ancestors of pidns, and the siblings that its shell started later, such as
-/// the rest of a pipeline.
+/// Returns the attendants: processes that stay in the snapshot, but exist only because pidns runs.
+/// These are the ancestors of pidns, and siblings that its shell started later, such as the rest of
+/// a pipeline.
 pub fn leave_out_observer(
     snapshot: &mut Snapshot,
     kernel_threads: bool,
@@ -30,10 +29,10 @@ pub fn leave_out_observer(
     attendants
 }
 
-/// Returns the ancestors of the observer, and its younger siblings.
+/// Returns the ancestors and the younger siblings of the observer.
 ///
-/// These processes are no leftovers. For example, each step of a CI job runs in a new shell, so an
-/// earlier snapshot of the same job cannot contain that shell.
+/// `check --since` does not report these processes as leftovers. For example, each step of a CI job
+/// runs in a new shell, which cannot be in a snapshot from an earlier step.
 fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
     let by_pid: BTreeMap<Pid, &Process> = processes.iter().map(|it| (it.pid, it)).collect();
     let Some(itself) = by_pid.get(&observer) else { return BTreeSet::new() };
@@ -41,7 +40,8 @@ fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
         it.pid != observer
             && it.ppid == itself.ppid
             && it.start_time.is_some()
-            // If two processes start within one clock tick, the higher PID is the younger one.
+            // If two processes started within one clock tick, the process with the higher PID
+            // counts as younger.
             && (it.start_time, it.pid) > (itself.start_time, observer)
     });
     let mut attendants: BTreeSet<Pid> = younger_siblings.map(|it| it.pid).collect();
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Makes a snapshot of processes. Each process is given as PID, parent PID and start time.
+    /// Returns a snapshot of processes that are given as (PID, parent PID, start time).
     fn host(processes: &[(u32, u32, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));

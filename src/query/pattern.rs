@@ -32,8 +32,7 @@ impl FromStr for Glob {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // In the glob crate, `**` is valid in paths only, and a negated bracket begins with `!`
-        // only.
+        // The glob crate accepts `**` only between slashes, and `!` but not `^` for negation.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");
@@ -79,8 +78,8 @@ impl FromStr for User {
     }
 }
 
-/// A prefix of a container ID or a pod UID. It is matched case-insensitively, since most runtimes
-/// use hexadecimal numbers for both.
+/// A prefix of a container ID or pod UID. Matching ignores case, because most IDs and UIDs are
+/// hexadecimal numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerPrefix(String);
 
@@ -92,8 +91,8 @@ impl ContainerPrefix {
             || container.pod.as_deref().is_some_and(|pod| self.is_prefix_of(pod))
     }
 
-    /// Returns `true` if the process's cgroup belongs to a matching container, and `false` if the
-    /// cgroup was not read.
+    /// Returns `true` if the process's cgroup belongs to a matching container. Returns `false` if
+    /// the cgroup was not read.
     #[must_use]
     pub fn holds(&self, process: &Process) -> bool {
         let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());

@@ -1,4 +1,4 @@
-//! Decides by rules whether a finding is denied, warned about or allowed.
+//! Applies the rules of a policy, which deny findings, warn about them or allow them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
 
-/// A rule that applies to all findings with a code, or only to the findings in a scope. It is
-/// written as `CODE` or `CODE:KEY=VALUE`.
+/// A rule for findings with a code: `CODE` applies to all such findings, `CODE:KEY=VALUE` only to
+/// findings in a scope.
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
@@ -20,7 +20,7 @@ pub struct Rule {
 enum RuleScope {
     /// Processes with a matching name, and namespaces whose init has a matching name.
     Comm(Glob),
-    /// This namespace and its members.
+    /// A single namespace and its members.
     Namespace(NamespaceRef),
     /// The container's namespaces, the members of these namespaces, and the container's processes
     /// in other namespaces.
@@ -36,7 +36,7 @@ pub enum ParseRuleError {
     Code(String),
     /// The key is unknown.
     Key(String),
-    /// The value is invalid for its key. The text says why.
+    /// The value is invalid for its key. The text contains the reason.
     Value(String),
 }
 
@@ -152,8 +152,8 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. If several rules match a finding, the first of these criteria in which
-/// the rules differ decides:
+/// An ordered set of rules. If several rules match a finding, the first of the following criteria
+/// in which these rules differ decides:
 ///
 /// 1. A rule with a scope wins over a rule without a scope.
 /// 2. A rule of a later list wins over a rule of an earlier list.
@@ -166,7 +166,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Adds a list of rules, which wins over the lists added before.
+    /// Adds a list of rules. Its rules win over the rules of lists that were added earlier.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
     }

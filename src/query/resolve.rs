@@ -1,9 +1,9 @@
-//! Finds the namespace that a user gave by its ID or by one of its processes.
+//! Finds the namespace that a user named by its ID or by one of its processes.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
 
-/// Returns the ID of the given namespace.
+/// Returns the ID of the namespace that the user named.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process's namespace is

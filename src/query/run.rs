@@ -9,17 +9,18 @@ use crate::model::{
     Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
-/// The data that distinguishes the processes and namespaces of a command from all others.
+/// The data that distinguishes the processes and namespaces of a command from all other processes
+/// and namespaces.
 #[derive(Clone, Debug)]
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
     pub reaper: Pid,
-    /// Children that pidns had before it started the command.
+    /// Children that pidns already had when it started the command.
     pub inherited: BTreeSet<Pid>,
-    /// The PID namespaces that were mounted somewhere before the command started.
+    /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
-    /// Zombies that a second look shortly after the scan still found. All other zombies have been
-    /// reaped since, so they are no leftovers.
+    /// Zombies that still existed on a second check shortly after the scan. All other zombies have
+    /// been reaped in the meantime, so they are not leftovers.
     pub unreaped: BTreeSet<Pid>,
 }
 
@@ -29,10 +30,10 @@ pub struct Leftovers {
     /// The leftover processes, the namespaces that contain leftovers, and the ancestors of those
     /// namespaces.
     pub graph: PidGraph,
-    /// The leftover namespaces: the command created them, and they still exist.
+    /// The leftover namespaces: namespaces that the command created and that still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children that no scan shows, because each child forks and exits
-    /// before pidns can read it.
+    /// `true` if pidns still has children that it cannot read, because each child forks and exits
+    /// too fast.
     pub unseen: bool,
 }
 
@@ -45,18 +46,18 @@ pub struct RunReport {
     pub ended: Ended,
     /// How long pidns waited for leftover processes to end.
     pub grace: Duration,
-    /// The leftover codes that are denied: each finding with such a code fails the run.
+    /// The denied codes: a finding with such a code makes `pidns run` fail.
     pub denied: BTreeSet<CheckCode>,
     /// The leftovers, or `None` if there are none.
     pub leftovers: Option<Leftovers>,
     /// Time from boot (`CLOCK_BOOTTIME`) to the scan for leftovers.
     pub uptime: Duration,
-    /// The result of `--kill`, or `None` if there was nothing to kill.
+    /// The result of `--kill`; `None` without `--kill`, or if no process was killed.
     pub killed: Option<Killed>,
 }
 
 impl RunReport {
-    /// Returns one finding per leftover and code.
+    /// Returns one finding for each leftover and each code that applies to the leftover.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -100,20 +101,20 @@ impl Leftovers {
         Self { graph: PidGraph::new(snapshot), namespaces, unseen: false }
     }
 
-    /// Returns `true` if nothing was left behind.
+    /// Returns `true` if the command left nothing behind.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.graph.processes().is_empty() && self.namespaces.is_empty() && !self.unseen
     }
 
-    /// Returns the topmost leftover processes, whose parent is not a leftover, sorted by PID.
+    /// Returns the leftover processes whose parent is not a leftover, sorted by PID.
     #[must_use]
     pub fn roots(&self) -> Vec<&Process> {
         let is_root = |it: &&Process| it.ppid.is_none_or(|ppid| self.graph.process(ppid).is_none());
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Returns one finding per leftover and code.
+    /// Returns one finding for each leftover and each code that applies to the leftover.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -147,8 +148,8 @@ impl Leftovers {
     }
 }
 
-/// Records how many members each namespace has. The leftovers show only some of the members, so
-/// they cannot be counted later.
+/// Stores the number of members in each namespace. The members cannot be counted later, because the
+/// graph of the leftovers lacks members that are not leftovers.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {
@@ -159,12 +160,12 @@ fn count_members(snapshot: &mut Snapshot) {
     }
 }
 
-/// Returns `true` if pidns itself is about to reap this zombie.
+/// Returns `true` if the process is a zombie that pidns itself is about to reap.
 fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
     process.is_unreaped() && process.ppid == Some(scope.reaper)
 }
 
-/// Returns the descendants of pidns, except for the inherited children and their descendants.
+/// Returns the descendants of pidns, except the inherited children and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
@@ -188,10 +189,10 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// Returns the namespaces that the command created and that still exist.
 ///
 /// If a namespace has an init, the command created the namespace if the init descends from pidns.
-/// Other members prove nothing, since a process can enter an existing namespace. If a namespace has
-/// no init, the command created it if a descendant of pidns is a member or keeps it alive, or if it
-/// was mounted while the command ran. The command also created the ancestors of such a namespace
-/// that are below the namespace of pidns.
+/// Other members prove nothing, because a process can enter an existing namespace. If a namespace
+/// has no init, the command created it if a descendant of pidns is a member or keeps it alive, or
+/// if the namespace was bind-mounted while the command ran. The command also created the ancestors
+/// of such a namespace, up to but not including the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,

@@ -1,4 +1,4 @@
-//! Filters a graph. The result is a graph as well, so every output format can show it.
+//! Filters a graph. The result is a graph too, so every output format can show a filtered graph.
 //!
 //! The result includes the ancestors of each selected namespace, but not the ancestors' members.
 
@@ -14,46 +14,46 @@ use crate::model::{
     NotFound, Pid, Process,
 };
 
-/// A filter for processes and namespaces. Its conditions are combined with "and".
+/// A filter for processes and namespaces. A process or namespace must meet all conditions.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only these processes, their namespaces, and the dead or nascent namespaces that they keep
-    /// alive.
+    /// Select these processes, their namespaces, and the dead or nascent namespaces that the
+    /// processes keep alive.
     pub pids: BTreeSet<Pid>,
-    /// Only this namespace and its descendants.
+    /// Select only this namespace and its descendants.
     pub root: Option<NamespaceRef>,
-    /// Only namespaces that are at most this many levels below a root.
+    /// Select only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
     /// Which members of each namespace to show.
     pub members: Members,
-    /// Only processes with a matching name.
+    /// Select only processes with a matching name.
     pub comm: Option<Glob>,
-    /// Only processes of this user.
+    /// Select only processes of this user.
     pub user: Option<User>,
-    /// Only the namespaces whose init is in this container, their descendants, and the container's
-    /// processes in other namespaces.
+    /// Select only namespaces whose init is in this container, the descendants of these namespaces,
+    /// and the container's processes in other namespaces.
     pub container: Option<ContainerPrefix>,
-    /// Only namespaces in this state.
+    /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
 }
 
 /// The members to show of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
-    /// All members that the other options select.
+    /// Show all members that the other conditions select.
     #[default]
     All,
-    /// Its init only.
+    /// Show only the init of each namespace.
     Init,
-    /// None.
+    /// Show no members.
     None,
 }
 
 impl Members {
-    /// All choices in display order.
+    /// All values, in the order in which the help lists them.
     pub const ALL: [Self; 3] = [Self::All, Self::Init, Self::None];
 
-    /// Returns the name on the command line.
+    /// Returns the name of the value on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form that a document lists them. `root` is the ID of the
-    /// namespace that `self.root` refers to.
+    /// Returns the conditions in the form in which documents list them. `root` is the ID of the
+    /// namespace that `self.root` names.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -126,8 +126,8 @@ impl Selection {
                 position.in_reach
             });
         // Several containers can share a PID namespace (`shareProcessNamespace` and `hostPID` of a
-        // Kubernetes pod, `docker run --pid`). So a process also matches if its own cgroup belongs
-        // to the selected container.
+        // Kubernetes pod, `docker run --pid`). Therefore a process also matches if its own cgroup
+        // belongs to the selected container.
         in_reach
             && (position.is_some_and(|position| position.contained)
                 || self.container.as_ref().is_none_or(|prefix| prefix.holds(process)))
@@ -141,7 +141,7 @@ struct Position {
     depth: Option<usize>,
     /// `true` if the namespace or one of its ancestors belongs to the selected container.
     contained: bool,
-    /// `true` if all conditions on namespaces hold. The container condition does not count.
+    /// `true` if all conditions on namespaces hold, except the condition on the container.
     in_reach: bool,
 }
 
@@ -160,12 +160,14 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
     }
-    // A user who selects dead namespaces wants to see which processes keep them alive.
+    // Add the processes that keep the selected namespaces alive: a user who selects dead namespaces
+    // wants to see why they still exist.
     if selection.state.is_some() && !selection.is_by_process() {
         let selected = namespaces.iter().filter_map(|&id| graph.namespace(id));
         processes.extend(selected.flat_map(keepers));
     }
-    // A user who selects a zombie wants to see the process that does not reap it.
+    // Add the processes that should reap the selected zombies: a user who selects a zombie wants to
+    // see them.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
         let reapers = zombies.filter(|it| it.is_zombie()).filter_map(Process::reaper);
@@ -178,8 +180,8 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         namespaces.extend(reapers.iter().filter_map(|&pid| graph.process(pid)?.namespace));
         processes.extend(reapers);
     }
-    // A user who selects a process wants to see the dead namespaces that it keeps alive. Such a
-    // namespace can be the reason why a shell cannot fork any more: its children would start there.
+    // Add the dead namespaces that the selected processes keep alive. If the children of a process
+    // start in a dead namespace, the process cannot fork, so the user wants to see that namespace.
     if !selection.pids.is_empty() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
@@ -248,8 +250,8 @@ fn kept_namespaces(
     graph.snapshot().namespaces.iter().filter(is_kept).map(|namespace| namespace.id).collect()
 }
 
-/// Adds the ancestors of each namespace in `namespaces`, upwards, as long as `is_in_reach` returns
-/// `true` for them.
+/// Adds the ancestors of each namespace in `namespaces`, innermost first, up to the first ancestor
+/// for which `is_in_reach` returns `false`.
 fn add_ancestors(
     graph: &PidGraph,
     namespaces: &mut HashSet<NamespaceId>,
@@ -275,7 +277,7 @@ pub fn branches(
     retain(graph, &Selection::default(), None, &namespaces, processes)
 }
 
-/// Returns the position of every namespace.
+/// Returns the [`Position`] of every namespace.
 fn positions(
     graph: &PidGraph,
     selection: &Selection,
@@ -299,8 +301,9 @@ fn positions(
     positions
 }
 
-/// Returns the processes that keep a namespace alive or stuck: its holders, the processes that its
-/// terminated init waits for, and the processes that should reap the latter.
+/// Returns the processes that keep a namespace alive: its holders, the processes that its
+/// terminated init waits for, and the processes that should reap the processes that the init waits
+/// for.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -342,8 +345,8 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Remember the parents and tracers that are not shown. Without its parent, a member that
-    // entered from outside would look like a member that was born inside.
+    // Remember the parents and tracers that are not shown: only the parent shows that a member
+    // entered its namespace from outside.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();
@@ -377,7 +380,8 @@ mod tests {
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
 
-    /// Selects a part of `farm()`. Returns the PIDs in each namespace, outermost namespace first.
+    /// Applies a selection to the test snapshot `farm()`. Returns the PIDs in each namespace,
+    /// outermost namespace first.
     fn left(selection: &Selection) -> Vec<(u64, Vec<u32>)> {
         let graph = select(PidGraph::new(farm()), selection).unwrap();
         let tree = graph.tree();
@@ -477,7 +481,7 @@ mod tests {
             shown(&Selection { state, ..all() }),
             Err("nothing matches container WEB and state dead".to_owned())
         );
-        // The namespace belongs to the container of its init, so the container has all of its
+        // A namespace belongs to the container of its init, so selecting that container selects all
         // members.
         let container = "3f2a".parse().ok();
         let inits = Selection { container, ..Selection::default() };

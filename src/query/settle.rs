@@ -1,7 +1,8 @@
-//! Tells lasting states of processes from transient ones, by comparing two scans.
+//! Distinguishes lasting states of processes from transient states by comparing two scans.
 //!
-//! A process in uninterruptible sleep usually wakes within milliseconds, and a zombie is usually
-//! reaped as fast. So `check` reports such a process only if two scans show it in the same state.
+//! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
+//! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
+//! show the process in the same state.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -28,7 +29,8 @@ impl Transients {
     }
 
     /// Returns the processes that are in a transient state in a later snapshot, but were not in
-    /// that state in this one. Their state may still pass, so a check ignores it.
+    /// that state in the first snapshot. `pidns check` ignores these states, because they may soon
+    /// end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> BTreeSet<Pid> {
         let is_unsettled = |process: &&Process| {
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Makes a snapshot of processes. Each process is given as PID, state and start time.
+    /// Returns a snapshot of processes that are given as (PID, state, start time).
     fn host(processes: &[(u32, char, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, state, start_time)| {
             let mut process = process(&[pid], Some(10));

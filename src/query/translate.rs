@@ -8,10 +8,10 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// Finds the process that has `pid` in namespace `from`, and returns its PID in namespace `to`.
+/// Returns the PID in namespace `to` of the process that has `pid` in namespace `from`.
 ///
-/// `from` defaults to the namespace of the procfs that was read. `to` has the same default, except
-/// if both are `None`: in that case, `to` is the process's own namespace.
+/// `from` defaults to the namespace of the procfs that was read. `to` has the same default if
+/// `from` is given. If both are `None`, `to` is the process's own namespace.
 ///
 /// # Errors
 /// Returns an error if the namespace or process doesn't exist, or if the process isn't visible in
@@ -28,7 +28,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs shows PIDs in its own namespace and its descendants, not in its ancestors.
+            // A procfs shows PIDs in its own namespace and in descendants of that namespace, but
+            // not in ancestors.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }
@@ -47,8 +48,8 @@ pub fn translate(
     Ok(Translation { pid, from: from.or(home), to, translated, levels })
 }
 
-/// Returns the ID of a namespace. The namespace of the procfs is found even if a filter removed it
-/// from the graph.
+/// Returns the ID of a namespace. The namespace of the procfs that was read is found even if a
+/// filter removed that namespace from the graph.
 fn resolve_or_home(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId, NotFound> {
     match (namespace, graph.snapshot().procfs.namespace) {
         (NamespaceRef::Id(id), Some(home)) if id == home => Ok(home),
@@ -69,7 +70,7 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     }
 }
 
-/// Returns the process's PID in each namespace that shows it, outermost first.
+/// Returns the process's PID in each namespace that shows the process, outermost namespace first.
 fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> {
     let mut namespaces = process.namespace.into_iter().flat_map(|own| lineage.climb(own));
     let inward = process.nspid.iter().rev();
@@ -98,7 +99,8 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of a level is unknown, that namespace may be `to`.
+    // If the namespace of a level is unknown, it may be `to`, so it is uncertain whether `to` shows
+    // the process.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }
@@ -215,7 +217,7 @@ mod tests {
             translated(&graph, 7, None, None),
             Err("this /proc does not show the PID of process 7 in pid:[4026532179]".to_owned())
         );
-        // Process 5 has three PIDs. The second PID belongs to an unknown namespace, which may be
+        // Process 5 has three PIDs. Its second PID belongs to an unknown namespace, which may be
         // namespace 20.
         let mut apart = snapshot(
             vec![namespace(10, None), namespace(20, None), namespace(30, None)],

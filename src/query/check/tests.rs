@@ -20,7 +20,7 @@ fn found(snapshot: Snapshot, policy: &Policy) -> Vec<(Verdict, &'static str, Sub
     check.findings.iter().map(|it| (it.verdict, it.code.name(), it.subject)).collect()
 }
 
-/// Makes a host with one problem of each kind.
+/// Returns a snapshot of a host that has one problem of each kind.
 fn troubled() -> Snapshot {
     let mut namespaces = vec![namespace(10, None)];
     namespaces.extend((11..=40).map(|inode| namespace(inode, Some(inode - 1))));
@@ -39,8 +39,8 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // Process 4 is no zombie: only its leading thread has terminated, and another thread still
-    // runs.
+    // Process 4 is not a zombie, although it has the state Z: its leader thread has terminated, but
+    // another thread is still running.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
     snapshot.complete = false;
@@ -85,7 +85,7 @@ fn namespace_of_one() -> Namespace {
     namespace(10, None)
 }
 
-/// Returns the verdict of these lists of rules on the zombie in [`troubled`]. Later lists win.
+/// Returns the verdict of these lists of rules on the zombie in [`troubled`].
 fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
     let mut policy = Policy::default();
     for rules in lists {
@@ -121,7 +121,7 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // The zombie is in the scope of some of these rules, and outside the scope of the others.
+        // A rule applies only if the zombie (sleep, user 0) is in the scope of the rule.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),
@@ -149,8 +149,8 @@ fn new_processes_and_namespaces_are_leftovers() {
     let mut before = after.clone();
     before.processes.retain(|process| ![2, 3, 4].map(pid).contains(&process.pid));
     before.namespaces.pop();
-    // Processes 2, 3 and 4 are new. Process 3 is a zombie, and process 4 is an attendant of the
-    // check.
+    // Processes 2, 3 and 4 are new, but only process 2 is a leftover: process 3 is a zombie, and
+    // process 4 is an attendant of pidns.
     let mut diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
     diff.attendants = BTreeSet::from([pid(4)]);
     let check = Check::since(diff, BTreeSet::new(), &Policy::default());
@@ -166,7 +166,7 @@ fn new_processes_and_namespaces_are_leftovers() {
 }
 
 #[test]
-fn an_init_that_the_collector_did_not_accuse_is_not_accused() {
+fn an_init_is_reported_only_if_the_collector_reported_it() {
     let mut host = troubled();
     host.diagnostics.clear();
     let found = found(host, &Policy::default());
@@ -219,7 +219,7 @@ fn branches_contain_only_what_findings_concern() {
 }
 
 #[test]
-fn unsettled_states_are_no_problems() {
+fn unsettled_states_are_not_reported() {
     let unsettled = BTreeSet::from([pid(2), pid(3)]);
     let check = Check::new(PidGraph::new(troubled()), unsettled, &Policy::default());
     let codes: Vec<_> = check.findings.iter().map(|it| it.code).collect();

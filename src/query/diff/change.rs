@@ -3,11 +3,13 @@
 use crate::model::{NamespaceId, Pid, keywords};
 
 keywords! {
-    /// The relation between two snapshots, which decides if they can be compared.
+    /// The relation between two snapshots, which decides whether their processes and namespaces can
+    /// be compared.
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
-        /// At least one snapshot does not say which boot it is from; the same boot is assumed.
+        /// At least one snapshot does not contain a boot ID; pidns assumes that both are from the
+        /// same boot.
         BootUnknown = "boot-unknown",
         /// The snapshots are from different boots of a host, so everything counts as new.
         OtherBoot = "other-boot",
@@ -20,13 +22,13 @@ keywords! {
 }
 
 impl Relation {
-    /// Returns `true` if a process can be in both graphs.
+    /// Returns `true` if the same process can be in both graphs.
     pub(super) fn is_comparable(self) -> bool {
         matches!(self, Self::SameBoot | Self::BootUnknown)
     }
 }
 
-/// Counts matches that could be wrong, because data that identifies a process or namespace is
+/// Counts the matches that may be wrong because data that identifies a process or namespace is
 /// missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
@@ -40,9 +42,9 @@ pub struct WeakMatches {
 /// `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessChange {
-    /// PID in the first graph.
+    /// PID of the process in the first graph.
     pub before: Option<Pid>,
-    /// PID in the second graph.
+    /// PID of the process in the second graph.
     pub after: Option<Pid>,
     /// The fields that changed. Empty unless the process is in both graphs.
     pub fields: Vec<ProcessField>,
@@ -52,15 +54,15 @@ pub struct ProcessChange {
 /// gone if `after` is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceChange {
-    /// ID in the first graph.
+    /// ID of the namespace in the first graph.
     pub before: Option<NamespaceId>,
-    /// ID in the second graph.
+    /// ID of the namespace in the second graph.
     pub after: Option<NamespaceId>,
     /// The fields that changed. Empty unless the namespace is in both graphs.
     pub fields: Vec<NamespaceField>,
-    /// Members that only the second graph has, sorted by PID.
+    /// New members: processes that are members only in the second graph, sorted by PID.
     pub members_came: Vec<Pid>,
-    /// Members that only the first graph has, sorted by PID.
+    /// Former members: processes that are members only in the first graph, sorted by PID.
     pub members_went: Vec<Pid>,
     /// `true` if the second graph does not show the namespace although the kernel still has it. See
     /// [`Diff::hide`](super::Diff::hide).
@@ -70,15 +72,17 @@ pub struct NamespaceChange {
 keywords! {
     /// A property of a process that can change.
     pub enum ProcessField("process_field", "field", "fields") {
-        /// Its namespace. The kernel never changes it, so one of the snapshots does not know it.
+        /// The process's namespace. The kernel never changes the namespace of a process, so the
+        /// namespace is unknown in one of the snapshots.
         Namespace = "namespace",
-        /// Its parent (ppid), for example because the old one has exited.
+        /// The process's parent (ppid), for example because the former parent has exited.
         Parent = "parent",
-        /// Its name, for example because it has executed another program.
+        /// The process's command name, for example because the process has executed another
+        /// program.
         Comm = "comm",
-        /// Its real user ID.
+        /// The process's real user ID.
         User = "user",
-        /// Its state: running, stopped, traced or terminated. Changes between running,
+        /// The process's state: running, stopped, traced or terminated. Changes between running,
         /// sleeping and waiting do not count.
         State = "state",
     }
@@ -87,11 +91,12 @@ keywords! {
 keywords! {
     /// A property of a namespace that can change.
     pub enum NamespaceField("namespace_field", "field", "fields") {
-        /// Its state: live, dead, nascent or unknown.
+        /// The namespace's state: live, dead, nascent or unknown.
         State = "state",
-        /// Its parent. The kernel never changes it, so one of the snapshots does not know it.
+        /// The namespace's parent. The kernel never changes the parent of a namespace, so the
+        /// parent is unknown in one of the snapshots.
         Parent = "parent",
-        /// Its members.
+        /// The namespace's members.
         Members = "members",
     }
 }
@@ -99,16 +104,16 @@ keywords! {
 keywords! {
     /// The change of a process or namespace between two snapshots.
     pub enum Happened("change", "change", "changes") {
-        /// It is only in the second snapshot.
+        /// The process or namespace is only in the second snapshot.
         Came = "came",
-        /// It is only in the first snapshot.
+        /// The process or namespace is only in the first snapshot.
         Went = "went",
-        /// It is only in the first snapshot, but the namespace still exists in the kernel,
-        /// kept by something that /proc does not show, such as a descriptor in flight. Reported
-        /// only if the second snapshot is the live host, and on Linux 6.18 or later. From Linux
-        /// 6.19 on, the kernel confirms only namespaces that a descriptor keeps.
+        /// The namespace is only in the first snapshot, but still exists in the kernel: something
+        /// that /proc does not show keeps it alive, such as a descriptor in flight. This change is
+        /// reported only if the second snapshot is the live host, and only on Linux 6.18 or later.
+        /// Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps alive.
         Hidden = "hidden",
-        /// It is in both snapshots and differs.
+        /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",
     }
 }
@@ -124,7 +129,7 @@ impl Happened {
 }
 
 impl ProcessChange {
-    /// Returns whether the process is new, gone or changed.
+    /// Returns the kind of change: the process is new, gone or changed.
     #[must_use]
     pub fn happened(&self) -> Happened {
         Happened::of(self.before, self.after)
@@ -132,7 +137,7 @@ impl ProcessChange {
 }
 
 impl NamespaceChange {
-    /// Returns whether the namespace is new, gone, hidden or changed.
+    /// Returns the kind of change: the namespace is new, gone, hidden or changed.
     #[must_use]
     pub fn happened(&self) -> Happened {
         match Happened::of(self.before, self.after) {
@@ -145,46 +150,47 @@ impl NamespaceChange {
 keywords! {
     /// A reason why the list of changes may be wrong or incomplete.
     pub enum DiffCaveat("caveat_code", "caveat", "caveats") {
-        /// A snapshot is incomplete.
+        /// At least one snapshot is incomplete.
         Incomplete = "incomplete",
         /// The snapshots were searched in different places.
         OtherSearch = "other-search",
         /// The snapshots were filtered differently (see `selected`).
         OtherSelection = "other-selection",
-        /// A snapshot does not say which boot it is from.
+        /// At least one snapshot does not contain a boot ID.
         BootUnknown = "boot-unknown",
-        /// Some namespaces were matched by inode only, without `ns_id` or the start time of
-        /// their init. Inodes are reused.
+        /// Some namespaces were matched by inode only, because `ns_id` and the start time of the
+        /// init are unknown. The kernel reuses inodes.
         WeakNamespaces = "weak-namespaces",
-        /// Some processes were matched by PID and namespace only, without `start_time`. PIDs
-        /// are reused.
+        /// Some processes were matched by PID and namespace only, because `start_time` is unknown.
+        /// The kernel reuses PIDs.
         WeakProcesses = "weak-processes",
     }
 }
 
 impl DiffCaveat {
-    /// The message for people.
+    /// Returns the message for people.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
             Self::Incomplete => {
-                "a snapshot is incomplete, so some of what came or went may only have been missed"
+                "a snapshot is incomplete, so something reported as new or gone may only be missing \
+                 from one of the snapshots"
             }
             Self::OtherSearch => {
-                "the snapshots searched different places, so some of what came or went may only \
-                 not have been searched for"
+                "the snapshots searched different places, so something reported as new or gone may \
+                 only have been searched for once"
             }
             Self::OtherSelection => "the documents were filtered differently",
             Self::BootUnknown => {
-                "a document has no boot id, so both are assumed to be of the same boot"
+                "a document has no boot id, so both are assumed to be from the same boot"
             }
             Self::WeakNamespaces => {
-                "some namespaces were matched by inode only, since the kernel has no ID for them \
-                 (Linux 6.18) or the start time of their init is unknown; inodes are reused"
+                "some namespaces were matched by inode only, because their ns_id (Linux 6.18) and \
+                 the start time of their init are unknown; the kernel reuses inodes"
             }
             Self::WeakProcesses => {
-                "some processes were matched by PID and namespace only, since their start times \
-                 are unknown (--search processes); PIDs are reused"
+                "some processes were matched by PID and namespace only, because their start \
+                 times are unknown (--search processes); the kernel reuses PIDs"
             }
         }
     }

@@ -12,11 +12,12 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 /// The result of matching two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sameness {
-    /// The two are different.
+    /// The two entries are different processes or namespaces.
     Other,
-    /// The two are probably the same, but data that would prove it is missing.
+    /// The two entries are probably the same process or namespace, but data that would prove this
+    /// is missing.
     Weak,
-    /// The two are certainly the same.
+    /// The two entries are certainly the same process or namespace.
     Exact,
 }
 
@@ -35,13 +36,13 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// Maps the ID of a namespace in the first graph to its ID in the second graph, if it is in
-    /// both.
+    /// Maps the ID that a namespace has in the first graph to its ID in the second graph. Contains
+    /// the namespaces that are in both graphs.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Processes that are new in a namespace, by the namespace's ID in the second graph.
+    /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
-    /// Processes that are gone from a namespace, by the namespace's ID in the first graph.
+    /// Maps the ID of a namespace in the first graph to its former members.
     members_went: HashMap<NamespaceId, Vec<Pid>>,
     pub namespaces: Vec<NamespaceChange>,
     pub processes: Vec<ProcessChange>,
@@ -79,8 +80,9 @@ impl<'a> Comparison<'a> {
         this
     }
 
-    /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that they can
-    /// be compared. If a filter removed that namespace from a graph, only its ID is compared.
+    /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
+    /// be compared. If a filter removed that namespace from one of the graphs, only the IDs of the
+    /// namespaces are compared.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {
@@ -100,8 +102,8 @@ impl<'a> Comparison<'a> {
             after.iter().filter_map(|it| Some((it.init?, it))).collect();
         for namespace in &self.before.snapshot().namespaces {
             let number = namespace.ns_id.and_then(|number| by_number.get(&number));
-            // If the inode could not be read in one of the graphs, match the namespaces by their
-            // init.
+            // If the inode of a namespace could not be read in one of the graphs, match the
+            // namespaces by their init.
             let same_init = || {
                 let other = *by_init.get(&namespace.init?)?;
                 let unread = namespace.id.inode().is_none() || other.id.inode().is_none();
@@ -132,7 +134,8 @@ impl<'a> Comparison<'a> {
                     _ => Sameness::Weak,
                 }
             }
-            // A dead namespace never gets a new init.
+            // A dead namespace never gets a new init, so a namespace with an init is a different
+            // namespace.
             (None, Some(_)) => Sameness::weakly(before.state != NamespaceState::Dead),
             (_, None) => Sameness::Weak,
         }
@@ -141,7 +144,7 @@ impl<'a> Comparison<'a> {
     fn compare_processes(&mut self) {
         let (mut before, mut after) =
             (self.before.processes().iter().peekable(), self.after.processes().iter().peekable());
-        // Both graphs list processes by PID, so a merge finds the PIDs that they share.
+        // Both graphs sort processes by PID, so merging the lists finds the PIDs that are in both.
         loop {
             let order = match (before.peek(), after.peek()) {
                 (None, None) => break,
@@ -282,7 +285,8 @@ impl<'a> Comparison<'a> {
 /// Compares the hosts and boots of two snapshots.
 fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
     let (one, other) = (&before.host, &after.host);
-    // A host name alone does not identify a host, since a container can have its own host name.
+    // The host name is not enough to identify a host, because a container can have its own host
+    // name.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
         (Some(one), Some(other)) if one == other => Relation::SameBoot,
@@ -292,8 +296,8 @@ fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
     }
 }
 
-/// Matches two processes with the same PID by their start times. A process's PIDs in inner
-/// namespaces never change. If they differ, the two are different processes with a reused PID.
+/// Matches two processes with the same PID by their start times. If the PIDs in inner namespaces
+/// differ, the PID was reused by a different process, because the PIDs of a process never change.
 fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     let is_known = !before.nspid.is_empty() && !after.nspid.is_empty();
     if is_known && before.nspid != after.nspid {
@@ -305,8 +309,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// Returns the lasting part of a process state. Running, sleeping and waiting all map to `R`, since
-/// a process changes between them all the time.
+/// Returns the lasting part of a process state. Running, sleeping and waiting all become `R`,
+/// because a process changes between these states all the time.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_zombie() => 'Z',

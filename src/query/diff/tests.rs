@@ -10,7 +10,8 @@ fn compare(before: Snapshot, after: Snapshot) -> Diff {
     Diff::new(PidGraph::new(before), PidGraph::new(after))
 }
 
-/// Makes a host with an init and these processes. Processes without a start time get one.
+/// Returns a snapshot of a host with an init and these processes. Gives a start time to each
+/// process that has none.
 fn host(processes: Vec<Process>) -> Snapshot {
     let mut processes = processes;
     processes.push(process(&[1], Some(10)));
@@ -25,7 +26,7 @@ fn host(processes: Vec<Process>) -> Snapshot {
     snapshot(namespaces, processes)
 }
 
-/// Returns one line per change.
+/// Formats the differences, one line for each change.
 fn lines(diff: &Diff) -> Vec<String> {
     let sign = |happened| match happened {
         Happened::Came => '+',
@@ -50,7 +51,8 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The namespaces of this snapshot have kernel IDs, but its processes have no start times.
+    // The matches of processes are weak because the processes have no start times. The namespaces
+    // have 64-bit IDs.
     assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);
@@ -165,7 +167,8 @@ fn everything_differs_on_another_boot_host_or_procfs() {
         it.host.hostname = Some("ci-8".to_owned());
     });
     assert_eq!(other_host, Relation::OtherHost);
-    // A container can have its own host name, so another name on the same boot is the same host.
+    // A container can have its own host name, so snapshots of one boot are from the same host even
+    // if the host names differ.
     let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
     assert_eq!(renamed, Relation::SameBoot);
     let inner = relation(|it| {
@@ -185,7 +188,7 @@ fn different_searches_and_selections_are_caveats() {
 }
 
 #[test]
-fn a_namespace_that_went_but_is_still_in_the_kernel_is_hidden() {
+fn a_gone_namespace_that_is_still_in_the_kernel_is_hidden() {
     let mut before = host(vec![process(&[7, 1], Some(20)), process(&[8, 1], Some(30))]);
     before.namespaces[0].ns_id = Some(1010);
     let mut diff = compare(before, host(Vec::new()));
@@ -195,10 +198,11 @@ fn a_namespace_that_went_but_is_still_in_the_kernel_is_hidden() {
 }
 
 #[test]
-fn leaving_the_selection_is_not_a_difference() {
+fn a_process_that_leaves_the_selection_is_not_gone() {
     let before = host(vec![process(&[7], Some(10)), process(&[8], Some(10))]);
     let mut after = before.clone();
-    // Process 7 is renamed, and process 9 is new.
+    // Process 7 has another name in the second snapshot, so the filter no longer selects it.
+    // Process 9 is new.
     after.processes[0].comm = "bash".into();
     after.processes.push(process(&[9], Some(10)));
     after.processes.last_mut().unwrap().start_time = Some(6);
