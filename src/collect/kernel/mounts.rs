@@ -1,8 +1,8 @@
 //! Lists the mounts of a mount namespace with `listmount(2)` and `statmount(2)`.
 //!
-//! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process. These
-//! system calls list every mount, even if another mount covers it. The system calls need Linux 6.11
-//! and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
+//! `/proc/PID/mountinfo` shows only the mounts below the root directory of one process.
+//! `listmount(2)` lists every mount, even if another mount covers it. Both system calls need Linux
+//! 6.11, and `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace.
 
 use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};
@@ -10,10 +10,10 @@ use rustix::io::{Errno, Result};
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
 use crate::collect::parse::NamespaceMount;
 
-/// Maximum number of mounts that one call lists.
+/// Maximum number of mounts that one call of `listmount(2)` lists.
 const BATCH: usize = 2048;
 
-/// Stands for the root of a mount namespace when it is passed to `listmount(2)`.
+/// Passed to `listmount(2)` as a mount ID, to denote the root of a mount namespace.
 const LSMT_ROOT: u64 = u64::MAX;
 
 /// Makes `statx(2)` return the mount ID that `listmount(2)` uses (since Linux 6.8).
@@ -25,13 +25,13 @@ const STATMOUNT_MNT_BASIC: u64 = 0x2;
 const STATMOUNT_MNT_ROOT: u64 = 0x8;
 const STATMOUNT_MNT_POINT: u64 = 0x10;
 
-/// Size of the fixed part of `struct statmount`. The strings follow it.
+/// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
 /// Maximum size of the buffer for an answer of `statmount(2)`.
 const MAX_STATMOUNT: usize = 256 * 1024;
 
-/// The mounts of one mount namespace, as the kernel lists them.
+/// The mounts of one mount namespace, as `listmount(2)` lists them.
 #[derive(Debug)]
 pub struct ListedMounts {
     /// The kernel's 64-bit ID of the mount namespace.
@@ -67,13 +67,13 @@ impl ListedMounts {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the topmost mount, below which all other mounts are. Returns `None` if there are no
+    /// Finds the topmost mount, which is above all other mounts. Returns `None` if there are no
     /// mounts.
     ///
-    /// `LSMT_ROOT` does not always stand for the topmost mount. If something has been mounted over
-    /// the root, `LSMT_ROOT` stands for that upper mount. In the caller's own mount namespace,
-    /// `LSMT_ROOT` stands for the caller's root directory. So the search starts at `LSMT_ROOT` and
-    /// follows the parents upward.
+    /// `LSMT_ROOT` does not always denote the topmost mount. If something has been mounted over the
+    /// root, it denotes that upper mount. In the caller's own mount namespace, it denotes the
+    /// caller's root directory. So the search starts at `LSMT_ROOT` and follows the parent mounts
+    /// upward.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {
@@ -94,7 +94,8 @@ impl ListedMounts {
 
     /// Reads a mount. Returns `None` unless it is a bind mount of a PID or mount namespace.
     fn namespace_mount(&self, mount: u64, buffer: &mut Vec<u8>) -> Result<Option<NamespaceMount>> {
-        // The kernel takes long to make the strings, so they are requested only for mounts on nsfs.
+        // The kernel takes long to produce the paths of a mount, so they are requested only for
+        // mounts on nsfs.
         let stat = match self.stat(mount, STATMOUNT_SB_BASIC, buffer) {
             Ok(stat) if stat.is_on_nsfs() => {
                 self.stat(mount, STATMOUNT_MNT_ROOT | STATMOUNT_MNT_POINT, buffer)
@@ -104,7 +105,7 @@ impl ListedMounts {
         };
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // No path leads to a mount that is covered by a mount over the root.
+                // If another mount covers the root, the mounts below have no path.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path.to_vec())
             })),
@@ -114,7 +115,7 @@ impl ListedMounts {
         }
     }
 
-    /// Reads some fields of a mount.
+    /// Reads the requested fields of a mount with `statmount(2)`.
     fn stat<'b>(&self, mount: u64, fields: u64, buffer: &'b mut Vec<u8>) -> Result<MountStat<'b>> {
         buffer.resize(buffer.len().max(STATMOUNT_SIZE), 0);
         loop {
@@ -129,16 +130,16 @@ impl ListedMounts {
     }
 }
 
-/// Returns `true` if this is the caller's own mount namespace.
+/// Returns `true` if `namespace` is the caller's own mount namespace.
 fn is_own(namespace: &NamespaceFd) -> bool {
     fs::stat("/proc/self/ns/mnt").is_ok_and(|own| own.st_ino == namespace.inode())
 }
 
-/// Returns the ID of the mount that the caller's root directory is on.
+/// Returns the ID of the mount that contains the caller's root directory.
 fn mount_of_own_root() -> Result<u64> {
     let wanted = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
     let stat = fs::statx(CWD, "/", AtFlags::STATX_DONT_SYNC, wanted)?;
-    // Before Linux 6.8, mounts have no ID of this kind.
+    // Before Linux 6.8, mounts have no unique 64-bit ID.
     if stat.stx_mask & STATX_MNT_ID_UNIQUE == 0 {
         return Err(Errno::NOSYS);
     }
@@ -164,8 +165,8 @@ impl MountStat<'_> {
         self.has(STATMOUNT_MNT_ROOT).then(|| self.text(104))?
     }
 
-    /// Returns the path of the mount point below the root of the mount namespace, or `None` if no
-    /// path leads there.
+    /// Returns the path of the mount point below the root of the mount namespace, or `None` if the
+    /// mount has no path.
     fn mount_point(&self) -> Option<&[u8]> {
         self.has(STATMOUNT_MNT_POINT).then(|| self.text(108))?
     }

@@ -1,7 +1,7 @@
-//! Opens namespaces as file descriptors and asks the kernel about them (`ioctl_nsfs(2)`).
+//! Opens namespaces as file descriptors, and calls the ioctls for namespaces (`ioctl_nsfs(2)`).
 //!
-//! An open descriptor keeps its namespace alive, so the kernel cannot reuse the
-//! namespace's inode number. All `unsafe` code outside the BPF loader is in this file.
+//! An open descriptor keeps its namespace alive, so the kernel cannot reuse the namespace's inode
+//! number. All `unsafe` code outside the BPF loader is in this file.
 
 #![allow(unsafe_code)]
 
@@ -46,8 +46,8 @@ const KCMP_FILES: i32 = 2;
 const CLONE_NEWNS: i32 = 0x2_0000;
 const CLONE_NEWPID: i32 = 0x2000_0000;
 
-// Numbers of system calls. Each number is the same on every architecture that Rust builds for,
-// except Alpha and MIPS.
+// System call numbers. They are the same on every architecture that Rust builds for, except Alpha
+// and MIPS.
 const STATMOUNT: libc::c_long = 457;
 const LISTMOUNT: libc::c_long = 458;
 
@@ -60,8 +60,8 @@ pub struct NamespaceFd {
 }
 
 impl NamespaceFd {
-    /// Wraps an open descriptor. Fails with `ENOTTY`, as the ioctls would, if the descriptor does
-    /// not refer to a namespace.
+    /// Wraps an open descriptor of a namespace. Fails with `ENOTTY`, as the ioctls would, if the
+    /// descriptor does not refer to a namespace.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         let FileId { device, inode } = on_nsfs(fd.as_fd())?;
         Ok(Self { fd, device, inode })
@@ -80,7 +80,7 @@ impl NamespaceFd {
         Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
     }
 
-    /// Returns the number of the descriptor.
+    /// Returns the number of the file descriptor.
     pub fn number(&self) -> u64 {
         self.fd.as_raw_fd().unsigned_abs().into()
     }
@@ -91,7 +91,7 @@ impl NamespaceFd {
         self.device
     }
 
-    /// Returns the inode number of the namespace. No other namespace that exists has this number.
+    /// Returns the inode number of the namespace, which is unique among all existing namespaces.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
@@ -116,12 +116,12 @@ impl NamespaceFd {
 
     /// Returns the type of the namespace (since Linux 4.11).
     fn kind(&self) -> io::Result<i32> {
-        // SAFETY: `self` is on nsfs, where NS_GET_NSTYPE takes no argument
-        // and returns a number.
+        // SAFETY: `self` is on nsfs, where NS_GET_NSTYPE takes no argument and returns a number.
         unsafe { ioctl(&self.fd, Call::<NS_GET_NSTYPE>(0)) }
     }
 
-    /// Finds out from the link text, `pid:[INODE]`, if this is a PID namespace.
+    /// Reads the link text of the descriptor, and returns `true` if it shows a PID namespace
+    /// (`pid:[INODE]`).
     ///
     /// Returns `None` if the descriptor was opened through a bind mount. The link text is then a
     /// path, which starts with a slash and does not show the type.
@@ -142,28 +142,29 @@ impl NamespaceFd {
     /// PID namespace; the kernel does not distinguish these two cases. Older kernels return
     /// `ENOTTY`.
     pub fn parent(&self) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, where NS_GET_PARENT takes no argument
-        // and returns a new descriptor.
+        // SAFETY: `self` is on nsfs, where NS_GET_PARENT takes no argument and returns a new
+        // descriptor.
         unsafe { open_by::<NS_GET_PARENT>(&self.fd) }
     }
 
-    /// Opens the user namespace that owns this one (since Linux 4.9).
+    /// Opens the user namespace that owns this namespace (since Linux 4.9).
     ///
     /// Fails with `EPERM` unless that user namespace is the caller's own or one of its descendants.
     /// Older kernels return `ENOTTY`.
     pub fn user_namespace(&self) -> io::Result<Self> {
-        // SAFETY: as for `parent`.
+        // SAFETY: `self` is on nsfs, where NS_GET_USERNS takes no argument and returns a new
+        // descriptor.
         unsafe { open_by::<NS_GET_USERNS>(&self.fd) }
     }
 
-    /// For a user namespace, returns the UID of the user that created it, as the
-    /// caller's user namespace maps it (since Linux 4.11).
+    /// For a user namespace, returns the UID of the user that created it, as mapped by the caller's
+    /// user namespace (since Linux 4.11).
     ///
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
     /// older kernels.
     pub fn owner_uid(&self) -> io::Result<u32> {
-        // SAFETY: `self` is on nsfs, where NS_GET_OWNER_UID writes a uid_t,
-        // which is u32 on every architecture of Linux.
+        // SAFETY: `self` is on nsfs, where NS_GET_OWNER_UID writes a uid_t, which is u32 on every
+        // architecture of Linux.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
@@ -174,30 +175,29 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }
     }
 
-    /// Translates a PID in this namespace to the process's PID in the caller's namespace (since
-    /// Linux 6.11).
+    /// Translates a PID in this namespace to the same process's PID in the caller's namespace
+    /// (since Linux 6.11).
     ///
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in the caller's
     /// namespace. Older kernels return `ENOTTY`.
     pub fn tgid_from_pidns(&self, inner: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID
-        // by value and returns one.
+        // SAFETY: `self` is on nsfs, where NS_GET_TGID_FROM_PIDNS takes a PID by value and returns
+        // a PID.
         unsafe { translate_by::<NS_GET_TGID_FROM_PIDNS>(&self.fd, inner) }
     }
 
-    /// Translates a PID or TID in the caller's namespace to the process's PID in this namespace
-    /// (since Linux 6.11). Needs no permission on the process.
+    /// Translates a PID or TID in the caller's namespace to the PID that the process has in this
+    /// namespace (since Linux 6.11). Needs no permission on the process.
     ///
     /// Fails with `ESRCH` if there is no such process, or if it has no PID in this namespace. Older
     /// kernels return `ENOTTY`.
     pub fn tgid_in_pidns(&self, pid: Pid) -> io::Result<Pid> {
-        // SAFETY: `self` is on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID
-        // by value and returns one.
+        // SAFETY: `self` is on nsfs, where NS_GET_TGID_IN_PIDNS takes a PID by value and returns a
+        // PID.
         unsafe { translate_by::<NS_GET_TGID_IN_PIDNS>(&self.fd, pid) }
     }
 
-    /// For a mount namespace, returns the ID that `listmount(2)` takes (since
-    /// Linux 6.11).
+    /// For a mount namespace, returns the ID that `listmount(2)` takes (since Linux 6.11).
     ///
     /// Fails with `EINVAL` for other types of namespaces, and with `ENOTTY` on
     /// older kernels.
@@ -206,14 +206,14 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_MNTNS_ID, u64>::new()) }
     }
 
-    /// For a mount namespace, opens the host's next mount namespace in the kernel's own order, or
-    /// the previous mount namespace if `backward` is set (since Linux 6.12).
+    /// Opens the mount namespace that follows this one in the kernel's list of all mount
+    /// namespaces, or the previous one if `backward` is set (since Linux 6.12).
     ///
     /// Fails with `ENOENT` after the last mount namespace, with `EPERM` outside the initial PID
     /// namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
-        // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV
-        // return a new descriptor, and write nothing if the argument is null.
+        // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV return a new
+        // descriptor, and write nothing if the argument is null.
         unsafe {
             if backward {
                 open_by::<NS_MNT_GET_PREV>(&self.fd)
@@ -239,9 +239,9 @@ fn on_nsfs(fd: BorrowedFd<'_>) -> io::Result<FileId> {
 
 /// Returns the device number of nsfs.
 ///
-/// A host has only one nsfs. So comparing device numbers shows if a file is a namespace. The
-/// comparison sends no request to the file's own file system, so a FUSE daemon that never answers
-/// can't block pidns.
+/// A host has only one nsfs, so the device number of a file shows whether the file is a namespace.
+/// Comparing device numbers sends no request to the file system of the file, so a FUSE daemon that
+/// never answers can't block pidns.
 pub fn device() -> io::Result<u64> {
     static DEVICE: OnceLock<u64> = OnceLock::new();
     if let Some(&device) = DEVICE.get() {
@@ -251,7 +251,7 @@ pub fn device() -> io::Result<u64> {
     Ok(*DEVICE.get_or_init(|| device))
 }
 
-/// Finds the device number of nsfs without any path (since Linux 6.11).
+/// Finds the device number of nsfs without opening a path (since Linux 6.11).
 fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
     // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
@@ -274,12 +274,13 @@ fn device_by_procfs() -> io::Result<u64> {
     }
 }
 
-/// Compares the descriptor tables of two threads, given by their TIDs in the
-/// viewer's own namespace (`kcmp(2)`, since Linux 3.5).
+/// Compares the descriptor tables of two threads, given by their TIDs in the viewer's own namespace
+/// (`kcmp(2)`, since Linux 3.5).
 ///
-/// Returns `Equal` if the threads share one table. The other results define an order of tables that
-/// stays the same until the next boot. Fails with `ESRCH` if a thread is gone, with `EPERM` without
-/// ptrace access, and with `ENOSYS` if the kernel was built without `kcmp`.
+/// Returns `Equal` if the threads share one descriptor table. `Less` and `Greater` define an order
+/// of descriptor tables that stays the same until the next boot. Fails with `ESRCH` if a thread is
+/// gone, with `EPERM` without ptrace access, and with `ENOSYS` if the kernel was built without
+/// `kcmp`.
 pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     // SAFETY: kcmp(2) takes five numbers and touches no memory.
     let order = unsafe {
@@ -296,16 +297,16 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
 /// Opens the PID namespace in which a process or thread, given by its pidfd, creates its children,
 /// even before the first child exists (since Linux 6.11).
 ///
-/// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without
-/// ptrace access, and with `ENOTTY` or `EINVAL` on older kernels.
+/// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
+/// with `ENOTTY` or `EINVAL` on older kernels.
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
     // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
     // and returns a new descriptor on nsfs.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
 
-/// Opens the namespace that a link in /proc leads to. Fails with `ENOTTY` if the link leads to
-/// anything else.
+/// Opens the namespace that a link in /proc refers to. Fails with `ENOTTY` if the link refers to a
+/// file that is not a namespace.
 pub fn open_namespace(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<NamespaceFd> {
     NamespaceFd::reopen(&sys::open_linked(dir, name)?)
 }
@@ -327,7 +328,7 @@ const NSFS_FILE_HANDLE_SIZE_VER0: u32 = 16;
 /// Type of file handles for nsfs.
 const FILEID_NSFS: i32 = 0xf1;
 
-/// Stands for the root of nsfs when it is passed to `open_by_handle_at(2)` instead of a descriptor.
+/// Passed to `open_by_handle_at(2)` instead of a descriptor, to denote the root of nsfs.
 const FD_NSFS_ROOT: libc::c_int = -10003;
 
 /// Opens a PID namespace by its 64-bit ID and inode (since Linux 6.18). On Linux 6.18, this works
@@ -344,8 +345,8 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
         ns_type: CLONE_NEWPID.cast_unsigned(),
         inode: u32::try_from(inode).map_err(|_| Errno::INVAL)?,
     };
-    // SAFETY: `bytes` is the size of the fields after the header, so the kernel
-    // reads no further than the handle. It returns a new descriptor.
+    // SAFETY: `bytes` is the size of the fields after the header, so the kernel does not read
+    // beyond the handle. The kernel returns a new descriptor.
     let raw = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -364,8 +365,8 @@ pub fn open_by_handle(ns_id: u64, inode: u64) -> io::Result<NamespaceFd> {
 /// An ioctl that takes a number by value, or no argument, and returns a number.
 struct Call<const OPCODE: Opcode>(u32);
 
-// SAFETY: no memory is passed. The argument is a number, and the kernel does not
-// use it as a pointer.
+// SAFETY: no memory is passed. The argument is a number, and the kernel does not use it as a
+// pointer.
 unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
     type Output = IoctlOutput;
 
@@ -389,9 +390,8 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 
 /// Calls an ioctl that opens a namespace.
 ///
-/// # Safety
-/// The file must implement the ioctl or refuse it. If the ioctl succeeds, it must
-/// take no argument and return a new descriptor.
+/// The file must implement the ioctl or refuse it. If the ioctl succeeds, it must take no argument
+/// and return a new descriptor.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;
@@ -401,17 +401,16 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
-/// # Safety
-/// The file must implement the ioctl or refuse it. It must take a PID by value and
-/// return one.
+/// The file must implement the ioctl or refuse it. The ioctl must take a PID by value and return a
+/// PID.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
     // SAFETY: the caller guarantees that the ioctl takes a PID by value.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(pid.as_u32())) }?;
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `look` in a new thread that has entered a mount namespace, with the root of that mount
-/// namespace as its root and working directory. The calling thread does not enter the mount
+/// Runs `look` in a new thread that has entered a mount namespace. The root of that mount namespace
+/// is the thread's root and working directory. The calling thread does not enter the mount
 /// namespace.
 ///
 /// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
@@ -422,8 +421,8 @@ pub fn in_mount_namespace<T: Send>(
     look: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let enter_and_look = || {
-        // SAFETY: this gives the thread its own root and working directory.
-        // It affects no memory and no descriptors.
+        // SAFETY: `unshare(2)` gives the thread its own root and working directory. It affects no
+        // memory and no descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         look()
@@ -452,13 +451,12 @@ impl MountRequest {
     }
 }
 
-/// Lists the IDs of the mounts below `mount` in ascending order, starting after the ID `after`.
-/// Writes the IDs to `ids` and returns their number (`listmount(2)`; in mount namespaces other than
-/// the caller's since Linux 6.11).
+/// Lists the mounts below `mount` by ID, in ascending order, starting after the ID `after`. Writes
+/// the IDs to `ids` and returns their number (`listmount(2)`; in mount namespaces other than the
+/// caller's since Linux 6.11).
 ///
-/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the
-/// mount namespace, with `ENOENT` if there is no such namespace or mount, and with
-/// `ENOSYS` on older kernels.
+/// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
+/// with `ENOENT` if there is no such namespace or mount, and with `ENOSYS` on older kernels.
 pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = MountRequest::new(namespace, mount, after);
     let (request, length) = (ptr::from_ref(&request), ids.len());
@@ -468,8 +466,8 @@ pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> i
     usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
 }
 
-/// Writes a `struct statmount` with some fields of a mount to `buffer`
-/// (`statmount(2)`; in mount namespaces other than the caller's since Linux 6.11).
+/// Writes a `struct statmount` with the requested fields of a mount to `buffer` (`statmount(2)`; in
+/// mount namespaces other than the caller's since Linux 6.11).
 ///
 /// Fails as [`list_mounts`] does, and with `EOVERFLOW` if the buffer is too small.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Opens and reads files of a procfs safely.
 //!
-//! Root of a mount namespace can mount anything over the files in its /proc, and a process can have
+//! Inside a container, root can mount anything over the files in its /proc, and a process can have
 //! any file open. Opening a FIFO, a device or a FUSE file has side effects and can block forever.
 //! So a file is opened for reading only if it is known to be on the expected file system. Files of
 //! a procfs are opened without leaving the mount of that procfs (`RESOLVE_NO_XDEV`). The target of
@@ -30,7 +30,7 @@ pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub const READ: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Size limit for files of a process. The longest possible file is a status with 65,536
+/// Size limit for a file in `/proc/PID`. The longest possible file is a status with 65,536
 /// supplementary groups, about 700 KiB.
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
@@ -39,7 +39,7 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of an open file, which may be `O_PATH`. This function sends a
-/// request to the file system, so a FUSE daemon can block the call.
+/// request to the file system, so a FUSE daemon can block this function.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // `f_type` has a different integer type on each architecture. The magic numbers fit in all of
     // these types.
@@ -47,7 +47,7 @@ pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     Ok(fs::fstatfs(fd)?.f_type as u64)
 }
 
-/// Identifies a file. No other file that exists has the same device number and inode number.
+/// Identifies a file by device number and inode number, which are unique among existing files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     /// Device number of the file system that the file is on.
@@ -68,9 +68,9 @@ impl FileId {
         Self::stat(fd, c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Uses `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for network and FUSE
-    /// file systems. The mask is empty, because the kernel always fills in the device and inode
-    /// numbers, and because FUSE never refuses an empty mask.
+    /// Calls `statx(2)` with `AT_STATX_DONT_SYNC`, so the kernel answers from its cache even for
+    /// network and FUSE file systems. The mask is empty, because the kernel always fills in the
+    /// device and inode numbers, and because FUSE never refuses an empty mask.
     fn stat(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: AtFlags) -> SysResult<Self> {
         match fs::statx(dir, name, flags | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()) {
             Ok(stat) => Ok(Self {
@@ -92,8 +92,8 @@ pub fn open(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ)
 }
 
-/// Opens a directory of a procfs with `O_PATH`. Paths can be relative to this descriptor, but the
-/// directory can't be listed through it. This is cheaper than [`open_dir`].
+/// Opens a directory of a procfs with `O_PATH`. The descriptor can be the base of relative paths,
+/// but the directory can't be listed through it. This is cheaper than [`open_dir`].
 pub fn open_base(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<OwnedFd> {
     open_within(dir, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
 }
@@ -103,8 +103,8 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens the target of a link in a procfs with `O_PATH`, whatever the target is. Fails with `EXDEV`
-/// if something is mounted over the directory that contains the link.
+/// Opens the target of a link in a procfs with `O_PATH`, whatever the type of the target. Fails
+/// with `EXDEV` if something is mounted over the directory that contains the link.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let bytes = link.to_bytes();
@@ -134,15 +134,15 @@ fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> Sys
 }
 
 /// Opens the file that an `O_PATH` descriptor refers to. The caller must know that opening this
-/// file is safe. Fails with `ENOSYS` if no procfs shows this process's descriptors.
+/// file is safe. Fails with `ENOSYS` if no procfs shows the descriptors of pidns.
 pub fn reopen(path: &OwnedFd, flags: OFlags) -> SysResult<OwnedFd> {
     let mut number = itoa::Buffer::new();
     let name = number.format(path.as_raw_fd());
     fs::openat(own_descriptors()?, name, flags, Mode::empty())
 }
 
-/// Returns `/proc/self/fd`, the directory of this process's own descriptors. Fails with `ENOSYS` if
-/// none of the procfs mounts that are tried shows this process.
+/// Returns `/proc/self/fd`, the directory of pidns's own descriptors. Fails with `ENOSYS` if
+/// neither /proc nor a new procfs shows pidns.
 pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     static DIR: OnceLock<OwnedFd> = OnceLock::new();
     if let Some(dir) = DIR.get() {
@@ -153,7 +153,7 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
 }
 
 /// Opens `self/fd` in the procfs mounted at /proc. This directory exists only if that procfs
-/// belongs to this process's PID namespace or to an ancestor of that namespace.
+/// belongs to the PID namespace of pidns or to an ancestor of that namespace.
 fn mounted_procfs() -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
@@ -163,9 +163,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(proc.as_fd(), c"self/fd")
 }
 
-/// Opens `self/fd` in a new procfs that is mounted nowhere. The new procfs is needed after `nsenter
-/// -m`, because /proc then belongs to a container and does not show this process. Needs
-/// `CAP_SYS_ADMIN` and Linux 5.2.
+/// Opens `self/fd` in a new procfs, which is not mounted at any path. After `nsenter -m`, this is
+/// necessary because /proc belongs to a container and does not show pidns. Needs `CAP_SYS_ADMIN`
+/// and Linux 5.2.
 fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
@@ -184,14 +184,14 @@ pub fn open_on_device(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> SysRes
     reopen(&path, flags)
 }
 
-/// Replaces the contents of `buffer` with the contents of a file. Fails with `EFBIG` if the file is
-/// too long.
+/// Reads a whole file into `buffer`, replacing its contents. Fails with `EFBIG` if the file is too
+/// long.
 pub fn read(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut Vec<u8>) -> SysResult<()> {
     read_to_end(&open(dir, name)?, buffer, MAX_FILE)
 }
 
-/// Replaces the contents of `buffer` with the rest of an open file. Fails with `EFBIG` if the rest
-/// is `limit` bytes or longer.
+/// Reads an open file to its end into `buffer`, replacing the contents of `buffer`. Fails with
+/// `EFBIG` if `limit` or more bytes are left in the file.
 pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysResult<()> {
     buffer.clear();
     while buffer.len() < limit {
@@ -203,8 +203,8 @@ pub fn read_to_end(file: &OwnedFd, buffer: &mut Vec<u8>, limit: usize) -> SysRes
     Err(Errno::FBIG)
 }
 
-/// Replaces the contents of `buffer` with the first `limit` bytes of a file. Returns `false` if the
-/// file is longer.
+/// Reads the first `limit` bytes of a file into `buffer`, replacing its contents. Returns `false`
+/// if the file is longer.
 pub fn read_at_most(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -223,9 +223,9 @@ pub fn read_at_most(
     Ok(false)
 }
 
-/// Reads a file, such as `/proc/PID/status`, that the kernel generates in one piece. Reading begins
-/// at the start of the file. A result shorter than the buffer is complete, so no second system call
-/// is needed to find the end of the file.
+/// Reads a whole file that the kernel generates in one piece, such as `/proc/PID/status`. If the
+/// result is shorter than the buffer, it is complete, so no second system call is needed to find
+/// the end of the file.
 pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
     loop {
         buffer.clear();
@@ -242,15 +242,15 @@ pub fn read_record(file: &OwnedFd, buffer: &mut Vec<u8>) -> SysResult<()> {
 
 /// Runs `call`, which may wait for a network or FUSE file system, with a time limit.
 ///
-/// `call` runs in a thread of its own. When the time is over, this function fails with `ETIMEDOUT`
-/// and abandons the thread, which lasts until pidns ends. Fails with `EAGAIN` if no thread can be
-/// started.
+/// `call` runs in a thread of its own. If it takes longer than `limit`, this function fails with
+/// `ETIMEDOUT` and abandons the thread, which continues until pidns ends. Fails with `EAGAIN` if no
+/// thread can be started.
 pub fn within<T: Send + 'static>(
     limit: Duration,
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // If the time is over, the receiver has been dropped. Sending then fails, and the result is
+    // After the time limit, the receiver has been dropped. Sending then fails, and the result is
     // lost.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
@@ -272,8 +272,8 @@ pub fn read_link<'a>(
     Ok(&buffer[..length])
 }
 
-/// Reads the inode that a namespace link shows. Returns `None` if the namespace is of another type
-/// than `kind`.
+/// Reads a namespace link, and returns the inode that it shows. Returns `None` if the namespace is
+/// of another type than `kind`.
 pub fn namespace_link(dir: BorrowedFd<'_>, name: &CStr, kind: &str) -> SysResult<Option<u64>> {
     let mut link = [0; 32];
     Ok(parse::namespace_link(read_link(dir, name, &mut link)?, kind))

@@ -1,15 +1,15 @@
-//! Looks up user names.
+//! Looks up the names of users by UID.
 
 use smol_str::SmolStr;
 
-/// Returns the name of a user, from the system's name service (`nsswitch.conf(5)`).
+/// Returns the name of the user with this UID, from the system's name service (`nsswitch.conf(5)`).
 #[cfg(not(target_feature = "crt-static"))]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use nix::unistd::{Uid, User};
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name.into())
 }
 
-/// Returns the name of a user, from `/etc/passwd` only.
+/// Returns the name of the user with this UID, from `/etc/passwd` only.
 ///
 /// The name service of glibc loads shared libraries of the host. A statically linked program
 /// crashes if these libraries belong to another version of glibc than the program was built with.
@@ -21,7 +21,7 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
     name_in(&PASSWD, uid)
 }
 
-/// Finds the name of a user in a `passwd(5)` file.
+/// Finds the name of the user with this UID in the text of a `passwd(5)` file.
 #[cfg(any(target_feature = "crt-static", test))]
 fn name_in(passwd: &[u8], uid: u32) -> Option<SmolStr> {
     passwd.split(|&byte| byte == b'\n').find_map(|line| {

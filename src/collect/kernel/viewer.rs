@@ -29,8 +29,9 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns is in this group of the initial user namespace. In another user
-/// namespace the same GID can mean another group, so the result is then always `false`.
+/// Returns `true` if pidns belongs to the group with this GID in the initial user namespace. In
+/// another user namespace, the same GID can belong to another group, so the result is then always
+/// `false`.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid
