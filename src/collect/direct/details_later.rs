@@ -1,5 +1,5 @@
-//! Reads details of single processes after a scan, such as the command line of a process that is
-//! named in a report.
+//! Reads details of single processes after a scan, such as the command line of a process that a
+//! report names.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -28,13 +28,13 @@ impl LaterDetails {
 
     /// Reads the requested details of a process. Details that can't be read are left out.
     ///
-    /// Returns `None` if the process is gone. A process without a known start time counts
-    /// as gone, because another process may have its PID by now.
+    /// Returns `None` if the process is gone. A process without a known start time counts as gone,
+    /// because its PID may belong to another process by now.
     #[must_use]
     pub fn of(&self, process: &Process, requested: &BTreeSet<Detail>) -> Option<ProcessDetails> {
         let start_time = process.start_time?;
-        // Everything that is read through the open directory belongs to the same process, so the
-        // start time is checked only once.
+        // Everything read through the open directory belongs to the same process, so checking the
+        // start time once is enough.
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;

@@ -1,5 +1,5 @@
-//! Finds namespaces that a scan no longer shows but that still exist in the kernel. Such a
-//! namespace is kept alive by a descriptor in a socket message, a pidfd or a socket.
+//! Finds namespaces that a scan no longer finds but that still exist in the kernel. They are kept
+//! alive by a descriptor in a socket message, by a pidfd or by a socket.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use crate::collect::kernel::nsfs;
 use crate::model::{Namespace, NamespaceId};
 
-/// Maximum time that the kernel takes to free a namespace after its last user has gone.
+/// Maximum time that the kernel takes to free a namespace that is no longer used.
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
 /// since the last boot.
 ///
-/// The kernel answers since Linux 6.18, and only to a viewer with `CAP_SYS_ADMIN` in the user
-/// namespaces that own the namespaces. Since Linux 6.19, the kernel answers only if a descriptor of
-/// the namespace itself keeps the namespace alive, for example a descriptor in a socket message.
+/// This needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces. Since
+/// Linux 6.19, a namespace is found only if a descriptor of the namespace itself keeps it alive,
+/// for example a descriptor in a socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

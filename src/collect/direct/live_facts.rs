@@ -1,4 +1,5 @@
-//! Looks up, after a scan, the facts that advice about single processes and mounts needs.
+//! Looks up facts about single processes and mounts after a scan. Advice to the user is based on
+//! these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -14,21 +15,21 @@ use crate::collect::proc::status::is_there;
 use crate::collect::proc::waiting;
 use crate::model::{LiveFacts, Pid, Process};
 
-/// The processes of a scan, so that their present state can be looked up.
+/// The processes that a scan found, and the procfs in which their present state is looked up.
 pub struct LiveHost<'a> {
     procfs: Procfs,
     processes: &'a [Process],
 }
 
 impl<'a> LiveHost<'a> {
-    /// Opens the procfs that the scan has read.
+    /// Opens the procfs that the scan read.
     pub fn open(path: &Path, processes: &'a [Process]) -> Result<Self, Error> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Returns a thread in uninterruptible sleep for each process whose own state hides the thread:
-    /// /proc shows the state of the leader as the state of the process. If `among` is given, only
-    /// the processes in `among` are examined.
+    /// Returns the processes with a thread in uninterruptible sleep that the state of the process
+    /// does not show, because /proc shows only the state of the leader. Each process is returned
+    /// with the TID of the thread. If `among` is given, only the processes in `among` are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {
@@ -53,8 +54,8 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(is_killable).map(|it| it.pid).collect()
     }
 
-    /// Looks up the facts about the processes in `concerned`, and about the mount namespaces with
-    /// these inodes.
+    /// Looks up facts about the processes in `concerned`, and about the mount namespaces with the
+    /// inodes in `mount_namespaces`.
     #[must_use]
     pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
         let mut facts = LiveFacts {

@@ -1,9 +1,8 @@
-//! Translates PIDs between namespaces with a few system calls, no matter how many processes there
-//! are.
+//! Translates PIDs between namespaces with a few system calls, regardless of the number of
+//! processes.
 //!
-//! The ioctls used here need Linux 6.11. The ioctls take PIDs of the caller's namespace, so the
-//! procfs must be the viewer's own. If the ioctls don't answer a question, a scan gives the same
-//! result.
+//! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
+//! must be the viewer's own. If the ioctls can't translate a PID, a scan can.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -38,7 +37,7 @@ impl NamespaceHandle {
     /// namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
-        // The file is opened with O_PATH first, because opening a device or a FIFO has side
+        // The file is first opened with O_PATH, because opening a device or a FIFO has side
         // effects.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let opened = fs::openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
@@ -76,7 +75,7 @@ pub fn translate(
 enum Failure {
     /// There is no such process or namespace, or the process has no PID in the namespace `to`.
     NotFound(NotFound),
-    /// The kernel doesn't answer, but a scan may find the translation.
+    /// The ioctls can't translate the PID, but a scan may be able to.
     NeedsScan,
 }
 
@@ -99,9 +98,9 @@ impl Translator {
         from: Option<&NamespaceHandle>,
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
-        // The namespaces `from` and `to` stay open to the end, so that their inodes can't be
-        // reused. An error about `to` is reported only after all processes were found, because a
-        // missing process is reported first.
+        // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
+        // inodes can't be reused. A missing process is reported before an error about `to`, so that
+        // error is returned only after all processes were found.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }
@@ -130,13 +129,12 @@ impl Translator {
         Ok(Translation { pid, from, to: to.namespace, translated: to.pid, levels })
     }
 
-    /// Returns the PID of a process in the viewer's namespace, and the PIDs of that process at
-    /// every level, from the viewer's namespace to the process's own. `pid` is the PID of the
-    /// process in the namespace `home`. `named` is the ID of `home` if the user named that
-    /// namespace.
+    /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in the
+    /// viewer's namespace, and its PIDs at every level, from the viewer's namespace to the
+    /// process's own. `named` is the ID of `home` if the user named that namespace.
     ///
-    /// The status file is opened first and read last. If that read succeeds, everything in between
-    /// was about the same process.
+    /// The status file is opened first and read last. If that read succeeds, everything read in
+    /// between is about the same process.
     fn levels(
         &self,
         pid: Pid,
@@ -160,7 +158,7 @@ impl Translator {
         let namespaces = self.lineage(known);
         let mut text = Vec::with_capacity(4096);
         // Even ESRCH doesn't mean that the process is gone: the file may belong to a leader that
-        // another thread has just replaced (`execve(2)`). So a scan decides.
+        // another thread has just replaced (`execve(2)`). So a scan is needed.
         read_record(&status, &mut text)?;
         let nspid = parse::status(&text).nspid;
         // A process with only one PID is a member of the viewer's own namespace, even if its link
@@ -178,7 +176,7 @@ impl Translator {
     }
 
     /// Returns the namespaces in which a process has a PID, from the viewer's own namespace to the
-    /// process's own.
+    /// process's own namespace.
     fn lineage(&self, pid: Pid) -> Result<Vec<NamespaceId>, Failure> {
         let mut fd = open_namespace(self.procfs.fd(), &process_file(pid, "ns/pid")?)?;
         let mut lineage = vec![id(&fd)];
@@ -199,8 +197,8 @@ impl Translator {
             (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.find_by_inode(inode)?,
             (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::NeedsScan),
         };
-        // The namespace must be the viewer's own or one of its descendants, because a scan shows no
-        // other namespaces.
+        // The namespace must be the viewer's own or one of its descendants. Other namespaces don't
+        // appear in a scan either.
         let mut ancestor = opened.try_clone()?;
         while ancestor.inode() != self.own.inode() {
             ancestor = ancestor.parent()?;
@@ -208,9 +206,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. The kernel can't open a namespace by inode, so the links of all
-    /// processes are read until a link shows the inode. This takes at most a quarter of the time of
-    /// a scan.
+    /// Opens a namespace by inode. No system call does this, so the links of all processes are read
+    /// until a link shows the inode. This takes at most a quarter of the time of a scan.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -1,4 +1,5 @@
-//! Lists processes for shell completion, and reads single facts about them on demand.
+//! Lists processes for shell completion, and reads single facts about them (name, owner,
+//! container).
 
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Container, Pid, container};
 
-/// The processes that a procfs shows at the time of each call. Nothing is cached, and facts that
-/// can't be read are left out silently.
+/// The processes that a procfs shows. Every call reads the procfs again, and facts that can't be
+/// read are left out silently.
 #[derive(Debug)]
 pub struct ProcessList(Procfs);
 

@@ -1,5 +1,5 @@
-//! Finds the processes that descend from `pidns run`, quickly and repeatedly. Everything else about
-//! these processes is read by a scan.
+//! Finds the descendants of `pidns run`, quickly and repeatedly. All other facts about these
+//! processes are read by a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -26,11 +26,11 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index in a descendant's `NSpid` of the PID that system calls of this process take. The index
-    /// is 0 if the procfs belongs to this process's own PID namespace.
+    /// Index of the PID that system calls of pidns take in a descendant's `NSpid`. The index is 0
+    /// if the procfs belongs to the PID namespace of pidns.
     level: usize,
-    /// Children that this process already had when it started, because a shell with children has
-    /// replaced itself with pidns (`exec pidns`).
+    /// Children that this process already had when it started. A shell with children can replace
+    /// itself with pidns (`exec pidns`).
     inherited: BTreeSet<Pid>,
 }
 
@@ -44,14 +44,15 @@ pub struct Descendant {
     /// `true` if the leader has terminated. The process then waits to be reaped, or for its other
     /// threads to exit.
     pub is_zombie: bool,
-    /// Refers to this process even if its PID is reused. `None` before Linux 5.3.
+    /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
-    /// PID of the descendant, as system calls take it.
+    /// PID of the descendant in the PID namespace of pidns, as system calls take it.
     raw: RawPid,
 }
 
 impl Descendant {
-    /// Sends a signal. Errors are ignored, for example if the process has already exited.
+    /// Sends a signal to the process. Errors are ignored, since the process may have exited
+    /// already.
     pub fn signal(&self, signal: Signal) {
         let _ = match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, signal),
@@ -92,7 +93,7 @@ impl Descendants {
         &self.inherited
     }
 
-    /// Forgets inherited children that have been reaped, because their PIDs may be reused.
+    /// Removes inherited children that have been reaped, because their PIDs may be reused.
     pub fn forget_reaped(&mut self) {
         let Self { procfs, viewer, inherited, .. } = self;
         inherited
@@ -128,7 +129,7 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Reads the command line and the start time of each process in `processes` that is a
+    /// Adds the command line and the start time to each process in `processes` that is a
     /// descendant.
     pub fn add_details(&self, processes: &mut [Process]) {
         let mut pids = BTreeSet::new();
@@ -170,12 +171,11 @@ impl Descendants {
         any
     }
 
-    /// Returns `true` if the process with this PID is a descendant. `pid` is a PID as system calls
-    /// take it.
+    /// Returns `true` if the process with this PID is a descendant. `pid` is its PID in the PID
+    /// namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: Pid) -> bool {
-        // If the procfs belongs to another namespace, it shows other PIDs, so the question can't be
-        // answered.
+        // A procfs of another namespace shows other PIDs, so the result is then `false`.
         let mut ancestor = self.procfs.own.then_some(pid);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -187,7 +187,7 @@ impl Descendants {
     }
 
     /// Visits every descendant, parents before their children. A process that is forked or orphaned
-    /// in the meantime can be missed, so walk again until nothing is found.
+    /// during the walk can be missed, so call this again until no descendant is found.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant)) {
         let mut seen = HashSet::new();
         let mut todo = vec![self.viewer];
@@ -223,9 +223,9 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        // The status is read after the pidfd was opened. If the PID was reused before that, the new
-        // process has another parent. If the original parent has exited, the orphan is now a child
-        // of this process, so this process is accepted as the parent too.
+        // The status is read after the pidfd was opened. If the PID had been reused before that,
+        // the status shows another parent. If `parent` has exited, the orphan is now a child of
+        // pidns, so pidns is accepted as the parent too.
         let status = status(&self.procfs, pid)?;
         let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
         let is_zombie = matches!(status.state, 'Z' | 'X');
@@ -262,7 +262,7 @@ impl Descendants {
             .is_err()
     }
 
-    /// Finds the children of every process by reading the `PPid` of every process.
+    /// Finds the children of all processes by reading the `PPid` of each process.
     fn children_of_all(&self) -> HashMap<Pid, Vec<Pid>> {
         let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
         for pid in self.procfs.pids().into_iter().flatten().map_while(Result::ok) {
