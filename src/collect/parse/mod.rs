@@ -1,7 +1,7 @@
 //! Parses the text formats of procfs. Each format has a module of its own.
 //!
-//! The parsers are pure functions. The parsers accept any bytes without panicking, and allocate
-//! memory only for their results.
+//! The parsers are pure functions. They accept any bytes without panicking, and allocate memory
+//! only for their results.
 
 mod cmdline;
 mod link;

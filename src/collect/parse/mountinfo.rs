@@ -5,32 +5,32 @@ use std::io::Write as _;
 use super::link::namespace_link;
 use super::number::number;
 
-/// Types of namespaces that are searched for among the bind mounts.
+/// The types of namespaces whose bind mounts pidns searches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. Its bind mount keeps the namespace and all mounts inside alive.
+    /// A mount namespace. Its bind mount keeps it alive, together with all mounts inside it.
     Mount,
 }
 
 /// A bind mount of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamespaceMount {
-    /// ID of the mount. No other mount that exists has this ID.
+    /// ID of the mount, which is unique among all existing mounts.
     pub id: u64,
     /// Type of the namespace.
     pub kind: MountedKind,
     /// Inode of the namespace.
     pub inode: u64,
-    /// Mount point, unescaped.
+    /// Path of the mount point, unescaped.
     pub path: Vec<u8>,
 }
 
 impl NamespaceMount {
     /// Creates a `NamespaceMount` from the fields of a mount on nsfs. `root` is the root of the
-    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` for other types of
-    /// namespaces.
+    /// mount within nsfs, for example `pid:[4026531836]`. Returns `None` if the namespace is
+    /// neither a PID namespace nor a mount namespace.
     #[must_use]
     pub fn on_nsfs(id: u64, root: &[u8], path: Vec<u8>) -> Option<Self> {
         let of = |kind, name| Some((kind, namespace_link(root, name)?));
@@ -48,13 +48,13 @@ pub fn namespace_mounts(mountinfo: &[u8]) -> impl Iterator<Item = NamespaceMount
     })
 }
 
-/// Returns the IDs of all mounts.
+/// Returns the IDs of all mounts that a mountinfo lists.
 pub fn mount_ids(mountinfo: &[u8]) -> impl Iterator<Item = u64> {
     mountinfo.split(|&byte| byte == b'\n').filter_map(|line| number(Mount::parse(line)?.id))
 }
 
-/// Returns `true` if there is a mount at `/`. Otherwise the mountinfo belongs to a process in a
-/// `chroot(2)` and shows only some of the mounts.
+/// Returns `true` if a mountinfo lists a mount at `/`. Otherwise the mountinfo belongs to a process
+/// in a `chroot(2)` and shows only some of the mounts.
 #[must_use]
 pub fn shows_root(mountinfo: &[u8]) -> bool {
     mountinfo.split(|&byte| byte == b'\n').filter_map(Mount::parse).any(|it| it.point == b"/")
@@ -66,12 +66,12 @@ pub struct HidePid {
     /// `true` if processes of other users are not listed. `false` if they are listed but their
     /// files can't be read.
     pub unlisted: bool,
-    /// GID of the group that sees all processes, or `None` if no group does.
+    /// GID of the group that sees all processes, or `None` if there is no such group.
     pub exempt_gid: Option<u32>,
 }
 
-/// Finds the `hidepid` option of the procfs with this device number. Returns `None` if that
-/// procfs is not listed, and `Some(None)` if it hides nothing.
+/// Finds the `hidepid` option of the procfs with this device number. Returns `None` if the
+/// mountinfo does not list that procfs, and `Some(None)` if that procfs hides nothing.
 #[must_use]
 pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePid>> {
     let mut device = [0; 24];
@@ -106,13 +106,13 @@ pub struct FreezerMount {
     pub is_v2: bool,
     /// Path of the cgroup at the root of the mount, as the cgroup namespace of the reader shows it.
     pub root: Vec<u8>,
-    /// Mount point, unescaped.
+    /// Path of the mount point, unescaped.
     pub point: Vec<u8>,
 }
 
 impl FreezerMount {
-    /// Finds the cgroup of a process in this hierarchy, from its `/proc/PID/cgroup`. Returns the
-    /// path below the mount point, without a slash at the start.
+    /// Finds the cgroup of a process in this hierarchy. `cgroups` is the text of
+    /// `/proc/PID/cgroup`. Returns the path below the mount point, without a slash at the start.
     #[must_use]
     pub fn cgroup<'a>(&self, cgroups: &'a [u8]) -> Option<&'a [u8]> {
         let path = cgroups.split(|&byte| byte == b'\n').find_map(|line| {
@@ -150,7 +150,7 @@ pub fn freezer_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FreezerMount> {
     })
 }
 
-/// The fields of one line that this module uses.
+/// The fields of one mountinfo line that this module uses.
 struct Mount<'a> {
     id: &'a [u8],
     device: &'a [u8],
@@ -167,7 +167,7 @@ impl<'a> Mount<'a> {
         let device = fields.nth(1)?;
         let root = fields.next()?;
         let point = fields.next()?;
-        // A hyphen marks the end of the optional fields.
+        // A hyphen marks the end of the optional fields in a mountinfo line.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
         let super_options = fields.nth(1).unwrap_or_default();

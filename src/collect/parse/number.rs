@@ -1,11 +1,11 @@
-//! Parses decimal numbers and words separated by white space, as most procfs files contain them.
+//! Parses decimal numbers, and words separated by white space. Most procfs files consist of them.
 
 /// Parses decimal numbers separated by white space, up to the first word that is not a number.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
     words(value).map_while(number)
 }
 
-/// Splits a value at white space.
+/// Splits a text at white space.
 pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }

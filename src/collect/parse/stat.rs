@@ -16,11 +16,12 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Stat<'a> {
     /// PID of the process, as this procfs shows it.
     pub pid: Option<Pid>,
-    /// Name of the process. The kernel does not escape any character of the name in this file.
+    /// Name of the process. In this file, the kernel does not escape any characters of the name.
     pub comm: &'a [u8],
-    /// Letter of the state, or `?` if it is missing.
+    /// Letter of the process state, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent, or `None` if it is 0 because this procfs doesn't show the parent.
+    /// PID of the parent, or `None` if the file shows 0 because this procfs doesn't show the
+    /// parent.
     pub ppid: Option<Pid>,
     /// Kernel flags of the task (`PF_*`).
     flags: u32,
@@ -49,11 +50,11 @@ impl Stat<'_> {
 #[must_use]
 pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let (begin, end) = (memchr(b'(', stat)?, memrchr(b')', stat)?);
-    // `fields` starts with field 3. Each field follows a space.
+    // The fields after the name start with field 3, and a space precedes each field.
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);
-    // Skips pgrp, session, tty_nr and tpgid. The flags are field 9.
+    // Skips the fields pgrp, session, tty_nr and tpgid. The flags are field 9.
     let flags = number(fields.nth(4)?)?;
     Some(Stat {
         pid: numbers(stat.get(..begin)?).next().and_then(Pid::new),

@@ -1,7 +1,7 @@
 //! Parses `/proc/PID/status` (`proc_pid_status(5)`).
 //!
-//! In user space, a scan spends most of its time in this parser, so the parser examines as few
-//! lines as possible.
+//! A scan spends most of its user-space time in this parser, so the parser examines as few lines as
+//! possible.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -20,12 +20,12 @@ pub struct Status {
     pub comm: SmolStr,
     /// First letter of `State`, or `?` if it is missing.
     pub state: char,
-    /// PID of the parent (`PPid`), or `None` if it is 0 because this procfs doesn't show the
-    /// parent.
+    /// PID of the parent (`PPid`), or `None` if the file shows 0 because this procfs doesn't show
+    /// the parent.
     pub ppid: Option<Pid>,
     /// Real UID, the first number of `Uid`.
     pub uid: Option<u32>,
-    /// PIDs of the process at all levels (`NSpid`). Empty before Linux 4.1.
+    /// PIDs of the process at all levels, outermost first (`NSpid`). Empty before Linux 4.1.
     pub nspid: Nspid,
     /// `true` for a kernel thread (`Kthread`, since Linux 6.8).
     pub kernel_thread: Option<bool>,
@@ -48,7 +48,7 @@ pub fn status(bytes: &[u8]) -> Status {
         let line = &bytes[start..end];
         start = end + 1;
         match line {
-            // The name is everything after one tab, including spaces.
+            // The name is all text after the tab that follows the colon, including spaces.
             [b'N', b'a', b'm', b'e', b':', value @ ..] if first(0) => {
                 status.comm = comm(value.strip_prefix(b"\t").unwrap_or(value));
             }
@@ -67,8 +67,8 @@ pub fn status(bytes: &[u8]) -> Status {
             [b'K', b't', b'h', b'r', b'e', b'a', b'd', b':', value @ ..] if first(5) => {
                 status.kernel_thread = numbers(value).next().map(|flag| flag != 0);
             }
-            // The lines about the address space come after all fields above. After these lines,
-            // only the number of threads is of interest.
+            // The `Vm...` lines come after all fields above. After the `Vm...` lines, only the
+            // number of threads is needed.
             [b'V', b'm', ..] => {
                 status.has_memory = true;
                 status.threads = bytes.get(start..).and_then(threads_after_memory);
@@ -84,15 +84,15 @@ pub fn status(bytes: &[u8]) -> Status {
     status
 }
 
-/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1 there is no `NSpid`, so only this
-/// field tells which process a status belongs to.
+/// Parses only `Pid`, which [`status`] skips. Before Linux 4.1, a status has no `NSpid`, so only
+/// `Pid` shows which process the status belongs to.
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Finds `Threads` after about twenty lines about the address space. Few of these lines contain a
-/// `T`, so searching for that letter is faster than splitting the text into lines.
+/// Finds `Threads`, which comes after about twenty lines about the address space. Few of these
+/// lines contain a `T`, so searching for that letter is faster than splitting the text into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -105,8 +105,8 @@ fn threads(value: &[u8]) -> Option<NonZeroU32> {
     numbers(value).next().and_then(NonZeroU32::new)
 }
 
-/// Parses the PIDs at all levels. If any PID is malformed, the result is empty, because the other
-/// PIDs would look like a complete list.
+/// Parses the PIDs at all levels (`NSpid`). If any PID is malformed, the result is empty, because
+/// the remaining PIDs would look like a complete list.
 fn nspid(value: &[u8]) -> Nspid {
     let mut pids = Nspid::new();
     for word in words(value) {
@@ -128,16 +128,16 @@ pub struct Leaders {
     pub group: Option<Pid>,
 }
 
-/// Parses only the leaders, which [`status`] skips. The leaders are needed only for processes whose
-/// namespace link can't be read.
+/// Parses only the leaders of the session and the process group, which [`status`] skips. The
+/// leaders are needed only for processes whose namespace link can't be read.
 #[must_use]
 pub fn leaders(status: &[u8]) -> Leaders {
     let leader = |name| field(status, name).and_then(shared_leader);
     Leaders { session: leader(b"NSsid:"), group: leader(b"NSpgid:") }
 }
 
-/// Returns the outermost PID of a leader. Returns `None` if the innermost number is 0, because the
-/// leader then has no PID in the process's own namespace.
+/// Returns the outermost PID of a leader. Returns `None` if the innermost number is 0, which means
+/// that the leader has no PID in the process's own namespace.
 fn shared_leader(value: &[u8]) -> Option<Pid> {
     let mut numbers = numbers(value);
     let outermost = numbers.next()?;
@@ -145,8 +145,8 @@ fn shared_leader(value: &[u8]) -> Option<Pid> {
     Pid::new(innermost).and(Pid::new(outermost))
 }
 
-/// Unescapes the name that a status shows. The kernel escapes only newline and backslash. All other
-/// bytes except NUL can occur.
+/// Unescapes the process name (`Name`). The kernel escapes only newline and backslash. All other
+/// bytes except NUL can occur in the name.
 fn comm(escaped: &[u8]) -> SmolStr {
     if !escaped.contains(&b'\\') {
         return self::name(escaped);
@@ -166,7 +166,7 @@ fn comm(escaped: &[u8]) -> SmolStr {
     self::name(&name)
 }
 
-/// Converts an unescaped name to text. Bytes that are not UTF-8 become U+FFFD.
+/// Converts an unescaped process name to text. Bytes that are not valid UTF-8 become U+FFFD.
 #[must_use]
 pub fn name(bytes: &[u8]) -> SmolStr {
     match String::from_utf8_lossy(bytes) {
@@ -183,7 +183,7 @@ pub fn tracer(status: &[u8]) -> Option<Pid> {
 }
 
 /// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
-/// result stands for signal 1.
+/// result means signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     let value = field(status, name)?;
