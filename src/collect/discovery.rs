@@ -1,5 +1,5 @@
-//! Defines the result of a source (/proc or BPF), and the questions that `assemble` may ask it
-//! afterwards.
+//! Defines the [`Discovery`], which a source (/proc or BPF) returns, and the questions that
+//! `assemble` may ask the source afterwards.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,9 +14,9 @@ use crate::model::{Detail, Holder, Host, NamespaceId, Nspid, Pid, Process, Procf
 /// the kernel, fixed since Linux 3.8).
 pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// Everything that a source found, as the kernel reported it.
+/// Everything that a source (/proc or BPF) found, as the kernel reported it.
 ///
-/// The source has also pinned every namespace in the registry: the namespace is kept open, so that
+/// The source has also pinned every namespace in the registry: it keeps the namespace open, so that
 /// its inode number is not reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
@@ -29,8 +29,8 @@ pub struct Discovery {
     pub host: Host,
     /// The viewer's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
-    /// `true` if the viewer has `CAP_SYS_PTRACE` over every process, so that more privilege would
-    /// not show more.
+    /// `true` if the viewer has `CAP_SYS_PTRACE` over every process. More privileges would then not
+    /// show more.
     pub viewer_may_trace_all: bool,
     /// The processes, sorted by PID. A process whose namespace link could not be read has the
     /// namespace `None`.
@@ -52,7 +52,7 @@ pub struct Discovery {
     pub log: DiagnosticLog,
 }
 
-/// The questions that `assemble` may ask a source after the discovery.
+/// The questions that `assemble` may ask a source after the source has returned a [`Discovery`].
 pub trait FollowUp {
     /// Returns `true` if this process still exists, with the same PIDs at all levels.
     fn is_there(&self, process: &Process) -> bool;
@@ -60,8 +60,8 @@ pub trait FollowUp {
     /// Returns `true` if this process still exists and is a zombie.
     fn is_zombie(&self, process: &Process) -> bool;
 
-    /// Returns the process that traces this process; `None` if there is no tracer, or if the procfs
-    /// does not show it.
+    /// Returns the tracer of this process; `None` if there is no tracer, or if the procfs does not
+    /// show the tracer.
     fn tracer(&self, process: &Process) -> Option<Pid>;
 
     /// Returns a thread that keeps this process from exiting, if there is one.
@@ -71,21 +71,21 @@ pub trait FollowUp {
     fn is_frozen(&self, process: &Process) -> bool;
 
     /// Returns the process that has PID 1 in a namespace. Fails with `ESRCH` if there is no such
-    /// process, and with any other error if this is unknown.
+    /// process, and with another error if the process can't be determined.
     fn init_of(&self, namespace: &NamespaceFd) -> SysResult<Pid>;
 
     /// Returns `true` if a namespace has ever had an init; `None` if this is unknown.
     fn had_init(&self, namespace: &NamespaceFd) -> Option<bool>;
 
-    /// Returns the present state of a namespace's init. The kernel is asked for PID 1 of the
-    /// namespace, so this also finds an init that started after /proc was listed.
+    /// Returns the present state of a namespace's init. Asks the kernel for PID 1 of the namespace,
+    /// so this also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again and returns every init of a namespace nested in the one that this procfs
+    /// Lists /proc again and returns the init of every namespace nested in the one that this procfs
     /// shows. An init that exists during the whole call is never missing. Fails if a process could
     /// not be read, because that process may be an init.
     ///
-    /// This method is used on kernels that do not answer [`Self::init_now`].
+    /// Used on kernels that do not support [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
 }
 
@@ -99,7 +99,7 @@ pub enum InitNow {
     Terminated,
     /// No process has PID 1 in the namespace.
     Absent,
-    /// The state of the init could not be found out.
+    /// The state of the init could not be determined.
     Unknown,
 }
 

@@ -1,8 +1,8 @@
-//! Defines the error that is returned if nothing could be collected. If the kernel refuses only a
-//! part, the snapshot gets a diagnostic instead.
+//! Defines the error that is returned if no snapshot can be made. If the kernel refuses to show
+//! only a part, the snapshot gets a diagnostic instead.
 //!
-//! `Display` says what failed and on which path. `source()` returns the cause, which `Display` does
-//! not repeat.
+//! `Display` describes the failed operation and its path. `source()` returns the cause, which
+//! `Display` does not repeat.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::bpf::unavailable::BpfUnavailable;
 
-/// The reason why nothing could be collected.
+/// The reason why no snapshot could be made, or a single question could not be answered.
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.

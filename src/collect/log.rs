@@ -1,6 +1,6 @@
-//! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so even a problem
-//! with thousands of processes gives only a few diagnostics. The texts of the codes are in the
-//! model's table.
+//! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so a problem that
+//! affects thousands of processes gives only a few diagnostics. The texts of the codes are in the
+//! module `model`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,12 +12,12 @@ use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 /// Maximum number of detailed messages that are shown for one code.
 const MAX_DETAILS: usize = 3;
 
-/// All cases with the same code and errno.
+/// All occurrences of a problem with the same code and errno.
 #[derive(Debug, Default)]
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Detailed messages about single cases. These messages replace the code's general message.
+    /// Messages about single occurrences. These messages replace the general message of the code.
     details: Vec<String>,
 }
 
@@ -41,12 +41,12 @@ pub struct DiagnosticLog {
 }
 
 impl DiagnosticLog {
-    /// Adds a case that concerns one process, or no particular process.
+    /// Adds an occurrence of a problem that concerns one process, or no particular process.
     pub fn note(&mut self, code: DiagnosticCode, errno: Option<Errno>, pid: Option<Pid>) {
         self.note_of(code, errno, pid);
     }
 
-    /// Adds a case that concerns several processes.
+    /// Adds one occurrence of a problem that concerns several processes.
     pub fn note_of(
         &mut self,
         code: DiagnosticCode,
@@ -58,8 +58,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds a case with its own message, which is shown instead of the code's general message. If
-    /// there are many such cases, only the first messages are shown.
+    /// Adds an occurrence with a message of its own, which is shown instead of the general message
+    /// of the code. If there are many such occurrences, only the first messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -74,12 +74,12 @@ impl DiagnosticLog {
         }
     }
 
-    /// Removes all cases of a code.
+    /// Removes all diagnostics with this code.
     pub fn forget(&mut self, code: DiagnosticCode) {
         self.entries.retain(|(noted, _), _| *noted != code);
     }
 
-    /// Adds the cases of another log.
+    /// Adds all diagnostics of another log.
     pub fn merge(&mut self, other: Self) {
         for (key, other) in other.entries {
             let entry = self.entries.entry(key).or_default();
@@ -90,7 +90,7 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns an errno with which a process could not be read, if there was such a failure.
+    /// Returns the errno of a failed attempt to read a process, if there is one.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
@@ -103,8 +103,8 @@ impl DiagnosticLog {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)
     }
 
-    /// Returns `true` if no diagnostic says that something is missing or does not come from the
-    /// kernel.
+    /// Returns `true` if the snapshot is complete: no diagnostic says that something is missing or
+    /// was inferred.
     pub fn is_complete(&self) -> bool {
         !self.entries.keys().any(|(code, _)| code.is_gap())
     }
@@ -115,8 +115,8 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several cases may concern the same process, so count the processes instead if
-            // possible.
+            // Several occurrences may concern the same process, so the processes are counted
+            // instead if possible.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

@@ -1,5 +1,5 @@
-//! Reads the live kernel into a [`Snapshot`]. Only this module opens /proc or asks the kernel
-//! anything about namespaces. `collect` imports only one other module of pidns: `model`.
+//! Reads the state of the running kernel into a [`Snapshot`]. Only this module opens /proc or asks
+//! the kernel anything about namespaces. `collect` imports only one other module of pidns: `model`.
 //!
 //! A source (`proc` or `bpf`) reads processes and searches for namespaces. The result of the source
 //! is a `Discovery`, which `assemble` turns into a snapshot.
@@ -10,7 +10,7 @@
 //! - `assemble`: turns a discovery into a snapshot
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
-//! - `log`: collects diagnostics; `error`: the error if nothing could be collected
+//! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers single questions without a full scan
 
 mod assemble;
@@ -53,11 +53,12 @@ pub use error::Error;
 pub struct Request {
     /// The mount point of the procfs.
     pub procfs: PathBuf,
-    /// The places to search for namespaces. Each process's own namespace is always read.
+    /// The places in which to search for namespaces. The namespace that a process is in is always
+    /// read.
     pub search: BTreeSet<SearchScope>,
-    /// Optional details to read about every process.
+    /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// The collector to use: BPF, /proc, or whichever is better.
+    /// The way to read the processes: through BPF, through /proc, or the faster of the two.
     pub collector: Collector,
 }
 
@@ -76,9 +77,9 @@ pub enum CollectorUsed {
     /// The processes were read through BPF.
     Bpf,
     /// The processes were read through BPF, but with the slower program for older kernels. The
-    /// error says why the faster program could not be loaded.
+    /// error is the reason why the faster program could not be loaded.
     BpfByHelper(LoadError),
-    /// The processes were read through /proc. The value says why BPF was not used.
+    /// The processes were read through /proc. The value is the reason why BPF was not used.
     Proc(BpfUnavailable),
 }
 
@@ -92,8 +93,8 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Reads the live kernel into a snapshot. If the kernel refuses to show something, the snapshot
-/// gets a diagnostic.
+/// Reads the state of the running kernel into a snapshot. If the kernel refuses to show something,
+/// the snapshot gets a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
@@ -111,7 +112,8 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (mut discovery, used) = match discovered {
         Ok(discovered) => discovered,
         Err(Error::Bpf(why)) if *collector != Collector::Bpf => {
-            // The first registry may keep namespaces alive that would otherwise be gone by now.
+            // A new registry is used, because the first one may keep namespaces alive that would
+            // otherwise be gone by now.
             registry = NamespaceRegistry::default();
             (proc.discover(search, details, &registry)?, CollectorUsed::Proc(why))
         }
@@ -125,7 +127,7 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     Ok(Collected { snapshot, collector: used })
 }
 
-/// Formats a time as RFC 3339. The format has four digits for the year, so a time before 1970 or
+/// Formats a time as RFC 3339. Years have four digits in this format, so a time before 1970 or
 /// after 9999 is replaced by the nearest time in that range.
 fn timestamp(time: SystemTime) -> String {
     const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
@@ -134,8 +136,8 @@ fn timestamp(time: SystemTime) -> String {
 }
 
 /// Raises the soft limit on open descriptors to the hard limit, because pidns keeps one descriptor
-/// open per namespace and a host may have thousands of namespaces. The soft limit is usually 1024
-/// because of select(2), but pidns does not use select.
+/// open per namespace, and a host may have thousands of namespaces. The usual soft limit, 1024,
+/// exists for programs that use select(2). pidns does not use select(2).
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

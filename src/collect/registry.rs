@@ -1,14 +1,14 @@
 //! Keeps one open descriptor of every namespace that a scan finds.
 //!
-//! Once a namespace is gone, the kernel may give its inode number to a new namespace. An open
+//! When a namespace is gone, the kernel may give its inode number to a new namespace. An open
 //! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
 //! namespace is *pinned*: opened when it is first found, and kept open until the snapshot is
-//! complete. All namespaces are on one file system (nsfs). So the inode number, which the text of a
-//! link shows, is enough to identify a pinned namespace.
+//! complete. All namespaces are on one file system (nsfs), so the inode number, which the text of a
+//! namespace link shows, is enough to identify a pinned namespace.
 //!
-//! The number of descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
-//! reading /proc, so that no process is missed. When all other descriptors are in use, a further
-//! namespace is opened only to find its parent, then closed, and reported in a diagnostic.
+//! The number of open descriptors is limited (`RLIMIT_NOFILE`). Some descriptors are reserved for
+//! reading /proc, so that no process is missed. When all other descriptors are in use, a namespace
+//! is opened only to find its parent, then closed, and reported in a diagnostic.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::kernel::nsfs::NamespaceFd;
 
-/// Maximum number of descriptors reserved for reading processes.
+/// Maximum number of file descriptors reserved for reading processes.
 const FOR_READING: u64 = 128;
 
 /// Returns the number of descriptors reserved for reading processes: at most a quarter of the
@@ -28,31 +28,31 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// The answer to "has this namespace ever had an init?". How certain the answer is depends on where
-/// the namespace was found.
+/// Tells whether a namespace has ever had an init. How certain this is depends on how the namespace
+/// was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
     #[default]
     Unknown,
     /// The namespace had no init when it was found. It is the namespace in which a process creates
-    /// its children, and the link `pid_for_children` could not be read: the kernel shows that link
-    /// only once the namespace has had an init.
+    /// its children, and the link `pid_for_children` was missing: the kernel shows that link only
+    /// after the namespace has had an init.
     NoneYet,
-    /// The namespace has had an init: a process's `ns/pid` or `pid_for_children` leads to the
-    /// namespace, or kernel memory shows that it had one.
+    /// The namespace has had an init: the link `ns/pid` or `pid_for_children` of a process refers
+    /// to the namespace, or kernel memory shows that it had one.
     Existed,
 }
 
-/// A namespace that was found.
+/// A namespace that the scan has found.
 #[derive(Debug, Default)]
 pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
-    /// Set only if the descriptor had to be closed again: the inode of the parent, or the error
-    /// with which the kernel refused to name the parent.
+    /// The inode of the parent, or the error with which the kernel refused to name the parent. Set
+    /// only if the descriptor had to be closed again.
     pub closed_parent: Option<Result<u64>>,
-    /// The most certain answer from all places where the namespace was found.
+    /// The most certain [`InitHistory`] of all the ways in which the namespace was found.
     pub init_history: InitHistory,
 }
 
@@ -60,8 +60,8 @@ pub struct Registered {
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
-    /// The lowest descriptor number reserved for reading. The kernel always assigns the lowest free
-    /// number, so when it assigns this number, all lower numbers are in use.
+    /// The lowest descriptor number reserved for reading processes. The kernel always assigns the
+    /// lowest free number, so all lower numbers are in use when it assigns this number.
     first_for_reading: u64,
 }
 
@@ -79,14 +79,12 @@ impl NamespaceRegistry {
     /// read from a link. `open` opens the link's target, if the namespace is not pinned yet.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. The reason is that the link may have shown an older namespace,
-    /// whose number was then given to the pinned namespace. In that case, the link shows another
-    /// number by now.
+    /// the link still shows `inode`. The link may have shown an older namespace, whose inode number
+    /// was then given to the pinned namespace. In that case, the link shows another number by now.
     ///
-    /// # Errors
-    /// `ESRCH` if the link leads elsewhere by now; `EMFILE` if no descriptor is left for keeping
-    /// the namespace open; otherwise the error of `open`. The namespace is recorded as found unless
-    /// the error says that it is gone.
+    /// `ESRCH` if the link refers to another namespace by now; `EMFILE` if no descriptor is left
+    /// for keeping the namespace open; otherwise the error of `open`. The namespace is recorded as
+    /// found unless the error says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -105,8 +103,8 @@ impl NamespaceRegistry {
             self.meet(inode, init);
             return if is_pinned { Ok(()) } else { Err(Errno::MFILE) };
         }
-        // The namespace is opened without the lock. If two threads open it at once, one descriptor
-        // is dropped.
+        // The registry is not locked while the namespace is opened. If two threads open the same
+        // namespace at once, one descriptor is dropped.
         match open() {
             Ok(fd) if fd.inode() == inode => self.keep(fd, init),
             Ok(_) => Err(Errno::SRCH),
@@ -120,8 +118,7 @@ impl NamespaceRegistry {
     }
 
     /// Pins an open namespace: adds it to the registry, which keeps it open. If no descriptor is
-    /// left for it, the namespace is closed, it is recorded as found together with its ancestors,
-    /// and the error is `EMFILE`.
+    /// left, closes the namespace, records it and its ancestors as found, and fails with `EMFILE`.
     pub fn keep(&self, fd: NamespaceFd, init: InitHistory) -> Result<()> {
         let inode = fd.inode();
         if fd.number() < self.first_for_reading {
@@ -135,7 +132,8 @@ impl NamespaceRegistry {
         drop(fd);
         let parent_inode = parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno);
         if let Ok(parent) = parent {
-            // If the parent was found before, its ancestors were recorded then.
+            // If the parent is in the registry already, its ancestors have been recorded, or
+            // `climb` will add them.
             if self.lock().contains_key(&parent.inode()) {
                 self.meet(parent.inode(), InitHistory::Existed);
             } else {
@@ -149,12 +147,12 @@ impl NamespaceRegistry {
         Err(Errno::MFILE)
     }
 
-    /// Returns `true` if the registry keeps the namespace open.
+    /// Returns `true` if the registry keeps the namespace with this inode open.
     pub fn is_pinned(&self, inode: u64) -> bool {
         self.lock().get(&inode).is_some_and(|registered| registered.fd.is_some())
     }
 
-    /// Returns `true` if the registry keeps open a namespace with this inode and this 64-bit ID,
+    /// Returns `true` if the registry keeps a namespace with this inode and this 64-bit ID open,
     /// and that namespace has had an init.
     pub fn is_pinned_as(&self, inode: u64, ns_id: u64) -> bool {
         self.lock().get(&inode).is_some_and(|known| {
@@ -163,13 +161,13 @@ impl NamespaceRegistry {
         })
     }
 
-    /// Returns the 64-bit ID of a namespace, or the error of [`NamespaceFd::ns_id`]. Returns `None`
-    /// if the registry does not keep the namespace open.
+    /// Returns the 64-bit ID of the namespace with this inode, or the error of
+    /// [`NamespaceFd::ns_id`]. Returns `None` if the registry does not keep the namespace open.
     pub fn ns_id(&self, inode: u64) -> Option<Result<u64>> {
         self.lock().get(&inode)?.fd.as_ref().map(NamespaceFd::ns_id)
     }
 
-    /// Records that a namespace was found, without keeping the namespace open.
+    /// Records that a namespace was found, without opening it.
     pub fn meet(&self, inode: u64, init: InitHistory) {
         let mut guard = self.lock();
         let registered = guard.entry(inode).or_default();
@@ -194,17 +192,18 @@ impl NamespaceRegistry {
     }
 }
 
-/// Adds all ancestors of the namespaces to `registered`, including ancestors without a process.
+/// Adds all ancestors of the registered namespaces to `registered`, including ancestors without a
+/// process.
 ///
 /// Returns the parent of every namespace: its inode, or the error with which the kernel refused to
-/// name it.
+/// name the parent.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();
     while let Some(inode) = todo.pop() {
         let Some(known) = registered.get(&inode) else { continue };
         let Some(fd) = &known.fd else {
-            // The ancestors of this namespace were recorded when it was closed.
+            // The ancestors of this namespace were recorded when its descriptor was closed.
             parents.extend(known.closed_parent.map(|parent| (inode, parent)));
             continue;
         };
