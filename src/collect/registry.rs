@@ -82,6 +82,7 @@ impl NamespaceRegistry {
     /// the link still shows `inode`. The link may have shown an older namespace, whose inode number
     /// was then given to the pinned namespace. In that case, the link shows another number by now.
     ///
+    /// # Errors
     /// `ESRCH` if the link refers to another namespace by now; `EMFILE` if no descriptor is left
     /// for keeping the namespace open; otherwise the error of `open`. The namespace is recorded as
     /// found unless the error says that it is gone.

@@ -390,6 +390,7 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 
 /// Calls an ioctl that opens a namespace.
 ///
+/// # Safety
 /// The file must implement the ioctl or refuse it. If the ioctl succeeds, it must take no argument
 /// and return a new descriptor.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
@@ -401,6 +402,7 @@ unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd
 
 /// Calls an ioctl that takes a PID and returns a PID.
 ///
+/// # Safety
 /// The file must implement the ioctl or refuse it. The ioctl must take a PID by value and return a
 /// PID.
 unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Result<Pid> {
