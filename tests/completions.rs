@@ -1,4 +1,4 @@
-//! Tests the completion candidates, and that every shell offers them.
+//! Tests the completions that pidns offers, directly and in each supported shell.
 
 mod common;
 
@@ -14,7 +14,7 @@ use common::*;
 use pidns::cli::Shell;
 use pidns::emit::Format;
 
-/// The candidates for these words, each with its description.
+/// Returns the completions that pidns offers for these words, each with its description.
 fn offered(words: &[&str]) -> Vec<(String, String)> {
     let mut command = Command::new(PIDNS);
     let output = run(command.env("COMPLETE", "bash").args(["--", "pidns"]).args(words));
@@ -67,11 +67,11 @@ fn completes_options_values_and_lists() {
     assert_eq!(values(&["run", "--deny", "leftover-p"]), ["leftover-process"]);
     assert_eq!(values(&["schema", "tr"]), ["translation"]);
     assert_eq!(values(&["help", "tr"]), ["translate"]);
-    // Only commands are offered until a hyphen asks for options.
+    // pidns offers options only after a hyphen.
     let commands = values(&[""]);
     assert!(commands.iter().any(|it| it == "translate"), "{commands:?}");
     assert!(commands.iter().all(|it| it.starts_with(char::is_alphabetic)), "{commands:?}");
-    // A command offers its own options.
+    // After a command, pidns offers only options of that command.
     let options = values(&["translate", "--"]);
     assert!(options.iter().any(|it| it == "--from"), "{options:?}");
     assert!(!options.iter().any(|it| it == "--search"), "{options:?}");
@@ -131,18 +131,18 @@ fn completes_nothing_and_reports_nothing_on_errors() {
     assert_eq!(values(&["--frobnicate", "x", "--zzz"]), Vec::<String>::new());
     let nothing = run(Command::new(PIDNS).env("COMPLETE", "bash").arg("--"));
     assert_eq!((stdout(&nothing), nothing.stderr), (String::new(), Vec::new()));
-    // Completion runs before anything else in the program, so a small stack is enough.
+    // Completion must also work with a small stack.
     let script = format!("ulimit -s 256; COMPLETE=bash {PIDNS} -- pidns --vers");
     assert!(stdout(&run(Command::new("bash").args(["-c", &script]))).starts_with("--version\t"));
 }
 
-/// A PATH that finds this pidns first.
+/// Returns a PATH in which the pidns under test comes first.
 fn path() -> String {
     let bin = Path::new(PIDNS).parent().unwrap().display().to_string();
     format!("{bin}:{}", std::env::var("PATH").unwrap())
 }
 
-/// A shell on a terminal, with input as if typed.
+/// A shell on a pseudoterminal, to which a test can type.
 struct Terminal {
     _script: Running,
     keys: ChildStdin,
@@ -173,8 +173,8 @@ impl Terminal {
         Self { _script: script, keys, screen }
     }
 
-    /// Types keys and waits for `expected` on the screen, which the echo of the keys must
-    /// not contain.
+    /// Types keys, and waits until the terminal shows `expected`. The echo of the keys must not
+    /// contain `expected`.
     fn type_until(&mut self, keys: &str, expected: &str) {
         let before = self.screen.lock().unwrap().len();
         let (mut seen, mut asked) = (before, String::new());
@@ -182,7 +182,7 @@ impl Terminal {
         until(&format!("{keys:?} makes {expected:?}"), || {
             let screen = self.screen.lock().unwrap();
             let text = String::from_utf8_lossy(&screen[before..]).into_owned();
-            // Some shells ask for the cursor position and wait for the answer.
+            // Some shells query the cursor position and wait for the reply of the terminal.
             asked.push_str(&String::from_utf8_lossy(&screen[seen..]));
             seen = screen.len();
             let questions = asked.matches("\u{1b}[6n").count();
@@ -195,8 +195,8 @@ impl Terminal {
     }
 }
 
-/// Completes words of every kind at the terminal, and checks the output of the completed
-/// command line.
+/// Types incomplete command lines in a shell, completes them with the Tab key, and checks the output
+/// of each command.
 fn completes(shell: &str, setup: &str, accept: &str) {
     let mut terminal = Terminal::start(shell);
     terminal.type_until(&format!("{setup}\r"), "ready");
@@ -226,7 +226,7 @@ fn bash_keeps_words_together_and_names_processes() {
         bash.args(["-c", &script]).env("PATH", path());
         stdout(&run(bash.current_dir(env!("CARGO_MANIFEST_DIR"))))
     };
-    // Readline splits the line at = and @, and replaces the part after them.
+    // Readline splits words at = and @, and replaces only the part after these characters.
     assert_eq!(complete("pidns --color=n", "pidns --color = n", 3), "never\n");
     assert_eq!(complete("pidns --color=", "pidns --color =", 2), "auto\nalways\nnever\n");
     let root = complete("pidns --root @", "pidns --root @", 2);
@@ -241,7 +241,7 @@ fn zsh_completes_at_the_terminal() {
     needs!(Program("script"), Program("zsh"));
     let setup = "autoload -U compinit; compinit -u -D; source completions/_pidns; echo re''ady";
     completes("zsh -f", setup, "");
-    // Installed as a package does it, in a directory of functions.
+    // Load the script from a directory in `fpath`, where packages install it.
     let setup = "fpath=(completions $fpath); autoload -U compinit; compinit -u -D; echo re''ady";
     completes("zsh -f", setup, "");
 }
@@ -261,14 +261,14 @@ fn fish_completes_at_the_terminal_and_offers_no_files_for_a_format() {
 #[test]
 fn elvish_completes_at_the_terminal() {
     needs!(Program("script"), Program("elvish"));
-    // Elvish shows even a single candidate, and Enter accepts it.
+    // Elvish lists even a single completion, and the user accepts it with Enter.
     let setup = "eval (pidns completions elvish | slurp); echo re''ady";
     completes("elvish -norc", setup, "\r");
 }
 
-/// Needs `nu`, which `npm install --global @nushell/linux-x64` installs.
+/// Needs `nu` in PATH. Install it with `npm install --global @nushell/linux-x64`.
 #[test]
-#[ignore = "needs Nushell, which Debian does not have: the workflow brings it and runs this"]
+#[ignore = "needs Nushell, which Debian lacks; the CI workflow installs it and runs this test"]
 fn nushell_completes_at_the_terminal() {
     completes("nu --no-config-file", "use completions/pidns.nu; print ('re' + 'ady')", "");
 }

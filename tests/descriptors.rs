@@ -1,6 +1,5 @@
-//! Tests open descriptors of namespaces, on the real kernel: opened through a mount,
-//! replaced during the scan, on hanging file systems, and a pidns without free
-//! descriptors.
+//! Tests that pidns finds namespaces which processes keep open. Also tests descriptors that change
+//! during the scan, file systems that hang, and pidns with a low limit of open descriptors.
 
 mod common;
 
@@ -16,12 +15,12 @@ use common::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-/// Shell script that binds the namespace of the process `$1` to the path `$2`, and opens
+/// Shell script that bind-mounts the PID namespace of the process `$1` at the path `$2`, and opens
 /// that path as descriptor 9.
 const OPEN_THROUGH_MOUNT: &str =
     "touch \"$2\"; mount -c --bind /proc/$1/ns/pid \"$2\"; exec 9<\"$2\"; ";
 
-/// Runs a command with a timeout of some seconds.
+/// Runs a command. Returns `None` if it has not exited after 30 seconds.
 fn within_seconds(mut command: Command) -> Option<Output> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(run(&mut command)));
@@ -74,7 +73,7 @@ fn a_descriptor_opened_through_a_bind_mount_is_a_holder_after_umount() {
     assert_eq!((held.state.as_str(), held.evidence.as_str()), ("dead", "kernel"));
     assert_eq!(held.parent, document.procfs.namespace);
     assert_eq!(held.holders, [Holder::Fd { pid: holder.pid(), fd: 9 }]);
-    // A namespace of another kind, opened in the same way, is none.
+    // The document contains only the namespace of the test and the dead one.
     assert_eq!(document.namespaces.len(), 2);
 }
 
@@ -99,8 +98,8 @@ fn a_bind_mount_of_another_namespace_type_is_not_a_holder() {
     }
 }
 
-/// A process whose descriptors 50 to 57 alternate between dead namespaces and a file that
-/// it may be unable to open.
+/// Python program whose descriptors 50 to 57 change all the time: each alternates between a dead
+/// namespace and the file `argv[1]`, which is opened only with `O_PATH`.
 const SWAPPER: &str = "
 import ctypes, os, sys
 dead = []
@@ -141,7 +140,7 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    // Waits until a reader opens it.
+    // This open returns when a process opens the FIFO for reading, which pidns must never do.
     let (sender, opened) = mpsc::channel();
     let fifo = path.clone();
     let waiting = thread::spawn(move || {
@@ -156,7 +155,7 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
         let document = Document::of(&[]);
         assert!(document.complete, "{:?}", document.diagnostics);
         assert_eq!(document.roots.len(), 1, "{:?}", document.namespaces);
-        // A path of the descriptor is swapped just the same.
+        // The path of a descriptor given to `--root` can change at any time, too.
         let output = pidns(&["--root", &at, "-q"]);
         let error = String::from_utf8(output.stderr).unwrap();
         let is_there = output.status.success();
@@ -168,7 +167,7 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     waiting.join().unwrap();
 }
 
-/// A FUSE file system at the given path that answers nothing once it is mounted.
+/// Python program that mounts a FUSE file system at a path, and then answers no requests.
 const MUTE_FUSE: &str = "
 import ctypes, os, signal, struct, sys
 device = os.open('/dev/fuse', os.O_RDWR)
@@ -189,7 +188,7 @@ fn never_asks_a_hanging_file_system() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    // A private mount namespace, so that no other test meets it.
+    // Mount in a private mount namespace, so that other tests cannot hang on this file system.
     let mut command = Command::new("unshare");
     let script = ["-m", "--propagation", "private", "python3", "-c", MUTE_FUSE, path];
     let (holder, _) = start_command(command.args(script));
@@ -197,7 +196,7 @@ fn never_asks_a_hanging_file_system() {
     let scan = within_seconds(program(&["-q", "-f", "json", "--search", "proc"]));
     let by_path = within_seconds(program(&["--root", &at]));
     let translation = within_seconds(program(&["translate", "1", "--from", &at]));
-    // Aborting the connection releases every process that still waits.
+    // The end of the FUSE program releases every process that waits for an answer.
     drop(holder);
     let document = Document::read(&stdout(&scan.expect("the scan ends")));
     assert!(document.find_process(std::process::id()).is_some());
@@ -226,7 +225,7 @@ fn shows_every_process_with_few_descriptors() {
     }
     let sleeping = document.processes.iter().filter(|process| process.comm == "sleep").count();
     assert_eq!(sleeping, NAMESPACES);
-    // All namespaces have a parent, including those that are no longer open.
+    // pidns finds the parent even of namespaces that it could not keep open.
     assert_eq!(document.roots.len(), 1, "{:?}", document.roots);
     assert!(!document.complete);
     let unopened = document.diagnostic("namespace-unopened").expect("is reported");
@@ -253,7 +252,7 @@ signal.pause()
 ";
     let mut command = Command::new("python3");
     let (holder, _) = start_command(command.args(["-c", script, "2000", "500"]));
-    // Reading the table 500 times takes about 5 s.
+    // Reading the table once for each of the 500 threads would take about 5 s.
     let mut command = with_processor_seconds(3, PIDNS);
     let document =
         Document::read(&stdout(&run(command.args(["-q", "-f", "json", "--search", "proc"]))));
@@ -289,7 +288,7 @@ fn reads_a_process_that_executes_from_another_thread() {
     let (nest, inits) = nest(1);
     let namespace = format!("/proc/{}/ns/pid", inits[0]);
     let id = namespace_of(inits[0]);
-    // Its other thread replaces the leader again and again.
+    // The second thread calls exec over and over, which replaces the thread-group leader.
     let script = "
 import os, sys, threading
 fd = int(sys.argv[2]) if len(sys.argv) > 2 else os.open(sys.argv[1], os.O_RDONLY)
@@ -321,13 +320,13 @@ fn opens_namespaces_if_proc_does_not_show_pidns() {
     let (_running, init) = container(script);
     let mut namespaces = 0;
     until("the inner namespace exists", || {
-        // In the container's mount namespace, but not in its PID namespace.
+        // Run pidns in the container's mount namespace, but outside of its PID namespace.
         let target = init.to_string();
         let command = ["-t", &target, "-m", env!("CARGO_BIN_EXE_pidns"), "-q", "-f", "json"];
         let document = Document::read(&stdout(&run(Command::new("nsenter").args(command))));
         assert_eq!(document.diagnostic("namespace-unopened"), None);
         assert!(document.namespaces.iter().all(|it| it.evidence == "kernel"));
-        // The namespaces of the test, the container, and the one within the container.
+        // The namespace of the test, of the container, and of its child must exist.
         namespaces = document.namespaces.len();
         namespaces == 3
     });

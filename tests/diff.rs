@@ -1,4 +1,5 @@
-//! Tests `pidns diff` with the changes that real jobs make, live and on saved documents.
+//! Tests that `pidns diff` shows the changes which real jobs make, on the live host and between
+//! saved documents.
 
 mod common;
 
@@ -13,10 +14,10 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A mirror of the comparison: an unknown field fails the test.
+/// The JSON output of `pidns diff`. Deserialization fails if a field is unknown or missing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+#[expect(dead_code, reason = "some fields are only checked to be present")]
 struct Comparison {
     schema_version: String,
     generator: Generator,
@@ -31,7 +32,7 @@ struct Comparison {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+#[expect(dead_code, reason = "some fields are only checked to be present")]
 struct Side {
     captured_at: String,
     host: Host,
@@ -44,7 +45,7 @@ struct Side {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+#[expect(dead_code, reason = "some fields are only checked to be present")]
 struct Caveat {
     code: String,
     message: String,
@@ -52,7 +53,7 @@ struct Caveat {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is not looked at must be there all the same")]
+#[expect(dead_code, reason = "some fields are only checked to be present")]
 struct NamespaceChange {
     id: String,
     change: String,
@@ -79,7 +80,7 @@ impl Comparison {
     }
 }
 
-/// The files of one test.
+/// A temporary directory for the files of one test.
 struct Files(tempfile::TempDir);
 
 impl Files {
@@ -91,7 +92,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Saves the current document of pidns.
+    /// Runs pidns and saves its document. Returns the path.
     fn save(&self, name: &str, arguments: &[&str]) -> String {
         let document = stdout(&pidns(&[&["-q", "-f", "json"], arguments].concat()));
         self.write(name, &document)
@@ -103,7 +104,7 @@ impl Files {
     }
 }
 
-/// Runs a comparison, which must find a difference if `differs`.
+/// Runs `pidns diff`, and asserts that it finds a difference exactly if `differs`.
 fn diff(arguments: &[&str], differs: bool) -> Comparison {
     let output = pidns(&[&["diff", "-q", "-f", "json"], arguments].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -114,7 +115,7 @@ fn diff(arguments: &[&str], differs: bool) -> Comparison {
     comparison
 }
 
-/// The output for two documents that differ, as text unless another format is requested.
+/// Runs `pidns diff`, and returns its output as text, unless the arguments select another format.
 fn text(arguments: &[&str]) -> String {
     let output = pidns(&[&["diff", "-q"], arguments].concat());
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
@@ -173,11 +174,11 @@ fn names_a_jobs_leftovers_live_and_from_saved_documents() {
         let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
         assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
-    // With both documents swapped, everything went.
+    // With the documents swapped, everything that was new is now gone.
     let back = diff(&[&after, &before], true);
     assert_eq!(back.processes("went").len(), 4);
     assert_eq!(back.processes("came"), Vec::<u32>::new());
-    // Changes of a process that stays.
+    // Change the state of a process, and kill the parent of the zombie.
     kill(left.stopped, Signal::CONT);
     until("the process goes on", || {
         status(left.stopped, "State").first().is_some_and(|it| it == "S")
@@ -203,7 +204,7 @@ fn a_namespace_kept_only_by_a_descriptor_in_flight_is_hidden() {
     let files = Files::new();
     let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
     let id = namespace_of(init);
-    // Once sent, no process has the descriptor in its table.
+    // After it is sent and closed, the descriptor is in no process's table, but still in flight.
     let keep = "import os, signal, socket, sys
 ends = socket.socketpair()
 namespace = os.open(sys.argv[1], os.O_RDONLY)
@@ -219,7 +220,7 @@ signal.pause()";
     let change = |arguments: &[&str]| {
         let change = diff(arguments, true).namespaces.into_iter().find(|it| it.id == id).unwrap();
         assert!(change.after.is_none());
-        // Only Linux 6.18 and later can tell.
+        // Since Linux 6.18, pidns can ask the kernel if a namespace still exists.
         (change.change, change.before.unwrap().ns_id.is_some())
     };
     let (happened, can_tell) = change(&[&before]);
@@ -229,14 +230,14 @@ signal.pause()";
     );
     let tree = text(&[&before]);
     assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
-    // Two saved documents do not ask the kernel.
+    // pidns does not ask the kernel when it compares two saved documents.
     let after = files.save("after", &[]);
     assert_eq!(change(&[&before, &after]).0, "went");
     drop(keeper);
     until("the namespace is gone", || change(&[&before]).0 == "went");
 }
 
-/// A document in which every process has a start time, from /proc if it has none.
+/// Sets the start time of each process in a document to the time that /proc shows.
 fn with_start_times(document: &str) -> String {
     let mut document: Value = serde_json::from_str(document).unwrap();
     for process in document["processes"].as_array_mut().unwrap() {
@@ -263,9 +264,9 @@ fn the_start_time_distinguishes_a_reused_pid() {
     };
     let before = save("before");
     drop(first);
-    // Start times have the resolution of a clock tick.
+    // Wait longer than a clock tick, the resolution of start times.
     std::thread::sleep(std::time::Duration::from_millis(20));
-    // The next process gets the PID after this one (CONFIG_CHECKPOINT_RESTORE).
+    // The next process gets the PID after ns_last_pid, which CONFIG_CHECKPOINT_RESTORE provides.
     let mut second = None;
     until("the PID is reused", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
@@ -280,8 +281,8 @@ fn the_start_time_distinguishes_a_reused_pid() {
         comparison.processes.iter().map(|it| (it.pid, it.change.as_str())).collect();
     assert_eq!(changes, [(pid, "went"), (pid, "came")]);
     assert_eq!(comparison.caveats.len(), 0, "{:?}", comparison.caveats);
-    // Without start times they look like one process, and a warning says that they may
-    // not be.
+    // Without start times, the two processes with the same PID look like one. pidns must warn that
+    // they may differ.
     let without = |name: &str, path: &str| {
         let mut document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for process in document["processes"].as_array_mut().unwrap() {
@@ -313,7 +314,7 @@ fn filters_apply_to_both_documents() {
     let comparison = diff(&[&before, "--comm", "sl*p"], true);
     assert_eq!(comparison.processes("came").len(), 1);
     assert_eq!(comparison.after.selected, comparison.before.selected);
-    // The namespace existed before, though without a process of that name.
+    // The namespace existed before, but did not have a process of that name.
     let [namespace] = &comparison.namespaces[..] else { panic!("{comparison:?}") };
     assert_eq!((&*namespace.change, namespace.members_came.len()), ("changed", 1));
     let none = pidns(&["diff", &before, "--comm", "nobody"]);
@@ -321,7 +322,7 @@ fn filters_apply_to_both_documents() {
     assert!(
         String::from_utf8_lossy(&none.stderr).starts_with("pidns: nothing matches comm nobody")
     );
-    // The shell that is the init has not changed.
+    // The init, a bash process, has not changed.
     diff(&[&before, "--comm", "bash"], false);
 }
 

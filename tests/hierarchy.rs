@@ -1,5 +1,5 @@
-//! Compares the hierarchy with an independent reading of /proc: nested namespaces,
-//! viewers in other namespaces, vanishing and unusual processes.
+//! Compares the hierarchy that pidns shows with what the tests read from /proc themselves. Covers
+//! nested namespaces, pidns in another namespace, and processes that exit or are unusual.
 
 mod common;
 
@@ -120,7 +120,7 @@ fn finds_all_ancestors_over_twenty_nine_levels() {
 
 #[test]
 fn shows_and_reports_an_unreadable_process() {
-    // On some machines PID 1 refuses its links even to root.
+    // On some machines, even root may not read the namespace links of PID 1.
     let document = Document::of(&[]);
     let init = document.process(1);
     assert_eq!(init.namespace, document.procfs.namespace);
@@ -141,10 +141,11 @@ fn shows_and_reports_an_unreadable_process() {
 #[test]
 fn a_search_of_processes_is_complete_for_root() {
     needs!(Namespaces);
-    // Holds even if PID 1 refuses its link, since the inode of its namespace is known.
+    // The document is complete even if the link of PID 1 is unreadable, since the inode of the
+    // initial namespace is a constant.
     let document = Document::of(&["--search", "processes", "--strict"]);
     assert!(document.complete);
-    // An init that reaps late, as PID 1 does on some machines, is not a gap.
+    // PID 1 reaps zombies late on some machines, which does not make the document incomplete.
     let gaps: Vec<_> =
         document.diagnostics.iter().filter(|it| it.code != "init-does-not-reap").collect();
     assert_eq!(gaps, [] as [&Diagnostic; 0]);
@@ -170,7 +171,8 @@ fn an_ancestors_proc_is_complete_from_a_child_namespace() {
 #[test]
 fn the_viewers_own_namespace_is_the_root_of_its_own_proc() {
     needs!(Namespaces);
-    // A shell executes its last command without a fork.
+    // The final `exit` keeps bash from executing pidns without a fork, as bash does for the last
+    // command of a script.
     let script = format!("{SLEEP} {PIDNS} -f json --strict; exit $?");
     let output = run(&mut in_container(&script));
     let document = Document::read(&stdout(&output));
@@ -185,7 +187,7 @@ fn the_viewers_own_namespace_is_the_root_of_its_own_proc() {
 #[test]
 fn two_runs_on_a_quiet_host_print_the_same() {
     needs!(Namespaces);
-    // A namespace with its own /proc is a quiet host.
+    // In a PID namespace with its own /proc, no processes of other tests are visible.
     let script = format!(
         "sleep 600 & unshare -pf --kill-child bash -c 'sleep 600 & sleep 600' & \
          until [ $(grep -slx sleep /proc/[0-9]*/comm | wc -l) = 3 ]; do sleep 0.02; done; \
@@ -193,7 +195,7 @@ fn two_runs_on_a_quiet_host_print_the_same() {
     );
     let output = stdout(&run(&mut in_container(&script)));
     let (json, text) = output.split_once("\npid:[").expect("text follows");
-    // pidns has another PID in each run.
+    // Ignore the line of pidns itself, since its PID differs in each run.
     let trees: Vec<_> = text.lines().filter(|line| !line.ends_with(" pidns")).collect();
     let (one, two) = trees.split_at(trees.len() / 2);
     assert!(one.len() > 6, "{text}");
@@ -214,7 +216,7 @@ fn two_runs_on_a_quiet_host_print_the_same() {
 
 #[test]
 fn recognizes_kernel_threads_and_zombies() {
-    // The child exits after its parent has become `sleep`, which never waits.
+    // The child exits after its parent has executed `sleep`, which never reaps children.
     let (running, _) = start(
         "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0) &
          echo ready; exec sleep 600",
@@ -263,15 +265,15 @@ fn stable_processes_stay_in_place_during_a_fork_storm() {
             assert_eq!(process.namespace.as_ref(), Some(namespace), "{pid}");
             assert_eq!(&process.nspid, nspid, "{pid}");
         }
-        // A reused inode would put two inits or two parents in one namespace.
+        // A namespace with two inits would be two namespaces that had the same inode in turn.
         for namespace in &document.namespaces {
             let inits = namespace
                 .members
                 .iter()
                 .filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
             assert!(inits.count() <= 1, "{}", namespace.id);
-            // The process that led to it may have exited since; if so, the namespace is
-            // gone too.
+            // Each namespace must still have a member, a holder or a child. If the process by which
+            // pidns found a namespace has exited, the namespace must be left out.
             let leads = (&namespace.members, &namespace.holders, &namespace.children);
             assert!(
                 !(leads.0.is_empty() && leads.1.is_empty() && leads.2.is_empty()),

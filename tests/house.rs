@@ -1,38 +1,36 @@
-//! Checks the rules for the source code in `src/` that a program can check:
-//! which module may import which, how long files and functions are, which
-//! names are taken, and how comments begin.
+//! Checks rules for the source code in `src/`: imports between modules, the length of files and
+//! functions, the names of types, and the first words of comments.
 //!
-//! It reads the source by lines and relies on rustfmt's layout: an item ends
-//! at the first closing brace with its own indentation.
+//! The checks read the source line by line, and rely on the layout of rustfmt: an item ends at the
+//! first closing brace that has the same indentation as the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Maximum lines of a file, without its tests.
+/// Maximum number of lines in a file, without its tests.
 const FILE_LINES: usize = 500;
 
-/// Maximum lines of a function, from its signature to its closing brace.
+/// Maximum number of lines in a function, from its signature to its closing brace.
 const FUNCTION_LINES: usize = 60;
 
 /// Files that may contain unsafe code.
 const UNSAFE: [&str; 3] = ["collect/bpf/loader/syscall.rs", "collect/kernel/nsfs.rs", "startup.rs"];
 
-/// Names too general for two types to share.
+/// Type names that are too general to be used twice.
 const GENERAL_NAMES: [&str; 6] = ["Finding", "Head", "Kind", "Listing", "Row", "Tree"];
 
-/// Words that begin a clause instead of naming a subject.
+/// First words that a comment must not have, since they begin a clause instead of a sentence.
 const STIFF_OPENINGS: [&str; 10] =
     ["As", "Of", "So many", "That which", "What", "Where", "Whether", "Who", "Whose", "Those"];
 
-/// One source file of the library.
+/// A source file below `src/`.
 struct Source {
-    /// Path below `src/`.
+    /// Path relative to `src/`.
     file: String,
-    /// The lines that are compiled outside of tests, each with its number,
-    /// without comments.
+    /// The lines outside of tests, each with its line number. Comments are omitted.
     code: Vec<(usize, String)>,
-    /// Number of lines before the tests at the end of the file, comments included.
+    /// Number of lines before the tests at the end of the file, including comments.
     production_lines: usize,
 }
 
@@ -61,15 +59,15 @@ impl Source {
         Self { file, code, production_lines }
     }
 
-    /// The path of the module below the crate: `collect/proc/mod.rs` is `collect::proc`.
+    /// Returns the module path of this file: `collect/proc/mod.rs` is `collect::proc`.
     fn module(&self) -> Vec<String> {
         let path = self.file.trim_end_matches(".rs");
         let path = path.strip_suffix("/mod").unwrap_or(path);
         if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
     }
 
-    /// A path that begins with `crate`, `self` or `super`, as the path below the crate.
-    /// `None` for other paths.
+    /// Converts a path that begins with `crate`, `self` or `super` to a path relative to the crate
+    /// root. Returns `None` for other paths.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let mut module = match path[0].as_str() {
             "crate" => Vec::new(),
@@ -86,13 +84,13 @@ impl Source {
         Some(module)
     }
 
-    /// Code as one text, for statements over several lines.
+    /// Returns the code as one string, since a statement can have several lines.
     fn joined(&self) -> String {
         self.code.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// The last line of the item that begins at line `start`, attributes included.
+/// Returns the index of the last line of the item whose first attribute is at line `start`.
 fn item_end(lines: &[&str], start: usize) -> usize {
     let indentation = indentation(lines[start]);
     let mut index = start;
@@ -115,7 +113,7 @@ fn indentation(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// All Rust files below `src/` that aren't tests or the separate program `main.rs`.
+/// Reads all Rust files below `src/` except tests.
 fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     walk("", &mut |file, text| {
@@ -149,16 +147,16 @@ fn walk(dir: &str, found: &mut impl FnMut(String, String)) {
     }
 }
 
-/// An empty list of violations passes; otherwise each is printed on its line.
+/// Panics with the list of violations, unless the list is empty.
 fn assert_none(rule: &str, violations: &[String]) {
     assert!(violations.is_empty(), "{rule}:\n  {}", violations.join("\n  "));
 }
 
-/// Paths in one file, such as `["crate", "model", "Pid"]`.
+/// All paths in a source file, such as `["crate", "model", "Pid"]`.
 struct Paths {
-    /// From `use` declarations, braces expanded, with the name that each brings in.
+    /// Paths in `use` declarations, with braces expanded, each with the name that it imports.
     imports: Vec<(String, Vec<String>)>,
-    /// From everything else.
+    /// Paths in all other code.
     others: Vec<Vec<String>>,
 }
 
@@ -219,11 +217,12 @@ fn expand(prefix: &[String], tree: &str, imports: &mut Vec<(String, Vec<String>)
     imports.push((name, path));
 }
 
-/// Every `a::b` in code that is not a `use` declaration.
+/// Finds all paths such as `a::b` in code without `use` declarations.
 fn path_expressions(code: &str) -> Vec<Vec<String>> {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     let mut paths = Vec::new();
-    // `pub(in path)` is not a use of that module. The colon makes the path invalid here.
+    // Skip the path in `pub(in path)`, which uses nothing from that module: with a single colon
+    // before it, the path is not valid.
     let code = code.replace("pub(in ", "pub(in:");
     for word in code.split(|character| !is_part(character) && character != ':') {
         let path: Vec<String> = word.split("::").map(str::to_owned).collect();
@@ -234,11 +233,11 @@ fn path_expressions(code: &str) -> Vec<Vec<String>> {
     paths
 }
 
-/// All modules of the crate, to find out which file a path leads to.
+/// All modules of the crate, with the paths in each, to find the file that a path refers to.
 struct Crate {
     sources: Vec<Source>,
     paths: Vec<Paths>,
-    /// Index of the source of each module.
+    /// Maps the path of each module to an index into `sources`.
     modules: BTreeMap<Vec<String>, usize>,
 }
 
@@ -254,12 +253,12 @@ impl Crate {
         Self { sources, paths, modules }
     }
 
-    /// The source that defines the item at a path which the source `from` uses. `None`
-    /// for other crates and local names. Follows at most `depth` re-exports.
+    /// Finds the source that defines the item at `path`, a path in the source `from`. Follows at
+    /// most `depth` re-exports. Returns `None` for local names and for items of other crates.
     fn resolve(&self, from: usize, path: &[String], depth: usize) -> Option<usize> {
         let source = &self.sources[from];
         let path = source.absolute(path).or_else(|| {
-            // A submodule may be named without `self`.
+            // The path of a submodule may omit `self`.
             let mut child = source.module();
             child.push(path[0].clone());
             self.modules.contains_key(&child).then(|| [&child[..], &path[1..]].concat())
@@ -271,20 +270,20 @@ impl Crate {
         Some(item.unwrap_or(module))
     }
 
-    /// Follows `pub use` in `module` to the source that defines `name`.
+    /// Finds the source that defines `name`, which `module` re-exports by `pub use`.
     fn reexported(&self, module: usize, name: &str, depth: usize) -> Option<usize> {
         let imports = &self.paths[module].imports;
         let (_, path) = imports.iter().find(|(imported, _)| imported == name)?;
         if depth == 0 { None } else { self.resolve(module, path, depth - 1) }
     }
 
-    /// For each source the sources that it depends on.
+    /// Returns, for each source, the sources that it depends on.
     fn dependencies(&self) -> Vec<BTreeSet<usize>> {
         let mut dependencies = vec![BTreeSet::new(); self.sources.len()];
         for (index, paths) in self.paths.iter().enumerate() {
             let all = paths.imports.iter().map(|(_, path)| path).chain(&paths.others);
             dependencies[index].extend(all.filter_map(|path| self.resolve(index, path, 8)));
-            // A type whose methods are in another file depends on that file.
+            // If a type has methods in another file, the type's own file depends on that file.
             for name in inherent_impls(&self.sources[index]) {
                 let imported = paths.imports.iter().find(|(imported, _)| *imported == name);
                 let path = imported.map_or_else(|| vec![name.clone()], |(_, path)| path.clone());
@@ -300,7 +299,7 @@ impl Crate {
     }
 }
 
-/// Names of the types in `impl Type {`.
+/// Returns the names of all types for which a source has an inherent `impl`.
 fn inherent_impls(source: &Source) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, line) in &source.code {
@@ -320,7 +319,7 @@ fn inherent_impls(source: &Source) -> BTreeSet<String> {
     names
 }
 
-/// Sources that depend on each other in a circle, as lists of indices.
+/// Returns all dependency cycles as lists of source indices.
 fn cycles(dependencies: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     let reachable: Vec<BTreeSet<usize>> = (0..dependencies.len())
         .map(|start| {
@@ -363,7 +362,7 @@ fn modules_have_no_import_cycle() {
     assert_none("import cycles", &violations);
 }
 
-/// Imports of the module called `importer` that lead neither to itself nor to `allowed`.
+/// Finds imports in the module `importer` of modules other than itself and those in `allowed`.
 fn imports_beyond(importer: &str, allowed: &[&str]) -> Vec<String> {
     let mut violations = Vec::new();
     for source in sources() {
@@ -402,7 +401,7 @@ fn files_are_short() {
     assert_none(&format!("files over {FILE_LINES} lines without their tests"), &violations);
 }
 
-/// The name of the function whose signature begins on this line.
+/// Returns the name of the function whose signature begins on this line, if any.
 fn function_name(line: &str) -> Option<&str> {
     let mut rest = line.trim_start();
     if let Some(after) = rest.strip_prefix("pub(") {
@@ -472,7 +471,7 @@ fn no_two_types_share_a_general_name() {
                 .collect();
             let keyword = |word: &&str| ["struct", "enum", "trait", "type", "union"].contains(word);
             let Some(index) = words.iter().position(keyword) else { continue };
-            // An associated type belongs to its trait.
+            // Skip associated types, which are always named together with their trait.
             if words[index] == "type" && line.starts_with(' ') {
                 continue;
             }
