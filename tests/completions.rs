@@ -195,8 +195,8 @@ impl Terminal {
     }
 }
 
-/// Types incomplete command lines in a shell, completes them with the Tab key, and checks the output
-/// of each command.
+/// Types incomplete command lines in a shell, completes them with the Tab key, and checks the
+/// output of each command.
 fn completes(shell: &str, setup: &str, accept: &str) {
     let mut terminal = Terminal::start(shell);
     terminal.type_until(&format!("{setup}\r"), "ready");

@@ -1,6 +1,6 @@
-//! Finds the bind mounts that keep namespaces alive, on the real kernel: mounts that no
-//! process can see, in mount namespaces without a process, or below other mounts. Also
-//! tests mounts over files of /proc.
+//! Tests that pidns finds the bind mounts which keep namespaces alive, even if no process can see
+//! the mount, if the mount namespace has no process, or if another mount covers the mount. Also
+//! tests mounts over files in /proc.
 
 mod common;
 
@@ -10,23 +10,23 @@ use common::Need::*;
 use common::*;
 use rustix::process::Signal;
 
-/// Shell script that bind-mounts a new PID namespace at `$1/ns`, on a tmpfs in a private
-/// mount namespace, and ends the namespace's init.
+/// Shell script that mounts a tmpfs at `$1`, creates a PID namespace, bind-mounts the namespace at
+/// `$1/ns`, and kills its init. Prints the inode of the namespace.
 const DEAD_MOUNT: &str = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none $1; touch $1/ns; \
      unshare -pf --kill-child sleep 600 & u=$!; \
      until read -rd ' ' init </proc/$u/task/$u/children; do :; done; \
      mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
      kill -9 $init; wait 2>/dev/null;";
 
-/// Shell script that mounts at `$1/root` everything that `sleep` needs. In a user
-/// namespace a bind mount of `/` only is refused, since it would uncover files below
-/// other mounts.
+/// Shell script that mounts the directories which `sleep` needs below `$1/root`. It does not
+/// bind-mount `/`: in a user namespace, the kernel refuses a bind mount that would uncover files
+/// below other mounts.
 const OTHER_ROOT: &str = "mkdir $1/root; mount -t tmpfs none $1/root; \
      for d in bin lib lib64 usr; do if [ -e /$d ]; then \
      mkdir $1/root/$d; mount --rbind /$d $1/root/$d; fi; done;";
 
-/// Starts a script after [`DEAD_MOUNT`] in a private mount namespace, and returns the ID
-/// of the dead namespace.
+/// Runs [`DEAD_MOUNT`] and then `script` in a private mount namespace. Returns the ID of the dead
+/// namespace.
 fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, String) {
     let script = format!("{DEAD_MOUNT} {script}");
     let at = dir.path().to_str().unwrap();
@@ -34,7 +34,8 @@ fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, Str
     (running, format!("pid:[{}]", names["inode"]))
 }
 
-/// The mount namespaces of the mounts at `path` that hold this namespace.
+/// Finds the holders of a namespace that are mounts at `path`, and returns the mount namespace of
+/// each.
 fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
     let holders = document.find_namespace(id).map(|it| it.holders.clone()).unwrap_or_default();
     let at = |holder| match holder {
@@ -44,19 +45,19 @@ fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
     holders.into_iter().filter_map(at).collect()
 }
 
-/// The inode of a process's mount namespace.
+/// Returns the inode of the mount namespace of a process.
 fn mount_namespace_of(pid: u32) -> u64 {
     let link = link(format!("/proc/{pid}/ns/mnt")).expect("exists");
     link.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("an inode")
 }
 
-/// Returns `true` if the process sees a bind mount of the namespace.
+/// Returns `true` if the mountinfo of this process contains the namespace.
 fn sees(pid: u32, id: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(id)
 }
 
-/// Python program that makes the system calls with the numbers in its first argument fail
-/// with ENOSYS, then executes the command in its other arguments.
+/// Python program that runs a command without some system calls, which fail with ENOSYS. The first
+/// argument is a list of their numbers. The other arguments are the command.
 const REFUSING: &str = "import ctypes, os, struct, sys\n\
      numbers = [int(number) for number in sys.argv[1].split(',')]\n\
      code = [(0x20, 0, 0, 0)]\n\
@@ -69,15 +70,14 @@ const REFUSING: &str = "import ctypes, os, struct, sys\n\
      assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
      os.execvp(sys.argv[2], sys.argv[2:])";
 
-/// A command that runs as if the kernel lacked some system calls.
+/// Returns a command that runs as if the kernel did not have these system calls.
 fn without(calls: &str, command: &[&str]) -> Command {
     let mut python = Command::new("python3");
     python.args(["-c", REFUSING, calls]).args(command);
     python
 }
 
-/// Like [`Document::of`], but as on a kernel without `statmount` and `listmount` (before
-/// Linux 6.8).
+/// Runs pidns as if the kernel were older than Linux 6.8, without `statmount` and `listmount`.
 fn of_older_kernel() -> Document {
     let command = [PIDNS, "-q", "-f", "json"];
     Document::read(&stdout(&run(&mut without("457,458", &command))))
@@ -85,7 +85,8 @@ fn of_older_kernel() -> Document {
 
 fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // With a mount at its root, the process seems to see all mounts.
+    // The root directory of the process is a mount point, so its mountinfo has an entry for `/`
+    // although it lacks all mounts outside of the chroot.
     let script = format!("{OTHER_ROOT} echo ready; exec chroot $1/root sleep 600");
     let (running, id) = start_with_dead_mount(&dir, &script);
     until("the process sleeps", || comm(running.pid()) == "sleep");
@@ -117,7 +118,8 @@ fn finds_a_mount_outside_a_chroot_on_older_kernels() {
     check_a_chroot_hides_nothing(of_older_kernel);
 }
 
-/// Tests a process whose old root directory is mounted below its new one.
+/// Tests a process whose root mount covers the old root mount, as in a container that was started
+/// without pivot_root(2).
 fn check_without_pivot_root() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
@@ -129,7 +131,7 @@ fn check_without_pivot_root() {
     let path = format!("{}/ns", dir.path().display());
     let document = Document::of(&[]);
     assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
-    // No path leads there, as to any mount that is covered by another.
+    // pidns cannot open the mount, since no path leads to a covered mount.
     assert!(document.diagnostic("namespace-unopened").is_some() && !document.complete);
 }
 
@@ -147,7 +149,8 @@ fn a_container_made_without_pivot_root_hides_no_mount_inside_a_pid_namespace() {
 
 fn check_a_mount_namespace_kept_by_a_descriptor(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // A copy of the mount namespace keeps the mount, which is then removed here.
+    // A descriptor keeps a copy of the mount namespace, which contains a copy of the mount. Then
+    // the original mount is removed.
     let script = "unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          exec 9</proc/$!/ns/mnt; kill -9 $!; wait 2>/dev/null; umount -l $1/ns; \
          echo ready; exec sleep 600";
@@ -181,8 +184,9 @@ fn finds_mounts_that_a_descriptor_keeps_on_older_kernels() {
 
 fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // snapd does this. A mount namespace can be mounted only in one with a lower ID, and
-    // IDs are assigned in no particular order.
+    // snapd also bind-mounts mount namespaces. The kernel allows this only if the ID of the mounted
+    // namespace is higher than that of the current one. IDs are not assigned in order, so try until
+    // the mount succeeds.
     let script = "touch $1/app.mnt; \
          until unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          mount --bind /proc/$!/ns/mnt $1/app.mnt 2>/dev/null; do kill -9 $!; wait 2>/dev/null; done; \
@@ -215,10 +219,10 @@ fn finds_mounts_in_a_mounted_mount_namespace_on_older_kernels() {
     check_a_mounted_mount_namespace(of_older_kernel);
 }
 
-/// Command prefix that runs a script as `nobody` in a new user namespace.
+/// Command prefix that runs a command as `nobody`, in new user and mount namespaces.
 const AS_OWNER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urm";
 
-/// The document that `nobody` gets of its processes on a kernel without `listmount`.
+/// Runs pidns as `nobody`, as if the kernel did not have `listmount`.
 fn of_nobody(program: &str) -> Document {
     let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let command = [&setpriv[..], &[program, "-q", "-f", "json"]].concat();
@@ -231,7 +235,7 @@ fn without_privilege_a_process_outside_the_chroot_suffices() {
     let dir = public_dir();
     let (_copy, program) = public_copy();
     let at = dir.path().to_str().unwrap();
-    // The process in the chroot has the lower PID.
+    // Start the process in the chroot first, so that pidns reads it first.
     let script = format!(
         "{DEAD_MOUNT} mkdir $1/root; mount --rbind / $1/root; umount -l $1/root$1; \
          chroot $1/root sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
@@ -252,7 +256,7 @@ fn without_privilege_a_process_outside_the_chroot_suffices() {
         gap.is_some_and(|it| it.pids.contains(&names["confined"]))
     };
     assert!(!gap(&document));
-    // If `listmount` is permitted, neither process is needed.
+    // With `listmount`, pidns finds the mount even if all processes are in a chroot.
     kill(names["free"], Signal::KILL);
     let told = Document::read(&stdout(&as_nobody(&["-q", "-f", "json"])));
     assert_eq!(mounted_at(&told, &id, &path).len(), 1);
@@ -264,7 +268,7 @@ fn reports_a_mount_namespace_that_no_process_sees_completely() {
     let dir = public_dir();
     let (_copy, program) = public_copy();
     let at = dir.path().to_str().unwrap();
-    // A chroot into an ordinary directory.
+    // The root directory of the process is an ordinary directory, not a mount point.
     let script = format!(
         "{DEAD_MOUNT} mkdir $1/root $1/root/bin $1/root/lib $1/root/lib64 $1/root/usr; \
          for d in bin lib lib64 usr; do mount --rbind /$d $1/root/$d; done; echo ready; \
@@ -303,7 +307,7 @@ fn lists_two_thousand_mounts_quickly() {
     let inode = mount_namespace_of(running.pid());
     let program = [PIDNS, "-q", "-f", "json"];
     for command in [Command::new(PIDNS), without("457,458", &program[..1])] {
-        // Processor time, since the machine may be busy.
+        // Measure CPU time, which hardly depends on the load of the machine.
         let measure = "TIMEFORMAT='%U %S'; { time \"$@\" 2>&3; } 3>&2 2>\"$0\"";
         let times = dir.path().with_extension("times");
         let mut bash = Command::new("bash");
@@ -312,7 +316,7 @@ fn lists_two_thousand_mounts_quickly() {
         let text = std::fs::read_to_string(&times).unwrap();
         std::fs::remove_file(&times).unwrap();
         let seconds: f64 = text.split_whitespace().map(|it| it.parse::<f64>().unwrap()).sum();
-        // This once took 15 s, and four times as long for twice as many mounts.
+        // An algorithm with quadratic time took 15 s here.
         assert!(seconds < 2.0, "{text}");
         let document = Document::read(&stdout(&output));
         let held = document.home(running.pid());
@@ -321,8 +325,8 @@ fn lists_two_thousand_mounts_quickly() {
     }
 }
 
-/// Python program that mounts a FUSE file system over a path and answers only the first
-/// request (FUSE_INIT).
+/// Python program that mounts a FUSE file system over a path, and answers only the first request,
+/// FUSE_INIT. Any other access to the path hangs.
 const SILENT_FUSE: &str = "import ctypes, os, stat, struct, sys, time\n\
      libc = ctypes.CDLL(None, use_errno=True)\n\
      path = sys.argv[1]\n\
@@ -337,7 +341,7 @@ const SILENT_FUSE: &str = "import ctypes, os, stat, struct, sys, time\n\
      print('ready', flush=True)\n\
      time.sleep(600)";
 
-/// Runs pidns with a timeout of 10 s.
+/// Runs pidns, and panics if it has not exited after 10 seconds.
 fn pidns_in_time(arguments: &[&str]) -> Output {
     let output = run(Command::new("timeout").args(["-sKILL", "10", PIDNS]).args(arguments));
     assert!(output.status.code().is_some(), "it hung: {output:?}");
@@ -353,8 +357,8 @@ fn never_asks_a_hanging_file_system_over_a_mount() {
     let (running, names) = start_command(&mut in_mount_namespace(&script, &[at, SILENT_FUSE]));
     let id = format!("pid:[{}]", names["inode"]);
     let path = format!("{at}/ns");
-    // Another test's pidns may have opened the mount before it was covered, and then it
-    // is also found open in that process.
+    // Another test's pidns may have opened the mount before it was covered. Wait until that process
+    // is no longer a holder.
     until("nobody has the mount open", || {
         let document = Document::read(&stdout(&pidns_in_time(&["-q", "-f", "json"])));
         assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
@@ -366,8 +370,8 @@ fn never_asks_a_hanging_file_system_over_a_mount() {
     });
 }
 
-/// Starts a container whose init (PID 1 inside) runs a script after its /proc is mounted,
-/// and which has a second process (PID 2 inside).
+/// Starts a container with its own /proc and two processes. Its init (PID 1 inside) runs a script,
+/// and then `sleep`. The other process (PID 2 inside) is a `sleep`, too.
 fn hostile(script: &str) -> (Running, u32) {
     container(&format!("sleep 600 & {script} echo ready; exec sleep 600"))
 }
@@ -379,7 +383,8 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
         for file in ["status", "cgroup", "mountinfo", "stat"] {
             let (_running, init) = hostile(&format!("mount --bind /dev/zero /proc/1/{file};"));
             let procfs = format!("/proc/{init}/root/proc");
-            // Limited to 1 GB of memory, so that the machine doesn't run out.
+            // Limit the memory to 1 GB, so that a pidns that reads all of /dev/zero fails before the
+            // machine runs out of memory.
             let limited = "ulimit -v 1000000; exec \"$@\"";
             let command =
                 ["bash", "-c", limited, "bash", PIDNS, "-q", "-f", "json", "--procfs", &procfs];
@@ -389,7 +394,7 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
                     plain.args(&command[1..]);
                     plain
                 }
-                // As before openat2(2) (Linux 5.6).
+                // Simulate a kernel before Linux 5.6, without openat2(2).
                 calls => without(calls, &command),
             };
             let document = Document::read(&stdout(&run(&mut command)));
@@ -405,7 +410,7 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
                     assert!(document.find_process(1).is_none());
                 }
                 "cgroup" => said("cgroup-unreadable"),
-                // Neither file is needed here.
+                // pidns can do without the other files.
                 _ => assert_eq!(document.home(2).init, Some(1)),
             }
             assert!(document.find_process(2).is_some());
@@ -416,7 +421,7 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
 #[test]
 fn refuses_the_status_of_another_process() {
     needs!(Namespaces, Program("python3"));
-    // Detected by the mount if openat2(2) exists, else by the PID.
+    // pidns refuses the mount by openat2(2), or without openat2(2) notices the wrong PID.
     let script = "mount --bind /proc/1/status /proc/2/status;";
     let (_running, init) = hostile(script);
     let procfs = format!("/proc/{init}/root/proc");

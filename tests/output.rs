@@ -1,5 +1,5 @@
-//! Checks the exit status and the error line if standard output is full, closed or slow,
-//! and that no signal or abort ends pidns.
+//! Tests the exit status and the error message of pidns if standard output is full, closed or
+//! slow. Also tests that no signal or abort ends pidns.
 
 mod common;
 
@@ -17,7 +17,7 @@ use pidns::emit::Format;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::fcntl_setpipe_size;
 
-/// Arguments for every kind of output.
+/// Returns arguments of pidns for each output format and each kind of output.
 fn all_outputs() -> impl Iterator<Item = Vec<String>> {
     let formats = Format::ALL.iter().filter_map(ValueEnum::to_possible_value);
     let formats = formats.map(|format| format!("-q --search processes -f {}", format.get_name()));
@@ -38,18 +38,18 @@ fn all_outputs() -> impl Iterator<Item = Vec<String>> {
     all.map(|line| line.split(' ').map(str::to_owned).collect())
 }
 
-/// Runs a shell script in which `"$@"` is pidns with these arguments.
+/// Runs a shell script in which `"$@"` expands to pidns with these arguments.
 fn shell(script: &str, arguments: &[impl AsRef<str>]) -> Output {
     let arguments = arguments.iter().map(AsRef::as_ref);
     run(Command::new("bash").args(["-c", script, "bash", PIDNS]).args(arguments))
 }
 
-/// The exit status (`None` if a signal ended it) and standard error.
+/// Returns the exit status, or `None` if a signal ended the program, and standard error.
 fn result(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).expect("is text"))
 }
 
-/// The [`result`] expected if the output could not be written.
+/// Returns the expected [`result`] if pidns could not write its output.
 fn not_written(cause: &str) -> (Option<i32>, String) {
     (Some(2), format!("pidns: cannot write the output: {cause}\n"))
 }
@@ -117,12 +117,12 @@ fn the_file_size_limit_causes_an_error_and_no_signal() {
         let expected = not_written("File too large (os error 27)");
         assert_eq!(result(&output), expected, "{arguments:?}");
     }
-    // The unit of `ulimit -f` is 1024 bytes.
+    // Limit files to 3 * 1024 bytes, since the unit of `ulimit -f` is 1024 bytes.
     let output = shell(&format!("ulimit -f 3; exec \"$@\" > {path}"), &["schema"]);
     assert_eq!(result(&output), not_written("File too large (os error 27)"));
     let taken = std::fs::read(path).unwrap();
     assert_eq!(taken, &pidns(&["schema"]).stdout[..3 * 1024]);
-    // Standard error is that file too.
+    // The limit also applies to standard error if that is a file.
     let output = shell(&format!("ulimit -f 0; exec \"$@\" 2> {path}"), &["--frobnicate"]);
     assert_eq!(result(&output), (Some(2), String::new()));
 }
@@ -145,7 +145,7 @@ fn a_read_only_standard_output_fails_with_status_2() {
 #[test]
 fn dev_null_accepts_all_output() {
     needs!(NamespaceOfItsOwn);
-    // daemon(3) and Python open /dev/null for reading and writing.
+    // Also open /dev/null for reading and writing, as daemon(3) and Python do.
     for redirection in ["> /dev/null", "1<> /dev/null", "<> /dev/null 1>&0 2>&0"] {
         for arguments in all_outputs() {
             let output = shell(&format!("exec \"$@\" {redirection}"), &arguments);
@@ -193,7 +193,7 @@ fn closed_descriptors_without_dev_null_cause_no_abort() {
 fn a_stack_of_16_kib_is_enough() {
     for arguments in all_outputs().chain([vec!["--frobnicate".to_owned()]]) {
         let mut command = Command::new("bash");
-        // The environment takes space on the stack too.
+        // Clear the environment, which also takes space on the stack.
         command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
         let output = run(command.args(&arguments));
         assert_eq!(output.status.signal(), None, "{arguments:?}: {output:?}");
@@ -213,8 +213,8 @@ fn run_passes_signals_on_with_a_small_stack() {
     assert_eq!(running.0.wait().unwrap().code(), Some(7));
 }
 
-/// Starts pidns with a full, non-blocking 4 KiB pipe as standard output (`to` is 1) or
-/// standard error (2). Returns the read end, which holds 4096 bytes.
+/// Starts pidns with a full, non-blocking pipe of 4096 bytes as standard output (if `to` is 1) or
+/// standard error (if `to` is 2). Returns the read end of the pipe.
 fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl_setpipe_size(&writer, 4096).unwrap();
@@ -228,7 +228,7 @@ fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeRea
         command.stderr(writer)
     };
     let child = command.spawn().unwrap();
-    // pidns can only be waiting for space in the pipe.
+    // A sleeping pidns must be waiting for space in the pipe, since it waits for nothing else.
     until("the process waits", || status(child.id(), "State").first().is_some_and(|it| it == "S"));
     (child, reader)
 }
@@ -240,7 +240,7 @@ fn waits_for_a_non_blocking_standard_output() {
     reader.read_to_end(&mut taken).unwrap();
     assert_eq!(result(&child.wait_with_output().unwrap()), succeeded());
     assert_eq!(&taken[4096..], pidns(&["schema"]).stdout);
-    // The wait ends when the reader closes the pipe.
+    // pidns must stop waiting when the reader closes the pipe.
     let (child, reader) = start_with_full_pipe(1, &["schema"]);
     drop(reader);
     assert_eq!(result(&child.wait_with_output().unwrap()), succeeded());

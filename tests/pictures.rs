@@ -1,4 +1,4 @@
-//! Tests the text and pictures of realistic hosts.
+//! Tests that text, DOT and Mermaid output for realistic hosts is readable.
 
 mod common;
 
@@ -32,7 +32,8 @@ fn the_readmes_document_matches_its_host() {
     expect_file!["snapshots/host.dot"].assert_eq(&dot);
 }
 
-/// Writes the output for a host to the directory $PIDNS_LOOK, for people to look at.
+/// Writes the output for a host to the directory `$PIDNS_LOOK`, if that is set, so that developers
+/// can look at it.
 fn keep(host: &str, extension: &str, text: &str) {
     if let Some(dir) = std::env::var_os("PIDNS_LOOK") {
         let file = std::path::PathBuf::from(dir).join(format!("{host}.{extension}"));
@@ -79,8 +80,8 @@ fn lines_break_between_words() {
     }
 }
 
-/// The SVG that Graphviz draws, its width and height in points, and the seconds that it
-/// took.
+/// Renders DOT as SVG by Graphviz. Returns the SVG, its width and height in points, and the time
+/// in seconds.
 fn draw(dot: &str) -> (String, (f64, f64), f64) {
     let start = Instant::now();
     let mut child = Command::new("dot")
@@ -119,12 +120,12 @@ fn every_picture_has_a_readable_size_and_is_drawn_quickly() {
         let (svg, (wide, high), seconds) = draw(&dot);
         keep(name, "svg", &svg);
         assert!(wide <= most_wide && high <= most_high, "{name}: {wide} x {high}");
-        assert!(seconds < 20.0, "{name}: {seconds} s, where 2 are enough on an idle machine");
+        assert!(seconds < 20.0, "{name}: {seconds} s, but 2 s are enough on an idle machine");
     }
 }
 
 #[test]
-fn every_box_has_a_tooltip_with_id_state_and_left_out_members() {
+fn every_box_has_a_tooltip_with_id_state_and_omitted_members() {
     needs!(Program("dot"));
     for snapshot in [hosts::containers(), hosts::trouble(), hosts::nobody(), hosts::levels()] {
         let (svg, _, _) = draw(&emit(snapshot.clone(), Format::Dot, Style::default()));
@@ -155,7 +156,7 @@ fn a_long_title_does_not_stretch_the_legend() {
     assert!(wide > 700.0 && x < 80.0, "{x} of {wide}");
 }
 
-/// Names that have a meaning in Graphviz, Mermaid, HTML, Markdown or on a terminal.
+/// Process names with a special meaning in Graphviz, Mermaid, HTML, Markdown or on a terminal.
 const HOSTILE: [&str; 19] = [
     "\\N",
     "\\G\\E\\T\\H\\L",
@@ -178,7 +179,7 @@ const HOSTILE: [&str; 19] = [
     "",
 ];
 
-/// A host with one namespace for each of those names, with a process of that name.
+/// Returns a host with a process for each name in [`HOSTILE`].
 fn hostile() -> Snapshot {
     let mut host = Builder::new();
     for name in HOSTILE {
@@ -188,7 +189,7 @@ fn hostile() -> Snapshot {
     host.snapshot
 }
 
-/// The name as every format shows it.
+/// Returns a process name as text, DOT and Mermaid show it.
 fn shown(name: &str) -> String {
     match name {
         "\u{1b}[31mred\u{202e}" => "\\x1b[31mred\\u{202e}".to_owned(),
@@ -226,7 +227,7 @@ fn no_name_changes_the_graphviz_picture() {
         .collect();
     for (index, name) in HOSTILE.iter().enumerate() {
         let expected = format!("{} {}", 1204 + 4 * index, shown(name));
-        // Graphviz drops trailing blanks.
+        // Ignore trailing spaces, which Graphviz removes.
         let expected = expected.trim_end();
         assert!(texts.iter().any(|text| text.trim_end() == expected), "{expected} in {texts:?}");
     }
@@ -242,7 +243,7 @@ fn no_name_changes_the_mermaid_picture() {
     let mut files = Vec::new();
     for (name, mut snapshot) in hosts {
         if name == "hostile" {
-            // A box has at most 12 lines, so there are two boxes.
+            // Make a chart for each half of the names, since a box shows at most 12 processes.
             snapshot.processes.retain(|process| !process.kernel_thread);
             for (half, name) in [(0, "first"), (1, "second")] {
                 let mut snapshot = snapshot.clone();

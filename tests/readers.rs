@@ -1,5 +1,5 @@
-//! Checks that YAML readers of versions 1.1 and 1.2 get every name back unchanged:
-//! PyYAML, ruamel.yaml, yq and npm's yaml.
+//! Tests that YAML parsers for version 1.1 and 1.2 read all names in the output of pidns unchanged:
+//! PyYAML, ruamel.yaml, yq and the npm package yaml.
 
 mod common;
 
@@ -9,13 +9,12 @@ use common::Need::*;
 use common::*;
 use serde_json::{Value, json};
 
-/// The python3 for which Debian packages modules; PATH may find another one first.
+/// Path of the Python for which Debian packages modules. PATH may contain another Python.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Names that some reader takes for another type or for syntax unless they are quoted.
+/// Names that some YAML parser would not read as a string, or not read at all, without quotes.
 const WORDS: &[&str] = &[
-    // Null, booleans, numbers, times and merge keys in YAML 1.1, 1.2 and individual
-    // readers.
+    // Nulls, booleans, numbers, times and merge keys of YAML 1.1, of 1.2, or of one parser only.
     "~",
     "null",
     "Null",
@@ -100,7 +99,7 @@ const WORDS: &[&str] = &[
     "<<",
     "=",
     "!",
-    // Syntax characters.
+    // Characters of the YAML syntax.
     "!!x",
     "!x",
     "!!binary aGk=",
@@ -169,7 +168,7 @@ const WORDS: &[&str] = &[
     "{{ a }}",
     "<b>&amp;",
     "",
-    // Blanks and line breaks of both versions.
+    // Spaces, and the line breaks of YAML 1.1 and 1.2.
     " ",
     "  ",
     " a",
@@ -202,7 +201,7 @@ const WORDS: &[&str] = &[
     "a\n\n\n b",
     "\n---\n",
     "a\n...\n",
-    // Characters that must be escaped in text or on a terminal.
+    // Characters that YAML or a terminal requires to be escaped.
     "\u{1}",
     "\u{7}",
     "\u{8}",
@@ -237,15 +236,15 @@ const WORDS: &[&str] = &[
     "\u{1fffe}",
     "\u{e0041}",
     "\u{10ffff}",
-    // Long enough that a writer might fold it.
+    // A line so long that a YAML emitter might break it.
     "a very long name of a mount point with blanks, longer than any line that a writer of YAML takes \
      for right, and  with  two  blanks",
 ];
 
-/// The alphabet of the short texts.
+/// The characters in the texts that [`short`] returns.
 const LETTERS: &str = "017.:-+_ex~ =<";
 
-/// Every text of one to three letters of that alphabet.
+/// Returns all texts of one to three characters from [`LETTERS`].
 fn short() -> Vec<String> {
     let mut all = Vec::new();
     let mut longest = vec![String::new()];
@@ -259,9 +258,9 @@ fn short() -> Vec<String> {
     all
 }
 
-/// A document with the words as process names, as keys, and in every other place that
-/// holds text chosen by others. The short texts are arguments of a process, which readers
-/// parse fastest.
+/// Returns a document with [`WORDS`] as process names, as keys, and in each other field whose text
+/// does not come from pidns. The [`short`] texts are arguments of a process, since parsers read
+/// these fastest.
 fn document() -> Value {
     let process = |(index, &name): (usize, &&str)| {
         json!({
@@ -292,7 +291,7 @@ fn document() -> Value {
     })
 }
 
-/// The document with all hostile names, and how pidns writes it in this format.
+/// Returns the [`document`], and the output of pidns for it in this format.
 fn written(format: &str) -> (Value, String) {
     let document = document();
     let replay = &mut Command::new(PIDNS);
@@ -302,7 +301,7 @@ fn written(format: &str) -> (Value, String) {
     )
 }
 
-/// Asserts that a program which reads YAML and prints JSON returns the same document.
+/// Asserts that a program which converts YAML to JSON reads the [`document`] unchanged.
 fn reads_the_same(reader: &mut Command) {
     let (document, yaml) = written("yaml");
     let read = pipe(reader, yaml.as_bytes());
@@ -375,8 +374,7 @@ fn npm_yaml_reads_every_name_unchanged() {
              const options = {{version: '{version}', merge: true, strict: true}};\n\
              process.stdout.write(JSON.stringify(require('yaml').parse(text, options)));"
         );
-        // Debian's directory of Node packages, which another build of node does not
-        // search.
+        // Search the directory of Debian's Node.js packages, even if node is not from Debian.
         let node = &mut Command::new("node");
         reads_the_same(node.env("NODE_PATH", "/usr/share/nodejs").args(["-e", &script]));
     }

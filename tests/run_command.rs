@@ -1,5 +1,4 @@
-//! Tests `pidns run` with real commands that leave processes and namespaces behind, on
-//! the real kernel.
+//! Tests `pidns run` with commands that leave processes and namespaces behind.
 
 mod common;
 
@@ -18,7 +17,7 @@ use expect_test::{Expect, expect};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-/// A mirror of the report: an unknown field fails the test.
+/// The JSON report of `pidns run`. Deserialization fails if a field is unknown or missing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Report {
@@ -69,13 +68,13 @@ impl Report {
         findings.filter_map(|finding| finding.pid).collect()
     }
 
-    /// The document in the report, read like any other document.
+    /// Reads and checks the document in the report.
     fn document(&self) -> Document {
         Document::read(&self.document.as_ref().expect("something was left").to_string())
     }
 }
 
-/// Ends the leftovers when the test drops the report.
+/// Kills the leftover processes.
 impl Drop for Report {
     fn drop(&mut self) {
         for pid in self.findings.iter().filter_map(|finding| finding.pid) {
@@ -84,7 +83,7 @@ impl Drop for Report {
     }
 }
 
-/// The result of a run.
+/// The result of `pidns run`.
 struct Outcome {
     status: i32,
     stdout: String,
@@ -92,19 +91,20 @@ struct Outcome {
     report: Report,
 }
 
-/// Runs pidns with a command to its end. Output goes to files, since leftovers may keep a
-/// pipe open.
+/// Runs `pidns run` with a command, and waits for its exit. Output goes to files, since leftover
+/// processes would keep a pipe open.
 fn run_job(options: &[&str], command: &[&str]) -> Outcome {
     run_job_by(&mut pidns_run(), options, command)
 }
 
-/// `pidns run` in a private mount namespace if possible, since pidns would count mounts
-/// of other tests as the command's.
+/// Returns the command `pidns run`, in a private mount namespace if that is permitted. Otherwise
+/// pidns could mistake a mount of another test for one of the command.
 fn pidns_run() -> Command {
     static CAN_BE: LazyLock<bool> = LazyLock::new(|| {
         Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|it| it.status.success())
     });
-    // A shell script's background commands start with some signals ignored.
+    // Reset all signals, since a background command of a shell script starts with SIGINT and
+    // SIGQUIT ignored.
     let mut command = Command::new("env");
     command.arg("--default-signal");
     if *CAN_BE {
@@ -140,7 +140,7 @@ fn run_job_by(program: &mut Command, options: &[&str], command: &[&str]) -> Outc
     }
 }
 
-/// The printed schema of reports.
+/// The schema of reports, as pidns prints it.
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
     let printed = stdout(&pidns(&["schema", "run"]));
     assert_eq!(printed, include_str!("../schemas/pidns-run-1.schema.json"));
@@ -162,20 +162,20 @@ fn send(pid: u32, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// Returns `true` if the process exists and has not terminated.
+/// Returns `true` if the process exists and is not a zombie.
 fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
 }
 
-/// Number of processes with this text in their command line.
+/// Counts the processes with this text in their command line.
 fn with_argument(text: &str) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(text)).count()
 }
 
-/// Waits until the condition holds, for at most 20 s.
+/// Waits until the condition holds. Panics after 20 seconds.
 fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_true() {
@@ -185,7 +185,7 @@ fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 #[test]
-fn the_status_is_that_of_the_command() {
+fn the_exit_status_is_that_of_the_command() {
     for (script, status) in [
         ("exit 0", 0),
         ("exit 7", 7),
@@ -258,7 +258,7 @@ fn wrong_arguments_are_refused_before_the_command_runs() {
         assert!(!Path::new(mark).exists(), "{arguments:?}");
     }
     assert_eq!(pidns(&["run"]).status.code(), Some(2));
-    // The same command does run with correct arguments.
+    // With correct arguments, the command runs.
     assert_eq!(pidns(&["run", "--grace", "0.5", "touch", mark]).status.code(), Some(0));
     assert!(Path::new(mark).exists());
 }
@@ -284,8 +284,8 @@ fn an_unwritable_report_fails_unless_the_command_failed() {
 
 #[test]
 fn the_command_inherits_everything_unchanged() {
-    // The signal dispositions and mask are inherited: nohup, and background commands of
-    // sh, rely on it.
+    // The command inherits ignored and blocked signals, on which nohup and background commands of
+    // sh rely.
     let signals = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
     let print = |run: &str| {
         let script = format!("trap '' HUP INT; {run} {signals}");
@@ -295,14 +295,14 @@ fn the_command_inherits_everything_unchanged() {
     let (under, alone) = (print(&format!("{PIDNS} run")), print(""));
     assert_eq!(under, alone);
     assert!(alone.lines().any(|it| it.starts_with("SigIgn:") && it.ends_with('3')), "{alone}");
-    // So are descriptors, process group, environment and working directory.
+    // The command also inherits descriptors, process group, environment and working directory.
     let state = "ls -l /proc/self/fd | sed 's/.* \\([0-9]* -> .*\\)/\\1/' | grep -v proc; \
                  ps -o pgid=,sid=,tty= $$; env | grep -v ^_=; pwd";
     let script = |run: &str| format!("exec 7</dev/null; {run} bash -c \"$STATE\"; true");
     let print = |run: &str| {
         let mut command = Command::new("bash");
         let command = command.args(["-c", &script(run)]).env("STATE", state).process_group(0);
-        // The process group is the shell's, so its number differs in each run.
+        // Each run has a new process group. Lines that begin with its number are ignored below.
         let text = stdout(&common::run(command));
         text.lines()
             .map(str::trim)
@@ -327,8 +327,7 @@ fn the_command_reads_standard_input() {
     assert_eq!(pipe(command, text.as_bytes()), text);
 }
 
-/// For bash: a process that exits after its parent has become `sleep`, which never waits
-/// for it.
+/// Bash command that exits after its parent process has executed `sleep`, which never reaps it.
 const ENDS_LATER: &str = "(until [ \"$(</proc/$$/comm)\" = sleep ]; do :; done; exec sleep 0)";
 
 #[test]
@@ -351,7 +350,7 @@ fn names_every_leftover() {
     );
     let outcome = bash(&["--grace", "0.2"], &script);
     let stderr = &outcome.stderr;
-    // Without `--deny`, leftovers do not change the status.
+    // Without `--deny`, leftovers do not change the exit status.
     assert_eq!(outcome.status, 0, "{stderr}");
     let report = &outcome.report;
     assert_eq!(report.schema_version, "1.0");
@@ -387,7 +386,7 @@ fn names_every_leftover() {
     assert!(line(" sleep 601  ").starts_with("├─ "));
     line(" sleep 602  ");
     assert!(line(" sleep 603  ").contains("  stopped, "));
-    // An orphan in a namespace becomes a child of that namespace's init.
+    // The kernel makes an orphan a child of the init of its PID namespace.
     assert!(line(" → 1 sleep 605  ").starts_with("│  └─ "), "{stderr}");
     assert!(line(" sleep 605  ").contains("  init of pid:["));
     assert!(line(" sleep 604  ").starts_with("│     └─ "), "{stderr}");
@@ -412,7 +411,7 @@ fn denied_leftovers_change_only_a_successful_status() {
 }
 
 #[test]
-fn a_process_that_ends_within_the_grace_time_is_no_leftover() {
+fn a_process_that_exits_within_the_grace_time_is_not_a_leftover() {
     let start = Instant::now();
     let outcome = bash(
         &["--grace", "60", "--deny", "leftover-process"],
@@ -450,7 +449,8 @@ fn kill_ends_every_leftover() {
     }
 }
 
-/// A process that replaces itself by its child again and again and ignores SIGTERM.
+/// Python program that ignores SIGTERM, and forks a child and exits over and over: the child does
+/// the same, so the PID changes all the time.
 const COMET: &str = "import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.setsid()
@@ -470,7 +470,7 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
         comet.display(),
         flying = flying.display()
     );
-    // If a scan shows it at all, it may show the one that has just exited.
+    // pidns sees such a process rarely, and possibly only as a zombie.
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process,zombie"];
     let outcome = bash(&options, &script);
     assert_eq!(outcome.status, 1, "{}", outcome.stderr);
@@ -482,8 +482,8 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
 #[test]
 fn kill_finds_processes_that_keep_forking() {
     needs!(Program("python3"));
-    // One process replaces itself by its child again and again, the others multiply as
-    // fast as they can, and all ignore SIGTERM.
+    // One process changes its PID all the time, and others start new processes as fast as they can.
+    // All of them ignore SIGTERM.
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("storm-631"), dir.path().join("flying"));
     fs::write(&comet, COMET).unwrap();
@@ -507,15 +507,15 @@ fn kill_finds_processes_that_keep_forking() {
 
 #[test]
 fn ten_thousand_orphans_take_little_time() {
-    // The command prints the processor time that its parent (pidns) and itself have used,
-    // and the bytes that pidns has read. The times are compared with each other, since
-    // the machine may be slow or busy.
+    // The command prints the CPU time that its parent, pidns, and the command itself have used, and
+    // the number of bytes that pidns has read. Compare the two times with each other, since the
+    // machine may be slow or busy.
     let script = "i=0; while [ $i -lt 10000 ]; do (: &); i=$((i+1)); done
         cat /proc/$PPID/stat /proc/$$/stat /proc/$PPID/io";
     let outcome = run_job(&["--deny", "leftover-process,zombie"], &["sh", "-c", script]);
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = outcome.stdout.lines().collect();
-    // utime and stime, then cutime and cstime of the children that were waited for.
+    // Take the fields utime, stime, cutime and cstime of `/proc/PID/stat`.
     let ticks = |line: &str| -> [u64; 4] {
         let (_, fields) = line.rsplit_once(')').unwrap();
         let ticks: Vec<_> = fields.split(' ').skip(12).take(4).collect();
@@ -528,13 +528,13 @@ fn ten_thousand_orphans_take_little_time() {
         let value = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
         value.trim().parse().unwrap()
     };
-    // A signal for each, and no read of /proc.
+    // pidns must learn of each orphan by a signal, and not by reading /proc.
     let (bytes, calls) = (count("rchar:"), count("syscr:"));
     assert!(bytes <= 10_000 * 256, "{bytes} bytes read");
     assert!(calls <= 10_000 * 4, "{calls} times");
 }
 
-/// Starts pidns with a script that prints lines, and waits for the first.
+/// Starts `pidns run` with a shell script, and waits for the script's first line, `ready`.
 fn start_job(options: &[&str], script: &str) -> (Running, BufReader<std::process::ChildStdout>) {
     let mut command = pidns_run();
     let command = command.args(options).args(["--", "bash", "-c", script]);
@@ -566,8 +566,7 @@ fn signals_are_passed_on_once() {
         let (mut running, stdout) = start_job(&[], &script);
         send(running.pid(), signal);
         thread::sleep(Duration::from_millis(200));
-        // Sent directly to the command: pidns does not pass SIGPIPE on, since nobody
-        // sends it to end a process.
+        // Send SIGPIPE to the command itself, since pidns does not pass that signal on.
         let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid()));
         send(child.unwrap().trim().parse().unwrap(), Signal::PIPE);
         let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
@@ -641,7 +640,7 @@ fn earlier_children_are_not_leftovers() {
 #[test]
 fn an_ignored_sigchld_is_refused() {
     let script = format!("trap '' CHLD; exec {PIDNS} run -- true");
-    // The shell itself would wait for its children, but it executes pidns at once.
+    // The shell executes pidns without a fork, and SIGCHLD stays ignored.
     let output = run(Command::new("bash").args(["-c", &script]));
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
@@ -654,7 +653,7 @@ fn an_ignored_sigchld_is_refused() {
 #[test]
 fn works_with_the_proc_of_an_outer_namespace() {
     needs!(Namespaces);
-    // /proc is still the host's, so its PIDs are not the ones that kill(2) takes.
+    // /proc still shows the PIDs of the outer namespace, which kill(2) inside cannot use.
     let mut command = Command::new("unshare");
     let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
     let outcome = run_job_by(
@@ -688,7 +687,7 @@ fn an_ordinary_user_can_run_a_command() {
     assert_eq!(with_argument("sleep\u{0}646"), 0);
 }
 
-/// Runs pidns on its own terminal, through script(1).
+/// Runs pidns on a pseudoterminal by script(1).
 struct Terminal {
     child: Child,
     dir: tempfile::TempDir,
@@ -699,7 +698,7 @@ impl Terminal {
         let dir = tempfile::tempdir().unwrap();
         let shown = File::create(dir.path().join("shown")).unwrap();
         let child = Command::new("script")
-            // Without `exec` some shells stay, and get the terminal's signals too.
+            // Use `exec`, so that no shell remains that also gets the signals of the terminal.
             .args(["-qefc", &format!("exec env --default-signal {command}"), "/dev/null"])
             .current_dir(dir.path())
             .env("PIDNS", PIDNS)
@@ -796,7 +795,7 @@ fn two_hundred_runs_during_a_fork_storm_are_correct() {
     let storm = Running::spawn(
         Command::new("bash").args(["-c", "while ((SECONDS < 300)); do (: & : & :) & wait; done"]),
     );
-    // Several at a time, to get more processor time than the storm.
+    // Run several commands at a time, so that they get more CPU time than the fork storm.
     let runs = |numbers: std::ops::Range<i32>| {
         for number in numbers {
             let argument = format!("651.{number:03}");

@@ -1,5 +1,5 @@
-//! Tests the states of namespaces whose inits start and exit during the scan, and the
-//! diagnostics if the kernel refuses to answer, on the real kernel.
+//! Tests that the state of a namespace is right even if its init starts or exits during the scan.
+//! Also tests the diagnostics if the kernel refuses to answer.
 
 mod common;
 
@@ -11,8 +11,8 @@ use common::Need::*;
 use common::*;
 use rustix::process::Signal;
 
-/// Python program that runs a command under a seccomp filter which refuses the ioctls in
-/// its first argument, a list such as `CODE:ERRNO,CODE:ERRNO` in decimal.
+/// Python program that runs a command under a seccomp filter, which makes some ioctls fail. The
+/// first argument is a list such as `CODE:ERRNO,CODE:ERRNO`. The others are the command.
 const REFUSE: &str = "import ctypes, os, platform, struct, sys\n\
      rules = [[int(it, 0) for it in rule.split(':')] for rule in sys.argv[1].split(',')]\n\
      ioctl = {'x86_64': 16, 'aarch64': 29}[platform.machine()]\n\
@@ -31,7 +31,7 @@ const GET_USERNS: &str = "0xb701";
 const GET_PARENT: &str = "0xb702";
 const GET_OWNER_UID: &str = "0xb704";
 const GET_ID: &str = "0x8008b70d";
-/// Refuses the PID translations of Linux 6.11 with `ENOTTY`, as an older kernel does.
+/// Makes the PID translation ioctls of Linux 6.11 fail with `ENOTTY`, as on an older kernel.
 const BEFORE_6_11: &str = "0x8004b706:25,0x8004b707:25,0x8004b708:25,0x8004b709:25";
 
 const EPERM: u32 = 1;
@@ -40,20 +40,20 @@ const ENOMEM: u32 = 12;
 const EMFILE: u32 = 24;
 const ENOTTY: u32 = 25;
 
-/// The beginning of a command line that refuses those ioctls.
+/// Returns a command prefix that makes these ioctls fail.
 fn refusing(rules: &str) -> Command {
     let mut command = Command::new("python3");
     command.args(["-c", REFUSE, rules]);
     command
 }
 
-/// The document that a command prints whose last words run pidns.
+/// Appends pidns and its arguments to a command prefix, runs the command, and returns the document.
 fn document(command: &mut Command, arguments: &[&str]) -> Document {
     Document::read(&stdout(&run(command.args([PIDNS, "-q", "-f", "json"]).args(arguments))))
 }
 
-/// A process that has created a namespace for its children, and starts the first child, a
-/// `sleep`, on SIGCONT.
+/// Starts a process with a new PID namespace for its children. When the process gets SIGCONT, it
+/// starts a `sleep`, the init of that namespace.
 fn expecting() -> Running {
     let script = "echo ready; kill -STOP $$; sleep 600 & wait";
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", script]));
@@ -61,15 +61,16 @@ fn expecting() -> Running {
     running
 }
 
-/// Runs pidns under `strace`, which delays the system calls in `inject` until the
-/// namespace gets its init. Returns the document and the namespace's ID.
+/// Runs pidns under `strace`, which delays the system calls in `inject`. During the delay, a
+/// namespace gets its init. Returns the document and the ID of that namespace.
 fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
     let mother = expecting();
     let inject = format!("inject={inject}");
     let strace = before.args(["strace", "-f", "-o", "/dev/null", "-e", &inject]);
     let looker = strace.args([PIDNS, "-q", "-f", "json"]).stdin(Stdio::null());
     let looker = looker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // If pidns has not yet come that far, it finds the init as usual.
+    // After one second, pidns is usually waiting in a delayed system call. If pidns is slower, it
+    // finds the init without a race, and the test passes as well.
     std::thread::sleep(Duration::from_secs(1));
     kill(mother.pid(), Signal::CONT);
     until("the init exists", || !children(mother.pid()).is_empty());
@@ -82,7 +83,7 @@ fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
 #[test]
 fn a_namespace_that_gets_its_init_during_the_scan_is_live() {
     needs!(NamespaceOfItsOwn, Program("strace"));
-    // A thread enters the namespace with setns to see if it ever had an init.
+    // pidns calls setns(2) in a thread to find out if a namespace ever had an init.
     let (document, id) = born_while_looking(Command::new("env"), "setns:delay_enter=2500000");
     assert_eq!(document.namespace(&id).state, "live");
     assert_eq!(document.diagnostics, []);
@@ -121,15 +122,15 @@ fn an_init_that_executes_from_another_thread_is_live() {
     }
 }
 
-/// Time since boot in hundredths of a second, as in `/proc/PID/stat`.
+/// Returns the time since boot in hundredths of a second, the unit of start times.
 fn ticks() -> u64 {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime = uptime.split_whitespace().next().unwrap().replace('.', "");
     uptime.parse().unwrap()
 }
 
-/// The start time of a living init, `None` for any other process. A terminated init that
-/// waits for its members to be reaped looks asleep, but has released its memory.
+/// Returns the start time of a living init, or `None` for any other process. A terminated init that
+/// waits until its members are reaped is in state S as well, but no longer has memory.
 fn started(pid: u32) -> Option<u64> {
     let is_init = nspid(pid).last() == Some(&1);
     let lives = !status(pid, "VmSize").is_empty();
@@ -138,8 +139,9 @@ fn started(pid: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok().filter(|_| is_init && lives)
 }
 
-/// Namespaces that the document wrongly calls dead: their inits were alive before pidns
-/// `began` and still are, so their inodes cannot have been reused.
+/// Returns namespaces that the document wrongly calls dead: their init started before pidns did
+/// (`began`), and is still alive. The namespace is the same one, since no inode is reused while the
+/// init lives.
 fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
     let truth = truth();
     let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < began));
@@ -148,14 +150,15 @@ fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
     dead.filter(|it| alive.contains(&&it.id)).collect()
 }
 
-/// Namespaces that come and go, some nested, some with members.
+/// Shell script that creates and ends namespaces all the time. Some are nested, and some have
+/// several members.
 const STORM: &str = "for i in 1 2 3; do \
          while ((SECONDS < 300)); do unshare -pf --kill-child sleep 0.$RANDOM; done & \
          while ((SECONDS < 300)); do unshare -pf bash -c 'sleep 0.1 & unshare -pf sleep 0.1; :'; done & \
          while ((SECONDS < 300)); do unshare -p bash -c 'sleep 0.0$RANDOM; :'; done & \
      done; echo ready; wait";
 
-/// Number of scans during a storm; `PIDNS_TEST_SCANS` sets it.
+/// Returns the number of scans to make. `PIDNS_TEST_SCANS` overrides the default.
 fn scans() -> u32 {
     std::env::var("PIDNS_TEST_SCANS").map_or(40, |scans| scans.parse().expect("a number"))
 }
@@ -163,7 +166,7 @@ fn scans() -> u32 {
 /// Scans during a storm, and asserts that no live namespace is called dead.
 fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
     let (mut namespaces, mut dead, mut unknown) = (0, 0, 0);
-    // Compared by the kernel's 64-bit namespace ID, which is never reused (Linux 6.18).
+    // Remember dead namespaces by the 64-bit ID of Linux 6.18, which is never reused.
     let mut ever_dead = BTreeSet::new();
     for _ in 0..scans() {
         let began = ticks();
@@ -188,7 +191,8 @@ fn scan_in_a_storm(mut scan: impl FnMut() -> Document) {
         dead += count("dead");
         unknown += count("unknown");
         for namespace in document.namespaces.iter().filter(|it| it.state == "dead") {
-            // If the init has gone, so have all members, and they are left out.
+            // The kernel removes an init only after all members, so a dead namespace without an
+            // init must have no members.
             assert!(namespace.init.is_some() || namespace.members.is_empty(), "{namespace:?}");
         }
     }
@@ -230,7 +234,8 @@ fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
     let own = namespace_of(std::process::id());
     let refused = format!("{GET_PARENT}:{EPERM}");
     let inferred = document(&mut refusing(&refused), &[]);
-    // The level of a namespace with processes is known.
+    // The level of a namespace with processes is known from their `NSpid`, so pidns can infer the
+    // parent.
     assert_eq!(inferred.roots, std::slice::from_ref(&own));
     for (depth, &init) in inits.iter().enumerate() {
         let namespace = inferred.home(init);
@@ -242,7 +247,7 @@ fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
     }
     assert!(inferred.diagnostic("parents-inferred").is_some());
     assert_eq!(inferred.diagnostic("parent-unreadable"), None);
-    // The level of a namespace without processes is not.
+    // The level of a namespace without processes is unknown, and so is its parent.
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     kill(inits[1], Signal::KILL);
     until("the inner init has exited", || status(inits[1], "State").is_empty());
@@ -304,7 +309,7 @@ fn every_refused_fact_has_its_own_diagnostic() {
 #[test]
 fn names_an_init_that_does_not_reap_and_counts_its_zombies() {
     needs!(NamespaceOfItsOwn);
-    // The children exit after the shell has become `sleep`, which never waits.
+    // The children exit after the shell has executed `sleep`, which never reaps them.
     let script = "sleep 1 & sleep 1 & echo ready; exec sleep 600";
     let (running, _) =
         start_command(Command::new("unshare").args(["-pf", "--kill-child", "bash", "-c", script]));
@@ -313,7 +318,7 @@ fn names_an_init_that_does_not_reap_and_counts_its_zombies() {
     until("there are two zombies", || {
         children(init).len() == 2 && children(init).iter().all(is_zombie)
     });
-    // A shell that waits for its children.
+    // The init of this namespace does reap its children.
     let (_other, inits) = nest(1);
     let document = Document::of(&[]);
     let told = document.diagnostic("init-does-not-reap").expect("is reported");

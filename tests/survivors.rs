@@ -1,5 +1,5 @@
-//! Tests namespaces that outlive their processes, their holders, and inits that cannot
-//! die, on the real kernel.
+//! Tests namespaces that outlive their processes, what keeps them alive, and inits that cannot
+//! exit completely.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::*;
 use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// An open namespace whose init has exited: its ID and the descriptor.
+/// Creates a namespace, opens it, and kills its init. Returns its ID and the descriptor.
 fn dead_namespace() -> (String, File) {
     let (running, inits) = nest(1);
     let file = File::open(format!("/proc/{}/ns/pid", inits[0])).unwrap();
@@ -23,12 +23,12 @@ fn dead_namespace() -> (String, File) {
     (id, file)
 }
 
-/// A path through which other processes reach a file that this test has open.
+/// Returns a path by which other processes can open a file that this test has open.
 fn path_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
-/// The holder expected for a descriptor of this test process.
+/// Returns the holder that pidns must show for a descriptor of this test process.
 fn held_by_us(file: &File) -> Holder {
     Holder::Fd { pid: std::process::id(), fd: u32::try_from(file.as_raw_fd()).unwrap() }
 }
@@ -42,7 +42,7 @@ fn a_descriptor_keeps_a_dead_namespace_and_its_parent() {
     drop(running);
     until("the inits have exited", || inits.iter().all(|&init| status(init, "State").is_empty()));
     let mut document = Document::of(&[]);
-    // Another pidns, or another test's child before exec, may hold it for a moment.
+    // A pidns or a forked child of another test may hold the namespace for a moment.
     until("nobody holds the outer namespace", || {
         document = Document::of(&[]);
         document.namespace(&outer).holders.is_empty()
@@ -62,9 +62,9 @@ fn a_descriptor_keeps_a_dead_namespace_and_its_parent() {
         std::process::id(),
         file.as_raw_fd()
     );
-    // Another test's child has copies of all our descriptors until it executes.
+    // A forked child of another test has copies of all our descriptors until it calls exec.
     until(&expected, || stdout(&pidns(&["-q", "--root", &outer.id])).contains(&expected));
-    // A search of processes only does not find it.
+    // With `--search processes`, pidns does not find a namespace without processes.
     assert!(Document::of(&["--search", "processes"]).find_namespace(&inner.id).is_none());
 }
 
@@ -75,7 +75,7 @@ fn two_bind_mounts_are_two_holders() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (one, two) = (path("one"), path("a b\\c"));
     let (id, file) = dead_namespace();
-    // Mounts in a private mount namespace.
+    // Mount the namespace twice in a private mount namespace.
     let script = "touch \"$2\" \"$3\"; mount -c --bind \"$1\" \"$2\"; mount -c --bind \"$1\" \"$3\"; echo ready; exec sleep 600";
     let at = path_of(&file);
     let (running, _) = start_command(&mut in_mount_namespace(script, &[&at, &one, &two]));
@@ -92,7 +92,7 @@ fn two_bind_mounts_are_two_holders() {
                 assert_eq!(mount_namespace, format!("mnt:[{inode}]"));
                 path.as_str()
             }
-            // May be another test's child that has not executed yet.
+            // Ignore other holders, such as a forked child of another test before its exec.
             _ => "",
         })
         .filter(|path| !path.is_empty())
@@ -148,7 +148,7 @@ fn names_the_shell_whose_forks_fail() {
     let dead = document.namespace(&id);
     assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
-    // A pidns run by another test holds every namespace it is reading.
+    // There may be more holders, since a pidns of another test holds each namespace that it reads.
     assert!(dead.holders.contains(&holder));
     let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
@@ -167,7 +167,7 @@ fn the_thread_search_includes_the_leader() {
 #[test]
 fn a_dead_namespace_is_dead_in_a_containers_proc_too() {
     needs!(Namespaces);
-    // The container's init holds a namespace whose own init has exited.
+    // The container's init keeps a nested namespace open, whose own init has exited.
     let script = "unshare -pf --kill-child sleep 600 & u=$!; \
          until read -rd ' ' init </proc/$u/task/$u/children; do :; done; exec 9</proc/$init/ns/pid; \
          kill -9 $init; wait; echo ready; exec sleep 600";
@@ -176,8 +176,8 @@ fn a_dead_namespace_is_dead_in_a_containers_proc_too() {
     for arguments in [&[][..], &["--procfs", &format!("/proc/{init}/root/proc")]] {
         let document = Document::of(arguments);
         let dead = document.namespace(&id);
-        // The kernel is asked for facts that this procfs cannot show, in the viewer's
-        // PIDs.
+        // pidns must find the state even if the procfs shows PIDs of another namespace than its
+        // own.
         assert_eq!(dead.state, "dead", "{arguments:?}");
     }
 }
@@ -195,7 +195,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     assert_eq!(nascent.parent, document.procfs.namespace);
     let said = format!("{}  not started yet (nascent): no process in it\n", nascent.id);
     assert!(stdout(&pidns(&["-q"])).contains(&said));
-    // The kernel shows it only for PIDs in the viewer's own namespace.
+    // The kernel does not show a nascent namespace in a procfs of another PID namespace.
     let dir = tempfile::tempdir().unwrap();
     let output = in_child_namespace_with_host_proc(&dir, &["-q", "-f", "json", "--procfs"]);
     let document = Document::read(&stdout(&output));
@@ -203,7 +203,7 @@ fn a_namespace_without_a_first_process_is_nascent() {
     assert!(told.pids.contains(&running.pid()));
 }
 
-/// Runs pidns in a new namespace in which the host's /proc is mounted at another path.
+/// Runs pidns in a new PID namespace, with the host's /proc mounted at the path of `dir`.
 fn in_child_namespace_with_host_proc(
     dir: &tempfile::TempDir,
     arguments: &[&str],
@@ -303,8 +303,7 @@ fn names_the_process_that_blocks_an_exited_init() {
     needs!(Namespaces);
     let (running, inits) = nest(1);
     let init = inits[0];
-    // A process injected from outside, whose parent outside the namespace does not reap
-    // it.
+    // Inject a process whose parent is outside of the namespace and does not reap it.
     let mut injector = inject(init, &["sleep", "600"], 1);
     let injected = children(injector.pid())[0];
     stop(injector.pid());
@@ -410,10 +409,11 @@ fn distinguishes_nascent_and_dead_namespaces_held_by_descriptors() {
 
 #[test]
 fn pidns_is_not_a_holder() {
-    // Runs in a namespace without another pidns, which would hold what it reads.
+    // This test needs its own PID namespace: a pidns of another test would be a holder.
     needs!(NamespaceOfItsOwn);
     let (id, file) = dead_namespace();
-    // It inherits this descriptor; it opened all its other descriptors itself.
+    // pidns inherits descriptor 9, and opens others itself. It must not show itself as a holder for
+    // any of them.
     let script = format!(
         "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search proc",
         std::process::id(),
@@ -433,8 +433,8 @@ fn pidns_is_not_a_holder() {
 #[test]
 fn a_reused_inode_never_merges_a_dead_and_a_live_namespace() {
     needs!(Namespaces);
-    // Namespaces come and go all the time, and the kernel reuses the inodes of dead ones.
-    // The held namespace must keep its own inode.
+    // Create and end namespaces all the time, so that the kernel reuses inodes. It must not reuse
+    // the inode of a dead namespace that is still open.
     let (held, _file) = dead_namespace();
     let churn = Running::spawn(
         Command::new("bash")
@@ -450,7 +450,7 @@ fn a_reused_inode_never_merges_a_dead_and_a_live_namespace() {
         let dead = document.namespace(&held);
         assert_eq!((dead.members.len(), dead.state.as_str(), dead.init), (0, "dead", None));
         for namespace in &document.namespaces {
-            // The kernel's namespace ID tells inode reuse between runs.
+            // If the same inode has two 64-bit IDs in turn, the kernel has reused the inode.
             seen.entry(namespace.inode).or_insert_with(Vec::new).push(namespace.ns_id);
             assert!(
                 namespace

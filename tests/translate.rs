@@ -1,4 +1,5 @@
-//! Tests translation of PIDs between namespaces, by the kernel and by a scan.
+//! Tests the translation of PIDs between namespaces, which pidns does either by asking the kernel
+//! or by a full scan.
 
 mod common;
 
@@ -17,9 +18,9 @@ fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
 }
 
-/// Asserts that the kernel, a scan and `NSpid` agree on every process of these nests,
-/// translated from every namespace in which it is visible to every namespace. Returns the
-/// number of translations.
+/// Translates the PID of each process in these nested namespaces, from each namespace in which the
+/// process is visible to each namespace. Asserts that the kernel, a scan and `NSpid` give the same
+/// result. Returns the number of translations.
 fn agree(nests: &[Vec<u32>]) -> usize {
     let request = Request {
         procfs: "/proc".into(),
@@ -71,7 +72,7 @@ fn agree(nests: &[Vec<u32>]) -> usize {
 #[test]
 fn kernel_scan_and_status_agree_between_33_levels() {
     needs!(Namespaces);
-    // Fewer levels are left in a container.
+    // In a container, fewer levels can be nested.
     let depth = levels_left();
     let (_nest, inits) = nest(depth);
     let both = (depth + 1) * (depth + 2) - 2;
@@ -83,7 +84,8 @@ fn kernel_and_scan_agree_in_a_forest() {
     needs!(Namespaces);
     let nests = [2, 1, 4, 3].map(nest);
     let inits: Vec<_> = nests.iter().map(|(_, inits)| inits.clone()).collect();
-    // The levels in which two processes of each namespace are visible, times 11 targets.
+    // Each of the ten namespaces has two processes. Each process is visible in its own namespace
+    // and all ancestors, and is translated from each of these to all 11 namespaces.
     assert_eq!(agree(&inits), 2 * (2 + 3 + 2 + 2 + 3 + 4 + 5 + 2 + 3 + 4) * 11);
 }
 
@@ -126,7 +128,7 @@ fn kernel_and_scan_give_the_same_errors() {
     assert!(served > 200, "{served}");
 }
 
-/// Runs translate. Returns the PID that it printed, or its error.
+/// Runs `pidns translate`. Returns the PID or the error message that it printed.
 fn translate(arguments: &[&str]) -> Result<u32, String> {
     let output = pidns(&[&["translate"], arguments].concat());
     match output.status.code() {
@@ -191,7 +193,7 @@ fn translate_gives_the_same_answer_live_and_replayed() {
 #[test]
 fn a_thread_is_not_a_process() {
     needs!(Program("python3"));
-    // The kernel accepts a thread's number as a PID, but it is not the PID of a process.
+    // The kernel also translates thread IDs, but pidns must accept PIDs of processes only.
     let (running, names) = start_command(Command::new("python3").args([
         "-c",
         "import threading, time\n\
@@ -221,7 +223,7 @@ fn the_json_has_every_level_and_matches_its_schema() {
     assert_eq!(json["to"], namespace_of(inits[1]).as_str());
     assert_eq!(json["from"], namespace_of(std::process::id()).as_str());
     assert_eq!(json["translated"], 1);
-    // The schema describes every key that is written.
+    // The schema must describe all keys of the output.
     let named: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
     assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), named);
 }
@@ -240,7 +242,7 @@ fn several_pids_are_translated_in_order_or_not_at_all() {
         let arguments = [&["translate", &inner, &outer, "--to", &to], origin].concat();
         let text = stdout(&pidns(&arguments));
         assert_eq!(text, format!("{}\n{}\n", numbers[0], numbers[1]));
-        // With several PIDs, each value is on its own line, as with one.
+        // The JSON output has one line for each PID.
         let json = stdout(&pidns(&[&arguments[..], &["-f", "json"]].concat()));
         let values: Vec<serde_json::Value> =
             json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -259,7 +261,7 @@ fn several_pids_are_translated_in_order_or_not_at_all() {
 fn a_foreign_proc_is_translated_by_a_scan() {
     needs!(Namespaces);
     let (_nest, inits) = nest(2);
-    // The host's /proc, for a viewer in a PID namespace.
+    // Run pidns in a new PID namespace, with the host's /proc at /mnt.
     let inner = inits[1].to_string();
     let script = "mount --bind /proc /mnt && \
          exec unshare -pf --mount-proc $1 translate $2 --procfs /mnt";
