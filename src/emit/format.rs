@@ -38,7 +38,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats, in the order of the help.
+    /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 7] = [
         Self::Text,
         Self::Json,
@@ -49,7 +49,7 @@ impl Format {
         Self::Openmetrics,
     ];
 
-    /// Writes a graph.
+    /// Writes a graph in this format.
     pub fn emit(self, graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Text => text::show::write(graph, style, out),
@@ -74,10 +74,11 @@ pub enum TranslationFormat {
 }
 
 impl TranslationFormat {
-    /// All formats, in the order of the help.
+    /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 2] = [Self::Text, Self::Json];
 
-    /// Writes the translations one after another. JSON objects are not enclosed in an array.
+    /// Writes translations in this format, one after another. JSON output is a sequence of objects,
+    /// not an array.
     pub fn emit(
         self,
         translations: &[Translation],
@@ -107,10 +108,10 @@ pub enum DiffFormat {
 }
 
 impl DiffFormat {
-    /// All formats, in the order of the help.
+    /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Ndjson, Self::Mermaid];
 
-    /// Writes a comparison.
+    /// Writes a comparison in this format.
     pub fn emit(self, diff: &Diff, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Text => text::diff::write(diff, style, out),
@@ -144,11 +145,11 @@ pub enum CheckFormat {
 }
 
 impl CheckFormat {
-    /// All formats, in the order of the help.
+    /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 6] =
         [Self::Text, Self::Json, Self::Ndjson, Self::Github, Self::Junit, Self::Markdown];
 
-    /// Writes the findings.
+    /// Writes the findings of a check in this format.
     pub fn emit(self, check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
         let describe = |finding: &Finding| {
             let text = finding::describe(check, finding, Symbols::UNICODE);
@@ -180,7 +181,7 @@ pub enum RunFormat {
 }
 
 impl RunFormat {
-    /// Writes a report.
+    /// Writes a report in this format.
     pub fn emit(self, report: &RunReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Text => text::run::write(report, style, out),

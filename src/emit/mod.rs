@@ -1,7 +1,7 @@
-//! Turns graphs, comparisons and reports into output, one file per format.
+//! Writes graphs, comparisons and reports in the output formats. Each format has its own file.
 //!
-//! Emitters only write to the writer that they are given. They do not read files, the terminal or
-//! the kernel.
+//! An emitter writes to the writer that it is given. It does not read files, the terminal or the
+//! kernel.
 
 mod ci;
 mod data;

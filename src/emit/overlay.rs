@@ -1,5 +1,5 @@
-//! Merges the two snapshots of a comparison into one tree of namespaces. Only the branches with a
-//! change are shown.
+//! Merges the two snapshots of a comparison into one tree of namespaces, for display. Only branches
+//! with a change are shown.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,22 +10,22 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// A namespace in the tree. It is identified by its ID in the second snapshot or, if only the first
-/// snapshot has it, by its ID in the first snapshot.
+/// A namespace in the merged tree: its ID in the second snapshot or, for a namespace that only the
+/// first snapshot contains, its ID in the first snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),
     Before(NamespaceId),
 }
 
-/// Both snapshots as one tree. The node `None` is above the roots; its processes are those whose
-/// namespace is ambiguous.
+/// Both snapshots as one tree. The node `None` stands above the root namespaces, and contains the
+/// processes whose namespace is ambiguous.
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
     rows: HashMap<Option<OverlayNode>, Vec<ReportRow<'a>>>,
     children: HashMap<Option<OverlayNode>, Vec<OverlayNode>>,
-    /// Nodes with a change, and the ancestors of these nodes.
+    /// Nodes that are shown: nodes with a change, and their ancestors.
     shown: HashSet<OverlayNode>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
-    /// Fills `children`, and finds the nodes to show.
+    /// Fills `children` and `shown`.
     fn connect(&mut self) {
         let diff = self.diff;
         let mut edges = Vec::new();
@@ -87,7 +87,7 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Returns the node of the namespace that a changed process is in.
+    /// Returns the node of the namespace that contains a changed process.
     fn node_of(&self, change: &ProcessChange) -> Option<OverlayNode> {
         if let Some(after) = change.after.and_then(|pid| self.diff.after.process(pid)) {
             return after.namespace.map(OverlayNode::After);
@@ -100,7 +100,7 @@ impl<'a> Overlay<'a> {
         self.diff.counterpart(id).map_or(OverlayNode::Before(id), OverlayNode::After)
     }
 
-    /// Returns the change of a namespace, or `None` if nothing but its members changed.
+    /// Returns the change of a namespace, or `None` if only its members changed.
     fn change(&self, node: OverlayNode) -> Option<&'a NamespaceChange> {
         self.changes.get(&node).copied().filter(|change| is_more_than_members(change))
     }
@@ -109,7 +109,7 @@ impl<'a> Overlay<'a> {
         self.change(node?).map(NamespaceChange::happened)
     }
 
-    /// Returns the child nodes that are shown.
+    /// Returns the shown children of a node.
     pub fn children(&self, node: Option<OverlayNode>) -> Vec<OverlayNode> {
         let children = self.children.get(&node).map(Vec::as_slice).unwrap_or_default();
         children.iter().copied().filter(|node| self.shown.contains(node)).collect()

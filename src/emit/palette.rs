@@ -1,8 +1,8 @@
 //! The colours of text on a terminal.
 //!
-//! No text colour is legible on both black and white, so every style with a meaning also sets the
-//! background. All other text has the colours of the terminal. The styles use the part of the
-//! 256-colour palette that terminals do not redefine.
+//! No text colour is legible on both black and white, so every coloured style also sets the
+//! background colour. Text without a style keeps the terminal's own colours. The styles use only
+//! colours from 16 on in the 256-colour palette, which terminals do not redefine.
 
 use anstyle::{Ansi256Color, Color, Style};
 
@@ -36,7 +36,7 @@ pub const fn style(emphasis: Emphasis) -> Style {
     }
 }
 
-/// Returns the style for the mark of a change.
+/// Returns the style for the mark of a change, such as `+`.
 pub const fn change(happened: Happened) -> Style {
     match happened {
         Happened::Came => on(WHITE, DARK_GREEN),
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     /// Returns the relative luminance (WCAG 2.1) of a colour. Panics for the first 16 colours,
-    /// since terminals redefine them.
+    /// because terminals redefine these colours.
     fn luminance(color: Color) -> f64 {
         let Color::Ansi256(Ansi256Color(index @ 16..)) = color else {
             panic!("{color:?} looks different on every terminal")
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn no_text_colour_is_legible_on_every_background() {
-        // Black, white, and the two backgrounds of the Solarized theme.
+        // Backgrounds: black, white, and those of the two Solarized themes.
         let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
         let grounds = grounds.map(|channels| {
             let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));

@@ -1,28 +1,28 @@
-//! The options that decide what the output looks like.
+//! Options for the appearance of the output.
 
 use super::palette;
 use crate::wording::line::Emphasis;
 use crate::wording::phrase::Symbols;
 
-/// Decides what the output looks like.
+/// Options for the appearance of the output.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Style {
-    /// `true` if text has colours.
+    /// `true` if text output has colours.
     pub color: bool,
-    /// `true` if all lines, arrows and names in text are ASCII only.
+    /// `true` if text output is ASCII only, including tree lines, arrows and names.
     pub ascii: bool,
-    /// `true` if JSON is indented.
+    /// `true` if JSON output is indented.
     pub pretty: bool,
     /// `true` if the output is a terminal.
     pub terminal: bool,
-    /// Number of columns after which text wraps. `None` if it does not wrap.
+    /// Number of columns after which text output wraps; `None` if it does not wrap.
     pub width: Option<usize>,
-    /// `true` if text and pictures give each process and namespace a line of its own.
+    /// `true` if text and pictures show each process and namespace on a line of its own.
     pub unfolded: bool,
 }
 
 impl Style {
-    /// Returns the terminal style for this emphasis.
+    /// Returns the terminal style for text with this emphasis.
     pub(super) fn emphasis(self, emphasis: Emphasis) -> anstyle::Style {
         if self.color { palette::style(emphasis) } else { anstyle::Style::new() }
     }

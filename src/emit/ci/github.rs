@@ -1,8 +1,8 @@
 //! Writes findings as workflow commands of GitHub Actions. GitHub shows the findings as
 //! annotations, at most ten errors and ten warnings per step.
 //!
-//! The escaped characters are the same as in `escapeData` and `escapeProperty` of
-//! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
+//! The escaped characters are those that GitHub's toolkit escapes in `escapeData` and
+//! `escapeProperty`: <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,10 +13,11 @@ use crate::query::Check;
 use crate::wording::finding::describe;
 use crate::wording::phrase::Symbols;
 
-/// Maximum number of annotations per verdict and code. One more annotation counts the rest.
+/// Maximum number of annotations for each verdict and code. If there are more findings, another
+/// annotation says how many.
 const ANNOTATIONS: usize = 10;
 
-/// Writes one workflow command per finding.
+/// Writes one workflow command for each finding, up to the limit [`ANNOTATIONS`].
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     for verdict in [Verdict::Deny, Verdict::Warn] {
         for &code in CheckCode::ALL {
@@ -40,7 +41,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The message of a command, escaped by `Display`.
+/// The message of a workflow command. `Display` escapes the message.
 struct Data<'a>(&'a str);
 
 impl fmt::Display for Data<'_> {
@@ -49,7 +50,7 @@ impl fmt::Display for Data<'_> {
     }
 }
 
-/// A property of a command, escaped by `Display`. `:` and `,` are escaped as well, since they
+/// A property of a workflow command. `Display` escapes the property, including `:` and `,`, which
 /// separate properties.
 struct Property<'a>(&'a str);
 

@@ -1,5 +1,5 @@
-//! Writes findings as JUnit XML with one test case per code. A test case fails if a finding with
-//! its code is denied. Warnings become the output of the test case.
+//! Writes findings as JUnit XML with one test case for each code. A test case fails if a finding
+//! with its code is denied. Warnings become the output of the test case.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::query::Check;
 use crate::wording::finding::describe;
 use crate::wording::phrase::Symbols;
 
-/// Writes a report with one test suite.
+/// Writes a JUnit report with a single test suite.
 pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut suite = TestSuite::new("pidns check");
     for &code in CheckCode::ALL {
@@ -42,7 +42,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The JUnit schema of Jenkins allows this attribute on `testsuite` only, so remove its first
-    // occurrence, which is on `testsuites`.
+    // The JUnit schema of Jenkins does not allow the attribute `skipped` on `testsuites`. Remove
+    // the first occurrence, which is on that element.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

@@ -1,5 +1,5 @@
-//! Writes findings as a Markdown table for the summary of a CI job, with a picture of the branches
-//! that contain the findings.
+//! Writes findings as a Markdown table for the summary of a CI job, followed by a picture of the
+//! namespaces and processes that the findings concern.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -40,14 +40,14 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     if branches.snapshot().namespaces.is_empty() {
         return Ok(());
     }
-    // The picture contains no backquotes, so no name in it can end the code block.
+    // A name in the picture cannot end the code block, because the picture has no backquotes.
     writeln!(out, "\n```mermaid")?;
     hierarchy::write(&branches, out)?;
     writeln!(out, "```")
 }
 
-/// Text in a table cell. ASCII punctuation becomes character references, so neither Markdown
-/// (CommonMark 6.2) nor HTML treats it as syntax.
+/// Text in a table cell. `Display` writes ASCII punctuation as character references, so neither
+/// Markdown (CommonMark 6.2) nor HTML treats the punctuation as syntax.
 struct Cell<'a>(&'a str);
 
 impl fmt::Display for Cell<'_> {

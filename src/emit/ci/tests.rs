@@ -6,7 +6,8 @@ use crate::model::{Holder, NamespaceState, Pid, Snapshot};
 use crate::query::{Check, Policy};
 use crate::testing::{farm, process};
 
-/// Returns `farm()` with twelve zombies that have a hostile name, and with a stopped init.
+/// Returns the test snapshot `farm()` with two kinds of problems: twelve zombies with a hostile
+/// name, and a stopped init.
 fn troubled() -> Snapshot {
     let mut snapshot = farm();
     let namespace = snapshot.processes[3].namespace;
@@ -129,7 +130,7 @@ fn every_format_has_message_and_advice_for_hostile_names() {
 }
 
 #[test]
-fn says_that_nothing_is_wrong() {
+fn reports_that_nothing_was_found() {
     let mut sound = farm();
     sound.complete = true;
     sound.namespaces.pop();

@@ -1,13 +1,14 @@
 //! Escapes harmful characters in the double-quoted strings of JSON and YAML.
 //!
 //! `serde_json` escapes only the control characters up to U+001F. A terminal also obeys control
-//! characters beyond that, and YAML readers take some of them for line breaks.
+//! characters above U+001F, and YAML readers treat some of these characters as line breaks.
 
 use std::io::{self, Write};
 
 use crate::wording::sanitize::is_harmful;
 
-/// The notation for characters beyond U+FFFF. JSON and YAML write all other escapes the same way.
+/// The notation for characters above U+FFFF. For all other characters, the escapes of JSON and YAML
+/// are the same.
 #[derive(Clone, Copy)]
 pub enum Notation {
     /// A surrogate pair, such as `\ud83d\ude00`.
@@ -16,12 +17,13 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that replaces [harmful](is_harmful) characters by escapes. Parsers read each escape as
-/// the character that it replaces. In JSON and YAML, harmful characters occur only inside strings,
-/// so each can be replaced wherever it is.
+/// A writer that replaces [harmful](is_harmful) characters by escapes. A parser converts each
+/// escape back to the original character. In JSON and YAML, harmful characters occur only inside
+/// strings, so the writer replaces them without parsing.
 ///
-/// The serialiser writes a few bytes at a time, always whole characters. The writer buffers them
-/// until [`flush`](Write::flush), so that it checks many bytes at once.
+/// The serialiser writes a few bytes at a time, always whole characters. The writer buffers these
+/// bytes, because checking many bytes at once is faster. Callers must call [`flush`](Write::flush)
+/// at the end.
 pub struct Escaping<W> {
     out: W,
     notation: Notation,
@@ -32,7 +34,7 @@ pub struct Escaping<W> {
 const BUFFER: usize = 64 * 1024;
 
 impl<W: Write> Escaping<W> {
-    /// Wraps `out`.
+    /// Creates a writer that writes to `out`.
     pub fn new(out: W, notation: Notation) -> Self {
         Self { out, notation, buffer: Vec::with_capacity(BUFFER) }
     }
@@ -40,7 +42,8 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // Finding the largest byte needs no branch per byte, so the compiler vectorises the loop.
+        // Only bytes from DEL on need a check. Look for the largest byte first: the compiler
+        // vectorises this loop, because it has no branches.
         if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
             self.out.write_all(&self.buffer)?;
         } else {

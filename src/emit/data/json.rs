@@ -13,7 +13,7 @@ pub struct Json {
 }
 
 impl Json {
-    /// Writes one value.
+    /// Writes one value and a newline.
     pub fn write(&self, value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
         let mut out = Escaping::new(out, Notation::Json);
         if self.pretty {
@@ -33,7 +33,7 @@ mod tests {
     use crate::graph::PidGraph;
     use crate::testing::{process, snapshot};
 
-    /// A writer that fails with a broken pipe after this many bytes.
+    /// A writer that accepts this many bytes and then fails with a broken pipe.
     struct Closing(usize);
 
     impl Write for Closing {

@@ -1,7 +1,7 @@
 //! Writes the document as newline-delimited JSON, one record per line.
 //!
-//! Each line is a complete JSON text. So `cat` merges the files of several hosts, and databases and
-//! log collectors read the files without conversion.
+//! Each line is a complete JSON text. Users can therefore merge the files of several hosts with
+//! `cat`, and load the files into databases and log collectors without conversion.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use super::escape::{Escaping, Notation};
 use crate::document::write_records;
 use crate::graph::PidGraph;
 
-/// Writes a graph.
+/// Writes the records of a graph.
 pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     let mut lines = JsonLines::new(out);
     write_records(graph, |record| lines.line(&record))?;
@@ -22,12 +22,12 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 pub struct JsonLines<'a>(Escaping<&'a mut dyn Write>);
 
 impl<'a> JsonLines<'a> {
-    /// Prepares to write to `out`.
+    /// Creates a writer of lines to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self(Escaping::new(out, Notation::Json))
     }
 
-    /// Writes a line.
+    /// Writes a value as one line.
     pub fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
         value.serialize(&mut serde_json::Serializer::new(&mut self.0))?;
         self.0.write_all(b"\n")

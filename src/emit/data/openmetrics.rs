@@ -1,10 +1,10 @@
 //! Writes metrics as text that follows both OpenMetrics 1.0 and the exposition
 //! format of Prometheus (0.0.4).
 //!
-//! All metrics are gauges, which both formats write the same way, and Prometheus takes `# UNIT` and
-//! `# EOF` for comments. So Prometheus, the textfile collector of node_exporter and `promtool check
-//! metrics` read the same text. The number of series has an upper limit, even on a host with very
-//! many namespaces.
+//! All metrics are gauges, which both formats write the same way, and Prometheus treats the `#
+//! UNIT` and `# EOF` lines of OpenMetrics as comments. Prometheus, the textfile collector of
+//! node_exporter and `promtool check metrics` all read this text. The number of series is limited,
+//! even on a host with very many namespaces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,10 +32,10 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Number of namespaces with a series of their own. These are the namespaces with the most members.
+/// Number of namespaces, those with the most members, that have a series of their own.
 const LARGEST: usize = 20;
 
-/// A metric and its samples, in the order of the output.
+/// A metric with its samples.
 #[derive(Debug)]
 struct Family {
     name: &'static str,
@@ -44,7 +44,7 @@ struct Family {
     samples: Vec<Sample>,
 }
 
-/// A value and its labels.
+/// A value with its labels.
 #[derive(Debug)]
 struct Sample {
     labels: Vec<(&'static str, String)>,
@@ -57,8 +57,8 @@ enum Value {
     Duration(Duration),
 }
 
-/// Families in a stable order. The family types of the library keep their samples in a hash table,
-/// so their order would change from run to run.
+/// All metrics of a snapshot, with samples in a stable order. The library's own types keep samples
+/// in a hash table, so the order would change from run to run.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -104,7 +104,7 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         ),
         family("build_info", "The version of pidns that wrote this", vec![version]),
     ];
-    // A saved document does not have the scan duration.
+    // The duration is unknown for a saved document, so there is no such metric.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
         help: "Duration of the scan of the host",
@@ -137,8 +137,8 @@ fn processes(graph: &PidGraph) -> Vec<Sample> {
     [false, true].map(sample).into()
 }
 
-/// Returns a sample for every state at each level, even if its count is 0, so that a series drops
-/// to 0 instead of vanishing.
+/// Returns the number of namespaces in each state at each level. A state without namespaces has a
+/// sample too, so that its series drops to 0 instead of ending.
 fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     let mut counts: BTreeMap<(Option<usize>, NamespaceState), usize> = BTreeMap::new();
     for (namespace, _) in graph.tree() {
@@ -155,11 +155,12 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if anything of one kind, such as a descriptor, keeps the
+/// A function that returns `true` if something of a certain kind, such as a descriptor, keeps the
 /// namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of things that can keep a dead namespace alive: the label and the test of each kind.
+/// Everything that can keep a dead namespace alive, by kind: the label of the kind, and a function
+/// that tests a namespace.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -179,8 +180,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns a sample for every kind in [`KEEPERS`], even if nothing of this kind keeps a namespace
-/// alive.
+/// Returns the number of dead namespaces that each kind in [`KEEPERS`] keeps alive. A kind that
+/// keeps no namespace alive has a sample too.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();
@@ -197,7 +198,8 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     samples
 }
 
-/// Returns a sample for each of the largest namespaces, and a sample with the sum of all others.
+/// Returns the number of members of each of the largest namespaces, and of all other namespaces
+/// together.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();
@@ -250,7 +252,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Returns the samples, without the version of pidns.
+    /// Returns the lines with samples, except the line with the version of pidns.
     fn samples(graph: &PidGraph) -> String {
         let text = written(graph);
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -335,8 +337,8 @@ mod tests {
         assert_eq!(members.len(), LARGEST + 1);
         assert!(members[0].starts_with("pidns_namespace_members{namespace=\"pid:[129]\","));
         assert!(members[0].ends_with("} 30"), "{}", members[0]);
-        // The others are ten namespaces with 1 to 10 members, and the host's namespace with 1
-        // member.
+        // Ten namespaces with 1 to 10 members, and the host's namespace with 1 member, are counted
+        // together: 56 members.
         assert!(members[LARGEST].contains("{namespace=\"other\","), "{}", members[LARGEST]);
         assert!(members[LARGEST].ends_with("} 56"), "{}", members[LARGEST]);
     }

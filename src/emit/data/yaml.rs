@@ -1,9 +1,9 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! The writer is our own, since YAML libraries leave text unquoted that some readers take for
-//! another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. Here, every text is in double quotes.
-//! Such text has all escapes of JSON, so `serde_json` writes the values, and this file adds the
-//! line layout.
+//! This project has its own YAML writer because YAML libraries leave some text unquoted that
+//! readers may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This writer
+//! puts all text in double quotes. Double-quoted YAML text supports all escapes of JSON, so
+//! `serde_json` writes the values, and this module adds only the line layout.
 
 use std::io::{self, Write};
 
@@ -14,12 +14,13 @@ use super::escape::{Escaping, Notation};
 use crate::document::document;
 use crate::graph::PidGraph;
 
-/// Writes a graph.
+/// Writes the document of a graph.
 pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. Any other value would be written with a blank before it.
+/// Writes an object. The layout is wrong for any other value at the top level: such a value would
+/// have a leading blank.
 fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
@@ -27,16 +28,15 @@ fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> 
     out.flush()
 }
 
-/// Formats JSON values in the block style of YAML: one line per entry of a collection. The newline
-/// is written before each entry, because the formatter cannot tell which entry is the last.
+/// Formats JSON values in the block style of YAML: one line for each entry of a collection. The
+/// newline comes before each entry, because the formatter does not know which entry is the last.
 #[derive(Default)]
 struct Block {
     /// The collections that enclose the current value, outermost first.
     open: Vec<Collection>,
-    /// `true` if the current collection has no entries so far.
+    /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The key that is being written. It is buffered, because only the complete key shows whether
-    /// it needs quotes.
+    /// The buffered part of the current key. Only the complete key shows whether it needs quotes.
     key: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // The dashes of a list have the same indentation as the key of the list.
+            // A list is indented like its key.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };
@@ -73,8 +73,7 @@ impl Block {
     }
 }
 
-/// Defines methods for values of one word. Each method writes a blank first, since the text before
-/// the value does not end with a blank.
+/// Defines methods that write a value of one word, with a leading blank.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(
@@ -184,7 +183,7 @@ impl Formatter for Block {
         self.key = Some(String::new());
         match self.open.as_slice() {
             [_] if first => Ok(()),
-            // The first key of an object in a list is on the line of the dash.
+            // The first key of an object in a list follows the dash on the same line.
             [.., Collection { is_list: true, .. }, _] if first => writer.write_all(b" "),
             _ => self.line(writer),
         }
@@ -200,8 +199,8 @@ impl Formatter for Block {
     }
 }
 
-/// Returns `true` if every YAML reader takes this key for text even without quotes. Such a key has
-/// only lower-case letters and underscores, and is not a word for another type.
+/// Returns `true` if every YAML reader treats this key as text even without quotes. Such a key has
+/// only lower-case letters and underscores, and is not a word such as `yes` or `null`.
 fn is_plain(key: &str) -> bool {
     const OTHER: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     !key.is_empty()

@@ -1,4 +1,5 @@
-//! Writes findings for people: denied findings first, each with advice on how to solve the problem.
+//! Writes findings for people, each with advice on how to solve the problem. Denied findings come
+//! first.
 
 use std::io::{self, Write};
 
@@ -8,7 +9,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each finding, and a second line if there is advice.
+/// Writes a line for each finding, and a second line for the advice if there is any.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
         let (word, emphasis) = match finding.verdict {

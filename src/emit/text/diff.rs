@@ -1,5 +1,6 @@
-//! Writes a comparison for people: a tree of the branches that changed. Each line begins with the
-//! mark of its change (`+`, `-`, `?` or `~`), or with a blank if it has not changed.
+//! Writes a comparison for people: a tree of the changed branches. The line of a changed process or
+//! namespace begins with the mark of the change (`+`, `-`, `?` or `~`). Other lines begin with a
+//! blank.
 
 use std::io::{self, Write};
 
@@ -44,7 +45,8 @@ struct DiffTree<'a, 'd> {
 }
 
 impl DiffTree<'_, '_> {
-    /// Adds the lines of a namespace, of its changed processes, and of the changes below it.
+    /// Adds the line of a namespace, the lines of its changed processes, and its shown child
+    /// namespaces.
     fn namespace(&mut self, node: Option<OverlayNode>, place: Place) {
         let children = self.overlay.children(node);
         let has_rows = !self.overlay.rows(node).is_empty();
@@ -64,8 +66,8 @@ impl DiffTree<'_, '_> {
         self.lines.push(TreeLine { place, has_children, mark, line });
     }
 
-    /// Adds the changed processes of a namespace. `more` is the number of siblings that follow
-    /// them.
+    /// Adds the changed processes of a namespace. `more` is the number of siblings that follow the
+    /// last process.
     fn rows(&mut self, node: Option<OverlayNode>, level: usize, more: usize) {
         let rows = self.overlay.rows(node);
         for (index, row) in rows.iter().enumerate() {
@@ -103,7 +105,8 @@ mod tests {
         expected.assert_eq(&String::from_utf8(out).unwrap());
     }
 
-    /// Returns `farm()` a while later: its container was killed, and another one has started.
+    /// Returns the test snapshot `farm()` after changes: its container was killed, and another
+    /// container was started.
     fn later() -> Snapshot {
         let mut later = farm();
         let (shim, init) = (2, 3);

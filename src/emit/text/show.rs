@@ -1,5 +1,5 @@
-//! Writes the hierarchy as a tree: one line per namespace. Below each namespace are its holders,
-//! its members with their PIDs at every level, and its child namespaces.
+//! Writes the hierarchy as a tree with a line for each namespace. Below a namespace are its
+//! holders, its members with their PIDs at every level, and its child namespaces.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,8 @@ use crate::wording::line::{Emphasis, Line};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, is_wrong};
 use crate::wording::phrase::{Count, Symbols, unplaced};
 
-/// Maximum number of holders of a namespace that have a line each. The others are counted.
+/// Maximum number of holders of a namespace that have a line each. The remaining holders are only
+/// counted.
 const HOLDERS: usize = 40;
 
 /// Writes a graph.
@@ -49,7 +50,7 @@ struct Hierarchy<'a, 'o> {
 }
 
 impl<'a> Hierarchy<'a, '_> {
-    /// Draws a namespace, or several namespaces folded into one line, and everything below.
+    /// Draws a namespace, or several namespaces folded into one line, with everything below.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,
@@ -60,7 +61,8 @@ impl<'a> Hierarchy<'a, '_> {
         let of_each = in_each || matches!(siblings, Siblings::Alike(_));
         let mut holders = if of_each { Vec::new() } else { self.describe.kept_by(namespace) };
         let most = if self.folding.folds() { HOLDERS } else { usize::MAX };
-        // A single remaining holder is shown, since it takes no more lines than "kept by 1 more".
+        // If only one holder remains, show it: its line takes no more space than the line "kept by
+        // 1 more".
         let more = holders.len().checked_sub(most).filter(|&more| more > 1);
         if more.is_some() {
             holders.truncate(most);
@@ -112,7 +114,8 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the counts, and explains the arrows, `DEAD` and `inferred` if they occur.
+    /// Writes the last lines: the numbers of namespaces and processes, and explanations of arrows,
+    /// `DEAD` and `inferred` if they occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
@@ -148,7 +151,7 @@ impl<'a> Hierarchy<'a, '_> {
         self.draw(Place::ROOT, false)
     }
 
-    /// Draws `self.line`, and clears it.
+    /// Draws `self.line`, then clears it.
     fn draw(&mut self, place: Place, has_children: bool) -> io::Result<()> {
         self.tree.line(place, has_children, None, &self.line)?;
         self.line.clear();
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn each_problem_has_its_own_words() {
+    fn each_kind_of_problem_has_its_own_text() {
         let (host, pid) = (10, |raw| Pid::new(raw).unwrap());
         let mut namespaces: Vec<_> =
             [20, 30, 40, 50].map(|inode| namespace(inode, Some(host))).into();

@@ -1,7 +1,7 @@
 //! Draws lines as a tree, and wraps them at the width of the terminal.
 //!
-//! A line wraps between its parts, and continues below its branch. A part that is longer than a
-//! line breaks after a blank, or anywhere if it has no blank.
+//! A line wraps between its parts, and continuation lines are indented to the start of its text. A
+//! part that is too long for a line wraps after a blank, or anywhere if it has no blank.
 
 use std::io::{self, Write};
 
@@ -21,28 +21,29 @@ struct Glyphs {
 const UNICODE: Glyphs = Glyphs { inner: "├─ ", last: "└─ ", bar: "│" };
 const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 
-/// Number of columns of a branch. Each level is indented by at most this many columns.
+/// Width of a branch in columns. Each level is indented by at most this many columns.
 const BRANCH: usize = 3;
 
-/// Minimum number of columns for the text of a line, even if the line is indented deeply.
+/// Minimum number of columns for the text of a line, even if the line has a deep indentation.
 const LEAST: usize = 20;
 
-/// If text does not wrap, the indentation is chosen as for a terminal of this width.
+/// Width that determines the indentation if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
-/// The branch that leads to a line.
+/// The kind of branch that leads to a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// The line is a root, so no branch leads to it. The level of the lines below it is 0 as well.
+    /// The line is a root, so no branch leads to the line. Lines directly below a root have level
+    /// 0.
     Root,
-    /// The line has more siblings below it.
+    /// The line is followed by siblings.
     Inner,
     /// The line is the last of its siblings.
     Last,
 }
 
 impl Branch {
-    /// Returns the branch to a line with this many siblings after it.
+    /// Returns the branch to a line that is followed by this many siblings.
     pub fn before(siblings: usize) -> Self {
         if siblings == 0 { Self::Last } else { Self::Inner }
     }
@@ -51,8 +52,7 @@ impl Branch {
 /// The place of a line in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Number of ancestors of the line that have a branch. A root has no branch, so it does not
-    /// count.
+    /// Number of ancestors of the line, without the root.
     pub level: usize,
     pub branch: Branch,
 }
@@ -60,13 +60,13 @@ pub struct Place {
 impl Place {
     pub const ROOT: Self = Self { level: 0, branch: Branch::Root };
 
-    /// Returns the level of the lines directly below this line.
+    /// Returns the level of lines directly below this line.
     pub fn level_below(self) -> usize {
         if self.branch == Branch::Root { 0 } else { self.level + 1 }
     }
 }
 
-/// A character before a line and its branch, such as the mark of a change.
+/// A character at the start of a line, before the branch, such as the mark of a change.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub sign: char,
@@ -76,7 +76,7 @@ pub struct Mark {
 /// A line of a tree that is drawn as a whole by [`draw`].
 pub struct TreeLine {
     pub place: Place,
-    /// `true` if lines below this line follow, so a bar leads to them.
+    /// `true` if the line has child lines. A vertical bar then leads to the child lines.
     pub has_children: bool,
     pub mark: Option<Mark>,
     pub line: Line,
@@ -105,8 +105,8 @@ pub struct TreeDrawer<'o> {
 }
 
 impl<'o> TreeDrawer<'o> {
-    /// Prepares for a tree of this many levels. A deep tree is indented less per level, so that
-    /// half of the width is left for text.
+    /// Creates a drawer for a tree with `depth` levels. In a deep tree, each level is indented
+    /// less, so that half of the width is left for text.
     pub fn new(style: Style, depth: usize, out: &'o mut dyn Write) -> Self {
         let half = style.width.unwrap_or(NOMINAL_WIDTH) / 2;
         Self {
@@ -125,7 +125,7 @@ impl<'o> TreeDrawer<'o> {
         self.line(Place::ROOT, false, None, line)
     }
 
-    /// Draws the next line.
+    /// Draws the next line of the tree.
     pub fn line(
         &mut self,
         place: Place,
@@ -172,7 +172,7 @@ impl<'o> TreeDrawer<'o> {
             let style = self.style.emphasis(part.emphasis);
             let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'\\';
             if style.is_plain() && part.text.bytes().all(is_plain) {
-                // Most parts need neither a style nor an escape.
+                // Most parts need neither a style nor escapes, so write them directly.
                 self.out.write_all(part.text.as_bytes())?;
             } else {
                 self.escape(part);
@@ -195,7 +195,7 @@ impl<'o> TreeDrawer<'o> {
         while let Some((index, part)) = parts.next() {
             self.escape(part);
             let separator = if index == 0 { "" } else { part.separator };
-            // Punctuation after a part stays on the line of the part.
+            // The part must fit together with the punctuation that follows.
             let after = parts.peek().map_or(0, |(_, next)| next.separator.trim_end().len());
             let end = column + separator.len() + self.escaped.width() + after;
             if index > 0 && end > width {
@@ -210,7 +210,8 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes `self.escaped` on as many lines as it needs, and returns the column after the text.
+    /// Writes `self.escaped`, wrapped to as many lines as necessary, and returns the column after
+    /// the text.
     fn wrapped_part(
         &mut self,
         emphasis: Emphasis,
@@ -226,7 +227,7 @@ impl<'o> TreeDrawer<'o> {
                 write!(self.out, "{style}{fits}{style:#}")?;
                 return Ok(column + fits.width());
             }
-            // The line break replaces the blank at the end.
+            // Remove the blank at the end, because the line break replaces it.
             let fits = fits.strip_suffix(' ').unwrap_or(fits);
             write!(self.out, "{style}{fits}{style:#}\n{start}")?;
             (rest, column) = (more, start.width());
@@ -246,8 +247,8 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` that fit into this many columns, up to the last blank if
-/// there is one. At least one character is counted as fitting.
+/// Returns the number of bytes of `text` that fit into `columns` columns, but at least one
+/// character. If text remains, the result ends after the last blank that fits, if there is one.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

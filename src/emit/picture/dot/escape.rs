@@ -1,14 +1,14 @@
 //! Escapes text in HTML-like labels and quoted attributes of Graphviz.
 //!
-//! The escapes are our own, since HTML libraries do not know the escapes of Graphviz, such as `\N`
-//! for the name of a node.
+//! This project has its own escaping because HTML libraries do not escape the sequences of
+//! Graphviz, such as `\N` for the name of a node.
 
 use std::fmt::{self, Write as _};
 use std::io;
 
 use crate::wording::sanitize::Distinct;
 
-/// Escapes text for a quoted attribute. Graphviz interprets backslashes and HTML entities there.
+/// Escapes text for a quoted attribute, in which Graphviz interprets backslashes and HTML entities.
 pub fn quoted(text: &str) -> String {
     let lines = text.split('\n').map(|line| {
         let line = Distinct(line).to_string();
@@ -17,7 +17,8 @@ pub fn quoted(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\\n")
 }
 
-/// A writer of HTML-like labels. Names go through [`text`](Self::text), which escapes them.
+/// A writer of HTML-like labels. Names must be written with [`text`](Self::text), which escapes
+/// them.
 pub struct Html<'a>(pub &'a mut dyn io::Write);
 
 impl Html<'_> {
@@ -26,12 +27,12 @@ impl Html<'_> {
         self.0.write_all(markup.as_bytes())
     }
 
-    /// Writes text, with the escapes for terminals and for labels.
+    /// Writes text, escaped for terminals and for labels.
     pub fn text(&mut self, text: impl fmt::Display) -> io::Result<()> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Writes text that is already safe for a terminal, with the escapes for labels.
+    /// Writes text that is already escaped for terminals. Escapes the text for labels.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }
@@ -76,7 +77,7 @@ impl Entities<'_> {
     }
 }
 
-/// Returns the escape of a byte that has a meaning in a label, or `None` for any other byte.
+/// Returns the escape of a byte that is special in a label, or `None` for any other byte.
 fn entity(byte: u8) -> Option<&'static str> {
     match byte {
         b'&' => Some("&amp;"),
@@ -84,7 +85,7 @@ fn entity(byte: u8) -> Option<&'static str> {
         b'>' => Some("&gt;"),
         b'"' => Some("&quot;"),
         b'\'' => Some("&#39;"),
-        // Without the escape, Graphviz would replace `\N` by the name of the node.
+        // Graphviz would replace an unescaped `\N` by the name of the node.
         b'\\' => Some("\\\\"),
         _ => None,
     }
@@ -117,7 +118,7 @@ mod tests {
         fn no_text_breaks_out_of_a_label(text in "\\PC*|.*") {
             let shown = html(&text);
             prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\x1b']));
-            // Each backslash that is left belongs to the escape of a backslash.
+            // All remaining backslashes come in pairs, as escapes of a backslash.
             prop_assert!(!shown.replace("\\\\", "").contains('\\'));
         }
     }

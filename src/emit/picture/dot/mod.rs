@@ -1,20 +1,20 @@
 //! Draws the hierarchy for Graphviz: one box per namespace, and edges from parents to children.
 //!
-//! The writer is our own, since every box is an HTML-like label, and DOT libraries neither build
-//! nor escape such labels.
+//! This project has its own DOT writer because every box is an HTML-like label, and DOT libraries
+//! neither build nor escape such labels.
 //!
-//! More than [`MOST_BESIDE`] siblings are drawn on a shelf: a single node that arranges their boxes
-//! in columns. Without a shelf, they would be one endless column of nodes. Namespaces without
-//! children are put on a shelf first. A namespace with children stays a node of its own, so that
-//! edges show the levels. But if there are more than [`MOST_BESIDE`] such siblings, or more than
-//! [`MOST_BESIDE`] levels, they are put on the shelf as well, and their children are drawn inside
-//! their boxes. A namespace that a process keeps alive stays a node of its own if possible, since
-//! the edge from that process would cross the other boxes on the shelf.
+//! A shelf is a single node that arranges the boxes of several siblings in columns: Graphviz itself
+//! would draw many siblings as one long column of nodes. If more than [`MOST_BESIDE`] siblings have
+//! no children, these siblings are drawn on a shelf. Siblings with children are drawn on the shelf,
+//! with their children inside their boxes, only if there are more than [`MOST_BESIDE`] such
+//! siblings or levels; otherwise each has a node of its own, so that edges show the levels. A
+//! namespace that a process keeps alive has a node of its own if possible, because the edge from
+//! the process to a box on a shelf would cross other boxes.
 //!
-//! Style sheets select boxes by state. A node can have its state as a class, but a table on a shelf
-//! cannot have a class. So every box also has its state as the target of a link. The link has no
-//! address, so it does nothing in a browser. Without a target, Graphviz would not write the link of
-//! a table at all.
+//! The state of a namespace is in the SVG, so that style sheets can select boxes by state. A node
+//! has the state as its class. A table on a shelf cannot have a class, so every box also has a link
+//! whose target is the state. The link has no address, so it does nothing in a browser. Graphviz
+//! writes the link of a table only if the link has a target.
 
 mod escape;
 mod table;
@@ -35,8 +35,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and of levels, that are drawn with a node for each namespace. More
-/// of them are drawn on a shelf: a single node with many boxes.
+/// Maximum number of siblings, and of levels, that have a node for each namespace. Further siblings
+/// or levels are drawn on a shelf: a single node with many boxes.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -63,11 +63,13 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace alive. An edge begins at the line of each such process.
+    /// Processes that keep a namespace alive. An edge to the namespace begins at the line of each
+    /// such process.
     keepers: HashSet<Pid>,
-    /// The name of the node that shows a namespace, by namespace.
+    /// Maps each namespace to the name of the node that shows the namespace.
     nodes: HashMap<NamespaceId, String>,
-    /// The name of the node that contains the line of a process in `keepers`, by PID.
+    /// Maps the PID of each process in `keepers` to the name of the node that contains the line of
+    /// the process.
     lines: HashMap<Pid, String>,
     line: Line,
 }
@@ -109,7 +111,7 @@ impl<'a> Picture<'a, '_> {
             if many { &mut on_shelf } else { &mut beside }.extend(free);
             if many && !few_held { &mut on_shelf } else { &mut beside }.extend(held);
         }
-        // Sort as in the text tree.
+        // Sort siblings by ID, as in the text tree.
         let place = |it: &Siblings<'a>| it.first().map(|namespace| namespace.id);
         on_shelf.sort_by_key(|it| place(it));
         beside.sort_by_key(|it| place(it));
@@ -163,8 +165,8 @@ impl<'a> Picture<'a, '_> {
         )
     }
 
-    /// Draws siblings in a single node with many boxes (a shelf), and one edge from the parent to
-    /// that node.
+    /// Draws siblings on a shelf (a single node with many boxes), and an edge from the parent to
+    /// the shelf.
     fn shelf(
         &mut self,
         siblings: &[&Siblings<'a>],
@@ -183,8 +185,8 @@ impl<'a> Picture<'a, '_> {
         self.out.write_all(b">];\n")?;
         let first = siblings.first().and_then(|it| it.first());
         let (Some(parent), Some(first)) = (parent, first) else { return Ok(()) };
-        // If there is only one box, `shelf` returns the box itself, so the edge leads to its
-        // heading.
+        // `table::shelf` returns a single box unchanged, so the edge can lead to the heading of the
+        // box.
         let headport = match siblings {
             [_] => format!("{}:w", port(first.id)),
             _ => "w".to_owned(),
@@ -192,8 +194,9 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// Makes the box of a namespace, or of several namespaces folded into one box. If `on_shelf` is
-    /// true, the box shares a node with other boxes, and contains the boxes of its children.
+    /// Creates the box of a namespace, or of several namespaces folded into one box. If `on_shelf`
+    /// is true, the box shares a node with other boxes, and contains the boxes of its child
+    /// namespaces.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,
@@ -209,7 +212,8 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // Several boxes share this node, so these attributes belong to the table of the box.
+            // On a shelf, several boxes share a node, so the attributes belong to the table of the
+            // box, not to the node.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -309,8 +313,7 @@ impl<'a> Picture<'a, '_> {
             let Some(node) = self.nodes.get(&namespace.id) else { continue };
             let mut drawn = HashSet::new();
             for pid in self.describe.kept_by(namespace).iter().filter_map(KeptBy::pid) {
-                // Draw only one edge, even if several descriptors of the process keep the namespace
-                // alive.
+                // Draw only one edge if several descriptors of a process keep the namespace alive.
                 if !drawn.insert(pid) {
                     continue;
                 }
@@ -325,8 +328,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns a tooltip that lists everything that does not fit into a box. Graphviz limits a line
-    /// of its input to 16 KiB, so long names are clipped.
+    /// Returns a tooltip with information for which a box is too small. Long names are clipped,
+    /// because Graphviz limits a line of its input to 16 KiB.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
             Siblings::One(namespace) => &[namespace],
@@ -388,7 +391,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Makes a host with `count` different child namespaces. The first of them has a child.
+    /// Returns a snapshot of a host with `count` different child namespaces. The first child
+    /// namespace has a child.
     fn many(count: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
         let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];
@@ -402,13 +406,13 @@ mod tests {
     }
 
     #[test]
-    fn puts_more_than_six_leaves_on_a_shelf() {
+    fn draws_more_than_six_childless_siblings_on_a_shelf() {
         let few = dot(many(7));
         assert!(!few.contains("shelf"), "{few}");
         assert_eq!(few.matches(" -> \"pid").count(), 8);
         let shelf = dot(many(8));
         assert!(shelf.contains("  \"pid:[10]\" -> \"in pid:[10]\" [tailport=\"n10:e\""), "{shelf}");
-        // The namespace with a child has a node of its own.
+        // The namespace with a child is drawn as a node of its own.
         assert!(shelf.contains("  \"pid:[10]\" -> \"pid:[11]\" ["), "{shelf}");
         assert!(shelf.contains("  \"pid:[11]\" -> \"pid:[1000]\" ["), "{shelf}");
         assert_eq!(shelf.matches(" -> ").count(), 3);
@@ -416,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_namespace_is_beside_the_shelf() {
+    fn a_namespace_that_a_process_keeps_alive_is_not_on_a_shelf() {
         let mut snapshot = many(9);
         let held = snapshot.namespaces.iter_mut().find(|it| it.id.inode() == Some(15)).unwrap();
         held.state = NamespaceState::Dead;
@@ -453,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_dead_and_inferred_at_once() {
+    fn a_box_can_be_both_dead_and_inferred() {
         let mut snapshot = farm();
         snapshot.namespaces[2].evidence = Evidence::Inferred;
         let text = dot(snapshot);

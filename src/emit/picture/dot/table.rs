@@ -1,4 +1,4 @@
-//! Makes the boxes of a picture: tables in HTML-like labels.
+//! Creates the boxes of a picture: tables in HTML-like labels.
 
 use std::io::{self, Write as _};
 
@@ -12,7 +12,7 @@ use crate::wording::sanitize::Distinct;
 /// Maximum number of characters in a line of a box.
 pub const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line. The rest is left out.
+/// Maximum number of characters in a part of a line. A longer part is truncated.
 pub const PART: usize = 180;
 
 /// Maximum number of lines for holders in a box. The same limit applies to lines for members.
@@ -21,12 +21,13 @@ pub const LINES: usize = 40;
 /// Intended ratio of the width to the height of a shelf: a table that arranges boxes in columns.
 const SHELF_RATIO: f64 = 1.3;
 
-/// Average width of a character and height of a line, in points.
+/// Average width of a character, in points.
 const CHARACTER: f64 = 6.0;
+/// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The look of namespaces in one state, and its legend. Dead namespaces have the widest border, so
-/// they also stand out in black-and-white print.
+/// The style of the boxes of namespaces in one state, with the text of the legend. Dead namespaces
+/// have the widest border, so that they also stand out in black-and-white print.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -84,16 +85,17 @@ fn border_style(evidence: Evidence) -> &'static str {
     }
 }
 
-/// A finished box.
+/// A finished box with its approximate size.
 pub struct Boxed {
     pub html: Vec<u8>,
-    /// Approximate width and height of the box, in points.
+    /// Approximate width of the box, in points.
     pub width: f64,
+    /// Approximate height of the box, in points.
     pub height: f64,
 }
 
-/// Arranges boxes in columns of similar height, and fills each column from top to bottom. A single
-/// box is returned unchanged.
+/// Arranges boxes in columns of similar height (a shelf), and fills each column from top to bottom.
+/// Returns a single box unchanged.
 pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     if boxes.len() == 1
         && let Some(only) = boxes.pop()
@@ -108,7 +110,7 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
     let mut boxes = boxes.into_iter().peekable();
     while boxes.peek().is_some() {
         html.extend(COLUMN);
-        // The remaining boxes are spread evenly over the remaining columns.
+        // Spread the remaining boxes evenly over the remaining columns.
         let target = left / columns;
         let (mut column, mut wide): (f64, f64) = (0.0, 0.0);
         let fits =
@@ -120,7 +122,8 @@ pub fn shelf(mut boxes: Vec<Boxed>) -> Boxed {
             column += boxed.height;
             wide = wide.max(boxed.width);
         }
-        // Without these empty rows, Graphviz would stretch the boxes.
+        // Add empty rows, because Graphviz would otherwise stretch the boxes to the height of the
+        // column.
         html.extend(b"<tr><td cellpadding=\"0\"></td></tr>".repeat(FILLERS));
         html.extend(b"</table></td>");
         left -= column;
@@ -137,7 +140,8 @@ const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
 /// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
-/// distributes spare room evenly, so the empty rows or cells take most of it.
+/// distributes spare space evenly over rows or cells, so the empty rows or cells take most of the
+/// space.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
@@ -145,7 +149,7 @@ pub struct BoxTable {
     html: Vec<u8>,
     look: &'static StateLook,
     lines: usize,
-    /// Number of lines for members so far.
+    /// Number of lines for members that the box has so far.
     pub member_lines: usize,
     longest: usize,
     in_cell: bool,
@@ -171,7 +175,7 @@ impl BoxTable {
         }
     }
 
-    /// Adds an attribute to the table. The value may have several lines.
+    /// Adds an attribute to the table of the box. The value may have several lines.
     pub fn attribute(&mut self, name: &str, value: &str) -> io::Result<()> {
         let mut html = Html(&mut self.html);
         html.markup(" ")?;
@@ -200,8 +204,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If an edge begins at the line, the line gets a table cell of its
-    /// own.
+    /// Adds a line for members. If `keeper` is given, the line gets a table cell of its own, at
+    /// which an edge can begin.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -242,8 +246,8 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line, wrapped between its parts, and returns the number of lines in the box. A part
-    /// that is longer than a line breaks after a blank, or anywhere if it has no blank.
+    /// Writes a line and returns the number of lines in the box. The line wraps between its parts.
+    /// A part that is too long for a line wraps after a blank, or anywhere if it has no blank.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -286,11 +290,11 @@ impl BoxTable {
     }
 }
 
-/// Indentation of continuation lines, in characters.
+/// Indentation of continuation lines in a box, in characters.
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of characters that fit into `room`, but at least one.
+/// Returns the number of characters that fit into `room` characters, but at least one.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

@@ -15,7 +15,8 @@ const TABLE: &str = "<table border=\"0\" cellborder=\"0\" cellspacing=\"2\" cell
 /// The markup that begins a line of the title.
 const TITLE_LINE: &str = "<tr><td align=\"left\">";
 
-/// Writes the label. `has_edges` is `true` if edges show which processes keep namespaces alive.
+/// Writes the label of the picture. `has_edges` is `true` if edges show which processes keep
+/// namespaces alive.
 pub fn write(
     snapshot: &Snapshot,
     describe: &Describe<'_>,
@@ -55,8 +56,8 @@ pub fn write(
     out.write_all(b">;\n")
 }
 
-/// Writes the legend of everything that occurs in the picture, as a nested table. If a line of the
-/// title is wider than the legend, empty cells take the spare room.
+/// Writes the legend as a nested table. The legend explains only styles that occur in the picture.
+/// If a line of the title is wider than the legend, empty cells take the spare space.
 fn legend(
     snapshot: &Snapshot,
     describe: &Describe<'_>,
@@ -100,7 +101,7 @@ fn legend_rows(
     let namespaces = &snapshot.namespaces;
     for look in &LOOKS {
         let occurs = namespaces.iter().any(|it| it.state == look.state);
-        // If all namespaces are live, their colour needs no legend.
+        // If all namespaces are live, the colour of live namespaces needs no explanation.
         let only = namespaces.iter().all(|it| it.state == NamespaceState::Live);
         if occurs && !only {
             let cell = swatch(look.fill, look.color, look.border, "solid");
@@ -132,7 +133,7 @@ fn legend_rows(
     Ok(())
 }
 
-/// Returns a time stamp without fractions of a second.
+/// Returns the time of a snapshot without fractions of a second.
 fn seconds(captured_at: &str) -> String {
     match captured_at.split_once('.') {
         Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),

@@ -1,6 +1,6 @@
-//! Draws a comparison as a Mermaid chart of the branches that changed.
+//! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart is too large, it leaves out the processes first, then boxes, and says how many.
+//! If the chart would be too large, it leaves out processes first, then boxes, and says how many.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::wording::change::{mark, relation_text, summary};
 use crate::wording::line::Line;
 use crate::wording::phrase::{Counted, Symbols, more_processes};
 
-/// The style of each change.
+/// The box style for each kind of change.
 const STYLES: [(&str, &str); 5] = [
     ("same", "fill:#eee,stroke:#777,color:#000"),
     ("came", "fill:#d3ecd3,stroke:#2e7d32,stroke-width:3px,color:#000"),
@@ -43,7 +43,8 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let roots = overlay.children(None).into_iter().rev();
     let mut todo: Vec<_> = roots.map(|node| (node, None)).collect();
     while let Some((node, parent)) = todo.pop() {
-        // Parents are visited before their children, so the parent of a box always has a box.
+        // The loop visits parents before their children, so the parent of a new box always has a
+        // box.
         let number = if chart.boxes < most {
             Some(add_namespace(&mut chart, overlay, Some(node), members, parent))
         } else {
@@ -66,8 +67,8 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     chart
 }
 
-/// Adds the box of a namespace, and returns its number. If `node` is `None`, the box contains the
-/// processes whose namespace is ambiguous.
+/// Adds the box of a namespace, and returns the number of the box. If `node` is `None`, the box
+/// contains the processes whose namespace is ambiguous.
 fn add_namespace(
     chart: &mut Chart,
     overlay: &Overlay<'_>,
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_have_the_marks_of_the_text_tree() {
+    fn boxes_have_the_same_marks_as_the_text_tree() {
         let mut later = farm();
         later.namespaces[1].state = NamespaceState::Dead;
         later.processes.truncate(3);
@@ -145,8 +146,8 @@ mod tests {
         assert!(picture(farm(), farm()).contains("n0[\"No difference: 5 processes and"));
     }
 
-    /// Makes a host with this many child namespaces, and this many processes in all namespaces
-    /// together.
+    /// Returns a snapshot of a host with this many child namespaces, and this many processes in
+    /// total.
     fn host(namespaces: u64, processes: u32) -> Snapshot {
         let mut all = vec![namespace(10, None)];
         all.extend((11..11 + namespaces).map(|inode| namespace(inode, Some(10))));

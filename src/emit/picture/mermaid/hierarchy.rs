@@ -1,8 +1,8 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart is too large, it leaves out the members first, then the deepest live namespaces,
-//! and says so. Dead, nascent and unknown namespaces are always shown. Each of them has a box of
-//! its own or, if even that is too much, siblings share one box.
+//! If the chart would be too large, it leaves out members first, then the deepest live namespaces,
+//! and says so. It always shows dead, nascent and unknown namespaces. Each such namespace has a box
+//! of its own or, if the chart is still too large, shares a box with its siblings.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -15,11 +15,10 @@ use crate::wording::line::{LISTED, Line};
 use crate::wording::namespace::Describe;
 use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 
-/// A chart with more levels than this is drawn from top to bottom, unless some level has at least
-/// as many namespaces as there are levels.
+/// Maximum number of levels of a chart that is always drawn from left to right.
 const MOST_BESIDE: usize = 6;
 
-/// The style of each state, and of namespaces with inferred evidence.
+/// The box style for each state, and for namespaces with inferred evidence.
 const STYLES: [(&str, &str); 5] = [
     ("live", "fill:#d6e6f5,stroke:#4a6785,color:#000"),
     ("dead", "fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000"),
@@ -44,14 +43,15 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-/// How much of the hierarchy a chart shows.
+/// The amount of detail that a chart shows.
 #[derive(Clone, Copy)]
 struct Detail {
     /// `true` if boxes list members.
     members: bool,
     /// Level of the deepest live namespaces that are shown.
     depth: usize,
-    /// `true` if each namespace that is not live has a box of its own.
+    /// `true` if each namespace that is not live has a box of its own; `false` if siblings share a
+    /// box.
     apart: bool,
 }
 
@@ -66,7 +66,7 @@ struct HierarchyChart<'a, 'f> {
 }
 
 impl<'a, 'f> HierarchyChart<'a, 'f> {
-    /// Draws the chart with this much detail. Returns `None` if the chart is too large.
+    /// Draws a chart with this amount of detail. Returns `None` if the chart is too large.
     fn draw(folding: &'f Folding<'a>, detail: Detail) -> Option<String> {
         let mut hierarchy = Self::new(folding, detail);
         hierarchy.siblings(&folding.tops(), None, 0, false)?;
@@ -74,7 +74,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         hierarchy.chart.fits().then(|| hierarchy.chart.finish(&STYLES))
     }
 
-    /// Draws a single box with the numbers of namespaces and processes.
+    /// Draws a chart with a single box, which contains the numbers of namespaces and processes.
     fn counts_only(folding: &'f Folding<'a>) -> String {
         let detail = Detail { members: false, depth: 0, apart: false };
         let mut hierarchy = Self::new(folding, detail);
@@ -184,7 +184,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
                 lines.push(format!("kept by {} more", Count(more)));
             }
         }
-        // Leave one line for the number of members.
+        // Leave one line of the box for the number of members.
         lines.truncate(LINES - 1);
         let rows = self.folding.members(namespace);
         if self.detail.members {
@@ -221,15 +221,16 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // Below the first box, this box is out of the way of the edges.
+            // Place the box of ambiguous processes below the first box, so that it does not cross
+            // any edges.
             self.chart.place_below(number, 0);
         }
     }
 }
 
-/// Returns the direction of the chart: from left to right, since most hosts have more siblings than
-/// levels. A deep chain is drawn from top to bottom, because pages scale a chart to their width,
-/// which would make the chain tiny.
+/// Returns the direction of the chart. Most charts are drawn from left to right, because most hosts
+/// have more siblings than levels. A deep chain of namespaces is drawn from top to bottom: a page
+/// scales a chart to the width of the page, which would make a horizontal chain tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_have_the_lines_of_the_text_tree() {
+    fn boxes_have_the_same_lines_as_the_text_tree() {
         expect_test::expect![[r#"
             %%{init: {"flowchart": {"wrappingWidth": 450}}}%%
             flowchart LR
@@ -284,7 +285,8 @@ mod tests {
         assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
-    /// Makes a host with `count` different child namespaces. The last `dead` of them are dead.
+    /// Returns a snapshot of a host with `count` different child namespaces, of which the last
+    /// `dead` are dead.
     fn many(count: u64, dead: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None)];
         let mut processes = vec![process(&[1], Some(10))];
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_members_then_depth_and_says_so() {
+    fn leaves_out_members_first_then_deep_namespaces_and_says_so() {
         let all = chart(many(100, 0));
         assert!(all.contains("199 → 1 job#45;<wbr/>199\"]"), "{all}");
         assert!(!all.contains("left out"));

@@ -1,7 +1,7 @@
 //! Draws Mermaid flowcharts for Markdown, as GitHub and other sites render them.
 //!
-//! GitHub renders at most 500 edges and 50,000 characters, so the callers leave out boxes until a
-//! chart [fits](Chart::fits).
+//! GitHub renders a chart only if it has at most 500 edges and 50,000 characters, so the callers
+//! leave out boxes until the chart [fits](Chart::fits).
 
 pub mod diff;
 pub mod hierarchy;
@@ -13,8 +13,9 @@ use crate::wording::line::Line;
 use crate::wording::phrase::more_processes;
 use crate::wording::sanitize::Distinct;
 
-/// Maximum number of edges and of characters in a chart, well below the limits of GitHub.
+/// Maximum number of edges in a chart, well below GitHub's limit.
 const EDGES: usize = 450;
+/// Maximum number of characters in a chart, well below GitHub's limit.
 const CHARACTERS: usize = 45_000;
 
 /// Maximum number of lines in a box.
@@ -23,11 +24,11 @@ const LINES: usize = 12;
 /// Maximum number of characters in a line of a box.
 const LINE: usize = 45;
 
-/// Maximum number of characters in a part of a line, since a part cannot wrap. The rest is left
-/// out.
+/// Maximum number of characters in a part of a line. A longer part is truncated, because a part
+/// cannot wrap.
 const PART: usize = 120;
 
-/// Without this setting, Mermaid wraps lines at 200 pixels.
+/// The setting for the width of lines. By default, Mermaid wraps lines at 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 /// A chart that is being built.
@@ -36,13 +37,13 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The number of characters that [`fits`](Self::fits) has counted, and the number of bytes of
-    /// those characters in `text`.
+    /// The number of characters in `text` that [`fits`](Self::fits) has counted so far, and their
+    /// number of bytes.
     counted: (usize, usize),
 }
 
 impl Chart {
-    /// Makes a chart without boxes. Screen readers read out the title and the description.
+    /// Creates a chart without boxes. `title` and `description` are for screen readers.
     fn new(direction: &str, title: &str, description: &str) -> Self {
         let text = format!(
             "{WIDTH}\nflowchart {direction}\n  accTitle: {}\n  accDescr: {}\n",
@@ -81,7 +82,7 @@ impl Chart {
         self.edges += 1;
     }
 
-    /// Returns `true` if the chart is within the limits.
+    /// Returns `true` if the chart does not exceed [`EDGES`] and [`CHARACTERS`].
     fn fits(&mut self) -> bool {
         let (characters, bytes) = self.counted;
         let new = self.text.get(bytes..).unwrap_or_default().chars().count();
@@ -89,7 +90,7 @@ impl Chart {
         self.edges <= EDGES && characters + new <= CHARACTERS
     }
 
-    /// Adds the styles of the classes in use, and returns the text.
+    /// Adds the styles of the classes in use, and returns the text of the chart.
     fn finish(mut self, styles: &[(&str, &str)]) -> String {
         for (class, style) in styles.iter().filter(|(class, _)| self.classes.contains(class)) {
             // Writing to a String does not fail.
@@ -99,14 +100,14 @@ impl Chart {
     }
 }
 
-/// Adds as many rows of processes to the lines of a box as fit. If some do not fit, the last line
-/// says how many processes are left out. Each row is given with its number of processes.
+/// Adds rows of processes to the lines of a box. Each row is given with its number of processes. If
+/// some rows do not fit, the last line says how many processes are left out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let mut left: usize = rows.iter().map(|(_, count)| count).sum();
     for (line, count) in rows {
         let before = lines.len();
         wrap(&line, lines);
-        // If processes are left out, their number needs a line, too.
+        // If processes are left out, the box needs a line for their number.
         if lines.len() > LINES || (lines.len() == LINES && left > count) {
             lines.truncate(before.min(LINES - 1));
             lines.push(more_processes(left).to_string());
@@ -116,7 +117,8 @@ fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     }
 }
 
-/// Wraps a line into lines of a box, between its parts. Parts that are too long are clipped.
+/// Wraps a line between its parts, and adds the result to the lines of a box. Parts that are too
+/// long are truncated.
 fn wrap(line: &Line, lines: &mut Vec<String>) {
     let mut current = String::new();
     let mut column = 0;
@@ -142,7 +144,8 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text in which each character that has a meaning in Mermaid becomes a numeric character code.
+/// Text for a title. `Display` replaces each character that is special in Mermaid by a numeric
+/// character code.
 struct Title<'a>(&'a str);
 
 impl fmt::Display for Title<'_> {
@@ -159,10 +162,11 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of a box, escaped in the same way as a [`Title`].
+/// A line of a box. `Display` replaces special characters by numeric character codes, as in a
+/// [`Title`].
 ///
-/// Mermaid decodes the character codes before it looks for line breaks (`\n`), formulas (`$$x$$`)
-/// and icons (`fa:fa-bell`), so an invisible element splits such sequences.
+/// Mermaid decodes character codes before it looks for line breaks (`\n`), formulas (`$$x$$`) and
+/// icons (`fa:fa-bell`), so `Display` also inserts an invisible element into such sequences.
 struct Label<'a>(&'a str);
 
 impl fmt::Display for Label<'_> {
@@ -175,8 +179,8 @@ impl fmt::Display for Label<'_> {
                 f.write_str("<wbr/>")?;
             }
         }
-        // Mermaid trims blanks at the end of a line, but not blanks that are written as character
-        // codes.
+        // Write blanks at the end of a line as character codes, because Mermaid removes plain
+        // blanks there.
         (end..text.len()).try_for_each(|_| write!(f, "#{};", u32::from(' ')))
     }
 }
