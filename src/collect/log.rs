@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blocked_init_does_not_make_the_view_incomplete() {
+    fn a_blocked_init_does_not_make_the_snapshot_incomplete() {
         let mut log = DiagnosticLog::default();
         log.note_as(DiagnosticCode::InitBlocked, "init 6 waits".to_owned(), Pid::new(9));
         assert!(log.is_complete());

@@ -1,4 +1,4 @@
-//! Assigns each namespace its init, and the container that the init's cgroup names.
+//! Assigns to each namespace its init, and its container according to the init's cgroup.
 
 use std::collections::{HashMap, HashSet};
 

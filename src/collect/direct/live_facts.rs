@@ -27,9 +27,9 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Returns the processes with a thread in uninterruptible sleep that the state of the process
-    /// does not show, because /proc shows only the state of the leader. Each process is returned
-    /// with the TID of the thread. If `among` is given, only the processes in `among` are examined.
+    /// Returns each process with a thread in uninterruptible sleep that the state of the process
+    /// does not show, with the TID of that thread. (/proc shows the state of the leader as the
+    /// state of the process.) If `among` is given, only the processes in `among` are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {

@@ -26,8 +26,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index of the PID that system calls of pidns take in a descendant's `NSpid`. The index is 0
-    /// if the procfs belongs to the PID namespace of pidns.
+    /// Index of a descendant's PID in the PID namespace of pidns, within the `NSpid` of the
+    /// descendant. The index is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace
     /// itself with pidns (`exec pidns`).

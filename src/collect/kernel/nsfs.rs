@@ -74,7 +74,6 @@ impl NamespaceFd {
         Ok(Self { fd: sys::reopen(path, sys::READ)?, device, inode })
     }
 
-    /// Duplicates the descriptor.
     pub fn try_clone(&self) -> io::Result<Self> {
         let Self { ref fd, device, inode } = *self;
         Ok(Self { fd: io::fcntl_dupfd_cloexec(fd, 0)?, device, inode })
@@ -254,7 +253,7 @@ pub fn device() -> io::Result<u64> {
 /// Finds the device number of nsfs without opening a path (since Linux 6.11).
 fn device_by_pidfd() -> io::Result<u64> {
     let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
+    // SAFETY: a pidfd implements this ioctl or refuses it. The ioctl takes no argument
     // and returns a new descriptor on nsfs.
     let raw = unsafe { ioctl(&pidfd, Call::<PIDFD_GET_PID_NAMESPACE>(0)) }?;
     // SAFETY: the ioctl succeeded, so this is the new descriptor.
@@ -300,7 +299,7 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
 /// with `ENOTTY` or `EINVAL` on older kernels.
 pub fn pid_for_children(pidfd: &OwnedFd) -> io::Result<NamespaceFd> {
-    // SAFETY: a pidfd implements this ioctl or refuses it. It takes no argument
+    // SAFETY: a pidfd implements this ioctl or refuses it. The ioctl takes no argument
     // and returns a new descriptor on nsfs.
     unsafe { open_by::<PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE>(pidfd) }
 }
@@ -491,7 +490,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_device_of_nsfs_is_found_without_the_newest_kernel() {
+    fn finds_the_device_of_nsfs_through_a_pidfd_and_through_procfs() {
         let by_procfs = device_by_procfs();
         assert_eq!(by_procfs, device());
         if let Ok(by_pidfd) = device_by_pidfd() {

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_freezers_and_a_cgroup_in_them() {
+    fn finds_freezer_hierarchies_and_the_cgroup_of_a_process() {
         let table = b"30 24 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
             31 24 0:27 /a /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
             32 24 0:28 / /sys/fs/cgroup/uni\\040fied rw - cgroup2 cgroup2 rw\n";

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_counts_only_with_a_pid_in_the_own_namespace() {
+    fn a_leader_needs_a_pid_in_the_namespace_of_the_process() {
         let session =
             |value: &str| leaders(format!("Name:\tx\nNSsid:\t{value}\n").as_bytes()).session;
         assert_eq!(session("446\t0\t0"), None);

@@ -397,8 +397,8 @@ impl<'a> ProcessReader<'a> {
         });
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
-        // init. It does if the link `ns/pid` still shows the namespace that pidns keeps open,
-        // because a namespace has only one init in its life.
+        // init. That is the case if the link `ns/pid` still shows the namespace that pidns keeps
+        // open, because a namespace has only one init in its life.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

@@ -9,7 +9,6 @@ use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
 /// The parameters of a scan. A scan reads the processes of a procfs in several threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
-    /// The procfs to read.
     pub procfs: &'a Procfs,
     /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
     /// before the scan.

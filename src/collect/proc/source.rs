@@ -30,8 +30,7 @@ use crate::collect::kernel::viewer;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
 
-/// Maximum number of attempts to read an init that goes away just after the kernel returned its
-/// PID.
+/// Maximum number of attempts to read an init that exits just after the kernel returned its PID.
 const INIT_ATTEMPTS: usize = 3;
 
 /// A mounted procfs that is used as a source of snapshots.

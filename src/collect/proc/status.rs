@@ -37,7 +37,7 @@ pub fn text_now(procfs: &Procfs, process: &Process) -> Option<Vec<u8>> {
         let (base, name) = dir.file(c"status");
         read(base, name, &mut buffer)?;
         let status = parse::status(&buffer);
-        // Before Linux 4.1 there is no NSpid, so the PID in the path must be enough.
+        // Before Linux 4.1 there is no NSpid, so only the PID in the path identifies the process.
         let is_same =
             status.nspid == process.nspid || (status.nspid.is_empty() && process.nspid.len() <= 1);
         if is_same { Ok(()) } else { Err(Errno::SRCH) }

@@ -31,8 +31,8 @@ const WAITING_BATCHES: usize = 4;
 /// this time.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
-/// Number of file descriptors that fit into the descriptor table that the kernel is made to
-/// allocate before the helper threads start.
+/// Number of file descriptors for which the kernel allocates space before helper threads start (see
+/// [`grow_descriptor_table`]).
 const DESCRIPTORS: u64 = 4096;
 
 /// Maximum number of file descriptors that one thread of a scan has open at a time.

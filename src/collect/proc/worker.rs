@@ -64,7 +64,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Reads the processes again that must be retried, and returns the results for all processes.
+    /// Retries the processes in `retry`, and returns the results for all processes.
     ///
     /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
     /// moment, the kernel still shows the old leader, which is exiting. Links that should be

@@ -171,7 +171,7 @@ impl<'a> Inference<'a> {
     }
 
     /// Joins each group without an init with the only group that it can belong to (rule 4). Repeats
-    /// until nothing changes, since each join can leave only one candidate for another group.
+    /// until nothing changes, because each join can reduce the candidates of another group to one.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {

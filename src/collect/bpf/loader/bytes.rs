@@ -1,12 +1,10 @@
 //! Reads little-endian numbers and NUL-terminated strings at an offset. Every function returns
 //! `None` if the data is too short.
 
-/// Returns the 16-bit number at offset `at`.
 pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
-/// Returns the 32-bit number at offset `at`.
 pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }

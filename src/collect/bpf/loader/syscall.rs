@@ -111,9 +111,9 @@ impl Deref for Mapping {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: `length` bytes are mapped for the lifetime of `self`, and all are initialized.
-        // They do not change: the file with the kernel's types (BTF) cannot be written and keeps
-        // its length. An array is mapped only within `Array::copy`, and the program that writes to
-        // the array is not running then.
+        // The bytes do not change: the file with the kernel's types (BTF) cannot be written and
+        // keeps its length. An array is mapped only within `Array::copy`, and the program that
+        // writes to the array is not running then.
         unsafe { slice::from_raw_parts(self.address.cast(), self.length) }
     }
 }

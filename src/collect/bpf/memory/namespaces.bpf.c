@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
 // Three BPF programs for `--search kernel`. The first lists all PID namespaces in
-// memory. The other two list the tasks and the open descriptors that keep a namespace
-// without a living init alive. The programs change nothing and reveal no kernel
-// addresses.
+// memory. The other two list the tasks and the open descriptors that keep namespaces
+// alive, but leave out namespaces with a living init. The programs change nothing and
+// reveal no kernel addresses.
 //
 // The structs declare only the fields that are used; the loader fills in their offsets
 // in the running kernel. All fields are read by bpf_probe_read_kernel(), which fails
@@ -292,8 +292,8 @@ INLINE int name_task(struct kept *kept, struct task_struct *task) {
     return kept->tid && kept->pid;
 }
 
-// Writes a record if a task keeps a namespace without a living init alive. The
-// iterator also visits exiting tasks.
+// Writes a record for each namespace that a task keeps alive, unless the namespace has
+// a living init. The iterator also visits exiting tasks.
 SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;

@@ -73,9 +73,7 @@ pub enum KeeperKind {
 /// A task or descriptor that keeps a namespace alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeper {
-    /// The namespace's 64-bit ID.
     pub ns_id: u64,
-    /// The namespace's inode.
     pub inode: u64,
     pub kind: KeeperKind,
     /// PID of the process that the task belongs to or that has the descriptor.
@@ -147,12 +145,14 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks (including exiting tasks) that keep alive a namespace without a living init.
+    /// Lists the tasks that keep a namespace alive, including exiting tasks. Leaves out namespaces
+    /// with a living init.
     pub fn tasks(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
         read_keepers(&self.tasks)
     }
 
-    /// Lists the descriptors (of all processes) that keep alive a namespace without a living init.
+    /// Lists the descriptors of all processes that keep a namespace alive. Leaves out namespaces
+    /// with a living init.
     pub fn descriptors(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
         read_keepers(&self.descriptors)
     }

@@ -86,7 +86,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // Before Linux 6.18, namespaces have no 64-bit ID, so these records cannot be verified.
+        // Records about inits and about namespaces for children are verified by the 64-bit ID of
+        // the namespace. Before Linux 6.18, namespaces have no such ID.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {

@@ -25,7 +25,7 @@ mod flag {
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// Bits of the field `more` of a record: why the process must be read through /proc.
+/// Bits of the field `more` of a record, which tell why the process must be read through /proc.
 mod more {
     pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;

@@ -244,7 +244,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
     record.levels = levels;
     record.more = is_set(is_other) * CHANGED;
     struct pid_namespace *viewers, *own = 0;
-    // The blocks save stack space: a program and its functions share 512 bytes.
+    // The braces limit the lifetime of local variables. This saves stack space: a BPF
+    // program and its functions share 512 bytes.
     {
         struct upid numbers[LEVELS] = {};
         u64 size = sizeof(numbers[0]) * (levels > LEVELS ? LEVELS : levels);

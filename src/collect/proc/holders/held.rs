@@ -12,9 +12,7 @@ use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
 /// A search for the namespaces that one process keeps alive.
 pub struct HolderSearch<'a> {
-    /// The scan that this search belongs to.
     pub scan: Scan<'a>,
-    /// The process to search.
     pub process: &'a Process,
     /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,

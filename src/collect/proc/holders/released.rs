@@ -38,8 +38,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // One holder is enough to keep a namespace alive. If one holder of a namespace still exists,
-    // the other holders of this namespace stay in the list without being checked.
+    // Removes a namespace from `released` if one of its holders still exists. The other holders of
+    // that namespace then stay in the list without being checked.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {

@@ -24,9 +24,7 @@ pub type RootId = (u64, u64, u64);
 
 /// The part of a mount namespace that one thread sees: the mounts below its root directory.
 pub struct MountView {
-    /// The root directory of the thread.
     pub root: OwnedFd,
-    /// The mount table of the thread.
     pub table: MountTable,
     /// The bind mounts of PID and mount namespaces that the mount table lists.
     pub mounts: Vec<NamespaceMount>,

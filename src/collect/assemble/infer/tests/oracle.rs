@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// Returns `true` if the kernel's rules allow this world.
+    /// Returns `true` if the kernel's rules for PID namespaces allow this world.
     fn is_possible(&self, view: &View) -> bool {
         let mut numbers = HashSet::new();
         view.processes.iter().enumerate().all(|(at, process)| {
