@@ -40,12 +40,12 @@ pub struct Selection {
 /// The members to show of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
-    /// Show all members that the other conditions select.
+    /// All members that the other options select.
     #[default]
     All,
-    /// Show only the init of each namespace.
+    /// Only the init of each namespace.
     Init,
-    /// Show no members.
+    /// No members.
     None,
 }
 
