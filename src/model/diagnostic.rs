@@ -58,7 +58,7 @@ pub enum Advice {
     Text(&'static str),
 }
 
-/// What a diagnostic message counts.
+/// The things that a diagnostic message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,

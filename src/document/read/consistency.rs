@@ -152,8 +152,7 @@ pub fn check_processes(
                 "does not list the processes that have it as namespace",
             ));
         }
-        // A filter can remove an init from the document, but cannot make it a member of another
-        // namespace.
+        // A filter can remove an init from the document, but cannot move it to another namespace.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
