@@ -199,8 +199,9 @@ SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Adds the next namespace in the circular list. Returns 1, which ends the loop, when
-// it is back at the viewer's namespace.
+// Moves to the next namespace in the kernel's circular list, and adds it to the list
+// in the map. Returns 1, which ends the loop, when it is back at the viewer's
+// namespace.
 SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *at = walk->at;
     struct list_head *next = 0;
