@@ -1,5 +1,5 @@
-//! The completion scripts in `completions/`. Each script gets its candidates from the program
-//! itself, by running `COMPLETE=SHELL pidns -- WORD...`.
+//! The completion scripts in `completions/`. To get candidates, each script runs `COMPLETE=SHELL
+//! pidns -- WORD...`.
 
 use std::path::Path;
 
@@ -21,13 +21,13 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// Finds a shell by its name, or by a path to it such as `$SHELL`.
+    /// Finds a shell by its name or path; `$SHELL` contains such a path.
     #[must_use]
     pub fn by_path(path: &Path) -> Option<Self> {
         Self::from_str(path.file_name()?.to_str()?, false).ok()
     }
 
-    /// Returns the completion script.
+    /// Returns the completion script of the shell.
     #[must_use]
     pub fn script(self) -> &'static str {
         match self {

@@ -1,12 +1,12 @@
-//! Turns clap's error about the arguments into one line, with clap's suggestion.
+//! Converts clap's error message about wrong arguments to one line, with clap's suggestion.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, ValueEnum as _};
 
 use crate::emit::Format;
 
-/// Returns one line that says what is wrong. It ends with a suggestion if there is one, and refers
-/// to the help otherwise. `verb` is the first argument that is the name of a verb.
+/// Returns one line that explains the error. The line ends with a suggestion or, if there is none,
+/// with a reference to the help. `verb` is the first argument that is the name of a verb.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
@@ -51,7 +51,7 @@ fn format_meant(argument: &str, program: &Command, verb: Option<&str>) -> Option
     (has_format && !option.is_hide_set()).then(|| format!("-f {}", format.get_name()))
 }
 
-/// Returns the first verb that has this option.
+/// Returns the first verb that has the option `argument`.
 fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     let name = argument.strip_prefix("--")?;
     let is_meant = |option: &Arg| option.get_long() == Some(name) && !option.is_hide_set();
@@ -59,8 +59,8 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains an argument that is not a PID although a PID is expected: a verb in the wrong place, a
-/// misspelt verb, or the name of a process.
+/// Explains an argument that is given in place of a PID: a verb in the wrong place, a misspelt
+/// verb, or the name of a process.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
@@ -83,10 +83,10 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
     })
 }
 
-/// Returns the verb that clap finds most similar to a word.
+/// Returns the verb that is most similar to a word, according to clap.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap suggests a verb only if the program takes no positional arguments, so ask a program
-    // that has nothing but verbs.
+    // clap suggests a verb only if the program takes no positional arguments, so use a program that
+    // has only verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());
@@ -94,7 +94,8 @@ fn similar_verb(word: &str, program: &Command) -> Option<String> {
     suggestion(&error).map(str::to_owned)
 }
 
-/// Returns the most similar option, value or verb that clap suggests.
+/// Returns the option, value or verb that clap suggests. If there are several, returns the most
+/// similar.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
@@ -113,7 +114,8 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// Returns the first paragraph of clap's message in one line, without usage and tips.
+/// Returns the first paragraph of clap's message as one line. The usage and the tips are in other
+/// paragraphs.
 fn first_paragraph(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let lines = message.lines().map(str::trim);

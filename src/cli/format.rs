@@ -1,4 +1,4 @@
-//! The option `-f`, which may stand before a verb that has formats of its own.
+//! The option `-f`, which may precede a verb, although each verb has its own formats.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -14,8 +14,8 @@ impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
 
 /// The chosen output format.
 ///
-/// clap parses `-f` before it knows the verb. So the option accepts the formats of all verbs, and
-/// the verb then rejects a format that it does not have.
+/// clap parses `-f` before it knows the verb. The option therefore accepts the formats of all
+/// verbs, and each verb rejects the formats that it does not have.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputFormat<F>(pub F);
 
@@ -28,7 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // `check` is the only verb with formats that the program without a verb does not have.
+        // Also accept the formats of `check`, the only verb with formats that pidns without a verb
+        // does not have.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -46,8 +47,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // clap copies a format that is given to a verb to the top-level command, too. The top-level
-        // format is not used if there is a verb, so the copy is ignored.
+        // clap also copies a format that is given to a verb to the top-level command, which may not
+        // have that format. With a verb, the top-level format is not used, so ignore the copy.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -1,4 +1,4 @@
-//! Checks rules for global options that clap does not check.
+//! Checks global options for errors that clap misses.
 //!
 //! clap gives every global option to every verb. It validates the options before the verb and the
 //! options after the verb separately, so it misses conflicts between them.
@@ -6,12 +6,12 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-/// The verb `run`. Its options must follow the verb: the -f and -q of `run` apply to the report, so
-/// they differ from the global -f and -q.
+/// The verb `run`. The options of `run` must follow the verb, because its -f and -q apply to the
+/// report, unlike the global -f and -q.
 const RUN: &str = "run";
 
-/// Adds to each verb the global options that the verb does not have, as hidden options. So the help
-/// of the verb does not list them, and [`check`] can reject them.
+/// Adds to each verb the global options that the verb does not have, as hidden options. The help of
+/// the verb therefore does not list these options, and [`check`] can reject them.
 pub(super) fn hide_unused(program: Command) -> Command {
     let global = program.get_arguments().filter(|option| option.is_global_set());
     let global: Vec<Arg> = global.cloned().collect();
@@ -23,8 +23,8 @@ pub(super) fn hide_unused(program: Command) -> Command {
 }
 
 /// Rejects options that the verb does not have, and pairs of options that exclude each other, even
-/// if one option is before the verb and the other is after it. `first` is the first argument. The
-/// error is one line.
+/// if one option precedes the verb and the other follows it. `first` is the first argument. The
+/// error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,
@@ -55,7 +55,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Returns the first option on the command line that the program has but the verb does not have.
+/// Returns the first option on the command line that is a global option but not an option of the
+/// verb.
 fn unknown_option(
     program: &Command,
     verb: &Command,

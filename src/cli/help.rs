@@ -1,4 +1,4 @@
-//! Help texts that do not belong to a single option. The manual pages contain the same texts.
+//! Help texts other than those of options. The manual pages contain the same texts.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -22,10 +22,10 @@ Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
 they nest, which processes are in each, the PID of each process in every \
 namespace that sees it, and what keeps a namespace without processes alive.
 
-Any user can run pidns. Without root, the kernel hides some of this. pidns then \
-infers what it can, marks it as inferred, and prints one line on standard error \
-that says what is missing. In JSON and YAML, \"complete\" and \"diagnostics\" say \
-the same.";
+Any user can run pidns. Without root, the kernel hides some of these facts. pidns \
+then infers what it can, marks inferred facts, and prints one line on standard \
+error that says what is missing. In JSON and YAML, \"complete\" and \
+\"diagnostics\" contain the same information.";
 
 /// The two examples of the short help.
 pub(super) const SHORT_EXAMPLES: &str = "\
@@ -42,7 +42,7 @@ type Terms = &'static [(&'static str, &'static str)];
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// The purpose of each command, and the command.
+    /// Pairs of a purpose and the command for that purpose.
     pub(super) examples: Terms,
 }
 
@@ -50,7 +50,7 @@ const TROUBLE: &str = "error: wrong arguments, invalid input, /proc unusable, ou
 
 const ONLY_OUTPUT: Terms = &[("0", "success"), ("2", TROUBLE)];
 
-/// The verbs, each with its texts.
+/// All verbs with their texts.
 pub(super) const VERBS: [(&str, &Texts); 7] = [
     ("translate", &TRANSLATE),
     ("check", &CHECK),
@@ -93,12 +93,12 @@ pub(super) const PROGRAM: Texts = Texts {
 
 const TRANSLATE: Texts = Texts {
     description: "\
-Print PIDs as another PID namespace numbers them, up or down the hierarchy. There \
-is one line per PID, in the order in which they are given.
+Translate PIDs to another PID namespace, up or down the hierarchy. The output has \
+one line for each PID, in the order of the arguments.
 
 By default, PIDs are translated from the namespace of the procfs to each \
-process's own namespace. If only one of --from and --to is given, the namespace \
-of the procfs takes the place of the other.
+process's own namespace. If only one of --from and --to is given, the other is \
+the namespace of the procfs.
 
 If a process does not exist or is not visible in the target namespace, the exit \
 status is 1 and nothing is printed.",
@@ -117,19 +117,17 @@ const CHECK: Texts = Texts {
     description: "\
 Check this host, or a saved document, for problems with PID namespaces and \
 processes. Each problem is printed with the processes concerned and advice. The \
-exit status is 1 if a problem is denied. Problems that are only warned of do not \
-change it.
+exit status is 1 if a problem is denied. Warnings do not change the exit status.
 
-A zombie or an uninterruptible process counts only if it is still there on a \
-second check. The same goes for a thread in uninterruptible sleep. With --since, \
-a process or namespace that the earlier document does \
-not have is a leftover, except for the shell that runs the check, its ancestors \
-and the other commands of its pipeline.
+A zombie, or a process or thread in uninterruptible sleep, counts only if it is \
+still in that state on a second check. With --since, a process or namespace that \
+is not in the earlier document is a leftover, except the shell that runs the \
+check, its ancestors and the other commands of its pipeline.
 
 Each problem has a code. A rule decides if a code is denied, warned of or \
-allowed. A rule for some processes (zombie:comm=cron) precedes one for all; a \
-rule on the command line precedes one from --policy; then allow precedes warn, \
-and warn precedes deny.",
+allowed. A rule for some processes (zombie:comm=cron) wins over a rule for all; a \
+rule on the command line wins over a rule from --policy; otherwise, allow wins \
+over warn, and warn over deny.",
     exit_status: &[
         ("0", "nothing is denied"),
         ("1", "something is denied, or the selection is empty"),
@@ -155,21 +153,21 @@ Show which processes and PID namespaces appeared, disappeared or changed between
 two snapshots: two saved documents, or one document and the live kernel. The live \
 kernel is then read with the same places searched and the same details.
 
-Two processes are the same if boot id, PID and start time are equal. Two \
-namespaces are the same if the kernel's 64-bit id is equal (Linux 6.18), or else \
-if inode and init are. If a document lacks one of these, pidns compares the rest \
-and says so in one line on standard error. In a snapshot of another boot or host, \
-everything is new.
+Two processes are the same if their boot id, PID and start time are equal. Two \
+namespaces are the same if their 64-bit ids are equal (Linux 6.18 or later), or \
+otherwise if their inodes and inits are. If a document lacks some of this data, \
+pidns compares the rest and says so in one line on standard error. In a snapshot \
+of another boot or host, everything counts as new.
 
-A process has changed if its parent, name or user has, or if it was stopped or \
-continued or became a zombie. Running and sleeping count as the same. Kernel \
-threads are left out unless --kernel-threads is given, and so are the pidns \
-processes that took the snapshots.
+A process has changed if its parent, name or user has changed, or if it was \
+stopped, was continued or became a zombie. Running and sleeping count as the same \
+state. Kernel threads are left out unless --kernel-threads is given. The pidns \
+processes that took the snapshots are always left out.
 
-A namespace that is no longer visible, but that a live kernel still has, is \
-hidden: something that /proc does not show keeps it, such as a descriptor in \
-flight. Linux 6.18 can tell. Since Linux 6.19, this works only for namespaces \
-that one of their own descriptors keeps.",
+A namespace that is no longer visible, but still exists in the live kernel, is \
+hidden: something that /proc does not show keeps it alive, such as a descriptor \
+in flight. Detecting hidden namespaces needs Linux 6.18. Since Linux 6.19, it \
+works only for namespaces that one of their own descriptors keeps alive.",
     exit_status: &[
         ("0", "no difference"),
         ("1", "a difference, or nothing in either snapshot is selected"),
@@ -194,16 +192,17 @@ processes. If nothing is left, nothing is printed.
 
 No privilege is needed, and the command runs as if pidns were not there: it has \
 the same standard streams, process group, terminal and signals. pidns becomes the \
-subreaper of its orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so none is lost. A \
-signal to pidns is passed on, unless the terminal has sent it to the command, too. \
-A signal sent to the whole process group by kill(1) reaches the command twice. \
-After the command has ended, INT, TERM, HUP and QUIT end the grace time.
+subreaper of the command's orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so no \
+process is missed. pidns passes signals on to the command, except signals that \
+the terminal has already sent to the command. A signal sent to the whole process \
+group by kill(1) reaches the command twice. After the command has ended, INT, \
+TERM, HUP and QUIT end the grace time.
 
 If pidns itself is killed with KILL, the command keeps running; with --kill, the \
 command is killed as well, but not the processes that it started. Children that \
 pidns inherited at its own start are ignored.",
     exit_status: &[
-        ("N", "the exit status of CMD, or 128 plus the number of the signal that ended it"),
+        ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
         ("1", "CMD succeeded, but left something that --deny names"),
         ("2", "error: wrong arguments, /proc unusable, report not written"),
         ("126", "CMD cannot be executed"),
@@ -226,8 +225,8 @@ const SCHEMA: Texts = Texts {
 
 const COMPLETIONS: Texts = Texts {
     description: "\
-Print a completion script. Besides options, it completes PIDs, process names, \
-users and containers of the running host.",
+Print a completion script. Besides options, the script completes PIDs, process \
+names, users and containers of the running host.",
     exit_status: ONLY_OUTPUT,
     examples: &[
         ("Load the completions in a running Bash", "source <(pidns completions bash)"),
@@ -267,7 +266,7 @@ pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Returns the end of the long help of pidns itself.
+/// Returns the end of the long help of pidns without a verb.
 pub(super) fn after_long_help() -> String {
     examples_and_status(&PROGRAM)
 }

@@ -1,7 +1,8 @@
-//! The manual pages: pidns(1), and one for each verb, made from the command line and its help.
+//! The manual pages: pidns(1), and one for each verb, generated from the definition of the command
+//! line and the help texts.
 //!
-//! `clap_mangen` is not used, because it does not split long lines, as mandoc(1) asks for, and does
-//! not lay out lists of values or paragraphs.
+//! This project does not use `clap_mangen`, because it does not split long lines, as mandoc(1)
+//! requires, and does not lay out lists of values or paragraphs.
 
 use std::io::{self, Write};
 
@@ -14,10 +15,10 @@ use super::manual::{
 };
 use super::options::ADVANCED;
 
-/// The date of the last change to the texts.
+/// The date of the last change to the text of the manual pages.
 const DATE: &str = "2026-11-29";
 
-/// Maximum length of a source line, in bytes, as mandoc(1) asks for.
+/// Maximum length of a source line in bytes. mandoc(1) warns about longer lines.
 const WIDTH: usize = 80;
 
 /// Writes the manual page of a verb, or of pidns itself, in roff.
@@ -80,7 +81,7 @@ fn verb_page(roff: &mut Roff, command: &Command, texts: &Texts) {
     section(roff, "SEE ALSO", more);
 }
 
-/// Writes the title, the name and the usage.
+/// Writes the title line and the sections NAME and SYNOPSIS.
 fn head(roff: &mut Roff, title: &str, command: &Command) {
     let source = format!("pidns {}", env!("CARGO_PKG_VERSION"));
     roff.control("TH", [&title.to_uppercase(), "1", DATE, &source, "User Commands"]);
@@ -97,7 +98,7 @@ fn head(roff: &mut Roff, title: &str, command: &Command) {
     }
 }
 
-/// Returns the one-line description that the help shows in its list of commands.
+/// Returns the one-line description of a command, as the help lists it.
 fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default()
 }
@@ -117,7 +118,8 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     for (what, command) in texts.examples {
         roff.control("TP", []);
         wrapped(roff, &format!("{what}:"));
-        // The roff macro `EX` turns filling off, so no command is hyphenated or stretched.
+        // The roff macro `EX` turns filling off, so troff neither hyphenates nor stretches a
+        // command.
         roff.control("EX", []);
         for line in command.split("; ") {
             roff.text([bold(line)]);
@@ -126,7 +128,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     }
 }
 
-/// Writes the arguments first, then the options, then the advanced options.
+/// Writes the sections for arguments, options and advanced options.
 fn option_section(roff: &mut Roff, command: &Command) {
     let is_shown = |option: &&Arg| !option.is_hide_set();
     let under = |heading: Option<&'static str>| {
@@ -141,7 +143,7 @@ fn option_section(roff: &mut Roff, command: &Command) {
     }
 }
 
-/// Writes options or arguments, and the values that each of them accepts.
+/// Writes options or arguments, with the values that each of them accepts.
 fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     for option in options {
         roff.control("TP", []);
@@ -150,8 +152,8 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
         let help = help.map(ToString::to_string).unwrap_or_default();
         for (index, paragraph) in help.split("\n\n").enumerate() {
             if index > 0 {
-                // The roff macro `IP` begins a paragraph that has the same indentation as the
-                // option.
+                // The roff macro `IP` begins a paragraph with the same indentation as the text of
+                // the option.
                 roff.control("IP", []);
             }
             wrapped(roff, paragraph);
@@ -171,7 +173,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     }
 }
 
-/// Returns an option as users write it, with its value and its default.
+/// Returns an option as users write it, with the name of its value and its default.
 fn label(option: &Arg) -> Vec<Inline> {
     if option.is_positional() {
         return vec![italic(option.to_string())];
@@ -201,7 +203,7 @@ fn value_name(option: &Arg) -> Option<String> {
     Some(names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" "))
 }
 
-/// Writes a list of terms and their meanings.
+/// Writes a list of terms with their meanings.
 fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     for (term, meaning) in terms {
         roff.control("TP", []).text([bold(*term)]);
@@ -209,8 +211,8 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Writes paragraphs, which are separated by empty lines. An indented line is an item of a list,
-/// written as `  TERM: MEANING`.
+/// Writes text whose paragraphs are separated by empty lines. An indented line, ` TERM: MEANING`,
+/// is an item of a list.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {
@@ -242,11 +244,11 @@ fn verbatim(roff: &mut Roff, text: &str) {
     roff.control("EE", []).control("RE", []);
 }
 
-/// Writes a text in source lines of at most [`WIDTH`] bytes.
+/// Writes text as source lines of at most [`WIDTH`] bytes.
 fn wrapped(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        // roff escapes hyphens and apostrophes, so they take more bytes.
+        // The roff crate escapes hyphens and apostrophes, so they take more bytes in the output.
         let length =
             |text: &str| text.len() + text.matches('-').count() + 4 * text.matches('\'').count();
         if !line.is_empty() && length(&line) + 1 + length(word) > WIDTH {

@@ -1,15 +1,15 @@
-//! Sections of the manual that the help does not have.
+//! Sections of the manual page that are not part of the help.
 
 /// Terms and their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
-/// Explains the notation in text and pictures. The terms are ASCII, because troff(1) reads nothing
-/// else.
+/// Explains the notation in text and pictures. The terms are ASCII, because troff(1) reads only
+/// ASCII.
 pub(super) const READING: Terms = &[
     (
         "1219 -> 1 nginx",
         "A process and its PIDs, from the namespace of the procfs to the process's own. If there \
-         are more than four, those in between are left out (-> ... ->).",
+         are more than four PIDs, the PIDs in the middle are left out (-> ... ->).",
     ),
     (
         "6 x nginx: 1219 -> 1, 1223 -> 7",
@@ -21,9 +21,9 @@ pub(super) const READING: Terms = &[
     (
         "DEAD: its init has exited",
         "No process can ever start in this namespace again: a fork into it fails with \"Cannot \
-         allocate memory\" (ENOMEM). \"kept by\" names what keeps the namespace. \"stuck until\" \
-         names the process that a terminated init waits for; the namespace goes away once that \
-         process is fixed or ended.",
+         allocate memory\" (ENOMEM). \"kept by\" names what keeps the namespace alive. \"stuck \
+         until\" names the process that a terminated init waits for; the namespace disappears \
+         after that process is gone.",
     ),
     (
         "not started yet (nascent)",
@@ -31,13 +31,13 @@ pub(super) const READING: Terms = &[
     ),
     (
         "inferred",
-        "The kernel did not say, as for other users' processes without root. pidns concluded it \
-         from PIDs, parents, sessions and groups. Processes that fit more than one namespace are \
-         listed under \"unknown\".",
+        "The kernel did not report this fact, for example for other users' processes without root. \
+         pidns inferred it from PIDs, parents, sessions and groups. Processes that fit more than \
+         one namespace are listed under \"unknown\".",
     ),
     (
         "parent unknown",
-        "The kernel did not name the namespace's parent, and it could not be inferred. The \
+        "The kernel did not report the parent of the namespace, and pidns could not infer it. The \
          namespace is shown after the roots, without a level.",
     ),
     (
@@ -52,8 +52,9 @@ pub(super) const READING: Terms = &[
     ),
     (
         "a_pid:[4026532179] in an SVG",
-        "The element id of a namespace's box. Its link has the state as target, for style sheets \
-         and scripts (a[target~=\"dead\"]), and the full ids and all PIDs as title.",
+        "The element id of the box of a namespace. The box is a link: its target is the state, for \
+         style sheets and scripts (a[target~=\"dead\"]), and its title contains the full ids and \
+         all PIDs.",
     ),
 ];
 
@@ -91,13 +92,13 @@ pub(super) const FILES: Terms = &[
     ),
 ];
 
-/// Explains the policy file of `pidns check`.
+/// The section about the policy file of `pidns check`.
 pub(super) const POLICY: &str = "\
-The file that --policy names is YAML or JSON with three lists of rules: deny, warn and allow. \
-Each may be left out. A rule is a code, or CODE:KEY=VALUE for some of the processes or namespaces \
-with that code:
+The file that --policy names is YAML or JSON with three lists of rules: deny, \
+warn and allow. Each list may be left out. A rule is a code, or CODE:KEY=VALUE \
+for some of the processes or namespaces with that code:
 
-  comm=GLOB: processes with this name, and namespaces whose init has it
+  comm=GLOB: processes with this name, and namespaces whose init has this name
   ns=NS: this namespace and its members; NS is an inode, pid:[INODE] or @PID
   container=PREFIX: the container whose id, or pod UID, has this prefix
   user=NAME|UID: processes of this user, and namespaces that the user owns
@@ -125,15 +126,16 @@ pub(super) const SECURITY: &[&str] = &[
      a thread that enters the mount namespace and ends afterwards. User names come from the name \
      service. Only pidns run starts a program, and sends signals to it.",
     "As root on a host with a few hundred processes or more, pidns loads a BPF program: a task \
-     iterator that reads what /proc shows of each process. It is unloaded before pidns ends. If \
-     auditing is on, loading leaves a BPF record. --collector proc avoids it. --search kernel \
-     loads three more programs, which list the PID namespaces in memory and what keeps those \
-     without a living init, and opens these namespaces by number (open_by_handle_at(2)).",
-    "Other users can cause gaps in a view, which are reported (\"complete\", \"diagnostics\", \
-     --strict), and choose names, which are made safe for terminals. A container's name comes \
-     from a cgroup path; do not base permissions on it. Whoever administers a container decides \
-     what its /proc shows to --procfs. Other users cannot make pidns open a file, FIFO or device, \
-     or wait for a file system that does not respond.",
+     iterator that reads what /proc shows of each process. The program is unloaded before pidns \
+     exits. If auditing is on, loading the program adds a BPF record to the audit log. --collector \
+     proc avoids BPF. --search kernel loads three more programs, which list the PID namespaces in \
+     kernel memory and everything that keeps namespaces without a living init. It opens these \
+     namespaces by number (open_by_handle_at(2)).",
+    "Other users can cause gaps in a view; pidns reports such gaps (\"complete\", \"diagnostics\", \
+     --strict). Other users also choose names; pidns escapes control characters in names. The name \
+     of a container comes from a cgroup path; do not base permissions on such a name. The \
+     administrator of a container decides what its /proc shows to --procfs. Other users cannot \
+     make pidns open a file, FIFO or device, or wait for a file system that does not respond.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \
      opened or looked up. Documents can contain secrets, such as process arguments.",
 ];
@@ -141,23 +143,24 @@ pub(super) const SECURITY: &[&str] = &[
 /// The section LIMITS of the manual page. Each item is a paragraph.
 pub(super) const LIMITS: &[&str] = &[
     "If \"complete\" is true in the document, nothing is missing from the places that were \
-     searched. A namespace without processes can also be kept by something that /proc does not \
-     show: a descriptor in flight over a UNIX socket; a pidfd of its terminated init; an open /proc directory of a dead member; a socket \
-     whose peer was a member (SO_PEERCRED) or that signals one (F_SETOWN); its procfs, mounted \
-     elsewhere or with an open file; fsopen(2); files registered with io_uring; perf events; FUSE \
-     mounts; System V shared memory. Only --search kernel finds such a namespace.",
+     searched. A namespace without processes can also be kept alive by something that /proc does \
+     not show: a descriptor in flight over a UNIX socket; a pidfd of its terminated init; an open \
+     /proc directory of a dead member; a socket whose peer was a member (SO_PEERCRED) or that \
+     signals one (F_SETOWN); its procfs, mounted elsewhere or with an open file; fsopen(2); files \
+     registered with io_uring; perf events; FUSE mounts; System V shared memory. Only --search \
+     kernel finds such a namespace.",
     "--search kernel needs Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc \
-     of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise it is an \
-     error. It includes the default places, and shows every PID namespace in or below the \
-     caller's own that has no living init. It also reports these holders: pidfds, UNIX sockets \
+     of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise pidns \
+     fails. --search kernel includes the default places, and shows every PID namespace in or below \
+     the caller's own that has no living init. It also finds these holders: pidfds, UNIX sockets \
      whose peer was a member, UNIX sockets with a descriptor of the namespace in flight, and open \
-     files of its procfs. If nothing of that kind keeps a namespace, it has no holders, and the \
-     diagnostic held-unseen says so; the view still counts as complete.",
-    "Since Linux 6.19, nobody can open a namespace that none of its own descriptors keeps. Its \
-     parent and owner are then unknown and the view is incomplete (namespace-unopened). A \
-     namespace whose init ends during the scan is not reported, nor is one that only an ending \
-     process keeps. If a namespace is found that /proc does not show, the search waits 0.2 seconds \
-     for the kernel to free namespaces that are about to go away.",
+     files of its procfs. If something else keeps a namespace, the namespace has no holders, and \
+     the diagnostic held-unseen says so; the view still counts as complete.",
+    "Since Linux 6.19, a namespace can be opened only if one of its own descriptors keeps it. The \
+     parent and owner of any other namespace are unknown, and the view is incomplete \
+     (namespace-unopened). The search does not report a namespace whose init exits during the \
+     scan, or that only an exiting process keeps. If it finds a namespace that /proc does not \
+     show, it waits 0.2 seconds for the kernel to free namespaces that are about to go away.",
     "Before Linux 6.12, inside a PID namespace, or without CAP_SYS_ADMIN, mounts are read through \
      the processes of a mount namespace. Mounts below a mount that covers their root directory \
      may then be missed.",

@@ -1,6 +1,6 @@
 //! Defines and parses the command line. No other module parses arguments.
 
-// Help texts contain pid:[INODE], which is not a link.
+// The help texts contain pid:[INODE], which rustdoc would take for a link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod completions;
@@ -29,7 +29,7 @@ pub use options::{Color, Filter, Folding, Input, Origin, Output, Select};
 pub use values::{NamespaceArg, Schema};
 pub use verbs::{Check, Diff, Run, Translate};
 
-/// The command line.
+/// The parsed command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "pidns",
@@ -43,20 +43,21 @@ pub use verbs::{Check, Diff, Run, Translate};
     args_override_self = true
 )]
 pub struct Cli {
-    /// How to print the result.
+    /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output,
-    /// The filters.
+    /// Options that filter the result.
     #[command(flatten)]
     pub select: Select,
-    /// Similar lines.
+    /// The option that turns folding off.
     #[command(flatten)]
     pub folding: Folding,
-    /// The source of the data.
+    /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb; without one, pidns shows the hierarchy. It is the last field, because
-    /// clap removes it from the matches, and [`OutputFormat`] must see it.
+    /// The verb; without a verb, pidns shows the hierarchy. This field must be the last: clap
+    /// removes the verb from the matches when it reads this field, and [`OutputFormat`] needs the
+    /// verb.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -64,13 +65,13 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print PIDs as another PID namespace numbers them
+    /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
     /// Check this host, and fail if a rule denies a problem
     #[command(args_override_self = true)]
     Check(Check),
-    /// Compare two snapshots, or one with the live host
+    /// Compare two snapshots, or a snapshot with the live host
     #[command(args_override_self = true)]
     Diff(Diff),
     /// Run a command and report what it leaves behind
@@ -96,16 +97,16 @@ pub enum Command {
     },
 }
 
-/// The outcome of parsing.
+/// The result of parsing the arguments.
 #[derive(Debug)]
 pub enum Parsed {
-    /// Arguments to act on.
+    /// The parsed arguments.
     Run(Box<Cli>),
-    /// Help or version text to print.
+    /// The text of the help or version, to be printed.
     Print(String),
 }
 
-/// Parses the arguments. If they are wrong, the error explains the problem in one line.
+/// Parses the arguments. If the arguments are wrong, the error explains the problem in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut program = command().color(ColorChoice::Auto);
@@ -142,13 +143,13 @@ pub fn command() -> clap::Command {
     })
 }
 
-/// Writes the manual page of a verb, or of pidns itself, in roff.
+/// Writes the manual page of a verb, or of pidns itself, as roff source.
 pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. If another option is repeated, the last
-/// value counts. But pidns must not ignore a document without notice.
+/// Returns `true` if `--input` is given more than once. Of any other repeated option, the last
+/// value counts, but pidns must not silently ignore a document.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();
@@ -171,8 +172,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Checks that a constant list of values is the same list that the command line offers, with
-    /// the same names in the same order.
+    /// Asserts that a constant list of values has the same values, names and order as the list that
+    /// the command line offers.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_list_of_values_is_kept_in_one_place() {
+    fn constant_lists_of_values_match_the_command_line() {
         is_one_list(&Format::ALL, |_| None);
         is_one_list(&TranslationFormat::ALL, |_| None);
         is_one_list(&DiffFormat::ALL, |_| None);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn options_before_a_verb_reach_it() {
+    fn options_before_a_verb_apply_to_the_verb() {
         let check = |words: &str| match parse_words(words) {
             Ok(Parsed::Run(cli)) => match cli.command {
                 Some(Command::Check(check)) => check,
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn words_before_a_verb_are_not_taken_for_it() {
+    fn an_argument_before_the_verb_is_not_taken_for_the_verb() {
         for words in ["--procfs translate", "-f json 7", "run -- pidns -q check"] {
             let Ok(Parsed::Run(cli)) = parse_words(words) else { panic!("{words}") };
             assert!(matches!(cli.command, None | Some(Command::Run(_))), "{words}");
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_a_verb_does_not_have_is_rejected_before_and_after_it() {
+    fn an_option_that_a_verb_does_not_have_is_rejected_before_and_after_the_verb() {
         for (words, expected) in [
             (
                 "--search proc translate 7",
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_exclude_each_other_do_so_across_the_verb() {
+    fn conflicting_options_are_rejected_on_both_sides_of_the_verb() {
         for words in [
             "-i f check --search proc",
             "--search proc check -i f",

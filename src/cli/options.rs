@@ -1,4 +1,4 @@
-//! Options that several verbs share. They are global: they may also stand before the verb.
+//! Options that several verbs share. These options are global: they may also precede the verb.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
 /// Heading of the options that only `--help` and the manual page list.
 pub(super) const ADVANCED: &str = "Advanced options";
 
-/// The places that are searched for namespaces.
+/// The option that selects the places to search for namespaces.
 #[derive(Debug, Args)]
 pub(super) struct Search {
     /// Places to search for namespaces, as a comma-separated list
     ///
-    /// Each process's own namespace is always found.
+    /// The list always includes processes.
     #[arg(
         long,
         value_name = "LIST",
@@ -40,8 +40,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Returns the places to search. `kernel` includes the default places, because a search of the
-    /// kernel's memory reports only the namespaces that /proc does not lead to.
+    /// Returns the places to search for namespaces. `kernel` includes the default places, because a
+    /// search of kernel memory finds only namespaces that /proc does not show.
     pub(super) fn scopes(&self) -> BTreeSet<SearchScope> {
         let asked = self.search.iter().flat_map(|scopes| scopes.0.iter().copied());
         let mut scopes: BTreeSet<_> = asked.chain([SearchScope::Processes]).collect();
@@ -52,13 +52,13 @@ impl Search {
     }
 }
 
-/// The source of the data.
+/// Options for the source of the data, and for the data to read.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// The source of the data.
+    /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// The places that are searched for namespaces.
+    /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
     /// Additional fields to read for each process, as a comma-separated list
@@ -81,7 +81,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Returns the places to search.
+    /// Returns the places to search for namespaces.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         self.search.scopes()
@@ -99,8 +99,7 @@ impl Input {
 pub struct Origin {
     /// Read a saved document instead of the live kernel
     ///
-    /// FILE is JSON, YAML or NDJSON, as -f json, yaml and ndjson write it; - is standard
-    /// input.
+    /// FILE contains the output of -f json, -f yaml or -f ndjson; - is standard input.
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = ValueHint::FilePath,
         action = ArgAction::Append, conflicts_with_all = ["procfs", "collector"], global = true)]
     pub file: Option<PathBuf>,
@@ -117,14 +116,14 @@ pub struct Origin {
     pub host: Option<String>,
     /// How to read the live kernel
     ///
-    /// Both ways give the same document. If the environment variable PIDNS_DEBUG is 1, a line on
-    /// standard error says which one was used.
+    /// BPF and /proc give the same document. If the environment variable PIDNS_DEBUG is 1, a line
+    /// on standard error says which was used.
     #[arg(long, value_name = "HOW", default_value = "auto", global = true,
         help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
 }
 
-/// The filters. A process or namespace must match all of them.
+/// Options that filter the result. A process or namespace must match all of them.
 #[derive(Debug, Args)]
 pub struct Select {
     /// Show only these processes and the branches that contain them
@@ -133,20 +132,20 @@ pub struct Select {
     /// without a living init that the processes keep alive.
     #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
     pids: Vec<crate::model::Pid>,
-    /// The filters.
+    /// The filters that are options.
     #[command(flatten)]
     pub filter: Filter,
 }
 
 impl Select {
-    /// Returns the selection. `root` is the namespace that `--root` resolved to.
+    /// Returns the filter that the options describe. `root` is the namespace that `--root` names.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
     }
 }
 
-/// Filters for processes and namespaces. All of them must match.
+/// Options that filter processes and namespaces. A process or namespace must match all of them.
 #[derive(Debug, Args)]
 pub struct Filter {
     /// Only this namespace and its descendants
@@ -155,15 +154,15 @@ pub struct Filter {
     /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
-    /// Only N levels below the top level or --root
+    /// Only namespaces up to N levels below a root
     ///
-    /// 0 shows only the topmost namespaces, or that of --root.
+    /// 0 shows only the topmost namespaces or, with --root, only that namespace.
     #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
         global = true)]
     depth: Option<u32>,
     /// Only processes whose name matches
     ///
-    /// GLOB may contain *, ?, [a-z] and [!a-z]. The kernel cuts process names to 15 bytes.
+    /// GLOB may contain *, ?, [a-z] and [!a-z]. The kernel truncates process names to 15 bytes.
     #[arg(long, value_name = "GLOB", global = true)]
     comm: Option<Glob>,
     /// Only processes of this user
@@ -177,7 +176,7 @@ pub struct Filter {
     pub container: Option<ContainerPrefix>,
     /// Only namespaces in this state
     ///
-    /// Also shows their ancestors, and the processes that keep them alive.
+    /// Also shows the ancestors of these namespaces, and the processes that keep them alive.
     #[arg(long, value_name = "STATE", global = true)]
     state: Option<NamespaceState>,
     /// Which members of each namespace to show
@@ -187,7 +186,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns the selection. `root` is the namespace that `--root` resolved to.
+    /// Returns the filter that the options describe. `root` is the namespace that `--root` names.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {
@@ -203,10 +202,10 @@ impl Filter {
     }
 }
 
-/// How to print the result.
+/// Options for the format and style of the output.
 #[derive(Debug, Args)]
 pub struct Output<F: Formats = Format> {
-    /// The format.
+    /// The output format.
     #[command(flatten)]
     pub format: OutputFormat<F>,
     /// Exit with status 3 if the view is incomplete
@@ -228,8 +227,8 @@ pub struct Output<F: Formats = Format> {
 }
 
 impl<F: Formats> Output<F> {
-    /// Returns the style. `terminal` is `true` if standard output is a terminal, and `color` is
-    /// `true` if the output should have colours.
+    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal, and
+    /// `color` is `true` if the output should have colours.
     #[must_use]
     pub fn style(&self, terminal: bool, color: bool) -> Style {
         Style {
@@ -242,12 +241,12 @@ impl<F: Formats> Output<F> {
     }
 }
 
-/// How similar lines are folded into one.
+/// The option that turns folding off.
 #[derive(Debug, Args)]
 pub struct Folding {
     /// Give each process and namespace its own line
     ///
-    /// Text and pictures otherwise fold similar ones into one line.
+    /// By default, text and pictures fold similar processes and namespaces into one line.
     #[arg(long, global = true)]
     pub no_fold: bool,
 }

@@ -22,7 +22,7 @@ impl FromStr for Seconds {
     }
 }
 
-/// Parses a number of levels. The kernel has at most 33 levels, but a larger number is valid.
+/// Parses a number of levels. Numbers above 32, the limit of the kernel, are valid too.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }
@@ -67,12 +67,12 @@ impl FromStr for NamespaceArg {
     }
 }
 
-/// The values that one word of a list stands for: one value, or a whole group.
+/// The values that one word of a list stands for: a single value, or all values of a group.
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of one value of `T`, or `group`, which stands for all of `values`. The names of
-/// `others` are accepted, too, but `group` does not include them.
+/// Parses the name of one value of `T`, or `group`, which stands for all of `values`. Also accepts
+/// the names of `others`, which `group` does not include.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

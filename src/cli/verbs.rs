@@ -14,7 +14,7 @@ use crate::emit::{CheckFormat, DiffFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Pid, SearchScope, Verdict};
 use crate::query::Rule;
 
-/// `pidns translate`.
+/// The arguments of `pidns translate`.
 #[derive(Debug, Args)]
 pub struct Translate {
     /// PIDs to translate
@@ -26,15 +26,15 @@ pub struct Translate {
     /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
-    /// Namespace to translate them to
+    /// Namespace to translate the PIDs to
     ///
     /// NS is written as for --from.
     #[arg(long, value_name = "NS")]
     pub to: Option<NamespaceArg>,
-    /// The format.
+    /// The output format.
     #[command(flatten)]
     pub format: OutputFormat<TranslationFormat>,
-    /// The source of the data.
+    /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
     /// Print no warnings on standard error
@@ -46,31 +46,32 @@ pub struct Translate {
 }
 
 impl Translate {
-    /// Returns the style. `terminal` is `true` if standard output is a terminal.
+    /// Returns the style of the output. `terminal` is `true` if standard output is a terminal.
     #[must_use]
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
     }
 }
 
-/// `pidns run`.
+/// The arguments of `pidns run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Fail if CMD succeeds but leaves this behind
+    /// Fail if CMD succeeds but leaves something with this code behind
     ///
-    /// May be repeated, or be a comma-separated list. By default nothing is denied.
+    /// The option may be repeated, and CODE may be a comma-separated list. By default, no code is
+    /// denied.
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = run_code())]
     deny: Vec<CheckCode>,
-    /// Kill what is left: send TERM, and KILL after another grace time
+    /// Kill leftover processes: send SIGTERM and, after another grace time, SIGKILL
     #[arg(long)]
     pub kill: bool,
-    /// How long remaining processes may take to end after CMD has ended
+    /// Time that leftover processes get to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
     /// Also write the report to this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
-    /// The format of that file.
+    /// The format of the report file.
     #[command(flatten)]
     pub format: OutputFormat<RunFormat>,
     /// Print no report on standard error
@@ -89,14 +90,14 @@ impl Run {
         self.deny.iter().copied().collect()
     }
 
-    /// Returns how long to wait for remaining processes to end.
+    /// Returns the time that leftover processes get to exit.
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.0
     }
 }
 
-/// `pidns diff`.
+/// The arguments of `pidns diff`.
 #[derive(Debug, Args)]
 pub struct Diff {
     /// First snapshot: a saved document in JSON, YAML or NDJSON; - is standard input
@@ -105,16 +106,16 @@ pub struct Diff {
     /// Second snapshot; the live kernel if omitted
     #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
     pub after: Option<PathBuf>,
-    /// The filters for both snapshots.
+    /// Options that filter both snapshots.
     #[command(flatten)]
     pub filter: Filter,
     /// Also compare kernel threads
     #[arg(long)]
     pub kernel_threads: bool,
-    /// Similar lines.
+    /// The option that turns folding off.
     #[command(flatten)]
     pub folding: Folding,
-    /// How to print the result.
+    /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<DiffFormat>,
     /// Read this procfs if AFTER is the live kernel
@@ -139,17 +140,17 @@ impl Diff {
     }
 }
 
-/// `pidns check`.
+/// The arguments of `pidns check`.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Report everything that is not in this snapshot as leftover
+    /// Report processes and namespaces that are not in this earlier snapshot
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
     /// Fail on these problems
     ///
-    /// RULE is a code, such as zombie, or CODE:KEY=VALUE, such as zombie:comm=cron, for some
-    /// processes or namespaces only. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX or user=NAME.
-    /// The option may be repeated, and RULE may be a comma-separated list.
+    /// RULE is a code, such as zombie, or, to limit a rule to some processes or namespaces,
+    /// CODE:KEY=VALUE, such as zombie:comm=cron. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX or
+    /// user=NAME. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,
     /// Report these problems without failing
@@ -163,7 +164,7 @@ pub struct Check {
     /// Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
-    /// Repeat the check until nothing is denied, for at most this long
+    /// Repeat the check until nothing is denied, for at most this many seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -172,22 +173,22 @@ pub struct Check {
         allow_negative_numbers = true
     )]
     wait: Seconds,
-    /// The filters for processes and namespaces.
+    /// Options that filter processes and namespaces.
     #[command(flatten)]
     pub filter: Filter,
-    /// How to print the result.
+    /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<CheckFormat>,
-    /// The source of the data.
+    /// Options for the source of the data.
     #[command(flatten)]
     pub origin: Origin,
-    /// The places that are searched for namespaces.
+    /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
 }
 
 impl Check {
-    /// Returns the rules that are given as options.
+    /// Returns the rules that the options --deny, --warn and --allow give.
     #[must_use]
     pub fn rules(&self) -> Vec<(Verdict, Rule)> {
         [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]
@@ -196,13 +197,13 @@ impl Check {
             .collect()
     }
 
-    /// Returns the places to search.
+    /// Returns the places to search for namespaces.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         self.search.scopes()
     }
 
-    /// Returns the time during which a check is repeated as long as it denies something.
+    /// Returns the maximum time for which the check is repeated.
     #[must_use]
     pub fn wait(&self) -> Duration {
         self.wait.0
