@@ -23,11 +23,11 @@ they nest, which processes are in each, the PID of each process in every \
 namespace that sees it, and what keeps a namespace without processes alive.
 
 Any user can run pidns. Without root, the kernel hides some of these facts. pidns \
-then infers what it can, marks inferred facts, and prints one line on standard \
-error that says what is missing. In JSON and YAML, \"complete\" and \
-\"diagnostics\" contain the same information.";
+then infers a fact if only one answer is possible, marks it as inferred, and \
+prints one line on standard error that says what is missing. In JSON and YAML, \
+\"complete\" and \"diagnostics\" contain the same information.";
 
-/// The two examples of the short help.
+/// The end of the short help.
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242                            the namespaces that process 4242 is in
@@ -80,14 +80,11 @@ pub(super) const PROGRAM: Texts = Texts {
         ("Show the namespaces that process 4242 is in", "pidns 4242"),
         ("Draw a picture", "pidns -f dot | dot -Tsvg > pidns.svg"),
         ("Show one container, by a prefix of its id", "pidns --container 3f2a"),
-        (
-            "Show dead namespaces, in which no process can start, and what keeps them",
-            "pidns --state dead",
-        ),
+        ("Show dead namespaces, in which no process can start", "pidns --state dead"),
         ("Print the ids of all namespaces", "pidns -f json | jq -r '.namespaces[].id'"),
-        ("Find only namespaces that have processes, which is faster", "pidns --search processes"),
+        ("Show only namespaces that have processes, which is faster", "pidns --search processes"),
         ("Save a snapshot, and show it later", "pidns -f json > before.json; pidns -i before.json"),
-        ("Show one host from a file with many", "pidns -i fleet.ndjson --host web-2"),
+        ("Show one host from a file of many hosts", "pidns -i fleet.ndjson --host web-2"),
     ],
 };
 
@@ -97,15 +94,16 @@ Translate PIDs to another PID namespace, up or down the hierarchy. The output ha
 one line for each PID, in the order of the arguments.
 
 By default, PIDs are translated from the namespace of the procfs to each \
-process's own namespace. If only one of --from and --to is given, the other is \
-the namespace of the procfs.
+process's own namespace. With --from only, PIDs are translated to the namespace \
+of the procfs. With --to only, PIDs are translated from the namespace of the \
+procfs.
 
-If a process does not exist or is not visible in the target namespace, the exit \
-status is 1 and nothing is printed.",
+If one of the processes does not exist or is not visible in the target namespace, \
+pidns exits with status 1 and prints no PIDs.",
     exit_status: &[("0", "success"), ("1", "no such process or namespace"), ("2", TROUBLE)],
     examples: &[
         (
-            "Print the host's PID of PID 7 in the namespace of process 4242",
+            "Print the PID on the host for PID 7 in the namespace of process 4242",
             "pidns translate 7 --from @4242",
         ),
         ("Print the PID of process 4242 in its own namespace", "pidns translate 4242"),
@@ -124,10 +122,10 @@ still in that state on a second check. With --since, a process or namespace that
 is not in the earlier document is a leftover, except the shell that runs the \
 check, its ancestors and the other commands of its pipeline.
 
-Each problem has a code. A rule decides if a code is denied, warned of or \
-allowed. A rule for some processes (zombie:comm=cron) wins over a rule for all; a \
-rule on the command line wins over a rule from --policy; otherwise, allow wins \
-over warn, and warn over deny.",
+Each problem has a code, and rules deny, warn of or allow a code. If several \
+rules match the same problem, a rule for some processes (zombie:comm=cron) wins \
+over a rule for all processes. Next, a rule on the command line wins over a rule \
+in the --policy file. Last, allow wins over warn, and warn wins over deny.",
     exit_status: &[
         ("0", "nothing is denied"),
         ("1", "something is denied, or the selection is empty"),
@@ -137,7 +135,7 @@ over warn, and warn over deny.",
     examples: &[
         ("Check this host", "pidns check"),
         (
-            "Report what a job left behind, after five seconds to end",
+            "Report what a job left behind, after waiting for up to five seconds",
             "pidns -f json > before.json; make test; pidns check --since before.json --wait 5",
         ),
         (
@@ -150,14 +148,15 @@ over warn, and warn over deny.",
 const DIFF: Texts = Texts {
     description: "\
 Show which processes and PID namespaces appeared, disappeared or changed between \
-two snapshots: two saved documents, or one document and the live kernel. The live \
-kernel is then read with the same places searched and the same details.
+two snapshots: two saved documents, or one document and the live kernel. In the \
+live kernel, pidns searches the same places and reads the same details as the \
+document contains.
 
 Two processes are the same if their boot id, PID and start time are equal. Two \
-namespaces are the same if their 64-bit ids are equal (Linux 6.18 or later), or \
-otherwise if their inodes and inits are. If a document lacks some of this data, \
-pidns compares the rest and says so in one line on standard error. In a snapshot \
-of another boot or host, everything counts as new.
+namespaces are the same if their 64-bit ids are equal (Linux 6.18 or later), or, \
+without such ids, if their inodes and inits are equal. If a document lacks some \
+of these values, pidns compares the other values, and says so in one line on \
+standard error. In a snapshot of another boot or host, everything counts as new.
 
 A process has changed if its parent, name or user has changed, or if it was \
 stopped, was continued or became a zombie. Running and sleeping count as the same \
@@ -166,8 +165,9 @@ processes that took the snapshots are always left out.
 
 A namespace that is no longer visible, but still exists in the live kernel, is \
 hidden: something that /proc does not show keeps it alive, such as a descriptor \
-in flight. Detecting hidden namespaces needs Linux 6.18. Since Linux 6.19, it \
-works only for namespaces that one of their own descriptors keeps alive.",
+in flight. pidns can detect hidden namespaces since Linux 6.18. Since Linux 6.19, \
+pidns detects a hidden namespace only if a descriptor of that namespace itself \
+keeps it alive.",
     exit_status: &[
         ("0", "no difference"),
         ("1", "a difference, or nothing in either snapshot is selected"),
@@ -185,22 +185,22 @@ works only for namespaces that one of their own descriptors keeps alive.",
 
 const RUN: Texts = Texts {
     description: "\
-Run a command. When it has ended, report on standard error the processes and PID \
-namespaces that it left behind: daemons (even after a double fork or in a session \
-of their own), zombies, stopped processes, and namespaces with or without \
-processes. If nothing is left, nothing is printed.
+Run a command. When the command has ended, report on standard error the processes \
+and PID namespaces that it left behind: daemons (even after a double fork or in a \
+session of their own), zombies, stopped processes, and namespaces with or without \
+processes. pidns prints nothing if nothing is left.
 
-No privilege is needed, and the command runs as if pidns were not there: it has \
-the same standard streams, process group, terminal and signals. pidns becomes the \
-subreaper of the command's orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so no \
-process is missed. pidns passes signals on to the command, except signals that \
-the terminal has already sent to the command. A signal sent to the whole process \
-group by kill(1) reaches the command twice. After the command has ended, INT, \
-TERM, HUP and QUIT end the grace time.
+No privileges are needed. The command has the same standard streams, process \
+group, terminal and signals as without pidns. pidns becomes the subreaper of the \
+command's orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so no process is missed. \
+pidns passes signals on to the command, except signals that the terminal has \
+already sent to the command. A signal sent to the whole process group by kill(1) \
+reaches the command twice. After the command has ended, INT, TERM, HUP and QUIT \
+end the grace time.
 
-If pidns itself is killed with KILL, the command keeps running; with --kill, the \
-command is killed as well, but not the processes that it started. Children that \
-pidns inherited at its own start are ignored.",
+If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
+kernel then kills the command, too, but not the processes that the command \
+started. pidns ignores children that it already had when it was started.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
         ("1", "CMD succeeded, but left something that --deny names"),
@@ -211,7 +211,7 @@ pidns inherited at its own start are ignored.",
     examples: &[
         ("Report what a command leaves behind", "pidns run -- make test"),
         (
-            "Fail if a process is left, and kill it",
+            "Fail if a process is left behind, and kill this process",
             "pidns run --deny leftover-process --kill -- make test",
         ),
     ],
@@ -220,7 +220,7 @@ pidns inherited at its own start are ignored.",
 const SCHEMA: Texts = Texts {
     description: "Print the JSON Schema (draft 2020-12) of an output format.",
     exit_status: ONLY_OUTPUT,
-    examples: &[("Describe what diff -f json prints", "pidns schema diff")],
+    examples: &[("Print the schema of the output of diff -f json", "pidns schema diff")],
 };
 
 const COMPLETIONS: Texts = Texts {
@@ -248,7 +248,7 @@ pub(super) fn with_texts(verb: Command) -> Command {
     let Some(texts) = texts(verb.get_name()) else { return verb };
     let mut after = String::new();
     if verb.get_name() == "check" {
-        after.push_str("Codes, with what happens if no rule matches:\n");
+        after.push_str("Codes, each with its verdict if no rule matches:\n");
         for (code, meaning) in codes() {
             after.extend(["  ", &code, ": ", meaning, "\n"]);
         }

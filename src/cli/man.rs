@@ -47,7 +47,7 @@ fn program_page(roff: &mut Roff, program: &Command) {
     roff.control("SH", ["OUTPUT"]);
     list(roff, READING);
     exit_status(roff, &help::PROGRAM);
-    wrapped_paragraph(roff, "The commands have exit statuses of their own; see their pages.");
+    wrapped_paragraph(roff, "The manual page of each command lists its exit statuses.");
     roff.control("SH", ["ENVIRONMENT"]);
     list(roff, ENVIRONMENT);
     roff.control("SH", ["FILES"]);

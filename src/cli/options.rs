@@ -148,33 +148,34 @@ impl Select {
 /// Options that filter processes and namespaces. A process or namespace must match all of them.
 #[derive(Debug, Args)]
 pub struct Filter {
-    /// Only this namespace and its descendants
+    /// Show only this namespace and its descendants
     ///
     /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
     /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
-    /// Only namespaces up to N levels below a root
+    /// Show only namespaces up to N levels below a root
     ///
     /// 0 shows only the topmost namespaces or, with --root, only that namespace.
     #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
         global = true)]
     depth: Option<u32>,
-    /// Only processes whose name matches
+    /// Show only processes whose name matches GLOB
     ///
     /// GLOB may contain *, ?, [a-z] and [!a-z]. The kernel truncates process names to 15 bytes.
     #[arg(long, value_name = "GLOB", global = true)]
     comm: Option<Glob>,
-    /// Only processes of this user
+    /// Show only processes of this user
     #[arg(long, value_name = "NAME|UID", global = true)]
     user: Option<User>,
-    /// Only containers whose id or pod UID has this prefix
+    /// Show only containers whose id or pod UID has this prefix
     ///
-    /// Shows the namespaces of these containers, their descendants, and processes of the
-    /// containers in other namespaces. Reads the cgroup of each process, as --details cgroup does.
+    /// Shows the namespaces of these containers, the descendants of these namespaces, and processes
+    /// of the containers in other namespaces. Reads the cgroup of each process, like --details
+    /// cgroup.
     #[arg(long, value_name = "PREFIX", global = true)]
     pub container: Option<ContainerPrefix>,
-    /// Only namespaces in this state
+    /// Show only namespaces in this state
     ///
     /// Also shows the ancestors of these namespaces, and the processes that keep them alive.
     #[arg(long, value_name = "STATE", global = true)]
