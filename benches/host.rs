@@ -8,8 +8,8 @@
 //! PIDNS_BESIDE=/tmp/pidns-old cargo bench --bench host   # also measures another build
 //! ```
 //!
-//! Needs root, `dash`, and `unshare` and `setpriv` (util-linux). All processes that it starts are
-//! killed when it ends, even if it is itself killed.
+//! Needs root, `dash`, and `unshare` and `setpriv` (util-linux). All processes that the benchmark
+//! starts are killed when it ends, even if the benchmark itself is killed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -137,7 +137,7 @@ fn pidns(lines: &[&str]) -> Vec<Measured> {
         for (name, program) in &builds {
             let Some(program) = program else { continue };
             if *name == "beside" && line.contains("--collector") {
-                // An older build may not have this option.
+                // The build that `PIDNS_BESIDE` names may be older than this option.
                 continue;
             }
             let mut command = vec![program.clone()];
@@ -307,7 +307,7 @@ fn grow(shape: &Shape) -> Child {
     command.env("SCRIPT", script).env("FIFO", &fifo).stdin(Stdio::null()).process_group(0);
     let forest = command.spawn().expect("setpriv, unshare and dash are installed");
     FOREST.store(i32::try_from(forest.id()).unwrap_or(0), Ordering::SeqCst);
-    // Each namespace also needs an unshare process outside.
+    // Each namespace also has an `unshare` process, which runs outside of that namespace.
     let expected = before + shape.processes + shape.loose + shape.depth * shape.chains;
     let end = Instant::now() + Duration::from_secs(600);
     while listed() < expected {

@@ -125,7 +125,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
     }
     let end = |pid: u32| format!("kill {pid}");
     let dead = finding(&namespace_of(init), "dead-namespace").advice;
-    // `unshare` also keeps the namespace alive, which is its `pid_for_children`.
+    // `unshare` also keeps the namespace alive, by its `pid_for_children`.
     assert_eq!(dead, [end(tracer.pid()), end(running.pid())]);
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
     assert_eq!(blocked, [end(tracer.pid())]);
@@ -134,7 +134,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
 }
 
 #[test]
-fn a_tracer_that_holds_an_exit_blocks_the_namespace() {
+fn a_tracer_that_stops_an_exit_blocks_the_namespace() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(1);
     let (init, member) = (inits[0], sleep_of(inits[0]));
@@ -393,17 +393,17 @@ fn the_advice_unmounts_in_each_mount_namespace() {
 }
 
 #[test]
-fn an_init_gets_no_signal_that_it_ignores() {
+fn the_advice_sends_an_init_no_signal_that_it_ignores() {
     needs!(NamespaceOfItsOwn);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");
     let id = mount_dead_namespace(&path);
-    // The init of another namespace keeps the dead one open. The kernel ignores SIGTERM for an
-    // init without a handler, so the advice must use SIGKILL.
+    // The init of another namespace keeps the dead namespace open. The kernel ignores SIGTERM for
+    // an init without a handler, so the advice must use SIGKILL.
     let script = format!("exec 9<'{}'; echo ready; exec sleep 600", path.display());
     let (_container, init) = container(&script);
     stdout(&run(Command::new("umount").arg(&path)));
-    // Mount namespaces of other processes still contain the mount, so there is more advice.
+    // Mount namespaces of other processes still contain the mount, so pidns advises more commands.
     let advice = finding(&id, "dead-namespace").advice;
     assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
     follow(&advice[..1]);

@@ -132,7 +132,7 @@ fn swap_members(types: &mut [u8], name: &[u8]) {
     let text = [b"\0", name, b"\0"].concat();
     let at = types[strings..].windows(text.len()).position(|it| it == text).expect("exists");
     let number = u32::try_from(at + 1).unwrap().to_le_bytes();
-    // The name, then BTF_KIND_STRUCT and the number of members.
+    // A struct begins with the offset of its name, the number of members, and BTF_KIND_STRUCT.
     let head = [&number[..], &[2, 0, 0, 4]].concat();
     let at = start + types[start..end].windows(8).position(|it| it == head).expect("exists");
     let (one, other) = (at + 12 + 8, at + 24 + 8);

@@ -81,7 +81,7 @@ fn agree_on_an_older_kernel() {
 }
 
 #[test]
-fn both_write_the_same_bytes_in_twenty_random_forests() {
+fn both_collectors_write_the_same_bytes_for_random_namespaces() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
     for seed in 100..120 {
         until("the last forest is gone", || truth().values().all(|(_, level)| *level == 0));
@@ -94,7 +94,7 @@ fn both_write_the_same_bytes_in_twenty_random_forests() {
 }
 
 #[test]
-fn both_write_the_same_bytes_for_dead_and_nascent_namespaces() {
+fn both_collectors_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
     let _dead = unshared("true;");
     let _nascent = unshared("");
@@ -138,14 +138,14 @@ fn finds_three_thousand_namespaces_held_by_one_process() {
 }
 
 #[test]
-fn both_write_the_same_bytes_with_the_kernel_search() {
+fn both_collectors_write_the_same_bytes_with_the_kernel_search() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), NamespaceList);
     let _keepers = KEEPERS.map(|(_, does)| keeper(does));
     let (_mounted, _forest) = (keeper(MOUNTED), Forest::grow(7));
     agree_in("kernel");
 }
 
-/// Returns the objects of a list in the document as text, each under the value of `key`.
+/// Returns a list in the document as a map from the value of `key` in each object to the object.
 fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
     let rows = document[list].as_array().expect("a list");
     rows.iter().map(|row| (row[key].to_string(), row.to_string())).collect()
@@ -154,7 +154,7 @@ fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
 /// Scans a busy host by /proc, by BPF and by /proc again. Processes and namespaces that are equal
 /// in both /proc scans must also be equal in the BPF scan.
 #[test]
-fn both_agree_on_stable_processes_in_a_fork_storm() {
+fn both_collectors_agree_on_stable_processes_in_a_fork_storm() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
     let (_farm, _dead, _nascent) = (farm(10, 10), unshared("true;"), unshared(""));
     let _storm: Vec<_> = (0..2)

@@ -95,8 +95,8 @@ fn make_zombie(parent: &Running, init: u32) {
     });
 }
 
-/// Returns the container of an init as `RUNTIME ID POD`, or `none`. The words `ID` and `UID`
-/// replace the constants of that name.
+/// Returns the container of an init as `RUNTIME ID POD`, or `none`. The values of the constants
+/// `ID` and `UID` are replaced by the words `ID` and `UID`.
 fn container(document: &Document, init: u32) -> String {
     document.home(init).container.as_ref().map_or("none".to_owned(), |found| {
         let pod = found.pod.as_deref().unwrap_or("-");
@@ -160,7 +160,7 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_deepest_of_several_hierarchies_decides() {
+fn the_deepest_cgroup_of_several_hierarchies_decides() {
     needs!(Initial("cgroup"));
     let outer = "docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
     let top = Top::new();

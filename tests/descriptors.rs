@@ -73,7 +73,7 @@ fn a_descriptor_opened_through_a_bind_mount_is_a_holder_after_umount() {
     assert_eq!((held.state.as_str(), held.evidence.as_str()), ("dead", "kernel"));
     assert_eq!(held.parent, document.procfs.namespace);
     assert_eq!(held.holders, [Holder::Fd { pid: holder.pid(), fd: 9 }]);
-    // The document contains only the namespace of the test and the dead one.
+    // The document contains only the namespace of the test and the dead namespace.
     assert_eq!(document.namespaces.len(), 2);
 }
 
@@ -140,7 +140,8 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    // This open returns when a process opens the FIFO for reading, which pidns must never do.
+    // Opening a FIFO for writing blocks until a process opens it for reading, which pidns must
+    // never do.
     let (sender, opened) = mpsc::channel();
     let fifo = path.clone();
     let waiting = thread::spawn(move || {

@@ -146,7 +146,7 @@ fn unreadable_details_are_null_with_a_diagnostic() {
 }
 
 #[test]
-fn processes_that_exit_or_execute_are_read_completely_or_left_out() {
+fn processes_that_exit_or_call_exec_are_read_completely_or_omitted() {
     needs!(NamespaceOfItsOwn);
     // One process calls exec over and over. Another one starts children that exit at once.
     let again = "exec bash -c \"$0\" \"$0\" again";

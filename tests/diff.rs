@@ -204,7 +204,7 @@ fn a_namespace_kept_only_by_a_descriptor_in_flight_is_hidden() {
     let files = Files::new();
     let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
     let id = namespace_of(init);
-    // After it is sent and closed, the descriptor is in no process's table, but still in flight.
+    // A descriptor that is sent and then closed is in no process's table, but still in flight.
     let keep = "import os, signal, socket, sys
 ends = socket.socketpair()
 namespace = os.open(sys.argv[1], os.O_RDONLY)
@@ -341,7 +341,7 @@ fn the_live_host_is_searched_like_the_document() {
 }
 
 #[test]
-fn another_boot_or_host_makes_everything_new() {
+fn everything_is_new_on_another_boot_or_host() {
     needs!(Namespaces);
     let files = Files::new();
     let document = stdout(&pidns(&["-q", "-f", "json"]));

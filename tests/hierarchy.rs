@@ -65,7 +65,7 @@ fn every_process_is_in_the_namespace_that_its_link_names() {
 }
 
 #[test]
-fn a_user_namespace_serves_without_root() {
+fn works_in_a_user_namespace_without_root() {
     needs!(HostRoot, UserNamespaces);
     let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \
                   unshare --user --map-root-user --pid --fork --mount-proc --kill-child \
@@ -243,7 +243,7 @@ fn recognizes_kernel_threads_and_zombies() {
 }
 
 #[test]
-fn stable_processes_stay_in_place_during_a_fork_storm() {
+fn stable_processes_keep_their_namespace_during_a_fork_storm() {
     needs!(Namespaces);
     let (_nest, inits) = nest(3);
     let mut stable: Vec<u32> = inits.clone();
@@ -265,7 +265,8 @@ fn stable_processes_stay_in_place_during_a_fork_storm() {
             assert_eq!(process.namespace.as_ref(), Some(namespace), "{pid}");
             assert_eq!(&process.nspid, nspid, "{pid}");
         }
-        // A namespace with two inits would be two namespaces that had the same inode in turn.
+        // If two namespaces had the same inode in turn, pidns could show them as one namespace with
+        // two inits.
         for namespace in &document.namespaces {
             let inits = namespace
                 .members

@@ -156,7 +156,7 @@ fn assert_none(rule: &str, violations: &[String]) {
 struct Paths {
     /// Paths in `use` declarations, with braces expanded, each with the name that it imports.
     imports: Vec<(String, Vec<String>)>,
-    /// Paths in all other code.
+    /// Paths in code other than `use` declarations.
     others: Vec<Vec<String>>,
 }
 

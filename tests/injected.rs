@@ -1,8 +1,9 @@
 //! Tests that pidns, without permission to read namespaces, infers the namespace of an injected
-//! process correctly or not at all. A process is injected if setns(2) moved it into a namespace.
+//! process correctly or not at all. An injected process was started from outside of its namespace
+//! by a process that called setns(2).
 //!
-//! The test runs in its own PID namespace, without the namespaces of other tests: with more
-//! namespaces to choose from, pidns could infer fewer.
+//! The test runs in its own PID namespace, so that no namespace of another test is visible: the
+//! more namespaces pidns sees, the more often it cannot decide which one a process is in.
 
 mod common;
 
@@ -10,7 +11,7 @@ use common::Need::*;
 use common::*;
 
 #[test]
-fn no_injected_process_is_placed_wrongly_in_twenty_random_forests() {
+fn no_injected_process_is_shown_in_a_wrong_namespace() {
     needs!(NamespaceOfItsOwn);
     let (mut injected_placed, mut injected_all) = (0, 0);
     for seed in 0..20 {

@@ -123,7 +123,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         of_words("", |index| format!("{RECORD}\"k{index:x}\"}}\n")),
         // Many snapshots with a single record each.
         of_words("", |index| RECORD.replacen("null", &format!("\"h{index:x}\""), 1) + "\"x\"}\n"),
-        // One large value.
+        // A single large value.
         of(&format!("{json}\"captured_at\": \""), "x"),
         of(&format!("{yaml}captured_at: \""), "\\u0041"),
         of(&format!("{yaml}captured_at: |\n"), "  x\n"),

@@ -101,7 +101,7 @@ fn check_a_chroot_hides_nothing(of: impl Fn() -> Document) {
 }
 
 #[test]
-fn finds_a_mount_outside_every_processs_chroot() {
+fn finds_a_mount_if_all_processes_are_in_a_chroot() {
     needs!(Namespaces, NoChroot);
     check_a_chroot_hides_nothing(|| Document::of(&[]));
 }
@@ -230,7 +230,7 @@ fn of_nobody(program: &str) -> Document {
 }
 
 #[test]
-fn without_privilege_a_process_outside_the_chroot_suffices() {
+fn without_privilege_finds_a_mount_through_a_process_outside_the_chroot() {
     needs!(HostRoot, UserNamespaces, NoChroot, Program("python3"));
     let dir = public_dir();
     let (_copy, program) = public_copy();
@@ -410,7 +410,7 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
                     assert!(document.find_process(1).is_none());
                 }
                 "cgroup" => said("cgroup-unreadable"),
-                // pidns can do without the other files.
+                // pidns needs no data from the other files to place process 2.
                 _ => assert_eq!(document.home(2).init, Some(1)),
             }
             assert!(document.find_process(2).is_some());

@@ -103,7 +103,7 @@ fn shell_recipes_fail_and_name_every_leftover() {
         let workspace = Workspace::new();
         let (status, log) = workspace.run(&[], recipe);
         assert_eq!(status, Some(1), "{recipe}\n{log}");
-        // The lines of pidns follow the lines of the job.
+        // The output of pidns follows the output of the job.
         let (_, said) = log.split_once("stopped ").unwrap();
         assert_names_all(said, &left(&log), &workspace);
         // The shell and the other programs of the pipeline are not leftovers of the job.

@@ -228,7 +228,7 @@ fn no_live_namespace_is_called_dead_in_a_storm_in_a_containers_proc() {
 }
 
 #[test]
-fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
+fn an_unreadable_parent_is_inferred_or_reported() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(2);
     let own = namespace_of(std::process::id());
@@ -260,7 +260,7 @@ fn a_refused_parent_is_inferred_or_reported_and_makes_no_root() {
 }
 
 #[test]
-fn an_unreadable_parent_makes_no_root_in_the_initial_namespace() {
+fn a_namespace_with_an_unreadable_parent_is_not_a_root() {
     needs!(Initial("pid"), Program("python3"));
     let (_running, inits) = nest(2);
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
@@ -283,7 +283,7 @@ fn an_unreadable_parent_makes_no_root_in_the_initial_namespace() {
 }
 
 #[test]
-fn every_refused_fact_has_its_own_diagnostic() {
+fn every_refused_ioctl_has_its_own_diagnostic() {
     needs!(NamespaceOfItsOwn, Program("python3"));
     let (_running, inits) = nest(1);
     let told = |rules: &str| document(&mut refusing(rules), &["--search", "processes"]);

@@ -139,7 +139,7 @@ fn a_mount_covered_by_another_still_counts() {
 }
 
 #[test]
-fn names_the_shell_whose_forks_fail() {
+fn names_the_shell_whose_children_would_start_in_a_dead_namespace() {
     needs!(Namespaces);
     let running = unshared("/bin/true;");
     let id = link(format!("/proc/{}/ns/pid_for_children", running.pid())).unwrap();
@@ -260,7 +260,7 @@ fn searches_the_threads_of_an_exited_leader() {
 }
 
 #[test]
-fn a_namespace_reached_in_five_ways_has_five_holders() {
+fn a_namespace_held_in_five_ways_has_five_holders() {
     needs!(Namespaces);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ns");

@@ -80,7 +80,7 @@ fn kernel_scan_and_status_agree_between_33_levels() {
 }
 
 #[test]
-fn kernel_and_scan_agree_in_a_forest() {
+fn kernel_and_scan_agree_on_sibling_namespaces() {
     needs!(Namespaces);
     let nests = [2, 1, 4, 3].map(nest);
     let inits: Vec<_> = nests.iter().map(|(_, inits)| inits.clone()).collect();

@@ -127,7 +127,8 @@ fn hidepid_does_not_limit_root() {
 
 #[test]
 fn a_container_with_the_hosts_proc_sees_one_tree() {
-    // A dying namespace of another test would be a second root, so this test needs its own.
+    // A dying namespace of another test would be a second root, so this test runs in its own PID
+    // namespace.
     needs!(NamespaceOfItsOwn);
     let (_running, inits) = nest(3);
     let dir = tempfile::tempdir().unwrap();

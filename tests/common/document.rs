@@ -327,8 +327,8 @@ impl Document {
     }
 }
 
-/// Compares the document with `truth` for each process in `pids`. The document must know its
-/// true namespace or none. Returns the number of processes whose namespace is known.
+/// Asserts that the document shows the namespace of each process in `pids` correctly or not at all.
+/// Returns the number of processes whose namespace the document shows.
 pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
     // In `pid:[?PID]`, the ID of a namespace whose inode is unknown, PID is a member.
     let real = |id: &str| match id.strip_prefix("pid:[?") {
@@ -347,7 +347,7 @@ pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids
             assert_eq!(shown, *level, "{pid}");
         }
         if let Some(parent) = &namespace.parent {
-            // Any process in the parent namespace must be exactly one level higher.
+            // The true level of the parent namespace must be one less than that of the process.
             let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
             let (_, (_, above)) = above.expect("a parent with processes");
             assert_eq!(above + 1, *level, "the parent of {id}");

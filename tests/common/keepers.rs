@@ -4,9 +4,8 @@ use std::process::Command;
 
 use super::{Running, start_command};
 
-/// Python code that runs before the code of each keeper. `namespace()` creates a PID
-/// namespace, calls `outside` with the PID of its init, lets the init call `inside` and exit,
-/// and returns.
+/// Python functions that the code in [`KEEPERS`] calls. `namespace()` creates a PID namespace,
+/// calls `outside` with the PID of its init, lets the init call `inside` and exit, and returns.
 const MAKE: &str = r"
 import ctypes, os, socket, time
 libc = ctypes.CDLL(None)
@@ -100,7 +99,7 @@ pub struct Keeper {
     pub fd: Option<u32>,
 }
 
-/// Starts a process that runs this Python code, for example that of one of [`KEEPERS`].
+/// Starts a Python process that runs the code `does`, which usually is from [`KEEPERS`].
 pub fn keeper(does: &str) -> Keeper {
     let script = format!("{MAKE}\n{does}\nprint('ready', flush=True)\ntime.sleep(600)");
     let (running, names) = start_command(Command::new("python3").args(["-c", &script]));

@@ -19,7 +19,7 @@ pub const JOB: &str = r#"
     touch "$1"; unshare --pid="$1" --fork true
 "#;
 
-/// PIDs of the processes that [`JOB`] leaves behind, as the test's /proc shows them.
+/// PIDs of the processes that [`JOB`] leaves behind, in the PID namespace of the test.
 #[derive(Debug)]
 pub struct Left {
     /// An orphaned `sleep` that leads its own session.

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use super::{pidns, run, stdout};
 
-/// Set if [`are_met`] has started this test again in its own namespaces.
+/// Environment variable that [`are_met`] sets when it starts a test again in new namespaces.
 const INSIDE: &str = "PIDNS_TEST_INSIDE";
 
 /// A requirement of a test.
@@ -33,7 +33,7 @@ pub enum Need {
     /// Users without privileges may make user namespaces. The kernel refuses this in a chroot,
     /// for example.
     UserNamespaces,
-    /// The test does not run in a chroot, which `nsenter -m` would leave.
+    /// The test runs outside of any chroot, since `nsenter -m` would leave a chroot.
     NoChroot,
     /// A program from one of the Debian packages that `tests/run` installs.
     Program(&'static str),

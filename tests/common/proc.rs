@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Returns the words of a field in `/proc/PID/status`, or none if the process has gone.
+/// Returns the words of a field in `/proc/PID/status`, or an empty list if the process is gone.
 pub fn status(pid: u32, field: &str) -> Vec<String> {
     let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status).into_owned();

@@ -196,7 +196,7 @@ pub fn sleep_of(init: u32) -> u32 {
     find().expect("sleep keeps running")
 }
 
-/// A cgroup in a new hierarchy, with a path that looks like one of a container runtime.
+/// A cgroup in a new hierarchy, with a path like those of a container runtime.
 pub struct Cgroup {
     name: String,
     mount: tempfile::TempDir,
@@ -233,7 +233,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let top = self.mount.path();
         let procs = |dir: &Path| std::fs::read_to_string(dir.join("cgroup.procs"));
-        // A cgroup can be removed only when it has no processes, so these move to the root cgroup.
+        // Only a cgroup without processes can be removed, so move them to the root cgroup first.
         for dir in Path::new(&self.path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
             let dir = top.join(dir);
             for pid in procs(&dir).unwrap_or_default().lines() {
