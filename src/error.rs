@@ -1,7 +1,7 @@
-//! The errors of all modules, with their messages and exit statuses.
+//! The error type of the program, with messages and exit statuses.
 //!
-//! `Display` says what pidns tried to do, and on which file or object. `source()` returns the
-//! cause, which `Display` does not include.
+//! The message (`Display`) names the operation that failed, and the file or object. It does not
+//! include the cause, which `source()` returns.
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -46,14 +46,14 @@ pub enum Error {
     },
     /// The output could not be written.
     Write(io::Error),
-    /// The file of `--report` could not be written.
+    /// The report file (`--report`) could not be written.
     Report {
         /// The file that could not be written.
         path: PathBuf,
         /// The error from the system.
         source: io::Error,
     },
-    /// pidns could not run a command, for a reason other than the command itself.
+    /// An operation failed that pidns needs to run a command.
     Run {
         /// The failed operation, as a phrase that follows "cannot".
         what: &'static str,
@@ -67,7 +67,7 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// The exit status of a command would be lost, because SIGCHLD is ignored.
+    /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
 }
 
@@ -105,7 +105,7 @@ impl Error {
             | Self::Run { .. }
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
-                // The same statuses as in env(1) and shells.
+                // Shells and env(1) use the same exit statuses.
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }

@@ -16,7 +16,8 @@ pub enum Exit {
     /// The view is incomplete, and `--strict` was given.
     Incomplete,
     /// The exit status of the command that `pidns run` has run; 128 plus the signal number if a
-    /// signal ended the command; 126 if the command could not be executed; 127 if it was not found.
+    /// signal terminated the command; 126 if the command could not be executed; 127 if it was not
+    /// found.
     Command(u8),
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces and to
 //! its members, and from a process to its child processes. No other module uses petgraph. The
-//! functions return values of the model, and they sort lists, because petgraph iterates over the
-//! newest neighbours first.
+//! functions return values of the model, in sorted lists, because petgraph iterates over neighbours
+//! in reverse order of insertion.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ enum Node {
     Process(usize),
 }
 
-/// A snapshot, with the relations between its namespaces and processes.
+/// A snapshot, with a graph of the relations between its namespaces and processes.
 #[derive(Debug)]
 pub struct PidGraph {
     snapshot: Snapshot,
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes that a filter removed, but that remaining processes refer to, by PID.
+    /// Processes, by PID, that a filter removed although remaining processes refer to them.
     left_out: BTreeMap<Pid, Process>,
 }
 
@@ -52,8 +52,8 @@ impl PidGraph {
                 this.graph.add_edge(parent, NodeIndex::new(index), ());
             }
         }
-        // Successive processes often have the same namespace and parent, so the results of the last
-        // lookups are reused.
+        // Reuse the results of the last lookups, because successive processes often have the same
+        // namespace and parent.
         let (mut namespace, mut parent) = ((None, None), (None, None));
         for index in 0..processes {
             let Process { namespace: id, ppid, .. } = this.snapshot.processes[index];
@@ -83,7 +83,7 @@ impl PidGraph {
         self.snapshot
     }
 
-    /// Adds details of a process that were read later. Existing details stay as they are.
+    /// Adds details of a process that were read after the scan. Existing details are not replaced.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;
@@ -112,7 +112,7 @@ impl PidGraph {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }
 
-    /// Finds a process by its PID, even if a filter has removed it, provided that it is the parent
+    /// Finds a process by its PID. Also finds a process that a filter removed, if it is the parent
     /// or tracer of a remaining process.
     #[must_use]
     pub fn known_process(&self, pid: Pid) -> Option<&Process> {
@@ -160,7 +160,7 @@ impl PidGraph {
         above.find_map(|node| self.as_namespace(node))
     }
 
-    /// Returns the child namespaces, sorted by ID.
+    /// Returns the child namespaces of a namespace, sorted by ID.
     #[must_use]
     pub fn children(&self, namespace: &Namespace) -> Vec<&Namespace> {
         let mut children = self.below(namespace, |node| self.as_namespace(node));
@@ -168,7 +168,7 @@ impl PidGraph {
         children
     }
 
-    /// Returns the members, sorted by PID.
+    /// Returns the members of a namespace, sorted by PID.
     #[must_use]
     pub fn members(&self, namespace: &Namespace) -> Vec<&Process> {
         let mut members = self.below(namespace, |node| self.as_process(node));
@@ -176,7 +176,7 @@ impl PidGraph {
         members
     }
 
-    /// Returns the child processes, sorted by PID.
+    /// Returns the child processes of a process, sorted by PID.
     #[must_use]
     pub fn child_processes(&self, process: &Process) -> Vec<&Process> {
         let Some(node) = self.process_node(process.pid) else { return Vec::new() };
@@ -191,8 +191,8 @@ impl PidGraph {
         self.snapshot.processes.iter().filter(|process| process.namespace.is_none())
     }
 
-    /// Returns all namespaces in tree order, each with its number of known ancestors.
-    /// Siblings are sorted by ID; roots come before namespaces with an unknown parent.
+    /// Returns all namespaces in tree order, each with its number of known ancestors. Siblings are
+    /// sorted by ID. Root namespaces come before namespaces with an unknown parent.
     #[must_use]
     pub fn tree(&self) -> Vec<(&Namespace, usize)> {
         let tops = [self.roots(), self.detached()].concat();

@@ -38,7 +38,7 @@ use cli::{Command, Parsed};
 use error::Error;
 use exit::Exit;
 
-/// Runs the program with these arguments. The result goes to standard output, and warnings to
+/// Runs the program with these arguments. Writes the result to standard output, and warnings to
 /// standard error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();

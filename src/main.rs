@@ -1,4 +1,4 @@
-//! Calls the library, prints an error in one line, and sets the exit status.
+//! Runs the program, prints an error as one line, and sets the exit status.
 
 mod startup;
 

@@ -1,4 +1,4 @@
-//! Writes to standard output and standard error. No other module writes to them.
+//! Writes to standard output and standard error. No other module writes to these descriptors.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -14,7 +14,7 @@ use crate::emit::Sanitized;
 use crate::error::Error;
 use crate::exit::Exit;
 
-/// The outcome of writing to standard output.
+/// The result of writing to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything was written.
@@ -23,15 +23,15 @@ pub enum Outcome {
     Closed,
 }
 
-/// Writes to standard output through a buffer that is flushed when it is full and at the end, not
-/// after each line.
+/// Writes to standard output through a buffer. The buffer is flushed when it is full and at the
+/// end, not after each line.
 pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outcome, Error> {
     let stdout = io::stdout();
     let mut out = BufWriter::with_capacity(64 * 1024, Unbuffered::new(stdout.as_fd()));
     match emit(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Outcome::Taken),
         Err(error) => {
-            // Discards the buffer. Otherwise, `drop` would try to write it again.
+            // Discard the buffer, because `drop` would try to write it again.
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
@@ -73,7 +73,7 @@ pub fn error_width() -> Option<usize> {
 }
 
 fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
-    // Number of columns if the terminal does not report its size, such as a serial line.
+    // Number of columns of a terminal that does not report its size, such as a serial line.
     const DEFAULT: usize = 80;
     let size = terminal.is_terminal().then(|| tcgetwinsize(terminal))?;
     let columns = size.map_or(0, |size| usize::from(size.ws_col));
@@ -95,7 +95,7 @@ fn is_utf8_locale(locale: &str) -> bool {
     charset.eq_ignore_ascii_case("UTF-8") || charset.eq_ignore_ascii_case("utf8")
 }
 
-/// Returns `true` if output is to be coloured. With [`ColorChoice::Auto`], output is coloured if
+/// Returns `true` if output should be coloured. With [`ColorChoice::Auto`], output is coloured if
 /// standard output is a terminal and the environment does not turn colours off.
 #[must_use]
 pub fn is_colored(choice: ColorChoice) -> bool {
@@ -108,25 +108,26 @@ pub fn is_colored(choice: ColorChoice) -> bool {
 
 /// Writes a message to standard error, as one line.
 pub fn warn(message: impl fmt::Display) {
-    // A single write, so that output of other programs cannot split the line.
+    // Use a single write, so that the output of other programs cannot split the line.
     warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
 }
 
 /// Writes a finished text of several lines, such as a report, to standard error.
 pub fn warn_in_full(text: &[u8]) {
-    // If standard error cannot be written, there is no other place to report that.
+    // Ignore errors: a failure to write to standard error cannot be reported anywhere.
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
-/// Writes to a standard descriptor without a buffer. Replaces the handles of the standard library,
-/// which flush after each line or ignore the errors of a closed descriptor.
+/// An unbuffered writer to a standard descriptor. The writers of the standard library are not used,
+/// because they flush after each line or ignore the errors of a closed descriptor.
 struct Unbuffered<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> Unbuffered<'fd> {
     /// Blocks SIGXFSZ, so that `write(2)` fails with `EFBIG` if a file may not grow any further
-    /// (`RLIMIT_FSIZE`). Otherwise, this signal would end pidns without a message.
+    /// (`RLIMIT_FSIZE`). Otherwise, SIGXFSZ would terminate pidns without a message.
     ///
-    /// Programs that pidns starts are not affected: the standard library clears their signal mask.
+    /// The mask does not affect programs that pidns starts, because the standard library clears
+    /// their signal mask.
     fn new(fd: BorrowedFd<'fd>) -> Self {
         // Blocking a signal fails only for invalid arguments.
         let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
@@ -146,8 +147,9 @@ impl Write for Unbuffered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(self.0, bytes) {
-                // The pipe or terminal is full, and another program that shares the open file has
-                // set O_NONBLOCK on it. The wait also ends if the reader closes the pipe.
+                // EAGAIN means that the pipe or terminal is full, and that another program has set
+                // O_NONBLOCK on the shared open file. The wait also ends if the reader closes the
+                // pipe.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }

@@ -11,20 +11,21 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{stderr, stdin, stdout};
 
-/// Stack size in bytes that is enough for pidns: the default of the standard library for threads.
+/// Stack size in bytes that is enough for pidns. The standard library has the same default for new
+/// threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
 /// Runs `main`, in a new thread if the main thread has less stack than [`ENOUGH_STACK`].
 ///
-/// `ulimit -s` limits the stack of the main thread only. The stacks of other threads can have any
+/// `ulimit -s` limits only the stack of the main thread. The stacks of other threads can have any
 /// size.
 pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     let limit = getrlimit(Resource::Stack).current;
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Block signals here, so that only the new thread receives them. That thread may wait for
-        // signals.
+        // Block signals in the main thread, so that only the new thread, which may wait for
+        // signals, receives them.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
@@ -35,9 +36,9 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// Replaces standard descriptors that were closed when the program was executed (`pidns >&-`).
 /// Otherwise, a file opened later could get the number of standard output and be overwritten.
 ///
-/// The replacement is the read end of a pipe without a writer. Reading from it returns the end of
-/// the file, and writing to it fails with `EBADF`, as with a closed descriptor. The replacement is
-/// closed in programs that pidns executes.
+/// The replacement is the read end of a pipe without a writer. Reading from the replacement returns
+/// the end of the file, and writing to it fails with `EBADF`, as for a closed descriptor. The
+/// replacement is closed in programs that pidns executes.
 ///
 /// Without this function, the Rust runtime would replace closed descriptors by /dev/null. Output
 /// would then be lost without an error, because pidns could not distinguish this /dev/null from a
@@ -49,7 +50,7 @@ extern "C" fn replace_closed_descriptors() {
         && let Ok((reader, _writer)) = pipe_with(PipeFlags::CLOEXEC)
     {
         // The reader gets the lowest free descriptor number, and stays open. The writer is closed
-        // here.
+        // when it goes out of scope.
         let _ = reader.into_raw_fd();
     }
 }
@@ -57,9 +58,10 @@ extern "C" fn replace_closed_descriptors() {
 /// The C library calls the functions in this section before `main`, and therefore before the Rust
 /// runtime replaces closed descriptors. Safe Rust has no hook that runs as early.
 //
-// SAFETY: the section holds pointers to functions with the C calling convention and no return
-// value, and this is one. It ignores the arguments that it is called with. It relies on nothing
-// that the Rust runtime sets up: it makes system calls, and closes only descriptors that it owns.
+// SAFETY: the section contains pointers to functions with the C calling convention and no return
+// value, and `replace_closed_descriptors` is such a function. It ignores the arguments that the C
+// library passes. It does not rely on anything that the Rust runtime sets up: it only makes system
+// calls, and closes only descriptors that it owns.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]

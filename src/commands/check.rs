@@ -22,13 +22,13 @@ use crate::query::{
     self, Check, Coverage, Diff, DiffScope, Policy, Rule, Selection, Transients, leave_out_observer,
 };
 
-/// Pause before the second scan, so that a transient state can end.
+/// Pause before the second scan, in which transient states can end.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks with `--wait`.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Prints the findings. Exits with 1 if one of them is denied.
+/// Prints the findings of a check. The exit status is 1 if a finding is denied.
 pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let (output, origin) = (&arguments.output, &arguments.origin);
     let mut policy = Policy::default();
@@ -41,7 +41,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // `None` if the deadline is beyond the range of the clock, so pidns waits forever.
+    // `None` if the deadline is too late for the clock to represent. pidns then waits without a
+    // limit.
     let deadline = Instant::now().checked_add(arguments.wait());
     let check = loop {
         let check = check_once(arguments, before.as_ref(), &selection, &policy)?;
@@ -96,21 +97,24 @@ fn check_once(
 /// A snapshot, and the results of a second scan of the same host.
 struct Settled {
     snapshot: Snapshot,
-    /// Processes whose state is no problem, because it may pass soon or SIGKILL would end it.
+    /// Processes whose state is not a problem, because the state may end soon, or because SIGKILL
+    /// would terminate the process.
     unsettled: BTreeSet<Pid>,
-    /// For each process with a thread in uninterruptible sleep, the TID of such a thread.
+    /// Maps each process with a thread in uninterruptible sleep to the TID of such a thread.
     stuck_threads: BTreeMap<Pid, Pid>,
 }
 
-/// Loads a snapshot. If a live snapshot shows transient states, loads it again after a pause, and
-/// ignores the processes that entered such a state only during the pause.
+/// Loads a snapshot. If a snapshot of the live host shows processes in transient states, takes a
+/// second snapshot after a pause, and ignores the states of processes that entered a transient
+/// state during the pause.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     policy: &Policy,
 ) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
-    // Two snapshots can be compared only if the same places were searched for both.
+    // Search the same places as the earlier snapshot, because otherwise the snapshots cannot be
+    // compared.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
@@ -157,8 +161,7 @@ fn read_policy(path: &Path) -> Result<Vec<(Verdict, Rule)>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let mut text = Vec::new();
     let file = File::open(path).map_err(failed)?;
-    // Read one byte more than allowed, so that `document::policy` can tell that the file is too
-    // big.
+    // Read one byte more than allowed, so that `document::policy` detects a file that is too large.
     file.take(document::MAX_POLICY_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
     document::policy(&text).map_err(|source| Error::Invalid { path: path.to_owned(), source })
 }

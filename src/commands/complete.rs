@@ -1,6 +1,6 @@
-//! Answers the completion scripts of the shells with the candidates for the next word.
+//! Prints candidates for the next word to the completion scripts of shells.
 //!
-//! Lists processes without a full scan, because the user waits for the answer. Candidates that
+//! This module lists processes without a full scan, because the user is waiting. Candidates that
 //! cannot be read are left out without a message.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,8 @@ use crate::output;
 /// script, and `COMPLETE=bash pidns -- WORD...` prints the candidates for the last word.
 const VARIABLE: &str = "COMPLETE";
 
-/// Answers a completion script. Returns `None` if no completion script called pidns.
+/// Prints the completion script or the candidates. Returns `None` if pidns was not started for
+/// completion.
 pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty() && shell != "0");
     let Some(shell) = shell else { return Ok(None) };
@@ -46,7 +47,7 @@ pub fn complete(arguments: &[OsString]) -> Result<Option<Exit>, Error> {
     .map(Some)
 }
 
-/// Returns the candidates for the last of `words`, one per line: the value, a tab, and its
+/// Returns the candidates for the last of `words`, one on each line: the value, a tab, and the
 /// description. The first word is the name of the program.
 fn candidates(words: Vec<OsString>) -> String {
     let Some((last, before)) = words.split_last() else { return String::new() };
@@ -56,13 +57,14 @@ fn candidates(words: Vec<OsString>) -> String {
     let (last, directory) = (words.len() - 1, std::env::current_dir().ok());
     let mut offered = offers(&mut command, words, last, directory.as_deref()).unwrap_or_default();
     let is_option = |it: &CompletionCandidate| it.get_value().as_encoded_bytes().starts_with(b"-");
-    // Offer options only after a hyphen, or if nothing else can follow.
+    // Offer options only after a hyphen, or if there are no other candidates.
     if is_empty && !offered.iter().all(is_option) {
         offered.retain(|candidate| !is_option(candidate));
     }
     let mut lines = String::new();
     for candidate in &offered {
-        // The shell would read a name that contains a newline as two candidates.
+        // Leave out values with control characters: a newline, for example, would split a
+        // candidate.
         let value = candidate.get_value().to_str();
         let Some(value) = value.filter(|it| !it.contains(char::is_control)) else { continue };
         let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
@@ -72,7 +74,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// Returns the procfs that the option `--procfs` in these words gives, or `/proc`.
+/// Returns the procfs that these words give with the option `--procfs`. The default is `/proc`.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -88,7 +90,7 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // If a verb can follow, PIDs are offered only after a digit, because there are so many PIDs.
+    // There are many PIDs, so if the word can also be a verb, offer PIDs only after a digit.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -106,8 +108,8 @@ fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command 
             "user" => one_of(users),
             "container" => one_of(containers),
             "command" => ArgValueCompleter::new(Executable),
-            // These options of `check` take rules. `run --deny` has a fixed list of values, which
-            // clap completes.
+            // These options of `pidns check` take rules. clap itself completes `pidns run --deny`,
+            // which has a fixed list of values.
             "deny" | "warn" | "allow" if argument.get_possible_values().is_empty() => {
                 ArgValueCompleter::new(codes)
             }
@@ -122,7 +124,7 @@ fn candidate(value: String, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value).help(Some(help.into()))
 }
 
-/// Returns the processes whose PID starts with `typed`. Each value starts with `prefix`.
+/// Returns the PIDs that start with `typed`, each after `prefix`.
 fn pids(listing: &ProcessList, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
     let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
     let meant = all.filter(|(_, text)| text.starts_with(typed));
@@ -134,7 +136,7 @@ fn pids_by_digit(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate>
     if typed.is_empty() { Vec::new() } else { pids(listing, "", typed) }
 }
 
-/// Returns namespaces, given by a process (`@PID`) or by an nsfs file.
+/// Returns candidates for a namespace: processes (`@PID`) or nsfs files.
 fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     match typed.strip_prefix('@') {
         Some(digits) => pids(listing, "@", digits),
@@ -174,7 +176,7 @@ fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
-    // Docker and podman show the same number of digits.
+    // Number of digits of a container ID that docker and podman show.
     const SHORT: usize = 12;
     words_of(listing, typed, |pid| {
         let container = listing.container(pid)?;
@@ -185,14 +187,14 @@ fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     })
 }
 
-/// Returns the codes of `check`. Each rule starts with a code.
+/// Returns candidates for a rule of `pidns check`: the codes that start with `typed`.
 fn codes(typed: &OsStr) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let meant = CheckCode::ALL.iter().filter(|code| code.name().starts_with(&*typed));
     meant.map(|code| candidate(code.name().to_owned(), code.meaning().to_owned())).collect()
 }
 
-/// Completes the command of `pidns run`: first an executable, then files.
+/// Completes the command of `pidns run`: the first word is an executable, further words are files.
 struct Executable;
 
 impl ValueCompleter for Executable {

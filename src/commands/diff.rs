@@ -11,7 +11,7 @@ use crate::model::{Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
-/// Prints the differences. Exits with 1 if there are any differences.
+/// Prints the differences. The exit status is 1 if there are differences.
 pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let output = &arguments.output;
     let origin = arguments.origin();
@@ -39,7 +39,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     Ok(view::exit_status(diff.differs(), is_complete, output.strict))
 }
 
-/// Returns the namespaces that this scan no longer shows although the kernel still has them.
+/// Returns the namespaces that are only in the first snapshot, but still exist in the kernel.
 fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     if before.host.boot_id.is_none() || before.host.boot_id != after.host.boot_id {
         return BTreeSet::new();
@@ -49,7 +49,7 @@ fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     collect::still_in_kernel(before.namespaces.iter().filter(went))
 }
 
-/// Warns in one line if differences may be false or missing.
+/// Warns in one line if reported differences may be wrong, or differences may be missing.
 fn warn_of_caveats(diff: &Diff) {
     let caveats: Vec<_> = diff.caveats().into_iter().map(DiffCaveat::message).collect();
     if !caveats.is_empty() {

@@ -1,4 +1,5 @@
-//! One file per verb. Each verb loads snapshots, passes them to a query and prints the answer.
+//! The verbs, with a file for each. Most verbs load snapshots, pass them to a query and print the
+//! result.
 
 mod check;
 mod complete;

@@ -20,11 +20,11 @@ use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
 use crate::run::{SupervisedCommand, kill};
 
-/// Number of scans before pidns gives up on processes that fork and exit faster than pidns can read
-/// them.
+/// Maximum number of scans for leftovers. More scans would not help with processes that fork and
+/// exit faster than pidns can read them.
 const MAX_SCANS: usize = 5;
 
-/// How long a parent may take to reap a zombie before the zombie counts as left behind.
+/// Time that a parent gets to reap a zombie before the zombie counts as a leftover.
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
@@ -33,7 +33,7 @@ const REAPING: Duration = Duration::from_millis(100);
 /// Returns an error if the command could not be started. Also returns an error if the command
 /// succeeded, but its leftovers could not be found or reported.
 pub fn run(arguments: &Run) -> Result<Exit, Error> {
-    // Open the report first, so that the command does not run if the report cannot be written.
+    // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
     let mut command = SupervisedCommand::start(&arguments.command, arguments.kill)?;
     let ended = command.wait_for_command()?;
@@ -44,7 +44,7 @@ pub fn run(arguments: &Run) -> Result<Exit, Error> {
         (Ended::Exited(0), Err(error)) => Err(error),
         (ended, Ok(_)) => Ok(Exit::Command(ended.status())),
         (ended, Err(error)) => {
-            // The failure of the command matters more to the caller than this error, so only warn.
+            // Only warn about this error: the failure of the command matters more to the caller.
             output::warn(error.one_line());
             Ok(Exit::Command(ended.status()))
         }
@@ -71,7 +71,7 @@ fn report(
     };
     if !has_none_left || command.has_new_mounts()? {
         let leftovers = find_leftovers(command)?;
-        // The result is empty if all leftover processes have ended during the scan.
+        // `leftovers` is empty if all leftover processes exited during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = uptime();
     }
@@ -80,7 +80,8 @@ fn report(
     }
     let style = Style { pretty: true, ..Style::default() };
     if report.leftovers.is_some() && !arguments.quiet {
-        // Write all lines at once, so that leftover processes cannot print anything between them.
+        // Write all lines in a single write, so that leftover processes cannot print between the
+        // lines.
         let mut text = Vec::new();
         let style = Style { width: output::error_width(), ..style };
         let _ = RunFormat::Text.emit(&report, style, &mut text);
@@ -94,7 +95,7 @@ fn report(
     Ok(!report.violations().is_empty())
 }
 
-/// Scans the host until a scan shows leftovers, or until no descendant is left.
+/// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
 fn find_leftovers(command: &mut SupervisedCommand) -> Result<Leftovers, Error> {
     let mut scans = 1;
     loop {

@@ -1,4 +1,4 @@
-//! Shows the hierarchy, or the selected part of it (`pidns` without a verb).
+//! Shows the hierarchy, or a selected part of the hierarchy (`pidns` without a verb).
 
 use super::view;
 use crate::cli::Cli;
@@ -14,7 +14,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let (input, filter, output) = (&cli.input, &cli.select.filter, &cli.output);
     let root = view::handle(filter.root.as_ref(), &input.origin)?;
     let mut details = input.details();
-    // The cgroup of a process shows which container the process belongs to.
+    // `--container` needs the cgroup of each process, which shows the container of the process.
     details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
     let snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
@@ -37,7 +37,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         }
     }
     let snapshot = graph.snapshot();
-    // If the reader closed the pipe early, it does not matter whether the snapshot is complete.
+    // A reader that closed the pipe early does not care if the snapshot is complete.
     if snapshot.complete || outcome == Outcome::Closed {
         return Ok(Exit::Success);
     }
@@ -47,7 +47,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Warns about requested processes that don't exist, if other requested processes do.
+/// Warns about requested processes that do not exist. If none exists, an error says so instead.
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
@@ -72,7 +72,7 @@ fn short(diagnostic: &Diagnostic) -> String {
     let (Some(_), Some((what, why))) = (&diagnostic.errno, message.rsplit_once(": ")) else {
         return message.to_owned();
     };
-    // Leave out the error number, since it is in the document.
+    // Leave out the error number, because the description of the error says the same.
     let why = why.split(" (os error ").next().unwrap_or(why);
     let even = if advice.starts_with("refused even") { ", even as root" } else { "" };
     format!("{what} ({why}{even})")

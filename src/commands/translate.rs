@@ -12,11 +12,11 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs in another namespace. If the kernel can translate PIDs (Linux 6.11), pidns asks
-/// the kernel. Otherwise, it reads a snapshot.
+/// Prints the PIDs that processes have in another namespace. The kernel translates the PIDs if it
+/// can (Linux 6.11); otherwise, pidns takes a snapshot.
 ///
 /// # Errors
-/// If one of the processes doesn't exist, nothing is printed.
+/// Returns an error, and prints nothing, if one of the processes does not exist.
 pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let Translate { pids, from, to, origin, .. } = arguments;
     let from = view::handle(from.as_ref(), origin)?;
@@ -28,8 +28,8 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
     let translations = if let Some(answer) = from_kernel {
         answer.map_err(|no| Error::NotFound { no, caveat: None })?
     } else {
-        // Search all default places: if the given namespace has no process, only a descriptor or
-        // mount leads to it.
+        // Search all default places: a namespace without processes is found only through a
+        // descriptor, a mount or a pid_for_children link.
         let scopes = SearchScope::default_set();
         let graph = PidGraph::new(view::load(origin, scopes, BTreeSet::new(), arguments.quiet)?);
         let [from, to] = [&from, &to].map(|handle| handle.as_ref().map(|it| it.namespace));

@@ -1,4 +1,5 @@
-//! Steps that the verbs share: loading a snapshot, filtering it, and choosing the output style.
+//! Functions that the verbs share, to load a snapshot, to find a namespace, and to choose the
+//! output style.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::model::{Detail, Pid, SearchScope, Snapshot};
 use crate::output;
 
-/// If this environment variable is set to anything but 0, pidns reports which collector it used.
+/// If this environment variable is set and not 0, pidns reports which collector it used.
 const DEBUG: &str = "PIDNS_DEBUG";
 
 /// Reads the live kernel, or the saved document that `origin` names.
@@ -41,10 +42,10 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     Ok(collected.snapshot)
 }
 
-/// Reads a saved document; `-` is standard input. If the document has several snapshots, `host`
-/// picks one of them.
+/// Reads a saved document; `-` is standard input. If the document contains several snapshots,
+/// `host` selects one of them.
 ///
-/// Warns about values that this version of pidns doesn't know, and ignores these values.
+/// Ignores values that this version of pidns does not know, and warns about such values.
 pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Snapshot, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let input: Box<dyn BufRead> = if is_stdin(path) {
@@ -61,7 +62,8 @@ pub fn load_document(path: &Path, host: Option<&str>, quiet: bool) -> Result<Sna
     Ok(snapshot)
 }
 
-/// Returns an error if both documents are standard input, which can be read only once.
+/// Returns an error if both documents are to be read from standard input, which can be read only
+/// once.
 pub fn check_stdin(before: Option<&Path>, after: Option<&Path>) -> Result<(), Error> {
     if before.is_some_and(is_stdin) && after.is_some_and(is_stdin) {
         return Err(Error::Usage("only one of two documents can be standard input".to_owned()));
@@ -73,10 +75,10 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Finds the namespace that an argument refers to.
+/// Finds the namespace that an argument names.
 ///
-/// If the argument is an nsfs file, the file stays open until the handle is dropped. So during the
-/// scan, the namespace cannot be freed, and its inode cannot be reused.
+/// If the argument is an nsfs file, the file stays open until the handle is dropped. The kernel
+/// therefore cannot free the namespace during the scan, and cannot reuse its inode.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,
@@ -101,7 +103,7 @@ pub fn own_pid(snapshot: &Snapshot) -> Option<Pid> {
     Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
 }
 
-/// Returns the style for the output options, the terminal and the locale.
+/// Returns the output style, which depends on the options, the terminal and the locale.
 pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     let color = output::is_colored(output.color.into());
     Style {
@@ -112,8 +114,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb that answers yes or no. An incomplete view matters only with
-/// `--strict`.
+/// Returns the exit status of a verb with a positive or negative result. An incomplete view changes
+/// the exit status only with `--strict`.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

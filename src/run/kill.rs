@@ -8,20 +8,21 @@ use rustix::process::Signal;
 use super::SupervisedCommand;
 use crate::model::Killed;
 
-/// How long to repeat SIGKILL. Even processes that fork fast are gone after a few rounds, so a
-/// process that remains after this time is in uninterruptible sleep.
+/// Maximum time for which SIGKILL is repeated. Even processes that fork fast are gone after a few
+/// rounds, so a process that still exists after this time is in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
-/// The longest pause between two rounds. SIGCHLD ends the pause early. But no signal tells pidns
-/// that a descendant forked, so the pause must be short.
+/// Maximum pause between two rounds. SIGCHLD ends the pause early, but no signal reports that a
+/// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Ends all descendants of pidns: sends SIGTERM and, after the grace time or a signal that asks
-/// pidns to end, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until no
-/// descendant is left.
+/// Kills all descendants of pidns: sends SIGTERM and, after the grace time or a signal that asks
+/// pidns to exit, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until
+/// no descendant is left.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
-    // Zombies are signalled, too, since other threads of the same process may still run.
+    // Also signal processes in the state of a zombie, because other threads of the process may
+    // still be running.
     let mut seen = HashSet::new();
     let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
         command.descendants.walk(|it| {
@@ -55,7 +56,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
 }
 
 /// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a signal
-/// that asks pidns to end also stops the repetition. Returns `true` if no descendant is left.
+/// that asks pidns to exit also ends the repetition. Returns `true` if no descendant is left.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

@@ -1,8 +1,8 @@
 //! Starts the command through a second pidns process, which restores the signal mask and then
 //! executes the command.
 //!
-//! Code that runs between `fork(2)` and `execve(2)` would need an unsafe hook of the standard
-//! library (`pre_exec`). The second pidns process does the same in safe code.
+//! The alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of
+//! the standard library (`pre_exec`). The second pidns process needs only safe code.
 
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +18,7 @@ use crate::error::Error;
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. With `dies_with_us`, the
-/// kernel kills the command when the calling thread of pidns ends (`PR_SET_PDEATHSIG`).
+/// kernel kills the command when the calling thread of pidns exits (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
 /// Returns an error if the process cannot be started, for example because /proc is not mounted.
@@ -56,7 +56,8 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // If pidns ended before the call above, the kernel will never send the signal.
+        // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel
+        // never sends the signal.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

@@ -1,9 +1,9 @@
-//! Runs a command and supervises it and its descendants.
+//! Runs a command, and supervises the command and its descendants.
 //!
 //! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
-//! parent of a descendant ends, the descendant becomes a child of pidns, whatever its session or
+//! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
-//! that namespace's init instead, and the init is a descendant of pidns as well. So pidns has a
+//! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
 //! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
 //! so no scan of /proc is necessary.
 
@@ -31,12 +31,12 @@ use signals::{Received, Signals};
 pub struct SupervisedCommand {
     signals: Signals,
     descendants: Descendants,
-    /// PID of the command. The kernel does not reuse it before pidns has reaped the command.
+    /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
     state: State,
-    /// `true` after pidns has received a signal that asks it to end.
+    /// `true` after pidns has received a signal that asks pidns to exit.
     hurried: bool,
-    /// The PID namespaces that were mounted before the command started.
+    /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
 }
 
@@ -51,7 +51,7 @@ enum State {
 
 impl SupervisedCommand {
     /// Starts a command. The command inherits the descriptors, process group, session, terminal and
-    /// signal mask that pidns was started with.
+    /// signal mask with which pidns was started.
     ///
     /// With `dies_with_us`, the kernel kills the command if pidns is killed. The descendants of the
     /// command keep running.
@@ -80,14 +80,14 @@ impl SupervisedCommand {
         &self.descendants
     }
 
-    /// Returns the PID namespaces that were mounted before the command started.
+    /// Returns the PID namespaces that were bind-mounted before the command started.
     #[must_use]
     pub fn mounted_before(&self) -> &MountedNamespaces {
         &self.mounted
     }
 
-    /// Returns `true` if a PID namespace has been mounted since the command started. The mount
-    /// keeps the namespace alive even without a process.
+    /// Returns `true` if a PID namespace has been bind-mounted since the command started. Such a
+    /// mount keeps the namespace alive even without a process.
     ///
     /// # Errors
     /// Returns an error if the mount table cannot be read.
@@ -102,16 +102,17 @@ impl SupervisedCommand {
     /// Returns an error if the kernel did not keep the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
-            // Read signals before reaping: if a child ends after the reaping, its SIGCHLD is still
-            // pending and ends the wait below.
+            // Read signals before reaping: if a child terminates after the reaping, its SIGCHLD
+            // stays pending, so the wait for the next signal ends at once.
             while let Some(received) = self.signals.next() {
                 self.pass_on(received);
             }
             let has_children = self.reap();
             match self.state {
                 State::Ended(ended) => {
-                    // Drop signals that arrived before the command ended, such as the Ctrl-C that
-                    // ended it. They should not shorten the wait for the command's descendants.
+                    // Discard signals that arrived before the command ended, such as the SIGINT of
+                    // a Ctrl-C that terminated the command. Such signals must not shorten the wait
+                    // for the command's descendants.
                     while self.signals.next().is_some() {}
                     return Ok(ended);
                 }
@@ -127,8 +128,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits until no descendant is left, for at most `grace`, or until a signal asks pidns to end.
-    /// Returns `true` if no descendant is left.
+    /// Waits until no descendant is left, for at most `grace`, or until a signal asks pidns to
+    /// exit. Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -150,8 +151,8 @@ impl SupervisedCommand {
         has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
     }
 
-    /// Reads signals that arrived after the command ended. Signals can no longer be passed on, but
-    /// a signal that asks pidns to end stops pidns from waiting.
+    /// Reads signals that arrived after the command ended. There is no command to pass them on to,
+    /// but a signal that asks pidns to exit ends all waiting.
     fn note_hurry(&mut self) {
         while let Some(Received { signal, .. }) = self.signals.next() {
             self.hurried |=
@@ -159,7 +160,7 @@ impl SupervisedCommand {
         }
     }
 
-    /// Reaps all terminated children. Returns `true` if other children are left.
+    /// Reaps all terminated children. Returns `true` if pidns still has children.
     fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
@@ -189,13 +190,13 @@ impl SupervisedCommand {
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
             // pidns stops itself only for signals of the terminal's job control. A process that
-            // stops the command by SIGSTOP will continue the command by itself, but would not
+            // stops the command with SIGSTOP will later continue the command, but would not
             // continue pidns.
             self.state = State::Stopped(signal);
         }
     }
 
-    /// Passes a signal on to the command, unless the command has received the signal as well.
+    /// Passes a signal on to the command, unless the command has received the same signal itself.
     fn pass_on(&self, received: Received) {
         let Received { signal, from_kernel, sender } = received;
         // A terminal sends a signal to its whole foreground process group, which includes the
@@ -205,7 +206,7 @@ impl SupervisedCommand {
         let has_it_already = match (from_kernel, sender) {
             (true, _) => signal != Signal::HUP || !is_session_leader(),
             // If the sender is the command or a descendant, it probably used `kill 0`, as shell
-            // scripts do. That signals the whole process group, which includes the command.
+            // scripts do. `kill 0` signals the whole process group, which includes the command.
             (false, Some(sender)) => {
                 sender == self.command
                     || model_pid(sender).is_some_and(|pid| self.descendants.contains(pid))
@@ -213,8 +214,8 @@ impl SupervisedCommand {
             (false, None) => false,
         };
         if signal != Signal::CHILD && !has_it_already {
-            // A command that has terminated is a zombie until pidns reaps it, so this PID cannot
-            // belong to another process.
+            // The PID cannot belong to another process: a terminated command stays a zombie until
+            // pidns reaps it.
             let _ = kill_process(self.command, signal);
         }
     }

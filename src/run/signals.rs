@@ -1,9 +1,10 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously.
 //!
-//! A handler would change the dispositions that a command inherits. If a signal was ignored before
-//! (`nohup`, background jobs of `sh`) and pidns installed a handler, `execve(2)` would reset the
-//! signal to its default action, so the command would no longer ignore it. A blocked signal keeps
-//! its disposition, and the kernel queues it even if it is ignored.
+//! A signal handler would change the dispositions that the command inherits. If pidns was started
+//! with an ignored signal (by `nohup`, or as a background job of `sh`) and installed a handler,
+//! `execve(2)` would reset the signal to its default action, so the command would no longer ignore
+//! the signal. Blocking a signal does not change its disposition, and the kernel queues a blocked
+//! signal even if it is ignored.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -14,8 +15,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal};
 
-/// The signals that pidns passes on to a command, and SIGCHLD, which reports that a child has
-/// ended. All other signals have their default effect on pidns.
+/// The signals that pidns reads: signals to pass on to the command, and SIGCHLD, which reports that
+/// a child has terminated. All other signals have their usual effect on pidns.
 const TAKEN: [NixSignal; 13] = [
     NixSignal::SIGCHLD,
     NixSignal::SIGHUP,
@@ -32,29 +33,30 @@ const TAKEN: [NixSignal; 13] = [
     NixSignal::SIGTTOU,
 ];
 
-/// The blocked signals of this process and the descriptor to read them from.
+/// The signals that this process blocks, with the descriptor to read them from.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// The signals in `TAKEN` that were not blocked before.
+    /// The signals in [`TAKEN`] that were not blocked when pidns was started.
     unblocked: Vec<NixSignal>,
 }
 
 /// A signal that pidns has received.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// The signal.
+    /// Number of the signal.
     pub signal: Signal,
-    /// `true` if the kernel sent the signal, as for Ctrl-C on a terminal. The whole foreground
-    /// process group receives such a signal.
+    /// `true` if the kernel sent the signal, for example because of Ctrl-C on a terminal. The whole
+    /// foreground process group receives such a signal.
     pub from_kernel: bool,
-    /// The process that sent the signal. `None` if the kernel or a process outside of this PID
-    /// namespace sent it.
+    /// The process that sent the signal. `None` if the sender was the kernel or a process outside
+    /// pidns's own PID namespace.
     pub sender: Option<Pid>,
 }
 
 impl Signals {
-    /// Blocks the signals in the calling thread, and in all threads that this thread starts later.
+    /// Blocks the signals in [`TAKEN`] in the calling thread, and in all threads that this thread
+    /// starts later.
     pub fn block() -> io::Result<Self> {
         let taken = SigSet::from_iter(TAKEN);
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -72,10 +74,10 @@ impl Signals {
         numbers.join(",")
     }
 
-    /// Waits for a signal, or until the timeout.
+    /// Waits until a signal arrives or the timeout expires.
     pub fn wait(&self, timeout: Option<Duration>) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // All callers wait in a loop, so an error such as EINTR only ends the wait early.
+        // Ignore errors such as EINTR, which end the wait early: all callers wait in a loop.
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
@@ -87,7 +89,8 @@ impl Signals {
             let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
             return Some(Received {
                 signal,
-                // Signals that processes send have a code of 0 or less (`SI_FROMKERNEL`).
+                // The code is at most 0 for signals from processes, and positive for signals from
+                // the kernel (`SI_FROMKERNEL`).
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });
@@ -95,13 +98,13 @@ impl Signals {
     }
 }
 
-/// Stops this process by the default action of a signal, and returns after another process
-/// continues it. The kernel does not stop a process in an orphaned process group, since no shell
-/// could continue it.
+/// Stops this process by the default action of a signal, and returns after another process has
+/// continued this process. The kernel does not stop a process in an orphaned process group, because
+/// no shell could continue the process.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     let set = SigSet::from(signal);
-    // If this fails, pidns keeps running while the command is stopped.
+    // Ignore errors: pidns then keeps running while the command is stopped.
     let _ = nix::sys::signal::raise(signal);
     let _ = set.thread_unblock();
     let _ = set.thread_block();

@@ -1,9 +1,9 @@
-//! A small model of how the kernel creates and ends processes and PID namespaces, and of what a
-//! viewer with few rights can see of them.
+//! A simulation of processes and PID namespaces in the kernel, and of the part that a viewer with
+//! few privileges can see.
 //!
-//! A test applies random system calls to a [`Forest`], which is then the truth. A [`Sight`] says
-//! what a viewer may see. From the forest and the sight, the model computes a [`View`]: the result
-//! of a scan by this viewer.
+//! A test applies random system calls to a [`Forest`]: the real processes and namespaces. A
+//! [`Sight`] defines what a viewer may see. From the forest and the sight, this module computes a
+//! [`View`]: the result of a scan by this viewer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -15,16 +15,15 @@ use super::{namespace, process};
 use crate::collect::parse::Leaders;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
 
-/// Limits on the size of a forest. The limits are low so that a test takes milliseconds, and so
-/// that namespaces often have the same level and the same PIDs, which makes the namespaces hard to
-/// tell apart.
+/// Limits on the size of a forest. With low limits, a test takes milliseconds, and namespaces often
+/// have the same level and the same PIDs, which makes them hard to distinguish.
 const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each task
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the end of a process. The numbers in `by` and `of` choose among the processes
-/// that are running at that time. `skip` makes gaps between PIDs. A call that the kernel would
-/// refuse does nothing.
+/// A system call, or the exit of a process. The numbers `by` and `of` choose two of the processes
+/// that are running at that time. `skip` is the number of PIDs to leave out. A call that the kernel
+/// would refuse has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -44,24 +43,24 @@ pub enum Call {
     SetPgid { by: u8, of: u8, leads: u8 },
     /// `PR_SET_CHILD_SUBREAPER` of `prctl(2)`.
     SetSubreaper { by: u8 },
-    /// The first thread of the process ends, but its other threads continue.
+    /// The leader thread of the process exits, but other threads continue.
     ExitLeader { by: u8 },
-    /// The process ends.
+    /// The process exits.
     Exit { by: u8 },
     /// `wait(2)` for one child.
     Wait { by: u8 },
 }
 
 /// Generates at most `count` calls of all kinds. On average, `injecting` of every `20 + injecting`
-/// calls may inject a process, that is, start it in an unexpected namespace. A process is expected
-/// in the namespace of its parent, and an init in a child of that namespace.
+/// calls may inject a process: start a process in a namespace other than its parent's, or an init
+/// in a namespace that is not a child of its parent's namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from one number, because a strategy with many parts would take longer than the
-/// test itself.
+/// Decodes a call from one random number. A proptest strategy with many parts would take longer
+/// than the test itself.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -95,9 +94,9 @@ enum Fate {
 pub struct Task {
     /// The process's PIDs, from the initial namespace to its own namespace.
     numbers: Vec<u32>,
-    /// The index of the process's own namespace.
+    /// Index of the process's own namespace.
     pub namespace: usize,
-    /// The index of the namespace in which the process's next children start.
+    /// Index of the namespace in which the process's next children start.
     for_children: usize,
     pub parent: Option<usize>,
     session: usize,
@@ -107,19 +106,20 @@ pub struct Task {
     leader_exited: bool,
 }
 
-/// A namespace in the forest.
+/// A PID namespace in the forest.
 #[derive(Debug)]
 pub struct PidNamespace {
     pub parent: Option<usize>,
     level: usize,
-    /// The index of the namespace's first process; `None` if there was no process yet.
+    /// Index of the namespace's first process; `None` if no process has been started yet.
     pub init: Option<usize>,
     last_number: u32,
     /// `true` if the init has terminated, so that no more PIDs are assigned in the namespace.
     is_dead: bool,
 }
 
-/// All processes and namespaces of a simulated host: the truth that a test compares with.
+/// All processes and namespaces of a simulated host. Tests compare the results of a scan with
+/// these.
 #[derive(Debug)]
 pub struct Forest {
     pub namespaces: Vec<PidNamespace>,
@@ -127,7 +127,8 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// Creates a forest with the initial namespace and its init, and applies the calls.
+    /// Creates a forest with the initial namespace and its init, and applies the calls to the
+    /// forest.
     pub fn grow(calls: &[Call]) -> Self {
         let initial =
             PidNamespace { parent: None, level: 0, init: Some(0), last_number: 1, is_dead: false };
@@ -175,7 +176,7 @@ impl Forest {
             }
             Call::CloneParent { by, skip } => {
                 let by = self.running(by);
-                // The kernel refuses this call to an init.
+                // The kernel refuses CLONE_PARENT to an init.
                 if self.namespaces[self.tasks[by].namespace].init != Some(by) {
                     self.fork(by, self.tasks[by].parent, self.tasks[by].for_children, skip);
                 }
@@ -221,7 +222,7 @@ impl Forest {
             }
             Call::Exit { by } => {
                 let by = self.running(by);
-                // The init of the initial namespace (index 0) never ends.
+                // The init of the initial namespace (index 0) never exits.
                 if by != 0 {
                     self.exit(by);
                 }
@@ -237,11 +238,13 @@ impl Forest {
         }
     }
 
-    /// Returns one of the running processes. The init of the initial namespace is always running.
+    /// Returns the running process that `choice` selects. There is at least one: the init of the
+    /// initial namespace.
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // Odd choices select one of the four newest processes, so that forests grow deep.
+        // Odd choices select one of the four newest processes, so that namespaces become deeply
+        // nested.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -250,8 +253,8 @@ impl Forest {
         (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
     }
 
-    /// Creates a namespace, like `copy_pid_ns` in the kernel. The kernel refuses this if the
-    /// caller's children already start in another namespace.
+    /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the caller's
+    /// children already start in another namespace, because the kernel refuses the call.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
@@ -273,8 +276,8 @@ impl Forest {
         Some(self.namespaces.len() - 1)
     }
 
-    /// Creates a process, like `copy_process` in the kernel. `skip` leaves gaps between PIDs, as
-    /// threads and ended processes do.
+    /// Creates a process, like `copy_process` in the kernel. `skip` leaves a gap between PIDs, as
+    /// if other processes or threads had used them.
     fn fork(&mut self, by: usize, parent: Option<usize>, namespace: usize, skip: u8) {
         if self.namespaces[namespace].is_dead || self.tasks.len() == MAX_TASKS {
             return;
@@ -322,7 +325,7 @@ impl Forest {
     }
 
     /// Returns the new parent of a process's children, like `find_new_reaper` in the kernel: the
-    /// nearest subreaper among the ancestors in the same namespace, or else the namespace's init.
+    /// nearest subreaper among the ancestors in the same namespace, otherwise the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -335,8 +338,9 @@ impl Forest {
         self.namespaces[namespace].init.unwrap()
     }
 
-    /// Ends all processes in a namespace and its descendants, like `zap_pid_ns_processes` in the
-    /// kernel when an init ends. A process with a parent outside stays a zombie.
+    /// Terminates all processes in a namespace and its descendants, like `zap_pid_ns_processes` in
+    /// the kernel when an init exits. A process whose parent is outside the namespace becomes a
+    /// zombie.
     fn zap(&mut self, namespace: usize) {
         for task in 0..self.tasks.len() {
             if self.tasks[task].fate == Fate::Reaped
@@ -365,8 +369,8 @@ impl Forest {
         }
     }
 
-    /// Ends waiting inits whose namespaces have no other processes left. Such an init is reaped if
-    /// its parent is a waiting init, and otherwise becomes a zombie.
+    /// Finishes the exit of waiting inits whose namespaces have no other processes. Such an init is
+    /// reaped if its parent is a waiting init, and otherwise becomes a zombie.
     fn end_waiting(&mut self) {
         let waits = |tasks: &[Task], it: usize| tasks[it].fate == Fate::Waiting;
         loop {
@@ -389,25 +393,25 @@ impl Forest {
     }
 }
 
-/// The part of a forest that a viewer may see.
+/// Rules for the part of a forest that a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Chooses a running process. The procfs belongs to the namespace of this process.
+    /// Number that chooses a running process. The procfs belongs to the namespace of this process.
     mount: u8,
-    /// Chooses a running process. The viewer is in the namespace of this process. `None` if a
-    /// seccomp filter refuses `NS_GET_PARENT` for all namespaces.
+    /// Number that chooses a running process. The viewer is in the namespace of this process.
+    /// `None` if a seccomp filter refuses `NS_GET_PARENT` for all namespaces.
     viewer: Option<u8>,
-    /// One bit per process: 1 if the viewer may not read the namespace link of this process.
+    /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,
-    /// One bit per namespace: 1 if an open descriptor refers to this namespace.
+    /// A bit for each namespace: 1 if an open descriptor refers to this namespace.
     held: u64,
-    /// One bit per process: 1 if this process is hidden.
+    /// A bit for each process: 1 if the procfs hides this process.
     unseen: u64,
-    /// `true` if the kernel can name the init of a namespace (`NS_GET_TGID_FROM_PIDNS`).
+    /// `true` if the kernel can report the init of a namespace (`NS_GET_TGID_FROM_PIDNS`).
     tells_inits: bool,
 }
 
-/// Generates sights of viewers that see every process in their procfs.
+/// Generates sights of viewers whose procfs hides no process.
 pub fn sights() -> impl Strategy<Value = Sight> {
     let viewer = prop_oneof![1 => Just(None), 2 => Just(Some(0)), 2 => any::<u8>().prop_map(Some)];
     let mount = prop_oneof![2 => Just(0), 1 => any::<u8>()];
@@ -425,12 +429,12 @@ pub fn sights() -> impl Strategy<Value = Sight> {
     )
 }
 
-/// Generates sights of viewers that do not see some of the processes.
+/// Generates sights of viewers whose procfs hides some processes.
 pub fn sights_of_some() -> impl Strategy<Value = Sight> {
     (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
 }
 
-/// Generates numbers in which one of eight bits is set, on average.
+/// Generates numbers in which, on average, one of eight bits is set.
 fn few() -> impl Strategy<Value = u64> {
     any::<[u64; 3]>().prop_map(|[a, b, c]| a & b & c)
 }
@@ -439,25 +443,24 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. For comparison with the truth, it also contains the true namespace of the
-/// procfs and the index of each process in the forest.
+/// The result of a scan. A view also contains the real namespace of the procfs, and the index of
+/// each process in the forest, for comparison with the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
     pub namespaces: Vec<Namespace>,
-    /// The procfs's own namespace, if the scan knows it.
+    /// The namespace of the procfs, if the scan knows it.
     pub known_mount: Option<NamespaceId>,
     pub leaders: HashMap<Pid, Leaders>,
     pub terminated: HashSet<Pid>,
-    /// The index of the procfs's own namespace in the forest.
+    /// Index of the procfs's namespace in [`Forest::namespaces`].
     pub mount: usize,
-    /// The index of each process in [`Forest::tasks`].
+    /// Maps each PID to the index of the process in [`Forest::tasks`].
     pub task_of: HashMap<Pid, usize>,
 }
 
 impl View {
-    /// Computes the expected result of a scan of `forest`, if the viewer can see only what `sight`
-    /// allows.
+    /// Computes the result of a scan of `forest` by a viewer who may see only what `sight` allows.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);
@@ -492,7 +495,7 @@ impl View {
                 seen.state = 'Z';
             }
             // If only the leader has exited, the process has another thread. In a waiting init,
-            // this thread does the waiting.
+            // that other thread waits.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
@@ -523,8 +526,9 @@ impl View {
         view
     }
 
-    /// Fills in the namespaces that the scan discovered. The kernel names a namespace's parent only
-    /// if the parent is the viewer's namespace or a descendant of it (`pidns_get_parent`).
+    /// Adds the namespaces that the scan discovers. The kernel reports the parent of a namespace
+    /// only if the parent is the viewer's namespace or a descendant of the viewer's namespace
+    /// (`pidns_get_parent`).
     fn describe(
         &mut self,
         forest: &Forest,
@@ -551,7 +555,7 @@ impl View {
             met.iter().map(|&it| namespace(number(it), told(it).map(number))).collect();
     }
 
-    /// Fills in the namespaces of inits, as `assemble::namespaces::place_inits` does.
+    /// Sets the namespaces of inits, as `assemble::namespaces::place_inits` does in a scan.
     fn place_inits(&mut self, forest: &Forest) {
         for process in &mut self.processes {
             let task = self.task_of[&process.pid];
@@ -563,7 +567,7 @@ impl View {
         }
     }
 
-    /// Returns the index of the true namespace that an ID in this view refers to.
+    /// Returns the index of the namespace in the forest that an ID in this view refers to.
     pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
         match id {
             NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),
@@ -571,7 +575,7 @@ impl View {
         }
     }
 
-    /// Returns `true` if a visible process was put into its namespace from outside.
+    /// Returns `true` if a visible process was injected into its namespace from outside.
     pub fn has_injected(&self, forest: &Forest) -> bool {
         self.processes.iter().any(|process| {
             let task = &forest.tasks[self.task_of[&process.pid]];

@@ -1,4 +1,4 @@
-//! Sample snapshots for unit tests.
+//! Sample snapshots, and a simulated host, for unit tests.
 
 pub mod forest;
 
@@ -11,7 +11,7 @@ use crate::model::{
     Procfs, SearchScope, Severity, Snapshot,
 };
 
-/// Creates a live namespace that root owns.
+/// Returns a live namespace that root owns.
 pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     Namespace {
         device: Some(4),
@@ -28,7 +28,7 @@ pub fn namespace(inode: u64, parent: Option<u64>) -> Namespace {
     }
 }
 
-/// Creates a sleeping process with these PIDs.
+/// Returns a sleeping process with these PIDs.
 pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     let nspid: Nspid = nspid.iter().filter_map(|&raw| Pid::new(raw)).collect();
     Process {
@@ -41,7 +41,7 @@ pub fn process(nspid: &[u32], namespace: Option<u64>) -> Process {
     }
 }
 
-/// Creates a complete snapshot. A process whose last PID is 1 is the init of its namespace.
+/// Returns a complete snapshot. A process whose last PID is 1 becomes the init of its namespace.
 pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snapshot {
     for init in processes.iter().filter(|it| it.nspid.last() == Some(&Pid::INIT)) {
         for namespace in namespaces.iter_mut().filter(|it| Some(it.id) == init.namespace) {
@@ -72,8 +72,8 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
     }
 }
 
-/// Creates the snapshot of a host with a container. The container's namespace has a dead child
-/// namespace.
+/// Returns a snapshot of a host with one container. The container's namespace has a dead child
+/// namespace. Many tests use this snapshot.
 pub fn farm() -> Snapshot {
     const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
     let (host, container, dead) = (4_026_531_836, 4_026_532_179, 4_026_532_180);
@@ -116,7 +116,7 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// Creates the snapshot of [`farm`], except that the parent of the container's namespace is
+/// Returns the snapshot of [`farm`], except that the parent of the container's namespace is
 /// unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
@@ -124,7 +124,7 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
-/// Creates a snapshot that fills in every field of the document.
+/// Returns a snapshot with a value for every field of the document.
 pub fn everything() -> Snapshot {
     let mut snapshot = farm();
     let pid = |raw| Pid::new(raw).unwrap();

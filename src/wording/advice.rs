@@ -12,23 +12,24 @@ use crate::model::{
 };
 
 /// Maximum number of commands about one namespace. If more processes and mounts keep the namespace
-/// alive, the next check names the rest.
+/// alive, the user sees the remaining commands in the next check.
 const COMMANDS: usize = 10;
 
 /// Maximum number of mount points of a namespace that a report names.
 const MOUNTS: usize = 3;
 
-/// Writes commands about the processes and namespaces of one graph.
+/// Gives advice about the processes and namespaces of a graph.
 pub struct Adviser<'a> {
-    /// The graph.
+    /// The graph that contains the processes and namespaces.
     pub graph: &'a PidGraph,
     /// Facts about the live host; empty for a saved document.
     pub live: &'a LiveFacts,
 }
 
 impl Adviser<'_> {
-    /// Returns the commands that end a process. A comment names the service or container of the
-    /// process, since users should usually stop that as a whole. No command ends a kernel thread.
+    /// Returns the commands that kill a process. A comment names the service or container of the
+    /// process, because users should usually stop the whole service or container. Returns no
+    /// commands for a kernel thread.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         if process.is_some_and(|it| it.kernel_thread) {
@@ -37,8 +38,8 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             return vec![format!("{pid} is the init here: killing it would end every process")];
         }
-        // A stopped process obeys SIGTERM only after it is continued, and the kernel drops a
-        // SIGTERM to an init that has no handler for it.
+        // A stopped process handles SIGTERM only after it is continued, and the kernel drops a
+        // SIGTERM to an init without a handler for SIGTERM.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
@@ -51,10 +52,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns the commands after which a process no longer leaves its children or tracees
-    /// unreaped. A frozen process is thawed and a stopped process is continued, so that it can reap
-    /// its children and tracees itself. Any other process is ended, so that another process reaps
-    /// its children and tracees.
+    /// Returns the commands that get the zombie children and tracees of a process reaped. A frozen
+    /// process is thawed and a stopped process is continued, so that the process itself can reap
+    /// them. Any other process is killed, so that another process reaps them.
     pub fn make_reap(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -63,8 +63,8 @@ impl Adviser<'_> {
         self.go_on(pid).unwrap_or_else(|| self.end(pid))
     }
 
-    /// Returns the commands that continue a stopped process. If its tracer has stopped it, no
-    /// signal except SIGKILL has an effect, so the commands end the tracer.
+    /// Returns the commands that continue a stopped process. No signal except SIGKILL affects a
+    /// process that its tracer has stopped, so for such a process the commands kill the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
         Some(match (process.state, process.tracer()) {
@@ -74,8 +74,8 @@ impl Adviser<'_> {
         })
     }
 
-    /// Returns the commands that wake a process in uninterruptible sleep, or show what it waits
-    /// for.
+    /// Returns the commands that wake a process in uninterruptible sleep, or that show the kernel
+    /// function in which the process waits.
     pub fn wake(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -113,7 +113,7 @@ impl Adviser<'_> {
         distinct(commands)
     }
 
-    /// Returns the commands that end everything that keeps a namespace alive.
+    /// Returns the commands that remove everything that keeps a namespace alive.
     pub fn release(&self, namespace: &Namespace) -> Vec<String> {
         // A terminated init does not react to further signals.
         let init = match (namespace.state, namespace.init) {
@@ -132,9 +132,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if that is not
-    /// the mount namespace of pidns and no process is in it. The mount namespaces of a saved
-    /// document are unknown, so the command for a saved document does not enter one.
+    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if no process
+    /// can be used to enter that mount namespace. For a saved document, the command does not enter
+    /// a mount namespace, because the current mount namespaces are unknown.
     fn umount(&self, path: &str, mount_namespace: u64) -> Option<String> {
         let command = umount(path);
         match self.live.own_mount_namespace {
@@ -161,7 +161,7 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     commands
 }
 
-/// Adds the commands that unmount a namespace.
+/// Adds the commands that unmount a namespace to a line.
 pub fn add_umounts(namespace: &Namespace, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
         Holder::Mount { path, .. } => Some(path),
@@ -176,8 +176,8 @@ fn umount(path: &str) -> String {
     format!("umount {}", shell_word(path))
 }
 
-/// Quotes a text as one word for a shell. Characters that a terminal might obey
-/// become escapes of `$'...'` (POSIX.1-2024).
+/// Quotes text as a single word for a shell. Characters that are harmful to a terminal become
+/// escapes in `$'...'` (POSIX.1-2024).
 fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -193,8 +193,8 @@ fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits, so that a digit after the escape is not taken for
-                    // a part of it. Writing to a String does not fail.
+                    // Always write three digits, because the shell would treat a digit after a
+                    // shorter escape as part of the escape. Writing to a String does not fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

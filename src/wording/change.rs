@@ -22,7 +22,7 @@ pub fn mark(happened: Happened) -> char {
     }
 }
 
-/// Explains why the two snapshots have nothing in common. Returns `None` if they can be compared.
+/// Explains why two snapshots cannot be compared. Returns `None` if they can be compared.
 pub fn relation_text(relation: Relation) -> Option<&'static str> {
     match relation {
         Relation::SameBoot | Relation::BootUnknown => None,
@@ -34,14 +34,14 @@ pub fn relation_text(relation: Relation) -> Option<&'static str> {
     }
 }
 
-/// Returns `true` if a namespace is new or gone, or if anything but its members changed. A change
-/// of the members is shown on the lines of the members.
+/// Returns `true` if a namespace is new or gone, or if anything except its members changed. Changed
+/// members have lines of their own, so they do not count as a change of the namespace here.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
 }
 
-/// Counts the changes, or says that there are none.
+/// Returns a sentence that counts the changes, or says that there are none.
 pub fn summary(diff: &Diff) -> String {
     if !diff.differs() {
         let processes = processes(diff.after.processes().len());
@@ -56,7 +56,8 @@ pub fn summary(diff: &Diff) -> String {
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Counts changes by kind: `Processes: 1 came, 2 went.` Returns `None` if there are no changes.
+/// Returns a sentence that counts changes by kind, such as `Processes: 1 came, 2 went.` Returns
+/// `None` if there are no changes.
 fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Option<String> {
     let happened: Vec<Happened> = happened.collect();
     let kinds = [
@@ -75,8 +76,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a namespace of `graph` and its change. If `change` is `None`, adds only the ID of the
-/// namespace.
+/// Adds a namespace of `graph`, and its change, to a line. If `change` is `None`, adds only the ID
+/// of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -112,7 +113,7 @@ pub fn namespace_change(
     }
 }
 
-/// Returns the line of a process that is new, gone or changed.
+/// Returns the row of a process that is new, gone or changed.
 pub fn process_change<'a>(
     diff: &'a Diff,
     change: &ProcessChange,
@@ -138,13 +139,13 @@ pub fn process_change<'a>(
     })
 }
 
-/// Returns the process state, or `None` for sleeping, running and waiting: `diff` compares them as
-/// a single state.
+/// Returns the process state, or `None` for sleeping, running and waiting, because `pidns diff`
+/// compares these three as a single state.
 fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process.state).filter(|_| process.state != 'D')
 }
 
-/// Returns the old and the new value of a field.
+/// Returns a phrase with the old and the new value of a field.
 fn field_change(
     diff: &Diff,
     field: ProcessField,

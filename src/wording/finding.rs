@@ -1,4 +1,4 @@
-//! Phrases for the findings of `check` and `run`.
+//! Phrases for the findings of `pidns check` and `pidns run`.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ use crate::model::{
 };
 use crate::query::{Check, Leftovers, RunReport};
 
-/// Explains the row of processes that exit before a scan can read them.
+/// The text of the line that stands for processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// A finding in words.
+/// The text of a finding.
 pub struct FindingText {
     /// The process or namespace, and the problem.
     pub message: String,
@@ -25,14 +25,15 @@ pub struct FindingText {
 }
 
 impl FindingText {
-    /// Returns the message, followed by the advice, as one line.
+    /// Returns the message and the advice as one line.
     pub fn in_one_line(&self) -> String {
         let all: Vec<_> = std::iter::once(&self.message).chain(&self.advice).cloned().collect();
         all.join("; ")
     }
 }
 
-/// Counts the findings of `check` by verdict: `2 denied, 1 warning`.
+/// Returns a phrase that counts the findings of `pidns check` by verdict, such as `2 denied, 1
+/// warning`.
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
@@ -44,7 +45,7 @@ pub fn summary(check: &Check) -> String {
     }
 }
 
-/// Describes a finding of `check`.
+/// Describes a finding of `pidns check`.
 pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingText {
     let graph = &check.graph;
     let without_advice = |message| FindingText { message, advice: Vec::new() };
@@ -58,7 +59,8 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             None => without_advice(id.to_string()),
         },
         Subject::Snapshot => {
-            // Other diagnostics, such as an init that does not reap, have findings of their own.
+            // Name only diagnostics that make the view incomplete: other diagnostics, such as
+            // init-does-not-reap, have findings of their own.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
             let reasons =
@@ -125,7 +127,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Describes a process that must reap another process. If it is frozen or stopped, says so.
+/// Describes a process that must reap another process, as the beginning of a sentence. Says if the
+/// process is frozen or stopped.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     match check.graph.known_process(pid).map(|it| it.state) {
@@ -209,7 +212,8 @@ fn blocker_text(check: &Check, blocker: &Blocker) -> String {
     }
 }
 
-/// Says how the command of `run` ended, and counts what it left behind.
+/// Returns the heading of the report of `pidns run`: how the command ended, and how many processes
+/// and namespaces it left behind.
 pub fn run_heading(report: &RunReport) -> String {
     let name = report.command.first().map_or("the command", String::as_str);
     let mut text = match report.ended {
@@ -246,7 +250,7 @@ pub fn run_heading(report: &RunReport) -> String {
     text
 }
 
-/// Returns the facts about a process that `run` found, except for its age.
+/// Returns facts about a leftover process of `pidns run`, except its age.
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();
@@ -267,7 +271,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     facts
 }
 
-/// Returns the age of the oldest of these processes.
+/// Returns a phrase with the age of the oldest of these processes.
 pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
     Some(match processes {
@@ -276,7 +280,8 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Says which processes `run --kill` ended, and which are still there.
+/// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists the
+/// processes that still exist.
 pub fn killed_text(killed: &Killed) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));
@@ -303,7 +308,7 @@ mod tests {
     use crate::testing::farm;
 
     #[test]
-    fn an_incomplete_view_names_only_gaps() {
+    fn an_incomplete_view_names_only_the_diagnostics_that_are_gaps() {
         let mut host = farm();
         host.complete = false;
         let diagnostic = |code: DiagnosticCode, message: &str| Diagnostic {

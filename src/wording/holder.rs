@@ -1,4 +1,4 @@
-//! Phrases for everything that keeps a namespace alive besides its members.
+//! Phrases for everything except members that keeps a namespace alive.
 
 use super::line::Line;
 use super::subject::ProcessRef;
@@ -14,8 +14,8 @@ pub enum KeptBy<'a> {
     Mount(&'a str, u64),
     /// The children of a process, or of this thread of the process, would start in the namespace.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
-    /// A process has a file of this kind open under this descriptor number. The file refers to the
-    /// namespace.
+    /// A process has a file of this kind open under this descriptor number, and the file keeps the
+    /// namespace alive.
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
@@ -40,8 +40,8 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Returns the process that keeps the namespace alive, or `None` if the reason is not a
-    /// process.
+    /// Returns the process that keeps the namespace alive, or `None` if something other than a
+    /// process keeps it alive.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
@@ -89,11 +89,13 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-/// Returns all known reasons why a namespace still exists, see [`keeping()`].
+/// Returns all known reasons why a namespace still exists. See [`keeping()`] for the holders that
+/// count.
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();
-    // In the kernel, a child namespace has a reference to its parent, so it keeps the parent alive.
+    // A child namespace keeps its parent alive, because the kernel object of the child refers to
+    // the parent.
     if reasons.is_empty() && namespace.state != NamespaceState::Live {
         if !graph.children(namespace).is_empty() {
             reasons.push(KeptBy::Children);
@@ -104,9 +106,9 @@ pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<
     reasons
 }
 
-/// Returns `true` if a search of the kernel's memory found the namespace but nothing that keeps it
-/// alive. A filtered snapshot proves nothing, since the filter may have removed the child
-/// namespaces.
+/// Returns `true` if a search of kernel memory found the namespace, but nothing that keeps it
+/// alive. Returns `false` for a filtered snapshot, because the filter may have removed child
+/// namespaces that keep the namespace alive.
 fn is_held_unseen(graph: &PidGraph, namespace: &Namespace) -> bool {
     let snapshot = graph.snapshot();
     let has_no_process = matches!(namespace.state, NamespaceState::Dead | NamespaceState::Nascent);

@@ -1,12 +1,13 @@
-//! Builds a line of text from parts. Output wraps a line only between its parts.
+//! Builds a line of text from parts. Output formats wrap a line only between its parts.
 //!
-//! All parts share one buffer, so clearing and reusing a `Line` avoids an allocation per line.
+//! All parts share one buffer. Clearing and reusing a `Line` therefore avoids an allocation for
+//! each line.
 
 use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of items that a list in a line names. The others are counted.
+/// Maximum number of items of a list that a line shows. The remaining items are only counted.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line stands out.
@@ -22,26 +23,26 @@ pub enum Emphasis {
     Warning,
     /// A process that entered its namespace from outside.
     Entered,
-    /// Something that pidns concluded, since the kernel did not say it.
+    /// A fact that pidns inferred because the kernel did not report it.
     Inferred,
-    /// A shell command to copy. It is already safe for a terminal, and further escapes would change
-    /// its meaning.
+    /// A shell command for users to copy. The command is already escaped for a terminal, and
+    /// further escapes would change its meaning.
     Command,
 }
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Text between the previous part and this part: punctuation, then blanks. A line break
+    /// Text between the previous part and this part: punctuation followed by blanks. A line break
     /// replaces the blanks.
     pub separator: &'static str,
     /// The reason why this part stands out.
     pub emphasis: Emphasis,
-    /// The text, unescaped.
+    /// The text, not yet escaped.
     pub text: &'a str,
 }
 
-/// The parts of a line.
+/// A line of text that consists of parts.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
@@ -74,7 +75,8 @@ impl Line {
         }
     }
 
-    /// Adds the first [`LISTED`] items as one part each, and the number of the other items.
+    /// Adds a part for each of the first [`LISTED`] items, and a part with the number of remaining
+    /// items.
     pub fn list(
         &mut self,
         separator: &'static str,
@@ -89,7 +91,7 @@ impl Line {
         }
     }
 
-    /// Returns the parts in order. The separator of the first part is not shown.
+    /// Returns the parts in order. Callers must ignore the separator of the first part.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let mut start = 0;
         self.parts.iter().map(move |&(separator, emphasis, end)| {

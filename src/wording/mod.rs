@@ -1,5 +1,4 @@
-//! English phrases for people. Each phrase is defined once, and no phrase depends on an output
-//! format.
+//! English phrases for people. Each phrase is defined once, for all output formats.
 
 pub mod advice;
 pub mod change;

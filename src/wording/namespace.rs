@@ -1,4 +1,4 @@
-//! Describes namespaces and their members in lines that text and pictures share.
+//! Describes namespaces and their members. Text and pictures contain the same lines.
 //!
 //! The lines are not escaped, because each format escapes them in its own way.
 
@@ -16,18 +16,19 @@ use crate::model::{
 };
 use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
-/// Maximum number of holders of a namespace that a report names. The others are counted.
+/// Maximum number of holders of a namespace that a report names. The remaining holders are only
+/// counted.
 const HOLDERS: usize = 3;
 
-/// Explains the arrow between two PIDs of one process (`a → b`) to users.
+/// The explanation of the arrow between two PIDs of a process (`a → b`).
 pub const ARROW_MEANS: &str = "its PID here → in its own namespace";
 
-/// Explains the word `DEAD`: what users cannot do in a dead namespace.
+/// The explanation of the word `DEAD`.
 pub const DEAD_MEANS: &str =
     "starting a process in it fails with \"Cannot allocate memory\" (ENOMEM)";
 
-/// Explains the word `inferred` to users.
-pub const INFERRED_MEANS: &str = "concluded from PIDs, as the kernel would not say";
+/// The explanation of the word `inferred`.
+pub const INFERRED_MEANS: &str = "concluded from PIDs, because the kernel did not report it";
 
 /// Returns `true` if the view is incomplete, or contains a namespace that is not live or a process
 /// whose namespace is ambiguous.
@@ -39,9 +40,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// If several namespaces are folded into one line, a line below it stands for one namespace, or one
-/// row of members, in each of the folded namespaces. `in_each` and `of_each` are true for such a
-/// line.
+/// Below several namespaces that are folded into one line, a line stands for one namespace, or one
+/// row of members, in each of the folded namespaces. The parameters `in_each` and `of_each` are
+/// true for such a line.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -50,12 +51,13 @@ pub struct Describe<'a> {
 }
 
 impl<'a> Describe<'a> {
-    /// Describes the graph of `folding` with these symbols.
+    /// Creates a `Describe` for the graph of `folding`, with these symbols.
     pub fn new(folding: &Folding<'a>, symbols: Symbols) -> Self {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a namespace, or several namespaces folded into one line. Problems come first.
+    /// Adds a namespace, or several namespaces folded into one line, to a line. Problems come
+    /// first.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -79,12 +81,13 @@ impl<'a> Describe<'a> {
             separators.set("; ");
         }
         let init = namespace.init.and_then(|init| self.graph.process(init));
-        // The init of the outermost namespace is not named, since it is always PID 1.
+        // Do not name the init of the outermost namespace, because it is always the same process,
+        // PID 1.
         match (init, namespace.init) {
             (Some(init), _) if init.nspid.len() > 1 => {
                 line.part(next(), Emphasis::Name, format_args!("{}", Comm(&init.comm)));
             }
-            // A filter removed the init from the graph, so only its PID is known.
+            // If a filter removed the init from the graph, only the PID of the init is known.
             (None, Some(init)) if init != Pid::INIT && namespace.state == NamespaceState::Live => {
                 line.plain(next(), format_args!("init {init}"));
             }
@@ -108,7 +111,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the state of a namespace that is not live.
+    /// Adds the state of a namespace, unless the namespace is live.
     fn state(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         match (namespace.state, namespace.init) {
             (NamespaceState::Live, _) => {}
@@ -174,7 +177,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the number of members.
+    /// Adds the number of members of a namespace.
     fn population(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
         let members = self.graph.members(namespace);
         let shown = members.len();
@@ -199,8 +202,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns the owner if it differs from the parent's owner. The owner of a root namespace is
-    /// returned if it is not the root user.
+    /// Returns the owner of a namespace if it differs from the owner of the parent. Returns the
+    /// owner of a root namespace if it is not the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -213,7 +216,7 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds the namespaces that share a line, and the properties that they have in common.
+    /// Adds namespaces that are folded into one line, and their common properties.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -225,7 +228,7 @@ impl<'a> Describe<'a> {
         }
         line.plain(" ", format_args!("like this"));
         if !in_each {
-            // With `in_each`, each of the folded namespaces contains other IDs, so none is listed.
+            // With `in_each`, the IDs differ in each of the folded namespaces, so do not list them.
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));
@@ -248,7 +251,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the processes of a row, and anything unusual about these processes.
+    /// Adds the processes of a row to a line, with everything unusual about these processes.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
@@ -285,8 +288,8 @@ impl<'a> Describe<'a> {
 
     fn notice(&self, row: &MemberRow<'a>, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
-        // Processes with different parents share a row if the parents have the same name. In that
-        // case, only the name is shown.
+        // Processes with different parents share a row if the parents have the same name. Such a
+        // row shows only the name of the parents.
         let parent_text = |parent: &Process| {
             let is_parent = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(parent.pid));
             let same = row.processes().iter().all(is_parent);
@@ -319,7 +322,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the details of a process, except for a cgroup that was read only for `--container`.
+    /// Adds the requested details of a process. A cgroup that was read only for `--container` was
+    /// not requested.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -334,7 +338,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the arguments of a process in parentheses, as one part each.
+    /// Adds the arguments of a process in parentheses, with a part for each argument.
     fn args(process: &Process, line: &mut Line) {
         let args = process.details.as_ref().and_then(|details| details.args.as_deref());
         let args = args.unwrap_or_default();
@@ -345,17 +349,18 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns all known reasons why a namespace still exists.
+    /// Returns all known reasons why a namespace still exists. See [`kept_by()`].
     pub fn kept_by(&self, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
         kept_by(self.graph, namespace)
     }
 
-    /// Returns the PIDs of a process.
+    /// Returns the PIDs of a process for display.
     pub fn pids(&self, process: &'a Process) -> Pids<'a> {
         Pids { process, symbols: self.symbols, all: !self.folds }
     }
 
-    /// Returns the number of namespaces by state, and the number of processes.
+    /// Returns a phrase with the number of namespaces, in total and by state, and the number of
+    /// processes.
     pub fn counts(&self) -> String {
         let snapshot = self.graph.snapshot();
         let mut text = namespaces(snapshot.namespaces.len()).to_string();
@@ -380,15 +385,16 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of a process that has several, as an example to explain the arrow.
+    /// Returns the PIDs of a process with several PIDs, as an example for the explanation of the
+    /// arrow.
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))
     }
 }
 
-/// A container's runtime and its ID. The ID is shortened in the same way as the runtime's own tools
-/// do.
+/// The runtime and the ID of a container, for display. The ID is truncated as in the tools of the
+/// runtime.
 struct ContainerText<'a>(&'a Container);
 
 impl fmt::Display for ContainerText<'_> {
@@ -400,9 +406,9 @@ impl fmt::Display for ContainerText<'_> {
     }
 }
 
-/// The owner of a namespace.
+/// The owner of a namespace, for display.
 pub struct OwnerText<'a> {
-    /// The owner.
+    /// The owner to display.
     pub owner: &'a Owner,
     /// `true` if the output also names the user namespace.
     pub user_namespace: bool,
@@ -420,7 +426,7 @@ impl fmt::Display for OwnerText<'_> {
     }
 }
 
-/// Adds the ID of a namespace, its state, and the reasons why it still exists.
+/// Adds the ID of a namespace, its state, and the reasons why it still exists to a line.
 pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
     line.plain("", format_args!("{}", namespace.id));
     let (emphasis, state) = match namespace.state {

@@ -1,22 +1,22 @@
-//! Building blocks of other phrases: symbols, counts and shortened text.
+//! Building blocks of phrases: symbols, counts and truncated text.
 
 use std::fmt::{self, Write as _};
 
 /// Symbols that have an ASCII replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbols {
-    /// Stands between the PID of a process in one namespace and its PID in the next.
+    /// The arrow between a process's PID in one namespace and its PID in the next namespace.
     pub arrow: &'static str,
-    /// Stands between a count and the counted thing.
+    /// The multiplication sign between a count and the counted name.
     pub times: &'static str,
-    /// Stands in place of text that is left out.
+    /// The symbol in place of omitted text.
     pub ellipsis: &'static str,
 }
 
 impl Symbols {
-    /// Used when the output may contain Unicode.
+    /// Symbols for output that may contain Unicode.
     pub const UNICODE: Self = Self { arrow: " → ", times: "×", ellipsis: "…" };
-    /// Used when the output must be ASCII.
+    /// Symbols for output that must be ASCII.
     pub const ASCII: Self = Self { arrow: " -> ", times: "x", ellipsis: "..." };
 
     /// Returns the ASCII symbols if `ascii` is true, and the Unicode symbols otherwise.
@@ -25,7 +25,7 @@ impl Symbols {
     }
 }
 
-/// A number that is displayed with a comma between thousands.
+/// A number that is displayed with commas as thousands separators.
 pub struct Count(pub usize);
 
 impl fmt::Display for Count {
@@ -41,7 +41,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A number and its noun, given in the singular and in the plural.
+/// A number with its noun, which is given in the singular and the plural.
 pub struct Counted(pub usize, pub &'static str, pub &'static str);
 
 impl fmt::Display for Counted {
@@ -51,17 +51,17 @@ impl fmt::Display for Counted {
     }
 }
 
-/// Returns a number of processes, with the noun.
+/// Returns a phrase such as `2 processes`.
 pub fn processes(count: usize) -> Counted {
     Counted(count, "process", "processes")
 }
 
-/// Returns a number of PID namespaces, with the noun.
+/// Returns a phrase such as `2 PID namespaces`.
 pub fn namespaces(count: usize) -> Counted {
     Counted(count, "PID namespace", "PID namespaces")
 }
 
-/// Returns a number of processes whose namespace is ambiguous, with a phrase that says so.
+/// Returns a phrase that counts processes whose namespace is ambiguous.
 pub fn unplaced(count: usize) -> Counted {
     Counted(
         count,
@@ -70,7 +70,7 @@ pub fn unplaced(count: usize) -> Counted {
     )
 }
 
-/// A text of which at most this many characters are displayed.
+/// Text that is truncated to this many characters for display.
 pub struct Clipped<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Clipped<'_> {
@@ -82,7 +82,7 @@ impl fmt::Display for Clipped<'_> {
     }
 }
 
-/// Returns a number of processes that are left out, with a phrase that says so.
+/// Returns a phrase such as `2 more processes`, for processes that are left out.
 pub fn more_processes(count: usize) -> Counted {
     Counted(count, "more process", "more processes")
 }

@@ -1,4 +1,4 @@
-//! Lines about processes in the reports of `diff` and `run`.
+//! Lines about processes in the reports of `pidns diff` and `pidns run`.
 
 use std::collections::HashMap;
 
@@ -11,21 +11,21 @@ use crate::query::fold::MOST_APART;
 
 /// Processes that share a line of a report.
 pub struct ReportRow<'a> {
-    /// How the processes changed, or `None` if the report is not a comparison.
+    /// The change of the processes, or `None` if the report is not a comparison.
     pub happened: Option<Happened>,
-    /// The processes. Only [`fold()`] makes rows of more than one.
+    /// The processes that share the line. Only [`fold()`] creates rows with several processes.
     pub processes: Vec<&'a Process>,
     /// The command line of the processes.
     pub command: String,
-    /// Further facts that are true for each of the processes.
+    /// Facts that are true for each of the processes.
     pub facts: Vec<String>,
-    /// `true` if no other row is below this row, so this row may be folded.
+    /// `true` if the row has no rows below it. Only such a row may be folded.
     pub is_leaf: bool,
 }
 
 impl ReportRow<'_> {
-    /// Adds the PIDs, the command and the facts to a line. `last` is one more fact that is true for
-    /// all of the processes.
+    /// Adds the PIDs, the command and the facts to a line. `last` is an additional fact that comes
+    /// last.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),
@@ -53,7 +53,8 @@ impl ReportRow<'_> {
     }
 }
 
-/// Folds equal rows into the first one if there are more than [`MOST_APART`] of them.
+/// Replaces more than [`MOST_APART`] equal rows by a single row, which takes the place of the
+/// first.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

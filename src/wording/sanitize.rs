@@ -1,9 +1,9 @@
-//! Makes text safe for a terminal. The names of processes and mount points can contain any
-//! character, including the control sequences that a terminal obeys.
+//! Escapes text for a terminal. The names of processes and mount points can contain any characters,
+//! including control sequences that a terminal obeys.
 //!
-//! The escapes are our own, because no library escapes all of these: control characters,
-//! bidirectional and invisible characters, and characters that XML forbids. Escapes that only one
-//! output format needs are in the file of that format.
+//! This project has its own escaping because no library escapes all control characters,
+//! bidirectional and invisible characters, and characters that XML forbids. Escapes for a single
+//! output format are in the file of that format.
 
 use std::fmt::{self, Write as _};
 
@@ -17,8 +17,8 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     }
 }
 
-/// [`Sanitized`] text with doubled backslashes, so that different names look different: a newline
-/// becomes `\n`, while a backslash followed by an `n` becomes `\\n`.
+/// [`Sanitized`] text with doubled backslashes. Different names therefore look different: a newline
+/// becomes `\n`, but a backslash followed by an `n` becomes `\\n`.
 pub struct Distinct<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Distinct<T> {
@@ -27,7 +27,7 @@ impl<T: fmt::Display> fmt::Display for Distinct<T> {
     }
 }
 
-/// [`Distinct`] text in which all characters that are not ASCII are escaped, too.
+/// [`Distinct`] text in which all non-ASCII characters are escaped too.
 pub struct Ascii<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Ascii<T> {

@@ -1,4 +1,4 @@
-//! Phrases that describe one process in the same way in every report.
+//! Phrases that describe a process. All reports use these phrases.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, container};
 
-/// Maximum number of PIDs of a process that are shown completely. If there are more, the middle is
-/// left out.
+/// Maximum number of PIDs of a process that are all shown. If a process has more PIDs, the PIDs in
+/// the middle are left out.
 const LEVELS: usize = 4;
 
-/// Number of characters that are shown of a container's ID, as in Docker.
+/// Maximum number of characters of a container's ID that are shown, as in Docker.
 const SHORT_ID: usize = 12;
 
-/// Maximum number of characters that are shown of a command line.
+/// Maximum number of characters of a command line that are shown.
 const COMMAND: usize = 60;
 
-/// The name of a process. An empty name is displayed as `(no name)`.
+/// The name of a process, for display. An empty name is displayed as `(no name)`.
 pub struct Comm<'a>(pub &'a str);
 
 impl fmt::Display for Comm<'_> {
@@ -26,14 +26,14 @@ impl fmt::Display for Comm<'_> {
     }
 }
 
-/// A PID, and the name of its process if known.
+/// A process, displayed as its PID and, if known, its name.
 pub struct ProcessRef<'a> {
     pid: Pid,
     comm: Option<&'a str>,
 }
 
 impl<'a> ProcessRef<'a> {
-    /// Creates a reference to a process. If `comm` is `None`, takes the name from the graph.
+    /// Creates a reference to a process. If `comm` is `None`, the name comes from the graph.
     pub fn new(graph: &'a PidGraph, pid: Pid, comm: Option<&'a str>) -> Self {
         let seen = || graph.known_process(pid).map(|process| &*process.comm);
         Self { pid, comm: comm.or_else(seen) }
@@ -55,11 +55,11 @@ impl fmt::Display for ProcessRef<'_> {
     }
 }
 
-/// The PIDs of a process, outermost namespace first.
+/// The PIDs of a process, for display. The PID in the outermost namespace comes first.
 pub struct Pids<'a> {
-    /// The process.
+    /// The process whose PIDs are displayed.
     pub process: &'a Process,
-    /// The symbols to use.
+    /// The symbols to use for the arrow and the ellipsis.
     pub symbols: Symbols,
     /// `true` if every PID is shown. Otherwise, the middle of a long list is left out.
     pub all: bool,
@@ -82,8 +82,8 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// Returns the beginning of the command line. If there is none, as for a zombie, returns the name
-/// of the process.
+/// Returns the beginning of the command line. If a process has no command line, such as a zombie,
+/// returns its name.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
@@ -97,7 +97,8 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns the state of a process if the process is stopped, stuck or terminated.
+/// Returns a word for the state of a process that is stopped, in uninterruptible sleep or
+/// terminated, and `None` for other states.
 pub fn process_state(state: char) -> Option<&'static str> {
     match state {
         'Z' | 'X' => Some("zombie"),
@@ -108,7 +109,8 @@ pub fn process_state(state: char) -> Option<&'static str> {
     }
 }
 
-/// Returns the systemd service or the container that a process belongs to, by its cgroup.
+/// Returns the systemd service or container that a process belongs to, according to the cgroup of
+/// the process.
 pub fn part_of(process: &Process) -> Option<String> {
     let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
     let Container { runtime, id, .. } = container::of_path(cgroup)?;
@@ -120,7 +122,7 @@ pub fn part_of(process: &Process) -> Option<String> {
     Some(format!("{runtime} {short}"))
 }
 
-/// Returns a duration in its largest whole unit.
+/// Returns a phrase for an age in its largest unit, such as `3 d`.
 pub fn age_text(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
