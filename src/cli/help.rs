@@ -35,7 +35,8 @@ Examples:
 
 More options and examples: 'pidns --help'.";
 
-/// Pairs of a term and its meaning: an exit status and its meaning, or a command and its purpose.
+/// A list of terms with their meanings: exit statuses with their meanings, or purposes with the
+/// commands for them.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The texts in the help and the manual page of a verb, besides its options.

@@ -1,6 +1,6 @@
 //! Sections of the manual page that are not part of the help.
 
-/// Terms and their meanings.
+/// A list of terms with their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
 /// Explains the notation in text and pictures. The terms are ASCII, because troff(1) reads only

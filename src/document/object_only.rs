@@ -1,4 +1,4 @@
-//! Deserializes structs from objects only.
+//! Deserializes structs from JSON and YAML objects only.
 //!
 //! The implementations that serde derives also accept an array of field values in place of an
 //! object. The schema does not allow such arrays.

@@ -65,7 +65,7 @@ pub struct Process<'a> {
     /// has stopped. Otherwise null.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// Source of the fact in namespace.
+    /// Source of the field namespace: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,
 }
 

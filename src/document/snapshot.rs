@@ -87,7 +87,7 @@ impl Generator {
     }
 }
 
-/// Identity of a host.
+/// Name, kernel and boot of a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -133,7 +133,7 @@ pub struct Namespace {
     /// The process with PID 1 in this namespace; null if there is no such process, or if it is not
     /// visible.
     pub init: Option<Pid>,
-    /// The processes whose own (innermost) namespace this is, sorted by PID.
+    /// The members, sorted by PID: the processes whose own (innermost) namespace is this namespace.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
     /// Number of members. In a filtered document, member_count can exceed the length of members.
@@ -143,7 +143,7 @@ pub struct Namespace {
     /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
     /// owner.
     pub owner: Option<Owner>,
-    /// Everything found in the searched places that keeps the namespace alive, except its members.
+    /// Everything except members that keeps the namespace alive, as found in the searched places.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if

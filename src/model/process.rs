@@ -36,7 +36,7 @@ pub struct Process {
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,
-    /// Source of the fact in `namespace`.
+    /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Evidence,
     /// Details of the process, if they were requested. Most runs request no details, so a box saves
     /// memory.

@@ -27,7 +27,7 @@ impl Ended {
     }
 }
 
-/// PIDs of the processes that were killed, as they appear in the document.
+/// The processes that were killed, by their PIDs in the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "killed"))]
 pub struct Killed {
@@ -36,7 +36,7 @@ pub struct Killed {
     /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
     /// appeared later.
     pub sigkill: BTreeSet<Pid>,
-    /// Processes that still exist.
+    /// Processes that still existed when pidns stopped repeating SIGKILL.
     pub remaining: BTreeSet<Pid>,
 }
 

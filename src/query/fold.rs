@@ -28,7 +28,7 @@ pub enum MemberRow<'a> {
     /// More than [`MOST_APART`] processes that differ only in their PIDs. If one of them is an
     /// init, it comes first.
     Alike(Vec<&'a Process>),
-    /// More than one kernel thread.
+    /// Several kernel threads.
     KernelThreads(Vec<&'a Process>),
 }
 

@@ -22,8 +22,8 @@ const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
 /// A system call, or the exit of a process. The numbers `by` and `of` choose two of the processes
-/// that are running at that time. `skip` is the number of PIDs to leave out. A call that the kernel
-/// would refuse has no effect.
+/// that are running at that time. `skip` determines the gap before the next PID. A call that the
+/// kernel would refuse has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.

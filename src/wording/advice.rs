@@ -161,7 +161,7 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     commands
 }
 
-/// Adds the commands that unmount a namespace to a line.
+/// Appends the commands that unmount a namespace to `line`.
 pub fn add_umounts(namespace: &Namespace, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
         Holder::Mount { path, .. } => Some(path),

@@ -76,8 +76,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a namespace of `graph`, and its change, to a line. If `change` is `None`, adds only the ID
-/// of the namespace.
+/// Describes a namespace of `graph` and its change in `line`. If `change` is `None`, writes only
+/// the ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,

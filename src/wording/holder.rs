@@ -1,4 +1,5 @@
-//! Phrases for everything except members that keeps a namespace alive.
+//! Phrases for the holders of a namespace: descriptors, mounts and threads that keep the namespace
+//! alive.
 
 use super::line::Line;
 use super::subject::ProcessRef;
@@ -51,7 +52,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Adds the reason to a line.
+    /// Describes the reason in `line`.
     pub fn describe(&self, separator: &'static str, line: &mut Line) {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {

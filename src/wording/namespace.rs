@@ -56,7 +56,7 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Adds a namespace, or several namespaces folded into one line, to a line. Problems come
+    /// Describes a namespace, or several namespaces folded into one line, in `line`. Problems come
     /// first.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
@@ -72,7 +72,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds everything about a namespace except its ID.
+    /// Describes everything about a namespace except its ID.
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
         let separators = Cell::new(separator);
         let next = || separators.replace(", ");
@@ -216,7 +216,7 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Adds namespaces that are folded into one line, and their common properties.
+    /// Describes namespaces that are folded into one line, and their common properties.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -251,7 +251,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the processes of a row to a line, with everything unusual about these processes.
+    /// Describes the processes of a row in `line`, with everything unusual about these processes.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
@@ -426,7 +426,7 @@ impl fmt::Display for OwnerText<'_> {
     }
 }
 
-/// Adds the ID of a namespace, its state, and the reasons why it still exists to a line.
+/// Describes a namespace in `line`: its ID, its state, and the reasons why it still exists.
 pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
     line.plain("", format_args!("{}", namespace.id));
     let (emphasis, state) = match namespace.state {

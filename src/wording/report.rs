@@ -24,8 +24,8 @@ pub struct ReportRow<'a> {
 }
 
 impl ReportRow<'_> {
-    /// Adds the PIDs, the command and the facts to a line. `last` is an additional fact that comes
-    /// last.
+    /// Describes the row in `line`: PIDs, command and facts. `last` is an additional fact that
+    /// comes last.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),

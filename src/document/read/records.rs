@@ -161,7 +161,7 @@ struct SummaryRecord {
     line: u64,
 }
 
-/// The state of reading: the selection, and the records read so far.
+/// The state of the reader: the selection, and the records read so far.
 #[derive(Default)]
 struct Records<'a> {
     /// The user's selection of a snapshot, by host name or boot ID.

@@ -49,7 +49,7 @@ impl Branch {
     }
 }
 
-/// The place of a line in the tree.
+/// The position of a line in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Number of ancestors of the line, without the root.
