@@ -154,7 +154,7 @@ pub struct Filter {
     /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
-    /// Show only namespaces up to N levels below a root
+    /// Show only namespaces at most N levels below the top
     ///
     /// 0 shows only the topmost namespaces or, with --root, only that namespace.
     #[arg(long, value_name = "N", value_parser = levels, allow_negative_numbers = true,
