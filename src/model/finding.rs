@@ -86,7 +86,7 @@ check_codes! {
     DeadNamespace: "dead-namespace", Deny, CHECK_AND_RUN,
         "A PID namespace whose init has terminated: no process can be started in it.";
     BlockedInit: "blocked-init", Deny, CHECK_ONLY,
-        "An init that has terminated, but cannot be removed until another process is.";
+        "An init that has terminated, but cannot be removed before another process is gone.";
     LeftoverProcess: "leftover-process", Deny, CHECK_AND_RUN,
         "A process (not a zombie) that is new since the earlier snapshot (--since), or that a \
          command left behind.";
@@ -102,9 +102,9 @@ check_codes! {
         "An init that does not reap its children or the orphans it adopts, although it is neither \
          stopped nor frozen.";
     StoppedInit: "stopped-init", Warn, CHECK_ONLY,
-        "An init that is stopped, so it reaps nothing.";
+        "An init that is stopped, so it does not reap any process.";
     Uninterruptible: "uninterruptible", Warn, CHECK_ONLY,
-        "A process, or a thread of it, in uninterruptible sleep that not even SIGKILL ends.";
+        "A process with a thread in uninterruptible sleep, which not even SIGKILL interrupts.";
     DeepNesting: "deep-nesting", Warn, CHECK_ONLY,
         "A PID namespace near the limit of 32 nested levels.";
     UnknownState: "unknown-state", Warn, CHECK_ONLY,
