@@ -12,7 +12,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::model::{Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
 
-/// A node: the index of a namespace or process in the snapshot's list.
+/// A node of the graph: an index into the list of namespaces or processes of the snapshot.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     Namespace(usize),

@@ -101,7 +101,7 @@ fn suggestion(error: &clap::Error) -> Option<&str> {
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(meant) => Some(meant.as_str()),
-        // clap puts the most similar value last.
+        // clap sorts suggestions by similarity, with the most similar last.
         ContextValue::Strings(meant) => meant.last().map(String::as_str),
         _ => None,
     })

@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use super::help::STYLES;
 use crate::emit::CheckFormat;
 
-/// An enum of formats, one of which is called `text`.
+/// An enumeration of formats. One of the formats must be `text`.
 pub trait Formats: ValueEnum + Send + Sync + 'static {}
 
 impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}

@@ -33,7 +33,6 @@ pub fn write(mut program: Command, verb: Option<&str>, page: &mut dyn Write) -> 
     roff.to_writer(page)
 }
 
-/// Writes the page pidns(1).
 fn program_page(roff: &mut Roff, program: &Command) {
     head(roff, "pidns", program);
     section(roff, "DESCRIPTION", help::PROGRAM.description);
@@ -203,7 +202,6 @@ fn value_name(option: &Arg) -> Option<String> {
     Some(names.iter().map(clap::builder::Str::as_str).collect::<Vec<_>>().join(" "))
 }
 
-/// Writes a list of terms with their meanings.
 fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     for (term, meaning) in terms {
         roff.control("TP", []).text([bold(*term)]);

@@ -31,7 +31,7 @@ pub enum Format {
     Yaml,
     /// A picture for Graphviz.
     Dot,
-    /// A picture for Markdown, as GitHub and others draw it.
+    /// A picture for Markdown, rendered by GitHub and others.
     Mermaid,
     /// Metrics for Prometheus and compatible tools.
     Openmetrics,
@@ -68,8 +68,7 @@ impl Format {
 pub enum TranslationFormat {
     /// Translated PIDs, one per line.
     Text,
-    /// One object per PID with its PIDs at all levels, as `pidns schema translation`
-    /// describes it.
+    /// An object for each PID with its PIDs at all levels (`pidns schema translation`).
     Json,
 }
 
@@ -95,15 +94,15 @@ impl TranslationFormat {
 /// The formats of `diff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
-    /// A tree of what changed, each line with +, - or ~, for people.
+    /// A tree of the changes for people, with +, - or ~ before each change.
     #[value(alias = "tree")]
     Text,
     /// The comparison that `pidns schema diff` describes.
     Json,
-    /// One record per line, as `pidns schema diff-record` describes it.
+    /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
     Ndjson,
-    /// A picture of what changed for Markdown, as GitHub and others draw it.
+    /// A picture of the changes for Markdown, rendered by GitHub and others.
     Mermaid,
 }
 
@@ -131,9 +130,9 @@ impl DiffFormat {
 pub enum CheckFormat {
     /// One finding per line, followed by advice, for people.
     Text,
-    /// The findings, as `pidns schema check` describes them.
+    /// The findings, in the form that `pidns schema check` describes.
     Json,
-    /// One record per line, as `pidns schema check-record` describes it.
+    /// The records of the check, one per line (`pidns schema check-record`).
     #[value(alias = "jsonl")]
     Ndjson,
     /// Workflow commands, which GitHub Actions shows as annotations.
@@ -175,8 +174,7 @@ impl CheckFormat {
 pub enum RunFormat {
     /// A tree for people.
     Text,
-    /// The report with a document of everything left behind, as `pidns schema run`
-    /// describes it.
+    /// The report, with a document of the leftovers (`pidns schema run`).
     Json,
 }
 

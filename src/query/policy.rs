@@ -32,9 +32,9 @@ enum RuleScope {
 /// The reason why a text isn't a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseRuleError {
-    /// The code is unknown.
+    /// There is no such check code.
     Code(String),
-    /// The key is unknown.
+    /// There is no such key.
     Key(String),
     /// The value is invalid for its key. The text contains the reason.
     Value(String),

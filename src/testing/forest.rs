@@ -78,7 +78,6 @@ fn call(raw: u32, injecting: u8) -> Call {
     }
 }
 
-/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Running,

@@ -35,7 +35,6 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 /// Number of namespaces, those with the most members, that have a series of their own.
 const LARGEST: usize = 20;
 
-/// A metric with its samples.
 #[derive(Debug)]
 struct Family {
     name: &'static str,
@@ -44,7 +43,6 @@ struct Family {
     samples: Vec<Sample>,
 }
 
-/// A value with its labels.
 #[derive(Debug)]
 struct Sample {
     labels: Vec<(&'static str, String)>,

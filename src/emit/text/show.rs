@@ -151,7 +151,6 @@ impl<'a> Hierarchy<'a, '_> {
         self.draw(Place::ROOT, false)
     }
 
-    /// Draws `self.line`, then clears it.
     fn draw(&mut self, place: Place, has_children: bool) -> io::Result<()> {
         self.tree.line(place, has_children, None, &self.line)?;
         self.line.clear();

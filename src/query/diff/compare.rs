@@ -9,7 +9,7 @@ use super::change::{
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
 
-/// The result of matching two processes or namespaces.
+/// The result of comparing the identity of two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sameness {
     /// The two entries are different processes or namespaces.

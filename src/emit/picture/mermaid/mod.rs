@@ -31,7 +31,6 @@ const PART: usize = 120;
 /// The setting for the width of lines. By default, Mermaid wraps lines at 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
-/// A chart that is being built.
 struct Chart {
     text: String,
     boxes: usize,
@@ -68,7 +67,6 @@ impl Chart {
         number
     }
 
-    /// Adds a class to a box.
     fn add_class(&mut self, number: usize, class: &'static str) {
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "  class n{number} {class}");
