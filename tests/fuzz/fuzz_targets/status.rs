@@ -1,5 +1,5 @@
 //! Parses arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Checks that all PIDs found
-//! are valid, that NSpid has no more PIDs than namespaces can be nested, and that each result can
+//! are valid, that `NSpid` has no more PIDs than namespaces can be nested, and that each result can
 //! be written as the kernel would write it and parsed again.
 
 #![no_main]

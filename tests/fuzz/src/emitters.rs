@@ -106,8 +106,8 @@ fn chart(graph: &PidGraph) {
     }
 }
 
-/// Checks that OpenMetrics output consists of comments and samples, and that the number of
-/// samples does not depend on the names of processes.
+/// Checks that the output of `-f openmetrics` consists of comments and samples, and that the number
+/// of samples does not depend on the names of processes.
 fn metrics(graph: &PidGraph) {
     let text = write(graph, Format::Openmetrics, PLAIN);
     assert!(!text.chars().any(|c| c != '\n' && is_harmful(c)), "{text:?}");
