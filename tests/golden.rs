@@ -44,7 +44,7 @@ fn namespace(id: NamespaceId, parent: Option<NamespaceId>) -> Namespace {
     Namespace { parent, state, evidence, ..Namespace::unread(id) }
 }
 
-/// Returns a process that has only PIDs, a namespace and a name.
+/// Returns a sleeping process that has only PIDs, a namespace and a name.
 fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     Process {
         namespace,
