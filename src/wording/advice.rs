@@ -1,5 +1,5 @@
-//! Advice: shell commands that solve a problem. A command may end with a comment (`# ...`), so that
-//! users can copy the whole line.
+//! Advice: how to solve a problem, usually by a shell command. A command may end with a comment
+//! (`# ...`), so that users can copy the whole line.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,12 @@ use crate::graph::PidGraph;
 use crate::model::{
     BlockReason, FrozenCgroup, Holder, LiveFacts, Namespace, NamespaceState, Pid, Process,
 };
+
+/// The advice for an init that does not reap its children.
+pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as docker run --init";
+
+/// The advice for a namespace whose state pidns cannot determine.
+pub const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
 /// Maximum number of commands about one namespace. If more processes and mounts keep the namespace
 /// alive, the user sees the remaining commands in the next check.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::advice::Adviser;
+use super::advice::{Adviser, RUN_ON_HOST, USE_REAPING_INIT};
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Count, Counted, Symbols, namespaces, processes};
@@ -99,7 +99,7 @@ fn process_finding(
             zombies.list("", children.iter().map(|zombie| zombie.pid));
             (
                 format!("{who} is an init and does not reap {zombies}"),
-                vec!["use an init that reaps its children, such as docker run --init".to_owned()],
+                vec![USE_REAPING_INIT.to_owned()],
             )
         }
         CheckCode::StoppedInit => {
@@ -184,9 +184,7 @@ fn namespace_finding(check: &Check, code: CheckCode, namespace: &Namespace) -> F
     let advice = match code {
         CheckCode::BlockedInit => adviser.unblock(namespace),
         CheckCode::DeepNesting => Vec::new(),
-        CheckCode::UnknownState => {
-            vec!["run pidns as root on the host, with the host's /proc".to_owned()]
-        }
+        CheckCode::UnknownState => vec![RUN_ON_HOST.to_owned()],
         _ => adviser.release(namespace),
     };
     FindingText { message, advice }

@@ -5,7 +5,7 @@
 //! - `namespaces` asks the kernel for the properties of every namespace
 //! - `infer` infers the namespaces of processes, and the parents of namespaces, if the kernel does
 //!   not name them
-//! - `containers` assigns inits and containers to namespaces; `holders` assigns holders
+//! - `inits` assigns inits and their containers to namespaces; `holders` assigns holders
 //! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
@@ -15,9 +15,9 @@
 //! - `users` fills in user names
 
 mod blockers;
-mod containers;
 mod holders;
 mod infer;
+mod inits;
 mod namespaces;
 mod state;
 mod threads;
@@ -44,12 +44,7 @@ pub fn assemble(
     let (mut namespaces, mount) = place(source, &registered, &parents, &mut discovery);
     let Discovery { mut processes, mut log, in_kernel, .. } = discovery;
 
-    containers::attach_inits(
-        &mut namespaces,
-        &processes,
-        &discovery.cgroups,
-        &discovery.terminated,
-    );
+    inits::attach_inits(&mut namespaces, &processes, &discovery.cgroups, &discovery.terminated);
     holders::attach_holders(&mut namespaces, discovery.holders);
     vanished::leave_out_vanished(&mut namespaces, &processes, &in_kernel);
     let inputs = state::StateInputs {
