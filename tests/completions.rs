@@ -255,7 +255,7 @@ fn fish_completes_at_the_terminal_and_offers_no_files_for_a_format() {
     let fish = fish.args(["--no-config", "-c", script]).env("PATH", path());
     let offered = stdout(&run(fish.current_dir(env!("CARGO_MANIFEST_DIR"))));
     assert_eq!(offered.lines().count(), Format::ALL.len(), "{offered}");
-    assert!(offered.starts_with("text\tA tree for people\n"), "{offered}");
+    assert!(offered.starts_with("text\tA human-readable tree\n"), "{offered}");
 }
 
 #[test]

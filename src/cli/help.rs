@@ -19,8 +19,8 @@ pub(super) const RUN_USAGE: &str = "pidns run [OPTIONS] [--] <CMD> [ARG]...";
 
 pub(super) const LONG_ABOUT: &str = "\
 Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
-they nest, which processes are in each, the PID of each process in every \
-namespace that sees it, and what keeps a namespace without processes alive.
+they are nested, which processes each one contains, which PID a process has in \
+each namespace, and what keeps a namespace without processes alive.
 
 Any user can run pidns. Without root, the kernel hides some of these facts. pidns \
 then infers a fact if only one answer is possible, marks it as inferred, and \
@@ -72,7 +72,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        ("1", "no such process or namespace; diff: a difference; check: something denied"),
+        ("1", "no such process or namespace; diff: differences; check: a denied problem"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],
@@ -116,14 +116,14 @@ const CHECK: Texts = Texts {
     description: "\
 Check this host, or a saved document, for problems with PID namespaces and \
 processes. Each problem is printed with the processes concerned and advice. The \
-exit status is 1 if a problem is denied. Warnings do not change the exit status.
+exit status is 1 if the rules deny one of the problems. Warnings do not change the exit status.
 
 A zombie, or a process or thread in uninterruptible sleep, counts only if it is \
 still in that state on a second check. With --since, a process or namespace that \
 is not in the earlier document is a leftover, except the shell that runs the \
 check, its ancestors and the other commands of its pipeline.
 
-Each problem has a code, and rules deny, warn of or allow a code. If several \
+Each problem has a code, and rules deny, warn about or allow a code. If several \
 rules match the same problem, a rule for some processes (zombie:comm=cron) wins \
 over a rule for all processes. Next, a rule on the command line wins over a rule \
 in the --policy file. Last, allow wins over warn, and warn wins over deny.",
@@ -204,7 +204,7 @@ kernel then kills the command, too, but not the processes that the command \
 started. pidns ignores children that it already had when it was started.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
-        ("1", "CMD succeeded, but left something that --deny names"),
+        ("1", "CMD succeeded, but left something behind that --deny lists"),
         ("2", "error: wrong arguments, /proc unusable, report not written"),
         ("126", "CMD cannot be executed"),
         ("127", "CMD was not found"),

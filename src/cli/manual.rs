@@ -95,8 +95,8 @@ pub(super) const FILES: Terms = &[
 /// The section about the policy file of `pidns check`.
 pub(super) const POLICY: &str = "\
 The file that --policy names is YAML or JSON with three lists of rules: deny, \
-warn and allow. Each list may be left out. A rule is a code, or CODE:KEY=VALUE \
-for some of the processes or namespaces with that code:
+warn and allow. Each list may be left out. A rule is a code, which matches all \
+problems with that code, or CODE:KEY=VALUE, which matches only some of them:
 
   comm=GLOB: processes with this name, and namespaces whose init has this name
   ns=NS: this namespace and its members; NS is an inode, pid:[INODE] or @PID
@@ -129,8 +129,8 @@ pub(super) const SECURITY: &[&str] = &[
      iterator that reads what /proc shows of each process. The program is unloaded before pidns \
      exits. If auditing is on, loading the program adds a BPF record to the audit log. --collector \
      proc avoids BPF. --search kernel loads three more programs, which list the PID namespaces in \
-     kernel memory and everything that keeps namespaces without a living init. It opens these \
-     namespaces by number (open_by_handle_at(2)).",
+     kernel memory and everything that keeps a namespace without a living init alive. pidns opens \
+     these namespaces by their ids (open_by_handle_at(2)).",
     "Other users can cause gaps in a view; pidns reports such gaps (\"complete\", \"diagnostics\", \
      --strict). Other users also choose names; pidns escapes control characters in names. The name \
      of a container comes from a cgroup path; do not base permissions on such a name. The \
@@ -154,9 +154,9 @@ pub(super) const LIMITS: &[&str] = &[
      fails. --search kernel includes the default places, and shows every PID namespace in or below \
      the caller's own that has no living init. It also finds these holders: pidfds, UNIX sockets \
      whose peer was a member, UNIX sockets with a descriptor of the namespace in flight, and open \
-     files of its procfs. If something else keeps a namespace, the namespace has no holders, and \
-     the diagnostic held-unseen says so; the view still counts as complete.",
-    "Since Linux 6.19, a namespace can be opened only if one of its own descriptors keeps it. The \
+     files of its procfs. If something else keeps a namespace alive, the namespace has no holders, \
+     and the diagnostic held-unseen says so; the view still counts as complete.",
+    "Since Linux 6.19, a namespace can be opened only if a descriptor of it keeps it alive. The \
      parent and owner of any other namespace are unknown, and the view is incomplete \
      (namespace-unopened). The search does not report a namespace whose init exits during the \
      scan, or that only an exiting process keeps. If it finds a namespace that /proc does not \

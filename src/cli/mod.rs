@@ -68,7 +68,7 @@ pub enum Command {
     /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
-    /// Check this host, and fail if a rule denies a problem
+    /// Check this host, and fail on problems that the rules deny
     #[command(args_override_self = true)]
     Check(Check),
     /// Compare two snapshots, or a snapshot with the live host

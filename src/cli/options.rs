@@ -126,7 +126,7 @@ pub struct Origin {
 /// Options that filter the result. A process or namespace must match all of them.
 #[derive(Debug, Args)]
 pub struct Select {
-    /// Show only these processes and the branches that contain them
+    /// Show only the branches of the tree that contain these processes
     ///
     /// Shows the processes, their namespaces, all ancestors of their namespaces, and the namespaces
     /// without a living init that the processes keep alive.

@@ -49,9 +49,9 @@ pub struct Process<'a> {
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
-    /// Inodes of the process's namespaces of other types, each with the name of its link in
-    /// /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are missing. For a
-    /// terminated process, most types are missing. Null if the inodes were not requested (see
+    /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
+    /// link in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are missing.
+    /// For a terminated process, most types are missing. Null if the inodes were not requested (see
     /// details) or could not be read.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]

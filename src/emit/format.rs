@@ -19,7 +19,7 @@ use crate::wording::phrase::Symbols;
 /// The formats of the hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A tree for people.
+    /// A human-readable tree.
     #[value(alias = "tree")]
     Text,
     /// The document that `pidns schema` describes.
@@ -29,9 +29,9 @@ pub enum Format {
     Ndjson,
     /// The document as YAML.
     Yaml,
-    /// A picture for Graphviz.
+    /// A graph to draw with Graphviz.
     Dot,
-    /// A picture for Markdown, rendered by GitHub and others.
+    /// A diagram for Markdown, which GitHub and others render.
     Mermaid,
     /// Metrics for Prometheus and compatible tools.
     Openmetrics,
@@ -94,7 +94,7 @@ impl TranslationFormat {
 /// The formats of `diff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
-    /// A tree of the changes for people, with +, - or ~ before each change.
+    /// A human-readable tree of the changes, with +, - or ~ before each change.
     #[value(alias = "tree")]
     Text,
     /// The comparison that `pidns schema diff` describes.
@@ -102,7 +102,7 @@ pub enum DiffFormat {
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
     Ndjson,
-    /// A picture of the changes for Markdown, rendered by GitHub and others.
+    /// A diagram of the changes for Markdown, which GitHub and others render.
     Mermaid,
 }
 
@@ -128,7 +128,7 @@ impl DiffFormat {
 /// The formats of `check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CheckFormat {
-    /// One finding per line, followed by advice, for people.
+    /// Human-readable: one finding per line, followed by advice.
     Text,
     /// The findings, in the form that `pidns schema check` describes.
     Json,
@@ -172,7 +172,7 @@ impl CheckFormat {
 /// The formats of the report of `run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RunFormat {
-    /// A tree for people.
+    /// A human-readable tree.
     Text,
     /// The report, with a document of the leftovers (`pidns schema run`).
     Json,

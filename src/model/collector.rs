@@ -5,11 +5,11 @@ use clap::ValueEnum;
 /// A way to read the live kernel. Every collector produces the same document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
-    /// By BPF if it is available and faster, otherwise through /proc
+    /// Use BPF if it is available and faster, otherwise /proc
     #[default]
     Auto,
-    /// Through /proc only
+    /// Use only /proc
     Proc,
-    /// By BPF only; fails with the reason if BPF is not available
+    /// Use only BPF; fail with the reason if BPF is not available
     Bpf,
 }

@@ -311,14 +311,14 @@ diagnostic_codes! {
         message: "the command lines of {} are truncated to 32 KiB",
         advice: Advice::None,
     }
-    /// Requested links to namespaces of other types cannot be read.
+    /// The requested links to mount, network and other namespaces cannot be read.
     OtherNamespacesUnreadable {
         name: "other-namespaces-unreadable",
         severity: Severity::Warning,
         is_gap: true,
         hides: Hides::Nothing,
         counted: Counted::Processes,
-        message: "cannot read the namespaces of other types of {}",
+        message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
     /// Cgroups cannot be read: cgroups of inits, which name containers, or cgroups that were

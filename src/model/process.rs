@@ -50,8 +50,8 @@ pub struct ProcessDetails {
     /// Command line, one string for each argument (`/proc/PID/cmdline`), with U+FFFD for
     /// invalid UTF-8. Empty for kernel threads and terminated processes.
     pub args: Option<Vec<SmolStr>>,
-    /// Inodes of the process's namespaces of other types, each with the name of its link in
-    /// `/proc/PID/ns`: `mnt`, `net` and so on.
+    /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
+    /// link in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
     /// Path of the process's cgroup. With several hierarchies, the path that names a container or
     /// unit, otherwise the path in version 2, otherwise the deepest path in version 1.
@@ -67,7 +67,7 @@ keywords! {
     pub enum Detail("detail", "detail", "details") {
         /// Command lines, which may contain passwords and other secrets.
         Args = "args",
-        /// Inodes of the process's namespaces of other types.
+        /// Inodes of the mount, network, user and other namespaces.
         Namespaces = "namespaces",
         /// The path of the process's cgroup.
         Cgroup = "cgroup",
