@@ -29,12 +29,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const PIDNS: &str = env!("CARGO_BIN_EXE_pidns");
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-/// Number of rounds. Even, since every second round runs the commands in reverse order.
+/// Number of measured rounds. Must be even, because every second round runs the commands in reverse
+/// order.
 const RUNS: usize = 10;
 
 /// The process group of all processes that [`grow`] started.
 static FOREST: AtomicI32 = AtomicI32::new(0);
-/// The value of `pid_max` to restore.
+/// The original value of `pid_max`, if the benchmark has raised it.
 static PID_MAX_BEFORE: OnceLock<String> = OnceLock::new();
 
 fn main() {
@@ -73,16 +74,16 @@ fn suite() {
     take_down();
 }
 
-/// Number of namespaces and processes to start.
+/// Numbers of namespaces, processes and descriptors to create.
 struct Shape {
-    /// Idle processes in all namespaces together.
+    /// Total number of idle processes in all chains.
     processes: usize,
-    /// Levels of nested namespaces in each chain.
+    /// Number of nested namespaces in each chain.
     depth: usize,
     chains: usize,
-    /// Open descriptors of each process.
+    /// Number of open descriptors of each process.
     fds: usize,
-    /// Idle processes outside of the chains.
+    /// Number of idle processes outside of the chains.
     loose: usize,
 }
 
@@ -127,8 +128,8 @@ fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// Returns a command for each line of arguments, for this build and for the build that
-/// `PIDNS_BESIDE` names.
+/// Returns the commands to measure: pidns with each line of arguments, both from this build and
+/// from the build that `PIDNS_BESIDE` names.
 fn pidns(lines: &[&str]) -> Vec<Measured> {
     let beside = env::var("PIDNS_BESIDE").ok();
     let builds = [("pidns", Some(PIDNS.to_owned())), ("beside", beside)];
@@ -137,7 +138,7 @@ fn pidns(lines: &[&str]) -> Vec<Measured> {
         for (name, program) in &builds {
             let Some(program) = program else { continue };
             if *name == "beside" && line.contains("--collector") {
-                // The build that `PIDNS_BESIDE` names may be older than this option.
+                // The build in `PIDNS_BESIDE` may be too old to have this option.
                 continue;
             }
             let mut command = vec![program.clone()];
@@ -161,9 +162,9 @@ fn floor_of(own: &str, search: &str) -> Measured {
     (format!("floor of {search}"), vec![own.to_owned(), "floor".to_owned(), search.to_owned()])
 }
 
-/// Measures the commands in turn, and prints a table of medians. Running the commands in turn
-/// spreads other load on the machine evenly. Reversing the order every second time ensures that
-/// no command always profits from caches that the same command has filled.
+/// Runs all commands in each of several rounds, so that other load on the machine affects all of
+/// them equally. Every second round runs the commands in reverse order, since a command may profit
+/// from caches that the previous command has filled. Prints a table of the medians.
 fn table(commands: &[Measured]) {
     let mut times = vec![Vec::new(); commands.len()];
     for run in 0..=RUNS {
@@ -227,8 +228,8 @@ fn spawn<S: AsRef<OsStr> + Debug>(command: &[S]) -> Option<()> {
     Some(())
 }
 
-/// Returns the peak memory of a command in MiB. A helper process runs the command as its only
-/// child, since the kernel reports the peak of all children together.
+/// Returns the peak memory of a command in MiB. The command runs as the only child of a helper
+/// process, because the kernel reports a single peak for all children of a process.
 fn peak_of(command: &[String]) -> f64 {
     let mut helper = Command::new(env::current_exe().unwrap_or_default());
     let output = helper.arg("peak").args(command).output();
@@ -253,7 +254,7 @@ fn listed() -> usize {
     })
 }
 
-/// Finds a process outside of this program's PID namespace.
+/// Returns the PID of a process that is in another PID namespace than this program.
 fn nested() -> Option<String> {
     let host = fs::read_link("/proc/self/ns/pid").ok()?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -280,8 +281,8 @@ fn grow(shape: &Shape) -> Child {
         fs::write(PID_MAX, room.to_string()).expect("pid_max can be raised by root");
         let _ = PID_MAX_BEFORE.set(before);
     }
-    // Each idle process is a fork of a small shell that reads from a pipe without data. Each level
-    // of namespaces runs the same script, which is passed in the environment.
+    // Each idle process is a fork of a small shell, and waits for input from a FIFO that nobody
+    // writes to. The shells at all levels run the same script, which is passed in the environment.
     let script = "if [ $1 -gt 1 ]; then \
              unshare -pf --kill-child dash -c \"$SCRIPT\" dash $(($1 - 1)) $2 & fi; \
          i=1; while [ $i -lt $2 ]; do read x <&3 & i=$((i + 1)); done; wait";
@@ -301,7 +302,8 @@ fn grow(shape: &Shape) -> Child {
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
     let before = listed();
-    // The kernel kills setpriv, and thereby all namespaces below it, when this program ends.
+    // When this program ends, the kernel kills `setpriv`, and with it all namespaces of the
+    // benchmark.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "-pf", "--kill-child", "dash", "-c", &start]);
     command.env("SCRIPT", script).env("FIFO", &fifo).stdin(Stdio::null()).process_group(0);

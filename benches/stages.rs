@@ -1,4 +1,4 @@
-//! Measures everything that pidns does after it has read the kernel: parsing, building the graph,
+//! Measures everything that pidns does after it has read data from the kernel: parsing, building the graph,
 //! and writing each format. The snapshot has 100,000 processes in 1,000 namespaces.
 //!
 //! ```sh

@@ -1,5 +1,5 @@
-//! Tests that `pidns check` names the process that must act, and that the commands which it
-//! advises solve the problem.
+//! Tests the advice of `pidns check`: each finding names the process that must act, and the advised
+//! commands solve the problem.
 
 mod common;
 
@@ -77,15 +77,15 @@ fn state(pid: u32) -> String {
     status(pid, "State").first().cloned().unwrap_or_default()
 }
 
-/// Returns the document of each collector that works on this kernel.
+/// Scans with each collector that works on this kernel, and returns the documents.
 fn documents() -> Vec<Document> {
     let works = pidns(&["--collector", "bpf", "--search", "processes"]).status.success();
     let collectors: &[&str] = if works { &["proc", "bpf"] } else { &["proc"] };
     collectors.iter().map(|collector| Document::of(&["--collector", collector])).collect()
 }
 
-/// Returns the only process in `blocked_by` of an init's namespace: its PID, the reason and the
-/// reaper.
+/// Returns the only entry of `blocked_by` in the namespace of an init: the PID of the blocking
+/// process, the reason, and the PID of the process that must reap it.
 fn blocker(document: &Document, init: u32) -> (u32, String, Option<u32>) {
     let [blocker] = &document.home(init).blocked_by[..] else {
         panic!("{:?}", document.home(init))
@@ -192,7 +192,7 @@ fn an_init_stopped_by_its_tracer_needs_the_tracer() {
     until("the init goes on", || state(inits[0]) == "S");
 }
 
-/// A cgroup for freezing processes. It is thawed and removed on drop.
+/// A cgroup whose processes can be frozen. On drop, the cgroup is thawed and removed.
 struct Freezer {
     mount: tempfile::TempDir,
     dir: PathBuf,
@@ -227,8 +227,8 @@ impl Freezer {
         until("the cgroup is frozen", is_frozen);
     }
 
-    /// Returns the start and the end of the command that thaws this cgroup. Between them is the
-    /// mount point of the hierarchy, which can have several.
+    /// Returns the beginning and the end of the command that thaws this cgroup. The text in between
+    /// is a mount point of the cgroup hierarchy, which may have several mount points.
     fn thaw(&self) -> (&'static str, String) {
         let name = self.dir.file_name().unwrap().to_str().unwrap();
         let (command, file) = if self.is_v2 {

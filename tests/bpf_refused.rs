@@ -11,8 +11,8 @@ use common::*;
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// Runs pidns in a private mount namespace after the shell script `prepare`, which mounts `$file`
-/// over a file of the kernel.
+/// Runs the shell script `prepare`, which mounts `$file` over a file of the kernel, and then runs
+/// pidns. Both run in a private mount namespace.
 fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     let script = format!("file=$1; {prepare} || exit 99; shift; exec \"$@\"");
     let mut all = vec![file, PIDNS, "-q"];
@@ -65,7 +65,8 @@ fn an_error_names_the_missing_field() {
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
-    // Rename a field in the type information, as if the field had another name in this kernel.
+    // Simulate a kernel in which this field has another name, by renaming it in the type
+    // information.
     let name = b"\0real_parent\0";
     let at = types.windows(name.len()).position(|it| it == name).expect("exists");
     types[at + 1] = b'?';
@@ -87,7 +88,8 @@ fn loads_nothing_in_kernel_lockdown() {
                 echo \"$file\" >/sys/kernel/security/lockdown";
     let cause = "the kernel is locked down (confidentiality, see kernel_lockdown(7))";
     is_refused(lock, "none integrity [confidentiality]", cause);
-    // In integrity mode, the kernel still lets BPF programs read its memory.
+    // Lockdown in integrity mode, unlike confidentiality mode, lets BPF programs read kernel
+    // memory.
     let output = with_other(lock, "none [integrity] confidentiality", &["-f", "json"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "pidns: collector: bpf\n");
     Document::read(&stdout(&output));
@@ -98,8 +100,8 @@ fn the_error_ends_with_the_verifiers_last_message() {
     needs!(Initial("pid"), Bpf);
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
-    // Change the type information so that a field of the iterator's argument has a wrong offset.
-    // The verifier knows the right offset, and rejects the program.
+    // In the type information, give a field of the iterator's argument a wrong offset. The verifier
+    // knows the right offset, and rejects the program.
     let mut types = std::fs::read(TYPES).unwrap();
     swap_members(&mut types, b"bpf_iter__task");
     let path = dir.path().join("types");
@@ -132,7 +134,8 @@ fn swap_members(types: &mut [u8], name: &[u8]) {
     let text = [b"\0", name, b"\0"].concat();
     let at = types[strings..].windows(text.len()).position(|it| it == text).expect("exists");
     let number = u32::try_from(at + 1).unwrap().to_le_bytes();
-    // A struct begins with the offset of its name, the number of members, and BTF_KIND_STRUCT.
+    // The type information of a struct begins with the offset of its name, the number of members,
+    // and BTF_KIND_STRUCT.
     let head = [&number[..], &[2, 0, 0, 4]].concat();
     let at = start + types[start..end].windows(8).position(|it| it == head).expect("exists");
     let (one, other) = (at + 12 + 8, at + 24 + 8);

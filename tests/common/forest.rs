@@ -18,7 +18,8 @@ pub struct Forest {
     nests: Vec<(Running, Vec<u32>)>,
     /// The PIDs of the init processes of all namespaces.
     pub inits: Vec<u32>,
-    /// The `nsenter` processes, which run outside the namespaces that they injected into.
+    /// The `nsenter` processes, which run outside of the namespaces into which they injected
+    /// processes.
     pub injectors: Vec<Running>,
 }
 

@@ -211,7 +211,7 @@ pub fn containers() -> Snapshot {
     host.snapshot
 }
 
-/// Adds a dead namespace that a `sleep` keeps open by a descriptor.
+/// Adds a dead namespace that a `sleep` process keeps alive by an open descriptor.
 fn forgotten(host: &mut Builder) {
     let holder = host.daemon("sleep");
     let dead = host.empty(HOST);
@@ -219,8 +219,9 @@ fn forgotten(host: &mut Builder) {
     dead.holders = vec![Holder::Fd { pid: pid(holder), comm: Some("sleep".into()), fd: 9 }];
 }
 
-/// A host with two hundred Kubernetes pods, each with a pause container and a workload. If
-/// `alike`, the workloads run only three different programs; otherwise no two are equal.
+/// A host with two hundred Kubernetes pods, each with a pause container and a workload. If `alike`
+/// is set, there are only three different workloads; otherwise each workload has a process with a
+/// unique name.
 pub fn pods(alike: bool) -> Snapshot {
     let mut host = Builder::new();
     for comm in ["containerd", "kubelet"] {
@@ -248,8 +249,9 @@ pub fn pods(alike: bool) -> Snapshot {
     host.snapshot
 }
 
-/// A host with a thousand namespaces of ten processes each. If `alike`, all have processes of
-/// the same names. If `nested`, they form chains of five levels; otherwise all are siblings.
+/// A host with a thousand namespaces of ten processes each. If `alike` is set, the namespaces
+/// contain processes with the same names. If `nested` is set, the namespaces form chains of five
+/// levels; otherwise all are siblings.
 pub fn thousand(alike: bool, nested: bool) -> Snapshot {
     let mut host = Builder::new();
     let (mut parent, mut level) = (HOST, 1);
@@ -278,7 +280,8 @@ pub fn trouble() -> Snapshot {
     let (shell, python) = (host.daemon("sh"), host.daemon("python3"));
     let nsenter = host.daemon("nsenter");
     forgotten(&mut host);
-    // The init of the first namespace waits for a zombie. The second one's init is a zombie.
+    // The init of the first namespace waits for a zombie. The init of the second namespace is a
+    // zombie.
     let (inode, pids) = host.container(HOST, 1, &["supervisord", "worker"]);
     let stuck = host.last();
     stuck.state = NamespaceState::Dead;
@@ -407,7 +410,7 @@ pub fn levels() -> Snapshot {
     host.snapshot
 }
 
-/// A host with a namespace that has five thousand processes of different names.
+/// A host with a namespace of five thousand processes, all with different names.
 pub fn names() -> Snapshot {
     let mut host = Builder::new();
     let names: Vec<String> = (0..5000).map(|number| format!("job-{number}")).collect();

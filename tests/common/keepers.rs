@@ -40,8 +40,8 @@ def send(descriptor):
     socket.send_fds(one, [b'x'], [descriptor])
 ";
 
-/// Pairs of a holder kind and Python code. The code creates a namespace, keeps it alive with a
-/// holder of that kind, and prints the number of the descriptor.
+/// Pairs of a holder kind and Python code. The code creates a namespace, keeps it alive by a holder
+/// of that kind, and prints the number of the holder's descriptor.
 pub const KEEPERS: [(&str, &str); 8] = [
     ("pidfd", "namespace(lambda init: print('fd', os.pidfd_open(init)))"),
     (
@@ -62,7 +62,8 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
          print('fd', other.fileno())",
     ),
-    // A message with SCM_CREDENTIALS keeps the sender's PID, and thereby its namespace.
+    // A message with SCM_CREDENTIALS keeps a reference to the sender's PID, and thereby the
+    // sender's namespace alive.
     (
         "in_flight",
         "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\
@@ -99,9 +100,9 @@ pub struct Keeper {
     pub fd: Option<u32>,
 }
 
-/// Starts a Python process that runs the code `does`, which usually is from [`KEEPERS`].
-pub fn keeper(does: &str) -> Keeper {
-    let script = format!("{MAKE}\n{does}\nprint('ready', flush=True)\ntime.sleep(600)");
+/// Starts a Python process that runs `code`, usually a piece of code from [`KEEPERS`].
+pub fn keeper(code: &str) -> Keeper {
+    let script = format!("{MAKE}\n{code}\nprint('ready', flush=True)\ntime.sleep(600)");
     let (running, names) = start_command(Command::new("python3").args(["-c", &script]));
     let namespace = format!("pid:[{}]", names["namespace"]);
     Keeper { running, namespace, fd: names.get("fd").copied() }

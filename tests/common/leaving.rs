@@ -33,7 +33,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// Takes the PIDs from the lines that [`JOB`] has printed.
+    /// Looks up the PIDs in the map that was parsed from the output of [`JOB`].
     pub fn of(pids: &BTreeMap<String, u32>) -> Self {
         let pid = |name: &str| pids[name];
         Self {
@@ -56,7 +56,7 @@ pub fn leave(namespace: &Path) -> Left {
     let mut command = Command::new("bash");
     let (mut job, pids) = start_command(command.args(["-c", &script, "job"]).arg(namespace));
     assert!(job.0.wait().unwrap().success());
-    // Drop would kill the process group, which includes the processes left behind.
+    // Dropping the job would kill its process group, which includes the processes left behind.
     std::mem::forget(job);
     let left = Left::of(&pids);
     until("all processes sleep", || {

@@ -27,11 +27,11 @@ pub enum Need {
     NamespaceOfItsOwn,
     /// Root in the initial user namespace, with all capabilities.
     HostRoot,
-    /// Root of the host in the initial namespace of this type, outside of any container. A test
-    /// needs `pid` to count all processes, and `cgroup` to mount cgroup hierarchies.
+    /// Root of the host, in the initial namespace of this type (not in a container). Tests need
+    /// `pid` to count all processes, and `cgroup` to mount cgroup hierarchies.
     Initial(&'static str),
-    /// Users without privileges may make user namespaces. The kernel refuses this in a chroot,
-    /// for example.
+    /// Unprivileged users may make user namespaces. The kernel does not allow this in a chroot, for
+    /// example.
     UserNamespaces,
     /// The test runs outside of any chroot, since `nsenter -m` would leave a chroot.
     NoChroot,
@@ -58,8 +58,9 @@ macro_rules! needs {
 }
 pub(crate) use needs;
 
-/// Returns `true` if the test should go on in this process, and `false` if it was skipped or
-/// has already run in its own namespaces. `path` is the path of an item inside the test.
+/// Returns `true` if the test should go on in this process, and `false` if it was skipped or has
+/// already run in its own namespaces. `path` is the path of an item inside the test, and contains
+/// the name of the test.
 pub fn are_met(path: &str, needs: &[Need]) -> bool {
     // The parent process has checked the requirements.
     if std::env::var_os(INSIDE).is_some() {
@@ -93,14 +94,16 @@ pub fn are_met(path: &str, needs: &[Need]) -> bool {
 /// Arguments of `unshare` that make a PID namespace, and a mount namespace with its own /proc.
 const UNSHARE: [&str; 3] = ["-mpf", "--mount-proc", "--kill-child"];
 
-/// Tells whether this process may make namespaces with [`UNSHARE`].
+/// `Ok` if this process may make namespaces with [`UNSHARE`], otherwise the error message.
 static AS_ROOT: LazyLock<Result<(), String>> = LazyLock::new(|| succeeds(&UNSHARE));
 
-/// Tells whether this process may make namespaces with [`UNSHARE`] in a new user namespace.
+/// `Ok` if this process may make namespaces with [`UNSHARE`] in a new user namespace, otherwise the
+/// error message.
 static AS_USER: LazyLock<Result<(), String>> =
     LazyLock::new(|| succeeds(&["-Ur", UNSHARE[0], UNSHARE[1], UNSHARE[2]]));
 
-/// Runs `true` by `unshare` with these arguments. The error is the message of `unshare`.
+/// Runs the command `true` under `unshare` with these arguments. Returns the error message of
+/// `unshare` if that fails.
 fn succeeds(unshare: &[&str]) -> Result<(), String> {
     let output = Command::new("unshare").args(unshare).arg("true").stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("unshare: {error}"))?;
@@ -149,7 +152,8 @@ fn lacking(need: Need) -> Option<String> {
                 let output = Command::new(words[0]).args(&words[1..]).output();
                 output.ok().filter(|it| it.status.success()).map(|it| it.stdout)
             };
-            // Entering a mount namespace needs root, so other users cannot detect a chroot.
+            // Only root can detect a chroot in this way, because entering a mount namespace needs
+            // root.
             let there = inode(&["nsenter", "--mount=/proc/self/ns/mnt"]);
             let leaves = there.is_some() && there != inode(&[]);
             leaves.then(|| "needs to be outside of a chroot".to_owned())
@@ -218,8 +222,9 @@ pub fn say_skipped(name: &str, reason: &str) {
     (&*COUNTER).write_all(b"\n").expect("the counter reads the line");
 }
 
-/// The standard input of a shell that counts lines, one for each skipped test. The shell prints
-/// the count when this program exits, since libtest has no hook for the end of a test program.
+/// The standard input of a shell that counts the skipped tests: each skipped test writes a line to
+/// it. When this program exits, the shell prints the count. libtest itself has no hook for the end
+/// of a test program.
 static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
     let program = std::env::current_exe().expect("is known");
     let count = "n=0; while read -r _; do n=$((n + 1)); done; \
@@ -230,7 +235,8 @@ static COUNTER: LazyLock<ChildStdin> = LazyLock::new(|| {
 });
 
 /// Returns a command prefix that runs a program without permission to read processes of other
-/// users: as `nobody`, or in a user namespace without that user, without capabilities.
+/// users. The program runs as `nobody`, or, in a user namespace that does not contain `nobody`,
+/// without capabilities.
 pub fn nobody() -> &'static str {
     if all_users() {
         "setpriv --reuid=65534 --regid=65534 --clear-groups"

@@ -1,4 +1,5 @@
-//! Reads /proc without any code of pidns, so that tests can compare the results.
+//! Reads /proc without using code of pidns, so that tests can compare the results with those of
+//! pidns.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -84,9 +84,9 @@ pub fn in_mount_namespace(script: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts a process whose `pid_for_children` is a new namespace. A shell runs the script `first`,
-/// and then executes `sleep`. If `first` starts no child, the namespace is nascent. If it starts
-/// a child, the namespace dies with the child.
+/// Starts a shell whose `pid_for_children` is a new namespace. The shell runs the script `first`,
+/// and then executes `sleep`. If `first` starts no child, the namespace stays nascent. If `first`
+/// starts a child, the namespace is dead after that child has exited.
 pub fn unshared(first: &str) -> Running {
     let script = format!("{first} echo ready; exec sleep 600");
     let (running, _) = start_command(Command::new("unshare").args(["-p", "bash", "-c", &script]));
@@ -112,8 +112,9 @@ pub fn execute_again(dir: &Path) -> PathBuf {
     program
 }
 
-/// Runs a command in the PID namespace of `target` by `nsenter`, which stays outside as the
-/// parent. Waits until the command has become `sleeps` processes called `sleep`.
+/// Runs a command in the PID namespace of `target` by `nsenter`. The parent of the command is
+/// `nsenter`, which stays outside of the namespace. Waits until the command has started `sleeps`
+/// processes called `sleep`, including itself.
 pub fn inject(target: u32, command: &[&str], sleeps: usize) -> Running {
     let target = target.to_string();
     let mut nsenter = Command::new("nsenter");
@@ -130,8 +131,8 @@ pub fn injected_by(injector: &Running) -> Vec<u32> {
     first.into_iter().flat_map(|pid| [vec![pid], children(pid)].concat()).collect()
 }
 
-/// Starts a PID namespace that contains `namespaces` nested ones. Each nested namespace has an
-/// init and `processes` sleeping processes.
+/// Starts a PID namespace with `namespaces` child namespaces. Each child namespace has an init and
+/// `processes` other processes, which sleep.
 pub fn farm(namespaces: usize, processes: usize) -> Running {
     let inner = format!("for j in $(seq {processes}); do sleep 600 & done; wait");
     let script = format!(
@@ -203,7 +204,7 @@ pub struct Cgroup {
     path: String,
 }
 
-/// Number of cgroup hierarchies made so far. Part of their names, so that each name is unique.
+/// Number of cgroup hierarchies created so far, which makes the name of each hierarchy unique.
 static CGROUPS: AtomicU32 = AtomicU32::new(0);
 
 impl Cgroup {
@@ -241,8 +242,8 @@ impl Drop for Cgroup {
             }
             let _ = std::fs::remove_dir(&dir);
         }
-        // The kernel removes the hierarchy soon after its last umount, but not if some of its
-        // cgroups are still being destroyed then. In that case mount and unmount it again.
+        // The kernel removes the hierarchy soon after its last umount, unless some of its cgroups
+        // are still being destroyed. In that case, mount and unmount the hierarchy again.
         for _ in 0..20 {
             let _ = Command::new("umount").arg(top).status();
             let left = || std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -259,7 +260,7 @@ pub fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(holds_within(Duration::from_secs(20), condition), "timed out: {what}");
 }
 
-/// Returns `true` as soon as the condition holds, or `false` after `time`.
+/// Returns `true` as soon as the condition holds, or `false` if it does not hold within `time`.
 fn holds_within(time: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + time;
     loop {

@@ -39,8 +39,8 @@ pub fn with_processor_seconds(seconds: u32, program: &str) -> Command {
     command
 }
 
-/// Writes `input` to a command and returns its standard output. Asserts that the command
-/// succeeds and writes nothing to standard error.
+/// Runs a command with `input` as its standard input, and returns its standard output. Asserts that
+/// the command succeeds and writes nothing to standard error.
 pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     let mut child = command
         .env("LC_ALL", "C.UTF-8")
@@ -78,8 +78,8 @@ pub fn public_dir() -> tempfile::TempDir {
 pub fn public_copy() -> (tempfile::TempDir, String) {
     let dir = public_dir();
     let program = dir.path().join("pidns");
-    // If this process wrote the copy, a child of another test could inherit the writable
-    // descriptor, and executing the copy would fail with ETXTBSY. So `install` writes the copy.
+    // `install` writes the copy, because a child process of another test could inherit a writable
+    // descriptor of this process, and executing the copy would then fail with ETXTBSY.
     let copied = run(Command::new("install").args(["-m755", PIDNS]).arg(&program));
     assert!(copied.status.success(), "{copied:?}");
     (dir, program.into_os_string().into_string().unwrap())

@@ -4,7 +4,7 @@ pub const README: &str = include_str!("../../README.md");
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
-/// Returns the contents of all code blocks in both pages that begin with the line `fence`.
+/// Returns the content of each code block in these two pages whose opening line is `fence`.
 pub fn blocks(fence: &str) -> Vec<&'static str> {
     [README, RECIPES].into_iter().flat_map(|page| blocks_of(page, fence)).collect()
 }
