@@ -6,7 +6,7 @@ use clap::{Arg, Command, ValueEnum as _};
 use crate::emit::Format;
 
 /// Returns one line that explains the error. The line ends with a suggestion or, if there is none,
-/// with a reference to the help. `verb` is the first argument that is the name of a verb.
+/// with a reference to the help. `verb` is the verb on the command line, if there is one.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
@@ -59,8 +59,8 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains an argument that is given in place of a PID: a verb in the wrong place, a misspelt
-/// verb, or the name of a process.
+/// Explains an argument that is not a PID although only a PID is allowed there: a misplaced or
+/// misspelt verb, or the name of a process.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
@@ -83,10 +83,10 @@ fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Opti
     })
 }
 
-/// Returns the verb that is most similar to a word, according to clap.
+/// Returns the verb that clap considers most similar to `word`.
 fn similar_verb(word: &str, program: &Command) -> Option<String> {
-    // clap suggests a verb only if the program takes no positional arguments, so use a program that
-    // has only verbs.
+    // clap suggests verbs only for a program without positional arguments, so parse the word with a
+    // program that has only verbs.
     let only_verbs = Command::new("pidns")
         .disable_help_subcommand(true)
         .subcommands(program.get_subcommands().cloned());

@@ -1,4 +1,4 @@
-//! The option `-f`, which may precede a verb, although each verb has its own formats.
+//! The option `-f`. It may precede the verb, although each verb has its own formats.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // Also accept the formats of `check`, the only verb with formats that pidns without a verb
-        // does not have.
+        // `check` is the only verb with formats that pidns without a verb does not have, so accept
+        // the formats of `check` too.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -47,8 +47,9 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // clap also copies a format that is given to a verb to the top-level command, which may not
-        // have that format. With a verb, the top-level format is not used, so ignore the copy.
+        // If `-f` follows a verb, clap copies its value to the top-level command, which may not
+        // have that format. The top-level format is not used if there is a verb, so ignore the
+        // copy.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -1,7 +1,7 @@
 //! Checks global options for errors that clap misses.
 //!
-//! clap gives every global option to every verb. It validates the options before the verb and the
-//! options after the verb separately, so it misses conflicts between them.
+//! clap lets every verb accept every global option. It validates the options before the verb
+//! separately from the options after the verb, so it misses conflicts between the two groups.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command};
 /// report, unlike the global -f and -q.
 const RUN: &str = "run";
 
-/// Adds to each verb the global options that the verb does not have, as hidden options. The help of
+/// Adds hidden options to each verb: the global options that the verb does not support. The help of
 /// the verb therefore does not list these options, and [`check`] can reject them.
 pub(super) fn hide_unused(program: Command) -> Command {
     let global = program.get_arguments().filter(|option| option.is_global_set());
@@ -22,9 +22,9 @@ pub(super) fn hide_unused(program: Command) -> Command {
     })
 }
 
-/// Rejects options that the verb does not have, and pairs of options that exclude each other, even
-/// if one option precedes the verb and the other follows it. `first` is the first argument. The
-/// error message is one line.
+/// Rejects options that the verb does not have. Also rejects two options that exclude each other,
+/// even if one precedes the verb and the other follows it. `first` is the first command-line
+/// argument. The error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,

@@ -1,4 +1,4 @@
-//! Help texts other than those of options. The manual pages contain the same texts.
+//! Help text, except the descriptions of options. The manual pages contain the same text.
 
 use clap::Command;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -35,11 +35,10 @@ Examples:
 
 More options and examples: 'pidns --help'.";
 
-/// A list of terms with their meanings: exit statuses with their meanings, or purposes with the
-/// commands for them.
+/// A list of pairs: an exit status and its meaning, or a purpose and the command for it.
 type Terms = &'static [(&'static str, &'static str)];
 
-/// The texts in the help and the manual page of a verb, besides its options.
+/// The help and manual-page text of a verb, except the descriptions of its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
@@ -51,7 +50,7 @@ const TROUBLE: &str = "error: wrong arguments, invalid input, /proc unusable, ou
 
 const ONLY_OUTPUT: Terms = &[("0", "success"), ("2", TROUBLE)];
 
-/// All verbs with their texts.
+/// The help text of each verb.
 pub(super) const VERBS: [(&str, &Texts); 7] = [
     ("translate", &TRANSLATE),
     ("check", &CHECK),
@@ -62,12 +61,12 @@ pub(super) const VERBS: [(&str, &Texts); 7] = [
     ("man", &MAN),
 ];
 
-/// Returns the texts of a verb.
+/// Returns the help text of a verb.
 pub(super) fn texts(verb: &str) -> Option<&'static Texts> {
     VERBS.into_iter().find(|(name, _)| *name == verb).map(|(_, texts)| texts)
 }
 
-/// The texts of pidns without a verb.
+/// The help text of pidns without a verb.
 pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
@@ -129,7 +128,7 @@ over a rule for all processes. Next, a rule on the command line wins over a rule
 in the --policy file. Last, allow wins over warn, and warn wins over deny.",
     exit_status: &[
         ("0", "nothing is denied"),
-        ("1", "something is denied, or the selection is empty"),
+        ("1", "something is denied, or nothing matches the filters"),
         ("2", TROUBLE),
         ("3", "with --strict: nothing is denied, but the view is incomplete"),
     ],
@@ -149,9 +148,9 @@ in the --policy file. Last, allow wins over warn, and warn wins over deny.",
 const DIFF: Texts = Texts {
     description: "\
 Show which processes and PID namespaces appeared, disappeared or changed between \
-two snapshots: two saved documents, or one document and the live kernel. In the \
-live kernel, pidns searches the same places and reads the same details as the \
-document contains.
+two snapshots: two saved documents, or one document and the live kernel. pidns \
+searches the live kernel in the same places, and for the same details, as the \
+scan that produced the document.
 
 Two processes are the same if their boot id, PID and start time are equal. Two \
 namespaces are the same if their 64-bit ids are equal (Linux 6.18 or later), or, \
@@ -171,7 +170,7 @@ pidns detects a hidden namespace only if a descriptor of that namespace itself \
 keeps it alive.",
     exit_status: &[
         ("0", "no difference"),
-        ("1", "a difference, or nothing in either snapshot is selected"),
+        ("1", "a difference, or nothing in either snapshot matches the filters"),
         ("2", TROUBLE),
         ("3", "with --strict: no difference, but one of the views is incomplete"),
     ],
@@ -196,8 +195,8 @@ group, terminal and signals as without pidns. pidns becomes the subreaper of the
 command's orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so no process is missed. \
 pidns passes signals on to the command, except signals that the terminal has \
 already sent to the command. A signal sent to the whole process group by kill(1) \
-reaches the command twice. After the command has ended, INT, TERM, HUP and QUIT \
-end the grace time.
+reaches the command twice. After the command has ended, SIGINT, SIGTERM, SIGHUP \
+and SIGQUIT end the grace time.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
 kernel then kills the command, too, but not the processes that the command \
@@ -244,7 +243,7 @@ const MAN: Texts = Texts {
     examples: &[("Read a manual page", "pidns man check | man -l -")],
 };
 
-/// Adds the texts of a verb to its help.
+/// Adds its help text to the definition of a verb.
 pub(super) fn with_texts(verb: Command) -> Command {
     let Some(texts) = texts(verb.get_name()) else { return verb };
     let mut after = String::new();

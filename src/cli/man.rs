@@ -1,8 +1,8 @@
 //! The manual pages: pidns(1), and one for each verb, generated from the definition of the command
 //! line and the help texts.
 //!
-//! This project does not use `clap_mangen`, because it does not split long lines, as mandoc(1)
-//! requires, and does not lay out lists of values or paragraphs.
+//! This project does not use `clap_mangen` for two reasons: it writes long lines, about which
+//! mandoc(1) warns, and it does not lay out paragraphs or lists of values.
 
 use std::io::{self, Write};
 
@@ -172,7 +172,7 @@ fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     }
 }
 
-/// Returns an option as users write it, with the name of its value and its default.
+/// Returns the label of an option: its names, the name of its value, and its default.
 fn label(option: &Arg) -> Vec<Inline> {
     if option.is_positional() {
         return vec![italic(option.to_string())];
@@ -246,7 +246,8 @@ fn verbatim(roff: &mut Roff, text: &str) {
 fn wrapped(roff: &mut Roff, text: &str) {
     let mut line = String::new();
     for word in text.split_whitespace() {
-        // The roff crate escapes hyphens and apostrophes, so they take more bytes in the output.
+        // The roff crate escapes hyphens and apostrophes, so each takes more than one byte in the
+        // output.
         let length =
             |text: &str| text.len() + text.matches('-').count() + 4 * text.matches('\'').count();
         if !line.is_empty() && length(&line) + 1 + length(word) > WIDTH {

@@ -3,8 +3,8 @@
 /// A list of terms with their meanings.
 pub(super) type Terms = &'static [(&'static str, &'static str)];
 
-/// Explains the notation in text and pictures. The terms are ASCII, because troff(1) reads only
-/// ASCII.
+/// Explanations of the notation in text and pictures. The terms are ASCII, because troff(1) reads
+/// only ASCII.
 pub(super) const READING: Terms = &[
     (
         "1219 -> 1 nginx",

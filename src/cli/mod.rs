@@ -55,9 +55,9 @@ pub struct Cli {
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb; without a verb, pidns shows the hierarchy. This field must be the last: clap
-    /// removes the verb from the matches when it reads this field, and [`OutputFormat`] needs the
-    /// verb.
+    /// The verb; without a verb, pidns shows the hierarchy. This field must be the last, because
+    /// clap removes the verb from the parsed arguments when it fills this field, and
+    /// [`OutputFormat`] still needs the verb.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -148,7 +148,7 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. Of any other repeated option, the last
+/// Returns `true` if `--input` is given more than once. If any other option is repeated, its last
 /// value counts, but pidns must not silently ignore a document.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);

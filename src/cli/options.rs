@@ -20,7 +20,7 @@ pub(super) const ADVANCED: &str = "Advanced options";
 pub(super) struct Search {
     /// Places to search for namespaces, as a comma-separated list
     ///
-    /// The list always includes processes.
+    /// Processes are always searched.
     #[arg(
         long,
         value_name = "LIST",

@@ -22,7 +22,7 @@ impl FromStr for Seconds {
     }
 }
 
-/// Parses a number of levels. Numbers above 32, the limit of the kernel, are valid too.
+/// Parses a number of levels. Accepts numbers above 32, although the kernel allows only 32 levels.
 pub(super) fn levels(text: &str) -> Result<u32, &'static str> {
     text.parse().map_err(|_| "not a number of levels (0 to 4294967295)")
 }
@@ -50,7 +50,7 @@ pub enum Schema {
     Policy,
 }
 
-/// A namespace in the form in which a user names it: an ID, a process or a file.
+/// A reference to a namespace on the command line: its ID, one of its processes, or an nsfs file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamespaceArg {
     /// The ID of the namespace, or a process in the namespace.
@@ -67,12 +67,13 @@ impl FromStr for NamespaceArg {
     }
 }
 
-/// The values that one word of a list stands for: a single value, or all values of a group.
+/// The values that one word of a comma-separated list selects: a single value, or all values of a
+/// group.
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of one value of `T`, or `group`, which stands for all of `values`. Also accepts
-/// the names of `others`, which `group` does not include.
+/// Parses the name of one of `values` or `others`, or the name of `group`, which selects all of
+/// `values` but none of `others`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

@@ -28,7 +28,7 @@ pub struct Translate {
     pub from: Option<NamespaceArg>,
     /// Namespace to translate the PIDs to
     ///
-    /// NS is written as for --from.
+    /// NS has the same forms as for --from.
     #[arg(long, value_name = "NS")]
     pub to: Option<NamespaceArg>,
     /// The output format.
@@ -84,7 +84,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Returns the codes that make a successful command fail.
+    /// Returns the codes that make pidns fail although the command succeeded.
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
@@ -148,9 +148,9 @@ pub struct Check {
     pub since: Option<PathBuf>,
     /// Fail on these problems
     ///
-    /// RULE is a code, such as zombie, or, to limit a rule to some processes or namespaces,
-    /// CODE:KEY=VALUE, such as zombie:comm=cron. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX or
-    /// user=NAME. The option may be repeated, and RULE may be a comma-separated list.
+    /// RULE is a code, such as zombie. A rule of the form CODE:KEY=VALUE, such as zombie:comm=cron,
+    /// matches only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX
+    /// or user=NAME. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,
     /// Report these problems without failing
@@ -188,7 +188,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Returns the rules that the options --deny, --warn and --allow give.
+    /// Returns the rules from the options --deny, --warn and --allow.
     #[must_use]
     pub fn rules(&self) -> Vec<(Verdict, Rule)> {
         [(Verdict::Deny, &self.deny), (Verdict::Warn, &self.warn), (Verdict::Allow, &self.allow)]

@@ -22,7 +22,7 @@ use crate::query::{
     self, Check, Coverage, Diff, DiffScope, Policy, Rule, Selection, Transients, leave_out_observer,
 };
 
-/// Pause before the second scan, in which transient states can end.
+/// Pause before the second scan, so that transient states can end.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks with `--wait`.
@@ -97,16 +97,15 @@ fn check_once(
 /// A snapshot, and the results of a second scan of the same host.
 struct Settled {
     snapshot: Snapshot,
-    /// Processes whose state is not a problem, because the state may end soon, or because SIGKILL
-    /// would terminate the process.
+    /// Processes whose state is not reported as a problem, because the state may end soon, or
+    /// because SIGKILL would terminate the process.
     unsettled: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of such a thread.
     stuck_threads: BTreeMap<Pid, Pid>,
 }
 
-/// Loads a snapshot. If a snapshot of the live host shows processes in transient states, takes a
-/// second snapshot after a pause, and ignores the states of processes that entered a transient
-/// state during the pause.
+/// Loads a snapshot. If processes of the live host are in transient states, takes a second snapshot
+/// after a pause. A transient state counts only if both snapshots show it.
 fn load_settled(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
@@ -140,7 +139,8 @@ fn load_settled(
     Ok(Settled { snapshot, unsettled, stuck_threads })
 }
 
-/// Adds command lines and cgroups to the processes that the findings concern.
+/// Reads the command lines and cgroups of the processes that the findings concern, and adds them to
+/// the graph.
 fn add_details(check: &mut Check, procfs: &Path) -> Result<(), Error> {
     let concerned = check.concerned();
     if concerned.is_empty() {

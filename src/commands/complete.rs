@@ -74,7 +74,7 @@ fn candidates(words: Vec<OsString>) -> String {
     lines
 }
 
-/// Returns the procfs that these words give with the option `--procfs`. The default is `/proc`.
+/// Returns the value of the option `--procfs` in these words, or `/proc` if the option is missing.
 fn procfs(words: &[OsString]) -> PathBuf {
     let mut named = None;
     let mut words = words.iter().filter_map(|word| word.to_str());
@@ -90,7 +90,7 @@ fn procfs(words: &[OsString]) -> PathBuf {
 
 /// Adds completers to the arguments whose values depend on the host.
 fn with_values(command: Command, listing: &Arc<Option<ProcessList>>) -> Command {
-    // There are many PIDs, so if the word can also be a verb, offer PIDs only after a digit.
+    // If the word can also be a verb, offer PIDs only after a digit, because a host has many PIDs.
     let needs_digit = command.has_subcommands();
     let one_of = |offer: fn(&ProcessList, &str) -> Vec<CompletionCandidate>| {
         let listing = Arc::clone(listing);
@@ -145,11 +145,12 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Returns each distinct value of `word` that starts with `typed`, with a description taken
-/// from the first process that has the value.
+/// Returns a candidate for each distinct word that starts with `typed`. `word` returns the word of
+/// a process, with a description. If several processes have the same word, the first description is
+/// used.
 ///
-/// Values with characters that a shell interprets are left out, because any user can choose the
-/// name of a process.
+/// Words with characters that a shell interprets are left out, because any user can choose the name
+/// of a process.
 fn words_of<'a>(
     listing: &'a ProcessList,
     typed: &str,

@@ -1,4 +1,4 @@
-//! The verbs, with a file for each. Most verbs load snapshots, pass them to a query and print the
+//! The verbs, each in its own file. Most verbs load snapshots, pass them to a query and print the
 //! result.
 
 mod check;

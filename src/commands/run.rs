@@ -24,7 +24,7 @@ use crate::run::{SupervisedCommand, kill};
 /// exit faster than pidns can read them.
 const MAX_SCANS: usize = 5;
 
-/// Time that a parent gets to reap a zombie before the zombie counts as a leftover.
+/// Time in which a parent can reap a zombie before the zombie counts as a leftover.
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
@@ -44,7 +44,8 @@ pub fn run(arguments: &Run) -> Result<Exit, Error> {
         (Ended::Exited(0), Err(error)) => Err(error),
         (ended, Ok(_)) => Ok(Exit::Command(ended.status())),
         (ended, Err(error)) => {
-            // Only warn about this error: the failure of the command matters more to the caller.
+            // Only warn about this error, so that the caller gets the exit status of the failed
+            // command.
             output::warn(error.one_line());
             Ok(Exit::Command(ended.status()))
         }

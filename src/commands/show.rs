@@ -14,7 +14,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let (input, filter, output) = (&cli.input, &cli.select.filter, &cli.output);
     let root = view::handle(filter.root.as_ref(), &input.origin)?;
     let mut details = input.details();
-    // `--container` needs the cgroup of each process, which shows the container of the process.
+    // `--container` finds the container of a process through the cgroup of the process.
     details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
     let snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
@@ -37,7 +37,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         }
     }
     let snapshot = graph.snapshot();
-    // A reader that closed the pipe early does not care if the snapshot is complete.
+    // A reader that closed the pipe early needs no warning about an incomplete snapshot.
     if snapshot.complete || outcome == Outcome::Closed {
         return Ok(Exit::Success);
     }

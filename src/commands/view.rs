@@ -1,5 +1,5 @@
-//! Functions that the verbs share, to load a snapshot, to find a namespace, and to choose the
-//! output style.
+//! Functions that several verbs use: they load a snapshot, find a namespace, or choose the output
+//! style.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -114,8 +114,8 @@ pub fn style<F: Formats>(output: &Output<F>, no_fold: bool) -> Style {
     }
 }
 
-/// Returns the exit status of a verb with a positive or negative result. An incomplete view changes
-/// the exit status only with `--strict`.
+/// Returns the exit status of a verb. `is_no` is `true` for a negative result, such as a
+/// difference. An incomplete view changes the exit status only with `--strict`.
 pub fn exit_status(is_no: bool, is_complete: bool, strict: bool) -> Exit {
     match is_no {
         true => Exit::No,

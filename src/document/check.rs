@@ -16,8 +16,8 @@ use crate::query;
 /// Schema version of the checks that this program writes.
 const CHECK_VERSION: &str = "1.0";
 
-/// The problems of a host, as written by `pidns check -f json`. Within schema version 1.x,
-/// fields are added, but never renamed, retyped or removed. Open lists of words may grow.
+/// The problems found on a host, as written by `pidns check -f json`. Versions 1.x of the schema
+/// may add fields, but never rename, retype or remove a field. Open lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -31,7 +31,7 @@ pub struct CheckReport<'a> {
     /// All fields except the findings.
     #[serde(flatten)]
     head: CheckSummary,
-    /// The problems: denied ones first, then sorted by code.
+    /// The problems found: first the denied problems, then the warnings, each sorted by code.
     findings: Vec<CheckFinding<'a>>,
 }
 
@@ -41,8 +41,8 @@ pub struct CheckReport<'a> {
 pub struct CheckSummary {
     /// The program that wrote the check.
     generator: Generator,
-    /// False if anything in the searched places may be missing or was not reported by the
-    /// kernel.
+    /// False if something in the searched places may be missing from the snapshot, or if the kernel
+    /// did not report every fact.
     complete: bool,
     /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,
@@ -58,11 +58,11 @@ pub struct CheckSummary {
 pub struct CheckFinding<'a> {
     /// Code of the problem.
     code: Word<CheckCode>,
-    /// The verdict of the policy on the problem.
+    /// The policy's verdict on the problem.
     verdict: Word<Verdict>,
-    /// Description for people. The wording may change at any time.
+    /// Human-readable description. Its wording may change at any time.
     message: String,
-    /// Advice for people: commands or hints.
+    /// Human-readable advice: commands or hints.
     advice: Vec<String>,
     /// PID of the process concerned, or null.
     pid: Option<Pid>,
@@ -77,7 +77,7 @@ pub struct CheckFinding<'a> {
 }
 
 keywords! {
-    /// Kind of a record of a check.
+    /// Kind of record in the output of `pidns check -f ndjson`.
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
         /// The check without its findings. This record comes first.
         Check = "check",
@@ -86,18 +86,18 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`. The field `record` names the field that contains the content,
-/// which has the same form as in `pidns check -f json`. Within schema version 1.x, fields are
-/// added, but never renamed, retyped or removed. Readers ignore fields and kinds that they do not
-/// know.
+/// A line of `pidns check -f ndjson`. `record` contains the name of the field with the content. The
+/// content has the same form as in `pidns check -f json`. Versions 1.x of the schema may add
+/// fields, but never rename, retype or remove a field. Readers ignore fields and kinds that they do
+/// not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum CheckContent<'a> {
-    /// Content of a record of kind check.
+    /// Content of a record of kind `check`.
     Check(CheckSummary),
-    /// Content of a record of kind finding.
+    /// Content of a record of kind `finding`.
     Finding(CheckFinding<'a>),
 }
 
@@ -112,10 +112,10 @@ impl RecordContent for CheckContent<'_> {
     }
 }
 
-/// Returns the document of a check. `said` returns the message and advice for a finding.
+/// Converts a check to a document. `explain` supplies the message and advice for each finding.
 pub fn check(
     check: &query::Check,
-    said: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
 ) -> CheckReport<'_> {
     let snapshot = check.graph.snapshot();
     CheckReport {
@@ -123,26 +123,26 @@ pub fn check(
         captured_at: Timestamp(snapshot.captured_at.clone()),
         host: Host::from(&snapshot.host),
         head: CheckSummary::from(check),
-        findings: findings(check, said).collect(),
+        findings: findings(check, explain).collect(),
     }
 }
 
-/// Writes the records of a check, with messages and advice from `said`. Stops at the first
-/// error of `write`.
+/// Writes the NDJSON records of a check. `explain` supplies the message and advice for each
+/// finding. Stops at the first error from `write`.
 pub fn write_check_records<E>(
     check: &query::Check,
-    said: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
     write: impl FnMut(&Record<'_, CheckContent<'_>>) -> Result<(), E>,
 ) -> Result<(), E> {
     let summary = CheckContent::Check(CheckSummary::from(check));
-    let findings = findings(check, said).map(CheckContent::Finding);
+    let findings = findings(check, explain).map(CheckContent::Finding);
     let envelope = Envelope::new(CHECK_VERSION, check.graph.snapshot());
     envelope.write_each(once(summary).chain(findings), write)
 }
 
 fn findings(
     check: &query::Check,
-    said: impl Fn(&model::Finding) -> (String, Vec<String>),
+    explain: impl Fn(&model::Finding) -> (String, Vec<String>),
 ) -> impl Iterator<Item = CheckFinding<'_>> {
     let graph = &check.graph;
     check.findings.iter().map(move |finding| {
@@ -152,7 +152,7 @@ fn findings(
             Subject::Snapshot => (None, None),
         };
         let of = id.and_then(|id| graph.namespace(id));
-        let (message, advice) = said(finding);
+        let (message, advice) = explain(finding);
         CheckFinding {
             code: finding.code.into(),
             verdict: finding.verdict.into(),

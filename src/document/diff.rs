@@ -21,10 +21,10 @@ use crate::query::{
 const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or a document and the live host, as written by
-/// `pidns diff -f json`. Within schema version 1.x, fields are added, but never renamed,
-/// retyped or removed. Open lists of words may grow.
-// The types of the long lists are parameters, so that each list can create its elements one at a
-// time while the comparison is written.
+/// `pidns diff -f json`. Versions 1.x of the schema may add fields, but never rename, retype or
+/// remove a field. Open lists of words may grow.
+// The types of the long lists are type parameters, so that each list can create its elements one at
+// a time while the comparison is written.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>> {
@@ -71,12 +71,12 @@ pub struct ComparedSnapshot {
     procfs: Procfs,
     /// The places that were searched for namespaces.
     searched: Vec<Word<model::SearchScope>>,
-    /// The details of processes that were requested.
+    /// The requested details of processes.
     details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     selected: Vec<Criterion>,
-    /// False if anything in the searched places may be missing or was not reported by the
-    /// kernel.
+    /// False if something in the searched places may be missing from the snapshot, or if the kernel
+    /// did not report every fact.
     complete: bool,
 }
 
@@ -84,9 +84,9 @@ pub struct ComparedSnapshot {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "caveat"))]
 struct Caveat {
-    /// Code for programs.
+    /// Machine-readable code.
     code: Word<DiffCaveat>,
-    /// Description for people. The wording may change at any time.
+    /// Human-readable description. Its wording may change at any time.
     message: &'static str,
 }
 
@@ -127,7 +127,7 @@ pub struct ProcessChange<'a> {
 }
 
 keywords! {
-    /// Kind of a record of a comparison.
+    /// Kind of record in the output of `pidns diff -f ndjson`.
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
         /// The comparison without its lists. This record comes first.
         Comparison = "comparison",
@@ -138,19 +138,20 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. The field `record` names the field that contains the content,
-/// which has the same form as in `pidns diff -f json`. Within schema version 1.x, fields are added,
-/// but never renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns diff -f ndjson`. `record` contains the name of the field with the content. The
+/// content has the same form as in `pidns diff -f json`. Versions 1.x of the schema may add fields,
+/// but never rename, retype or remove a field. Readers ignore fields and kinds that they do not
+/// know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum DiffContent<'a> {
-    /// Content of a record of kind comparison.
+    /// Content of a record of kind `comparison`.
     Comparison(DiffSummary),
-    /// Content of a record of kind namespace_change.
+    /// Content of a record of kind `namespace_change`.
     NamespaceChange(NamespaceChange),
-    /// Content of a record of kind process_change.
+    /// Content of a record of kind `process_change`.
     ProcessChange(ProcessChange<'a>),
 }
 
@@ -166,7 +167,7 @@ impl RecordContent for DiffContent<'_> {
     }
 }
 
-/// Returns the document of a comparison.
+/// Converts a comparison to a document.
 #[must_use]
 pub fn diff(diff: &Diff) -> impl Serialize {
     Comparison {
@@ -177,7 +178,7 @@ pub fn diff(diff: &Diff) -> impl Serialize {
     }
 }
 
-/// Writes the records of a comparison. Stops at the first error of `write`.
+/// Writes the NDJSON records of a comparison. Stops at the first error from `write`.
 pub fn write_diff_records<E>(
     diff: &Diff,
     write: impl FnMut(&Record<'_, DiffContent<'_>>) -> Result<(), E>,

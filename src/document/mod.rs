@@ -2,7 +2,7 @@
 //!
 //! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always present, and
 //! null if unknown. Within version 1.x, fields are added, but never renamed, retyped or removed.
-//! NDJSON records contain the same data, in a form for logs and databases of many hosts.
+//! NDJSON records contain the same data in a form that suits logs and databases with many hosts.
 
 mod check;
 mod diff;

@@ -1,4 +1,4 @@
-//! Words of open lists, which later versions may extend, and the unknown words of a document.
+//! Words from open lists, which later versions may extend, and the unknown words in a document.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use super::parse::Cut;
 use crate::model::{self, Keyword};
 
-/// A word of an open list: later versions of pidns may add words to the list.
+/// A word from an open list. Later versions of pidns may add words to the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word<T> {
     /// A word that this version of pidns knows.
@@ -107,7 +107,7 @@ impl UnknownWords {
     }
 }
 
-/// Formats the most important words as a list: `2 holders of kind "io_uring", 1 namespace state
+/// Formats the first few words as a list: `2 holders of kind "io_uring", 1 namespace state
 /// "frozen"`.
 impl fmt::Display for UnknownWords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -36,15 +36,15 @@ impl Invalid {
         self
     }
 
-    /// Converts a place in a document to a place in one of its NDJSON records. `place` returns the
-    /// path in the record, and the line number of the record.
+    /// Replaces the path in the document by the path in an NDJSON record. `place` maps the first
+    /// path to the second path and the line number of the record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Converts an error of a parser. The message is shortened, because it may quote the whole
-    /// file, and a repeated place is removed.
+    /// Converts an error from a parser. If the parser's message repeats the place, removes the
+    /// place from the message. Shortens a long message, because it may quote the whole file.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
         let said = error.to_string();
@@ -70,7 +70,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Displays text of a document in a message, truncated to 60 characters.
+/// Displays text from a document in a message, truncated to 60 characters.
 pub(super) struct Cut<'a>(pub(super) &'a str);
 
 impl fmt::Display for Cut<'_> {
@@ -137,8 +137,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
             // Reject aliases: they could expand to any size, and pidns never writes them.
             max_anchors: 0,
             max_aliases: 0,
-            // No limit is needed for these numbers, because they grow only with the size of the
-            // text, which is limited.
+            // These numbers need no limits, because they grow only with the size of the text, which
+            // is limited.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
@@ -159,7 +159,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // The messages of the library refer to options of the library, so replace them.
+            // The library's messages mention options of the library, so replace the messages.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"

@@ -21,8 +21,8 @@ pub struct Process<'a> {
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process, from the PID in the namespace of the procfs that was read to the PID in
-    /// the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux 4.1.
+    /// PIDs of the process, one for each level, from the namespace of the procfs that was read down
+    /// to the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]
     pub nspid: Nspid,
@@ -31,7 +31,7 @@ pub struct Process<'a> {
     pub comm: SmolStr,
     /// Command line, one string for each argument (/proc/PID/cmdline). Invalid UTF-8 is replaced by
     /// U+FFFD. Empty for kernel threads and terminated processes; truncated to 32 KiB (diagnostic
-    /// args-cut). Null if the command line was not requested (see details) or could not be read.
+    /// args-cut). Null if the command line was not requested (see `details`) or could not be read.
     pub args: Option<Cow<'a, [SmolStr]>>,
     /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
     /// stopped, t traced, I idle, X dead, ? unknown.
@@ -44,28 +44,29 @@ pub struct Process<'a> {
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
     /// Start time in clock ticks (1/100 s) since boot: field 22 of proc_pid_stat(5). Together,
-    /// host.boot_id, pid and start_time identify a process uniquely. Null if the start time was not
-    /// read, for example with --search processes.
+    /// `host.boot_id`, `pid` and `start_time` identify a process uniquely. Null if the start time
+    /// was not read, for example with --search processes.
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,
     /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
-    /// link in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are missing.
-    /// For a terminated process, most types are missing. Null if the inodes were not requested (see
-    /// details) or could not be read.
+    /// link in /proc/PID/ns: mnt, net and so on. Types that the kernel does not support are
+    /// missing. For a terminated process, most types are missing. Null if the inodes were not
+    /// requested (see `details`) or could not be read.
     #[serde(default, deserialize_with = "inodes")]
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
-    /// Path of the process's cgroup. With several hierarchies, the path that names a container or
-    /// unit, otherwise the path in version 2, otherwise the deepest path in version 1. Null if the
-    /// path was not requested (see details) or could not be read.
+    /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
+    /// that names a container or unit; failing that, the path in version 2; failing that, the
+    /// deepest path in version 1. Null if the path was not requested (see `details`) or could not
+    /// be read.
     pub cgroup: Option<Cow<'a, str>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)). The tracer is read only for
-    /// zombies, because only the tracer can reap a traced zombie, and for processes that the tracer
-    /// has stopped. Otherwise null.
+    /// zombies (only the tracer can reap a traced zombie) and for processes that their tracer has
+    /// stopped; null for all other processes.
     #[serde(default)]
     pub tracer: Option<Pid>,
-    /// Source of the field namespace: the kernel reported the namespace, or pidns inferred it.
+    /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Word<model::Evidence>,
 }
 

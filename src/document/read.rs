@@ -170,8 +170,8 @@ mod tests {
         }
     }
 
-    /// Returns the error for the document of `whole` with one changed value. The line number is
-    /// removed.
+    /// Changes one value in the document of `whole`, and returns the error from reading this
+    /// document, without the line number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

@@ -34,8 +34,8 @@ pub struct Record<'a, T: RecordContent> {
     /// Version of the schema.
     #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
     schema_version: &'static str,
-    /// Start time of the scan; in a comparison, start time of the second scan. Together, host and
-    /// captured_at identify the snapshot that the record belongs to.
+    /// Start time of the scan; in a comparison, start time of the second scan. Together, `host` and
+    /// `captured_at` identify the snapshot that the record belongs to.
     captured_at: &'a Timestamp,
     /// The host that was scanned.
     host: &'a Host,
@@ -63,7 +63,8 @@ impl Envelope {
         }
     }
 
-    /// Passes a record with each of the contents to `write`. Stops at the first error.
+    /// Wraps each item of `contents` in a record, and passes the record to `write`. Stops at the
+    /// first error from `write`.
     pub fn write_each<T: RecordContent, E>(
         &self,
         contents: impl IntoIterator<Item = T>,

@@ -12,9 +12,9 @@ use crate::query;
 /// Schema version of the run reports that this program writes.
 const RUN_VERSION: &str = "1.0";
 
-/// The leftovers of a command, as written by `pidns run -f json --report FILE`. Within schema
-/// version 1.x, fields are added, but never renamed, retyped or removed. Open lists of words may
-/// grow.
+/// The processes and namespaces that a command left behind, as written by
+/// `pidns run -f json --report FILE`. Versions 1.x of the schema may add fields, but never rename,
+/// retype or remove a field. Open lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunReport<'a> {
@@ -35,8 +35,8 @@ pub struct RunReport<'a> {
     /// The denied codes (--deny).
     denied: Vec<Word<CheckCode>>,
     /// The leftovers of the command, one entry for each code that applies to a process or
-    /// namespace. A dead namespace therefore has two entries: dead-namespace and
-    /// leftover-namespace.
+    /// namespace. For example, a dead namespace has two entries: `dead-namespace` and
+    /// `leftover-namespace`.
     findings: Vec<RunFinding>,
     /// The processes that were killed (--kill); null without --kill, or if no process was killed.
     killed: Option<&'a Killed>,

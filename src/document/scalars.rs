@@ -101,7 +101,7 @@ fn is_timestamp(text: &str) -> bool {
         && humantime::parse_rfc3339(text).is_ok()
 }
 
-/// The kernel's random ID of a boot.
+/// Random ID that the kernel generates at boot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]

@@ -13,12 +13,12 @@ use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
 use crate::model::{self, Container, Criterion, NamespaceId, Pid, Procfs, keywords};
 
-/// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and
-/// `pidns -f yaml`. The lists are flat and joined by ids. Within schema version 1.x, fields
-/// are added, but never renamed, retyped or removed. Open lists of words may grow. Readers
-/// ignore fields and words that they do not know.
-// The types of the long lists are parameters, so that each list can create its elements one at a
-// time while the document is written.
+/// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
+/// The lists are flat and joined by ids. Versions 1.x of the schema may add fields, but never
+/// rename, retype or remove a field. Open lists of words may grow. Readers ignore fields and words
+/// that they do not know.
+// The types of the long lists are type parameters, so that each list can create its elements one at
+// a time while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -38,31 +38,31 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The details of processes that were requested. The fields of details that were not requested
-    /// are null.
+    /// The requested details of processes. The fields of all other details are null.
     // The fields `details`, `selected` and `blocked_by` are missing from early documents.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan, in order; empty if the document is not filtered. In a
-    /// filtered document, init, ppid, procfs.namespace and the PIDs in holders, blocked_by and
-    /// diagnostics may refer to processes and namespaces that were filtered out, while complete and
-    /// diagnostics still describe the whole scan. Ancestors of selected namespaces are kept without
-    /// their members. After a filter by root, the new root has no parent and level 0.
+    /// filtered document, `init`, `ppid`, `procfs.namespace` and the PIDs in `holders`,
+    /// `blocked_by` and `diagnostics` may refer to processes and namespaces that were filtered out.
+    /// The fields `complete` and `diagnostics` still describe the whole scan. Ancestors of selected
+    /// namespaces are kept without their members. If the document was filtered by root, the new
+    /// root has no parent and level 0.
     #[serde(default)]
     pub selected: Vec<Criterion>,
-    /// False if anything in the searched places may be missing or was not reported by the
-    /// kernel; diagnostics has the reasons.
+    /// False if something in the searched places may be missing from the snapshot, or if the kernel
+    /// did not report every fact; `diagnostics` gives the reasons.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// All namespaces in tree order: parents before their children, siblings by inode. In a
-    /// filtered document, the selected namespaces and their ancestors (see selected).
+    /// All namespaces in tree order: parents before their children, siblings by inode. A filtered
+    /// document contains only the selected namespaces and their ancestors (see `selected`).
     pub namespaces: N,
-    /// All processes, sorted by PID. In a filtered document, the selected processes.
+    /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
-    /// Problems of the scan, one entry for each code and errno.
+    /// Problems encountered during the scan, one entry for each combination of code and errno.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -117,8 +117,8 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// 0 for a root namespace, otherwise the level of the parent plus one; null if an ancestor is
     /// unknown.
-    // A document without the field `level` is rejected: serde would read null, which means that an
-    // ancestor is unknown.
+    // Reject a document without the field `level`. By default, serde would read the missing field
+    // as null, which means that an ancestor is unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     #[cfg_attr(test, schemars(range(max = 32)))]
     pub level: Option<usize>,
@@ -136,23 +136,25 @@ pub struct Namespace {
     /// The members, sorted by PID: the processes whose own (innermost) namespace is this namespace.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub members: Vec<Pid>,
-    /// Number of members. In a filtered document, member_count can exceed the length of members.
+    /// Number of members. In a filtered document, `member_count` can exceed the length of
+    /// `members`.
     #[serde(default, deserialize_with = "present")]
     #[cfg_attr(test, schemars(with = "usize"))]
     pub member_count: Option<usize>,
     /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
     /// owner.
     pub owner: Option<Owner>,
-    /// Everything except members that keeps the namespace alive, as found in the searched places.
+    /// Everything in the searched places that keeps the namespace alive, except its members.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if
     /// the init has not terminated, or if no such process was found.
     #[serde(default)]
     pub blocked_by: Vec<Blocker>,
-    /// The container that the cgroup path of the namespace's init names, or null.
+    /// The container named in the cgroup path of the namespace's init, or null.
     pub container: Option<Container>,
-    /// Source of the namespace's identity and parent.
+    /// Source of the namespace's identity and parent: the kernel reported them, or pidns inferred
+    /// them.
     pub evidence: Word<model::Evidence>,
 }
 
@@ -172,27 +174,28 @@ pub struct Owner {
 }
 
 keywords! {
-    /// Kind of a holder.
+    /// Kind of holder.
     pub enum HolderKind("holder_kind", "holder of kind", "holders of kind") {
-        /// An open file descriptor of the namespace: `fd` of process `pid`.
+        /// An open file descriptor that refers to the namespace: descriptor `fd` of process `pid`.
         Fd = "fd",
-        /// A bind mount of the namespace's nsfs file: at `path` in `mount_namespace`.
+        /// A bind mount of the namespace's nsfs file, at `path` in `mount_namespace`.
         Mount = "mount",
         /// A thread (`tid` of process `pid`) whose children start in the namespace
         /// (/proc/PID/task/TID/ns/pid_for_children, since Linux 4.12).
         PidForChildren = "pid_for_children",
-        /// A pidfd of a process that was in the namespace: `fd` of process `pid`. pidns searches
-        /// for this kind, and for socket, in_flight and procfs_file, only with `--search kernel`,
-        /// and only for namespaces without a living init.
+        /// A pidfd that refers to a former process of the namespace: descriptor `fd` of process
+        /// `pid`. pidns searches for this kind, and for `socket`, `in_flight` and `procfs_file`,
+        /// only with `--search kernel`, and only for namespaces without a living init.
         Pidfd = "pidfd",
-        /// A UNIX socket whose peer was in the namespace (SO_PEERCRED): `fd` of process `pid`.
+        /// A UNIX socket whose peer was a process in the namespace (SO_PEERCRED): descriptor `fd`
+        /// of process `pid`.
         Socket = "socket",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message. The message carries a
-        /// descriptor that keeps the namespace alive (SCM_RIGHTS), or was sent by a process of the
-        /// namespace (SCM_CREDENTIALS).
+        /// A UNIX socket (descriptor `fd` of process `pid`) with an unreceived message. The message
+        /// carries a descriptor that keeps the namespace alive (SCM_RIGHTS), or was sent by a
+        /// process of the namespace (SCM_CREDENTIALS).
         InFlight = "in_flight",
-        /// An open file or directory of the namespace's procfs, or of a process that was in the
-        /// namespace: `fd` of process `pid`.
+        /// An open file or directory of the namespace's procfs, or of a former process of the
+        /// namespace: descriptor `fd` of process `pid`.
         ProcfsFile = "procfs_file",
     }
 }
@@ -208,15 +211,16 @@ pub struct Holder {
     pub kind: Word<HolderKind>,
     /// PID of the holding process; null for a mount.
     pub pid: Option<Pid>,
-    /// For pid_for_children: the thread ID, equal to pid for the leader thread.
+    /// For `pid_for_children`: the thread ID, equal to `pid` for the leader thread.
     pub tid: Option<Pid>,
     /// Command name of the holding process; null if unknown.
     pub comm: Option<SmolStr>,
-    /// For fd, pidfd, socket, in_flight and procfs_file: the descriptor number in the process.
+    /// For `fd`, `pidfd`, `socket`, `in_flight` and `procfs_file`: the descriptor number in the
+    /// process.
     pub fd: Option<u32>,
-    /// For mount: the mount point, as seen in mount_namespace.
+    /// For `mount`: the mount point, as seen in `mount_namespace`.
     pub path: Option<String>,
-    /// For mount: the inode of the mount namespace that contains the mount.
+    /// For `mount`: the inode of the mount namespace that contains the mount.
     pub mount_namespace: Option<Inode>,
 }
 
@@ -238,18 +242,18 @@ pub struct Blocker {
     pub reaper: Option<Pid>,
 }
 
-/// A problem of the scan.
+/// A problem encountered during the scan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "diagnostic"))]
 pub struct Diagnostic {
-    // The schema has another description here, which lists all codes.
-    /// Code for programs.
+    // In the schema, this field has a longer description, which lists all codes.
+    /// Machine-readable code.
     #[cfg_attr(test, schemars(extend("description" = super::schema::description_of_codes())))]
     pub code: Code,
     /// Severity of the diagnostic.
     pub severity: Word<model::Severity>,
-    /// Description for people. The wording may change at any time.
+    /// Human-readable description. Its wording may change at any time.
     pub message: String,
     /// Name of the system error that caused the problem, such as EACCES, or its number if pidns
     /// does not know the name; null if no system error caused the problem.

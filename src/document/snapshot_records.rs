@@ -14,7 +14,7 @@ use crate::graph::PidGraph;
 use crate::model::{self, Criterion, NamespaceId, Procfs, keywords};
 
 keywords! {
-    /// Kind of a record of a snapshot.
+    /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
         /// The document without its lists. Each snapshot has exactly one such record.
         Snapshot = "snapshot",
@@ -27,23 +27,23 @@ keywords! {
     }
 }
 
-/// A line of `pidns -f ndjson`: one part of one snapshot of one host. Lines of any number of hosts
-/// may be mixed in any order. The field `record` names the field that contains the part, which has
-/// the same form as in the document. Each snapshot has one record of kind snapshot, which contains
-/// the number of records of each other kind. Within schema version 1.x, fields are added, but never
-/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
+/// be mixed in any order. `record` contains the name of the field with the part. The part has the
+/// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
+/// the number of records of each other kind. Versions 1.x of the schema may add fields, but never
+/// rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum SnapshotContent<'a> {
-    /// Content of a record of kind snapshot.
+    /// Content of a record of kind `snapshot`.
     Snapshot(SnapshotSummary),
-    /// Content of a record of kind namespace.
+    /// Content of a record of kind `namespace`.
     Namespace(Namespace),
-    /// Content of a record of kind process.
+    /// Content of a record of kind `process`.
     Process(Process<'a>),
-    /// Content of a record of kind diagnostic.
+    /// Content of a record of kind `diagnostic`.
     Diagnostic(Diagnostic),
 }
 
@@ -72,13 +72,13 @@ pub struct SnapshotSummary {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The details of processes that were requested.
+    /// The requested details of processes.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// False if anything in the searched places may be missing or was not reported by the
-    /// kernel.
+    /// False if something in the searched places may be missing from the snapshot, or if the kernel
+    /// did not report every fact.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -93,16 +93,16 @@ pub struct SnapshotSummary {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "counts"))]
 pub struct Counts {
-    /// Number of records of kind namespace.
+    /// Number of records of kind `namespace`.
     pub namespace: usize,
-    /// Number of records of kind process.
+    /// Number of records of kind `process`.
     pub process: usize,
-    /// Number of records of kind diagnostic.
+    /// Number of records of kind `diagnostic`.
     pub diagnostic: usize,
 }
 
-/// Writes the records of a graph: first the snapshot, then the lists in the order of the
-/// document. Stops at the first error of `write`.
+/// Writes the NDJSON records of a graph: first the record of kind `snapshot`, then the records for
+/// the document's lists, in order. Stops at the first error from `write`.
 pub fn write_records<E>(
     graph: &PidGraph,
     write: impl FnMut(&Record<'_, SnapshotContent<'_>>) -> Result<(), E>,

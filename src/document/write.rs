@@ -22,7 +22,7 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Lazy<I> {
     }
 }
 
-/// Returns the document of a graph.
+/// Converts a graph to a document.
 #[must_use]
 pub fn document(graph: &PidGraph) -> impl Serialize {
     let processes = graph.processes().iter().map(Process::from);

@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub procfs: Procfs,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
-    /// The details of processes that were requested.
+    /// The requested details of processes.
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// All processes found.
     pub processes: Vec<Process>,
-    /// Problems of the scan.
+    /// Problems encountered during the scan.
     pub diagnostics: Vec<Diagnostic>,
 }
 

@@ -110,7 +110,7 @@ pub fn check_processes(
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs that its members have.
+    // Maps each root namespace to the number of PIDs that each of its members has.
     let mut above: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -130,8 +130,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // Before Linux 4.1, the list of PIDs is empty. The number of namespaces above a root may be
-        // unknown, but is the same for all descendants of the root.
+        // If the number of namespaces above a root is unknown, the first process below the root
+        // determines it for the others. Before Linux 4.1, the list of PIDs is empty.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -172,8 +172,8 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` is a root of the document. Then `level` equals the field `level` in the
-    /// document.
+    /// `true` if `root` is a root of the document, so that `level` equals the field `level` in the
+    /// document; `false` if the parent of `root` is unknown.
     pub is_level: bool,
     /// Number of levels below the namespace of the procfs that was read; `None` if the namespace is
     /// not a descendant of that namespace.

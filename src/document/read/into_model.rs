@@ -89,7 +89,7 @@ fn namespace(
 }
 
 /// Converts a holder to the model. Returns `None` for an unknown kind. `place` returns the path of
-/// the holder in the document.
+/// the holder in the document, for errors.
 fn holder(
     holder: Holder,
     place: impl Fn() -> String,

@@ -58,7 +58,7 @@ impl Identity<'_> {
 }
 
 /// A record of a snapshot, for reading only. Each kind of content is a field, not a variant of an
-/// enumeration, because only then errors contain the path of the invalid value.
+/// enumeration, because errors would otherwise not contain the path of the invalid value.
 #[derive(Deserialize)]
 #[serde(remote = "Self")]
 pub(in crate::document) struct RecordLine {
@@ -77,7 +77,7 @@ pub(in crate::document) struct RecordLine {
 }
 
 /// Returns `true` if a line is an NDJSON record, not the start of a document. Only a record has a
-/// field `record`. Stops at the first field that decides between record and document.
+/// field `record`. Stops at the first field that shows whether the line is a record.
 pub fn is_record(line: &[u8]) -> bool {
     /// Stores the result of [`is_record`], and stops the parser with an error as soon as the result
     /// is known.
@@ -170,7 +170,7 @@ struct Records<'a> {
     chosen: Option<Origin>,
     /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// Some snapshots that do not match the selection: at most as many as an error lists.
+    /// Snapshots that do not match the selection: only the first few, which an error lists.
     strangers: Vec<Origin>,
     /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
@@ -307,8 +307,8 @@ impl Records<'_> {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
-        // Sort parents before their children. The levels cannot be used, because some namespaces
-        // have none.
+        // Sort parents before their children. The levels cannot be used, because the level of some
+        // namespaces is unknown.
         let items = self.namespaces.items.iter();
         let parents: HashMap<NamespaceId, NamespaceId> =
             items.filter_map(|it| Some((it.id, it.parent?))).collect();
@@ -357,7 +357,8 @@ struct Lines {
 }
 
 impl Lines {
-    /// Converts a path in the document to a path in its record, and a line number.
+    /// Converts a path in the document to the path in an NDJSON record and the line number of the
+    /// record.
     fn find(&self, place: &str) -> (String, u64) {
         let entry = |list: &str, lines: &[u64], kind: &str| {
             let (index, rest) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;

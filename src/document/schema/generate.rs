@@ -28,8 +28,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Replaces Rust integer formats by limits, joins the lines of descriptions, and removes default
-/// values: only pidns's own reader uses defaults.
+/// Replaces Rust's integer formats by numeric limits, joins the lines of descriptions, and removes
+/// default values, because only pidns's own reader uses them.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -82,10 +82,10 @@ impl<T: Keyword> JsonSchema for Word<T> {
 /// Returns the description of diagnostic codes, with a list of all codes.
 pub(crate) fn description_of_codes() -> String {
     let codes: Vec<_> = DiagnosticCode::ALL.iter().map(|code| code.name()).collect();
-    format!("Code for programs. In 1.0: {}. May grow.", codes.join(", "))
+    format!("Machine-readable code. In 1.0: {}. May grow.", codes.join(", "))
 }
 
-/// Returns the rules for the fields that each kind of holder requires.
+/// Returns schema rules that list the required fields of each kind of holder.
 pub(crate) fn required_holder_fields() -> Value {
     let has = |kind: HolderKind, fields: Value| {
         json!({

@@ -151,7 +151,7 @@ fn comparisons_are_valid_and_all_fields_have_descriptions() {
 }
 
 /// Asserts that `records` are valid, that a record without its content is invalid, and that all
-/// records together have the data of the document `whole`.
+/// records together contain the same data as the document `whole`.
 fn assert_records_equal(schema: &str, records: &[Value], whole: &Value, lists: &[(&str, &str)]) {
     let schema: Value = serde_json::from_str(schema).unwrap();
     let mut head = whole.clone();
@@ -299,7 +299,7 @@ fn assert_described(schema: &Value, document: &Value) {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&String>::new(), "the sample has every field");
 }
 
-/// Texts that each violate some part of the schema.
+/// Strings, each of which violates some part of the schema.
 const TEXTS: [&str; 22] = [
     "",
     "Not A Word",
@@ -397,7 +397,7 @@ fn lacks_what_may_be_absent(one: &Value, other: &Value) -> bool {
         && absent.iter().all(|name| may_be_null.contains(&name.as_str()) || is_nullable(name))
 }
 
-/// Returns `true` if some object of the schema has a nullable field with this name.
+/// Returns `true` if any object in the schema has a nullable field with this name.
 fn is_nullable(name: &str) -> bool {
     fn any(schema: &Value, name: &str) -> bool {
         let field = schema.pointer(&format!("/properties/{name}"));
@@ -415,9 +415,9 @@ fn is_nullable(name: &str) -> bool {
     any(&schema(), name)
 }
 
-/// Changes each part of a value in turn, and asserts that `reads` rejects every change that the
-/// schema rejects, with an error that names the changed place. Returns the number of schema parts
-/// that some change violated.
+/// Changes each part of a value in turn. Asserts that `reads` rejects every change that the schema
+/// rejects, and that the error names the changed part. Returns the number of schema parts that at
+/// least one change violated.
 fn assert_all_rejected(
     schema: &Value,
     value: &Value,

@@ -1,4 +1,4 @@
-//! The snapshot that a record belongs to, and how users select a snapshot.
+//! Identifies the snapshot that a record belongs to, and compares it with the user's selection.
 
 use crate::document::parse::{Cut, Invalid};
 use crate::model;
@@ -44,7 +44,7 @@ impl Origin {
     }
 }
 
-/// A borrowed [`Origin`], for comparing a line without allocating.
+/// A borrowed [`Origin`]. Comparing it allocates no memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Label<'a> {
     pub hostname: Option<&'a str>,
@@ -90,8 +90,8 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
         }
     }
     let names = names.join(", ");
-    // Show the time of a single snapshot, because the host name may be right although the time is
-    // wrong.
+    // If there is only one snapshot, show its time, because the user may have given the right host
+    // name with a wrong time.
     let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),
