@@ -3,8 +3,8 @@
 //!
 //! A terminating init kills all processes in its namespace and in the descendants of its namespace,
 //! and waits until all of them are reaped (`zap_pid_ns_processes`). Then the parent of the init
-//! must reap the init. Most of these processes disappear in a moment. In three cases, the wait can
-//! be long:
+//! must reap the init. Most of these processes disappear within moments, but in three cases the
+//! wait can be long:
 //!
 //! - The init is a zombie, and its parent does not reap it. The parent is always outside of the
 //!   namespace.
@@ -25,7 +25,7 @@ use crate::model::{
     Process,
 };
 
-/// Maximum number of blocking processes that the diagnostic names per namespace.
+/// Maximum number of blocking processes that the diagnostic lists for each namespace.
 const MAX_NAMED: usize = 3;
 
 /// Fills in `blocked_by` of every dead namespace whose init still exists. `processes` must be
@@ -121,8 +121,8 @@ fn find(processes: &[Process], pid: Pid) -> Option<&Process> {
     processes.get(index)
 }
 
-/// Adds a diagnostic for every terminated init that waits for other processes. Zombie inits are
-/// left out: a zombie waits for no other process, and is often reaped in a moment.
+/// Adds a diagnostic for every terminated init that waits for other processes. Skips zombie inits:
+/// a zombie no longer waits for other processes, and its parent usually reaps it within moments.
 pub fn note_blocked_inits(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -196,8 +196,8 @@ mod tests {
         process
     }
 
-    /// Creates a host with a shell (PID 5), a dead namespace (whose init has PID 10), and a child
-    /// of the dead namespace.
+    /// Returns the namespaces and processes of a host with a shell (PID 5), a dead namespace (whose
+    /// init has PID 10), and a child of that dead namespace.
     fn model(init_state: char, others: Vec<Process>) -> (Vec<Namespace>, Vec<Process>) {
         let mut namespaces =
             vec![namespace(HOST, None), namespace(DEAD, Some(HOST)), namespace(BELOW, Some(DEAD))];

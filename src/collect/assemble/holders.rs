@@ -1,5 +1,5 @@
-//! Assigns to each namespace its holders (what keeps it alive), and reports namespaces without a
-//! known holder.
+//! Adds the known holders (what keeps a namespace alive) to their namespaces, and reports
+//! namespaces without a known holder.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -27,9 +27,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
     }
 }
 
-/// Adds a diagnostic about namespaces that the search of kernel memory found (`in_kernel`, by
-/// inode), but that have no member, no holder and no child. It is unknown what keeps these
-/// namespaces alive.
+/// Adds a diagnostic about the namespaces in `in_kernel` (by inode) that have no member, no holder
+/// and no child. The search of kernel memory found these namespaces, but it is unknown what keeps
+/// them alive.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

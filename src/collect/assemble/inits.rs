@@ -1,4 +1,4 @@
-//! Assigns to each namespace its init, and its container according to the init's cgroup.
+//! Finds the init of each namespace, and uses the init's cgroup to find the container.
 
 use std::collections::{HashMap, HashSet};
 

@@ -3,9 +3,9 @@
 //! [`FollowUp`].
 //!
 //! - `namespaces` asks the kernel for the properties of every namespace
-//! - `infer` infers the namespaces of processes, and the parents of namespaces, if the kernel does
-//!   not name them
-//! - `inits` assigns inits and their containers to namespaces; `holders` assigns holders
+//! - `infer` infers the namespaces of processes and the parents of namespaces that the kernel does
+//!   not reveal
+//! - `inits` finds the init and the container of each namespace; `holders` adds the holders
 //! - `vanished` removes namespaces and processes that vanished during the scan
 //! - `state` proves whether a namespace is live, dead or nascent
 //! - `tracers` finds the tracers of zombies and stopped processes
@@ -32,7 +32,7 @@ use super::discovery::{Discovery, FollowUp};
 use super::registry::{self, NamespaceRegistry, Registered};
 use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
-/// Turns the results of a scan into a snapshot. `captured_at` is the time when the scan began.
+/// Turns the results of a scan into a snapshot. `captured_at` is the start time of the scan.
 pub fn assemble(
     source: &dyn FollowUp,
     registry: NamespaceRegistry,
@@ -66,7 +66,7 @@ pub fn assemble(
     threads::note_stuck_threads(source, &discovery.searched, &processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
-    // The advice that ends each diagnostic about refused access.
+    // The advice at the end of each diagnostic about refused access.
     let permission = if discovery.viewer_may_trace_all {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
@@ -88,8 +88,8 @@ pub fn assemble(
     }
 }
 
-/// Describes all namespaces, and infers the namespaces and parents that could not be read. Returns
-/// the namespaces, sorted by ID, and the procfs's own namespace.
+/// Asks the kernel for the properties of all namespaces, and infers the namespaces and parents that
+/// the kernel did not report. Returns the namespaces, sorted by ID, and the procfs's own namespace.
 fn place(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,

@@ -1,5 +1,5 @@
-//! Asks the kernel for the properties of each namespace that the scan found, such as its parent and
-//! its owner.
+//! Asks the kernel for the properties of each namespace that the scan found, such as the parent and
+//! the owner.
 
 use std::collections::{HashMap, HashSet};
 
@@ -34,27 +34,27 @@ impl Viewer {
     }
 }
 
-/// The namespaces whose parents the kernel refuses to name, although the viewer is allowed to know
-/// these parents.
+/// The namespaces whose parents the kernel refuses to reveal, although the viewer may see these
+/// parents.
 ///
 /// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it,
-/// which are therefore shown as roots. But a seccomp filter may return `EPERM` for all namespaces.
-/// For a viewer in the initial namespace, no namespace is outside, so `EPERM` always means a
-/// refusal. For any other viewer, `EPERM` means a root if the kernel has named the parent of at
-/// least one namespace.
+/// so these namespaces are shown as roots. But a seccomp filter may return `EPERM` for all
+/// namespaces. If the viewer is in the initial namespace, no namespace is outside, so `EPERM` is
+/// always a refusal. Otherwise, if the kernel has revealed at least one parent, there is no such
+/// filter, and `EPERM` means a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
-    /// The inodes of the namespaces whose parents the kernel refused to name.
+    /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
     /// `true` if the viewer is in the initial namespace, so every other namespace has a visible
     /// parent.
     pub all_have_parents: bool,
-    /// `true` if the procfs shows only the viewer's namespace and its descendants. A namespace
-    /// below the procfs's own namespace then is certainly not a root.
+    /// `true` if the procfs shows only the viewer's namespace and its descendants. In that case, a
+    /// namespace below the procfs's own namespace can never be a root.
     pub is_certain: bool,
 }
 
-/// Finds the namespaces whose parents the kernel refused to name.
+/// Finds the namespaces whose parents the kernel refused to reveal.
 pub fn refused_parents(parents: &Parents, viewer: &Viewer) -> RefusedParents {
     if !viewer.is_initial() && parents.values().any(Result::is_ok) {
         return RefusedParents::default();
@@ -153,9 +153,9 @@ pub fn index(namespaces: &[Namespace], id: NamespaceId) -> Option<usize> {
     namespaces.binary_search_by_key(&id, |namespace| namespace.id).ok()
 }
 
-/// Fills in the namespace of each init whose namespace link cannot be read, if the namespace was
-/// found through a descriptor or a mount. The kernel names a namespace's PID 1 to anyone who can
-/// open the namespace (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
+/// Fills in the namespaces of inits whose namespace link cannot be read, if the namespace was found
+/// through a descriptor or a mount. Anyone who can open a namespace may ask the kernel for the PID
+/// of its init (`NS_GET_TGID_FROM_PIDNS`, since Linux 6.11).
 pub fn place_inits(
     source: &dyn FollowUp,
     registered: &HashMap<u64, Registered>,
@@ -172,8 +172,8 @@ pub fn place_inits(
         let index = processes.binary_search_by_key(&init, |process| process.pid);
         if let Some(process) = index.ok().map(|index| &mut processes[index])
             && is_unplaced(process)
-            // If the process is gone, its PID may belong to another process, and the kernel may
-            // have named that process.
+            // If the process is gone, its PID may have been reused, and the kernel's answer may
+            // refer to the new process.
             && source.is_there(process)
         {
             process.namespace = Some(NamespaceId::Inode(inode));

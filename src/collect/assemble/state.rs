@@ -7,10 +7,10 @@
 //! from outside can still enter it (setns(2)) and start its init. So each namespace is judged by
 //! its own init only.
 //!
-//! If the scan found the init in /proc, the state that the scan found decides: either the init was
-//! living, or all its threads were exiting, which is irreversible. An init that the scan did not
-//! find may exist nevertheless: /proc may hide the init, or the init may have started after /proc
-//! was listed. So pidns asks two questions, in this order:
+//! If the scan found the init in /proc, the scan has already decided the state: either the init
+//! was living, or all its threads were exiting, which is irreversible. An init that the scan did
+//! not find may exist nevertheless: /proc may hide the init, or the init may have started after
+//! /proc was listed. So pidns asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?
 //! 2. Does the namespace have an init now? If the namespace has no init now but had an init before,
@@ -28,7 +28,7 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 
 /// The facts from which the states are proved.
 pub struct StateInputs<'a> {
-    /// Answers the questions that the scan left open.
+    /// Answers further questions after the scan.
     pub source: &'a dyn FollowUp,
     /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,
@@ -79,8 +79,8 @@ pub fn note_unproved(namespaces: &[Namespace], log: &mut DiagnosticLog) {
     }
 }
 
-/// Sets the states of the namespaces at the indices `open`. The scan did not find the inits of
-/// these namespaces. Returns the dead namespaces whose init is gone.
+/// Determines the states of the namespaces at the indices `open`, whose inits the scan did not
+/// find. Returns the dead namespaces whose init is gone.
 fn prove(
     namespaces: &mut [Namespace],
     open: &[usize],
@@ -90,8 +90,8 @@ fn prove(
     let lineage = Lineage::new(namespaces);
     let registered = |index: usize| inputs.registered.get(&namespaces[index].id.inode()?);
     // The first question (has the namespace ever had an init?) is asked for all namespaces before
-    // the second question (does it have an init now?) is asked for any. So one new listing of /proc
-    // can answer the second question for all namespaces.
+    // the second question (does it have an init now?) is asked for any. This way, a single new
+    // listing of /proc can answer the second question for all namespaces.
     let had: Vec<_> = open.iter().map(|&at| had_init(registered(at), inputs.source)).collect();
     let now = |&at: &usize| {
         let fd = registered(at).and_then(|registered| registered.fd.as_ref());
@@ -157,7 +157,7 @@ struct InitListing<'a> {
 }
 
 impl InitListing<'_> {
-    /// Returns the state of a namespace's init, as far as the second listing shows it.
+    /// Returns the state of a namespace's init according to the second listing.
     fn init_of(&self, id: NamespaceId) -> InitNow {
         let Some(inits) = &self.inits else { return InitNow::Unknown };
         if let Some(init) = inits.iter().find(|it| it.namespace == id.inode()) {
@@ -170,8 +170,8 @@ impl InitListing<'_> {
         }
     }
 
-    /// Returns `true` if this namespace is below the procfs's own namespace. Its init would then be
-    /// listed.
+    /// Returns `true` if this namespace is below the procfs's own namespace. If such a namespace
+    /// has an init, the init is in the listing.
     fn shows(&self, id: NamespaceId) -> bool {
         let Some(mount) = self.inputs.mount.filter(|&mount| mount != id) else { return false };
         mount == NamespaceId::Inode(INITIAL_PID_NAMESPACE) || self.lineage.is_within(id, mount)
@@ -187,8 +187,8 @@ impl InitListing<'_> {
         if level.is_some_and(|level| level + 1 != init.nspid.len()) {
             return false;
         }
-        // The init's namespace may have been inferred. In that case, the init is not the init of
-        // any other namespace.
+        // If the init's namespace has been inferred, the init cannot be the init of any other
+        // namespace.
         let placed = init.nspid.first().and_then(|pid| self.process(*pid));
         let placed = placed.filter(|it| it.nspid == init.nspid).and_then(|it| it.namespace);
         placed.is_none_or(|placed| placed == id)
@@ -201,8 +201,8 @@ impl InitListing<'_> {
 }
 
 /// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
-/// all other members are gone, so a member contradicts the missing init: the member's namespace may
-/// have been inferred wrongly, or the init may be hidden.
+/// all other members are gone, so one of two things is wrong: the member's namespace was inferred
+/// incorrectly, or the init is hidden and not gone.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

@@ -12,9 +12,9 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 /// within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If the scan searches threads, adds a diagnostic for each process that has the same thread in
-/// uninterruptible sleep at two checks. Skips processes whose leader is in uninterruptible sleep,
-/// because the state of such a process already shows this.
+/// If the scan searches threads, adds a diagnostic for each process in which one thread is in
+/// uninterruptible sleep at two successive checks. Skips processes whose leader is in
+/// uninterruptible sleep, because their state already shows this.
 pub fn note_stuck_threads(
     source: &dyn FollowUp,
     searched: &BTreeSet<SearchScope>,

@@ -7,11 +7,12 @@ use smol_str::SmolStr;
 use crate::collect::kernel::user_name::user_name;
 use crate::model::{Namespace, Process};
 
-/// Fills in the names of all users. Each name is looked up once.
+/// Fills in the names of all users.
 pub fn name_users(processes: &mut [Process], namespaces: &mut [Namespace]) {
     let mut names: HashMap<u32, Option<SmolStr>> = HashMap::new();
     let mut name = |uid: u32| names.entry(uid).or_insert_with(|| user_name(uid)).clone();
-    // Successive processes often belong to the same user, whose name is then looked up only once.
+    // Successive processes often belong to the same user, so the previous name is reused without a
+    // look-up.
     let mut previous = (None, None);
     for process in processes {
         if previous.0 != Some(process.uid) {

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Adds a diagnostic for every living init that does not reap its zombie children. If there are
-/// zombie children of an init, waits up to [`PATIENCE`] until all of them are reaped.
+/// such zombies, gives the inits up to [`PATIENCE`] to reap them.
 pub fn note_inits_that_do_not_reap(
     source: &dyn FollowUp,
     namespaces: &[Namespace],

@@ -5,16 +5,17 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::Pid;
 
-/// The index of the group for the procfs's own namespace, the namespace that the procfs shows.
+/// Index of the group for the procfs's own namespace: the PID namespace whose processes the procfs
+/// shows.
 pub const MOUNT: usize = 0;
 
 /// A group of processes in the same namespace, and what is known about that namespace.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// The index of the group that this group was joined to. That group then represents both
-    /// groups.
+    /// If this group was joined to another group, the index of that other group, which then
+    /// represents both.
     pub joined: Option<usize>,
-    /// Number of levels below the procfs's own namespace; `None` if no process shows the level.
+    /// Number of levels below the procfs's own namespace, if known.
     pub level: Option<usize>,
     pub parent: Option<usize>,
     pub inode: Option<u64>,
@@ -105,15 +106,15 @@ impl Groups {
         while self.all[group].level? > level {
             let below = self.all[group].level?;
             group = self.parent(group)?;
-            // In a namespace without members, no process shows the level of the namespace. So the
-            // level is set here.
+            // The level of a group usually comes from its members. This group may have none, so the
+            // level is derived from the child's level.
             self.all[group].level.get_or_insert(below - 1);
         }
         Some(group)
     }
 
-    /// Returns `true` if two groups can be the same namespace. This is the case if no known fact
-    /// about the groups or their ancestors differs.
+    /// Returns `true` if two groups may be the same namespace: no known fact about the groups or
+    /// their ancestors contradicts this.
     pub fn agree(&mut self, one: usize, other: usize) -> bool {
         fn differ<T: PartialEq + Copy>(a: Option<T>, b: Option<T>) -> bool {
             a.is_some() && b.is_some() && a != b

@@ -1,6 +1,6 @@
 //! Infers the namespaces of processes whose namespace link cannot be read, and the parents of
-//! namespaces if the kernel does not name them. The inference uses only facts that every viewer may
-//! read: PIDs at every level, parent processes, and the leaders of sessions and process groups.
+//! namespaces if the kernel does not reveal them. The inference uses only facts that every viewer
+//! may read: PIDs at every level, parent processes, and the leaders of sessions and process groups.
 //!
 //! Processes that must be in the same namespace form a *group*. Groups that must be the same
 //! namespace are joined by these rules:
@@ -20,9 +20,10 @@
 //!    there is exactly one candidate, the two groups are joined. If there are several candidates,
 //!    the processes are ambiguous. This rule is used only if no process is hidden and no init has
 //!    vanished during the scan.
-//! 5. A group with an init but without a known inode is a separate namespace, named after its init.
-//!    But such a group is ambiguous if it may be the same namespace as a group that has an inode
-//!    and no init, since one namespace could then be shown twice.
+//! 5. A group with an init but without a known inode is a separate namespace, and its init is used
+//!    to identify it.
+//!    But if such a group may be the same namespace as a group that has an inode and no init, the
+//!    group is ambiguous: pidns would otherwise show one namespace twice.
 //!
 //! No rule overrides the kernel: groups that are known to be different namespaces are never joined.
 
@@ -49,22 +50,21 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if no process is hidden. An init that was not found has then vanished during the
-    /// scan.
+    /// `true` if no process is hidden from the viewer. If an init was not found in this case, it
+    /// exited during the scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to name.
     pub refused_parents: &'a RefusedParents,
-    /// Returns `true` if a process still exists after all processes were read. An init exists until
-    /// all other members of its namespace are gone, so if a member still exists, its init existed
-    /// during the scan.
+    /// Returns `true` if the process still exists after the scan. An init outlives all other
+    /// members of its namespace, so if a member still exists, its init existed during the scan.
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in every `namespace` of a process and every `parent` of a namespace that the kernel did
-/// not name. Adds the namespaces that could not be read.
+/// Fills in the namespaces of processes and the parents of namespaces that the kernel did not
+/// report. Also adds the namespaces that could not be read.
 ///
-/// Returns the procfs's own namespace. If its inode is unknown, the namespace is identified by a
-/// process.
+/// Returns the procfs's own namespace. If its inode is unknown, one of its processes identifies the
+/// namespace.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -99,15 +99,15 @@ struct Inference<'a> {
     processes: &'a mut [Process],
     /// The index of each process's group; `None` if the level of the process is unknown.
     of_process: Vec<Option<usize>>,
-    /// The groups with a known inode and with members, but without a known init. Filled in when all
-    /// groups that are the same namespace have been joined.
+    /// The groups with a known inode and with members, but without a known init. Filled in after
+    /// all groups that are the same namespace have been joined.
     inodes_without_init: Vec<usize>,
-    /// The namespace IDs that were determined for groups so far.
+    /// The namespace IDs that have been determined so far, by group.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
 impl<'a> Inference<'a> {
-    /// Creates a group for each namespace that the kernel has named, and adds all processes to
+    /// Creates a group for each namespace that the kernel has reported, and adds all processes to
     /// groups (rule 1).
     fn new(processes: &'a mut [Process], namespaces: &[Namespace], known: &'a Known<'a>) -> Self {
         let mut groups = Groups::new();
@@ -170,8 +170,9 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Joins each group without an init with the only group that it can belong to (rule 4). Repeats
-    /// until nothing changes, because each join can reduce the candidates of another group to one.
+    /// If a group without an init can belong to only one other group, joins the two (rule 4).
+    /// Repeats until nothing changes, because each join can leave another group with only one
+    /// candidate.
     fn join_groups_without_init(&mut self) {
         self.collect_pids_in_use();
         loop {
@@ -201,8 +202,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns two collections: the groups without an init, each with its level, and the groups
-    /// with an init, by level. Leaves out groups whose init can have no other members.
+    /// Returns the groups without an init, each with its level, and the groups with an init, by
+    /// level. Leaves out groups whose init can have no other members.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -279,9 +280,10 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // The group has no init. If all processes were seen, the group belongs to one of several
-        // other groups, so its namespace is ambiguous. If processes are hidden, the group is a
-        // separate namespace, unless it could be the same namespace as another group.
+        // Every namespace has an init, but none was found for this group. If no process is hidden,
+        // the init is in another group. Several groups are possible, so the namespace is ambiguous.
+        // If processes are hidden, the init may be hidden too. The group is then a separate
+        // namespace, unless another group may be the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -293,8 +295,8 @@ impl<'a> Inference<'a> {
         is_separate.then_some(NamespaceId::Unread(lowest))
     }
 
-    /// Returns `true` if `group`, whose inode is unknown, may be the same namespace as another
-    /// group whose inode is known but whose init is not.
+    /// Returns `true` if `group`, whose inode is unknown, may be the same namespace as a group with
+    /// a known inode but without a known init.
     fn may_have_inode(&mut self, group: usize) -> bool {
         if self.groups.all[group].has_zombie_init {
             return false;
@@ -315,7 +317,7 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is in the procfs's own namespace by definition. If the inode
+            // By definition, a process with one PID is in the procfs's own namespace. If the inode
             // of that namespace is known, nothing was inferred.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
@@ -378,8 +380,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group of its namespace, or to a new group if the kernel did not name the
-/// namespace. Returns the group; `None` if the level of the process is unknown.
+/// Adds a process to the group of its namespace, or to a new group if its namespace is unknown.
+/// Returns the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

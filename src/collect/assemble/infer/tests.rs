@@ -74,8 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Returns the inferred namespaces of some children of PID 1. If an inode is given for a child, the
-/// child's namespace link was readable.
+/// Infers and returns the namespaces of `nested`, which are children of PID 1. Each child comes
+/// with its inode if its namespace link is readable.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -289,9 +289,9 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     /// Checks that no process is placed by guessing, and that every process is placed if only one
-    /// namespace is possible. The test uses few processes: with more processes, the rules, which
-    /// compare only two namespaces at a time, may leave a process unplaced that the oracle can
-    /// place.
+    /// namespace is possible. The test uses few processes. With more processes, the oracle could
+    /// place some that the rules leave out, because each rule compares only two namespaces at a
+    /// time.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),

@@ -1,4 +1,4 @@
-//! Tests how the state of one namespace follows from all combinations of known facts and answers.
+//! Tests which state follows for a namespace from each combination of known facts and answers.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -72,8 +72,8 @@ impl FollowUp for Answers<'_> {
     }
 }
 
-/// A test case with two namespaces: the procfs's own namespace, and a child of it. The state of the
-/// child is determined. By default, the child has no listed init and no processes.
+/// A test case with two namespaces: the procfs's own namespace and a child, whose state is to be
+/// determined. By default, the child has no listed init and no processes.
 struct Case<'a> {
     init: Option<Pid>,
     is_terminated: bool,
@@ -272,14 +272,14 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     };
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
-    // A namespace is live only if its own init runs. The two inits below are those of other
+    // A namespace is live only if its own init runs. The two inits below belong to other
     // namespaces: the first is at another level, and the second has another inode.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference has placed the listed init in namespace 2000, so this init is not the init of
-    // the tested namespace. But a process with the same first PID and other inner PIDs is not the
-    // listed init.
+    // The inference has placed the listed init in namespace 2000, so it is not the init of the
+    // tested namespace. But a process with the same first PID and different inner PIDs is another
+    // process, so its namespace proves nothing about the listed init.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
@@ -295,8 +295,7 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits until its members have ended, so a member does not contradict the
-    // init.
+    // A terminated init waits until its members have ended, so living members are no contradiction.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

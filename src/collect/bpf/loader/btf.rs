@@ -37,12 +37,12 @@ mod kind {
 /// nearest stored offset before it.
 const STRIDE: usize = 16;
 
-/// Maximum number of nested typedefs and qualifiers (such as `const`). The limit stops cycles in
-/// invalid data; real types have only a few.
+/// Maximum number of typedefs and qualifiers (such as `const`) around a type. Real types have only
+/// a few; the limit prevents endless loops if invalid data contains a cycle.
 const MAX_QUALIFIERS: usize = 32;
 
-/// Maximum number of structs and unions to search for one member. The limit stops cycles in invalid
-/// data; `task_struct` contains about ten anonymous structs and unions.
+/// Maximum number of structs and unions to search for one member. `task_struct` contains about ten
+/// anonymous structs and unions; the limit prevents endless loops if invalid data contains a cycle.
 const MAX_ANONYMOUS: usize = 256;
 
 /// Size of a pointer in bytes.
@@ -127,7 +127,7 @@ impl<'a> Btf<'a> {
         text_at(self.strings, offset(at)?)
     }
 
-    /// Returns the name of a type, without its typedefs and qualifiers (such as `const`).
+    /// Returns the name of a type after removing its typedefs and qualifiers (such as `const`).
     pub fn name(&self, id: u32) -> Option<&'a [u8]> {
         self.text(self.unqualified(id)?.name)
     }
@@ -153,7 +153,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// Returns the size of a number, enum, pointer, struct or union in bytes; `None` for other
+    /// Returns the size in bytes of a number, enum, pointer, struct or union; `None` for other
     /// kinds.
     pub fn size(&self, id: u32) -> Option<u32> {
         let it = self.unqualified(id)?;
@@ -223,8 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// Records that the type `id` was found, if its name is wanted. The name is at offset `name` of
-    /// `strings`.
+    /// If the name at offset `name` of `strings` is wanted, records `id` as the type with this
+    /// name.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {
@@ -239,8 +239,8 @@ impl<'a> NameSearch<'a> {
 }
 
 impl<'a> Type<'a> {
-    /// Returns the kind, the offset of the name, and the length in bytes of the type at offset
-    /// `at`.
+    /// Returns three properties of the type at offset `at`: its kind, the offset of its name, and
+    /// its length in bytes.
     fn header(types: &[u8], at: usize) -> Option<(u32, u32, usize)> {
         let [n0, n1, n2, n3, i0, i1, i2, i3] = *types.get(at..)?.first_chunk()?;
         let info = u32::from_le_bytes([i0, i1, i2, i3]);
@@ -303,7 +303,7 @@ fn is_named(text: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Builds BTF data from the types, as 32-bit words, and the string table.
+    /// Builds BTF data from type information, given as 32-bit words, and a string table.
     fn types(words: &[u32], strings: &[u8]) -> Vec<u8> {
         let length = |bytes: usize| u32::try_from(bytes).unwrap();
         let header = [

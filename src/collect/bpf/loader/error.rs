@@ -7,8 +7,8 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The file with the type information (BTF) of the running kernel. The file exists since Linux 5.4,
-/// if the kernel was built with `CONFIG_DEBUG_INFO_BTF`.
+/// The file with the type information (BTF) of the running kernel. It exists since Linux 5.4 on
+/// kernels that were built with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why a BPF program could not be loaded or run.
@@ -18,8 +18,8 @@ pub enum LoadError {
     UnreadableTypes(io::Error),
     /// The type information of the kernel is not valid BTF.
     InvalidTypes,
-    /// The kernel has no type, field or function with this name, or its field has another size than
-    /// pidns expects.
+    /// The kernel has no type, field or function with this name, or the field has a different size
+    /// than pidns expects.
     Missing(String),
     /// The object file built into pidns is invalid.
     InvalidObject,

@@ -26,9 +26,9 @@ const INSTRUCTION: usize = 8;
 /// other instructions.
 const LOAD_CONSTANT: u8 = 0x18;
 
-/// Marks for instructions that load the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor
-/// of a map (`BPF_PSEUDO_MAP_FD`). The mark is stored in the source register field, which is the
-/// upper half of the instruction's second byte.
+/// Values of an instruction's source register field (the upper half of its second byte). They mark
+/// instructions that load the address of a function (`BPF_PSEUDO_FUNC`) or the descriptor of a map
+/// (`BPF_PSEUDO_MAP_FD`).
 const PSEUDO_FUNCTION: u8 = 4;
 const PSEUDO_MAP: u8 = 1;
 
@@ -41,7 +41,8 @@ const SYMBOL: usize = 24;
 pub const RDONLY_CAST: &str = "bpf_rdonly_cast";
 const RDONLY_CAST_PLACEHOLDER: i32 = 0x7dcb_0001;
 
-/// Opcode of a call, and the mark for a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
+/// Opcode of a call, and the value of the source register field that marks a call to a kernel
+/// function (`BPF_PSEUDO_KFUNC_CALL`).
 const CALL: u8 = 0x85;
 const PSEUDO_KERNEL_FUNCTION: u8 = 2;
 
@@ -76,7 +77,7 @@ pub struct Program {
     /// For each function of the program: the index of its first instruction, and the ID of its type
     /// in [`Object::types`].
     pub functions: Vec<u8>,
-    /// ID of the kernel function [`ProgramSpec::iterator`] in the kernel's types.
+    /// ID of the kernel function [`ProgramSpec::iterator`] in the kernel's BTF.
     pub iterator: u32,
 }
 
@@ -155,8 +156,8 @@ impl Object {
         self.patch_addresses(spec, &mut instructions)?;
         let mut functions = Vec::new();
         for entry in self.extension_records(own, FUNCTION_TABLE, spec.section)? {
-            // The object file contains the position in bytes, but the kernel expects it as a number
-            // of instructions.
+            // The object file contains the function's position in bytes, but the kernel counts in
+            // instructions.
             let first = u32_at(entry, 0)? / u32::try_from(INSTRUCTION).ok()?;
             functions.extend(first.to_le_bytes());
             functions.extend(u32_at(entry, 4)?.to_le_bytes());
@@ -182,7 +183,7 @@ impl Object {
             let is_defined = u16_at(symbols, symbol.checked_add(6)?)? != 0;
             let (mark, value) = if is_defined {
                 let start = i32::try_from(offset_at(instructions, at.checked_add(4)?)?).ok()?;
-                // The kernel expects the distance of the function from the next instruction.
+                // The kernel expects the distance from the next instruction to the function.
                 let next = i32::try_from(at + INSTRUCTION).ok()?;
                 (PSEUDO_FUNCTION, (start - next) / i32::try_from(INSTRUCTION).ok()?)
             } else {
@@ -321,8 +322,8 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
     Some(())
 }
 
-/// Writes a value into an instruction: into the offset of a load or store, or into the constant of
-/// any other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
+/// Writes a value into an instruction: as the offset of a load or store, or as the constant of any
+/// other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {
@@ -401,7 +402,8 @@ mod tests {
         }
     }
 
-    /// Adapts a program to a kernel that has no type or field of this name, and returns the error.
+    /// Adapts a program to a kernel that lacks all types and fields called `name`, and returns the
+    /// error.
     fn error_without(section: &str, name: &[u8]) -> String {
         let (object, spec) = all().into_iter().find(|(_, it)| it.section == section).unwrap();
         let mut types = object.types.to_vec();
@@ -417,7 +419,7 @@ mod tests {
         let of_processes = |name: &[u8]| error_without("processes", name);
         assert!(of_processes(b"\0start_boottime\0").contains("task_struct.start_boottime"));
         assert!(of_processes(b"\0signal_struct\0").contains("signal_struct.nr_threads"));
-        // The program tests whether `ns_id` exists, so `ns_id` is not the missing item.
+        // The program tests whether `ns_id` exists, so the error is not about `ns_id`.
         assert!(of_processes(b"\0ns_id\0").contains("bpf_iter_task"));
     }
 
@@ -458,8 +460,8 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // The code is a long constant whose second half looks like a call, then a call of a helper
-        // function, then `last`.
+        // The code consists of a 64-bit constant whose second half looks like a call, a call of a
+        // helper function, and `last`.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

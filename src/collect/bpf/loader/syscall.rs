@@ -21,7 +21,7 @@ const MAX_TYPES: u64 = 64 << 20;
 /// Size of the buffer for the verifier's log, in bytes.
 const VERIFIER_LOG: usize = 64 * 1024;
 
-// Commands of bpf(2): their numbers, and their names for error messages.
+// The numbers of bpf(2) commands, and the names that error messages use for them.
 const BPF_MAP_CREATE: (libc::c_int, &str) = (0, "BPF_MAP_CREATE");
 const BPF_PROG_LOAD: (libc::c_int, &str) = (5, "BPF_PROG_LOAD");
 const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
@@ -275,9 +275,8 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the types that an object file declares into the kernel. pidns makes no other bpf(2) call
-/// before this one, so this is the call that fails with `EPERM` without `CAP_BPF` or under a
-/// seccomp filter.
+/// Loads the types that an object file declares into the kernel. This is the first call of bpf(2)
+/// in pidns, so it is the call that fails with `EPERM` without `CAP_BPF` or under a seccomp filter.
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),
@@ -328,8 +327,8 @@ pub fn load_program(
         };
         bpf(BPF_PROG_LOAD.0, &arguments)
     };
-    // The first attempt requests no log, since the verifier takes longer to write a log than to
-    // verify the program.
+    // The first attempt requests no log, because writing a log takes the verifier longer than
+    // verifying the program.
     let errno = match load(&mut []) {
         Err(errno @ (Errno::ACCESS | Errno::INVAL | Errno::TOOBIG)) => errno,
         other => return named(BPF_PROG_LOAD.1, other),

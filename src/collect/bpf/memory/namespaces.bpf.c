@@ -89,7 +89,7 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 
 // PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PIDNS_ADDING in the kernel, which clears this bit when the init terminates.
+// PIDNS_ADDING in the kernel. The kernel clears this bit when the init terminates.
 #define MAY_ADD (1U << 31)
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
@@ -123,8 +123,8 @@ INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     return namespace;
 }
 
-// Returns the PID that a struct pid has in a namespace, whose level is `top`; 0 if it
-// has no PID in that namespace.
+// Returns the PID that a struct pid has in the namespace, whose level is `top`; 0 if
+// it has none there.
 INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
     struct upid number = {};
     u32 level = 0;
@@ -182,9 +182,9 @@ static long list_next(u64 number, struct walk *walk);
 // Lists the viewer's namespace and its descendants.
 SECTION("namespaces") int pidns_namespaces(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
-    // The program is run once per task, but the list must be made only once. So it
-    // does nothing unless the task is the viewer, which is the task that reads from
-    // the iterator.
+    // The kernel runs this program once per task, but the list is needed only once.
+    // So the program does nothing unless the task is the viewer: the task that reads
+    // from the iterator.
     if (!task || (u64)task != get_current_task()) return 0;
     struct walk walk = {};
     struct pid *pid = 0;
@@ -237,8 +237,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent namespace. Returns 1, which ends the loop, at the viewer's
-// namespace and if there is no parent.
+// Moves to the parent namespace. Returns 1 to end the loop at the viewer's
+// namespace, or if there is no parent.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);
@@ -397,8 +397,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() copies the number by a helper function, so that the verifier does not
-    // track the possible values of the number.
+    // READ() copies the number through a helper function, which keeps the verifier
+    // from tracking the possible values of the number.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

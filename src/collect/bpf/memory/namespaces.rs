@@ -76,9 +76,9 @@ pub struct Keeper {
     pub ns_id: u64,
     pub inode: u64,
     pub kind: KeeperKind,
-    /// PID of the process that the task belongs to or that has the descriptor.
+    /// PID of the task's process, or of the process that has the descriptor open.
     pub pid: Pid,
-    /// ID of the thread that is the task or that has the descriptor.
+    /// The task's ID, or the ID of a thread that has the descriptor open.
     pub tid: Pid,
     /// The descriptor's number; 0 for a task.
     pub fd: u32,
@@ -151,7 +151,7 @@ impl KernelMemory {
         read_keepers(&self.tasks)
     }
 
-    /// Lists the descriptors of all processes that keep a namespace alive. Leaves out namespaces
+    /// Lists the descriptors, in all processes, that keep a namespace alive. Leaves out namespaces
     /// with a living init.
     pub fn descriptors(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
         read_keepers(&self.descriptors)

@@ -86,8 +86,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // If a candidate had no init before and now has a terminated init, it has had members that
-        // were not seen when /proc was read. So the candidate is left out.
+        // If a candidate had no init before and has a terminated init now, it had members that the
+        // reading of /proc missed. So the candidate is left out.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {
@@ -168,7 +168,7 @@ impl<'a> KernelSearch<'a> {
     }
 }
 
-/// Returns the inodes of the namespaces in which a process is, or which a known holder keeps alive.
+/// Returns the inodes of the namespaces that have a member or a known holder.
 fn reachable_namespaces(discovery: &Discovery) -> HashSet<u64> {
     let members = discovery.processes.iter().filter_map(|it| it.namespace?.inode());
     members.chain(discovery.holders.iter().map(|(inode, _)| *inode)).collect()

@@ -29,10 +29,10 @@ pub struct TaskScan<'a> {
     search: &'a BTreeSet<SearchScope>,
     /// The PIDs of all records, in the order in which the records were added. `judge` sorts them.
     pids: Vec<Pid>,
-    /// The processes whose records are sufficient. Also contains, for each mount namespace, the
-    /// processes through which its mount table can be read.
+    /// The processes that need not be read through /proc, since their records suffice. Also
+    /// contains, for each mount namespace, processes through which its mount table can be read.
     trusted: ScanFindings,
-    /// The processes that create their children in another namespace than their own.
+    /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
@@ -42,7 +42,7 @@ pub struct TaskScan<'a> {
     previous: (Option<NamespaceId>, Option<u64>),
 }
 
-/// A process that creates its children in another namespace than its own.
+/// A process that creates its children in a namespace other than its own.
 struct ForChildren {
     /// Inode of the namespace for children.
     inode: u64,
@@ -86,8 +86,8 @@ impl<'a> TaskScan<'a> {
         let searches = |scope| self.search.contains(&scope);
         let for_children = record.for_children.filter(|_| searches(SearchScope::Children));
         let mount_namespace = record.mount_namespace.filter(|_| searches(SearchScope::Mounts));
-        // Records about inits and about namespaces for children are verified by the 64-bit ID of
-        // the namespace. Before Linux 6.18, namespaces have no such ID.
+        // Records about inits and about namespaces for children can be verified only by the 64-bit
+        // ID of the namespace. Namespaces have such an ID since Linux 6.18.
         let is_verifiable = if record.is_init {
             record.ns_id.is_some() && record.has_memory && for_children.is_none()
         } else {
@@ -116,7 +116,7 @@ impl<'a> TaskScan<'a> {
         None
     }
 
-    /// Records the namespace of a process that has a record.
+    /// Adds the namespace of a process to `namespaces`.
     fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
         let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
         let is_init = process.nspid.last() == Some(&Pid::INIT);

@@ -107,7 +107,7 @@ impl World {
                 .iter()
                 .zip(process.nspid.iter().rev())
                 .all(|(&home, &number)| numbers.insert((home, number)));
-            // An init becomes a zombie only when all other members are gone.
+            // An init becomes a zombie only after all other members are gone.
             let is_alone = |init: usize| {
                 let init = &view.processes[init];
                 init.is_zombie()
