@@ -1,5 +1,5 @@
-//! Defines the [`Discovery`], which a source (/proc or BPF) returns, and the questions that
-//! `assemble` may ask the source afterwards.
+//! Defines [`Discovery`], the result of a source (/proc or BPF), and the questions that `assemble`
+//! may ask the source afterwards.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -22,15 +22,15 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 pub struct Discovery {
     /// The procfs whose PIDs this discovery uses. The namespace of the procfs is `None` if unknown.
     pub procfs: Procfs,
-    /// The places that were searched for namespaces.
+    /// The scopes that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
     /// The optional details that were read.
     pub details: BTreeSet<Detail>,
     pub host: Host,
     /// The viewer's own PID namespace; `None` if unknown.
     pub viewer_namespace: Option<NamespaceId>,
-    /// `true` if the viewer has `CAP_SYS_PTRACE` over every process. More privileges would then not
-    /// show more.
+    /// `true` if the viewer has `CAP_SYS_PTRACE` over every process. If so, more privileges would
+    /// not reveal more.
     pub viewer_may_trace_all: bool,
     /// The processes, sorted by PID. A process whose namespace link could not be read has the
     /// namespace `None`.
@@ -41,14 +41,14 @@ pub struct Discovery {
     pub cgroups: HashMap<Pid, Vec<u8>>,
     /// Inits that have terminated: all their threads have exited or are exiting.
     pub terminated: HashSet<Pid>,
-    /// Inits that may or may not have terminated: the source could not find out.
+    /// Inits for which the source could not find out whether they have terminated.
     pub undecided: HashSet<Pid>,
     /// Holders, each with the inode of the namespace that it keeps alive. The list is not sorted
     /// and may contain duplicates.
     pub holders: Vec<(u64, Holder)>,
     /// Inodes of namespaces that were found only in kernel memory.
     pub in_kernel: HashSet<u64>,
-    /// The diagnostics of the scan so far.
+    /// The diagnostics that the scan has reported so far.
     pub log: DiagnosticLog,
 }
 
@@ -81,9 +81,9 @@ pub trait FollowUp {
     /// so this also finds an init that started after /proc was listed.
     fn init_now(&self, namespace: &NamespaceFd) -> InitNow;
 
-    /// Lists /proc again and returns the init of every namespace nested in the one that this procfs
-    /// shows. An init that exists during the whole call is never missing. Fails if a process could
-    /// not be read, because that process may be an init.
+    /// Lists /proc again and returns the init of every namespace nested in the procfs's own
+    /// namespace. An init that exists during the whole call is never missing. Fails if a process
+    /// could not be read, because that process may be an init.
     ///
     /// Used on kernels that do not support [`Self::init_now`].
     fn list_inits(&self) -> SysResult<Vec<ListedInit>>;
@@ -108,8 +108,8 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced. Only the tracer, the process with this PID, can let the thread exit or
-    /// reap the thread.
+    /// The thread is traced. Only its tracer, whose PID this is, can let the thread exit, or reap
+    /// the thread.
     Traced(Pid),
 }
 

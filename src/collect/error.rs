@@ -1,5 +1,5 @@
-//! Defines the error that is returned if no snapshot can be made. If the kernel refuses to show
-//! only a part, the snapshot gets a diagnostic instead.
+//! Defines the error that is returned if no snapshot can be made. (If only a part of the data
+//! cannot be read, the snapshot contains a diagnostic instead.)
 //!
 //! `Display` describes the failed operation and its path. `source()` returns the cause, which
 //! `Display` does not repeat.
@@ -32,7 +32,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Creates the error for a system call on `path` that failed.
+    /// Creates the error for a failed system call on `path`.
     pub(super) fn read(path: &Path, errno: Errno) -> Self {
         Self::Read { path: path.to_owned(), source: errno.into() }
     }

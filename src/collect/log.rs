@@ -1,6 +1,6 @@
 //! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so a problem that
-//! affects thousands of processes gives only a few diagnostics. The texts of the codes are in the
-//! module `model`.
+//! affects thousands of processes results in only a few diagnostics. `model` contains the text of
+//! each code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::model::{Advice, Diagnostic, DiagnosticCode, Hides, Pid};
 
-/// Maximum number of detailed messages that are shown for one code.
+/// Maximum number of detailed messages for one code.
 const MAX_DETAILS: usize = 3;
 
 /// All occurrences of a problem with the same code and errno.
@@ -34,7 +34,7 @@ impl Entry {
     }
 }
 
-/// The diagnostics of a scan so far.
+/// The diagnostics that a scan has reported so far.
 #[derive(Debug, Default)]
 pub struct DiagnosticLog {
     entries: BTreeMap<(DiagnosticCode, Option<i32>), Entry>,
@@ -90,14 +90,14 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the errno of a failed attempt to read a process, if there is one.
+    /// Returns the errno of a process that could not be read, if any.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);
         codes.find_map(|(_, errno)| errno.map(Errno::from_raw_os_error))
     }
 
-    /// Returns `true` if the scan may have missed an init, because its process is hidden or because
+    /// Returns `true` if the scan may have missed an init, because the init is hidden or because
     /// its PIDs in inner namespaces are unknown.
     pub fn hides_inits(&self) -> bool {
         self.entries.keys().any(|(code, _)| code.hides() != Hides::Nothing)
@@ -115,8 +115,8 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several occurrences may concern the same process, so the processes are counted
-            // instead if possible.
+            // Several occurrences may concern the same process, so the diagnostic counts processes
+            // if possible.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

@@ -53,12 +53,12 @@ pub use error::Error;
 pub struct Request {
     /// The mount point of the procfs.
     pub procfs: PathBuf,
-    /// The places in which to search for namespaces. The namespace that a process is in is always
+    /// The scopes to search for namespaces. The namespaces of the processes themselves are always
     /// read.
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// The way to read the processes: through BPF, through /proc, or the faster of the two.
+    /// Selects how to read processes: through BPF, through /proc, or by the faster of the two.
     pub collector: Collector,
 }
 
@@ -93,8 +93,8 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Reads the state of the running kernel into a snapshot. If the kernel refuses to show something,
-/// the snapshot gets a diagnostic.
+/// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part,
+/// the snapshot contains a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
@@ -141,7 +141,8 @@ fn timestamp(time: SystemTime) -> String {
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // If the limit can't be raised, processes that can't be opened are left out, with a diagnostic.
+    // If the limit can't be raised, pidns leaves out processes that it can't open, and reports them
+    // in a diagnostic.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

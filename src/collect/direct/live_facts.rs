@@ -27,9 +27,10 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Returns each process with a thread in uninterruptible sleep that the state of the process
-    /// does not show, with the TID of that thread. (/proc shows the state of the leader as the
-    /// state of the process.) If `among` is given, only the processes in `among` are examined.
+    /// Finds processes whose leader is not in uninterruptible sleep, but another thread is. (/proc
+    /// shows the state of the leader as the state of the process.) Returns the PID of each such
+    /// process, with the TID of the thread. If `among` is given, only the processes in `among` are
+    /// examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {

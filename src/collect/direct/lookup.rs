@@ -100,8 +100,8 @@ impl Translator {
         to: Option<&NamespaceHandle>,
     ) -> Result<Vec<Translation>, Failure> {
         // The namespaces `from` and `to` stay open until all PIDs are translated, so that their
-        // inodes can't be reused. A missing process is reported before an error about `to`, so that
-        // error is returned only after all processes were found.
+        // inodes can't be reused. If opening `to` fails, the error is returned only after all
+        // processes were found, so that a missing process is reported first.
         let (from, to) = (self.open(from)?, self.open(to));
         pids.iter().map(|&pid| self.translate(pid, from.as_ref(), &to)).collect()
     }

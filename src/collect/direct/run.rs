@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`, quickly and repeatedly. All other facts about these
-//! processes are read by a scan.
+//! Finds the descendants of `pidns run`. This is fast enough to be repeated often; a scan reads all
+//! other facts about these processes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -26,8 +26,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index of a descendant's PID in the PID namespace of pidns, within the `NSpid` of the
-    /// descendant. The index is 0 if the procfs belongs to that namespace.
+    /// Index in a descendant's `NSpid`, at which its PID in the PID namespace of pidns is found.
+    /// The index is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace
     /// itself with pidns (`exec pidns`).
@@ -39,14 +39,14 @@ pub struct Descendants {
 pub struct Descendant {
     /// PID of the descendant in the procfs.
     pub pid: Pid,
-    /// Parent of the descendant at the time when it was found.
+    /// Parent of the descendant when the descendant was found.
     pub parent: Pid,
     /// `true` if the leader has terminated. The process then waits to be reaped, or for its other
     /// threads to exit.
     pub is_zombie: bool,
     /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
-    /// PID of the descendant in the PID namespace of pidns, as system calls take it.
+    /// PID of the descendant in the PID namespace of pidns, as system calls expect it.
     raw: RawPid,
 }
 
@@ -175,7 +175,7 @@ impl Descendants {
     /// namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: Pid) -> bool {
-        // A procfs of another namespace shows other PIDs, so the result is then `false`.
+        // A procfs of another namespace shows different PIDs. In that case, the result is `false`.
         let mut ancestor = self.procfs.own.then_some(pid);
         while let Some(pid) = ancestor {
             if pid == self.viewer {

@@ -1,4 +1,4 @@
-//! Wraps the system calls that pidns makes, and finds out which permissions pidns has.
+//! Wraps the system calls that pidns makes, and determines the permissions of pidns.
 
 pub mod mounts;
 pub mod nsfs;

@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
 use crate::collect::parse::NamespaceMount;
 
-/// Maximum number of mounts that one call of `listmount(2)` lists.
+/// Maximum number of mounts that one call of `listmount(2)` returns.
 const BATCH: usize = 2048;
 
 /// Passed to `listmount(2)` as a mount ID, to denote the root of a mount namespace.
@@ -28,7 +28,7 @@ const STATMOUNT_MNT_POINT: u64 = 0x10;
 /// Size of the fixed part of `struct statmount`, which comes before the strings.
 const STATMOUNT_SIZE: usize = 512;
 
-/// Maximum size of the buffer for an answer of `statmount(2)`.
+/// Maximum size of the buffer for the result of `statmount(2)`.
 const MAX_STATMOUNT: usize = 256 * 1024;
 
 /// The mounts of one mount namespace, as `listmount(2)` lists them.
@@ -67,13 +67,13 @@ impl ListedMounts {
         self.namespace_mount(mount.id, buffer).is_ok_and(|now| now.as_ref() == Some(mount))
     }
 
-    /// Finds the topmost mount, which is above all other mounts. Returns `None` if there are no
+    /// Finds the topmost mount, the ancestor of all other mounts. Returns `None` if there are no
     /// mounts.
     ///
-    /// `LSMT_ROOT` does not always denote the topmost mount. If something has been mounted over the
-    /// root, it denotes that upper mount. In the caller's own mount namespace, it denotes the
-    /// caller's root directory. So the search starts at `LSMT_ROOT` and follows the parent mounts
-    /// upward.
+    /// `LSMT_ROOT` does not always denote the topmost mount. If another file system has been
+    /// mounted over the root, `LSMT_ROOT` denotes the mount of that file system. In the caller's
+    /// own mount namespace, `LSMT_ROOT` denotes the caller's root directory. So the search starts
+    /// at `LSMT_ROOT` and follows the parent mounts upward.
     fn topmost_mount(&self, namespace: &NamespaceFd, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let mut root = [0];
         if is_own(namespace) {
@@ -94,7 +94,7 @@ impl ListedMounts {
 
     /// Reads a mount. Returns `None` unless it is a bind mount of a PID or mount namespace.
     fn namespace_mount(&self, mount: u64, buffer: &mut Vec<u8>) -> Result<Option<NamespaceMount>> {
-        // The kernel takes long to produce the paths of a mount, so they are requested only for
+        // Producing the paths of a mount takes the kernel long, so they are requested only for
         // mounts on nsfs.
         let stat = match self.stat(mount, STATMOUNT_SB_BASIC, buffer) {
             Ok(stat) if stat.is_on_nsfs() => {
@@ -105,7 +105,7 @@ impl ListedMounts {
         };
         match stat {
             Ok(stat) => Ok(stat.root().and_then(|root| {
-                // If another mount covers the root, the mounts below have no path.
+                // If another mount covers the root, the mounts below the covered root have no path.
                 let path = stat.mount_point().unwrap_or(b"(unreachable)");
                 NamespaceMount::on_nsfs(mount, root, path.to_vec())
             })),

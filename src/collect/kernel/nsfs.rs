@@ -410,7 +410,7 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `look` in a new thread that has entered a mount namespace. The root of that mount namespace
+/// Runs `call` in a new thread that has entered a mount namespace. The root of that mount namespace
 /// is the thread's root and working directory. The calling thread does not enter the mount
 /// namespace.
 ///
@@ -419,14 +419,14 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
 /// with `EAGAIN` if no thread can be started.
 pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
-    look: impl FnOnce() -> io::Result<T> + Send,
+    call: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     let enter_and_look = || {
         // SAFETY: `unshare(2)` gives the thread its own root and working directory. It affects no
         // memory and no descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        look()
+        call()
     };
     thread::scope(|scope| {
         let entered = thread::Builder::new().spawn_scoped(scope, enter_and_look);
@@ -480,7 +480,7 @@ pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) ->
     if done < 0 { Err(last_error()) } else { Ok(()) }
 }
 
-/// Returns the error of the last system call made through libc.
+/// Returns the error of the last system call that was made through libc.
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

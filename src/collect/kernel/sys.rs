@@ -77,7 +77,7 @@ impl FileId {
                 device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
                 inode: stat.stx_ino,
             }),
-            // The kernel is older than Linux 4.11, or a seccomp filter does not know statx.
+            // The kernel is older than Linux 4.11, or a seccomp filter refuses statx.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let stat = fs::statat(dir, name, flags)?;
                 Ok(Self { device: stat.st_dev, inode: stat.st_ino })
@@ -103,7 +103,7 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> SysResult<OwnedFd> {
     open_within(dir, name, READ | OFlags::DIRECTORY)
 }
 
-/// Opens the target of a link in a procfs with `O_PATH`, whatever the type of the target. Fails
+/// Opens the target of a link in a procfs with `O_PATH`, regardless of the target's type. Fails
 /// with `EXDEV` if something is mounted over the directory that contains the link.
 pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -120,7 +120,7 @@ pub fn open_linked(dir: BorrowedFd<'_>, link: &CStr) -> SysResult<OwnedFd> {
 /// Opens a file without leaving the mount that `dir` is on, not even through a symbolic link.
 fn open_within(dir: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> SysResult<OwnedFd> {
     match fs::openat2(dir, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
-        // The kernel is older than Linux 5.6, or a seccomp filter does not know openat2.
+        // The kernel is older than Linux 5.6, or a seccomp filter refuses openat2.
         Err(Errno::NOSYS | Errno::PERM) => {
             let path = fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
             let device = |fd| FileId::of_descriptor(fd).map(|id| id.device);
@@ -250,8 +250,7 @@ pub fn within<T: Send + 'static>(
     call: impl FnOnce() -> SysResult<T> + Send + 'static,
 ) -> SysResult<T> {
     let (sender, receiver) = mpsc::channel();
-    // After the time limit, the receiver has been dropped. Sending then fails, and the result is
-    // lost.
+    // After the time limit, the receiver has been dropped, so sending fails and the result is lost.
     let thread = thread::Builder::new().spawn(move || sender.send(call()));
     thread.map_err(|_| Errno::AGAIN)?;
     receiver.recv_timeout(limit).unwrap_or_else(|error| {
@@ -273,7 +272,7 @@ pub fn read_link<'a>(
 }
 
 /// Reads a namespace link, and returns the inode that it shows. Returns `None` if the namespace is
-/// of another type than `kind`.
+/// not of type `kind`.
 pub fn namespace_link(dir: BorrowedFd<'_>, name: &CStr, kind: &str) -> SysResult<Option<u64>> {
     let mut link = [0; 32];
     Ok(parse::namespace_link(read_link(dir, name, &mut link)?, kind))

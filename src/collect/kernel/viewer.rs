@@ -1,4 +1,4 @@
-//! Finds out which permissions pidns itself has.
+//! Determines the permissions of the pidns process.
 
 use rustix::fs::CWD;
 use rustix::thread::{CapabilitySet, capabilities};

@@ -10,7 +10,7 @@ pub fn entry<N: TryFrom<u64>>(name: &[u8]) -> Option<N> {
 }
 
 /// Parses the text of a namespace link such as `pid:[4026531836]`, and returns the inode. Returns
-/// `None` if the namespace is of another type than `kind`.
+/// `None` if the namespace is not of type `kind`.
 #[must_use]
 pub fn namespace_link(link: &[u8], kind: &str) -> Option<u64> {
     let inner = link.strip_prefix(kind.as_bytes())?.strip_prefix(b":[")?.strip_suffix(b"]")?;

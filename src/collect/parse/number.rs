@@ -1,4 +1,5 @@
-//! Parses decimal numbers, and words separated by white space. Most procfs files consist of them.
+//! Parses decimal numbers and words that are separated by white space, as most procfs files contain
+//! them.
 
 /// Parses decimal numbers separated by white space, up to the first word that is not a number.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {

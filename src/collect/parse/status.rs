@@ -91,8 +91,9 @@ pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Finds `Threads`, which comes after about twenty lines about the address space. Few of these
-/// lines contain a `T`, so searching for that letter is faster than splitting the text into lines.
+/// Finds `Threads`. About twenty lines that describe the address space come before this field. Few
+/// of these lines contain a `T`, so searching for that letter is faster than splitting the text
+/// into lines.
 fn threads_after_memory(lines: &[u8]) -> Option<NonZeroU32> {
     let value = memchr_iter(b'T', lines).find_map(|at| {
         let begins_line = at == 0 || lines.get(at - 1) == Some(&b'\n');
@@ -183,7 +184,7 @@ pub fn tracer(status: &[u8]) -> Option<Pid> {
 }
 
 /// Parses a set of signals. `name` is `SigBlk:`, `SigIgn:` or `SigCgt:`. The lowest bit of the
-/// result means signal 1.
+/// result stands for signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
     let value = field(status, name)?;

@@ -1,5 +1,5 @@
-//! Reads the optional details of a process: its command line, its namespaces of all types but PID,
-//! and its cgroup.
+//! Reads the optional details of a process: its command line, its other namespaces (mount, network,
+//! user and so on), and its cgroup.
 //!
 //! All files are opened through the open directory of the process, so their contents belong to that
 //! process no matter when they are read.
@@ -19,13 +19,13 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
 use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, container};
 
-/// Maximum number of bytes that are read of a command line. Linux accepts up to 6 MiB, and with
+/// Maximum number of bytes to read from a command line. Linux accepts up to 6 MiB, and with
 /// `PR_SET_MM_ARG_START` of `prctl(2)` a process can declare any part of its memory to be its
 /// command line. Without this limit, a few processes could exhaust pidns's memory.
 const MAX_ARGS: usize = 32 * 1024;
 
-/// Links to a process's namespaces of all types but PID, each with the type that the link text
-/// shows.
+/// Links to a process's other namespaces (all types except PID), each with the type that the link
+/// text shows.
 const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/cgroup", "cgroup"),
     (c"ns/ipc", "ipc"),
@@ -36,7 +36,7 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
     (c"ns/uts", "uts"),
 ];
 
-/// Pauses between the attempts to read a command line that is unexpectedly empty.
+/// Pauses between attempts to read a command line that is unexpectedly empty.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 

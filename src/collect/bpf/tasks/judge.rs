@@ -168,7 +168,7 @@ impl<'a> TaskScan<'a> {
         counts: &[Option<u64>],
     ) -> SysResult<ScanFindings> {
         // The BPF iterator visits tasks in ascending PID order, but the kernel does not guarantee
-        // this order. So the PIDs are sorted.
+        // this order, so the PIDs must be sorted.
         self.pids.sort_unstable();
         self.pids.dedup();
         self.retry_orphans();
@@ -207,9 +207,9 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// If the parent of a process has no record, adds both processes to `retry`. A parent has no
-    /// record if the BPF iterator missed it, if one of its threads was just replacing its leader
-    /// (execve(2)), or if it has exited, so that its children have a new parent.
+    /// If the parent of a process has no record, adds both processes to `retry`. There are three
+    /// possible reasons: the BPF iterator missed the parent, a thread of the parent was just
+    /// replacing its leader (execve(2)), or the parent has exited and the process has a new parent.
     fn retry_orphans(&mut self) {
         let mut previous = None;
         for process in &self.trusted.processes {
@@ -224,8 +224,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a process to `retry` if the namespace in which it creates its children may differ from
-    /// the namespace with the same inode that pidns keeps open.
+    /// Adds a process to `retry` unless its namespace for children is the pinned namespace with the
+    /// same inode. The kernel may have reused that inode number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {
@@ -234,8 +234,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds the members of a namespace to `retry` if the namespace may differ from the namespace
-    /// with the same inode that pidns keeps open.
+    /// Adds the members of a namespace to `retry` unless it is proved to be the pinned namespace
+    /// with the same inode. The kernel may have reused that inode number.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))
@@ -251,8 +251,8 @@ impl<'a> TaskScan<'a> {
 }
 
 impl RecordedNamespace {
-    /// Returns `true` if the recorded namespace is the namespace with this inode that pidns keeps
-    /// open.
+    /// Returns `true` if the recorded namespace is proved to be the pinned namespace with this
+    /// inode.
     fn is_pinned(&self, inode: u64, scan: Scan<'_>) -> bool {
         if self.was_reused {
             return false;
@@ -266,10 +266,10 @@ impl RecordedNamespace {
         if let Some(recorded_id) = self.ns_id {
             return pinned_id == Ok(recorded_id);
         }
-        // Before Linux 6.18, namespaces have no 64-bit ID, so check the init instead. The init was
-        // read through /proc after its record had been written, and pidns opened its namespace. If
-        // the init's PID still belongs to a process with the recorded start time, that process is
-        // the same init, so the recorded namespace is the open namespace.
+        // Before Linux 6.18, namespaces have no 64-bit ID, so the init is compared instead. After
+        // the init's record was written, pidns read the init through /proc and pinned its
+        // namespace. If the init's PID still belongs to a process with the recorded start time,
+        // that process is the same init, so the recorded namespace is the pinned namespace.
         let Some((init, started)) = self.init else { return false };
         started.is_some() && start_time_now(scan.procfs, init) == started
     }

@@ -25,7 +25,7 @@ mod flag {
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// Bits of the field `more` of a record, which tell why the process must be read through /proc.
+/// Bits of a record's field `more`. Each bit is a reason to read the process through /proc.
 mod more {
     pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;
@@ -159,9 +159,9 @@ impl Record {
         let letter = letter(fields.state, fields.exit_state);
         let kernel_thread = fields.flags & flag::KERNEL_THREAD != 0;
         let is_zombie = fields.exit_state == state::ZOMBIE;
-        // /proc can show a longer name for a kernel thread than the record contains. The record
-        // contains at most 15 bytes of the name. For a worker thread, /proc adds the current work
-        // to the name.
+        // /proc may show a longer name for a kernel thread than the record, which contains at most
+        // 15 bytes of the name. For a worker thread, /proc also appends the current work to the
+        // name.
         let has_longer_name =
             kernel_thread && (fields.flags & flag::WORKER != 0 || name.len() == MAX_NAME);
         let is_exiting = fields.exit_state != 0 || fields.flags & flag::EXITING != 0;
@@ -204,9 +204,9 @@ impl Record {
     }
 }
 
-/// Returns the letter that `/proc/PID/status` shows for the state of a process, by the rules of
-/// `task_state_index()` in the kernel. Returns `None` for short-lived states, and for states that
-/// pidns does not know.
+/// Returns the letter that `/proc/PID/status` shows for the state of a process, following the rules
+/// of `task_state_index()` in the kernel. Returns `None` for short-lived states, and for states
+/// that pidns does not know.
 fn letter(state: u32, exit_state: u32) -> Option<char> {
     if state & !state::KNOWN != 0 {
         // An exited task keeps the state TASK_DEAD (0x80), which is not in `KNOWN`.

@@ -22,12 +22,13 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The same BPF program, compiled for older kernels: to read each field, the program calls a helper
-/// function, which is slower.
+/// The same BPF program, compiled for older kernels. It calls a helper function to read each field,
+/// which is slower.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// Minimum number of processes for which BPF is faster than /proc. The first minimum applies if
-/// only processes are read, the second if holders of namespaces are searched too.
+/// BPF is used only for at least this number of processes, because /proc is faster for fewer. The
+/// first constant applies if only processes are read, the second if holders of namespaces are
+/// searched too.
 const MIN_PROCESSES: u64 = 350;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
 
@@ -39,8 +40,8 @@ pub struct BpfSource<'a> {
     proc: &'a ProcSource,
     census: Census,
     program: IteratorProgram,
-    /// The reason why the slower BPF program for older kernels is used; `None` if the other program
-    /// is used.
+    /// The reason why the slower BPF program for older kernels is used; `None` if the faster
+    /// program is used.
     pub by_helper: Option<LoadError>,
 }
 
@@ -134,7 +135,7 @@ impl<'a> BpfSource<'a> {
     }
 }
 
-/// Checks that the BPF program can collect everything that was requested.
+/// Returns an error if the request includes data that the BPF program cannot collect.
 fn check_request(
     proc: &ProcSource,
     search: &BTreeSet<SearchScope>,

@@ -107,11 +107,11 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Number of consecutive PIDs given to one reading thread.
 #define SHARE 16
 
-// Bits of the field `more`, which tell why the process must be read through /proc. The
-// process has a descriptor of a namespace:
+// Bits of the field `more`. Each bit is a reason to read the process through /proc.
+// HOLDS_DESCRIPTOR means that the process has a descriptor of a namespace.
 #define HOLDS_DESCRIPTOR 1
 // The process dropped a struct while it was read, or one of its threads is replacing
-// its leader (execve(2)):
+// its leader (execve(2)).
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -162,8 +162,8 @@ INLINE u32 is_set(u64 number) {
     return (number | negative) >> 63;
 }
 
-// Returns the position of the highest set bit, counted from 1; 0 if no bit is set. Has
-// no branch, for the same reason as is_set().
+// Returns the position of the highest set bit, counted from 1; 0 if no bit is set.
+// Like is_set(), this function has no branch.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
     // Counts the set bits: in pairs, fours and eights, then all sums in the top byte.
@@ -195,9 +195,9 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if the record of this process goes to another thread of pidns. If pidns
-// has several threads, two of them read, each from its own iterator: the first thread
-// and one other thread. Each of them gets half of the processes. If pidns has only one
+// Returns 1 if another thread of pidns gets the record of this process. If pidns has
+// several threads, two of them (the first thread and one other) read records, each
+// from its own iterator, and each gets half of the processes. If pidns has only one
 // thread, that thread gets all processes.
 INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
     u64 ids = get_current_pid_tgid();
@@ -256,8 +256,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 #pragma unroll
         for (int i = 0; i < LEVELS; i++) record.nspid[i] = numbers[i].nr;
         record.pid = numbers[0].nr;
-        // This is the viewer's namespace, because the iterator visits the PIDs of the
-        // viewer's namespace.
+        // The iterator visits the PIDs of the viewer's namespace, so the outermost
+        // PID belongs to that namespace.
         viewers = numbers[0].ns;
     }
 
