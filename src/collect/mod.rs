@@ -1,5 +1,5 @@
 //! Reads the state of the running kernel into a [`Snapshot`]. Only this module opens /proc or asks
-//! the kernel anything about namespaces. `collect` imports only one other module of pidns: `model`.
+//! the kernel about namespaces. `collect` imports only one other module of pidns: `model`.
 //!
 //! A source (`proc` or `bpf`) reads processes and searches for namespaces. The result of the source
 //! is a `Discovery`, which `assemble` turns into a snapshot.

@@ -1,4 +1,4 @@
-//! Keeps one open descriptor of every namespace that a scan finds.
+//! Keeps every namespace that a scan finds open, through one descriptor per namespace.
 //!
 //! When a namespace is gone, the kernel may give its inode number to a new namespace. An open
 //! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each
@@ -28,8 +28,8 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Tells whether a namespace has ever had an init. How certain this is depends on how the namespace
-/// was found.
+/// States whether a namespace has ever had an init. The certainty depends on how the namespace was
+/// found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
@@ -49,10 +49,10 @@ pub enum InitHistory {
 pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
-    /// The inode of the parent, or the error with which the kernel refused to name the parent. Set
-    /// only if the descriptor had to be closed again.
+    /// The inode of the parent, or the error with which the kernel refused to reveal the parent.
+    /// Set only if the descriptor had to be closed again.
     pub closed_parent: Option<Result<u64>>,
-    /// The most certain [`InitHistory`] of all the ways in which the namespace was found.
+    /// The most certain [`InitHistory`], if the namespace was found in several ways.
     pub init_history: InitHistory,
 }
 
@@ -197,7 +197,7 @@ impl NamespaceRegistry {
 /// process.
 ///
 /// Returns the parent of every namespace: its inode, or the error with which the kernel refused to
-/// name the parent.
+/// reveal the parent.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();

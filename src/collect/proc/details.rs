@@ -111,8 +111,8 @@ impl DetailReader<'_> {
         }
     }
 
-    /// Reads the process's namespaces of all types except PID. Types that the kernel does not
-    /// support are left out, and so are namespaces that a terminated process has already left.
+    /// Reads the process's other namespaces (all types except PID). Leaves out types that the
+    /// kernel does not support, and namespaces that a terminated process has already left.
     fn namespaces(&self) -> SysResult<SysResult<BTreeMap<SmolStr, u64>>> {
         let mut namespaces = BTreeMap::new();
         for (name, kind) in NAMESPACE_LINKS {

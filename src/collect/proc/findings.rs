@@ -9,7 +9,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
 use crate::model::{Holder, Pid, Process};
 
-/// The results of a scan. A field means the same as the field with the same name in
+/// The results of a scan. Each field has the same meaning as the field with the same name in
 /// [`Discovery`](crate::collect::discovery::Discovery).
 #[derive(Debug, Default)]
 pub struct ScanFindings {
@@ -19,11 +19,11 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
-    /// The threads in each mount namespace, as pairs of PID and TID. The key is the inode of the
-    /// mount namespace. Its mount table can be read through any of these threads.
+    /// For each mount namespace (by inode), the threads through which its mount table can be read,
+    /// as pairs of PID and TID.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
-    /// Open descriptors of mount namespaces, each as the inode of the mount namespace, the PID of
-    /// the process, and the descriptor number.
+    /// Descriptors of mount namespaces that processes have open: the inode of the mount namespace,
+    /// the PID of the process, and the descriptor number.
     pub mount_namespace_fds: Vec<(u64, Pid, u32)>,
     pub log: DiagnosticLog,
 }

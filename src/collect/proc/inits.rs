@@ -23,8 +23,8 @@ const ATTEMPTS: usize = 10;
 /// Pause before the next pass, if a thread started or exited during a pass.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Decides from the status of an init whether the init is alive. Also examines the threads of the
-/// init if the status shows that the init may be exiting.
+/// Determines from its status whether an init is alive. Also examines the threads of the init if
+/// the status shows that the init may be exiting.
 pub fn life(procfs: &Procfs, init: &Process, has_memory: bool) -> InitNow {
     // An exiting process releases its memory early, so a process with memory is alive. Kernel
     // threads never have memory, so the lack of memory proves nothing about a kernel thread.
@@ -50,8 +50,8 @@ enum ThreadsNow {
     Changed,
 }
 
-/// Decides from the state of its threads whether a process is alive. A process lives as long as any
-/// of its threads, and the leader can exit long before the others.
+/// Determines from the state of its threads whether a process is alive. A process lives as long as
+/// any of its threads, and the leader can exit long before the others.
 ///
 /// When a thread other than the leader calls `execve(2)`, the kernel kills all other threads, and
 /// the calling thread takes over the leader's TID. A pass that reads one thread after the other can
@@ -93,8 +93,8 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // The state of the leader is read once more, because another thread may have replaced the
-    // leader. That thread is alive.
+    // Another thread may have replaced the leader during the passes, and that thread is alive. So
+    // the state of the leader is read once more.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,
@@ -102,7 +102,7 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     })
 }
 
-/// Decides whether the init with this PID is alive. `is_init` must confirm that the PID still
+/// Determines whether the init with this PID is alive. `is_init` must confirm that the PID still
 /// belongs to this init.
 ///
 /// `is_init` is called after the directory `/proc/PID` has been opened, because everything read
@@ -125,7 +125,7 @@ pub fn life_of_pid(
     Ok(life(procfs, &described(pid, status, None), has_memory))
 }
 
-/// Lists the init of every PID namespace nested in the one that this procfs shows.
+/// Lists the init of every PID namespace nested in the procfs's own namespace.
 ///
 /// Fails if any process can't be read. Fails with `ENOTSUP` if the kernel does not show PIDs in
 /// nested namespaces (before Linux 4.1).

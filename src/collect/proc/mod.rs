@@ -1,5 +1,5 @@
-//! Reads processes and namespaces from a mounted procfs. The module reports what the kernel shows;
-//! drawing conclusions from these reports is left to `assemble`.
+//! Reads processes and namespaces from a mounted procfs. This module reports the kernel's data
+//! unchanged; `assemble` draws conclusions from the data.
 //!
 //! - `source`: the procfs as a source of snapshots
 //! - `procfs`: opens a procfs, lists its PIDs, and finds out what it hides; `census` counts
@@ -9,7 +9,7 @@
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
 //! - `waiting`: finds out why a process does not run or exit
-//! - `holders`: finds the namespaces that a process keeps alive besides its own
+//! - `holders`: finds the namespaces that a process keeps alive, besides its own
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;

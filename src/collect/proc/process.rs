@@ -268,15 +268,16 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Reads the status and the link `ns/pid` of the same process. The link has a result of its
-    /// own, because the kernel can refuse to show the link although the status is readable.
+    /// Reads the status and the link `ns/pid` of the same process. The link has a separate result,
+    /// because the kernel may refuse to show the link although the status is readable.
     fn read_status_and_link(
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
         // If a process is a member of the viewer's own namespace, its link is not needed, but only
-        // the status shows that membership. So the link is read before the status only if the
-        // process is likely to be in a nested namespace. This saves reading the status twice.
+        // the status shows this membership. So the status is read first, unless the process is
+        // likely to be in a nested namespace. For such a process, reading the link first saves
+        // reading the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -365,7 +366,7 @@ impl<'a> ProcessReader<'a> {
         let OpenProcess { dir, status_file, .. } = open;
         let (base, name) = dir.file(c"ns/pid");
         // If a process is gone, the kernel can return EACCES even to root. Only the status file
-        // tells whether the process is gone.
+        // shows whether the process is gone.
         let open_link = || {
             open_namespace(base, name)
                 .map_err(|errno| still_there(status_file).err().unwrap_or(errno))
@@ -382,7 +383,7 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Reads the data that is needed only about an init: its cgroups, and whether it is alive.
+    /// Reads the data that is needed only for inits: the cgroups, and whether the init is alive.
     /// Fails with `ESRCH` if the init is gone.
     fn read_init(
         &self,
@@ -405,8 +406,8 @@ impl<'a> ProcessReader<'a> {
         Ok((cgroup, now))
     }
 
-    /// Searches for other namespaces that a process keeps alive, if the scan asks for this. Fails
-    /// with `ESRCH` if the process is gone, and with `EAGAIN` if it should be read again.
+    /// If the scan searches for holders, finds the other namespaces that a process keeps alive.
+    /// Fails with `ESRCH` if the process is gone, and with `EAGAIN` if it should be read again.
     fn search_holders(
         &self,
         process: &Process,

@@ -11,7 +11,7 @@ use crate::collect::kernel::sys::{is_gone, namespace_link, open_base, open_dir, 
 use crate::collect::parse;
 use crate::model::{NamespaceId, Pid};
 
-/// The directory `/proc/PID` of a process, either open or used by path.
+/// The directory `/proc/PID` of a process, used by path or through an open descriptor.
 pub struct ProcessDir<'a> {
     /// The open directory, if it was opened. Files opened through it always belong to the process
     /// that had the PID when the directory was opened.
@@ -124,7 +124,7 @@ pub fn read_twice<T>(
     let again = read();
     if again.is_err() {
         // If a process is gone, the kernel can return EACCES even to root. Only the status file
-        // tells whether the process is gone.
+        // shows whether the process is gone.
         still_there(status_file)?;
     }
     Ok(again)

@@ -1,4 +1,4 @@
-//! Defines the parameters of a scan, and the processes that a scan reads.
+//! Defines the parameters of a scan, and its targets: the processes to read.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub struct Scan<'a> {
     /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
     /// before the scan.
     pub namespace: Option<NamespaceId>,
-    /// The places in which to search for namespaces. The namespace that a process is in is always
+    /// The scopes to search for namespaces. The namespaces of the processes themselves are always
     /// read.
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
@@ -48,13 +48,14 @@ pub struct SeenInit {
 }
 
 impl From<Pid> for Target {
-    /// Creates a target of which only the PID is known.
+    /// Creates a target from a PID, without any data from the BPF program.
     fn from(pid: Pid) -> Self {
         Self { pid, none_open_since: None, init: None }
     }
 }
 
-/// Returns `true` if the scan searches more places than each process's own namespace.
+/// Returns `true` if the scan searches for holders, besides reading the namespaces of the processes
+/// themselves.
 pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
     search.iter().any(|&scope| scope != SearchScope::Processes)
 }

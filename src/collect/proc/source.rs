@@ -73,8 +73,8 @@ impl ProcSource {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound for the number of processes, which is cheaper to get than the exact
-    /// [`count`](Self::count).
+    /// Returns an upper bound for the number of processes. Getting it is cheaper than getting the
+    /// exact [`count`](Self::count).
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
     }
@@ -147,7 +147,7 @@ impl ProcSource {
         Error::read(&self.procfs.path, errno)
     }
 
-    /// Reads every process, and searches the places in `search` for further namespaces.
+    /// Reads every process, and searches the scopes in `search` for further namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,

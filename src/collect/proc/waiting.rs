@@ -1,4 +1,5 @@
-//! Finds out why a process does not run or exit: its tracer, a stuck thread, or a frozen cgroup.
+//! Finds out why a process does not run or exit: because of its tracer, a stuck thread, or a frozen
+//! cgroup.
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,8 +13,7 @@ use crate::collect::kernel::sys::read;
 use crate::collect::parse::{self, FreezerMount};
 use crate::model::{FrozenCgroup, Pid, Process};
 
-/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL interrupts this
-/// wait.
+/// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends this wait.
 const VFORK: [&[u8]; 2] = [b"wait_for_vfork_done", b"kernel_clone"];
 
 /// Maximum number of different cgroup files that are read for the threads of one process. In cgroup
@@ -47,7 +47,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
 }
 
 /// Returns `true` if a process is shown as uninterruptible although SIGKILL ends its sleep
-/// (`TASK_KILLABLE`). The name of the kernel function in which it sleeps (`wchan`) reveals this.
+/// (`TASK_KILLABLE`). This is recognized by the name of the kernel function in which the process
+/// sleeps (`wchan`).
 pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     let mut function = Vec::new();
     let read = ProcessDir::open(procfs.fd(), process.pid)

@@ -27,8 +27,8 @@ const MIN_BATCH: usize = 16;
 const WAITING_BATCHES: usize = 4;
 
 /// Time for which one thread reads alone before helper threads are started. Starting helper threads
-/// takes some tenths of a millisecond, and on an idle host a single thread finishes the scan within
-/// this time.
+/// takes a few tenths of a millisecond, and on an idle host a single thread finishes the scan
+/// within this time.
 const HELPERS_AFTER: Duration = Duration::from_millis(1);
 
 /// Number of file descriptors for which the kernel allocates space before helper threads start (see
@@ -38,7 +38,7 @@ const DESCRIPTORS: u64 = 4096;
 /// Maximum number of file descriptors that one thread of a scan has open at a time.
 const DESCRIPTORS_PER_THREAD: u64 = 16;
 
-/// Processes that are handed to a thread at a time.
+/// A batch of processes that is handed to one thread.
 type Batch = Vec<Target>;
 
 /// Reads every process that the procfs lists. The result is sorted by PID.
@@ -48,8 +48,8 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 
 /// Reads the given processes. The result is sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // A process given to this function takes long to read, so even a small batch is worth handing
-    // to a helper thread.
+    // Processes that are passed to this function take long to read, so even a small batch is worth
+    // handing to a helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
     // `read_batches` fails only if the PIDs of a procfs can't be listed. Here the PIDs are given,
     // so it can't fail.

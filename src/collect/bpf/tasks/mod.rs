@@ -2,7 +2,7 @@
 //!
 //! A task iterator is a BPF program that the kernel runs once per task. Task iterators exist since
 //! Linux 5.8, but this one needs Linux 5.17. The program writes one record per process. The record
-//! of an ordinary process contains everything that pidns would read in /proc. Unusual processes are
+//! of an ordinary process contains everything that pidns would read in /proc. Other processes are
 //! read through /proc, by other threads at the same time.
 //!
 //! - `task.bpf.c` is the program; tests/bpf/build compiles it to `task.bpf.o`, and to

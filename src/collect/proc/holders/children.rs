@@ -66,8 +66,8 @@ fn search_nascent(
     }
     match namespace {
         Ok(fd) => {
-            // Since the namespace was opened through the pidfd, the thread may have chosen another
-            // namespace for its children (`setns(2)`).
+            // After the namespace was opened, the thread may have chosen another namespace for its
+            // children (`setns(2)`). If the link is still missing, that has not happened.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);
@@ -100,7 +100,7 @@ fn add_holder(
     if search.process.namespace == Some(NamespaceId::Inode(inode)) {
         return;
     }
-    // If a process is gone, the kernel can return EACCES even to root. Only the status file tells
+    // If a process is gone, the kernel can return EACCES even to root. Only the status file shows
     // whether the process is gone.
     let open = || open().map_err(|errno| search.still_there().err().unwrap_or(errno));
     match search.scan.registry.pin(inode, history, open, shows) {

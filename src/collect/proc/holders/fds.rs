@@ -100,9 +100,9 @@ fn pid_namespace_of(
     held: &mut Held,
 ) -> Result<Option<u64>> {
     let registry = search.scan.registry;
-    // The inode number was read before the registry was asked, so another namespace may have got
-    // this number in between. If the descriptor still shows this number now, it refers to the
-    // namespace that the registry keeps open.
+    // The inode number was read before the registry was checked. In between, the kernel may have
+    // given this number to another namespace. If the descriptor still shows the number now, it
+    // refers to the namespace that the registry keeps open.
     if registry.is_pinned(file.inode) && FileId::of(table, name) == Ok(file) {
         return Ok(Some(file.inode));
     }
@@ -119,7 +119,7 @@ fn pid_namespace_of(
     }
     let fd = match open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path)) {
         Ok(fd) => fd,
-        // The descriptor now refers to another file, which is not opened.
+        // The descriptor now refers to another file, which pidns has not opened.
         Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
         Err(errno) => {
             search.unopened(errno, held);
@@ -149,8 +149,8 @@ fn pid_namespace_of(
     Ok(Some(inode))
 }
 
-/// Records a descriptor of a mount namespace. The descriptor keeps the mount namespace alive, and
-/// all bind mounts in it.
+/// Records that the process has a mount namespace open. The descriptor keeps the mount namespace
+/// alive, and all bind mounts in it.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.push((inode, fd));

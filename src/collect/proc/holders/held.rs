@@ -29,8 +29,8 @@ pub struct HolderSearch<'a> {
 /// The namespaces that one process keeps alive, as far as the search found them.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The ways in which the process keeps PID namespaces alive, each with the inode of the PID
-    /// namespace.
+    /// Holders of PID namespaces that were found in the process, each with the inode of the
+    /// namespace that it keeps alive.
     pub holders: Vec<(u64, Holder)>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
@@ -39,8 +39,8 @@ pub struct Held {
     pub mount_namespace_fds: Vec<(u64, u32)>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
-    /// `true` if the kernel refused or did not show something that may be readable a moment later,
-    /// for example during `execve(2)`. The process should then be read again.
+    /// `true` if the kernel refused or omitted data that may be readable a moment later, for
+    /// example during `execve(2)`. The process should then be read again.
     pub is_unsettled: bool,
     /// `true` if the search found that the thread group leader is exiting. Another thread must then
     /// be searched instead.
@@ -48,9 +48,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Records that a thread's descriptor table disappeared while it was being read. `exiting`
-    /// tells whether the thread was exiting. If the thread was not exiting, another thread may have
-    /// taken its place (`execve(2)`).
+    /// Records that a thread's descriptor table disappeared while it was being read. `exiting` is
+    /// `true` if the thread was exiting. If not, another thread may have taken its place
+    /// (`execve(2)`).
     pub fn lost_table(&mut self, exiting: bool) {
         self.is_unsettled = true;
         self.leader_exits |= exiting;
@@ -63,8 +63,8 @@ impl HolderSearch<'_> {
         still_there(self.status_file)
     }
 
-    /// Records that the kernel refused to show something about a thread. Fails with `ESRCH` if the
-    /// reason is only that the process is gone.
+    /// Records that the kernel refused access to data about a thread. Fails with `ESRCH` if the
+    /// access only failed because the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,

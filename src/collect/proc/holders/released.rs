@@ -38,8 +38,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // Removes a namespace from `released` if one of its holders still exists. The other holders of
-    // that namespace then stay in the list without being checked.
+    // If one holder of a namespace still exists, removes the namespace from `released`. Its other
+    // holders then stay in the list unchecked.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
@@ -68,8 +68,8 @@ fn still_holds(procfs: &Procfs, in_threads: bool, inode: u64, holder: &Holder) -
     let held = match *holder {
         Holder::Fd { pid, fd, .. } => has_namespace_open(procfs, in_threads, inode, pid, fd),
         Holder::PidForChildren { pid, tid, .. } => has_for_children(procfs, inode, pid, tid),
-        // The scan has just read the mounts, and searches files only later, so mounts and files are
-        // not checked here.
+        // Mounts and files are not checked here: the mounts have only just been read, and files are
+        // searched later.
         Holder::Mount { .. } | Holder::File { .. } => Ok(true),
     };
     held.unwrap_or_else(|errno| !is_gone(errno))

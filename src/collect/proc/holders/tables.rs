@@ -9,7 +9,7 @@ use crate::model::Pid;
 /// a thread was created without `CLONE_FILES` or has unshared its table.
 pub struct DescriptorTables {
     /// One thread for each descriptor table, in the order of `kcmp(2)`. `None` if `kcmp(2)` can't
-    /// be used because the procfs does not show the TIDs that system calls take.
+    /// be used because the procfs does not show the TIDs that system calls expect.
     threads: Option<Vec<Pid>>,
 }
 

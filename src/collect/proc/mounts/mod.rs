@@ -1,9 +1,8 @@
 //! Searches mount namespaces for bind mounts that keep PID namespaces alive.
 //!
-//! Since Linux 6.12 the kernel lists all mount namespaces of the host, including those without a
-//! process, to a viewer in the initial PID namespace with `CAP_SYS_ADMIN`. For any other viewer,
-//! mount namespaces are found in three places: processes, open descriptors, and the bind mounts
-//! that the search itself finds.
+//! Since Linux 6.12, a viewer in the initial PID namespace with `CAP_SYS_ADMIN` can list all mount
+//! namespaces of the host, including those without a process. For any other viewer, the search
+//! finds mount namespaces through processes, open descriptors, and bind mounts of mount namespaces.
 //!
 //! - `reader`: reads a mount namespace through a thread in it
 //! - `table`: reads the bind mounts in one mount namespace
@@ -56,8 +55,8 @@ pub fn search(
         mounted: Vec::new(),
         unopened: HashMap::new(),
     };
-    // The kernel's list is used only in the initial PID namespace. In other PID namespaces, if the
-    // kernel permits listing at all, the list contains mount namespaces that are unrelated to the
+    // The kernel's list is used only in the initial PID namespace. In any other PID namespace, the
+    // kernel may refuse to list mount namespaces, or may list some that are unrelated to the
     // viewer.
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
@@ -65,9 +64,9 @@ pub fn search(
         // mount namespace of some process could not be read.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
-    search.search_those_of_processes();
-    search.search_those_of_descriptors(descriptors);
-    search.search_mounted_ones();
+    search.search_namespaces_of_processes();
+    search.search_namespaces_of_descriptors(descriptors);
+    search.search_mounted_namespaces();
     search.note_unopened();
 }
 
@@ -87,13 +86,14 @@ struct MountSearch<'a> {
 }
 
 impl MountSearch<'_> {
-    /// Searches the mount namespaces that the kernel lists. Returns `true` if all mount namespaces
+    /// Searches the mount namespaces in the kernel's list. Returns `true` if all mount namespaces
     /// of the host have been searched.
     fn search_all_of_host(&mut self) -> bool {
         let Ok(own) = open_namespace(self.procfs.fd(), c"self/ns/mnt") else { return false };
         // Without CAP_SYS_ADMIN, the kernel skips some mount namespaces silently.
         let mut all = viewer::may_administer();
-        // A mount namespace that can't be read at this point is tried again through its processes.
+        // If a mount namespace can't be read here, the search tries again later, through the
+        // processes in it.
         all &= self.search_open(&own).is_ok();
         for backward in [false, true] {
             let mut next = own.next_mount_namespace(backward);
@@ -104,7 +104,7 @@ impl MountSearch<'_> {
             match next {
                 // There are no more mount namespaces in this direction.
                 Ok(_) | Err(Errno::NOENT) => {}
-                // Listing is not permitted, or not supported by this kernel.
+                // The kernel does not permit listing, or does not support it.
                 Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
                 Err(errno) => {
                     all = false;
@@ -116,7 +116,7 @@ impl MountSearch<'_> {
     }
 
     /// Searches the mount namespaces of all processes that were read.
-    fn search_those_of_processes(&mut self) {
+    fn search_namespaces_of_processes(&mut self) {
         let mut inodes: Vec<_> = self.readers.keys().copied().collect();
         inodes.retain(|inode| !self.searched.contains(inode));
         inodes.sort_unstable();
@@ -137,7 +137,7 @@ impl MountSearch<'_> {
     }
 
     /// Searches the mount namespaces that processes have open as descriptors.
-    fn search_those_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
+    fn search_namespaces_of_descriptors(&mut self, descriptors: Vec<(u64, Pid, u32)>) {
         let mut refused = HashMap::new();
         for (inode, pid, fd) in descriptors {
             if self.searched.contains(&inode) {
@@ -152,8 +152,8 @@ impl MountSearch<'_> {
             }
         }
         for (inode, (errno, pid)) in refused {
-            // Another descriptor may refer to the same mount namespace, which has then been
-            // searched.
+            // Another descriptor may refer to the same mount namespace, so it may have been
+            // searched already.
             if !self.searched.contains(&inode) {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
@@ -163,7 +163,7 @@ impl MountSearch<'_> {
 
     /// Searches the mount namespaces that were found through bind mounts. This can find further
     /// bind mounts of mount namespaces, which are then searched too.
-    fn search_mounted_ones(&mut self) {
+    fn search_mounted_namespaces(&mut self) {
         while let Some(namespace) = self.mounted.pop() {
             if self.searched.contains(&namespace.inode()) {
                 continue;
@@ -183,8 +183,8 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Adds a diagnostic about a mount namespace that could not be searched, with the processes in
-    /// it.
+    /// Adds a diagnostic about a mount namespace that could not be searched. The diagnostic
+    /// includes the processes in that mount namespace.
     fn note_unsearched(&mut self, inode: u64, errno: Option<Errno>) {
         let readers = self.readers.get(&inode).map(Vec::as_slice).unwrap_or_default();
         let pids = readers.iter().map(|&(pid, _)| pid);
@@ -339,8 +339,8 @@ impl MountSearch<'_> {
         self.registry.pin(inode, InitHistory::Unknown, open, || true).map_err(|_| cause)
     }
 
-    /// Replaces the threads through which the given mount namespaces are read: finds the processes
-    /// that are in these mount namespaces now.
+    /// Finds the processes that are in the given mount namespaces now, and uses them as the new
+    /// readers of these mount namespaces.
     fn find_readers_again(&mut self, inodes: &[u64]) {
         for inode in inodes {
             self.readers.remove(inode);

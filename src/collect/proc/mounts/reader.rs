@@ -1,5 +1,5 @@
-//! Reads a mount namespace through a thread in it. Reads the root directory and the mount table of
-//! the thread.
+//! Reads a mount namespace through one of the threads in it: opens the root directory and reads the
+//! mount table that this thread sees.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -16,7 +16,7 @@ use crate::collect::parse::{self, NamespaceMount};
 use crate::collect::proc::procfs::Procfs;
 use crate::model::Pid;
 
-/// A thread through which a mount namespace is read, as the PID of its process and its own TID.
+/// A thread through which a mount namespace is read: the PID of its process, and its TID.
 pub type Reader = (Pid, Pid);
 
 /// Identifies a root directory by mount ID, device and inode.
