@@ -1,6 +1,6 @@
-//! Measures complete runs of pidns on hosts with many PID namespaces. Compares them with `lsns`,
-//! and with a lower bound, the *floor*: the time for only the system calls that any such program
-//! must make, on as many threads.
+//! Measures complete runs of pidns on hosts with many PID namespaces. Compares pidns with `lsns`, and
+//! with a lower bound, the *floor*: a program that uses the same number of threads, and makes only
+//! the system calls that every program of this kind needs.
 //!
 //! ```sh
 //! cargo bench --bench host                       # the figures in docs/performance.md

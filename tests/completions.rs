@@ -173,8 +173,8 @@ impl Terminal {
         Self { _script: script, keys, screen }
     }
 
-    /// Types keys, and waits until the terminal shows `expected`. The echo of the keys must not
-    /// contain `expected`.
+    /// Types keys, and waits until the terminal shows `expected`. Because the terminal also echoes
+    /// the keys, the keys must not contain `expected`.
     fn type_until(&mut self, keys: &str, expected: &str) {
         let before = self.screen.lock().unwrap().len();
         let (mut seen, mut asked) = (before, String::new());

@@ -16,7 +16,7 @@ const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f
 const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-/// A cgroup of version 2, which is the root of the cgroup namespace that pidns runs in.
+/// A version 2 cgroup that becomes the root of the cgroup namespace in which pidns runs.
 struct Top {
     mount: tempfile::TempDir,
     dir: PathBuf,
@@ -34,8 +34,7 @@ impl Top {
         Self { mount, dir }
     }
 
-    /// Creates a cgroup below this one and moves a process there. Returns the directory of the
-    /// new cgroup.
+    /// Creates a cgroup below this one, moves a process into it, and returns its directory.
     fn place(&self, path: &[u8], pid: u32) -> PathBuf {
         let dir = self.dir.join(OsStr::from_bytes(path));
         fs::create_dir_all(&dir).expect("is made");
@@ -55,14 +54,14 @@ impl Top {
 impl Drop for Top {
     fn drop(&mut self) {
         remove(&self.dir);
-        // Removing the parent directory fails if it contains the cgroup of another test.
+        // Ignore this error: the parent directory may still contain the cgroup of another test.
         let _ = self.dir.parent().map(fs::remove_dir);
         let _ = Command::new("umount").arg(self.mount.path()).status();
     }
 }
 
-/// Removes a cgroup and its descendants. Tries again for a while, since the kernel removes an
-/// exited process from its cgroup with a delay.
+/// Removes a cgroup and its descendants. Retries for a while, because the kernel removes an exited
+/// process from its cgroup with a delay.
 fn remove(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -169,7 +168,8 @@ fn the_deepest_cgroup_of_several_hierarchies_decides() {
     let _pod =
         Cgroup::of("pod", &format!("{outer}/kubelet/kubepods/burstable/pod{UID}/{ID}"), kind);
     top.place(outer.as_bytes(), kind);
-    // The cgroup path `prod/web`, of the containerd namespace `prod`, in two version 1 hierarchies.
+    // A container of containerd's namespace `prod`: its cgroup path is `prod/web` in two version 1
+    // hierarchies.
     let (_ctr, ctr) = namespace();
     let _cpu = Cgroup::of("cpu", "prod/web", ctr);
     let _memory = Cgroup::of("memory", "prod/web", ctr);

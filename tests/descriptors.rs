@@ -20,7 +20,7 @@ use rustix::process::Signal;
 const OPEN_THROUGH_MOUNT: &str =
     "touch \"$2\"; mount -c --bind /proc/$1/ns/pid \"$2\"; exec 9<\"$2\"; ";
 
-/// Runs a command. Returns `None` if it has not exited after 30 seconds.
+/// Runs a command, and returns `None` if it runs for more than 30 seconds.
 fn within_seconds(mut command: Command) -> Option<Output> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(run(&mut command)));
@@ -73,7 +73,7 @@ fn a_descriptor_opened_through_a_bind_mount_is_a_holder_after_umount() {
     assert_eq!((held.state.as_str(), held.evidence.as_str()), ("dead", "kernel"));
     assert_eq!(held.parent, document.procfs.namespace);
     assert_eq!(held.holders, [Holder::Fd { pid: holder.pid(), fd: 9 }]);
-    // The document contains only the namespace of the test and the dead namespace.
+    // The document contains only two namespaces: the namespace of the test and the dead namespace.
     assert_eq!(document.namespaces.len(), 2);
 }
 
@@ -140,8 +140,8 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    // Opening a FIFO for writing blocks until a process opens it for reading, which pidns must
-    // never do.
+    // pidns must never open the FIFO. Opening it for writing, as this thread does, blocks until
+    // some process opens it for reading.
     let (sender, opened) = mpsc::channel();
     let fifo = path.clone();
     let waiting = thread::spawn(move || {
@@ -156,7 +156,7 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
         let document = Document::of(&[]);
         assert!(document.complete, "{:?}", document.diagnostics);
         assert_eq!(document.roots.len(), 1, "{:?}", document.namespaces);
-        // The path of a descriptor given to `--root` can change at any time, too.
+        // The descriptor behind the path given to `--root` also changes all the time.
         let output = pidns(&["--root", &at, "-q"]);
         let error = String::from_utf8(output.stderr).unwrap();
         let is_there = output.status.success();
@@ -189,7 +189,7 @@ fn never_asks_a_hanging_file_system() {
     needs!(HostRoot, NamespaceOfItsOwn, Program("python3"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    // Mount in a private mount namespace, so that other tests cannot hang on this file system.
+    // Mount the FUSE file system in a private mount namespace, so that it cannot block other tests.
     let mut command = Command::new("unshare");
     let script = ["-m", "--propagation", "private", "python3", "-c", MUTE_FUSE, path];
     let (holder, _) = start_command(command.args(script));
@@ -327,7 +327,8 @@ fn opens_namespaces_if_proc_does_not_show_pidns() {
         let document = Document::read(&stdout(&run(Command::new("nsenter").args(command))));
         assert_eq!(document.diagnostic("namespace-unopened"), None);
         assert!(document.namespaces.iter().all(|it| it.evidence == "kernel"));
-        // The namespace of the test, of the container, and of its child must exist.
+        // Wait for three namespaces: the test's, the container's, and the container's child
+        // namespace.
         namespaces = document.namespaces.len();
         namespaces == 3
     });

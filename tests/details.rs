@@ -1,5 +1,5 @@
-//! Compares the start time, arguments, other namespaces and cgroup that pidns shows for a process
-//! with what the tests read from /proc themselves.
+//! Compares the details that pidns shows for a process (start time, arguments, other namespaces and
+//! cgroup) with data that the tests read from /proc.
 
 mod common;
 
@@ -60,7 +60,7 @@ fn every_process_has_its_start_time() {
         document.processes.iter().any(|it| it.comm == "pidns"),
         "pidns's own start time is read too"
     );
-    // With `--search processes` only, pidns does not read start times, to be faster.
+    // With `--search processes`, pidns is faster because it does not read start times.
     let document = Document::of(&["--search", "processes"]);
     assert!(document.processes.iter().all(|process| process.start_time.is_none()));
     let document = Document::of(&["--search", "children"]);
@@ -94,7 +94,7 @@ fn details_match_the_process() {
     let kinds = |it: &Process| it.namespaces.as_ref().unwrap().clone();
     assert_ne!(kinds(host)["mnt"], kinds(own)["mnt"]);
     assert_eq!(kinds(host)["user"], kinds(own)["user"]);
-    // The kernel shows no arguments of a zombie, and only its user namespace.
+    // For a zombie, the kernel shows no arguments, and no namespaces other than the user namespace.
     let ended = document.process(zombie.id());
     assert_eq!(ended.args, Some(vec![]));
     assert_eq!(ended.namespaces, Some(other_namespaces(zombie.id())));
@@ -148,7 +148,7 @@ fn unreadable_details_are_null_with_a_diagnostic() {
 #[test]
 fn processes_that_exit_or_call_exec_are_read_completely_or_omitted() {
     needs!(NamespaceOfItsOwn);
-    // One process calls exec over and over. Another one starts children that exit at once.
+    // One process calls exec over and over. A second process starts children that exit at once.
     let again = "exec bash -c \"$0\" \"$0\" again";
     let mut command = Command::new("bash");
     let executing = Running::spawn(command.args(["-c", again, again, "again"]));

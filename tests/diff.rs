@@ -1,4 +1,4 @@
-//! Tests that `pidns diff` shows the changes which real jobs make, on the live host and between
+//! Tests that `pidns diff` shows the changes that real jobs cause, on the live host and between
 //! saved documents.
 
 mod common;
@@ -104,7 +104,7 @@ impl Files {
     }
 }
 
-/// Runs `pidns diff`, and asserts that it finds a difference exactly if `differs`.
+/// Runs `pidns diff`, and asserts that it finds a difference if and only if `differs` is `true`.
 fn diff(arguments: &[&str], differs: bool) -> Comparison {
     let output = pidns(&[&["diff", "-q", "-f", "json"], arguments].concat());
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -174,11 +174,11 @@ fn names_a_jobs_leftovers_live_and_from_saved_documents() {
         let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
         assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
-    // With the documents swapped, everything that was new is now gone.
+    // In a comparison of the swapped documents, everything that was new is gone.
     let back = diff(&[&after, &before], true);
     assert_eq!(back.processes("went").len(), 4);
     assert_eq!(back.processes("came"), Vec::<u32>::new());
-    // Change the state of a process, and kill the parent of the zombie.
+    // Continue the stopped process, and kill the parent of the zombie.
     kill(left.stopped, Signal::CONT);
     until("the process goes on", || {
         status(left.stopped, "State").first().is_some_and(|it| it == "S")
@@ -204,7 +204,8 @@ fn a_namespace_kept_only_by_a_descriptor_in_flight_is_hidden() {
     let files = Files::new();
     let (container, init) = container(&format!("{SLEEP} echo ready; wait"));
     let id = namespace_of(init);
-    // A descriptor that is sent and then closed is in no process's table, but still in flight.
+    // A descriptor that has been sent over a socket and then closed is in flight: it keeps the
+    // namespace alive, but no process has it in its descriptor table.
     let keep = "import os, signal, socket, sys
 ends = socket.socketpair()
 namespace = os.open(sys.argv[1], os.O_RDONLY)
@@ -230,7 +231,7 @@ signal.pause()";
     );
     let tree = text(&[&before]);
     assert_eq!(tree.replace("└", "├").contains(&line), can_tell, "{tree}");
-    // pidns does not ask the kernel when it compares two saved documents.
+    // When pidns compares two saved documents, it does not ask the kernel if a namespace exists.
     let after = files.save("after", &[]);
     assert_eq!(change(&[&before, &after]).0, "went");
     drop(keeper);
@@ -266,7 +267,8 @@ fn the_start_time_distinguishes_a_reused_pid() {
     drop(first);
     // Wait longer than a clock tick, the resolution of start times.
     std::thread::sleep(std::time::Duration::from_millis(20));
-    // The next process gets the PID after ns_last_pid, which CONFIG_CHECKPOINT_RESTORE provides.
+    // The kernel gives the next process the PID after ns_last_pid. This file needs
+    // CONFIG_CHECKPOINT_RESTORE.
     let mut second = None;
     until("the PID is reused", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
@@ -281,8 +283,8 @@ fn the_start_time_distinguishes_a_reused_pid() {
         comparison.processes.iter().map(|it| (it.pid, it.change.as_str())).collect();
     assert_eq!(changes, [(pid, "went"), (pid, "came")]);
     assert_eq!(comparison.caveats.len(), 0, "{:?}", comparison.caveats);
-    // Without start times, the two processes with the same PID look like one. pidns must warn that
-    // they may differ.
+    // Without start times, pidns cannot distinguish the two processes with the same PID, and must
+    // warn about this.
     let without = |name: &str, path: &str| {
         let mut document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for process in document["processes"].as_array_mut().unwrap() {
@@ -314,7 +316,7 @@ fn filters_apply_to_both_documents() {
     let comparison = diff(&[&before, "--comm", "sl*p"], true);
     assert_eq!(comparison.processes("came").len(), 1);
     assert_eq!(comparison.after.selected, comparison.before.selected);
-    // The namespace existed before, but did not have a process of that name.
+    // The namespace is also in the first snapshot, but had no process with that name.
     let [namespace] = &comparison.namespaces[..] else { panic!("{comparison:?}") };
     assert_eq!((&*namespace.change, namespace.members_came.len()), ("changed", 1));
     let none = pidns(&["diff", &before, "--comm", "nobody"]);

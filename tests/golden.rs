@@ -1,7 +1,7 @@
-//! Tests that pidns can read documents of all released versions.
+//! Tests that pidns can read the documents that each released version has written.
 //!
-//! Never edit a file in `tests/golden/` after the release of its version, since users have saved
-//! documents like it. Add new files for a later version of the schema.
+//! Never edit a file in `tests/golden/` after the version that wrote it was released, because users
+//! have saved documents in the same form. For a later version of the schema, add new files.
 
 use std::num::NonZeroU32;
 
@@ -55,7 +55,8 @@ fn process(nspid: &[u32], namespace: Option<NamespaceId>) -> Process {
     }
 }
 
-/// Returns a snapshot that sets every field of version 1.0. Some texts need escapes.
+/// Returns a snapshot that sets every field of version 1.0. Some strings contain characters that
+/// need escapes.
 fn version_1_0() -> Snapshot {
     Snapshot {
         generator: ("pidns".to_owned(), "1.0.0".to_owned()),

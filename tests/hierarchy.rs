@@ -1,5 +1,6 @@
-//! Compares the hierarchy that pidns shows with what the tests read from /proc themselves. Covers
-//! nested namespaces, pidns in another namespace, and processes that exit or are unusual.
+//! Compares the hierarchy that pidns shows with data that the tests read from /proc. Covers nested
+//! namespaces, runs of pidns in other namespaces, and processes that exit during the scan or are
+//! unusual.
 
 mod common;
 
@@ -145,7 +146,7 @@ fn a_search_of_processes_is_complete_for_root() {
     // initial namespace is a constant.
     let document = Document::of(&["--search", "processes", "--strict"]);
     assert!(document.complete);
-    // PID 1 reaps zombies late on some machines, which does not make the document incomplete.
+    // On some machines, PID 1 reaps zombies late. Such zombies do not make the document incomplete.
     let gaps: Vec<_> =
         document.diagnostics.iter().filter(|it| it.code != "init-does-not-reap").collect();
     assert_eq!(gaps, [] as [&Diagnostic; 0]);
@@ -265,16 +266,17 @@ fn stable_processes_keep_their_namespace_during_a_fork_storm() {
             assert_eq!(process.namespace.as_ref(), Some(namespace), "{pid}");
             assert_eq!(&process.nspid, nspid, "{pid}");
         }
-        // If two namespaces had the same inode in turn, pidns could show them as one namespace with
-        // two inits.
+        // If an inode is reused during the scan, pidns must not merge the two namespaces into one
+        // with two inits.
         for namespace in &document.namespaces {
             let inits = namespace
                 .members
                 .iter()
                 .filter(|&&pid| document.process(pid).nspid.last() == Some(&1));
             assert!(inits.count() <= 1, "{}", namespace.id);
-            // Each namespace must still have a member, a holder or a child. If the process by which
-            // pidns found a namespace has exited, the namespace must be left out.
+            // Each namespace must still have a member, a holder or a child. Otherwise the process
+            // by which pidns found the namespace has exited, and the document must omit the
+            // namespace.
             let leads = (&namespace.members, &namespace.holders, &namespace.children);
             assert!(
                 !(leads.0.is_empty() && leads.1.is_empty() && leads.2.is_empty()),

@@ -20,7 +20,7 @@ const UNSAFE: [&str; 3] = ["collect/bpf/loader/syscall.rs", "collect/kernel/nsfs
 /// Type names that are too general to be used twice.
 const GENERAL_NAMES: [&str; 6] = ["Finding", "Head", "Kind", "Listing", "Row", "Tree"];
 
-/// First words that a comment must not have, since they begin a clause instead of a sentence.
+/// Comments must not begin with these words, which introduce a clause instead of a sentence.
 const STIFF_OPENINGS: [&str; 10] =
     ["As", "Of", "So many", "That which", "What", "Where", "Whether", "Who", "Whose", "Those"];
 
@@ -90,7 +90,8 @@ impl Source {
     }
 }
 
-/// Returns the index of the last line of the item whose first attribute is at line `start`.
+/// Returns the index of the last line of an item. The first attribute of the item is at line
+/// `start`.
 fn item_end(lines: &[&str], start: usize) -> usize {
     let indentation = indentation(lines[start]);
     let mut index = start;
@@ -130,7 +131,7 @@ fn is_rust(file: &str) -> bool {
     Path::new(file).extension().is_some_and(|it| it == "rs")
 }
 
-/// Calls `found` with the path and the text of each file below `src/`.
+/// Calls `found` for each file below `src/`, with the path and the text of the file.
 fn walk(dir: &str, found: &mut impl FnMut(String, String)) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut entries: Vec<_> =
@@ -221,8 +222,8 @@ fn expand(prefix: &[String], tree: &str, imports: &mut Vec<(String, Vec<String>)
 fn path_expressions(code: &str) -> Vec<Vec<String>> {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     let mut paths = Vec::new();
-    // Skip the path in `pub(in path)`, which uses nothing from that module: with a single colon
-    // before it, the path is not valid.
+    // Ignore the path in `pub(in path)`, which does not use anything from that module. The inserted
+    // colon makes the path invalid, so the loop below skips it.
     let code = code.replace("pub(in ", "pub(in:");
     for word in code.split(|character| !is_part(character) && character != ':') {
         let path: Vec<String> = word.split("::").map(str::to_owned).collect();
@@ -283,7 +284,8 @@ impl Crate {
         for (index, paths) in self.paths.iter().enumerate() {
             let all = paths.imports.iter().map(|(_, path)| path).chain(&paths.others);
             dependencies[index].extend(all.filter_map(|path| self.resolve(index, path, 8)));
-            // If a type has methods in another file, the type's own file depends on that file.
+            // If an inherent `impl` in another file adds methods to a type, the file of the type
+            // depends on that file.
             for name in inherent_impls(&self.sources[index]) {
                 let imported = paths.imports.iter().find(|(imported, _)| *imported == name);
                 let path = imported.map_or_else(|| vec![name.clone()], |(_, path)| path.clone());
@@ -362,7 +364,8 @@ fn modules_have_no_import_cycle() {
     assert_none("import cycles", &violations);
 }
 
-/// Finds imports in the module `importer` of modules other than itself and those in `allowed`.
+/// Returns the imports in module `importer` that lead neither to `importer` itself nor to a module
+/// in `allowed`.
 fn imports_beyond(importer: &str, allowed: &[&str]) -> Vec<String> {
     let mut violations = Vec::new();
     for source in sources() {

@@ -144,17 +144,18 @@ fn searches_a_threads_private_descriptor_table() {
 
 #[test]
 fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
-    // This test needs the initial PID namespace, since a nested one does not show holders outside.
+    // This test needs the initial PID namespace, because pidns in a nested namespace cannot see
+    // holders outside of it.
     needs!(HostRoot, UserNamespaces, Bpf, NamespaceList);
-    // Each loop creates namespaces that end at another time: at once, or before or after the end of
-    // the process that created them.
+    // The loops create namespaces that end at different times: at once, or before or after the end
+    // of the process that created them.
     let storms = "while ((SECONDS < 300)); do unshare -pf --kill-child true; done &
          while ((SECONDS < 300)); do unshare -p bash -c '(:); sleep 0.0$((RANDOM % 9))'; done &
          while ((SECONDS < 300)); do unshare -p bash -c 'sleep 0.0$((RANDOM % 9)) & exec sleep 0.02'; done &
          while ((SECONDS < 300)); do unshare -p sleep 0.0$((RANDOM % 9)); done &
          echo ready; wait";
-    // Create these PID namespaces in a new user namespace, their owner, which distinguishes them
-    // from the PID namespaces of other tests.
+    // Create these PID namespaces in a new user namespace, which becomes their owner. The owner
+    // distinguishes them from the PID namespaces of other tests.
     let mut command = Command::new("unshare");
     let (storms, _) = start_command(command.args(["-Ur", "bash", "-c", storms]));
     let owner = link(format!("/proc/{}/ns/user", storms.pid())).unwrap();

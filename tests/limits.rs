@@ -40,14 +40,16 @@ fn said_of(document: &str) -> String {
     String::from_utf8(output.stderr).expect("is text")
 }
 
-/// Builds a document of [`SIZE`] bytes: `begin`, and then `again` over and over.
+/// Builds a document that consists of `begin` and repetitions of `again`. Its size is close to
+/// [`SIZE`] bytes.
 fn of(begin: &str, again: &str) -> String {
     let mut document = begin.to_owned();
     document.extend(std::iter::repeat_n(again, (SIZE - begin.len()) / again.len()));
     document
 }
 
-/// Builds a document of at most [`SIZE`] bytes: `begin`, then `word(0)`, `word(1)` and so on.
+/// Builds a document that consists of `begin`, `word(0)`, `word(1)` and so on, of at most [`SIZE`]
+/// bytes.
 fn of_words(begin: &str, word: impl Fn(usize) -> String) -> String {
     let mut document = begin.to_owned();
     for index in 0.. {
@@ -107,7 +109,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         sound(),
         format!("--- {}", sound()),
         sound_records(),
-        // Many small values of known fields, which pidns keeps in memory.
+        // Many small values of fields that pidns knows, and therefore keeps in memory.
         of(&format!("{json}\"processes\": [{{\"args\": ["), "\"\","),
         of(&format!("{yaml}processes: [{{args: ["), "a,"),
         of(&format!("{json}\"diagnostics\": [{{\"pids\": ["), "1,"),
@@ -133,7 +135,7 @@ fn memory_is_proportional_to_the_size_of_any_document() {
         of(&format!("{yaml}complete: "), "1"),
         of(&format!("{RECORD}\""), "x"),
         of(&format!("{RECORD}\"x\"}}\n"), " "),
-        // Values of unknown fields, which pidns ignores.
+        // Values of fields that pidns does not know, and therefore ignores.
         of(&format!("{RECORD}\"x\", \"y\": ["), "[],"),
         of(&format!("{RECORD}\"x\"}}\n"), "\n"),
         of(&format!("{json}\"x\": ["), "[],"),
@@ -165,8 +167,8 @@ fn memory_is_proportional_to_the_size_of_any_document() {
     said_of("");
     assert_memory(documents);
 
-    // Parsing nested collections also takes stack memory, up to a fixed limit. Parse the deepest
-    // nesting once first, so that its stack memory is not counted for the documents below.
+    // The parser also needs stack memory for nested collections, up to a fixed limit. Parse the
+    // deepest nesting first, so that this memory is not counted for the documents below.
     said_of(&nested("[", 200));
     assert_memory([
         of(&nested("[", 120), "a,"),
@@ -178,8 +180,8 @@ fn memory_is_proportional_to_the_size_of_any_document() {
     ]);
 }
 
-/// Asserts that each document takes at most 40 bytes of memory per byte, on top of the peak memory
-/// of earlier child processes.
+/// Asserts that pidns needs at most 40 bytes of memory for each byte of a document, in addition to
+/// the peak memory of earlier child processes.
 fn assert_memory(documents: impl IntoIterator<Item = String>) {
     let base = peak();
     for document in documents {

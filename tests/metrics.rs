@@ -66,7 +66,7 @@ fn a_dead_namespace_is_counted_by_its_holder() {
     assert_eq!(kept(&stdout(&pidns(&["-q", "-f", "openmetrics", "--root", &held.id]))), 1);
 }
 
-/// Returns the content of a code block on the page that begins with the comment `# NAME`.
+/// Returns the content of the code block that begins with the comment `# NAME`.
 fn shown(page: &str, name: &str) -> String {
     let begin = format!("\n```ini\n# {name}\n");
     let (_, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("{name} is not on the page"));
@@ -102,7 +102,7 @@ fn the_units_are_valid_and_write_complete_files() {
     let file = textfiles.path().join("pidns.prom");
     let metrics = std::fs::read_to_string(&file).unwrap();
     assert!(metrics.ends_with("\n# EOF\n"), "{metrics}");
-    // If pidns cannot run, the last complete file must stay.
+    // If pidns cannot run, the previous complete file must remain.
     let _ = std::fs::remove_file(textfiles.path().join("pidns.prom.tmp"));
     assert!(!run_in_path("/bin-without-pidns:/bin").status.success());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), metrics);

@@ -1,6 +1,6 @@
-//! Tests that pidns finds the bind mounts which keep namespaces alive, even if no process can see
+//! Tests that pidns finds the bind mounts that keep namespaces alive, even if no process can see
 //! the mount, if the mount namespace has no process, or if another mount covers the mount. Also
-//! tests mounts over files in /proc.
+//! tests pidns with mounts over files in /proc.
 
 mod common;
 
@@ -18,9 +18,9 @@ const DEAD_MOUNT: &str = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs none $1; to
      mount --bind /proc/$init/ns/pid $1/ns; stat -c 'inode %i' $1/ns; \
      kill -9 $init; wait 2>/dev/null;";
 
-/// Shell script that mounts the directories which `sleep` needs below `$1/root`. It does not
-/// bind-mount `/`: in a user namespace, the kernel refuses a bind mount that would uncover files
-/// below other mounts.
+/// Shell script that prepares `$1/root` as a root directory: it mounts the directories in it that
+/// `sleep` needs. The script does not bind-mount `/`: in a user namespace, the kernel refuses a
+/// bind mount that would uncover files below other mounts.
 const OTHER_ROOT: &str = "mkdir $1/root; mount -t tmpfs none $1/root; \
      for d in bin lib lib64 usr; do if [ -e /$d ]; then \
      mkdir $1/root/$d; mount --rbind /$d $1/root/$d; fi; done;";
@@ -34,8 +34,7 @@ fn start_with_dead_mount(dir: &tempfile::TempDir, script: &str) -> (Running, Str
     (running, format!("pid:[{}]", names["inode"]))
 }
 
-/// Finds the holders of a namespace that are mounts at `path`, and returns the mount namespace of
-/// each.
+/// Returns the mount namespaces in which a mount at `path` is a holder of the namespace.
 fn mounted_at(document: &Document, id: &str, path: &str) -> Vec<u64> {
     let holders = document.find_namespace(id).map(|it| it.holders.clone()).unwrap_or_default();
     let at = |holder| match holder {
@@ -51,13 +50,13 @@ fn mount_namespace_of(pid: u32) -> u64 {
     link.trim_start_matches("mnt:[").trim_end_matches(']').parse().expect("an inode")
 }
 
-/// Returns `true` if the mountinfo of this process contains the namespace.
+/// Returns `true` if the mountinfo of this process contains a mount of the namespace.
 fn sees(pid: u32, id: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(id)
 }
 
-/// Python program that runs a command without some system calls, which fail with ENOSYS. The first
-/// argument is a list of their numbers. The other arguments are the command.
+/// Python program that makes some system calls fail with ENOSYS, and then runs a command. The first
+/// argument is a list of system call numbers. The other arguments are the command.
 const REFUSING: &str = "import ctypes, os, struct, sys\n\
      numbers = [int(number) for number in sys.argv[1].split(',')]\n\
      code = [(0x20, 0, 0, 0)]\n\
@@ -118,8 +117,8 @@ fn finds_a_mount_outside_a_chroot_on_older_kernels() {
     check_a_chroot_hides_nothing(of_older_kernel);
 }
 
-/// Tests a process whose root mount covers the old root mount, as in a container that was started
-/// without pivot_root(2).
+/// Tests a process whose root mount covers the previous root mount, as in a container that was
+/// started without pivot_root(2).
 fn check_without_pivot_root() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
@@ -184,9 +183,9 @@ fn finds_mounts_that_a_descriptor_keeps_on_older_kernels() {
 
 fn check_a_mounted_mount_namespace(of: impl Fn() -> Document) {
     let dir = tempfile::tempdir().unwrap();
-    // snapd also bind-mounts mount namespaces. The kernel allows this only if the ID of the mounted
-    // namespace is higher than that of the current one. IDs are not assigned in order, so try until
-    // the mount succeeds.
+    // snapd also bind-mounts mount namespaces. The kernel allows this only if the mounted namespace
+    // has a higher ID than the current mount namespace. Because IDs are not assigned in order, try
+    // until a mount succeeds.
     let script = "touch $1/app.mnt; \
          until unshare -m sleep 600 & until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; \
          mount --bind /proc/$!/ns/mnt $1/app.mnt 2>/dev/null; do kill -9 $!; wait 2>/dev/null; done; \
@@ -357,8 +356,8 @@ fn never_asks_a_hanging_file_system_over_a_mount() {
     let (running, names) = start_command(&mut in_mount_namespace(&script, &[at, SILENT_FUSE]));
     let id = format!("pid:[{}]", names["inode"]);
     let path = format!("{at}/ns");
-    // Another test's pidns may have opened the mount before it was covered. Wait until that process
-    // is no longer a holder.
+    // Another test's pidns may have opened the mount before it was covered. Wait until that pidns
+    // is no longer a holder of the namespace.
     until("nobody has the mount open", || {
         let document = Document::read(&stdout(&pidns_in_time(&["-q", "-f", "json"])));
         assert_eq!(mounted_at(&document, &id, &path), [mount_namespace_of(running.pid())]);
@@ -410,7 +409,7 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
                     assert!(document.find_process(1).is_none());
                 }
                 "cgroup" => said("cgroup-unreadable"),
-                // pidns needs no data from the other files to place process 2.
+                // pidns can determine the namespace of process 2 without the other files.
                 _ => assert_eq!(document.home(2).init, Some(1)),
             }
             assert!(document.find_process(2).is_some());
@@ -421,7 +420,8 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
 #[test]
 fn refuses_the_status_of_another_process() {
     needs!(Namespaces, Program("python3"));
-    // pidns refuses the mount by openat2(2), or without openat2(2) notices the wrong PID.
+    // pidns must not read a file that is mounted over a file in /proc. openat2(2) refuses to open
+    // such a file. Without openat2(2), pidns notices the wrong PID in it.
     let script = "mount --bind /proc/1/status /proc/2/status;";
     let (_running, init) = hostile(script);
     let procfs = format!("/proc/{init}/root/proc");

@@ -17,7 +17,7 @@ use pidns::emit::Format;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::fcntl_setpipe_size;
 
-/// Returns arguments of pidns for each output format and each kind of output.
+/// Returns argument lists that together cover each output format and each kind of output of pidns.
 fn all_outputs() -> impl Iterator<Item = Vec<String>> {
     let formats = Format::ALL.iter().filter_map(ValueEnum::to_possible_value);
     let formats = formats.map(|format| format!("-q --search processes -f {}", format.get_name()));
@@ -44,7 +44,8 @@ fn shell(script: &str, arguments: &[impl AsRef<str>]) -> Output {
     run(Command::new("bash").args(["-c", script, "bash", PIDNS]).args(arguments))
 }
 
-/// Returns the exit status, or `None` if a signal ended the program, and standard error.
+/// Returns the exit status and the standard error of a program. The exit status is `None` if a
+/// signal ended the program.
 fn result(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr.clone()).expect("is text"))
 }
@@ -214,7 +215,7 @@ fn run_passes_signals_on_with_a_small_stack() {
 }
 
 /// Starts pidns with a full, non-blocking pipe of 4096 bytes as standard output (if `to` is 1) or
-/// standard error (if `to` is 2). Returns the read end of the pipe.
+/// as standard error (if `to` is 2). Returns pidns and the read end of the pipe.
 fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeReader) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl_setpipe_size(&writer, 4096).unwrap();

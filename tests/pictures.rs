@@ -32,8 +32,8 @@ fn the_readmes_document_matches_its_host() {
     expect_file!["snapshots/host.dot"].assert_eq(&dot);
 }
 
-/// Writes the output for a host to the directory `$PIDNS_LOOK`, if that is set, so that developers
-/// can look at it.
+/// If the environment variable `PIDNS_LOOK` is set to a directory, writes the output for a host to
+/// that directory, for developers to look at.
 fn keep(host: &str, extension: &str, text: &str) {
     if let Some(dir) = std::env::var_os("PIDNS_LOOK") {
         let file = std::path::PathBuf::from(dir).join(format!("{host}.{extension}"));
@@ -81,7 +81,7 @@ fn lines_break_between_words() {
 }
 
 /// Renders DOT as SVG by Graphviz. Returns the SVG, its width and height in points, and the time
-/// in seconds.
+/// that Graphviz took, in seconds.
 fn draw(dot: &str) -> (String, (f64, f64), f64) {
     let start = Instant::now();
     let mut child = Command::new("dot")

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 /// Path of the Python for which Debian packages modules. PATH may contain another Python.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Names that some YAML parser would not read as a string, or not read at all, without quotes.
+/// Names that must be quoted: some YAML parser would otherwise reject them or not read them as
+/// strings.
 const WORDS: &[&str] = &[
     // Nulls, booleans, numbers, times and merge keys of YAML 1.1, of 1.2, or of one parser only.
     "~",
@@ -241,10 +242,10 @@ const WORDS: &[&str] = &[
      for right, and  with  two  blanks",
 ];
 
-/// The characters in the texts that [`short`] returns.
+/// The characters in the strings that [`short`] returns.
 const LETTERS: &str = "017.:-+_ex~ =<";
 
-/// Returns all texts of one to three characters from [`LETTERS`].
+/// Returns all strings of one to three characters from [`LETTERS`].
 fn short() -> Vec<String> {
     let mut all = Vec::new();
     let mut longest = vec![String::new()];
@@ -259,8 +260,8 @@ fn short() -> Vec<String> {
 }
 
 /// Returns a document with [`WORDS`] as process names, as keys, and in each other field whose text
-/// does not come from pidns. The [`short`] texts are arguments of a process, since parsers read
-/// these fastest.
+/// pidns takes from elsewhere. The strings of [`short`] are arguments of a process, because parsers
+/// read arguments fastest.
 fn document() -> Value {
     let process = |(index, &name): (usize, &&str)| {
         json!({
@@ -301,7 +302,7 @@ fn written(format: &str) -> (Value, String) {
     )
 }
 
-/// Asserts that a program which converts YAML to JSON reads the [`document`] unchanged.
+/// Runs a program that converts YAML to JSON, and asserts that it reads the [`document`] unchanged.
 fn reads_the_same(reader: &mut Command) {
     let (document, yaml) = written("yaml");
     let read = pipe(reader, yaml.as_bytes());

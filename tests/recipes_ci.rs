@@ -62,7 +62,7 @@ impl Workspace {
     }
 }
 
-/// Takes the PIDs of the leftover processes from the output of the job.
+/// Parses the PIDs of the leftover processes in the output of the job.
 fn left(log: &str) -> Left {
     let pairs = log.lines().filter_map(|line| line.split_once(' '));
     Left::of(&pairs.filter_map(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?))).collect())
@@ -81,7 +81,7 @@ fn assert_names_all(text: &str, left: &Left, workspace: &Workspace) {
     assert!(text.contains(&workspace.path("test").display().to_string()), "{text}");
 }
 
-/// Parses the only YAML recipe that begins with this fence.
+/// Parses the YAML recipe that begins with this fence. There must be exactly one.
 fn yaml(fence: &str) -> Value {
     let recipes = blocks(fence);
     assert_eq!(recipes.len(), 1);
@@ -126,7 +126,7 @@ fn the_github_recipe_annotates_and_summarizes_every_leftover() {
             other => panic!("{other}"),
         };
         if runs {
-            // GitHub runs the script of a step without `shell:` by `bash -e`.
+            // If a step has no `shell:`, GitHub runs its script with `bash -e`.
             let (status, said) = workspace.run(&["-e"], text(&step["run"]));
             failed.extend((status != Some(0)).then(|| (text(&step["run"]).to_owned(), status)));
             log.push_str(&said);

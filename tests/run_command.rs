@@ -97,8 +97,8 @@ fn run_job(options: &[&str], command: &[&str]) -> Outcome {
     run_job_by(&mut pidns_run(), options, command)
 }
 
-/// Returns the command `pidns run`, in a private mount namespace if that is permitted. Otherwise
-/// pidns could mistake a mount of another test for one of the command.
+/// Returns the command `pidns run`, in a private mount namespace if that is permitted. In a shared
+/// mount namespace, pidns could mistake a mount of another test for a mount of the command.
 fn pidns_run() -> Command {
     static CAN_BE: LazyLock<bool> = LazyLock::new(|| {
         Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|it| it.status.success())
@@ -258,7 +258,7 @@ fn wrong_arguments_are_refused_before_the_command_runs() {
         assert!(!Path::new(mark).exists(), "{arguments:?}");
     }
     assert_eq!(pidns(&["run"]).status.code(), Some(2));
-    // With correct arguments, the command runs.
+    // If the arguments are correct, `pidns run` runs the command.
     assert_eq!(pidns(&["run", "--grace", "0.5", "touch", mark]).status.code(), Some(0));
     assert!(Path::new(mark).exists());
 }
@@ -302,7 +302,8 @@ fn the_command_inherits_everything_unchanged() {
     let print = |run: &str| {
         let mut command = Command::new("bash");
         let command = command.args(["-c", &script(run)]).env("STATE", state).process_group(0);
-        // Each run has a new process group. Lines that begin with its number are ignored below.
+        // Each run has a different process group. The lines that begin with its number are ignored
+        // below.
         let text = stdout(&common::run(command));
         text.lines()
             .map(str::trim)
@@ -449,8 +450,8 @@ fn kill_ends_every_leftover() {
     }
 }
 
-/// Python program that ignores SIGTERM, and forks a child and exits over and over: the child does
-/// the same, so the PID changes all the time.
+/// Python program that ignores SIGTERM, and repeatedly forks a child and exits. The child does the
+/// same, so the PID changes all the time.
 const COMET: &str = "import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.setsid()
@@ -470,7 +471,8 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
         comet.display(),
         flying = flying.display()
     );
-    // pidns sees such a process rarely, and possibly only as a zombie.
+    // pidns rarely sees a process whose PID changes all the time, and possibly sees it only as a
+    // zombie.
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process,zombie"];
     let outcome = bash(&options, &script);
     assert_eq!(outcome.status, 1, "{}", outcome.stderr);
@@ -482,8 +484,8 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
 #[test]
 fn kill_finds_processes_that_keep_forking() {
     needs!(Program("python3"));
-    // One process changes its PID all the time, and others start new processes as fast as they can.
-    // All of them ignore SIGTERM.
+    // One process changes its PID all the time, and other processes start new processes as fast as
+    // they can. All of them ignore SIGTERM.
     let dir = tempfile::tempdir().unwrap();
     let (comet, flying) = (dir.path().join("storm-631"), dir.path().join("flying"));
     fs::write(&comet, COMET).unwrap();
@@ -507,8 +509,8 @@ fn kill_finds_processes_that_keep_forking() {
 
 #[test]
 fn ten_thousand_orphans_take_little_time() {
-    // The command prints the CPU time that its parent, pidns, and the command itself have used, and
-    // the number of bytes that pidns has read. Compare the two times with each other, since the
+    // The command prints the CPU time of its parent, pidns, the CPU time of the command itself, and
+    // the number of bytes that pidns has read. The test compares the two CPU times, because the
     // machine may be slow or busy.
     let script = "i=0; while [ $i -lt 10000 ]; do (: &); i=$((i+1)); done
         cat /proc/$PPID/stat /proc/$$/stat /proc/$PPID/io";
@@ -528,7 +530,7 @@ fn ten_thousand_orphans_take_little_time() {
         let value = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap();
         value.trim().parse().unwrap()
     };
-    // pidns must learn of each orphan by a signal, and not by reading /proc.
+    // pidns must learn about orphans from signals, and not by reading /proc.
     let (bytes, calls) = (count("rchar:"), count("syscr:"));
     assert!(bytes <= 10_000 * 256, "{bytes} bytes read");
     assert!(calls <= 10_000 * 4, "{calls} times");
@@ -653,7 +655,8 @@ fn an_ignored_sigchld_is_refused() {
 #[test]
 fn works_with_the_proc_of_an_outer_namespace() {
     needs!(Namespaces);
-    // /proc still shows the PIDs of the outer namespace, which kill(2) inside cannot use.
+    // /proc still shows the PIDs of the outer namespace, which are not valid for kill(2) in the new
+    // namespace.
     let mut command = Command::new("unshare");
     let command = command.args(["-pf", "--kill-child", PIDNS, "run"]);
     let outcome = run_job_by(
@@ -795,7 +798,7 @@ fn two_hundred_runs_during_a_fork_storm_are_correct() {
     let storm = Running::spawn(
         Command::new("bash").args(["-c", "while ((SECONDS < 300)); do (: & : & :) & wait; done"]),
     );
-    // Run several commands at a time, so that they get more CPU time than the fork storm.
+    // Run several commands at the same time, so that they get more CPU time than the fork storm.
     let runs = |numbers: std::ops::Range<i32>| {
         for number in numbers {
             let argument = format!("651.{number:03}");

@@ -11,8 +11,8 @@ use common::*;
 use pidns::emit::Format;
 use rustix::process::Signal;
 
-/// Returns the namespaces of these inits and their members. Ignores all other namespaces in the
-/// document, since other tests may run at the same time.
+/// Returns the namespaces of these inits, each with its members. Ignores the other namespaces in
+/// the document, which may belong to tests that run at the same time.
 fn ours(document: &Document, inits: &[u32]) -> Vec<(String, Vec<u32>)> {
     let ids: Vec<_> = inits.iter().map(|&init| namespace_of(init)).collect();
     let ours = document.namespaces.iter().filter(|namespace| ids.contains(&namespace.id));
@@ -79,7 +79,7 @@ fn filters_give_the_same_result_live_and_replayed() {
     let (sleep, outer) = (sleeps[2].to_string(), namespace_of(inits[0]));
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved.json");
-    // Omit holders, since pidns in another test may hold a namespace for a moment.
+    // Do not search for holders: the pidns of another test may hold a namespace for a moment.
     let search = ["--search", "processes", "-q"];
     fs::write(&saved, stdout(&pidns(&[&search[..], &["-f", "json"]].concat()))).unwrap();
     let saved = saved.to_str().unwrap();

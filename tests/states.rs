@@ -1,5 +1,5 @@
-//! Tests that the state of a namespace is right even if its init starts or exits during the scan.
-//! Also tests the diagnostics if the kernel refuses to answer.
+//! Tests that pidns shows the right state of a namespace, even if its init starts or exits during
+//! the scan. Also tests the diagnostics that pidns reports if the kernel refuses a request.
 
 mod common;
 
@@ -12,7 +12,8 @@ use common::*;
 use rustix::process::Signal;
 
 /// Python program that runs a command under a seccomp filter, which makes some ioctls fail. The
-/// first argument is a list such as `CODE:ERRNO,CODE:ERRNO`. The others are the command.
+/// first argument is a list of ioctl codes and error numbers, such as `CODE:ERRNO,CODE:ERRNO`. The
+/// other arguments are the command.
 const REFUSE: &str = "import ctypes, os, platform, struct, sys\n\
      rules = [[int(it, 0) for it in rule.split(':')] for rule in sys.argv[1].split(',')]\n\
      ioctl = {'x86_64': 16, 'aarch64': 29}[platform.machine()]\n\
@@ -61,8 +62,8 @@ fn expecting() -> Running {
     running
 }
 
-/// Runs pidns under `strace`, which delays the system calls in `inject`. During the delay, a
-/// namespace gets its init. Returns the document and the ID of that namespace.
+/// Runs pidns under `strace`, which delays the system calls in `inject`. During the delay, the
+/// first process starts in a nascent namespace. Returns the document and the ID of that namespace.
 fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
     let mother = expecting();
     let inject = format!("inject={inject}");
@@ -70,7 +71,7 @@ fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
     let looker = strace.args([PIDNS, "-q", "-f", "json"]).stdin(Stdio::null());
     let looker = looker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     // After one second, pidns is usually waiting in a delayed system call. If pidns is slower, it
-    // finds the init without a race, and the test passes as well.
+    // finds the init without a race, and the test still passes.
     std::thread::sleep(Duration::from_secs(1));
     kill(mother.pid(), Signal::CONT);
     until("the init exists", || !children(mother.pid()).is_empty());
@@ -83,7 +84,7 @@ fn born_while_looking(mut before: Command, inject: &str) -> (Document, String) {
 #[test]
 fn a_namespace_that_gets_its_init_during_the_scan_is_live() {
     needs!(NamespaceOfItsOwn, Program("strace"));
-    // pidns calls setns(2) in a thread to find out if a namespace ever had an init.
+    // To find out if a namespace ever had an init, pidns calls setns(2) in a thread.
     let (document, id) = born_while_looking(Command::new("env"), "setns:delay_enter=2500000");
     assert_eq!(document.namespace(&id).state, "live");
     assert_eq!(document.diagnostics, []);
@@ -139,9 +140,9 @@ fn started(pid: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok().filter(|_| is_init && lives)
 }
 
-/// Returns namespaces that the document wrongly calls dead: their init started before pidns did
-/// (`began`), and is still alive. The namespace is the same one, since no inode is reused while the
-/// init lives.
+/// Returns namespaces that the document wrongly calls dead: each of them has a living init that
+/// started before pidns did (at `began`). The inode cannot belong to a newer namespace, because no
+/// inode is reused while the init lives.
 fn called_dead_wrongly(document: &Document, began: u64) -> Vec<&Namespace> {
     let truth = truth();
     let inits = truth.iter().filter(|(pid, _)| started(**pid).is_some_and(|it| it < began));
@@ -318,7 +319,7 @@ fn names_an_init_that_does_not_reap_and_counts_its_zombies() {
     until("there are two zombies", || {
         children(init).len() == 2 && children(init).iter().all(is_zombie)
     });
-    // The init of this namespace does reap its children.
+    // In this namespace, the init reaps its children.
     let (_other, inits) = nest(1);
     let document = Document::of(&[]);
     let told = document.diagnostic("init-does-not-reap").expect("is reported");

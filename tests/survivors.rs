@@ -1,5 +1,5 @@
-//! Tests namespaces that outlive their processes, what keeps them alive, and inits that cannot
-//! exit completely.
+//! Tests namespaces that outlive their processes, the holders that keep them alive, and inits that
+//! cannot exit completely.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn dead_namespace() -> (String, File) {
     (id, file)
 }
 
-/// Returns a path by which other processes can open a file that this test has open.
+/// Returns a path through which other processes can open a file that this test has open.
 fn path_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
@@ -42,7 +42,8 @@ fn a_descriptor_keeps_a_dead_namespace_and_its_parent() {
     drop(running);
     until("the inits have exited", || inits.iter().all(|&init| status(init, "State").is_empty()));
     let mut document = Document::of(&[]);
-    // A pidns or a forked child of another test may hold the namespace for a moment.
+    // The pidns of another test, or its forked child before exec, may hold the namespace for a
+    // moment.
     until("nobody holds the outer namespace", || {
         document = Document::of(&[]);
         document.namespace(&outer).holders.is_empty()
@@ -148,7 +149,8 @@ fn names_the_shell_whose_children_would_start_in_a_dead_namespace() {
     let dead = document.namespace(&id);
     assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
-    // There may be more holders, since a pidns of another test holds each namespace that it reads.
+    // There may be other holders, because the pidns of another test holds each namespace while it
+    // reads it.
     assert!(dead.holders.contains(&holder));
     let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
@@ -412,8 +414,8 @@ fn pidns_is_not_a_holder() {
     // This test needs its own PID namespace: a pidns of another test would be a holder.
     needs!(NamespaceOfItsOwn);
     let (id, file) = dead_namespace();
-    // pidns inherits descriptor 9, and opens others itself. It must not show itself as a holder for
-    // any of them.
+    // pidns inherits descriptor 9, and opens descriptors of its own. It must not report any of them
+    // as a holder.
     let script = format!(
         "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search proc",
         std::process::id(),
@@ -450,7 +452,7 @@ fn a_reused_inode_never_merges_a_dead_and_a_live_namespace() {
         let dead = document.namespace(&held);
         assert_eq!((dead.members.len(), dead.state.as_str(), dead.init), (0, "dead", None));
         for namespace in &document.namespaces {
-            // If the same inode has two 64-bit IDs in turn, the kernel has reused the inode.
+            // If an inode has two different 64-bit IDs in turn, the kernel has reused the inode.
             seen.entry(namespace.inode).or_insert_with(Vec::new).push(namespace.ns_id);
             assert!(
                 namespace

@@ -1,5 +1,5 @@
-//! Tests the translation of PIDs between namespaces, which pidns does either by asking the kernel
-//! or by a full scan.
+//! Tests the translation of PIDs between namespaces. pidns translates PIDs either by asking the
+//! kernel, or by a full scan.
 
 mod common;
 
@@ -18,9 +18,9 @@ fn pid(raw: u32) -> Pid {
     Pid::new(raw).expect("is a PID")
 }
 
-/// Translates the PID of each process in these nested namespaces, from each namespace in which the
-/// process is visible to each namespace. Asserts that the kernel, a scan and `NSpid` give the same
-/// result. Returns the number of translations.
+/// Translates the PIDs of all processes in these nested namespaces: from each namespace in which a
+/// process is visible, to every namespace. Asserts that the kernel, a scan and `NSpid` give the
+/// same result. Returns the number of translations.
 fn agree(nests: &[Vec<u32>]) -> usize {
     let request = Request {
         procfs: "/proc".into(),
@@ -193,7 +193,7 @@ fn translate_gives_the_same_answer_live_and_replayed() {
 #[test]
 fn a_thread_is_not_a_process() {
     needs!(Program("python3"));
-    // The kernel also translates thread IDs, but pidns must accept PIDs of processes only.
+    // The kernel also translates thread IDs, but pidns must only accept PIDs of processes.
     let (running, names) = start_command(Command::new("python3").args([
         "-c",
         "import threading, time\n\

@@ -1,6 +1,6 @@
-//! Tests runs without some permissions: as `nobody`, with the mount option hidepid, and in a
-//! container that sees the host's /proc. The namespace that pidns shows for a process must be
-//! correct or unknown.
+//! Tests pidns with limited permissions: as `nobody`, with the mount option hidepid, and in a
+//! container that sees the host's /proc. For each process, pidns must show the correct namespace or
+//! an unknown one.
 
 mod common;
 
@@ -133,8 +133,8 @@ fn a_container_with_the_hosts_proc_sees_one_tree() {
     let (_running, inits) = nest(3);
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    // The container has its own /proc, and the host's /proc at another path. pidns runs there
-    // first with all capabilities, then with CAP_SYS_PTRACE only.
+    // The container has its own /proc, and the host's /proc at another path. First, pidns runs
+    // there with all capabilities, then with CAP_SYS_PTRACE only.
     let script = "mount --rbind /proc $1; \
          exec unshare -pf --mount-proc --kill-child $3 $2 -q -f json --procfs $1";
     for privileges in ["", "setpriv --bounding-set -all,+sys_ptrace --inh-caps -all"] {

@@ -1,7 +1,8 @@
-//! Parses arbitrary bytes as `/proc/PID/cgroup`. Checks that any container found has a known
-//! runtime, an ID, and a pod UID of 32 hexadecimal digits, if any. Lines of other hierarchies
-//! must not change the result, and parsing only the path that pidns shows must give the same
-//! container. If the process has terminated, only a systemd unit may be missing.
+//! Parses arbitrary bytes as `/proc/PID/cgroup`. If a container is found, checks that it has a
+//! known runtime, an ID, and either no pod UID or one of 32 hexadecimal digits. Lines of other
+//! hierarchies must not change the result, and the path that pidns shows must, parsed alone, lead
+//! to the same container. The result for a terminated process must be the same, except that a
+//! systemd unit may be missing.
 
 #![no_main]
 

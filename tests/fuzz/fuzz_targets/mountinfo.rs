@@ -1,6 +1,6 @@
 //! Parses arbitrary bytes as `/proc/PID/mountinfo`. Checks that each line is parsed independently
-//! of other lines, and that each mount found can be written as the kernel would write it and
-//! parsed again.
+//! of other lines. Each mount that is found is written in the kernel's notation, and must be parsed
+//! again with the same result.
 
 #![no_main]
 

@@ -16,7 +16,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     }
     let Some(snapshot) = read(bytes, None) else {
-        // The input may contain snapshots of several hosts, so try host names in the corpus.
+        // The input may contain snapshots of several hosts. Try the host names that the corpus
+        // contains.
         for host in ["ci-7", "web-1", "web-1@2026"] {
             if let Some(snapshot) = read(bytes, Some(host)) {
                 reads_back(&PidGraph::new(snapshot));

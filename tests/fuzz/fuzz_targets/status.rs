@@ -1,6 +1,6 @@
-//! Parses arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Checks that all PIDs found
-//! are valid, that `NSpid` has no more PIDs than namespaces can be nested, and that each result can
-//! be written as the kernel would write it and parsed again.
+//! Parses arbitrary bytes as `/proc/PID/status` and `/proc/PID/stat`. Checks that all PIDs are
+//! valid, and that `NSpid` has at most as many PIDs as namespaces can be nested. Each result is
+//! written in the kernel's notation, and must be parsed again with the same result.
 
 #![no_main]
 

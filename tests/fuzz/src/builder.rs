@@ -71,7 +71,8 @@ struct Place {
     id: String,
     parent: Option<usize>,
     level: usize,
-    /// Number of levels below the namespace of the procfs, or `None` if outside of it.
+    /// Number of levels by which this namespace is below the namespace of the procfs, or `None` if
+    /// it is not a known descendant of that namespace.
     below: Option<usize>,
 }
 
@@ -84,7 +85,7 @@ pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
     let selected = several(u, 2, criterion)?;
     let whole = selected.is_empty();
     let procfs = places.iter().find(|place| place.below == Some(0)).map(|place| place.id.as_str());
-    // A document with selected namespaces may mention the ID of a namespace that it omits.
+    // A filtered document may mention the ID of a namespace that it omits.
     let procfs = procfs.or((!whole).then_some("pid:[7]"));
     let processes = processes(u, &places)?;
     let namespaces = namespaces(u, &places, &processes, whole)?;
@@ -145,7 +146,7 @@ fn places(u: &mut Unstructured<'_>) -> Result<Vec<Place>> {
 fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
     let count = u.int_in_range(0..=10)?;
     let mut comm = text(u)?;
-    // Number of levels between the namespace of the procfs and roots that are not below it.
+    // Number of levels by which a root with an unknown parent is below the namespace of the procfs.
     let above = u.int_in_range(0..=3)?;
     let mut processes = Vec::new();
     for index in 0..count {
@@ -163,7 +164,8 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
         if u.ratio(1, 8)? {
             nspid.clear();
         }
-        // Repeat names often: the output folds processes of the same name into one line.
+        // Often repeat the name of the previous process, because the output folds processes of the
+        // same name into one line.
         if u.arbitrary()? {
             comm = text(u)?;
         }
@@ -202,7 +204,8 @@ fn namespaces(
         let members: Vec<_> = members.map(|member| &member["pid"]).collect();
         let inode = place.id.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let init = match members.as_slice() {
-            // A selection may omit the init, but the init is never a process of another namespace.
+            // A selection may omit the init. If it does, the init must not be a process of another
+            // namespace.
             members if !whole => maybe(u, pid)?.map(Value::from).filter(|init| {
                 members.contains(&init) || processes.iter().all(|it| it["pid"] != *init)
             }),
@@ -310,7 +313,7 @@ fn state(u: &mut Unstructured<'_>) -> Result<char> {
     }
 }
 
-/// Chooses a PID. Most are low, so that documents often mention the same process twice.
+/// Chooses a PID, usually a low one, so that a process is often mentioned more than once.
 fn pid(u: &mut Unstructured<'_>) -> Result<u32> {
     let most = if u.ratio(1, 4)? { 0x7fff_0000 } else { 20 };
     u.int_in_range(1..=most)

@@ -21,7 +21,7 @@ const PRIVATE: u32 = 0xf_0000;
 /// XML parsers reject it.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
-    // A table of all characters, since this function is called for each character of the output.
+    // A precomputed table, because this function is called for each character of the output.
     static ANSWERS: LazyLock<Vec<bool>> = LazyLock::new(|| {
         (0..=u32::from(char::MAX)).map(|c| char::from_u32(c).is_some_and(look_up)).collect()
     });

@@ -1,5 +1,5 @@
-//! Parses the small part of the DOT language that pidns writes, and fails on anything else. Names
-//! from the host may occur only in labels and tooltips, with special characters escaped.
+//! Parses the subset of the DOT language that pidns writes, and fails on anything else. Names from
+//! the host may occur only in labels and tooltips, with special characters escaped.
 
 use std::collections::HashSet;
 
@@ -174,8 +174,8 @@ fn attributes<'a>(list: &[Token<'a>], ports: &mut HashSet<&'a str>) -> Result<()
     Ok(())
 }
 
-/// Checks an HTML-like label. Its tags must be balanced, and be ones that pidns writes. Special
-/// characters in the text must be entities or escapes.
+/// Checks an HTML-like label. Tags must be balanced, and only tags that pidns writes are allowed.
+/// Special characters in the text must be entities or escapes.
 fn label<'a>(html: &'a str, ports: &mut HashSet<&'a str>) -> Result<(), String> {
     let mut open: Vec<&str> = Vec::new();
     let mut tables = 0;

@@ -64,7 +64,8 @@ fn picture(graph: &PidGraph, style: Style) {
     let picture = write(graph, Format::Dot, style);
     assert!(!picture.chars().any(|c| c != '\n' && is_harmful(c)), "{picture:?}");
     let boxes = dot::check(&picture).unwrap_or_else(|problem| panic!("{problem}: {picture}"));
-    // Folding may put several live namespaces into one box. All others must have their own box.
+    // Folding may show several live namespaces in one box. Every other namespace must have its own
+    // box.
     let namespaces = &graph.snapshot().namespaces;
     let apart = namespaces.iter().filter(|it| it.state != NamespaceState::Live || style.unfolded);
     for namespace in apart {
@@ -77,8 +78,8 @@ fn picture(graph: &PidGraph, style: Style) {
     assert!(boxes.len() <= namespaces.len() + 1, "{picture}");
 }
 
-/// Checks that each line of a Mermaid chart is one that pidns writes, and that names from the
-/// host occur only in labels.
+/// Checks that each line of a Mermaid chart has one of the forms that pidns writes, and that names
+/// from the host occur only in labels.
 fn chart(graph: &PidGraph) {
     let chart = write(graph, Format::Mermaid, PLAIN);
     assert!(!chart.chars().any(|c| c != '\n' && is_harmful(c)), "{chart:?}");
