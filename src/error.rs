@@ -40,8 +40,8 @@ pub enum Error {
     NotFound {
         /// The process or namespace that was not found.
         no: NotFound,
-        /// The reason why the process or namespace may exist although it was not found; `None` if
-        /// it certainly does not exist.
+        /// The reason why the process or namespace may exist even though it was not found; `None`
+        /// if it certainly does not exist.
         caveat: Option<Caveat>,
     },
     /// The output could not be written.
@@ -53,7 +53,7 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// An operation failed that pidns needs to run a command.
+    /// An operation that pidns needs to run a command failed.
     Run {
         /// The failed operation, as a phrase that follows "cannot".
         what: &'static str,
@@ -105,7 +105,7 @@ impl Error {
             | Self::Run { .. }
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
-                // Shells and env(1) use the same exit statuses.
+                // Shells and env(1) use these exit statuses too.
                 let not_found = source.kind() == io::ErrorKind::NotFound;
                 Exit::Command(if not_found { 127 } else { 126 })
             }

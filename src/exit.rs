@@ -15,9 +15,9 @@ pub enum Exit {
     Trouble,
     /// The view is incomplete, and `--strict` was given.
     Incomplete,
-    /// The exit status of the command that `pidns run` has run; 128 plus the signal number if a
-    /// signal terminated the command; 126 if the command could not be executed; 127 if it was not
-    /// found.
+    /// The exit status of the command that `pidns run` started, or 128 plus the signal number if a
+    /// signal terminated the command. The status is 126 if the command could not be executed, and
+    /// 127 if it was not found.
     Command(u8),
 }
 

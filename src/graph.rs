@@ -2,8 +2,8 @@
 //!
 //! Namespaces and processes are nodes. Edges lead from a namespace to its child namespaces and to
 //! its members, and from a process to its child processes. No other module uses petgraph. The
-//! functions return values of the model, in sorted lists, because petgraph iterates over neighbours
-//! in reverse order of insertion.
+//! functions here return model values in sorted lists, because petgraph iterates over neighbours in
+//! reverse order of insertion.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes, by PID, that a filter removed although remaining processes refer to them.
+    /// Processes that a filter removed, but that remaining processes refer to, by PID.
     left_out: BTreeMap<Pid, Process>,
 }
 

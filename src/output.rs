@@ -31,7 +31,7 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
     match emit(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Ok(Outcome::Taken),
         Err(error) => {
-            // Discard the buffer, because `drop` would try to write it again.
+            // Discard the rest of the buffer, because `drop` would try to write it again.
             let _ = out.into_parts();
             match error.kind() {
                 io::ErrorKind::BrokenPipe => Ok(Outcome::Closed),
@@ -41,7 +41,7 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
     }
 }
 
-/// Writes a finished text to standard output.
+/// Writes a text to standard output.
 pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
@@ -112,7 +112,7 @@ pub fn warn(message: impl fmt::Display) {
     warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
 }
 
-/// Writes a finished text of several lines, such as a report, to standard error.
+/// Writes a text of several lines, such as a report, to standard error.
 pub fn warn_in_full(text: &[u8]) {
     // Ignore errors: a failure to write to standard error cannot be reported anywhere.
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);

@@ -68,7 +68,8 @@ impl Format {
 pub enum TranslationFormat {
     /// Translated PIDs, one per line.
     Text,
-    /// An object for each PID with its PIDs at all levels (`pidns schema translation`).
+    /// An object for each given PID, with the process's PIDs at all levels
+    /// (`pidns schema translation`).
     Json,
 }
 

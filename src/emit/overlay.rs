@@ -18,14 +18,14 @@ pub enum OverlayNode {
     Before(NamespaceId),
 }
 
-/// Both snapshots as one tree. The node `None` stands above the root namespaces, and contains the
-/// processes whose namespace is ambiguous.
+/// Both snapshots as one tree. The node `None` is the parent of the root namespaces, and contains
+/// the processes whose namespace is ambiguous.
 pub struct Overlay<'a> {
     pub diff: &'a Diff,
     changes: HashMap<OverlayNode, &'a NamespaceChange>,
     rows: HashMap<Option<OverlayNode>, Vec<ReportRow<'a>>>,
     children: HashMap<Option<OverlayNode>, Vec<OverlayNode>>,
-    /// Nodes that are shown: nodes with a change, and their ancestors.
+    /// The nodes to show: nodes with a change, and their ancestors.
     shown: HashSet<OverlayNode>,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Adds the ID of a node's namespace and its change to `line`.
+    /// Adds the ID and the change of a node's namespace to `line`.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let (graph, id) = match node {
             None => {

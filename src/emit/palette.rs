@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn no_text_colour_is_legible_on_every_background() {
-        // Backgrounds: black, white, and those of the two Solarized themes.
+        // The backgrounds to test: black, white, and the backgrounds of the two Solarized themes.
         let grounds = [[0x00_u8; 3], [0xff; 3], [0x00, 0x2b, 0x36], [0xfd, 0xf6, 0xe3]];
         let grounds = grounds.map(|channels| {
             let linear = channels.map(|channel| (f64::from(channel) / 255.0).powf(2.2));

@@ -1,4 +1,4 @@
-//! Ways to read the live kernel.
+//! Collectors: the ways in which pidns can read the live kernel.
 
 use clap::ValueEnum;
 

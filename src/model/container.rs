@@ -144,8 +144,8 @@ pub fn of_path(path: &str) -> Option<Container> {
 }
 
 /// Finds the container in a single cgroup path like [`of_path`], but accepts `/NAMESPACE/ID` with
-/// any namespace. A caller that searches for a given container ID uses this function, because a
-/// false match of the ID is unlikely.
+/// any namespace. Use this function only to search for a given container ID, because the ID is
+/// unlikely to match by accident.
 #[must_use]
 pub fn sought_of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();
@@ -455,8 +455,8 @@ mod tests {
     const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
     const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
 
-    /// Formats a container as `RUNTIME CONTAINER POD`, with `ID` for the container ID of the tests
-    /// and `UID` for their pod UID.
+    /// Formats a container as `RUNTIME CONTAINER POD`. The container ID and pod UID that the tests
+    /// use become `ID` and `UID`.
     fn say(found: Option<Container>) -> String {
         found.map_or("none".to_owned(), |found| {
             let pod = found.pod.map_or("-".to_owned(), |pod| pod.replace(UID, "UID"));
@@ -771,7 +771,7 @@ mod tests {
             (b"0::/a/b (deleted)\n", Some("/a/b")),
             (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
             (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
-            // A path that names a container or unit is preferred to other paths.
+            // A path that contains a container or unit is preferred to other paths.
             (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
             (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
             (b"3:pids:/prod/web\n2:memory:/prod/web\n1:cpu:/x/y/z\n0::/\n", Some("/prod/web")),

@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
     /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
-    /// state, or descendants-of (the process that `pidns run` starts its command from). May
-    /// grow.
+    /// state, or descendants-of (the pidns process that ran the command of `pidns run`). May grow.
     pub by: FilterOption,
-    /// The values of the option, as text; a namespace is given by its id.
+    /// The values of the option, as text. A namespace is identified by its id.
     pub values: Vec<String>,
 }
 
@@ -37,7 +36,7 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// Only descendants of the process from which `pidns run` started its command.
+    /// Only descendants of a `pidns run` process: the processes that its command left behind.
     DescendantsOf,
     /// An option of a later version of pidns.
     Other(String),

@@ -1,8 +1,9 @@
-//! Problems of a scan, and the table of diagnostic codes.
+//! Problems encountered during a scan, and the table of diagnostic codes.
 
 use super::{Pid, keywords};
 
-/// A problem of a scan. A snapshot has at most one diagnostic for each code and errno.
+/// A problem encountered during a scan. A snapshot has at most one diagnostic for each code and
+/// errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The diagnostic code, in lower case with hyphens. A document of a later version of pidns may
@@ -10,7 +11,7 @@ pub struct Diagnostic {
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
-    /// Description for people.
+    /// Human-readable description.
     pub message: String,
     /// Name of the system error that caused the problem, such as `EACCES`.
     pub errno: Option<String>,
@@ -19,8 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. A code of a later version of
-    /// pidns is unknown, so it counts as such a problem.
+    /// Returns `true` if the problem makes the snapshot incomplete. An unknown code, which a later
+    /// version of pidns must have written, counts as such a problem.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -35,7 +36,7 @@ keywords! {
     }
 }
 
-/// The processes that may be missing from a snapshot with a diagnostic.
+/// The processes that may be missing from a snapshot, according to a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hides {
     /// No process is missing.
@@ -375,8 +376,8 @@ diagnostic_codes! {
         message: "{} with a thread in uninterruptible sleep",
         advice: Advice::None,
     }
-    /// A namespace was found in kernel memory, but its holders were not found. The namespace itself
-    /// is shown, so the snapshot is still complete.
+    /// A namespace was found in kernel memory, but its holders were not found. The snapshot still
+    /// counts as complete, because it contains the namespace itself.
     HeldUnseen {
         name: "held-unseen",
         severity: Severity::Warning,
@@ -425,14 +426,14 @@ impl DiagnosticCode {
         self.entry().counted == Counted::Processes
     }
 
-    /// Returns the message for people, about `count` processes or namespaces.
+    /// Returns the human-readable message for `count` processes or namespaces.
     #[must_use]
     pub fn message(self, count: usize) -> String {
         let entry = self.entry();
         entry.message.replacen("{}", &entry.counted.text(count), 1)
     }
 
-    /// Returns the advice for people.
+    /// Returns the human-readable advice.
     #[must_use]
     pub fn advice(self) -> Advice {
         self.entry().advice

@@ -6,7 +6,7 @@ use super::{Keyword, NamespaceId, Pid, keywords};
 /// Findings sort by verdict, then by code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The verdict of the policy on the problem.
+    /// The policy's verdict on the problem.
     pub verdict: Verdict,
     /// Code of the problem.
     pub code: CheckCode,
@@ -37,7 +37,7 @@ keywords! {
     }
 }
 
-/// The properties that all findings of one code share: an entry of the table of codes.
+/// An entry of the table of check codes: the properties of all findings with this code.
 struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check`, unless the policy has a rule for the code.
@@ -53,7 +53,8 @@ const CHECK_AND_RUN: bool = true;
 /// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
-/// The table of codes. A new code needs an entry here and the code that finds it.
+/// The table of check codes. A new check code needs an entry here, and a function that finds the
+/// problem.
 macro_rules! check_codes {
     ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {
         /// The code of a finding.

@@ -97,7 +97,7 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, from the PID in the namespace of the procfs that was read to the PID in the
+/// A process's PIDs, one for each level, from the namespace of the procfs that was read down to the
 /// process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
@@ -133,8 +133,8 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. This function does not use `fmt`, because that is slower and every
-    /// process in a document has a namespace ID.
+    /// Returns the ID as text. Does not use `fmt`, which is slower: every process in a document has
+    /// a namespace ID.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {
@@ -200,7 +200,7 @@ impl FromStr for NamespaceId {
     }
 }
 
-/// A PID namespace as a user names it.
+/// A reference to a PID namespace, as a user writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceRef {
     /// The ID of the namespace: `4026531836`, `pid:[4026531836]` or `pid:[?6]`.
@@ -222,10 +222,10 @@ impl FromStr for NamespaceRef {
     }
 }
 
-/// The error for text that does not name a namespace.
+/// The error for text that is not a valid reference to a namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ParseNamespaceRefError {
-    /// The text has no accepted form.
+    /// The text has none of the accepted forms.
     Form,
     /// The text contains a number that is out of range.
     Range,

@@ -6,7 +6,7 @@ pub trait Keyword: Copy + 'static {
     const VALUES: &'static [Self];
     /// Name of the enumeration in the published schemas.
     const LIST: &'static str;
-    /// Singular and plural of the noun that messages use for an unknown value.
+    /// The noun for an unknown value in messages: singular and plural.
     const NOUNS: [&'static str; 2];
 
     /// Returns the name of this value.

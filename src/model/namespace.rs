@@ -17,7 +17,8 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// `true` if the parent is visible to pidns, but could not be determined.
+    /// `true` if the namespace has a parent that pidns could see, but pidns could not determine
+    /// which namespace it is.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,
@@ -32,9 +33,10 @@ pub struct Namespace {
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed.
     pub blocked_by: Vec<Blocker>,
-    /// The container that the cgroup of the namespace's init belongs to.
+    /// The container to which the cgroup of the namespace's init belongs.
     pub container: Option<Container>,
-    /// The source of the namespace's identity and parent.
+    /// Source of the namespace's identity and parent: the kernel reported them, or pidns inferred
+    /// them.
     pub evidence: Evidence,
 }
 
@@ -101,7 +103,7 @@ pub struct Owner {
 /// Something other than a member that keeps a namespace alive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
-    /// An open file descriptor of the namespace.
+    /// An open file descriptor that refers to the namespace.
     Fd {
         /// The process that has the descriptor open.
         pid: Pid,
@@ -158,15 +160,14 @@ impl Holder {
 /// only for namespaces without a living init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldingFile {
-    /// A pidfd of a process that was in the namespace (`pidfd_open(2)`).
+    /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
     Pidfd,
-    /// A UNIX socket whose peer was in the namespace (`SO_PEERCRED`, see `unix(7)`).
+    /// A UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see `unix(7)`).
     Socket,
-    /// A UNIX socket with an unreceived message. The message carries a descriptor of the namespace,
-    /// or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
+    /// A UNIX socket with an unreceived message. The message carries a descriptor that refers to
+    /// the namespace, or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
     InFlight,
-    /// A file or directory of the namespace's procfs, or of a process that was in the
-    /// namespace.
+    /// A file or directory of the namespace's procfs, or of a former process of the namespace.
     Procfs,
 }
 

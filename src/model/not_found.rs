@@ -11,7 +11,7 @@ pub enum NotFound {
     Process {
         /// The PID that the user gave.
         pid: Pid,
-        /// The namespace in which `pid` was searched; `None` for the namespace of the procfs that
+        /// The namespace in which `pid` was looked up; `None` for the namespace of the procfs that
         /// was read.
         namespace: Option<NamespaceId>,
     },
@@ -23,7 +23,7 @@ pub enum NotFound {
     NotVisible {
         /// The process's PID in the namespace of the procfs that was read.
         pid: Pid,
-        /// The namespace that does not show the process.
+        /// The namespace in which the process is not visible.
         namespace: NamespaceId,
     },
     /// The process may be visible in this namespace, but the procfs that was read does not show the
@@ -31,19 +31,20 @@ pub enum NotFound {
     NotTold {
         /// A known PID of the process, or the PID that the user gave.
         pid: Pid,
-        /// The namespace that may show the process.
+        /// The namespace in which the process may be visible.
         namespace: NamespaceId,
     },
     /// No process or namespace matches all filters.
     Selection(Vec<Criterion>),
 }
 
-/// The upper limit of PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this limit.
+/// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this
+/// limit.
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns a PID if the user gave a small number as a namespace inode, and so probably meant
-    /// the namespace of the process with that PID.
+    /// Returns a PID if the inode that the user gave is so small that it is probably a PID. The
+    /// user then probably meant the namespace of that process.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -53,11 +53,12 @@ pub struct ProcessDetails {
     /// Inodes of the process's mount, network, user and other namespaces, each with the name of its
     /// link in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
-    /// Path of the process's cgroup. With several hierarchies, the path that names a container or
-    /// unit, otherwise the path in version 2, otherwise the deepest path in version 1.
+    /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
+    /// that names a container or unit; failing that, the path in version 2; failing that, the
+    /// deepest path in version 1.
     pub cgroup: Option<String>,
     /// PID of the process's tracer (`TracerPid`). Every scan reads the tracer of zombies and of
-    /// processes that their tracer has stopped, but of no other processes.
+    /// processes that their tracer has stopped. The tracer of other processes is not read.
     pub tracer: Option<Pid>,
 }
 

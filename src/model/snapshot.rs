@@ -28,7 +28,8 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// `true` if everything in the searched places was found, and the kernel reported every fact.
+    /// `true` if the snapshot contains everything in the searched places, and the kernel reported
+    /// every fact.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,
@@ -59,7 +60,7 @@ impl Snapshot {
     }
 }
 
-/// The host that a snapshot was taken on.
+/// The host on which a snapshot was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Node name (`uname(2)`).

@@ -8,13 +8,13 @@ use super::{NamespaceId, Pid};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
-    /// The PID to translate, as a PID in `from`.
+    /// The PID to translate: a PID in the namespace `from`.
     pub pid: Pid,
     /// The source namespace; null if its id is unknown.
     pub from: Option<NamespaceId>,
     /// The target namespace; null if its id is unknown.
     pub to: Option<NamespaceId>,
-    /// The PID of the same process in `to`.
+    /// The PID of the same process in the namespace `to`.
     pub translated: Pid,
     /// The PIDs of the process in all namespaces that show the process, from the namespace of the
     /// procfs that was read to the process's own namespace.

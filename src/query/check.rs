@@ -15,8 +15,8 @@ use crate::model::{
     Pid, Process, Subject, Verdict,
 };
 
-/// A namespace is reported as deeply nested if at most this many levels can still be nested below
-/// it.
+/// A namespace is reported as deeply nested if the kernel allows at most this many further levels
+/// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
 /// A checked graph and its problems.
@@ -28,13 +28,13 @@ pub struct Check {
     pub since: Option<String>,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
-    /// The problems that the policy does not allow: first the denied problems, then the warnings,
-    /// each sorted by code.
+    /// The problems, except those that the policy allows: first the denied problems, then the
+    /// warnings, each sorted by code.
     pub findings: Vec<Finding>,
     /// Facts about the processes and mounts that the findings concern, for advice.
     pub live: LiveFacts,
-    /// Processes whose state is not reported, because the state is probably transient, or because
-    /// SIGKILL would still terminate the process.
+    /// Processes whose state is not reported as a problem, because the state is probably transient,
+    /// or because SIGKILL would still terminate the process.
     unsettled: BTreeSet<Pid>,
 }
 
@@ -55,8 +55,9 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Processes and namespaces that only the second graph
-    /// contains are reported as leftovers, except the observer's own processes.
+    /// Checks the second graph of a comparison. Processes and namespaces that are only in the
+    /// second graph are reported as leftovers, except the processes that exist only because pidns
+    /// runs.
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
         let leftovers = leftovers(&diff);
@@ -74,8 +75,8 @@ impl Check {
         this
     }
 
-    /// Adds a finding for each process in `threads`, a map from a process to one of its threads.
-    /// The thread is in uninterruptible sleep, which the state of the process does not show.
+    /// Adds a finding for each process in `threads`, which maps the process to one of its threads.
+    /// That thread is in uninterruptible sleep, although the state of the process does not show it.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
@@ -105,8 +106,7 @@ impl Check {
         self.findings.iter().filter(|finding| finding.verdict == verdict).count()
     }
 
-    /// Returns `true` if a process has terminated, and its parent has not reaped it although there
-    /// was time to do so.
+    /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
         process.is_unreaped() && !self.unsettled.contains(&process.pid)
@@ -200,8 +200,8 @@ impl Check {
 
     fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
         let graph = &self.graph;
-        // The collector watched inits for some time, and reports neither frozen inits nor inits
-        // that are merely slow.
+        // Use the collector's diagnostics: the collector watched each init for some time, so it
+        // reports neither frozen inits nor inits that are merely slow.
         let diagnostics = graph.snapshot().diagnostics.iter();
         let code = DiagnosticCode::InitDoesNotReap.name();
         let inits: HashSet<Pid> =

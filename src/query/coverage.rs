@@ -1,4 +1,4 @@
-//! Decides how reliable the result "not found" is, given the gaps of a snapshot.
+//! Decides how reliable the result "not found" is, given the gaps in a snapshot.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
@@ -8,17 +8,16 @@ use crate::model::{
 /// A reason why something that was not found may still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
-    /// Part of the host was not searched, or could not be searched.
+    /// The scan did not search a part of the host, or could not.
     Incomplete,
     /// The document was filtered, so it lacks everything that the filter removed.
     Part,
-    /// A container was searched, but the snapshot does not contain the cgroups of all processes.
-    /// Such a snapshot shows a container only if the init of a PID namespace belongs to the
-    /// container.
+    /// The search was for a container, but the snapshot does not contain the cgroups of all
+    /// processes. It therefore shows only containers to which the init of a PID namespace belongs.
     NoCgroups,
 }
 
-/// The gaps of a snapshot.
+/// The gaps in a snapshot: the parts of the host that it does not cover.
 #[derive(Clone, Copy, Debug)]
 pub struct Coverage {
     /// The reason why processes may be missing from the snapshot; `None` if no process is missing.
@@ -31,7 +30,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Finds the gaps of a snapshot.
+    /// Finds the gaps in a snapshot.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let hides = |it: &Diagnostic| {

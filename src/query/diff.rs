@@ -3,8 +3,8 @@
 //! Two entries are the same process if their boot, PID and start time are equal. Two entries are
 //! the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux 6.18 have no
 //! such ID, so pidns compares the inode and the init of the namespaces: the inode is not enough,
-//! because the kernel reuses inodes. If some of this data is missing, the remaining data decides,
-//! and the match counts as weak.
+//! because the kernel reuses inodes. If some of this data is missing, pidns compares the remaining
+//! data, and the match counts as weak.
 
 mod change;
 mod compare;
@@ -46,12 +46,12 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The number of matches that may be wrong.
     pub weak: WeakMatches,
-    /// Maps the ID that a namespace has in the first graph to its ID in the second graph. Contains
-    /// the namespaces that are in both graphs.
+    /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
+    /// second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
-/// The part of two snapshots to compare.
+/// Selects the part of two snapshots to compare.
 #[derive(Clone, Debug)]
 pub struct DiffScope {
     /// The processes and namespaces to compare.
@@ -115,8 +115,8 @@ impl Diff {
         }
     }
 
-    /// Removes the changes of processes and namespaces that neither `before` nor `after` contains.
-    /// `before` and `after` are the selected parts of the two graphs.
+    /// Removes all changes except those of processes and namespaces in `before` or `after`, the
+    /// selected parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())
@@ -159,7 +159,7 @@ impl Diff {
         self.counterparts.get(&before).copied()
     }
 
-    /// Returns the reasons why reported differences may be wrong, and why real differences may be
+    /// Returns the reasons why reported differences may be wrong, or real differences may be
     /// missing.
     #[must_use]
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {

@@ -1,10 +1,10 @@
 //! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
 //! All text and picture formats use the same folding. It takes time linear in the number of
-//! processes and namespaces. A process is never folded if the user named it (by PID or `--comm`),
-//! or if it keeps a namespace alive or keeps a terminated init from being removed. A process is
-//! folded only with similar processes: a zombie, for example, is not folded with running processes.
-//! An init is the first process of its row.
+//! processes and namespaces. Some processes are never folded: those that the user named (by PID or
+//! `--comm`), and those that keep a namespace alive or keep a terminated init from being removed.
+//! Other processes are folded only with similar processes: a zombie, for example, is not folded
+//! with running processes. An init is always the first process of its row.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +16,8 @@ use crate::model::{
     Process, ProcessDetails,
 };
 
-/// Maximum number of similar members or siblings that are shown on separate rows. A larger number
-/// is folded into one row.
+/// Maximum number of similar members or siblings that are shown on separate rows. If there are
+/// more, they are folded into one row.
 pub const MOST_APART: usize = 3;
 
 /// Members of a namespace that share a line.
@@ -47,7 +47,7 @@ impl<'a> MemberRow<'a> {
 pub enum Siblings<'a> {
     /// One namespace.
     One(&'a Namespace),
-    /// More than [`MOST_APART`] live namespaces of the same shape.
+    /// More than [`MOST_APART`] similar live namespaces.
     Alike(Vec<&'a Namespace>),
 }
 
@@ -95,8 +95,8 @@ impl Condition {
     }
 }
 
-/// Returns the parent of a process that entered its namespace from outside, with setns(2) as
-/// nsenter(1) and `docker exec` do. Returns `None` for all other processes.
+/// Returns the parent of a process that entered its namespace from outside (by setns(2), as
+/// nsenter(1) and `docker exec` do). Returns `None` for all other processes.
 ///
 /// A process that entered from outside is not the init, and its parent is in another namespace. Any
 /// other process except the init has a parent in its own namespace, because the init adopts
@@ -217,8 +217,8 @@ struct Shape<'a> {
     evidence: Evidence,
     init: Option<&'a str>,
     runtime: Option<&'a str>,
-    /// The owner's user ID and user name, and `true` if the same user namespace also owns the
-    /// parent namespace.
+    /// The owner's user ID and user name. The last value is `true` if the same user namespace also
+    /// owns the parent namespace.
     owner: Option<(Option<u32>, Option<&'a SmolStr>, bool)>,
     member_count: Option<usize>,
     kernel_threads: usize,
@@ -253,7 +253,7 @@ impl<'a> Folding<'a> {
             return this;
         }
         let snapshot = graph.snapshot();
-        // If the snapshot was filtered by PID or name, the user named all of its processes, so no
+        // If the snapshot was filtered by PID or name, the user named every process in it, so no
         // process is folded.
         let is_named = |it: &Criterion| matches!(it.by, FilterOption::Pid | FilterOption::Comm);
         if snapshot.selected.iter().any(is_named) {
@@ -269,7 +269,8 @@ impl<'a> Folding<'a> {
             }
         }
         this.alike = this.find_alike();
-        // The holders of a folded namespace are not named, so they need no row of their own.
+        // The output does not name the holders of a folded namespace, so these holders need no row
+        // of their own.
         for namespace in &snapshot.namespaces {
             if namespace.state == NamespaceState::Live && !this.alike.contains_key(&namespace.id) {
                 this.apart.extend(keeping(graph, namespace).filter_map(Holder::pid));

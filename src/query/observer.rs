@@ -8,7 +8,7 @@ use crate::model::{Pid, Process, Snapshot};
 /// start and exit at any time, so they would differ between any two snapshots.
 ///
 /// `observer` is the PID of the observer, or `None` if unknown, as in a saved document. If it is
-/// `None`, the youngest process called pidns is taken for the observer, because pidns takes its
+/// unknown, the youngest process called pidns counts as the observer, because pidns takes its
 /// snapshot right after it starts.
 ///
 /// Returns the attendants: processes that stay in the snapshot, but exist only because pidns runs.
@@ -32,7 +32,7 @@ pub fn leave_out_observer(
 /// Returns the ancestors and the younger siblings of the observer.
 ///
 /// `check --since` does not report these processes as leftovers. For example, each step of a CI job
-/// runs in a new shell, which cannot be in a snapshot from an earlier step.
+/// runs in a new shell, which an earlier step's snapshot cannot contain.
 fn attendants(processes: &[Process], observer: Pid) -> BTreeSet<Pid> {
     let by_pid: BTreeMap<Pid, &Process> = processes.iter().map(|it| (it.pid, it)).collect();
     let Some(itself) = by_pid.get(&observer) else { return BTreeSet::new() };

@@ -7,8 +7,8 @@ use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
 
-/// A rule for findings with a code: `CODE` applies to all such findings, `CODE:KEY=VALUE` only to
-/// findings in a scope.
+/// A rule that selects findings by their check code. `CODE` matches every finding with this code;
+/// `CODE:KEY=VALUE` matches only findings in the scope `KEY=VALUE`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     code: CheckCode,
@@ -29,7 +29,7 @@ enum RuleScope {
     User(User),
 }
 
-/// The reason why a text isn't a valid rule.
+/// The reason why a text is not a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseRuleError {
     /// There is no such check code.
@@ -152,8 +152,8 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. If several rules match a finding, the first of the following criteria
-/// in which these rules differ decides:
+/// An ordered set of rules. If several rules match a finding, the rule that wins is found by these
+/// criteria, in this order:
 ///
 /// 1. A rule with a scope wins over a rule without a scope.
 /// 2. A rule of a later list wins over a rule of an earlier list.
@@ -171,8 +171,8 @@ impl Policy {
         self.lists.push(rules);
     }
 
-    /// Returns `true` if a rule names a container. Matching such a rule needs the cgroups of all
-    /// processes.
+    /// Returns `true` if any rule has a container as its scope. pidns must read the cgroups of all
+    /// processes to apply such a rule.
     #[must_use]
     pub fn names_a_container(&self) -> bool {
         let mut rules = self.lists.iter().flatten();

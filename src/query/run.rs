@@ -9,8 +9,7 @@ use crate::model::{
     Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
-/// The data that distinguishes the processes and namespaces of a command from all other processes
-/// and namespaces.
+/// The data that tells the processes and namespaces of a command from all others on the host.
 #[derive(Clone, Debug)]
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
@@ -57,7 +56,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Returns one finding for each leftover and each code that applies to the leftover.
+    /// For each leftover, returns one finding per code that applies to it.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
@@ -114,7 +113,7 @@ impl Leftovers {
         self.graph.processes().iter().filter(is_root).collect()
     }
 
-    /// Returns one finding for each leftover and each code that applies to the leftover.
+    /// For each leftover, returns one finding per code that applies to it.
     #[must_use]
     pub fn findings(&self, denied: &BTreeSet<CheckCode>) -> Vec<Finding> {
         let finding = |code, subject| {
@@ -188,11 +187,11 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// If a namespace has an init, the command created the namespace if the init descends from pidns.
-/// Other members prove nothing, because a process can enter an existing namespace. If a namespace
-/// has no init, the command created it if a descendant of pidns is a member or keeps it alive, or
-/// if the namespace was bind-mounted while the command ran. The command also created the ancestors
-/// of such a namespace, up to but not including the namespace of pidns.
+/// A namespace with an init was created by the command if the init descends from pidns. Other
+/// members prove nothing, because a process can enter an existing namespace. A namespace without an
+/// init was created by the command if a descendant of pidns is a member or keeps the namespace
+/// alive, or if the namespace was bind-mounted while the command ran. The command also created the
+/// ancestors of such a namespace, up to but not including the namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,

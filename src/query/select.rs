@@ -37,7 +37,7 @@ pub struct Selection {
     pub state: Option<NamespaceState>,
 }
 
-/// The members to show of a namespace.
+/// Selects which members of a namespace are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Members {
     /// All members that the other options select.
@@ -53,7 +53,7 @@ impl Members {
     /// All values, in the order in which the help lists them.
     pub const ALL: [Self; 3] = [Self::All, Self::Init, Self::None];
 
-    /// Returns the name of the value on the command line.
+    /// Returns the value as it is spelled on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form in which documents list them. `root` is the ID of the
-    /// namespace that `self.root` names.
+    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace that
+    /// `self.root` names.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -98,8 +98,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Returns `true` if a condition other than the container tests namespaces. Such a condition
-    /// never holds for a process whose namespace is unknown.
+    /// Returns `true` if a condition other than the container tests namespaces. A process whose
+    /// namespace is unknown never meets such a condition.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -134,7 +134,7 @@ impl Selection {
     }
 }
 
-/// The properties of a namespace that decide if the filter selects it.
+/// The properties of a namespace that decide whether the filter selects it.
 struct Position {
     /// Number of levels below the selected root, or below the top level if no root is selected.
     /// `None` if the namespace is not in the subtree of the selected root.
@@ -203,8 +203,8 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// Returns the namespaces of the selected processes. Unless a condition tests processes themselves,
-/// also returns all namespaces for which the conditions hold.
+/// Returns the namespaces of the selected processes. Also returns all namespaces that meet the
+/// conditions, unless a condition tests processes themselves.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,
@@ -221,8 +221,8 @@ fn selected_namespaces(
     namespaces
 }
 
-/// Returns the error for an empty selection. If the user selected a single process that does not
-/// exist, the error names that process.
+/// Returns the error for a filter that selects nothing. If the user selected a single process that
+/// does not exist, the error names that process.
 fn nothing_selected(
     graph: &PidGraph,
     selection: &Selection,
@@ -302,8 +302,7 @@ fn positions(
 }
 
 /// Returns the processes that keep a namespace alive: its holders, the processes that its
-/// terminated init waits for, and the processes that should reap the processes that the init waits
-/// for.
+/// terminated init waits for, and the parents or tracers that should reap those processes.
 pub fn keepers(namespace: &Namespace) -> impl Iterator<Item = Pid> {
     let live = namespace.state == NamespaceState::Live;
     let holders = namespace.holders.iter().filter_map(move |holder| match holder {
@@ -345,8 +344,8 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Remember the parents and tracers that are not shown: only the parent shows that a member
-    // entered its namespace from outside.
+    // Keep the removed parents and tracers of the remaining processes: only its parent shows that a
+    // member entered the namespace from outside.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();

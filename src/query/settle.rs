@@ -28,9 +28,9 @@ impl Transients {
         self.0.is_empty()
     }
 
-    /// Returns the processes that are in a transient state in a later snapshot, but were not in
-    /// that state in the first snapshot. `pidns check` ignores these states, because they may soon
-    /// end.
+    /// Returns the processes that are in a transient state in the later snapshot, but were not in
+    /// that state in the first snapshot. `pidns check` does not report these states, because they
+    /// may soon end.
     #[must_use]
     pub fn unsettled(&self, later: &Snapshot) -> BTreeSet<Pid> {
         let is_unsettled = |process: &&Process| {

@@ -8,7 +8,8 @@ use crate::model::{
     Level, Lineage, NamespaceId, NamespaceRef, NotFound, Pid, Process, Translation,
 };
 
-/// Returns the PID in namespace `to` of the process that has `pid` in namespace `from`.
+/// Finds the process that has the PID `pid` in the namespace `from`, and returns its PID in the
+/// namespace `to`.
 ///
 /// `from` defaults to the namespace of the procfs that was read. `to` has the same default if
 /// `from` is given. If both are `None`, `to` is the process's own namespace.
@@ -28,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs shows PIDs in its own namespace and in descendants of that namespace, but
-            // not in ancestors.
+            // A procfs shows the PIDs that processes have in its own namespace and in its
+            // descendants, but not in its ancestors.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }

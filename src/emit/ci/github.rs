@@ -1,8 +1,8 @@
 //! Writes findings as workflow commands of GitHub Actions. GitHub shows the findings as
 //! annotations, at most ten errors and ten warnings per step.
 //!
-//! The escaped characters are those that GitHub's toolkit escapes in `escapeData` and
-//! `escapeProperty`: <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
+//! Escapes the same characters as `escapeData` and `escapeProperty` in GitHub's toolkit:
+//! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use crate::query::Check;
 use crate::wording::finding::describe;
 use crate::wording::phrase::Symbols;
 
-/// Maximum number of annotations for each verdict and code. If there are more findings, another
-/// annotation says how many.
+/// Maximum number of annotations for findings with the same verdict and code. If there are more
+/// such findings, another annotation gives the number of the remaining findings.
 const ANNOTATIONS: usize = 10;
 
 /// Writes one workflow command for each finding, up to the limit [`ANNOTATIONS`].

@@ -1,5 +1,5 @@
 //! Writes findings as JUnit XML with one test case for each code. A test case fails if a finding
-//! with its code is denied. Warnings become the output of the test case.
+//! with its code is denied. Warnings are written as the output of the test case.
 
 use std::io::{self, Write};
 
@@ -43,6 +43,6 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
     // The JUnit schema of Jenkins does not allow the attribute `skipped` on `testsuites`. Remove
-    // the first occurrence, which is on that element.
+    // the first occurrence of the attribute, which is on that element.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

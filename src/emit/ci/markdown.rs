@@ -40,7 +40,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     if branches.snapshot().namespaces.is_empty() {
         return Ok(());
     }
-    // A name in the picture cannot end the code block, because the picture has no backquotes.
+    // The picture contains no backquotes, so no name in the picture can end the code block.
     writeln!(out, "\n```mermaid")?;
     hierarchy::write(&branches, out)?;
     writeln!(out, "```")

@@ -42,8 +42,8 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // Only bytes from DEL on need a check. Look for the largest byte first: the compiler
-        // vectorises this loop, because it has no branches.
+        // Only DEL and larger bytes can belong to harmful characters, so look for the largest byte
+        // first. The compiler vectorises this loop, because it has no branches.
         if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
             self.out.write_all(&self.buffer)?;
         } else {

@@ -32,7 +32,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Number of namespaces, those with the most members, that have a series of their own.
+/// Number of namespaces that have a series of their own: those with the most members.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         ),
         family("build_info", "The version of pidns that wrote this", vec![version]),
     ];
-    // The duration is unknown for a saved document, so there is no such metric.
+    // A saved document does not contain the duration, so this metric exists only for a live scan.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
         help: "Duration of the scan of the host",
@@ -153,12 +153,12 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if something of a certain kind, such as a descriptor, keeps the
+/// A function that returns `true` if a certain kind of thing, such as a descriptor, keeps the
 /// namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// Everything that can keep a dead namespace alive, by kind: the label of the kind, and a function
-/// that tests a namespace.
+/// The kinds of things that can keep a dead namespace alive. Each entry has the label of the kind,
+/// and a function that tests a namespace.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -250,7 +250,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Returns the lines with samples, except the line with the version of pidns.
+    /// Returns the sample lines of the metrics, except the sample with the version of pidns.
     fn samples(graph: &PidGraph) -> String {
         let text = written(graph);
         let lines = text.lines().filter(|line| !line.starts_with('#'));

@@ -19,8 +19,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     write_object(&document(graph), out)
 }
 
-/// Writes an object. The layout is wrong for any other value at the top level: such a value would
-/// have a leading blank.
+/// Writes an object. Any other value at the top level would be written with a leading blank.
 fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
@@ -50,7 +49,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // A list is indented like its key.
+            // A list is indented as deep as its key.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };
@@ -73,7 +72,7 @@ impl Block {
     }
 }
 
-/// Defines methods that write a value of one word, with a leading blank.
+/// Defines methods that write a number or another value of one word, with a leading blank.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(

@@ -1,5 +1,5 @@
-//! Writes findings for people, each with advice on how to solve the problem. Denied findings come
-//! first.
+//! Writes findings as human-readable text, each with advice on how to solve the problem. Denied
+//! findings come first.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::query::Check;
 use crate::wording::finding::{describe, summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each finding, and a second line for the advice if there is any.
+/// Writes a line for each finding and, if there is advice, a second line with the advice.
 pub fn write(check: &Check, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for finding in &check.findings {
         let (word, emphasis) = match finding.verdict {

@@ -1,4 +1,4 @@
-//! Text for people: the hierarchy, and the reports of `diff`, `run` and `check`.
+//! Human-readable text: the hierarchy, and the reports of `diff`, `run` and `check`.
 
 pub mod check;
 pub mod diff;

@@ -1,5 +1,5 @@
-//! Writes the report of `pidns run` for people: a tree of the processes and namespaces that the
-//! command left behind.
+//! Writes the report of `pidns run` as human-readable text: a tree of the processes and namespaces
+//! that the command left behind.
 
 use std::io::{self, Write};
 
@@ -51,8 +51,8 @@ fn sentence(text: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
     TreeDrawer::new(style, 0, out).sentence(&line)
 }
 
-/// Returns `true` if the init of a namespace is a leftover. The line of such an init names the
-/// namespace, so the namespace needs no line of its own.
+/// Returns `true` if the init of a namespace is a leftover. The line of such an init contains the
+/// namespace's ID, so the namespace needs no line of its own.
 fn has_init(leftovers: &Leftovers, namespace: &Namespace) -> bool {
     namespace.init.is_some_and(|init| leftovers.graph.process(init).is_some())
 }
@@ -73,8 +73,8 @@ impl<'a> RunTree<'a> {
     /// Adds sibling processes and their descendants. `more` is the number of siblings that follow
     /// the last process.
     ///
-    /// This function is not recursive, because processes can be nested too deeply. `todo` contains
-    /// the rows that are still to be added.
+    /// This function is not recursive, because deeply nested processes could overflow the stack.
+    /// `todo` contains the rows that are still to be added.
     fn processes(&mut self, roots: &[&'a Process], more: usize) {
         let mut todo = self.rows(roots, 0, more);
         while let Some((row, place)) = todo.pop() {

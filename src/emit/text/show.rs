@@ -14,8 +14,8 @@ use crate::wording::line::{Emphasis, Line};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, is_wrong};
 use crate::wording::phrase::{Count, Symbols, unplaced};
 
-/// Maximum number of holders of a namespace that have a line each. The remaining holders are only
-/// counted.
+/// Maximum number of holders to list for one namespace, one on each line. The remaining holders are
+/// only counted.
 const HOLDERS: usize = 40;
 
 /// Writes a graph.
@@ -50,7 +50,7 @@ struct Hierarchy<'a, 'o> {
 }
 
 impl<'a> Hierarchy<'a, '_> {
-    /// Draws a namespace, or several namespaces folded into one line, with everything below.
+    /// Draws a namespace, or several namespaces folded into one line, and everything below them.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,

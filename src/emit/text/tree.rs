@@ -27,7 +27,7 @@ const BRANCH: usize = 3;
 /// Minimum number of columns for the text of a line, even if the line has a deep indentation.
 const LEAST: usize = 20;
 
-/// Width that determines the indentation if text does not wrap.
+/// Width from which the indentation is computed if text does not wrap.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The kind of branch that leads to a line of the tree.
@@ -73,7 +73,7 @@ pub struct Mark {
     pub style: anstyle::Style,
 }
 
-/// A line of a tree that is drawn as a whole by [`draw`].
+/// A line of a tree, for [`draw`], which draws a whole tree at once.
 pub struct TreeLine {
     pub place: Place,
     /// `true` if the line has child lines. A vertical bar then leads to the child lines.
@@ -182,7 +182,8 @@ impl<'o> TreeDrawer<'o> {
         Ok(())
     }
 
-    /// Writes a line that begins at `column`. Each continuation line begins with `start`.
+    /// Writes a line, wrapped at `width`. The line begins at `column`, and each continuation line
+    /// begins with `start`.
     fn wrapped_text(
         &mut self,
         line: &Line,
@@ -195,7 +196,7 @@ impl<'o> TreeDrawer<'o> {
         while let Some((index, part)) = parts.next() {
             self.escape(part);
             let separator = if index == 0 { "" } else { part.separator };
-            // The part must fit together with the punctuation that follows.
+            // The punctuation that follows the part must fit on the same line.
             let after = parts.peek().map_or(0, |(_, next)| next.separator.trim_end().len());
             let end = column + separator.len() + self.escaped.width() + after;
             if index > 0 && end > width {
@@ -247,8 +248,8 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` that fit into `columns` columns, but at least one
-/// character. If text remains, the result ends after the last blank that fits, if there is one.
+/// Returns the length in bytes of the longest prefix of `text` that fits into `columns` columns (at
+/// least one character). A longer text is split after the last blank that fits, if any.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

@@ -39,7 +39,7 @@ fn troubled() -> Snapshot {
         process.state = state;
         process.ppid = Pid::new(1);
     }
-    // Process 4 is not a zombie, although it has the state Z: its leader thread has terminated, but
+    // Process 4 is not a zombie, although its state is Z: its leader thread has terminated, but
     // another thread is still running.
     processes[3].threads = std::num::NonZeroU32::new(2);
     let mut snapshot = snapshot(namespaces, processes);
@@ -85,7 +85,7 @@ fn namespace_of_one() -> Namespace {
     namespace(10, None)
 }
 
-/// Returns the verdict of these lists of rules on the zombie in [`troubled`].
+/// Returns the verdict on the zombie in [`troubled`] according to these lists of rules.
 fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
     let mut policy = Policy::default();
     for rules in lists {
@@ -121,7 +121,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // A rule applies only if the zombie (sleep, user 0) is in the scope of the rule.
+        // The zombie has the name sleep and the user 0. A rule applies only if its scope contains
+        // the zombie.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),

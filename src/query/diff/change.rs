@@ -3,8 +3,8 @@
 use crate::model::{NamespaceId, Pid, keywords};
 
 keywords! {
-    /// The relation between two snapshots, which decides whether their processes and namespaces can
-    /// be compared.
+    /// The relation between two snapshots. It decides whether their processes and namespaces can be
+    /// compared.
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
@@ -64,16 +64,16 @@ pub struct NamespaceChange {
     pub members_came: Vec<Pid>,
     /// Former members: processes that are members only in the first graph, sorted by PID.
     pub members_went: Vec<Pid>,
-    /// `true` if the second graph does not show the namespace although the kernel still has it. See
-    /// [`Diff::hide`](super::Diff::hide).
+    /// `true` if the namespace is missing from the second graph, but still exists in the kernel.
+    /// See [`Diff::hide`](super::Diff::hide).
     pub hidden: bool,
 }
 
 keywords! {
     /// A property of a process that can change.
     pub enum ProcessField("process_field", "field", "fields") {
-        /// The process's namespace. The kernel never changes the namespace of a process, so the
-        /// namespace is unknown in one of the snapshots.
+        /// The process's namespace. The kernel never moves a process to another namespace, so this
+        /// field changes only if the namespace is unknown in one of the snapshots.
         Namespace = "namespace",
         /// The process's parent (ppid), for example because the former parent has exited.
         Parent = "parent",
@@ -93,8 +93,8 @@ keywords! {
     pub enum NamespaceField("namespace_field", "field", "fields") {
         /// The namespace's state: live, dead, nascent or unknown.
         State = "state",
-        /// The namespace's parent. The kernel never changes the parent of a namespace, so the
-        /// parent is unknown in one of the snapshots.
+        /// The namespace's parent. The kernel never changes the parent of a namespace, so this
+        /// field changes only if the parent is unknown in one of the snapshots.
         Parent = "parent",
         /// The namespace's members.
         Members = "members",
@@ -152,7 +152,7 @@ keywords! {
     pub enum DiffCaveat("caveat_code", "caveat", "caveats") {
         /// At least one snapshot is incomplete.
         Incomplete = "incomplete",
-        /// The snapshots were searched in different places.
+        /// The two scans searched different places.
         OtherSearch = "other-search",
         /// The snapshots were filtered differently (see `selected`).
         OtherSelection = "other-selection",
@@ -168,7 +168,7 @@ keywords! {
 }
 
 impl DiffCaveat {
-    /// Returns the message for people.
+    /// Returns the human-readable message.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {

@@ -36,8 +36,8 @@ pub struct Comparison<'a> {
     before: &'a PidGraph,
     after: &'a PidGraph,
     pub relation: Relation,
-    /// Maps the ID that a namespace has in the first graph to its ID in the second graph. Contains
-    /// the namespaces that are in both graphs.
+    /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
+    /// second graph.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
     /// Maps the ID of a namespace in the second graph to its new members.
@@ -183,7 +183,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if both processes are in the same namespace, or if the namespace of at least
-    /// one of the two is unknown.
+    /// one of them is unknown.
     fn is_in_same_namespace(&self, before: &Process, after: &Process) -> bool {
         match (before.namespace, after.namespace) {
             (Some(before), Some(after)) => self.counterparts.get(&before) == Some(&after),
@@ -309,8 +309,8 @@ fn same_lifetime(before: &Process, after: &Process) -> Sameness {
     }
 }
 
-/// Returns the lasting part of a process state. Running, sleeping and waiting all become `R`,
-/// because a process changes between these states all the time.
+/// Returns the process state, with running, sleeping and waiting all mapped to `R`, because a
+/// process changes between these states all the time.
 fn phase(process: &Process) -> char {
     match process.state {
         _ if process.is_zombie() => 'Z',

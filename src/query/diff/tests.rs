@@ -51,8 +51,8 @@ fn a_graph_does_not_differ_from_itself() {
     assert!(!diff.differs());
     assert_eq!(diff.relation, Relation::SameBoot);
     assert_eq!(lines(&diff), Vec::<String>::new());
-    // The matches of processes are weak because the processes have no start times. The namespaces
-    // have 64-bit IDs.
+    // The process matches are weak, because the processes have no start times. The namespace
+    // matches are exact, because the namespaces have 64-bit IDs.
     assert_eq!(diff.weak, WeakMatches { namespaces: 0, processes: 5 });
     let caveats: Vec<_> = diff.caveats().into_iter().collect();
     assert_eq!(caveats, [DiffCaveat::Incomplete, DiffCaveat::WeakProcesses]);

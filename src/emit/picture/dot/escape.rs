@@ -32,7 +32,7 @@ impl Html<'_> {
         self.put(format_args!("{}", Distinct(text)))
     }
 
-    /// Writes text that is already escaped for terminals. Escapes the text for labels.
+    /// Writes text that is already escaped for terminals, and escapes it for labels.
     pub fn escaped(&mut self, text: &str) -> io::Result<()> {
         self.put(format_args!("{text}"))
     }

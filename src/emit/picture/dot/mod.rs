@@ -3,13 +3,13 @@
 //! This project has its own DOT writer because every box is an HTML-like label, and DOT libraries
 //! neither build nor escape such labels.
 //!
-//! A shelf is a single node that arranges the boxes of several siblings in columns: Graphviz itself
-//! would draw many siblings as one long column of nodes. If more than [`MOST_BESIDE`] siblings have
-//! no children, these siblings are drawn on a shelf. Siblings with children are drawn on the shelf,
-//! with their children inside their boxes, only if there are more than [`MOST_BESIDE`] such
-//! siblings or levels; otherwise each has a node of its own, so that edges show the levels. A
-//! namespace that a process keeps alive has a node of its own if possible, because the edge from
-//! the process to a box on a shelf would cross other boxes.
+//! Graphviz would draw many siblings as one long column of nodes. Many siblings therefore share a
+//! shelf: a single node that arranges their boxes in columns. Siblings with children and siblings
+//! without children are counted separately. If there are more than [`MOST_BESIDE`] of either, or if
+//! they are more than [`MOST_BESIDE`] levels deep, they are drawn on a shelf. The box of a
+//! namespace on a shelf contains the boxes of its children. All other namespaces have a node each,
+//! and edges show the levels. A namespace that a process keeps alive has a node of its own if
+//! possible, because an edge from the process to a box on a shelf would cross other boxes.
 //!
 //! The state of a namespace is in the SVG, so that style sheets can select boxes by state. A node
 //! has the state as its class. A table on a shelf cannot have a class, so every box also has a link
@@ -35,8 +35,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and of levels, that have a node for each namespace. Further siblings
-/// or levels are drawn on a shelf: a single node with many boxes.
+/// Maximum number of siblings, and of levels, for which each namespace has a node of its own. More
+/// siblings or deeper levels are drawn on a shelf: a single node with many boxes.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -140,8 +140,8 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns `true` if a process keeps the namespace alive, so that an edge from the process
-    /// leads to it.
+    /// Returns `true` if a process keeps the namespace alive. An edge then leads from the process
+    /// to the namespace.
     fn is_held(&self, siblings: &Siblings<'a>) -> bool {
         let Siblings::One(namespace) = siblings else { return false };
         self.describe.kept_by(namespace).iter().any(|holder| holder.pid().is_some())
@@ -212,8 +212,8 @@ impl<'a> Picture<'a, '_> {
         let mut table = BoxTable::new(look, namespace.evidence);
         self.nodes.insert(namespace.id, node.to_owned());
         if on_shelf {
-            // On a shelf, several boxes share a node, so the attributes belong to the table of the
-            // box, not to the node.
+            // On a shelf, several boxes share a node, so set the attributes on the table of the
+            // box, not on the node.
             table.attribute("id", &namespace.id.text())?;
             table.attribute("tooltip", &self.tooltip(siblings))?;
             table.attribute("target", &class(namespace))?;
@@ -328,7 +328,7 @@ impl<'a> Picture<'a, '_> {
         Ok(())
     }
 
-    /// Returns a tooltip with information for which a box is too small. Long names are clipped,
+    /// Returns a tooltip with information that does not fit into the box. Long names are clipped,
     /// because Graphviz limits a line of its input to 16 KiB.
     fn tooltip(&self, siblings: &Siblings<'a>) -> String {
         let namespaces: &[&Namespace] = match siblings {
@@ -391,8 +391,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Returns a snapshot of a host with `count` different child namespaces. The first child
-    /// namespace has a child.
+    /// Returns a snapshot of a host with `count` child namespaces that cannot be folded. The first
+    /// child namespace has a child.
     fn many(count: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None), namespace(1000, Some(11))];
         let mut processes = vec![process(&[1], Some(10)), process(&[2000, 2, 1], Some(1000))];

@@ -18,7 +18,7 @@ pub const PART: usize = 180;
 /// Maximum number of lines for holders in a box. The same limit applies to lines for members.
 pub const LINES: usize = 40;
 
-/// Intended ratio of the width to the height of a shelf: a table that arranges boxes in columns.
+/// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
 const SHELF_RATIO: f64 = 1.3;
 
 /// Average width of a character, in points.
@@ -26,8 +26,8 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The style of the boxes of namespaces in one state, with the text of the legend. Dead namespaces
-/// have the widest border, so that they also stand out in black-and-white print.
+/// The box style for namespaces in a certain state, and the text that explains it in the legend.
+/// Dead namespaces have the widest border, so that they also stand out in black-and-white print.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
@@ -204,8 +204,8 @@ impl BoxTable {
         self.html.write_all(b"</td></tr>")
     }
 
-    /// Adds a line for members. If `keeper` is given, the line gets a table cell of its own, at
-    /// which an edge can begin.
+    /// Adds a line for members. If `keeper` is given, the line gets a table cell of its own, so
+    /// that an edge can begin there.
     pub fn member(&mut self, keeper: Option<Pid>, line: &Line) -> io::Result<()> {
         match keeper {
             Some(pid) => {
@@ -246,8 +246,9 @@ impl BoxTable {
         })
     }
 
-    /// Writes a line and returns the number of lines in the box. The line wraps between its parts.
-    /// A part that is too long for a line wraps after a blank, or anywhere if it has no blank.
+    /// Writes a line, and returns the number of lines that it takes in the box. The line wraps
+    /// between its parts. A part that is too long for a line wraps after a blank, or anywhere if it
+    /// has no blank.
     fn text(&mut self, line: &Line) -> io::Result<usize> {
         let (mut column, mut lines) = (0, 1);
         let mut longest = self.longest;
@@ -294,7 +295,8 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of characters that fit into `room` characters, but at least one.
+/// Returns the length of the longest prefix of `characters` that fits into `room` characters (at
+/// least one character). A longer text is split after the last blank that fits, if any.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

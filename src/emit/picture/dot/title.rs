@@ -57,7 +57,7 @@ pub fn write(
 }
 
 /// Writes the legend as a nested table. The legend explains only styles that occur in the picture.
-/// If a line of the title is wider than the legend, empty cells take the spare space.
+/// If a line of the title is wider than the legend, empty cells fill the remaining width.
 fn legend(
     snapshot: &Snapshot,
     describe: &Describe<'_>,

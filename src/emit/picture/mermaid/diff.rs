@@ -1,6 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
-//! If the chart would be too large, it leaves out processes first, then boxes, and says how many.
+//! If the chart would be too large, processes are left out first, then boxes, and the chart says
+//! how many are missing.
 
 use std::io::{self, Write};
 
@@ -33,7 +34,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(chart.finish(&STYLES).as_bytes())
 }
 
-/// Draws a chart with boxes for at most `most` namespaces.
+/// Draws a chart in which at most `most` namespaces have a box.
 fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     let relation = relation_text(overlay.diff.relation).map(str::to_owned);
     let about: Vec<String> = relation.into_iter().chain([summary(overlay.diff)]).collect();

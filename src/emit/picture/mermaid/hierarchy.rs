@@ -1,8 +1,9 @@
 //! Draws the hierarchy as a Mermaid chart. Similar members and namespaces are always folded.
 //!
-//! If the chart would be too large, it leaves out members first, then the deepest live namespaces,
-//! and says so. It always shows dead, nascent and unknown namespaces. Each such namespace has a box
-//! of its own or, if the chart is still too large, shares a box with its siblings.
+//! If the chart would be too large, members are left out first, then the deepest live namespaces,
+//! and the chart says so. Namespaces that are dead, nascent or in an unknown state are always
+//! shown. Each such namespace has a box of its own or, if the chart is still too large, shares a
+//! box with its siblings.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use crate::wording::line::{LISTED, Line};
 use crate::wording::namespace::Describe;
 use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 
-/// Maximum number of levels of a chart that is always drawn from left to right.
+/// A chart with at most this many levels is always drawn from left to right.
 const MOST_BESIDE: usize = 6;
 
 /// The box style for each state, and for namespaces with inferred evidence.
@@ -48,7 +49,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 struct Detail {
     /// `true` if boxes list members.
     members: bool,
-    /// Level of the deepest live namespaces that are shown.
+    /// Live namespaces below this level are left out.
     depth: usize,
     /// `true` if each namespace that is not live has a box of its own; `false` if siblings share a
     /// box.
@@ -221,16 +222,16 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         let number = self.chart.add("unknown", &lines, None);
         self.chart.add_class(number, INFERRED);
         if number > 0 {
-            // Place the box of ambiguous processes below the first box, so that it does not cross
-            // any edges.
+            // Place the box of processes with an ambiguous namespace below the first box, so that
+            // no edge crosses the box.
             self.chart.place_below(number, 0);
         }
     }
 }
 
 /// Returns the direction of the chart. Most charts are drawn from left to right, because most hosts
-/// have more siblings than levels. A deep chain of namespaces is drawn from top to bottom: a page
-/// scales a chart to the width of the page, which would make a horizontal chain tiny.
+/// have more siblings than levels. A deep chain of namespaces is drawn from top to bottom, because
+/// web pages scale a chart to their width, which would make a horizontal chain tiny.
 fn direction(graph: &PidGraph) -> &'static str {
     let mut counts: Vec<usize> = Vec::new();
     for (_, level) in graph.tree() {
@@ -285,8 +286,8 @@ mod tests {
         assert!(chart.contains("  n0 ~~~ n3\n") && !chart.contains("--> n3"), "{chart}");
     }
 
-    /// Returns a snapshot of a host with `count` different child namespaces, of which the last
-    /// `dead` are dead.
+    /// Returns a snapshot of a host with `count` child namespaces that cannot be folded. The last
+    /// `dead` of them are dead.
     fn many(count: u64, dead: u64) -> Snapshot {
         let mut namespaces = vec![namespace(10, None)];
         let mut processes = vec![process(&[1], Some(10))];

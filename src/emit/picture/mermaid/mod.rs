@@ -28,7 +28,7 @@ const LINE: usize = 45;
 /// cannot wrap.
 const PART: usize = 120;
 
-/// The setting for the width of lines. By default, Mermaid wraps lines at 200 pixels.
+/// Sets the width of lines to 450 pixels. By default, Mermaid wraps lines at 200 pixels.
 const WIDTH: &str = r#"%%{init: {"flowchart": {"wrappingWidth": 450}}}%%"#;
 
 struct Chart {
@@ -98,8 +98,9 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. Each row is given with its number of processes. If
-/// some rows do not fit, the last line says how many processes are left out.
+/// Adds rows of processes to the lines of a box. `rows` contains the line and the number of
+/// processes of each row. If some rows do not fit, the last line says how many processes are left
+/// out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let mut left: usize = rows.iter().map(|(_, count)| count).sum();
     for (line, count) in rows {
