@@ -403,7 +403,8 @@ fn the_advice_sends_an_init_no_signal_that_it_ignores() {
     let script = format!("exec 9<'{}'; echo ready; exec sleep 600", path.display());
     let (_container, init) = container(&script);
     stdout(&run(Command::new("umount").arg(&path)));
-    // Mount namespaces of other processes still contain the mount, so pidns advises more commands.
+    // Other mount namespaces still contain the mount, so pidns also advises commands that unmount
+    // it there.
     let advice = finding(&id, "dead-namespace").advice;
     assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
     follow(&advice[..1]);

@@ -20,7 +20,8 @@ fn with_other(prepare: &str, file: &str, arguments: &[&str]) -> Output {
     run(in_mount_namespace(&script, &all).env("PIDNS_DEBUG", "1"))
 }
 
-/// Asserts that `--collector bpf` fails with this cause, and that `auto` falls back to /proc.
+/// Asserts that `--collector bpf` fails with the error `cause`, and that `--collector auto` falls
+/// back to /proc.
 fn is_refused(prepare: &str, file: &str, cause: &str) {
     for arguments in [["--collector", "bpf"], ["--search", "kernel"]] {
         let output = with_other(prepare, file, &arguments);
@@ -65,8 +66,7 @@ fn an_error_names_the_missing_field() {
     let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
-    // Simulate a kernel in which this field has another name, by renaming it in the type
-    // information.
+    // Rename a field in the type information, to simulate a kernel that lacks this field.
     let name = b"\0real_parent\0";
     let at = types.windows(name.len()).position(|it| it == name).expect("exists");
     types[at + 1] = b'?';

@@ -324,7 +324,7 @@ fn prints_the_published_schemas() {
     is_committed("schemas/pidns-record-1.schema.json", &["schema", "record"]);
 }
 
-/// Returns the manual page of a verb as text. Asserts that the formatters print no warnings.
+/// Formats the manual page of a verb as text. Asserts that the formatters print no warnings.
 fn manual(verb: &str) -> String {
     let arguments: Vec<_> = ["man", verb].into_iter().filter(|it| !it.is_empty()).collect();
     let page = stdout(&pidns(&arguments));
@@ -400,7 +400,7 @@ fn a_saved_document_gives_the_same_output_as_the_live_run() {
             pipe(Command::new(PIDNS).args(["-q", "-i", "-", "-f", &format]), yaml.as_bytes());
         assert_eq!(output, again, "{format}");
     }
-    // With `--strict`, the exit status depends on `complete` in the saved document.
+    // The expected exit status with `--strict` depends on `complete` in the saved document.
     let complete = Document::read(&json).complete;
     assert_eq!(pidns(&["-q", "--strict", "-i", path]).status.success(), complete);
 }

@@ -1,5 +1,5 @@
-//! Tests that pidns finds namespaces which processes keep open. Also tests descriptors that change
-//! during the scan, file systems that hang, and pidns with a low limit of open descriptors.
+//! Tests that pidns finds the namespaces that processes keep open. Also tests descriptors that
+//! change during the scan, file systems that hang, and pidns with a low limit on open descriptors.
 
 mod common;
 

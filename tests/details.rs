@@ -19,7 +19,8 @@ fn start_time(pid: u32) -> u64 {
     after.split_whitespace().nth(19).expect("has 52 fields").parse().expect("a number")
 }
 
-/// Reads the namespaces of a process except its PID namespaces, by type and inode.
+/// Reads the namespaces of a process other than its PID namespaces. Returns a map from type to
+/// inode.
 fn other_namespaces(pid: u32) -> BTreeMap<String, u64> {
     let types = ["cgroup", "ipc", "mnt", "net", "time", "user", "uts"];
     let inode = |kind: &str| {

@@ -174,7 +174,7 @@ fn names_a_jobs_leftovers_live_and_from_saved_documents() {
         let pids = processes.map(|it| it["process_change"]["pid"].as_u64().unwrap());
         assert!(pids.eq(expected.iter().map(|&pid| u64::from(pid))), "{lines}");
     }
-    // In a comparison of the swapped documents, everything that was new is gone.
+    // If the two documents are swapped, everything that was new is reported as gone.
     let back = diff(&[&after, &before], true);
     assert_eq!(back.processes("went").len(), 4);
     assert_eq!(back.processes("came"), Vec::<u32>::new());

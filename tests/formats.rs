@@ -1,5 +1,5 @@
-//! Tests that process names with special characters are escaped in every format, by programs
-//! that read the output: dot, a YAML parser and a JSON Schema validator.
+//! Tests that each format escapes process names with special characters. Programs that read the
+//! output check this: dot, a YAML parser and a JSON Schema validator.
 
 mod common;
 
@@ -130,7 +130,7 @@ fn a_terminal_gets_colours_and_indented_json() {
     assert!(stdout(&pidns(&["-i", host, "--color", "always"])).contains('\u{1b}'));
 }
 
-/// The option that reads the sample document.
+/// The option that makes pidns read the sample document.
 const HOST: &str = concat!("-i ", env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/host.json");
 
 #[test]

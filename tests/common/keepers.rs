@@ -62,8 +62,8 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
          print('fd', other.fileno())",
     ),
-    // A message with SCM_CREDENTIALS keeps a reference to the sender's PID, and thereby the
-    // sender's namespace alive.
+    // A message with SCM_CREDENTIALS refers to the sender's PID, which keeps the sender's namespace
+    // alive.
     (
         "in_flight",
         "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\

@@ -62,7 +62,7 @@ pub(crate) use needs;
 /// already run in its own namespaces. `path` is the path of an item inside the test, and contains
 /// the name of the test.
 pub fn are_met(path: &str, needs: &[Need]) -> bool {
-    // The parent process has checked the requirements.
+    // The parent process has already checked the requirements.
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }

@@ -234,7 +234,8 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let top = self.mount.path();
         let procs = |dir: &Path| std::fs::read_to_string(dir.join("cgroup.procs"));
-        // Only a cgroup without processes can be removed, so move them to the root cgroup first.
+        // Only a cgroup without processes can be removed, so move its processes to the root cgroup
+        // first.
         for dir in Path::new(&self.path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
             let dir = top.join(dir);
             for pid in procs(&dir).unwrap_or_default().lines() {
