@@ -108,8 +108,8 @@ pub enum InitNow {
 pub enum HeldThread {
     /// The thread with this TID is in uninterruptible sleep.
     Uninterruptible(Pid),
-    /// The thread is traced. Only its tracer, whose PID this is, can let the thread exit, or reap
-    /// the thread.
+    /// The thread is traced by the process with this PID. Only this tracer can let the thread exit
+    /// or reap it.
     Traced(Pid),
 }
 

@@ -90,7 +90,7 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the errno of a process that could not be read, if any.
+    /// If a process could not be read, returns the errno.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

@@ -58,7 +58,7 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// Selects how to read processes: through BPF, through /proc, or by the faster of the two.
+    /// Selects how to read processes: through BPF, through /proc, or through the faster of the two.
     pub collector: Collector,
 }
 

@@ -1,4 +1,4 @@
-//! Keeps every namespace that a scan finds open, through one descriptor per namespace.
+//! Keeps one descriptor open for every namespace that a scan finds.
 //!
 //! When a namespace is gone, the kernel may give its inode number to a new namespace. An open
 //! descriptor keeps its namespace alive, so the number of an open namespace is not reused. So each

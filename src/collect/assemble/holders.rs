@@ -1,5 +1,5 @@
-//! Adds the known holders (what keeps a namespace alive) to their namespaces, and reports
-//! namespaces without a known holder.
+//! Adds each known holder to the namespace that it keeps alive, and reports namespaces without a
+//! known holder.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use super::namespaces::index;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
 
-/// Maximum number of namespaces that the diagnostic lists by ID. Any further namespaces are only
+/// Maximum number of namespaces that the diagnostic lists by ID; the remaining namespaces are only
 /// counted.
 const MAX_NAMED: usize = 10;
 

@@ -201,8 +201,8 @@ impl InitListing<'_> {
 }
 
 /// Changes the state of a dead namespace to unknown if a member still exists. An init exists until
-/// all other members are gone, so one of two things is wrong: the member's namespace was inferred
-/// incorrectly, or the init is hidden and not gone.
+/// all other members are gone, so either the member's namespace was inferred incorrectly, or the
+/// init exists but is hidden.
 fn doubt_namespaces_with_members(
     namespaces: &mut [Namespace],
     without_init: &mut HashMap<NamespaceId, usize>,

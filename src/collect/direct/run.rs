@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`. This is fast enough to be repeated often; a scan reads all
-//! other facts about these processes.
+//! Finds the descendants of `pidns run`, fast enough for repeated use. All other facts about these
+//! processes come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -26,8 +26,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index in a descendant's `NSpid`, at which its PID in the PID namespace of pidns is found.
-    /// The index is 0 if the procfs belongs to that namespace.
+    /// Index, in the `NSpid` of a descendant, of the PID in the PID namespace of pidns. The index
+    /// is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace
     /// itself with pidns (`exec pidns`).

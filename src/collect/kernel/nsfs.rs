@@ -421,7 +421,7 @@ pub fn in_mount_namespace<T: Send>(
     namespace: &NamespaceFd,
     call: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
-    let enter_and_look = || {
+    let enter_and_call = || {
         // SAFETY: `unshare(2)` gives the thread its own root and working directory. It affects no
         // memory and no descriptors.
         unsafe { unshare_unsafe(UnshareFlags::FS) }?;
@@ -429,7 +429,7 @@ pub fn in_mount_namespace<T: Send>(
         call()
     };
     thread::scope(|scope| {
-        let entered = thread::Builder::new().spawn_scoped(scope, enter_and_look);
+        let entered = thread::Builder::new().spawn_scoped(scope, enter_and_call);
         entered.map_err(|_| Errno::AGAIN)?.join().unwrap_or(Err(Errno::AGAIN))
     })
 }

@@ -1,5 +1,4 @@
-//! Parses decimal numbers and words that are separated by white space, as most procfs files contain
-//! them.
+//! Parses decimal numbers, and words separated by white space: the syntax of most procfs files.
 
 /// Parses decimal numbers separated by white space, up to the first word that is not a number.
 pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {

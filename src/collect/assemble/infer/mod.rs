@@ -50,8 +50,8 @@ pub struct Known<'a> {
     pub leaders: &'a HashMap<Pid, Leaders>,
     /// The PIDs of terminated inits.
     pub terminated: &'a HashSet<Pid>,
-    /// `true` if no process is hidden from the viewer. If an init was not found in this case, it
-    /// exited during the scan.
+    /// `true` if no process is hidden from the viewer. An init that the scan did not find must then
+    /// have exited during the scan.
     pub all_seen: bool,
     /// Namespaces whose parents the kernel refused to name.
     pub refused_parents: &'a RefusedParents,
@@ -203,7 +203,8 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, by
-    /// level. Leaves out groups whose init can have no other members.
+    /// level. Leaves out groups whose init is a zombie without other threads, because it is the
+    /// last member of its namespace.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {

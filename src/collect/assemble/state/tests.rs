@@ -1,4 +1,4 @@
-//! Tests which state follows for a namespace from each combination of known facts and answers.
+//! Tests the state of a namespace for each combination of known facts and answers.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -277,9 +277,9 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference has placed the listed init in namespace 2000, so it is not the init of the
-    // tested namespace. But a process with the same first PID and different inner PIDs is another
-    // process, so its namespace proves nothing about the listed init.
+    // The inference has placed the listed init in namespace 2000, so that init does not belong to
+    // the tested namespace. But a process with the same first PID and different inner PIDs is
+    // another process, so its namespace proves nothing about the listed init.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

@@ -223,8 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// If the name at offset `name` of `strings` is wanted, records `id` as the type with this
-    /// name.
+    /// If the name at offset `name` of `strings` is wanted, records `id` as the ID of the type with
+    /// this name.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {

@@ -217,8 +217,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the circular list is not part of a namespace, so the value read as
-    // its `ops` differs, and the head is skipped.
+    // The list head is not part of a namespace, so reading `ops` from it yields
+    // another value, and the head is skipped.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;

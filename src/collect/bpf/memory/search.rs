@@ -185,7 +185,8 @@ fn check_members_are_listed(
     let listed: HashSet<(u64, u64)> = now.iter().map(|it| (it.inode, it.ns_id)).collect();
     let mut previous = None;
     for process in processes {
-        // Successive processes are often in the same namespace, which is then checked only once.
+        // Successive processes are often in the same namespace, so a namespace that was just
+        // checked is skipped.
         let Some(NamespaceId::Inode(inode)) =
             process.namespace.filter(|_| previous != process.namespace)
         else {

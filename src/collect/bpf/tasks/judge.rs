@@ -120,7 +120,8 @@ impl<'a> TaskScan<'a> {
     fn add_namespace(&mut self, process: &Process, ns_id: Option<u64>) {
         let Some(NamespaceId::Inode(inode)) = process.namespace else { return };
         let is_init = process.nspid.last() == Some(&Pid::INIT);
-        // Successive processes are often in the same namespace, which is then added only once.
+        // Successive processes are often in the same namespace, so a namespace that was just added
+        // is skipped.
         if self.previous == (process.namespace, ns_id) && !is_init {
             return;
         }
@@ -213,7 +214,8 @@ impl<'a> TaskScan<'a> {
     fn retry_orphans(&mut self) {
         let mut previous = None;
         for process in &self.trusted.processes {
-            // Successive processes often have the same parent, which is then looked up only once.
+            // Successive processes often have the same parent, so a parent that was just found is
+            // not looked up again.
             let parent = process.ppid.filter(|_| process.ppid != previous);
             let Some(parent) = parent else { continue };
             if self.pids.binary_search(&parent).is_ok() {
@@ -234,8 +236,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds the members of a namespace to `retry` unless it is proved to be the pinned namespace
-    /// with the same inode. The kernel may have reused that inode number.
+    /// Adds the members of a namespace to `retry` unless the namespace is proved to be the pinned
+    /// namespace with the same inode. The kernel may have reused that inode number.
     fn retry_members(&mut self, scan: Scan<'_>) {
         let unverified = |(&inode, namespace): (&u64, &RecordedNamespace)| {
             (!namespace.is_pinned(inode, scan)).then_some(NamespaceId::Inode(inode))

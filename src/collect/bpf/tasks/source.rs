@@ -22,12 +22,12 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The same BPF program, compiled for older kernels. It calls a helper function to read each field,
-/// which is slower.
+/// The same BPF program, compiled for older kernels. It is slower, because it calls a helper
+/// function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// BPF is used only for at least this number of processes, because /proc is faster for fewer. The
-/// first constant applies if only processes are read, the second if holders of namespaces are
+/// BPF is used only for at least this number of processes; with fewer processes, /proc is faster.
+/// The first constant applies if only processes are read, the second if holders of namespaces are
 /// searched too.
 const MIN_PROCESSES: u64 = 350;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
@@ -80,7 +80,7 @@ impl<'a> BpfSource<'a> {
         Ok(Self { proc, census, program, by_helper })
     }
 
-    /// Reads every process, and searches the places in `search` for holders of namespaces.
+    /// Reads every process, and searches the scopes in `search` for holders of namespaces.
     pub fn discover(
         &self,
         search: &BTreeSet<SearchScope>,

@@ -110,8 +110,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
 // HOLDS_DESCRIPTOR means that the process has a descriptor of a namespace.
 #define HOLDS_DESCRIPTOR 1
-// The process dropped a struct while it was read, or one of its threads is replacing
-// its leader (execve(2)).
+// The process released one of its structs while it was read, or one of its threads
+// is replacing its leader (execve(2)).
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -335,9 +335,9 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
 
-// Checks whether one descriptor refers to a namespace. Returning 1 ends the loop over
-// the descriptors. Successive descriptors often refer to the same file or file system,
-// which is then checked only once.
+// Checks whether one descriptor refers to a namespace. Returns 1 to end the loop
+// over the descriptors. Successive descriptors often refer to the same file or file
+// system, so one that was just checked is skipped.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;

@@ -67,7 +67,8 @@ fn search_nascent(
     match namespace {
         Ok(fd) => {
             // After the namespace was opened, the thread may have chosen another namespace for its
-            // children (`setns(2)`). If the link is still missing, that has not happened.
+            // children (`setns(2)`). Only if the link is still missing is the opened namespace
+            // known to have no init yet.
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

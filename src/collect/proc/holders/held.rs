@@ -64,7 +64,7 @@ impl HolderSearch<'_> {
     }
 
     /// Records that the kernel refused access to data about a thread. Fails with `ESRCH` if the
-    /// access only failed because the process is gone.
+    /// access failed only because the process is gone.
     pub fn refused(
         &self,
         code: DiagnosticCode,

@@ -11,7 +11,7 @@ use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
 use crate::collect::kernel::sys::{MAX_MOUNTINFO, open, read_to_end};
 use crate::collect::parse::{self, NamespaceMount};
 
-/// The mounts of one mount namespace. They can be read again later.
+/// The mounts of one mount namespace, from a source that can be read again.
 #[derive(Debug)]
 pub enum MountTable {
     /// Mounts that the kernel lists with `listmount(2)`.

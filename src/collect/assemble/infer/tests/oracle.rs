@@ -67,8 +67,8 @@ impl World {
         {
             return false;
         }
-        // If the inode of a namespace is known, the kernel may also have named its parent. Repeats
-        // until no further inode becomes known.
+        // The kernel may have reported the parent of a namespace whose inode is known, so a known
+        // inode can reveal another one. This loop repeats until no further inode becomes known.
         loop {
             let before = self.by_inode.len();
             for namespace in &view.namespaces {
