@@ -17,7 +17,8 @@ const MAX_DETAILS: usize = 3;
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Messages about single occurrences. These messages replace the general message of the code.
+    /// Messages about individual occurrences. These messages replace the general message of the
+    /// code.
     details: Vec<String>,
 }
 
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_cases_by_code_and_errno() {
+    fn groups_occurrences_by_code_and_errno() {
         let mut log = DiagnosticLog::default();
         for raw in (1..=1000).rev() {
             log.note(DiagnosticCode::NamespaceUnreadable, Some(Errno::ACCESS), Pid::new(raw));

@@ -1,4 +1,4 @@
-//! Reads details of single processes after a scan, such as the command line of a process that a
+//! Reads details of individual processes after a scan, such as the command line of a process that a
 //! report names.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! Looks up facts about single processes and mounts after a scan. Advice to the user is based on
-//! these facts.
+//! Looks up facts about individual processes and mounts after a scan. Advice to the user is based
+//! on these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;

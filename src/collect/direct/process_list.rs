@@ -1,4 +1,4 @@
-//! Lists processes for shell completion, and reads single facts about them (name, owner,
+//! Lists processes for shell completion, and reads individual facts about them (name, owner,
 //! container).
 
 use std::path::Path;

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rejects_links_that_are_not_of_the_type() {
+    fn rejects_links_of_another_type() {
         assert_eq!(namespace_link(b"pid:[4026531836]", "pid"), Some(4_026_531_836));
         for link in [
             &b"mnt:[1]"[..],

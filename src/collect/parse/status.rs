@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_tracer_and_the_sets_of_signals() {
+    fn reads_the_tracer_and_the_signal_sets() {
         let text = b"Name:\tx\nTracerPid:\t7\nSigBlk:\t0\nSigIgn:\t0000000000004000\nSigCgt:\tx\n";
         assert_eq!(tracer(text), Pid::new(7));
         assert_eq!(tracer(b"TracerPid:\t0\n"), None);

@@ -189,7 +189,7 @@ fn the_state_follows_from_a_listed_init_without_questions() {
 }
 
 #[test]
-fn an_unlisted_init_decides_if_the_last_question_finds_it() {
+fn an_init_that_only_the_last_question_finds_determines_the_state() {
     for (now, expected) in
         [(InitNow::Living, NamespaceState::Live), (InitNow::Terminated, NamespaceState::Dead)]
     {

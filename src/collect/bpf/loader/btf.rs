@@ -33,7 +33,7 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// The offset of every `STRIDE`-th type is stored. Any other type is found by walking from the
+/// The offset of every `STRIDE`-th type is stored. The search for any other type starts at the
 /// nearest stored offset before it.
 const STRIDE: usize = 16;
 

@@ -1,6 +1,6 @@
 //! Loads BPF iterator programs into the running kernel and reads their records.
 //!
-//! A BPF iterator is a program that the kernel runs once for each object of some kind. pidns uses
+//! A BPF iterator is a program that the kernel runs once for each object of one kind. pidns uses
 //! iterators over tasks and over open files. Reading from the iterator's descriptor runs the
 //! program and returns the data that the program writes.
 //!
@@ -61,8 +61,8 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Runs the program on all objects, and passes each record that it writes to `take`. A record
-    /// has `size` bytes.
+    /// Runs the program on all objects. Calls `take` with each record that the program writes; a
+    /// record has `size` bytes.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
@@ -74,8 +74,8 @@ impl IteratorProgram {
             let length = match rustix::io::read(&iterator, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
-                // The kernel returns EAGAIN if a million objects have produced no output. The next
-                // read continues with the next object.
+                // The kernel returns EAGAIN after a million objects that produced no output. The
+                // next read continues with the next object.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(errno) => return Err(LoadError::Call { call: "BPF_ITER_CREATE", errno }.into()),
             };

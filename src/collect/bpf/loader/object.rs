@@ -142,9 +142,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Missing fields are reported before a missing cast function. If only the cast function is
-        // missing, the object file for older kernels can be used, but that file needs the same
-        // fields.
+        // Missing fields are reported before a missing cast function. The object file for older
+        // kernels works without the cast function, but needs the same fields.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

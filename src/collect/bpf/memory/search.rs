@@ -1,12 +1,12 @@
 //! Finds PID namespaces in kernel memory that no search of /proc can find, and the tasks and
 //! descriptors that keep them alive (their keepers).
 //!
-//! Two kinds of namespaces in memory must not be reported: a namespace that nothing uses any more
-//! and that the kernel is about to free, and a new namespace whose first process /proc does not
-//! show yet. To rule out both kinds, the search has four steps:
+//! Two kinds of namespaces in memory must not be reported: unused namespaces that the kernel is
+//! about to free, and new namespaces whose first process /proc does not show yet. To rule out both
+//! kinds, the search has four steps:
 //!
 //! 1. Before /proc is read, list the namespaces without a living init. Only these are candidates.
-//!    If /proc can show a holder of a candidate, the reading of /proc that follows finds it.
+//!    The scan of /proc that follows finds every candidate for which /proc shows a holder.
 //! 2. Drop the candidates that were found through /proc. Close pidns's own descriptors of the other
 //!    candidates, since these descriptors would keep the namespaces alive.
 //! 3. List the keepers, wait until the kernel has freed unused namespaces, and list the namespaces

@@ -153,8 +153,9 @@ fn check_request(
     Ok(())
 }
 
-/// Loads the BPF program in a section of the object file. If that fails, loads the BPF program for
-/// older kernels instead, and also returns the reason why the first program could not be loaded.
+/// Loads the BPF program from this section of the object file. If that fails, loads the BPF program
+/// for older kernels instead, and also returns the reason why the first program could not be
+/// loaded.
 fn load(section: &'static str) -> Result<(IteratorProgram, Option<LoadError>), LoadError> {
     let spec = ProgramSpec { section, name: "pidns_tasks", iterator: "bpf_iter_task", map: None };
     // The object file is loaded first, because this call is cheap and fails at once if the kernel

@@ -166,7 +166,8 @@ INLINE u32 is_set(u64 number) {
 // Like is_set(), this function has no branch.
 INLINE u32 length(u64 bits) {
     for (int i = 1; i < 64; i *= 2) bits |= bits >> i;
-    // Counts the set bits: in pairs, fours and eights, then all sums in the top byte.
+    // Counts the set bits: first in pairs, fours and eights, then adds these counts
+    // in the top byte.
     bits -= bits >> 1 & 0x5555555555555555;
     bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
     bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
@@ -337,7 +338,7 @@ SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
 
 // Checks whether one descriptor refers to a namespace. Returns 1 to end the loop
 // over the descriptors. Successive descriptors often refer to the same file or file
-// system, so one that was just checked is skipped.
+// system, so a file or file system that was just checked is skipped.
 SECTION("holders") static long look_at(u64 number, struct table *table) {
     if (number % 64 == 0) READ_AT(table->bits, &table->open[number / 64]);
     u64 is_open = table->bits & 1;
