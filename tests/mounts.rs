@@ -382,8 +382,8 @@ fn refuses_endless_files_mounted_over_a_containers_proc() {
         for file in ["status", "cgroup", "mountinfo", "stat"] {
             let (_running, init) = hostile(&format!("mount --bind /dev/zero /proc/1/{file};"));
             let procfs = format!("/proc/{init}/root/proc");
-            // Limit the memory to 1 GB, so that a pidns that reads all of /dev/zero fails before the
-            // machine runs out of memory.
+            // Limit the memory to 1 GB: if pidns tries to read all of /dev/zero, it must fail
+            // before the machine runs out of memory.
             let limited = "ulimit -v 1000000; exec \"$@\"";
             let command =
                 ["bash", "-c", limited, "bash", PIDNS, "-q", "-f", "json", "--procfs", &procfs];

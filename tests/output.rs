@@ -118,12 +118,12 @@ fn the_file_size_limit_causes_an_error_and_no_signal() {
         let expected = not_written("File too large (os error 27)");
         assert_eq!(result(&output), expected, "{arguments:?}");
     }
-    // Limit files to 3 * 1024 bytes, since the unit of `ulimit -f` is 1024 bytes.
+    // The unit of `ulimit -f` is 1024 bytes, so this limits files to 3 * 1024 bytes.
     let output = shell(&format!("ulimit -f 3; exec \"$@\" > {path}"), &["schema"]);
     assert_eq!(result(&output), not_written("File too large (os error 27)"));
     let taken = std::fs::read(path).unwrap();
     assert_eq!(taken, &pidns(&["schema"]).stdout[..3 * 1024]);
-    // The limit also applies to standard error if that is a file.
+    // The file size limit also applies to standard error if standard error is a file.
     let output = shell(&format!("ulimit -f 0; exec \"$@\" 2> {path}"), &["--frobnicate"]);
     assert_eq!(result(&output), (Some(2), String::new()));
 }
@@ -194,7 +194,7 @@ fn closed_descriptors_without_dev_null_cause_no_abort() {
 fn a_stack_of_16_kib_is_enough() {
     for arguments in all_outputs().chain([vec!["--frobnicate".to_owned()]]) {
         let mut command = Command::new("bash");
-        // Clear the environment, which also takes space on the stack.
+        // Clear the environment, because environment variables also take space on the stack.
         command.env_clear().args(["-c", "ulimit -s 16; exec \"$@\"", "bash", PIDNS]);
         let output = run(command.args(&arguments));
         assert_eq!(output.status.signal(), None, "{arguments:?}: {output:?}");
@@ -229,7 +229,7 @@ fn start_with_full_pipe(to: i32, arguments: &[&str]) -> (Child, std::io::PipeRea
         command.stderr(writer)
     };
     let child = command.spawn().unwrap();
-    // A sleeping pidns must be waiting for space in the pipe, since it waits for nothing else.
+    // If pidns sleeps, it is waiting for space in the pipe, since it waits for nothing else.
     until("the process waits", || status(child.id(), "State").first().is_some_and(|it| it == "S"));
     (child, reader)
 }

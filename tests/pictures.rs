@@ -189,7 +189,7 @@ fn hostile() -> Snapshot {
     host.snapshot
 }
 
-/// Returns a process name as text, DOT and Mermaid show it.
+/// Escapes a process name in the way that text, DOT and Mermaid show it.
 fn shown(name: &str) -> String {
     match name {
         "\u{1b}[31mred\u{202e}" => "\\x1b[31mred\\u{202e}".to_owned(),

@@ -9,7 +9,8 @@ use common::Need::*;
 use common::*;
 use serde_json::{Value, json};
 
-/// Path of the Python for which Debian packages modules. PATH may contain another Python.
+/// Path of Debian's Python, which can import the modules in Debian packages. PATH may contain
+/// another Python.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// Names that must be quoted: some YAML parser would otherwise reject them or not read them as

@@ -121,7 +121,7 @@ fn a_large_fleet_file_takes_the_memory_of_one_host() {
         let name = if index == fleet / 2 { "db-1" } else { "web-2" };
         stdin.write_all(one.replace("web-1", name).as_bytes()).unwrap();
     }
-    // By now, pidns has read everything except what is left in the pipe.
+    // By now, pidns has read the whole input, except for the bytes that are still in the pipe.
     let peak = &status(child.id(), "VmHWM")[0];
     assert!(peak.parse::<u32>().unwrap() < 32 * 1024, "{peak} KiB");
     drop(stdin);

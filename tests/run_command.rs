@@ -471,7 +471,7 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
         comet.display(),
         flying = flying.display()
     );
-    // pidns rarely sees a process whose PID changes all the time, and possibly sees it only as a
+    // A scan rarely shows the process, whose PID changes all the time, and may show it only as a
     // zombie.
     let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process,zombie"];
     let outcome = bash(&options, &script);
@@ -509,8 +509,8 @@ fn kill_finds_processes_that_keep_forking() {
 
 #[test]
 fn ten_thousand_orphans_take_little_time() {
-    // The command prints the CPU time of its parent, pidns, the CPU time of the command itself, and
-    // the number of bytes that pidns has read. The test compares the two CPU times, because the
+    // The command prints two CPU times, that of its parent (pidns) and its own, and the number of
+    // bytes that pidns has read. The test compares the two CPU times with each other, because the
     // machine may be slow or busy.
     let script = "i=0; while [ $i -lt 10000 ]; do (: &); i=$((i+1)); done
         cat /proc/$PPID/stat /proc/$$/stat /proc/$PPID/io";
@@ -690,7 +690,7 @@ fn an_ordinary_user_can_run_a_command() {
     assert_eq!(with_argument("sleep\u{0}646"), 0);
 }
 
-/// Runs pidns on a pseudoterminal by script(1).
+/// A pseudoterminal, created by script(1), on which pidns runs.
 struct Terminal {
     child: Child,
     dir: tempfile::TempDir,
@@ -701,7 +701,8 @@ impl Terminal {
         let dir = tempfile::tempdir().unwrap();
         let shown = File::create(dir.path().join("shown")).unwrap();
         let child = Command::new("script")
-            // Use `exec`, so that no shell remains that also gets the signals of the terminal.
+            // Use `exec` to replace the shell, which would otherwise also get the signals of the
+            // terminal.
             .args(["-qefc", &format!("exec env --default-signal {command}"), "/dev/null"])
             .current_dir(dir.path())
             .env("PIDNS", PIDNS)

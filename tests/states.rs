@@ -41,7 +41,7 @@ const ENOMEM: u32 = 12;
 const EMFILE: u32 = 24;
 const ENOTTY: u32 = 25;
 
-/// Returns a command prefix that makes these ioctls fail.
+/// Returns a command prefix that makes the ioctls in `rules` fail.
 fn refusing(rules: &str) -> Command {
     let mut command = Command::new("python3");
     command.args(["-c", REFUSE, rules]);
@@ -235,8 +235,8 @@ fn an_unreadable_parent_is_inferred_or_reported() {
     let own = namespace_of(std::process::id());
     let refused = format!("{GET_PARENT}:{EPERM}");
     let inferred = document(&mut refusing(&refused), &[]);
-    // The level of a namespace with processes is known from their `NSpid`, so pidns can infer the
-    // parent.
+    // pidns can infer the parent of a namespace with processes, because the `NSpid` of the
+    // processes shows the level.
     assert_eq!(inferred.roots, std::slice::from_ref(&own));
     for (depth, &init) in inits.iter().enumerate() {
         let namespace = inferred.home(init);
@@ -248,7 +248,7 @@ fn an_unreadable_parent_is_inferred_or_reported() {
     }
     assert!(inferred.diagnostic("parents-inferred").is_some());
     assert_eq!(inferred.diagnostic("parent-unreadable"), None);
-    // The level of a namespace without processes is unknown, and so is its parent.
+    // pidns cannot infer the parent of a namespace without processes, because its level is unknown.
     let file = std::fs::File::open(format!("/proc/{}/ns/pid", inits[1])).unwrap();
     kill(inits[1], Signal::KILL);
     until("the inner init has exited", || status(inits[1], "State").is_empty());

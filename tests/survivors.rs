@@ -93,7 +93,8 @@ fn two_bind_mounts_are_two_holders() {
                 assert_eq!(mount_namespace, format!("mnt:[{inode}]"));
                 path.as_str()
             }
-            // Ignore other holders, such as a forked child of another test before its exec.
+            // Ignore other holders, such as a forked child of another test that has not called exec
+            // yet.
             _ => "",
         })
         .filter(|path| !path.is_empty())
@@ -149,8 +150,8 @@ fn names_the_shell_whose_children_would_start_in_a_dead_namespace() {
     let dead = document.namespace(&id);
     assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
-    // There may be other holders, because the pidns of another test holds each namespace while it
-    // reads it.
+    // There may be other holders, because the pidns of another test holds each namespace while
+    // reading it.
     assert!(dead.holders.contains(&holder));
     let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
@@ -178,8 +179,7 @@ fn a_dead_namespace_is_dead_in_a_containers_proc_too() {
     for arguments in [&[][..], &["--procfs", &format!("/proc/{init}/root/proc")]] {
         let document = Document::of(arguments);
         let dead = document.namespace(&id);
-        // pidns must find the state even if the procfs shows PIDs of another namespace than its
-        // own.
+        // pidns must find the state even if the procfs belongs to another PID namespace than pidns.
         assert_eq!(dead.state, "dead", "{arguments:?}");
     }
 }
