@@ -11,7 +11,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
 use rustix::stdio::{stderr, stdin, stdout};
 
-/// Stack size in bytes that is enough for pidns. The standard library has the same default for new
+/// Stack size in bytes that is enough for pidns. It is also the standard library's default for new
 /// threads.
 const ENOUGH_STACK: usize = 2 * 1024 * 1024;
 
@@ -24,8 +24,8 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
     if limit.is_some_and(|limit| limit < ENOUGH_STACK as u64)
         && let Ok(thread) = thread::Builder::new().stack_size(ENOUGH_STACK).spawn(main)
     {
-        // Block signals in the main thread, so that only the new thread, which may wait for
-        // signals, receives them.
+        // Block signals in the main thread, so that the kernel delivers them to the new thread,
+        // which may wait for them.
         let _ = SigSet::all().thread_block();
         return thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }

@@ -12,7 +12,7 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// For each process with a thread in uninterruptible sleep, the TID of one such thread.
+    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::SupervisedCommand;
 use crate::model::Killed;
 
-/// Maximum time for which SIGKILL is repeated. Even processes that fork fast are gone after a few
+/// Maximum time for which pidns repeats SIGKILL. Even processes that fork fast are gone after a few
 /// rounds, so a process that still exists after this time is in uninterruptible sleep.
 const KILLING: Duration = Duration::from_secs(10);
 
@@ -16,13 +16,13 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of pidns: sends SIGTERM and, after the grace time or a signal that asks
-/// pidns to exit, SIGKILL. Descendants can fork in the meantime, so both steps are repeated until
-/// no descendant is left.
+/// Kills all descendants of pidns: first sends SIGTERM, then SIGKILL. The grace time between the
+/// two ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both
+/// steps are repeated until no descendant is left.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
-    // Also signal processes in the state of a zombie, because other threads of the process may
-    // still be running.
+    // Also signal processes in the zombie state, because such a process may still have running
+    // threads.
     let mut seen = HashSet::new();
     let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
         command.descendants.walk(|it| {
@@ -55,8 +55,9 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Repeats `round` until no descendant is left or the time is over. With `may_be_hurried`, a signal
-/// that asks pidns to exit also ends the repetition. Returns `true` if no descendant is left.
+/// Repeats `round` until no descendant is left or the time is over. If `may_be_hurried` is `true`,
+/// a signal that asks pidns to exit also ends the repetition. Returns `true` if no descendant is
+/// left.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

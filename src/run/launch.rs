@@ -14,11 +14,11 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use super::signals::{self, Signals};
 use crate::error::Error;
 
-/// The `argv[0]` by which pidns recognises that it is the second process.
+/// The `argv[0]` that tells a pidns process that it is the second process.
 const NAME: &str = "pidns-launch";
 
-/// Starts a command with the signal mask that pidns was started with. With `dies_with_us`, the
-/// kernel kills the command when the calling thread of pidns exits (`PR_SET_PDEATHSIG`).
+/// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,
+/// the kernel kills the command when the calling thread of pidns exits (`PR_SET_PDEATHSIG`).
 ///
 /// # Errors
 /// Returns an error if the process cannot be started, for example because /proc is not mounted.
@@ -56,8 +56,8 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel
-        // never sends the signal.
+        // The kernel sends no signal if the first pidns process exited before this process set
+        // PR_SET_PDEATHSIG, so check its PID.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

@@ -4,8 +4,8 @@
 //! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
 //! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
-//! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
-//! so no scan of /proc is necessary.
+//! child as long as any descendant is left. When no descendant is left, `wait(2)` fails with
+//! `ECHILD`, so pidns needs no scan of /proc to notice this.
 
 pub mod kill;
 pub mod launch;
@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::model::{Ended, MountedNamespaces, Pid};
 use signals::{Received, Signals};
 
-/// A command and its descendants. pidns is their subreaper.
+/// A command and its descendants, for which pidns is the subreaper.
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
@@ -53,8 +53,8 @@ impl SupervisedCommand {
     /// Starts a command. The command inherits the descriptors, process group, session, terminal and
     /// signal mask with which pidns was started.
     ///
-    /// With `dies_with_us`, the kernel kills the command if pidns is killed. The descendants of the
-    /// command keep running.
+    /// If `dies_with_us` is `true`, the kernel kills the command if pidns is killed. The
+    /// descendants of the command keep running.
     ///
     /// # Errors
     /// Returns an error if the process cannot be started, if /proc is not usable, or if SIGCHLD is
@@ -99,7 +99,7 @@ impl SupervisedCommand {
     /// command.
     ///
     /// # Errors
-    /// Returns an error if the kernel did not keep the exit status of the command.
+    /// Returns an error if the kernel discarded the exit status of the command.
     pub fn wait_for_command(&mut self) -> Result<Ended, Error> {
         loop {
             // Read signals before reaping: if a child terminates after the reaping, its SIGCHLD
@@ -128,8 +128,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits until no descendant is left, for at most `grace`, or until a signal asks pidns to
-    /// exit. Returns `true` if no descendant is left.
+    /// Waits until no descendant is left, a signal asks pidns to exit, or the time `grace` is over.
+    /// Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {
@@ -151,8 +151,8 @@ impl SupervisedCommand {
         has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
     }
 
-    /// Reads signals that arrived after the command ended. There is no command to pass them on to,
-    /// but a signal that asks pidns to exit ends all waiting.
+    /// Reads signals that arrived after the command ended. They are not passed on, because the
+    /// command no longer exists, but a signal that asks pidns to exit ends all waiting.
     fn note_hurry(&mut self) {
         while let Some(Received { signal, .. }) = self.signals.next() {
             self.hurried |=
@@ -196,7 +196,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Passes a signal on to the command, unless the command has received the same signal itself.
+    /// Passes a signal on to the command, unless the sender has probably sent the signal to the
+    /// command too.
     fn pass_on(&self, received: Received) {
         let Received { signal, from_kernel, sender } = received;
         // A terminal sends a signal to its whole foreground process group, which includes the
@@ -214,8 +215,8 @@ impl SupervisedCommand {
             (false, None) => false,
         };
         if signal != Signal::CHILD && !has_it_already {
-            // The PID cannot belong to another process: a terminated command stays a zombie until
-            // pidns reaps it.
+            // The PID cannot have been reused: a terminated command stays a zombie until pidns
+            // reaps it.
             let _ = kill_process(self.command, signal);
         }
     }

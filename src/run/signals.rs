@@ -1,10 +1,10 @@
 //! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously.
 //!
-//! A signal handler would change the dispositions that the command inherits. If pidns was started
-//! with an ignored signal (by `nohup`, or as a background job of `sh`) and installed a handler,
-//! `execve(2)` would reset the signal to its default action, so the command would no longer ignore
-//! the signal. Blocking a signal does not change its disposition, and the kernel queues a blocked
-//! signal even if it is ignored.
+//! A signal handler would change the signal dispositions that the command inherits. If pidns was
+//! started with an ignored signal (by `nohup`, or as a background job of `sh`) and installed a
+//! handler, `execve(2)` would reset the signal to its default action, so the command would no
+//! longer ignore the signal. Blocking a signal does not change its disposition, and the kernel
+//! queues a blocked signal even if it is ignored.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -65,8 +65,8 @@ impl Signals {
         Ok(Self { fd, unblocked })
     }
 
-    /// Returns the numbers of the signals to unblock for the command, in the form that [`unblock`]
-    /// reads.
+    /// Returns the numbers of the signals to unblock for the command, in the format that
+    /// [`unblock`] parses.
     #[must_use]
     pub fn unblocked(&self) -> String {
         let numbers: Vec<_> =
@@ -89,8 +89,8 @@ impl Signals {
             let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
             return Some(Received {
                 signal,
-                // The code is at most 0 for signals from processes, and positive for signals from
-                // the kernel (`SI_FROMKERNEL`).
+                // The signal code is positive for signals from the kernel (`SI_FROMKERNEL`), and 0
+                // or negative for signals from processes.
                 from_kernel: info.ssi_code > 0,
                 sender: i32::try_from(info.ssi_pid).ok().and_then(Pid::from_raw),
             });
@@ -98,9 +98,9 @@ impl Signals {
     }
 }
 
-/// Stops this process by the default action of a signal, and returns after another process has
-/// continued this process. The kernel does not stop a process in an orphaned process group, because
-/// no shell could continue the process.
+/// Stops this process by the default action of a signal. Returns after another process has
+/// continued this process. Returns at once if its process group is orphaned: the kernel does not
+/// stop such a process, because no shell could continue it.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     let set = SigSet::from(signal);

@@ -21,9 +21,9 @@ const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each t
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the exit of a process. The numbers `by` and `of` choose two of the processes
-/// that are running at that time. `skip` determines the gap before the next PID. A call that the
-/// kernel would refuse has no effect.
+/// A system call, or the exit of a process. The numbers `by` and `of` each choose one of the
+/// processes that are running at that time. `skip` determines the gap before the next PID. A call
+/// that the kernel would refuse has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -51,16 +51,17 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates at most `count` calls of all kinds. On average, `injecting` of every `20 + injecting`
-/// calls may inject a process: start a process in a namespace other than its parent's, or an init
-/// in a namespace that is not a child of its parent's namespace.
+/// Generates at most `count` calls of all kinds. Some calls may inject a process, that is, start a
+/// process in a namespace other than its parent's, or start an init in a namespace that is not a
+/// child of its parent's namespace. The average share of such calls is
+/// `injecting / (20 + injecting)`.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
 }
 
-/// Decodes a call from one random number. A proptest strategy with many parts would take longer
-/// than the test itself.
+/// Decodes a call from one random number. A proptest strategy composed of many parts would be
+/// slower than the test itself.
 fn call(raw: u32, injecting: u8) -> Call {
     let [kind, by, with, skip] = raw.to_be_bytes();
     match kind % (20 + injecting) {
@@ -117,8 +118,8 @@ pub struct PidNamespace {
     is_dead: bool,
 }
 
-/// All processes and namespaces of a simulated host. Tests compare the results of a scan with
-/// these.
+/// All processes and namespaces of a simulated host. Tests compare the results of a scan with the
+/// forest.
 #[derive(Debug)]
 pub struct Forest {
     pub namespaces: Vec<PidNamespace>,
@@ -242,8 +243,8 @@ impl Forest {
     fn running(&self, choice: u8) -> usize {
         let is_running = |&it: &usize| self.tasks[it].fate == Fate::Running;
         let count = (0..self.tasks.len()).filter(is_running).count();
-        // Odd choices select one of the four newest processes, so that namespaces become deeply
-        // nested.
+        // An odd `choice` selects one of the four newest processes, so that namespaces become
+        // deeply nested.
         let number = usize::from(choice / 2);
         let nth = match choice % 2 {
             0 => number % count,
@@ -410,7 +411,7 @@ pub struct Sight {
     tells_inits: bool,
 }
 
-/// Generates sights of viewers whose procfs hides no process.
+/// Generates sights with a procfs that hides no process.
 pub fn sights() -> impl Strategy<Value = Sight> {
     let viewer = prop_oneof![1 => Just(None), 2 => Just(Some(0)), 2 => any::<u8>().prop_map(Some)];
     let mount = prop_oneof![2 => Just(0), 1 => any::<u8>()];
@@ -428,7 +429,7 @@ pub fn sights() -> impl Strategy<Value = Sight> {
     )
 }
 
-/// Generates sights of viewers whose procfs hides some processes.
+/// Generates sights with a procfs that hides some processes.
 pub fn sights_of_some() -> impl Strategy<Value = Sight> {
     (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
 }
@@ -442,13 +443,13 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. A view also contains the real namespace of the procfs, and the index of
-/// each process in the forest, for comparison with the forest.
+/// The result of a scan. For comparison with the forest, a view also contains the real namespace of
+/// the procfs, and the index of each process in the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
     pub namespaces: Vec<Namespace>,
-    /// The namespace of the procfs, if the scan knows it.
+    /// The namespace of the procfs, if the scan can determine it.
     pub known_mount: Option<NamespaceId>,
     pub leaders: HashMap<Pid, Leaders>,
     pub terminated: HashSet<Pid>,
@@ -493,8 +494,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader has exited, the process has another thread. In a waiting init,
-            // that other thread waits.
+            // If only the leader has exited, the process has another thread. In a waiting init, the
+            // other thread is the one that waits.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
@@ -566,7 +567,7 @@ impl View {
         }
     }
 
-    /// Returns the index of the namespace in the forest that an ID in this view refers to.
+    /// Returns the index in the forest of the namespace to which an ID in this view refers.
     pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
         match id {
             NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),

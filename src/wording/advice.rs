@@ -17,11 +17,11 @@ pub const USE_REAPING_INIT: &str = "use an init that reaps its children, such as
 /// The advice for a namespace whose state pidns cannot determine.
 pub const RUN_ON_HOST: &str = "run pidns as root on the host, with the host's /proc";
 
-/// Maximum number of commands about one namespace. If more processes and mounts keep the namespace
-/// alive, the user sees the remaining commands in the next check.
+/// Maximum number of commands to suggest for one namespace. If more processes and mounts keep the
+/// namespace alive, the next check suggests the remaining commands.
 const COMMANDS: usize = 10;
 
-/// Maximum number of mount points of a namespace that a report names.
+/// Maximum number of mount points that a report lists for one namespace.
 const MOUNTS: usize = 3;
 
 /// Gives advice about the processes and namespaces of a graph.
@@ -44,8 +44,8 @@ impl Adviser<'_> {
         if pid == Pid::INIT {
             return vec![format!("{pid} is the init here: killing it would end every process")];
         }
-        // A stopped process handles SIGTERM only after it is continued, and the kernel drops a
-        // SIGTERM to an init without a handler for SIGTERM.
+        // A stopped process handles SIGTERM only after it is continued. An init without a handler
+        // for SIGTERM never gets the signal, because the kernel drops it.
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
@@ -58,9 +58,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns the commands that get the zombie children and tracees of a process reaped. A frozen
-    /// process is thawed and a stopped process is continued, so that the process itself can reap
-    /// them. Any other process is killed, so that another process reaps them.
+    /// Returns commands after which the zombie children and tracees of a process are reaped. The
+    /// commands thaw a frozen process or continue a stopped process, so that it can reap the
+    /// zombies itself. They kill any other process, so that another process reaps the zombies.
     pub fn make_reap(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {
@@ -69,8 +69,8 @@ impl Adviser<'_> {
         self.go_on(pid).unwrap_or_else(|| self.end(pid))
     }
 
-    /// Returns the commands that continue a stopped process. No signal except SIGKILL affects a
-    /// process that its tracer has stopped, so for such a process the commands kill the tracer.
+    /// Returns the commands that continue a stopped process. If the tracer has stopped the process,
+    /// no signal except SIGKILL affects it, so the commands kill the tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
         Some(match (process.state, process.tracer()) {
@@ -138,9 +138,9 @@ impl Adviser<'_> {
         distinct(init.into_iter().chain(holders))
     }
 
-    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if no process
-    /// can be used to enter that mount namespace. For a saved document, the command does not enter
-    /// a mount namespace, because the current mount namespaces are unknown.
+    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
+    /// process through which to enter that mount namespace. For a saved document, the command does
+    /// not enter a mount namespace, because the current mount namespaces are unknown.
     fn umount(&self, path: &str, mount_namespace: u64) -> Option<String> {
         let command = umount(path);
         match self.live.own_mount_namespace {
@@ -199,8 +199,8 @@ fn shell_word(text: &str) -> String {
             '\\' | '\'' => word.extend(['\\', character]),
             _ if is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-                    // Always write three digits, because the shell would treat a digit after a
-                    // shorter escape as part of the escape. Writing to a String does not fail.
+                    // Always write three digits: after a shorter escape, the shell would treat a
+                    // following digit as part of the escape. Writing to a String does not fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

@@ -35,7 +35,7 @@ pub fn relation_text(relation: Relation) -> Option<&'static str> {
 }
 
 /// Returns `true` if a namespace is new or gone, or if anything except its members changed. Changed
-/// members have lines of their own, so they do not count as a change of the namespace here.
+/// members do not count here, because they have lines of their own.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)
@@ -76,8 +76,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Describes a namespace of `graph` and its change in `line`. If `change` is `None`, writes only
-/// the ID of the namespace.
+/// Adds a description of a namespace of `graph` and its change to `line`. If `change` is `None`,
+/// adds only the ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -145,7 +145,7 @@ fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process.state).filter(|_| process.state != 'D')
 }
 
-/// Returns a phrase with the old and the new value of a field.
+/// Returns a phrase with the old value and the new value of a field.
 fn field_change(
     diff: &Diff,
     field: ProcessField,

@@ -13,12 +13,12 @@ use crate::model::{
 };
 use crate::query::{Check, Leftovers, RunReport};
 
-/// The text of the line that stands for processes that exit before a scan can read them.
+/// The line shown in place of processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
 /// The text of a finding.
 pub struct FindingText {
-    /// The process or namespace, and the problem.
+    /// A description of the process or namespace, and its problem.
     pub message: String,
     /// Ways to solve the problem, usually commands.
     pub advice: Vec<String>,
@@ -59,7 +59,7 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             None => without_advice(id.to_string()),
         },
         Subject::Snapshot => {
-            // Name only diagnostics that make the view incomplete: other diagnostics, such as
+            // List only diagnostics that make the view incomplete: other diagnostics, such as
             // init-does-not-reap, have findings of their own.
             let diagnostics = graph.snapshot().diagnostics.iter().filter(|it| it.is_gap());
             let reasons: Vec<_> = diagnostics.map(|it| it.message.as_str()).collect();
@@ -127,8 +127,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Describes a process that must reap another process, as the beginning of a sentence. Says if the
-/// process is frozen or stopped.
+/// Returns the beginning of a sentence about a process that must reap another process. Says whether
+/// the process is frozen or stopped.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     match check.graph.known_process(pid).map(|it| it.state) {
@@ -139,7 +139,7 @@ fn idle_process(check: &Check, pid: Pid) -> String {
     }
 }
 
-/// Describes a process, with its age, parent and namespace.
+/// Returns a description of a process, with its age, parent and namespace.
 fn process_text(check: &Check, process: &Process, symbols: Symbols) -> String {
     let pids = Pids { process, symbols, all: false };
     let command = command(process, symbols == Symbols::ASCII);

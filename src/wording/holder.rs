@@ -20,7 +20,7 @@ pub enum KeptBy<'a> {
     File(ProcessRef<'a>, HoldingFile, u32),
     /// The namespace has child namespaces.
     Children,
-    /// The reason is unknown, because no search finds it.
+    /// The reason is unknown: pidns found nothing that keeps the namespace alive.
     Unseen,
 }
 
@@ -52,7 +52,7 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Describes the reason in `line`.
+    /// Adds a description of the reason to `line`.
     pub fn describe(&self, separator: &'static str, line: &mut Line) {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use super::phrase::Count;
 
-/// Maximum number of items of a list that a line shows. The remaining items are only counted.
+/// Maximum number of items that a line shows from a list. The remaining items are only counted.
 pub const LISTED: usize = 8;
 
 /// The reason why a part of a line stands out.
@@ -33,8 +33,8 @@ pub enum Emphasis {
 /// A part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// Text between the previous part and this part: punctuation followed by blanks. A line break
-    /// replaces the blanks.
+    /// Text between the previous part and this part: punctuation followed by blanks. If the line
+    /// wraps here, a line break replaces the blanks.
     pub separator: &'static str,
     /// The reason why this part stands out.
     pub emphasis: Emphasis,

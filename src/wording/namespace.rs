@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
-/// Maximum number of holders of a namespace that a report names. The remaining holders are only
+/// Maximum number of holders that a line names for one namespace. The remaining holders are only
 /// counted.
 const HOLDERS: usize = 3;
 
@@ -40,9 +40,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// Below several namespaces that are folded into one line, a line stands for one namespace, or one
-/// row of members, in each of the folded namespaces. The parameters `in_each` and `of_each` are
-/// true for such a line.
+/// If several namespaces are folded into one line, each line below it stands for one namespace, or
+/// one row of members, in each of the folded namespaces. The parameters `in_each` and `of_each` are
+/// `true` for such a line.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -56,8 +56,8 @@ impl<'a> Describe<'a> {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
 
-    /// Describes a namespace, or several namespaces folded into one line, in `line`. Problems come
-    /// first.
+    /// Adds a description of a namespace, or of several namespaces folded into one line, to `line`.
+    /// Problems come first.
     pub fn heading(&self, siblings: &Siblings<'a>, in_each: bool, line: &mut Line) {
         match siblings {
             Siblings::One(namespace) if in_each => {
@@ -72,7 +72,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Describes everything about a namespace except its ID.
+    /// Adds a description of a namespace, without its ID, to `line`.
     fn summary(&self, namespace: &'a Namespace, separator: &'static str, line: &mut Line) {
         let separators = Cell::new(separator);
         let next = || separators.replace(", ");
@@ -216,7 +216,8 @@ impl<'a> Describe<'a> {
         (!same_user || apart).then_some(OwnerText { owner, user_namespace: same_user })
     }
 
-    /// Describes namespaces that are folded into one line, and their common properties.
+    /// Adds a description of namespaces that are folded into one line, with their common
+    /// properties.
     fn folded(&self, namespaces: &[&'a Namespace], in_each: bool, line: &mut Line) {
         let Some(first) = namespaces.first() else { return };
         let (count, times) = (Count(namespaces.len()), self.symbols.times);
@@ -228,7 +229,8 @@ impl<'a> Describe<'a> {
         }
         line.plain(" ", format_args!("like this"));
         if !in_each {
-            // With `in_each`, the IDs differ in each of the folded namespaces, so do not list them.
+            // List the IDs only if `in_each` is `false`: otherwise, they differ in each of the
+            // folded namespaces.
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));
@@ -251,7 +253,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Describes the processes of a row in `line`, with everything unusual about these processes.
+    /// Adds a description of the processes of a row to `line`, with everything unusual about these
+    /// processes.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
@@ -288,8 +291,8 @@ impl<'a> Describe<'a> {
 
     fn notice(&self, row: &MemberRow<'a>, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
-        // Processes with different parents share a row if the parents have the same name. Such a
-        // row shows only the name of the parents.
+        // Processes with different parents share a row if the parents have the same name. The row
+        // then shows only this name.
         let parent_text = |parent: &Process| {
             let is_parent = |it: &&Process| [it.ppid, it.tracer()].contains(&Some(parent.pid));
             let same = row.processes().iter().all(is_parent);
@@ -385,7 +388,7 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of a process with several PIDs, as an example for the explanation of the
+    /// Returns the PIDs of some process with several PIDs, as an example for the explanation of the
     /// arrow.
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
@@ -426,7 +429,8 @@ impl fmt::Display for OwnerText<'_> {
     }
 }
 
-/// Describes a namespace in `line`: its ID, its state, and the reasons why it still exists.
+/// Adds a description of a namespace to `line`: its ID, its state, and the reasons why it still
+/// exists.
 pub fn namespace_line(graph: &PidGraph, namespace: &Namespace, line: &mut Line) {
     line.plain("", format_args!("{}", namespace.id));
     let (emphasis, state) = match namespace.state {

@@ -41,7 +41,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A number with its noun, which is given in the singular and the plural.
+/// A number with a noun. The fields are the number, the singular and the plural.
 pub struct Counted(pub usize, pub &'static str, pub &'static str);
 
 impl fmt::Display for Counted {
@@ -70,7 +70,7 @@ pub fn unplaced(count: usize) -> Counted {
     )
 }
 
-/// Text that is truncated to this many characters for display.
+/// Text that is truncated for display. The second field is the maximum number of characters.
 pub struct Clipped<'a>(pub &'a str, pub usize);
 
 impl fmt::Display for Clipped<'_> {

@@ -11,7 +11,8 @@ use crate::query::fold::MOST_APART;
 
 /// Processes that share a line of a report.
 pub struct ReportRow<'a> {
-    /// The change of the processes, or `None` if the report is not a comparison.
+    /// The type of change that the processes have in common, or `None` if the report is not a
+    /// comparison.
     pub happened: Option<Happened>,
     /// The processes that share the line. Only [`fold()`] creates rows with several processes.
     pub processes: Vec<&'a Process>,
@@ -24,8 +25,8 @@ pub struct ReportRow<'a> {
 }
 
 impl ReportRow<'_> {
-    /// Describes the row in `line`: PIDs, command and facts. `last` is an additional fact that
-    /// comes last.
+    /// Adds a description of the row to `line`: PIDs, command and facts. `last` is an additional
+    /// fact, which comes last.
     pub fn describe(&self, last: Option<&str>, symbols: Symbols, line: &mut Line) {
         let (first_word, words) = match self.command.split_once(' ') {
             Some((first_word, words)) => (first_word, Some(words)),

@@ -7,14 +7,13 @@ use super::phrase::Symbols;
 use crate::graph::PidGraph;
 use crate::model::{Container, Pid, Process, container};
 
-/// Maximum number of PIDs of a process that are all shown. If a process has more PIDs, the PIDs in
-/// the middle are left out.
+/// If a process has more PIDs than this, the PIDs in the middle are left out.
 const LEVELS: usize = 4;
 
-/// Maximum number of characters of a container's ID that are shown, as in Docker.
+/// Number of characters to which container IDs are truncated, as in Docker's output.
 const SHORT_ID: usize = 12;
 
-/// Maximum number of characters of a command line that are shown.
+/// Number of characters to which command lines are truncated.
 const COMMAND: usize = 60;
 
 /// The name of a process, for display. An empty name is displayed as `(no name)`.
@@ -82,8 +81,8 @@ impl fmt::Display for Pids<'_> {
     }
 }
 
-/// Returns the beginning of the command line. If a process has no command line, such as a zombie,
-/// returns its name.
+/// Returns the beginning of the command line, or the name of a process that has no command line,
+/// such as a zombie.
 pub fn command(process: &Process, ascii: bool) -> String {
     let args = process.details.as_ref().and_then(|details| details.args.as_ref());
     let Some(args) = args.filter(|args| !args.is_empty()) else {
@@ -97,7 +96,7 @@ pub fn command(process: &Process, ascii: bool) -> String {
     }
 }
 
-/// Returns a word for the state of a process that is stopped, in uninterruptible sleep or
+/// Returns a word for the process state if the process is stopped, in uninterruptible sleep or
 /// terminated, and `None` for other states.
 pub fn process_state(state: char) -> Option<&'static str> {
     match state {
@@ -115,14 +114,15 @@ pub fn part_of(process: &Process) -> Option<String> {
     let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
     let Container { runtime, id, .. } = container::of_path(cgroup)?;
     if runtime == "systemd" {
-        // A systemd scope is a session or an app that a user started, not a service.
+        // Leave out systemd scopes: a scope is a session or an app that a user started, not a
+        // service.
         return id.ends_with(".service").then_some(id);
     }
     let short: String = id.chars().take(SHORT_ID).collect();
     Some(format!("{runtime} {short}"))
 }
 
-/// Returns a phrase for an age in its largest unit, such as `3 d`.
+/// Returns an age in its largest unit, such as `3 d`.
 pub fn age_text(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
