@@ -20,7 +20,8 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// its inode number is not reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The procfs whose PIDs this discovery uses. The namespace of the procfs is `None` if unknown.
+    /// The procfs to which all PIDs in this discovery refer. The namespace of the procfs is `None`
+    /// if unknown.
     pub procfs: Procfs,
     /// The scopes that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::bpf::unavailable::BpfUnavailable;
 
-/// The reason why no snapshot could be made, or why a single question could not be answered.
+/// The reason why no snapshot could be made, or why an individual question could not be answered.
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.

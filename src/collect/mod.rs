@@ -11,7 +11,7 @@
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
-//! - `direct`: answers single questions without a full scan
+//! - `direct`: answers individual questions without a full scan
 
 mod assemble;
 mod bpf;

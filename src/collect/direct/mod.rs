@@ -1,4 +1,4 @@
-//! Answers single questions with a few system calls, without scanning all processes.
+//! Answers individual questions with a few system calls, without scanning all processes.
 
 pub mod details_later;
 pub mod hidden;

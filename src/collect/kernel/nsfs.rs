@@ -167,8 +167,8 @@ impl NamespaceFd {
         unsafe { ioctl(&self.fd, Getter::<NS_GET_OWNER_UID, u32>::new()) }
     }
 
-    /// Returns the kernel's 64-bit ID of the namespace, which is never reused (since Linux 6.18).
-    /// Fails with `ENOTTY` on older kernels.
+    /// Returns the 64-bit ID of the namespace (since Linux 6.18). The kernel never reuses such an
+    /// ID. Fails with `ENOTTY` on older kernels.
     pub fn ns_id(&self) -> io::Result<u64> {
         // SAFETY: `self` is on nsfs, where NS_GET_ID writes a u64.
         unsafe { ioctl(&self.fd, Getter::<NS_GET_ID, u64>::new()) }

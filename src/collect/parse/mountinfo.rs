@@ -150,7 +150,7 @@ pub fn freezer_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FreezerMount> {
     })
 }
 
-/// The fields of one mountinfo line that this module uses.
+/// The fields that this module uses from one line of a mountinfo file.
 struct Mount<'a> {
     id: &'a [u8],
     device: &'a [u8],

@@ -123,8 +123,8 @@ impl<'a> ProcessReader<'a> {
                 None
             }
         };
-        // The namespace is checked after the cgroup was read by path, so the cgroup belongs to the
-        // same init.
+        // The cgroup was read by path. Checking the namespace afterwards proves that the cgroup
+        // belongs to the same init.
         let fd = self.namespace_of_init(&process, ns_id, &mut dir)?;
         self.scan.registry.keep(fd, InitHistory::Existed).ok()?;
         let mount_namespaces = mount_namespace.map(|inode| (inode, pid)).into_iter().collect();

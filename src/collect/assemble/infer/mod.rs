@@ -53,7 +53,7 @@ pub struct Known<'a> {
     /// `true` if no process is hidden from the viewer. An init that the scan did not find must then
     /// have exited during the scan.
     pub all_seen: bool,
-    /// Namespaces whose parents the kernel refused to name.
+    /// Namespaces whose parents the kernel refused to reveal.
     pub refused_parents: &'a RefusedParents,
     /// Returns `true` if the process still exists after the scan. An init outlives all other
     /// members of its namespace, so if a member still exists, its init existed during the scan.

@@ -196,7 +196,7 @@ fn an_init_that_only_the_last_question_finds_determines_the_state() {
         for init_history in [InitHistory::Unknown, InitHistory::NoneYet, InitHistory::Existed] {
             for had_init in [None, Some(false), Some(true)] {
                 for hides_inits in [false, true] {
-                    // The init is found in one of two ways: the kernel names it, or a second
+                    // The init is found in one of two ways: the kernel reports it, or a second
                     // listing shows it.
                     let case = Case { init_history, hides_inits, had_init, ..Case::default() };
                     let named = Case { init_now: now, ..case };

@@ -148,7 +148,7 @@ static long look_at(u64 number, struct table *table);
 // checks the rest of the program once per state. Numbers do not cause such checks.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
-    // Keeps the compiler from optimizing the number back to the pointer.
+    // Keeps the compiler from optimizing the number back into the pointer.
     asm volatile("" : "+r"(number));
     return number;
 }

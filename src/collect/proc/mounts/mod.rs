@@ -104,7 +104,7 @@ impl MountSearch<'_> {
             match next {
                 // There are no more mount namespaces in this direction.
                 Ok(_) | Err(Errno::NOENT) => {}
-                // The kernel does not permit listing, or does not support it.
+                // The kernel does not permit or does not support listing.
                 Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
                 Err(errno) => {
                     all = false;
@@ -308,8 +308,9 @@ impl MountSearch<'_> {
         table.retain_current(&mut mounts);
         mounts.retain(|mount| mount.kind == MountedKind::Pid);
         for mount in mounts {
-            // The namespace could not be opened, because another mount covers it or because the
-            // path leads through a file system that may not answer. So only its inode is known.
+            // The namespace could not be opened, because another mount covers its mount point or
+            // because the path leads through a file system that may not answer. So only its inode
+            // is known.
             if let Some(errno) = failed.remove(&mount.inode) {
                 let _ = self.registry.pin(
                     mount.inode,
