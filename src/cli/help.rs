@@ -22,10 +22,11 @@ Show the PID namespace hierarchy of a Linux host: which namespaces exist, how \
 they are nested, which processes each one contains, which PID a process has in \
 each namespace, and what keeps a namespace without processes alive.
 
-Any user can run pidns. Without root, the kernel hides some of these facts. pidns \
-then infers a fact if only one answer is possible, marks it as inferred, and \
-prints one line on standard error that says what is missing. In JSON and YAML, \
-\"complete\" and \"diagnostics\" contain the same information.";
+Any user can run pidns. Without root, the kernel hides some facts about the \
+processes of other users. pidns then infers a fact if only one answer is \
+possible, marks it as inferred, and prints one line on standard error that says \
+what is missing. In JSON and YAML, \"complete\" and \"diagnostics\" contain the \
+same information.";
 
 /// The end of the short help.
 pub(super) const SHORT_EXAMPLES: &str = "\
