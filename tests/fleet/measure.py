@@ -81,8 +81,8 @@ def main(pidns, directory):
         for name in ("dead", "growth"):
             measure(f"clickhouse {name}", lambda: run_clickhouse(name))
         measure("polars dead, growth", lambda: run_polars(None))
-        # time(1) measures the memory, since the peak memory of a process that Python forks
-        # includes the copy of Python.
+        # Measure the memory with time(1): the peak memory of a process that Python forks would
+        # include the copy of Python.
         said = "pidns --host: %e s, %U + %S s of CPU, %M KiB"
         show = f"/usr/bin/time -f '{said}' {pidns} -q -i - --host web-500 > /dev/null"
         subprocess.run(f"cat fleet/*/*.ndjson | {show}", shell=True, check=True)
