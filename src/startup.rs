@@ -1,5 +1,5 @@
 //! Prepares the process before any other code runs: opens missing standard descriptors, and ensures
-//! enough stack.
+//! that the stack is large enough.
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;

@@ -5,8 +5,8 @@ use clap::{Arg, Command, ValueEnum as _};
 
 use crate::emit::Format;
 
-/// Returns one line that explains the error. The line ends with a suggestion or, if there is none,
-/// with a reference to the help. `verb` is the verb on the command line, if there is one.
+/// Returns one line that explains the error. The line ends with clap's suggestion or, if there is
+/// none, with a hint to read the help. `verb` is the verb on the command line, if there is one.
 pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>) -> String {
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;

@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // `check` is the only verb with formats that pidns without a verb does not have, so accept
-        // the formats of `check` too.
+        // Accept the formats of `check` too. All other verbs use only formats in which pidns also
+        // writes the hierarchy.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

@@ -1,8 +1,8 @@
 //! The manual pages: pidns(1), and one for each verb, generated from the definition of the command
 //! line and the help texts.
 //!
-//! This project does not use `clap_mangen` for two reasons: it writes long lines, about which
-//! mandoc(1) warns, and it does not lay out paragraphs or lists of values.
+//! This project does not use `clap_mangen` for two reasons: it writes lines that mandoc(1)
+//! considers too long, and it does not lay out paragraphs or lists of values.
 
 use std::io::{self, Write};
 

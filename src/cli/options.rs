@@ -138,7 +138,7 @@ pub struct Select {
 }
 
 impl Select {
-    /// Returns the filter that the options describe. `root` is the namespace that `--root` names.
+    /// Converts the options to a filter. `root` is the namespace given by `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection { pids: self.pids.iter().copied().collect(), ..self.filter.selection(root) }
@@ -187,7 +187,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns the filter that the options describe. `root` is the namespace that `--root` names.
+    /// Converts the options to a filter. `root` is the namespace given by `--root`.
     #[must_use]
     pub fn selection(&self, root: Option<NamespaceRef>) -> Selection {
         Selection {

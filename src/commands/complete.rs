@@ -1,4 +1,5 @@
-//! Prints candidates for the next word to the completion scripts of shells.
+//! Prints the candidates for the word being completed. The completion scripts of the shells run
+//! pidns to get them.
 //!
 //! This module lists processes without a full scan, because the user is waiting. Candidates that
 //! cannot be read are left out without a message.

@@ -25,7 +25,7 @@ pub trait RecordContent: Serialize {
     test,
     schemars(
         bound = "T: RecordContent + schemars::JsonSchema",
-        // Empty, because each type of content has its own description of its records.
+        // The description is empty, because each content type describes its own records.
         description = "",
         transform = super::schema::content_by_kind
     )

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::parse::Cut;
 
-/// Inode of a namespace on nsfs. Inodes are unique among existing namespaces; the kernel reuses the
-/// inode of a removed namespace.
+/// Inode of a namespace on nsfs. Inodes are unique among existing namespaces. After a namespace has
+/// been removed, the kernel may reuse its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "inode"))]

@@ -106,7 +106,8 @@ pub struct Host {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
 pub struct Namespace {
-    /// Id of the namespace, unique in a document. Other fields refer to the namespace by this id.
+    /// Id of the namespace, unique within a document. Other fields refer to the namespace by this
+    /// id.
     pub id: NamespaceId,
     /// Inode of the namespace on nsfs; null if it could not be read.
     pub inode: Option<Inode>,

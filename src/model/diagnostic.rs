@@ -82,7 +82,7 @@ impl Counted {
     }
 }
 
-/// The properties that all diagnostics of one code share: an entry of the table of codes.
+/// An entry of the table of diagnostic codes: the properties of all diagnostics with this code.
 struct DiagnosticEntry {
     name: &'static str,
     severity: Severity,

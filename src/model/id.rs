@@ -186,8 +186,8 @@ impl FromStr for NamespaceId {
         let inner = text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']'));
         let inner = inner.ok_or(ParseNamespaceIdError)?;
         let (unread, digits) = inner.strip_prefix('?').map_or((false, inner), |rest| (true, rest));
-        // `parse` accepts a leading plus, and leading zeros would allow two spellings
-        // for the same namespace.
+        // Reject a leading plus, which `parse` would accept, and leading zeros, so that each ID has
+        // only one spelling.
         if !digits.starts_with(|c: char| matches!(c, '1'..='9')) {
             return Err(ParseNamespaceIdError);
         }

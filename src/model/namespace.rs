@@ -41,7 +41,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Returns a namespace that is known to exist, but whose other properties are all unknown.
+    /// Creates a namespace with this ID. Its other properties are unknown.
     #[must_use]
     pub fn unread(id: NamespaceId) -> Self {
         Self {
@@ -79,7 +79,7 @@ keywords! {
 }
 
 keywords! {
-    /// Source of a fact.
+    /// Source of a fact in a snapshot.
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
         /// The kernel reported the fact.
         Kernel = "kernel",

@@ -19,7 +19,7 @@ use crate::model::{
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// A checked graph and its problems.
+/// A graph, and the problems found in it.
 #[derive(Debug)]
 pub struct Check {
     /// The checked graph.
@@ -112,8 +112,8 @@ impl Check {
         process.is_unreaped() && !self.unsettled.contains(&process.pid)
     }
 
-    /// Returns all processes that a report on the findings mentions: the subjects of the findings,
-    /// the tracers or parents of zombies, and the inits of namespaces and the processes that keep
+    /// Returns all processes that a report on the findings mentions: the subjects of the findings;
+    /// the tracers or parents of zombies; the inits of namespaces; and the processes that keep
     /// namespaces alive.
     #[must_use]
     pub fn concerned(&self) -> HashSet<Pid> {

@@ -1,10 +1,10 @@
 //! Compares two snapshots, and finds the processes and namespaces that are new, gone or changed.
 //!
-//! Two entries are the same process if their boot, PID and start time are equal. Two entries are
-//! the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux 6.18 have no
-//! such ID, so pidns compares the inode and the init of the namespaces: the inode is not enough,
-//! because the kernel reuses inodes. If some of this data is missing, pidns compares the remaining
-//! data, and the match counts as weak.
+//! Entries in the two snapshots are the same process if their boot, PID and start time are equal.
+//! Entries are the same namespace if their 64-bit namespace IDs are equal. Kernels before Linux
+//! 6.18 have no such ID, so pidns compares the inode and the init of the namespaces: the inode is
+//! not enough, because the kernel reuses inodes. If some of this data is missing, pidns compares
+//! the remaining data, and the match counts as weak.
 
 mod change;
 mod compare;
@@ -152,7 +152,7 @@ impl Diff {
         !self.relation.is_comparable() || !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
-    /// Returns the ID in the second graph of a namespace of the first graph, or `None` if the
+    /// Returns the ID that a namespace of the first graph has in the second graph, or `None` if the
     /// namespace is not in the second graph.
     #[must_use]
     pub fn counterpart(&self, before: NamespaceId) -> Option<NamespaceId> {

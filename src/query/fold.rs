@@ -228,8 +228,8 @@ struct Shape<'a> {
     children: Vec<usize>,
 }
 
-/// A number for the kind of a holder, and the command name of the holding process. A mount has no
-/// process.
+/// A number that identifies the kind of holder, and the command name of the holding process. A
+/// mount has no process.
 type HolderKind<'a> = (u8, Option<&'a str>);
 
 /// Decides which members and namespaces of a graph share a line.

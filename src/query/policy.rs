@@ -152,8 +152,8 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
         })
 }
 
-/// An ordered set of rules. If several rules match a finding, the rule that wins is found by these
-/// criteria, in this order:
+/// An ordered set of rules. If several rules match a finding, these criteria decide which rule
+/// wins, in this order:
 ///
 /// 1. A rule with a scope wins over a rule without a scope.
 /// 2. A rule of a later list wins over a rule of an earlier list.

@@ -9,7 +9,8 @@ use crate::model::{
     Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
 };
 
-/// The data that tells the processes and namespaces of a command from all others on the host.
+/// The data that distinguishes the processes and namespaces of a command from all others on the
+/// host.
 #[derive(Clone, Debug)]
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.

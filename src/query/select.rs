@@ -119,7 +119,7 @@ impl Selection {
     }
 
     /// Returns `true` if the conditions on namespaces and containers hold for a process. `position`
-    /// is the position of the process's namespace.
+    /// is the [`Position`] of the process's namespace.
     fn takes_position(&self, process: &Process, position: Option<&Position>) -> bool {
         let in_reach = position
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {

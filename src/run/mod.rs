@@ -53,7 +53,7 @@ impl SupervisedCommand {
     /// Starts a command. The command inherits the descriptors, process group, session, terminal and
     /// signal mask with which pidns was started.
     ///
-    /// If `dies_with_us` is `true`, the kernel kills the command if pidns is killed. The
+    /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. The
     /// descendants of the command keep running.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl SupervisedCommand {
         matches!(self.state, State::Ended(_))
     }
 
-    /// Records a state change of the command, as `wait(2)` reported it.
+    /// Records a state change of the command that `wait(2)` has reported.
     fn note(&mut self, status: WaitStatus) {
         let number = |number: Option<i32>| number.and_then(|it| u8::try_from(it).ok());
         if let Some(status) = number(status.exit_status()) {

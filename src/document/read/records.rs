@@ -170,7 +170,7 @@ struct Records<'a> {
     chosen: Option<Origin>,
     /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// Snapshots that do not match the selection: only the first few, which an error lists.
+    /// The first few snapshots that do not match the selection, to be listed in an error.
     strangers: Vec<Origin>,
     /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
@@ -192,7 +192,7 @@ pub fn read_records(
     let mut records = Records { host, ..Records::default() };
     loop {
         // Parse the line without its line end: the parser would report an error at the line end as
-        // an error of the next line.
+        // an error in the next line.
         let text = without_mark(&line).trim_ascii_end();
         if line.len() as u64 > MAX_SIZE {
             return Ok(Err(too_large()));

@@ -11,7 +11,7 @@ use crate::model::{DiagnosticCode, Keyword};
 use crate::document::open_list::{SPELLING, Word};
 use crate::document::snapshot::HolderKind;
 
-/// Returns the schema of a serde type in the form of the committed schema files.
+/// Returns the schema of a serde type, formatted like the committed schema files.
 pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     // The schema describes the documents that pidns writes, in which every field is present.
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();

@@ -196,8 +196,8 @@ fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     samples
 }
 
-/// Returns the number of members of each of the largest namespaces, and of all other namespaces
-/// together.
+/// Returns the member counts of the largest namespaces, and the total member count of all other
+/// namespaces.
 fn members(graph: &PidGraph) -> Vec<Sample> {
     let count_of = |it: &Namespace| it.member_count.unwrap_or_else(|| graph.members(it).len());
     let namespaces = graph.snapshot().namespaces.iter();

@@ -21,7 +21,7 @@ const STYLES: [(&str, &str); 5] = [
     ("changed", "fill:#f7e8b2,stroke:#8a6d00,stroke-width:2px,color:#000"),
 ];
 
-/// Writes the most detailed chart that is within the limits of GitHub. Similar processes are always
+/// Writes the most detailed chart that is within GitHub's limits. Similar processes are always
 /// folded.
 pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
     let overlay = Overlay::new(diff, Symbols::UNICODE, true);

@@ -29,7 +29,7 @@ const STYLES: [(&str, &str); 5] = [
 ];
 const INFERRED: &str = "inferred";
 
-/// Writes the most detailed chart that is within the limits of GitHub.
+/// Writes the most detailed chart that is within GitHub's limits.
 pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     let folding = Folding::new(graph, true);
     let deepest = graph.tree().iter().map(|(_, level)| *level).max().unwrap_or(0);
