@@ -47,8 +47,8 @@ pub enum Hides {
     Processes,
 }
 
-/// The advice printed with a diagnostic. If the kernel refused an access (`EACCES` or `EPERM`),
-/// pidns prints the privileges that would permit the access, whatever the advice is.
+/// The advice printed with a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns
+/// prints the privileges that would permit the access, and not this advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
