@@ -18,7 +18,7 @@ use crate::query::{Caveat, Coverage};
 /// An error that ends the program.
 #[derive(Debug)]
 pub enum Error {
-    /// The arguments are invalid, for the reason in this message.
+    /// The arguments are invalid. The message gives the reason.
     Usage(String),
     /// A file could not be read.
     Read {
@@ -31,7 +31,7 @@ pub enum Error {
     Invalid {
         /// The invalid file.
         path: PathBuf,
-        /// The reason why the file is invalid, and the position in the file.
+        /// The reason why the file is invalid, and the position of the error in the file.
         source: Invalid,
     },
     /// The live kernel could not be read.

@@ -21,7 +21,7 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// Finds a shell by its name or path; `$SHELL` contains such a path.
+    /// Finds a shell by its name, or by a path such as the value of `$SHELL`.
     #[must_use]
     pub fn by_path(path: &Path) -> Option<Self> {
         Self::from_str(path.file_name()?.to_str()?, false).ok()

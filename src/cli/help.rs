@@ -43,7 +43,7 @@ type Terms = &'static [(&'static str, &'static str)];
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// Pairs of a purpose and the command for that purpose.
+    /// Examples, each with its purpose and the command.
     pub(super) examples: Terms,
 }
 
@@ -244,7 +244,7 @@ const MAN: Texts = Texts {
     examples: &[("Read a manual page", "pidns man check | man -l -")],
 };
 
-/// Adds its help text to the definition of a verb.
+/// Adds the help text of a verb to the verb's definition.
 pub(super) fn with_texts(verb: Command) -> Command {
     let Some(texts) = texts(verb.get_name()) else { return verb };
     let mut after = String::new();

@@ -105,7 +105,7 @@ problems with that code, or CODE:KEY=VALUE, which matches only some of them:
 
 The JSON Schema of the file is printed by \"pidns schema policy\". Example:";
 
-/// An example of a policy file. Each line here is a line of the file.
+/// An example of a policy file.
 pub(super) const POLICY_EXAMPLE: &str = "\
 # Fail on zombies and stopped inits, too.
 deny: [zombie, stopped-init]

@@ -102,7 +102,7 @@ pub enum Command {
 pub enum Parsed {
     /// The parsed arguments.
     Run(Box<Cli>),
-    /// The text of the help or version, to be printed.
+    /// The help text or version to print.
     Print(String),
 }
 

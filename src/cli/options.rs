@@ -12,7 +12,7 @@ use crate::emit::{Format, Style};
 use crate::model::{Collector, Detail, NamespaceRef, NamespaceState, SearchScope};
 use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
 
-/// Heading of the options that only `--help` and the manual page list.
+/// Heading for the options that are listed only in `--help` and the manual page.
 pub(super) const ADVANCED: &str = "Advanced options";
 
 /// The option that selects the places to search for namespaces.
@@ -52,7 +52,7 @@ impl Search {
     }
 }
 
-/// Options for the source of the data, and for the data to read.
+/// Options that select the source of the data, and the data to read.
 #[derive(Debug, Args)]
 pub struct Input {
     /// Options for the source of the data.
@@ -132,7 +132,7 @@ pub struct Select {
     /// without a living init that the processes keep alive.
     #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
     pids: Vec<crate::model::Pid>,
-    /// The filters that are options.
+    /// The filters that are given as options.
     #[command(flatten)]
     pub filter: Filter,
 }

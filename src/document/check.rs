@@ -70,9 +70,9 @@ pub struct CheckFinding<'a> {
     namespace_id: Option<NamespaceId>,
     /// Age of the process in seconds; null if unknown.
     age: Option<f64>,
-    /// The process, in the same form as in the document, or null.
+    /// The process, in the same form as in the output of `pidns -f json`, or null.
     process: Option<Process<'a>>,
-    /// The namespace, in the same form as in the document, or null.
+    /// The namespace, in the same form as in the output of `pidns -f json`, or null.
     namespace: Option<Namespace>,
 }
 

@@ -55,7 +55,7 @@ impl<T: Keyword> Serialize for Word<T> {
     }
 }
 
-/// The pattern that every word must match, for the schema.
+/// The pattern in the schema that every word must match.
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 

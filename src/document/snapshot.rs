@@ -92,16 +92,16 @@ impl Generator {
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub struct Host {
-    /// Node name, uname(2).
+    /// Node name, as returned by uname(2).
     pub hostname: Option<String>,
-    /// Kernel release, uname(2).
+    /// Kernel release, as returned by uname(2).
     pub kernel_release: Option<String>,
-    /// Random ID of the boot, /proc/sys/kernel/random/boot_id; null if it could not be read
-    /// or is not a UUID.
+    /// Random ID of the boot (/proc/sys/kernel/random/boot_id); null if it could not be read or is
+    /// not a UUID.
     pub boot_id: Option<BootId>,
 }
 
-/// A PID namespace, pid_namespaces(7).
+/// A PID namespace (see pid_namespaces(7)).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "namespace"))]
@@ -159,8 +159,8 @@ pub struct Namespace {
     pub evidence: Word<model::Evidence>,
 }
 
-/// The user namespace that owns a PID namespace, user_namespaces(7)
-/// (NS_GET_USERNS, since Linux 4.9).
+/// The user namespace that owns a PID namespace (NS_GET_USERNS, since Linux 4.9; see
+/// user_namespaces(7)).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "owner"))]

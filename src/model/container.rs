@@ -61,7 +61,7 @@ enum PathFormat {
     /// not use systemd but was given a path for systemd. `PREFIX-ID` also matches if the ID has 64
     /// digits.
     Prefix(&'static str),
-    /// `STARTID`, with no separator.
+    /// `STARTID`: a fixed text, followed by the ID without a separator.
     Start(&'static str),
     /// `PARENT/ID`, with one or more parents. The parent `*` matches any name.
     Below(&'static [&'static str]),

@@ -38,7 +38,7 @@ pub enum FilterOption {
     State,
     /// Only descendants of a `pidns run` process: the processes that its command left behind.
     DescendantsOf,
-    /// An option of a later version of pidns.
+    /// An option from a later version of pidns.
     Other(String),
 }
 

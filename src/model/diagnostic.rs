@@ -31,7 +31,7 @@ impl Diagnostic {
 keywords! {
     /// Severity of a diagnostic.
     pub enum Severity("severity", "severity", "severities") {
-        /// Something may be missing from the snapshot, or wrong.
+        /// Something in the snapshot may be missing or wrong.
         Warning = "warning",
     }
 }
@@ -41,7 +41,7 @@ keywords! {
 pub enum Hides {
     /// No process is missing.
     Nothing,
-    /// No process is missing, but pidns may not recognise an init as an init.
+    /// No process is missing, but pidns may fail to recognise an init.
     Inits,
     /// Any process may be missing.
     Processes,

@@ -8,7 +8,7 @@ use crate::model::{
 /// A reason why something that was not found may still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
-    /// The scan did not search a part of the host, or could not.
+    /// The scan did not search, or could not search, a part of the host.
     Incomplete,
     /// The document was filtered, so it lacks everything that the filter removed.
     Part,

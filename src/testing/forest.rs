@@ -393,7 +393,7 @@ impl Forest {
     }
 }
 
-/// Rules for the part of a forest that a viewer may see.
+/// Defines which part of a forest a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
     /// Number that chooses a running process. The procfs belongs to the namespace of this process.

@@ -152,7 +152,7 @@ fn content<T>(item: Option<T>, kind: SnapshotRecordKind, line: u64) -> Result<T,
     item.ok_or_else(|| Invalid::at(kind.name(), problem()))
 }
 
-/// The record of kind snapshot, which contains everything except the lists.
+/// The record of kind `snapshot`, which contains everything except the lists.
 struct SummaryRecord {
     schema_version: String,
     captured_at: Timestamp,

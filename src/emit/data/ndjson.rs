@@ -22,7 +22,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 pub struct JsonLines<'a>(Escaping<&'a mut dyn Write>);
 
 impl<'a> JsonLines<'a> {
-    /// Creates a writer of lines to `out`.
+    /// Creates a writer that writes lines to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self(Escaping::new(out, Notation::Json))
     }

@@ -49,7 +49,7 @@ impl Block {
     fn begin(&mut self, is_list: bool) {
         let indent = match self.open.last() {
             None => 0,
-            // A list is indented as deep as its key.
+            // A list is indented as deeply as its key.
             Some(outer) if is_list && !outer.is_list => outer.indent,
             Some(outer) => outer.indent + 2,
         };

@@ -32,9 +32,9 @@ impl Relation {
 /// missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Namespaces matched by inode only, or by an init without a start time.
+    /// Number of namespaces matched by inode only, or by an init without a start time.
     pub namespaces: usize,
-    /// Processes matched by PID and namespace, without a start time.
+    /// Number of processes matched by PID and namespace, without a start time.
     pub processes: usize,
 }
 

@@ -53,7 +53,7 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
-    /// Returns the name of the snapshot's host to display.
+    /// Returns the host name to display for the snapshot.
     fn name(self) -> &'a str {
         self.hostname.or(self.boot_id).unwrap_or("an unnamed host")
     }
