@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_character_set_of_a_locale_is_known() {
+    fn recognises_utf_8_locales() {
         for (locale, expected) in [
             ("C.UTF-8", true),
             ("en_US.utf8", true),

@@ -55,8 +55,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Returns the first option on the command line that is a global option but not an option of the
-/// verb.
+/// Returns the first global option on the command line that the verb does not support.
 fn unknown_option(
     program: &Command,
     verb: &Command,

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_has_texts_for_its_page() {
+    fn every_verb_has_text_for_its_manual_page() {
         let program = super::super::command();
         for verb in program.get_subcommands() {
             assert!(help::texts(verb.get_name()).is_some(), "{}", verb.get_name());

@@ -56,7 +56,7 @@ impl Translate {
 /// The arguments of `pidns run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Fail if CMD succeeds but leaves something with this code behind
+    /// Fail if CMD succeeds but leaves behind anything with this code
     ///
     /// The option may be repeated, and CODE may be a comma-separated list. By default, no code is
     /// denied.

@@ -49,7 +49,8 @@ fn hidden(before: &Snapshot, after: &Snapshot) -> BTreeSet<NamespaceId> {
     collect::still_in_kernel(before.namespaces.iter().filter(went))
 }
 
-/// Warns in one line if reported differences may be wrong, or differences may be missing.
+/// Prints a one-line warning if reported differences may be wrong, or real differences may be
+/// missing.
 fn warn_of_caveats(diff: &Diff) {
     let caveats: Vec<_> = diff.caveats().into_iter().map(DiffCaveat::message).collect();
     if !caveats.is_empty() {

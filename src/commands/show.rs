@@ -53,7 +53,7 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Warns in one line that the snapshot is incomplete, and gives the first reason.
+/// Prints a one-line warning that the snapshot is incomplete, with the first reason.
 fn warn_incomplete(snapshot: &Snapshot) {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();

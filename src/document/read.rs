@@ -22,8 +22,8 @@ pub(super) use records::RecordLine;
 ///
 /// The snapshot is as consistent as a scan of the kernel. Fields of a later 1.x version are
 /// ignored, and unknown words are returned. Reading fails if the text is larger than [`MAX_SIZE`],
-/// has another major version, does not match the schema, contradicts itself, or contains records of
-/// several snapshots.
+/// has an unsupported major version, does not match the schema, contradicts itself, or contains
+/// records of several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_contradictions_with_their_place() {
+    fn errors_name_the_place_of_a_contradiction() {
         let mut whole = everything();
         whole.selected.clear();
         whole.namespaces[0].member_count = None;
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_schema_violations_with_their_place() {
+    fn errors_name_the_place_of_a_schema_violation() {
         for (pointer, value, expected) in [
             (
                 "/captured_at",

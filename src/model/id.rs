@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn parses_the_ways_to_name_a_namespace() {
+    fn parses_every_form_of_a_namespace_reference() {
         let id = NamespaceRef::Id(NamespaceId::Inode(4_026_531_836));
         let pid = Pid::new(6).unwrap();
         for (text, expected) in [

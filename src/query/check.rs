@@ -137,7 +137,8 @@ impl Check {
     }
 
     /// Returns the part of the graph to show with the findings: the namespaces that the findings
-    /// concern, the [concerned](Self::concerned) processes, and all ancestor namespaces.
+    /// concern, the processes that [`concerned`](Self::concerned) returns, and all ancestor
+    /// namespaces.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

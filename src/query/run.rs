@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_left_over_if_its_init_or_a_new_holder_is() {
+    fn a_namespace_with_a_leftover_init_or_a_new_holder_is_a_leftover() {
         let mut namespaces: Vec<_> =
             [20, 30, 40, 50, 60, 70].map(|it| namespace(it, Some(10))).into();
         namespaces.push(namespace(10, None));

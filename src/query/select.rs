@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selected_part_reads_back_equal() {
+    fn a_filtered_snapshot_reads_back_to_the_same_value() {
         let root = Some(NamespaceRef::Id(CONTAINER));
         for selection in [
             Selection { root, ..all() },

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_and_terminated_leading_threads_are_not_transient() {
+    fn kernel_threads_and_terminated_leader_threads_are_not_transient() {
         let mut snapshot = host(&[(2, 'D', 1), (3, 'Z', 1)]);
         snapshot.processes[0].kernel_thread = true;
         snapshot.processes[1].threads = std::num::NonZeroU32::new(2);

@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_lets_a_harmful_character_through(text in "\\PC*|.*") {
+        fn escapes_every_harmful_character(text in "\\PC*|.*") {
             let shown = Sanitized(&text).to_string();
             prop_assert!(!shown.chars().any(is_harmful));
         }

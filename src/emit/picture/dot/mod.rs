@@ -63,8 +63,8 @@ struct Picture<'a, 'o> {
     describe: Describe<'a>,
     graph: &'a PidGraph,
     out: &'o mut dyn Write,
-    /// Processes that keep a namespace alive. An edge to the namespace begins at the line of each
-    /// such process.
+    /// Processes that keep a namespace alive. An edge leads from the line of each such process to
+    /// the namespace.
     keepers: HashSet<Pid>,
     /// Maps each namespace to the name of the node that shows the namespace.
     nodes: HashMap<NamespaceId, String>,

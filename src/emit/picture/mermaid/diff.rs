@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_does_not_fit_and_says_so() {
+    fn leaves_out_processes_then_boxes_and_says_so() {
         let few = picture(host(0, 0), host(0, 40));
         assert!(
             few.contains(

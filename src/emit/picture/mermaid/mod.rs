@@ -36,8 +36,8 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The number of characters in `text` that [`fits`](Self::fits) has counted so far, and their
-    /// number of bytes.
+    /// The length of the part of `text` that [`fits`](Self::fits) has measured so far, in
+    /// characters and in bytes.
     counted: (usize, usize),
 }
 
