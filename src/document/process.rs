@@ -61,9 +61,9 @@ pub struct Process<'a> {
     /// deepest path in version 1. Null if the path was not requested (see `details`) or could not
     /// be read.
     pub cgroup: Option<Cow<'a, str>>,
-    /// PID of the process's tracer (TracerPid in proc_pid_status(5)). The tracer is read only for
-    /// zombies (only the tracer can reap a traced zombie) and for processes that their tracer has
-    /// stopped; null for all other processes.
+    /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
+    /// The tracer is read only for zombies (only the tracer can reap a traced zombie) and for
+    /// processes that their tracer has stopped.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.

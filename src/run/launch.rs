@@ -57,7 +57,7 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The kernel sends no signal if the first pidns process exited before this process set
-        // PR_SET_PDEATHSIG, so check its PID.
+        // PR_SET_PDEATHSIG, so compare the PID of this process's parent.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

@@ -170,7 +170,8 @@ struct Records<'a> {
     chosen: Option<Origin>,
     /// Other snapshots that match the selection.
     rivals: Vec<Origin>,
-    /// The first few snapshots that do not match the selection, to be listed in an error.
+    /// The first few snapshots that do not match the selection. If no snapshot matches, the error
+    /// lists them.
     strangers: Vec<Origin>,
     /// Total size in bytes of the lines that belong to the selected snapshot.
     kept: u64,
