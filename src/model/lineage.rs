@@ -1,4 +1,4 @@
-//! Ancestors of namespaces.
+//! Looks up the ancestors of namespaces.
 
 use std::collections::HashMap;
 use std::iter::successors;

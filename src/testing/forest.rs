@@ -434,7 +434,7 @@ pub fn sights_of_some() -> impl Strategy<Value = Sight> {
     (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
 }
 
-/// Generates numbers in which, on average, one of eight bits is set.
+/// Generates numbers in which, on average, one in eight bits is set.
 fn few() -> impl Strategy<Value = u64> {
     any::<[u64; 3]>().prop_map(|[a, b, c]| a & b & c)
 }

@@ -73,7 +73,7 @@ pub struct Mark {
     pub style: anstyle::Style,
 }
 
-/// A line of a tree, for [`draw`], which draws a whole tree at once.
+/// A line of a tree that [`draw`] draws as a whole.
 pub struct TreeLine {
     pub place: Place,
     /// `true` if the line has child lines. A vertical bar then leads to the child lines.
