@@ -172,8 +172,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that a constant list of values has the same values, names and order as the list that
-    /// the command line offers.
+    /// Asserts that a constant list equals the list that the command line offers: the same values
+    /// and names, in the same order.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

@@ -112,7 +112,7 @@ fn load_settled(
     policy: &Policy,
 ) -> Result<Settled, Error> {
     let (quiet, origin) = (arguments.output.quiet, &arguments.origin);
-    // Search the same places as the earlier snapshot, because otherwise the snapshots cannot be
+    // Search the places that the earlier scan searched, because otherwise the snapshots cannot be
     // compared.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
     let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();

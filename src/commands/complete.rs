@@ -146,9 +146,9 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Returns a candidate for each distinct word that starts with `typed`. `word` returns the word of
-/// a process, with a description. If several processes have the same word, the first description is
-/// used.
+/// Calls `word` for each process, which returns a word and its description. Returns a candidate for
+/// each distinct word that starts with `typed`. The description comes from the first process with
+/// that word.
 ///
 /// Words with characters that a shell interprets are left out, because any user can choose the name
 /// of a process.

@@ -333,8 +333,8 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// The state of a namespace could not be determined: it is unknown if the init is running, has
-    /// terminated, or was never started.
+    /// The state of a namespace could not be determined: it is unknown whether the init is running,
+    /// has terminated, or was never started.
     StateUnproved {
         name: "state-unproved",
         severity: Severity::Warning,

@@ -127,7 +127,7 @@ impl CheckCode {
         self.entry().meaning
     }
 
-    /// Returns the verdict that applies unless the policy has a rule for the code.
+    /// Returns the default verdict, which applies unless the policy has a rule for the code.
     #[must_use]
     pub fn default_verdict(self) -> Verdict {
         self.entry().default

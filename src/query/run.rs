@@ -63,7 +63,7 @@ impl RunReport {
         self.leftovers.as_ref().map(|left| left.findings(&self.denied)).unwrap_or_default()
     }
 
-    /// Returns the denied codes that have a finding.
+    /// Returns the denied codes for which there is a finding.
     #[must_use]
     pub fn violations(&self) -> BTreeSet<CheckCode> {
         let is_denied = |finding: &Finding| finding.verdict == Verdict::Deny;

@@ -41,8 +41,8 @@ impl<'a> KeptBy<'a> {
         }
     }
 
-    /// Returns the process that keeps the namespace alive, or `None` if something other than a
-    /// process keeps it alive.
+    /// Returns the process that keeps the namespace alive, or `None` if the reason is not a
+    /// process.
     pub fn pid(&self) -> Option<Pid> {
         match self {
             Self::Fd(process, _) | Self::PidForChildren(process, _) | Self::File(process, ..) => {
