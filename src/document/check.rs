@@ -16,8 +16,8 @@ use crate::query;
 /// Schema version of the checks that this program writes.
 const CHECK_VERSION: &str = "1.0";
 
-/// The problems found on a host, as written by `pidns check -f json`. Versions 1.x of the schema
-/// may add fields, but never rename, retype or remove a field. Open lists of words may grow.
+/// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
+/// schema may add fields, but never rename, retype or remove a field. Open lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {
@@ -81,13 +81,13 @@ keywords! {
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
         /// The check without its findings. This record comes first.
         Check = "check",
-        /// An entry of the check's list `findings`.
+        /// An entry of the list `findings`.
         Finding = "finding",
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` contains the name of the field with the content. The
-/// content has the same form as in `pidns check -f json`. Versions 1.x of the schema may add
+/// A line of `pidns check -f ndjson`. `record` is the name of the field that contains the content,
+/// which has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
 /// fields, but never rename, retype or remove a field. Readers ignore fields and kinds that they do
 /// not know.
 #[derive(Serialize)]

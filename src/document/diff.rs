@@ -20,9 +20,9 @@ use crate::query::{
 /// Schema version of the comparisons that this program writes.
 const DIFF_VERSION: &str = "1.0";
 
-/// The differences between two documents, or a document and the live host, as written by
-/// `pidns diff -f json`. Versions 1.x of the schema may add fields, but never rename, retype or
-/// remove a field. Open lists of words may grow.
+/// The differences between two documents, or between a document and the live host, as written by
+/// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
+/// or remove a field. Open lists of words may grow.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the comparison is written.
 #[derive(Serialize)]
@@ -131,17 +131,17 @@ keywords! {
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
         /// The comparison without its lists. This record comes first.
         Comparison = "comparison",
-        /// An entry of the comparison's list `namespaces`.
+        /// An entry of the list `namespaces`.
         NamespaceChange = "namespace_change",
-        /// An entry of the comparison's list `processes`.
+        /// An entry of the list `processes`.
         ProcessChange = "process_change",
     }
 }
 
-/// A line of `pidns diff -f ndjson`. `record` contains the name of the field with the content. The
-/// content has the same form as in `pidns diff -f json`. Versions 1.x of the schema may add fields,
-/// but never rename, retype or remove a field. Readers ignore fields and kinds that they do not
-/// know.
+/// A line of `pidns diff -f ndjson`. `record` is the name of the field that contains the content,
+/// which has the same form as in `pidns diff -f json`. Later 1.x versions of the schema may add
+/// fields, but never rename, retype or remove a field. Readers ignore fields and kinds that they do
+/// not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

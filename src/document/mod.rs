@@ -1,8 +1,8 @@
 //! Documents: the data formats for programs, with their published schemas.
 //!
 //! Lists are flat and joined by IDs, so `jq` needs no recursion. Every field is always present, and
-//! null if unknown. Versions 1.x may add fields, but never rename, retype or remove a field. NDJSON
-//! records contain the same data in a form that suits logs and databases with many hosts.
+//! null if unknown. Later 1.x versions may add fields, but never rename, retype or remove a field.
+//! NDJSON records contain the same data in a form that suits logs and databases with many hosts.
 
 mod check;
 mod diff;

@@ -55,8 +55,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<V> {
     }
 }
 
-/// Implements the serde traits for types with `serde(remote = "Self")`. For such types, serde
-/// derives inherent functions in place of the traits, and these implementations call those
+/// Implements the serde traits for types with `serde(remote = "Self")`. With this attribute, serde
+/// derives inherent functions instead of trait implementations. The implementations here call these
 /// functions.
 macro_rules! objects {
     ($($type:ty),+ $(,)?) => {$(

@@ -21,7 +21,8 @@ pub enum Word<T> {
 }
 
 impl<T: Keyword> Word<T> {
-    /// Returns the value of a known word. Adds an unknown word to `unknown`.
+    /// Returns the value of a known word. Adds an unknown word to `unknown`, and returns `None` for
+    /// it.
     pub fn known(self, unknown: &mut UnknownWords) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -34,7 +35,8 @@ impl<T: Keyword> Word<T> {
 }
 
 impl Word<model::Evidence> {
-    /// Returns the evidence. Adds an unknown word to `unknown` and treats it as inferred evidence.
+    /// Returns the kind of evidence. Adds an unknown word to `unknown`, and returns `Inferred` for
+    /// it.
     pub fn certainty(self, unknown: &mut UnknownWords) -> model::Evidence {
         self.known(unknown).unwrap_or(model::Evidence::Inferred)
     }

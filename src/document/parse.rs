@@ -10,14 +10,14 @@ use serde_yaml::Error;
 use serde_yaml::budget::BudgetBreach;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
-/// Maximum nesting depth, the same as the built-in limit of `serde_json`. Documents have a
-/// depth of five.
+/// Maximum nesting depth, the same as the built-in limit of `serde_json`. Documents need only five
+/// levels.
 const MAX_DEPTH: usize = 128;
 
 /// The error for a file that contains anything after the document.
 const SECOND_DOCUMENT: &str = "contains more than one document";
 
-/// The error for an invalid document, with the place of the invalid value.
+/// The error for an invalid document, with the path of the invalid value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// Path of the invalid value, such as `processes[17].namespace`; empty for the whole text.
@@ -36,24 +36,24 @@ impl Invalid {
         self
     }
 
-    /// Replaces the path in the document by the path in an NDJSON record. `place` maps the first
-    /// path to the second path and the line number of the record.
+    /// Adapts the error to NDJSON input. `place` converts a path in the document to a path in an
+    /// NDJSON record, and also returns the line number of that record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {
         let (place, line) = place(&self.place);
         Self { place, problem: format!("{} at line {line}", self.problem) }
     }
 
-    /// Converts an error from a parser. If the parser's message repeats the place, removes the
-    /// place from the message. Shortens a long message, because it may quote the whole file.
+    /// Converts an error from a parser. Removes the path from the parser's message if the message
+    /// repeats it. Truncates a long message, because it may quote the whole file.
     fn found(place: &str, error: &dyn fmt::Display) -> Self {
         const LONG: usize = 120;
-        let said = error.to_string();
-        let said = said.strip_prefix(&format!("{place}: ")).unwrap_or(&said);
+        let message = error.to_string();
+        let message = message.strip_prefix(&format!("{place}: ")).unwrap_or(&message);
         let is_long = |text: &str| text.chars().nth(LONG).is_some();
-        let problem = match said.rsplit_once(", expected ") {
-            _ if !is_long(said) => said.to_owned(),
+        let problem = match message.rsplit_once(", expected ") {
+            _ if !is_long(message) => message.to_owned(),
             Some((_, expected)) if !is_long(expected) => format!("is not {expected}"),
-            _ => Cut(said).to_string(),
+            _ => Cut(message).to_string(),
         };
         Self { place: Cut(place).to_string(), problem }
     }
@@ -98,10 +98,10 @@ pub(super) fn parse_line<'de, T: Deserialize<'de>>(
     read.map_err(|(place, error)| {
         // The parser gets a single line and therefore reports line 1, so replace the line number in
         // the error.
-        let (said, column) = (error.to_string(), error.column());
+        let (message, column) = (error.to_string(), error.column());
         let here = format!(" at line {} column {column}", error.line());
-        let said = said.strip_suffix(&here).unwrap_or(&said);
-        Invalid::found(&place, &said).and(&format!(" at line {number} column {column}"))
+        let message = message.strip_suffix(&here).unwrap_or(&message);
+        Invalid::found(&place, &message).and(&format!(" at line {number} column {column}"))
     })
 }
 

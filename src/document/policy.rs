@@ -7,9 +7,9 @@ use crate::model::Verdict;
 use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
-/// limited to some processes or namespaces: `zombie:comm=GLOB`, `zombie:ns=NS`,
-/// `zombie:container=PREFIX`, `zombie:user=NAME`. Limited rules win over unlimited rules. Among
-/// rules of the same kind, allow wins over warn, and warn over deny.
+/// followed by the processes or namespaces to which the rule is limited: `zombie:comm=GLOB`,
+/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`. A limited rule wins over an
+/// unlimited rule. Otherwise, allow wins over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -57,13 +57,13 @@ pub struct Process<'a> {
     #[cfg_attr(test, schemars(with = "Option<BTreeMap<String, Inode>>"))]
     pub namespaces: Option<Cow<'a, BTreeMap<SmolStr, u64>>>,
     /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
-    /// that names a container or unit; failing that, the path in version 2; failing that, the
-    /// deepest path in version 1. Null if the path was not requested (see `details`) or could not
-    /// be read.
+    /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
+    /// that, the deepest path in a version 1 hierarchy. Null if the path was not requested (see
+    /// `details`) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
-    /// The tracer is read only for zombies (only the tracer can reap a traced zombie) and for
-    /// processes that their tracer has stopped.
+    /// pidns reads this field only for zombies, because only the tracer can reap a traced zombie,
+    /// and for processes that their tracer has stopped.
     #[serde(default)]
     pub tracer: Option<Pid>,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.

@@ -20,10 +20,10 @@ pub(super) use records::RecordLine;
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
 /// format from the content.
 ///
-/// The snapshot is as consistent as a scan of the kernel. Fields of a later 1.x version are
-/// ignored, and unknown words are returned. Reading fails if the text is larger than [`MAX_SIZE`],
-/// has an unsupported major version, does not match the schema, contradicts itself, or contains
-/// records of several snapshots.
+/// The returned snapshot is as consistent as the result of a live scan. Fields of a later 1.x
+/// version are ignored, and unknown words are returned. Reading fails if the text is larger than
+/// [`MAX_SIZE`], has an unsupported major version, does not match the schema, contradicts itself,
+/// or contains records of several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
@@ -170,8 +170,8 @@ mod tests {
         }
     }
 
-    /// Changes one value in the document of `whole`, and returns the error from reading this
-    /// document, without the line number.
+    /// Changes one value in the document of `whole`, and reads the changed document. Returns the
+    /// error without its line number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());
         *bad.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

@@ -14,7 +14,7 @@ use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
 use crate::model::{self, Container, Criterion, NamespaceId, Pid, Procfs, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
-/// The lists are flat and joined by ids. Versions 1.x of the schema may add fields, but never
+/// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
 /// rename, retype or remove a field. Open lists of words may grow. Readers ignore fields and words
 /// that they do not know.
 // The types of the long lists are type parameters, so that each list can create its elements one at
@@ -28,7 +28,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub schema_version: String,
     /// The program that wrote the document.
     pub generator: Generator,
-    /// Start time of the scan: RFC 3339, UTC, with at most nine decimals of a second (pidns
+    /// Start time of the scan: RFC 3339, UTC, with at most nine decimal places of a second (pidns
     /// writes six).
     pub captured_at: Timestamp,
     /// The host that was scanned.
@@ -38,7 +38,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details of processes. The fields of all other details are null.
+    /// The requested details of processes. The fields for details that were not requested are null.
     // The fields `details`, `selected` and `blocked_by` are missing from early documents.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -128,7 +128,7 @@ pub struct Namespace {
     /// The child namespaces, sorted by inode.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub children: Vec<NamespaceId>,
-    /// State of the namespace, never guessed. Live means that pidns saw the init running, or that
+    /// State of the namespace, never a guess: `live` means that pidns saw the init running, or that
     /// the kernel confirmed that the init is running.
     pub state: Word<model::NamespaceState>,
     /// The process with PID 1 in this namespace; null if there is no such process, or if it is not
@@ -195,8 +195,8 @@ keywords! {
         /// carries a descriptor that keeps the namespace alive (SCM_RIGHTS), or was sent by a
         /// process of the namespace (SCM_CREDENTIALS).
         InFlight = "in_flight",
-        /// An open file or directory of the namespace's procfs, or of a former process of the
-        /// namespace: descriptor `fd` of process `pid`.
+        /// An open file or directory in a procfs of the namespace, or in the /proc/PID directory of
+        /// a former process of the namespace: descriptor `fd` of process `pid`.
         ProcfsFile = "procfs_file",
     }
 }
@@ -238,8 +238,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process outside the namespace that must act: the tracer of a traced process, or the
-    /// parent of a zombie that is not traced. Null if unknown.
+    /// The process outside the namespace that prevents the removal: the tracer of a traced process,
+    /// or the parent of a zombie that is not traced. Null if unknown.
     pub reaper: Option<Pid>,
 }
 

@@ -18,20 +18,20 @@ keywords! {
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
         /// The document without its lists. Each snapshot has exactly one such record.
         Snapshot = "snapshot",
-        /// An entry of the document's list `namespaces`.
+        /// An entry of the list `namespaces`.
         Namespace = "namespace",
-        /// An entry of the document's list `processes`.
+        /// An entry of the list `processes`.
         Process = "process",
-        /// An entry of the document's list `diagnostics`.
+        /// An entry of the list `diagnostics`.
         Diagnostic = "diagnostic",
     }
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` contains the name of the field with the part. The part has the
+/// be mixed in any order. `record` is the name of the field that contains this part, which has the
 /// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
-/// the number of records of each other kind. Versions 1.x of the schema may add fields, but never
-/// rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// the number of records of each other kind. Later 1.x versions of the schema may add fields, but
+/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -225,16 +225,16 @@ impl<'a> CgroupMatch<'a> {
     }
 
     fn into_container(self) -> Container {
-        // A cluster node can itself be a container in a pod, so the innermost pod is the pod of
-        // this container.
+        // A cluster node can itself be a container in a pod, so the path can contain several pods.
+        // The container belongs to the innermost pod.
         let pod = segments(self.path).rev().find_map(pod);
         Container { runtime: self.runtime.to_owned(), id: text(&self.id), pod }
     }
 }
 
-/// Returns the deepest match of all hierarchies, or the first of several equally deep matches. A
-/// runtime may use only some version 1 hierarchies, and the other hierarchies show an outer
-/// container.
+/// Returns the deepest match of all hierarchies, or the first of several equally deep matches. The
+/// deepest match is right because a runtime may use only some of the version 1 hierarchies; the
+/// others then show an outer container.
 fn innermost<'a>(
     cgroups: &'a [u8],
     name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
     /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
-    /// state, or descendants-of (the pidns process that ran the command of `pidns run`). May grow.
+    /// state, or descendants-of (the pidns process that ran the command of `pidns run`). Later
+    /// versions may add options.
     pub by: FilterOption,
     /// The values of the option, as text. A namespace is identified by its id.
     pub values: Vec<String>,
@@ -36,7 +37,8 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// Only descendants of a `pidns run` process: the processes that its command left behind.
+    /// Only descendants of the `pidns run` process, which are the processes that the command left
+    /// behind.
     DescendantsOf,
     /// An option from a later version of pidns.
     Other(String),

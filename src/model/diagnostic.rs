@@ -48,7 +48,7 @@ pub enum Hides {
 }
 
 /// The advice printed with a diagnostic. If the kernel refused access (`EACCES` or `EPERM`), pidns
-/// prints the privileges that would permit the access, and not this advice.
+/// instead prints the privileges that would permit the access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// No advice.
@@ -89,7 +89,7 @@ struct DiagnosticEntry {
     is_gap: bool,
     hides: Hides,
     counted: Counted,
-    /// The message; `{}` is replaced by the number of `counted` things.
+    /// The message, in which `{}` stands for a count such as `3 processes`.
     message: &'static str,
     advice: Advice,
 }

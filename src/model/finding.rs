@@ -42,8 +42,8 @@ struct CheckCodeEntry {
     name: &'static str,
     /// The verdict of `pidns check`, unless the policy has a rule for the code.
     default: Verdict,
-    /// `true` if `pidns run` reports this code too. `pidns run` denies only the codes that `--deny`
-    /// names.
+    /// `true` if `pidns run` reports this code too. `pidns run` denies only the codes given with
+    /// `--deny`.
     in_run: bool,
     meaning: &'static str,
 }

@@ -133,8 +133,8 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. Does not use `fmt`, which is slower: every process in a document has
-    /// a namespace ID.
+    /// Returns the ID as text. Avoids `fmt`, which is slower, because a document contains the
+    /// namespace ID of every process.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {

@@ -54,8 +54,8 @@ macro_rules! keywords {
             }
 
             fn meaning(self) -> &'static str {
-                // Each line of a doc comment begins with a space, so only the first space must be
-                // trimmed.
+                // Each line of a doc comment begins with a space. Trim only the first space,
+                // because the others separate the lines.
                 match self {
                     $(Self::$value => concat!($($meaning),+).trim_ascii_start(),)+
                 }

@@ -27,10 +27,10 @@ impl Lineage {
         successors(Some(id), |id| self.parents.get(id).copied())
     }
 
-    /// Returns `true` if this namespace is `above` or one of its descendants.
+    /// Returns `true` if the namespace `id` is `ancestor` or one of its descendants.
     #[must_use]
-    pub fn is_within(&self, id: NamespaceId, above: NamespaceId) -> bool {
-        self.climb(id).any(|ancestor| ancestor == above)
+    pub fn is_within(&self, id: NamespaceId, ancestor: NamespaceId) -> bool {
+        self.climb(id).any(|it| it == ancestor)
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Namespace {
     pub ns_id: Option<u64>,
     /// The parent namespace; `None` for a root namespace, or if the parent is unknown.
     pub parent: Option<NamespaceId>,
-    /// `true` if the namespace has a parent that pidns could see, but pidns could not determine
-    /// which namespace it is.
+    /// `true` if the namespace has a visible parent, but pidns could not determine which of the
+    /// visible namespaces is the parent.
     pub parent_unknown: bool,
     /// The state of the namespace.
     pub state: NamespaceState,
@@ -167,7 +167,8 @@ pub enum HoldingFile {
     /// A UNIX socket with an unreceived message. The message carries a descriptor that refers to
     /// the namespace, or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
     InFlight,
-    /// A file or directory of the namespace's procfs, or of a former process of the namespace.
+    /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
+    /// former process of the namespace.
     Procfs,
 }
 
@@ -180,7 +181,7 @@ pub struct Container {
     /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (LXD and
     /// Incus use the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a
     /// container in a pod, if the path does not name the runtime), unknown (any other container, if
-    /// the path does not name the runtime), or systemd for a unit. May grow.
+    /// the path does not name the runtime), or systemd for a unit. Later versions may add runtimes.
     pub runtime: String,
     /// ID or name of the container in that runtime.
     pub id: String,
@@ -199,16 +200,16 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process outside the namespace that must act: the tracer of a traced process, or the
-    /// parent of a zombie that is not traced.
+    /// The process outside the namespace that prevents the removal: the tracer of a traced process,
+    /// or the parent of a zombie that is not traced.
     pub reaper: Option<Pid>,
 }
 
 keywords! {
     /// Reason why a killed process still exists.
     pub enum BlockReason("block_reason", "blocker with reason", "blockers with reason") {
-        /// The process has terminated, but its tracer or, if it is not traced, its parent does not
-        /// reap it.
+        /// The process has terminated, but has not been reaped by its parent or, if it is traced,
+        /// by its tracer.
         Zombie = "zombie",
         /// The process or one of its threads is in uninterruptible sleep (state D), which signals
         /// do not interrupt.

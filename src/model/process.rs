@@ -54,11 +54,11 @@ pub struct ProcessDetails {
     /// link in `/proc/PID/ns`: `mnt`, `net` and so on.
     pub namespaces: Option<BTreeMap<SmolStr, u64>>,
     /// Path of the process's cgroup. If the process is in several hierarchies, this is the path
-    /// that names a container or unit; failing that, the path in version 2; failing that, the
-    /// deepest path in version 1.
+    /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
+    /// that, the deepest path in a version 1 hierarchy.
     pub cgroup: Option<String>,
-    /// PID of the process's tracer (`TracerPid`). Every scan reads the tracer of zombies and of
-    /// processes that their tracer has stopped. The tracer of other processes is not read.
+    /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
+    /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
 }
 

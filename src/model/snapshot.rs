@@ -15,8 +15,8 @@ pub struct Snapshot {
     pub generator: (String, String),
     /// Start time of the scan: RFC 3339, UTC.
     pub captured_at: String,
-    /// Duration of the scan. `None` for a saved document: documents do not contain the duration, so
-    /// that two scans of an unchanged host give the same document.
+    /// Duration of the scan. `None` for a saved document: documents do not contain the duration,
+    /// because it differs from scan to scan even if the host does not change.
     pub scan_duration: Option<Duration>,
     /// The host that was scanned.
     pub host: Host,
@@ -113,8 +113,8 @@ impl SearchScope {
     pub const OF_PROC: [Self; 5] =
         [Self::Processes, Self::Children, Self::Threads, Self::Fds, Self::Mounts];
 
-    /// Returns the default scopes: all places in /proc except threads, because the search of
-    /// threads takes longest and finds least.
+    /// Returns the default scopes: all places in /proc except threads, because searching threads
+    /// takes longest and finds least.
     #[must_use]
     pub fn default_set() -> BTreeSet<Self> {
         Self::OF_PROC.into_iter().filter(|&scope| scope != Self::Threads).collect()

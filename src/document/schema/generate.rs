@@ -82,7 +82,10 @@ impl<T: Keyword> JsonSchema for Word<T> {
 /// Returns the description of diagnostic codes, with a list of all codes.
 pub(crate) fn description_of_codes() -> String {
     let codes: Vec<_> = DiagnosticCode::ALL.iter().map(|code| code.name()).collect();
-    format!("Machine-readable code. In 1.0: {}. May grow.", codes.join(", "))
+    format!(
+        "Machine-readable code. Codes in version 1.0: {}. Later versions may add codes.",
+        codes.join(", ")
+    )
 }
 
 /// Returns schema rules that list the required fields of each kind of holder.
@@ -105,8 +108,8 @@ pub(crate) fn required_holder_fields() -> Value {
     ])
 }
 
-/// Converts each variant of a record's content to a field that is required in records of that kind.
-/// A record of an unknown kind is valid without content.
+/// Adds a field for each kind of record, and requires the field in records of that kind. Removes
+/// `oneOf`, which lists the same fields, but would reject records of unknown kinds.
 pub(crate) fn content_by_kind(record: &mut Schema) {
     let mut rules = Vec::new();
     for mut variant in record.remove("oneOf").as_ref().and_then(Value::as_array).cloned().unwrap() {

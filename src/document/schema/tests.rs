@@ -246,8 +246,8 @@ fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>
         let part = schema.pointer(reference.strip_prefix('#').unwrap()).unwrap();
         walk(schema, same(part), see);
     }
-    // `anyOf` describes a nullable field or a word. Follow the branches of a nullable field except
-    // null, but not the branches of a word, which are constants.
+    // `anyOf` describes a nullable field or a word. Skip the null branch of a nullable field. The
+    // branches of a word are constants, so skip them too.
     for branch in part["anyOf"].as_array().into_iter().flatten() {
         if !value.is_null() && branch["type"] != "null" && branch.get("const").is_none() {
             walk(schema, same(branch), see);
