@@ -26,7 +26,7 @@ pub struct PidGraph {
     /// The nodes of namespaces come first, then the nodes of processes, in the order of the
     /// snapshot. Edges have no data: the kinds of the two nodes determine the meaning of an edge.
     graph: DiGraph<Node, ()>,
-    /// Processes that a filter removed, but that remaining processes refer to, by PID.
+    /// Processes, keyed by PID, that a filter removed although remaining processes refer to them.
     left_out: BTreeMap<Pid, Process>,
 }
 
@@ -107,7 +107,7 @@ impl PidGraph {
         self.process_node(pid).and_then(|node| self.as_process(node))
     }
 
-    /// Adds processes that a filter removed, but that remaining processes refer to.
+    /// Adds processes that a filter removed although remaining processes refer to them.
     pub fn add_left_out(&mut self, processes: impl IntoIterator<Item = Process>) {
         self.left_out.extend(processes.into_iter().map(|process| (process.pid, process)));
     }

@@ -119,7 +119,7 @@ pub fn warn_in_full(text: &[u8]) {
 }
 
 /// An unbuffered writer to a standard descriptor. The writers of the standard library are not used,
-/// because they flush after each line or ignore the errors of a closed descriptor.
+/// because they flush after each line, or ignore the error from writing to a closed descriptor.
 struct Unbuffered<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> Unbuffered<'fd> {

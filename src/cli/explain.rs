@@ -1,4 +1,4 @@
-//! Converts clap's error message about wrong arguments to one line, with clap's suggestion.
+//! Shortens clap's error message for wrong arguments to one line, and keeps clap's suggestion.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, ValueEnum as _};
@@ -23,7 +23,7 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
             return format!("{problem}; it must follow the verb: 'pidns {verb} {argument}'");
         }
     }
-    // For `pidns help WORD`, clap suggests no verb, so look for a similar verb here.
+    // clap does not suggest a verb for `pidns help WORD`, so look for a similar verb here.
     let unknown = text(error, ContextKind::InvalidSubcommand);
     let similar = unknown.and_then(|unknown| similar_verb(unknown, program));
     if let Some(meant) = suggestion(error).map(str::to_owned).or(similar) {
@@ -59,8 +59,8 @@ fn verb_with<'a>(argument: &str, program: &'a Command) -> Option<&'a str> {
     Some(verb.get_name())
 }
 
-/// Explains an argument that is not a PID although only a PID is allowed there: a misplaced or
-/// misspelt verb, or the name of a process.
+/// Explains an argument that should be a PID but is not: a misplaced or misspelt verb, or the name
+/// of a process.
 fn not_a_pid(error: &clap::Error, program: &Command, verb: Option<&str>) -> Option<String> {
     if error.kind() != ErrorKind::ValueValidation {
         return None;
@@ -94,8 +94,8 @@ fn similar_verb(word: &str, program: &Command) -> Option<String> {
     suggestion(&error).map(str::to_owned)
 }
 
-/// Returns the option, value or verb that clap suggests. If there are several, returns the most
-/// similar.
+/// Returns the option, value or verb that clap suggests. If clap suggests several, returns the one
+/// most similar to the argument.
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand];

@@ -1,4 +1,4 @@
-//! The option `-f`. It may precede the verb, although each verb has its own formats.
+//! The option `-f`, which may precede the verb. Each verb has its own set of formats.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 use super::help::STYLES;
 use crate::emit::CheckFormat;
 
-/// An enumeration of formats. One of the formats must be `text`.
+/// An enumeration of output formats. It must contain a format named `text`.
 pub trait Formats: ValueEnum + Send + Sync + 'static {}
 
 impl<F: ValueEnum + Send + Sync + 'static> Formats for F {}
@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // Accept the formats of `check` too. All other verbs use only formats in which pidns also
-        // writes the hierarchy.
+        // The option must accept the formats of every verb. Only `check` has formats in which pidns
+        // cannot write the hierarchy, so add the formats of `check`.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -47,9 +47,8 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // If `-f` follows a verb, clap copies its value to the top-level command, which may not
-        // have that format. The top-level format is not used if there is a verb, so ignore the
-        // copy.
+        // If `-f` follows a verb, clap also gives its value to the top-level command, which may not
+        // support that format. If there is a verb, that copy is not used, so ignore it.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

@@ -6,12 +6,12 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-/// The verb `run`. The options of `run` must follow the verb, because its -f and -q apply to the
-/// report, unlike the global -f and -q.
+/// The verb `run`. Its options must follow the verb, because its -f and -q apply to the report,
+/// unlike the global options -f and -q.
 const RUN: &str = "run";
 
-/// Adds hidden options to each verb: the global options that the verb does not support. The help of
-/// the verb therefore does not list these options, and [`check`] can reject them.
+/// Redeclares in each verb, as hidden, the global options that the verb does not support. This
+/// keeps them out of the verb's help, and lets [`check`] reject them.
 pub(super) fn hide_unused(program: Command) -> Command {
     let global = program.get_arguments().filter(|option| option.is_global_set());
     let global: Vec<Arg> = global.cloned().collect();
@@ -22,9 +22,9 @@ pub(super) fn hide_unused(program: Command) -> Command {
     })
 }
 
-/// Rejects options that the verb does not have. Also rejects two options that exclude each other,
-/// even if one precedes the verb and the other follows it. `first` is the first command-line
-/// argument. The error message is one line.
+/// Rejects options that the verb does not have, and pairs of options that exclude each other, even
+/// if one option of the pair precedes the verb and the other follows it. `first` is the first
+/// command-line argument. The error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,

@@ -28,7 +28,7 @@ possible, marks it as inferred, and prints one line on standard error that says 
 what is missing. In JSON and YAML, \"complete\" and \"diagnostics\" contain the \
 same information.";
 
-/// The end of the short help.
+/// Examples for the end of the short help (`-h`).
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242                            the namespaces that process 4242 is in
@@ -36,14 +36,14 @@ Examples:
 
 More options and examples: 'pidns --help'.";
 
-/// A list of pairs: an exit status and its meaning, or a purpose and the command for it.
+/// Pairs of an exit status and its meaning, or pairs of a purpose and a command.
 type Terms = &'static [(&'static str, &'static str)];
 
 /// The help and manual-page text of a verb, except the descriptions of its options.
 pub(super) struct Texts {
     pub(super) description: &'static str,
     pub(super) exit_status: Terms,
-    /// Examples, each with its purpose and the command.
+    /// Examples: the purpose and the command of each.
     pub(super) examples: Terms,
 }
 
@@ -267,7 +267,8 @@ pub(super) fn codes() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Returns the end of the long help of pidns without a verb.
+/// Returns the examples and exit statuses for the end of the long help (`--help`) of pidns without
+/// a verb.
 pub(super) fn after_long_help() -> String {
     examples_and_status(&PROGRAM)
 }

@@ -127,7 +127,7 @@ fn examples(roff: &mut Roff, texts: &Texts) {
     }
 }
 
-/// Writes the sections for arguments, options and advanced options.
+/// Writes a section for the arguments, one for the options, and one for the advanced options.
 fn option_section(roff: &mut Roff, command: &Command) {
     let is_shown = |option: &&Arg| !option.is_hide_set();
     let under = |heading: Option<&'static str>| {
@@ -209,8 +209,8 @@ fn list(roff: &mut Roff, terms: &[(&str, &str)]) {
     }
 }
 
-/// Writes text whose paragraphs are separated by empty lines. An indented line, ` TERM: MEANING`,
-/// is an item of a list.
+/// Writes text whose paragraphs are separated by empty lines. Each indented line of the form `
+/// TERM: MEANING` becomes a list item.
 fn prose(roff: &mut Roff, text: &str) {
     let mut needs_break = false;
     for line in text.lines() {

@@ -55,9 +55,9 @@ pub struct Cli {
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb; without a verb, pidns shows the hierarchy. This field must be the last, because
-    /// clap removes the verb from the parsed arguments when it fills this field, and
-    /// [`OutputFormat`] still needs the verb.
+    /// The verb; without a verb, pidns shows the hierarchy. This must be the last field: when clap
+    /// fills it, clap removes the verb from the parsed arguments, but [`OutputFormat`] still needs
+    /// the verb.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -148,8 +148,8 @@ pub fn man(verb: Option<&str>, page: &mut dyn Write) -> io::Result<()> {
     man::write(command(), verb, page)
 }
 
-/// Returns `true` if `--input` is given more than once. If any other option is repeated, its last
-/// value counts, but pidns must not silently ignore a document.
+/// Returns `true` if `--input` is given more than once. For other repeated options, the last value
+/// counts, but pidns must not silently ignore a document.
 fn names_two_documents(matches: &ArgMatches) -> bool {
     let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
     let files = matches.try_get_many::<PathBuf>("file").ok().flatten();

@@ -128,8 +128,8 @@ pub struct Origin {
 pub struct Select {
     /// Show only the branches of the tree that contain these processes
     ///
-    /// Shows the processes, their namespaces, all ancestors of their namespaces, and the namespaces
-    /// without a living init that the processes keep alive.
+    /// Shows the processes, their namespaces, and all ancestors of these namespaces. Also shows a
+    /// namespace without a living init if one of the processes keeps it alive.
     #[arg(value_name = "PID", help_heading = None, hide_short_help = true)]
     pids: Vec<crate::model::Pid>,
     /// The filters that are given as options.

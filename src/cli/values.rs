@@ -72,8 +72,8 @@ impl FromStr for NamespaceArg {
 #[derive(Clone, Debug)]
 pub(super) struct Words<T>(pub(super) Vec<T>);
 
-/// Parses the name of one of `values` or `others`, or the name of `group`, which selects all of
-/// `values` but none of `others`.
+/// Parses one word of a list: the name of a value in `values` or `others`, or the name of `group`,
+/// which stands for all of `values`.
 pub(super) fn words<T: ValueEnum + Send + Sync>(
     group: PossibleValue,
     values: &'static [T],

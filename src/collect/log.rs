@@ -91,7 +91,8 @@ impl DiagnosticLog {
         }
     }
 
-    /// If a process could not be read, returns the errno.
+    /// Returns the errno with which reading a process failed; `None` if every process could be
+    /// read.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

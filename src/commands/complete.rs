@@ -125,7 +125,7 @@ fn candidate(value: String, help: String) -> CompletionCandidate {
     CompletionCandidate::new(value).help(Some(help.into()))
 }
 
-/// Returns the PIDs that start with `typed`, each after `prefix`.
+/// Returns the PIDs that start with `typed`, with `prefix` in front of each PID.
 fn pids(listing: &ProcessList, prefix: &str, typed: &str) -> Vec<CompletionCandidate> {
     let all = listing.pids().into_iter().map(|pid| (pid, pid.to_string()));
     let meant = all.filter(|(_, text)| text.starts_with(typed));
@@ -146,9 +146,9 @@ fn namespaces(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
     }
 }
 
-/// Calls `word` for each process, which returns a word and its description. Returns a candidate for
-/// each distinct word that starts with `typed`. The description comes from the first process with
-/// that word.
+/// Calls `word` for each process to get a word and its description. Returns a candidate for each
+/// distinct word that starts with `typed`. The description comes from the first process with that
+/// word.
 ///
 /// Words with characters that a shell interprets are left out, because any user can choose the name
 /// of a process.

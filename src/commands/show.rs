@@ -47,7 +47,8 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     Ok(view::exit_status(false, snapshot.complete, output.strict))
 }
 
-/// Warns about requested processes that do not exist. If none exists, an error says so instead.
+/// Warns about requested processes that do not exist. (If none of them exists, pidns fails with an
+/// error instead.)
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));

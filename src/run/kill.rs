@@ -56,8 +56,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
 }
 
 /// Repeats `round` until no descendant is left or the time is over. If `may_be_hurried` is `true`,
-/// a signal that asks pidns to exit also ends the repetition. Returns `true` if no descendant is
-/// left.
+/// a signal that asks pidns to exit also ends the loop. Returns `true` if no descendant is left.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

@@ -56,8 +56,8 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The kernel sends no signal if the first pidns process exited before this process set
-        // PR_SET_PDEATHSIG, so compare the PID of this process's parent.
+        // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel
+        // sends no signal. So check that the first pidns process is still the parent.
         if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
             return Err(io::Error::other("pidns has ended"));
         }

@@ -196,8 +196,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Passes a signal on to the command, unless the sender has probably sent the signal to the
-    /// command too.
+    /// Passes a signal on to the command, unless the command has probably received the signal from
+    /// its sender already.
     fn pass_on(&self, received: Received) {
         let Received { signal, from_kernel, sender } = received;
         // A terminal sends a signal to its whole foreground process group, which includes the

@@ -150,11 +150,11 @@ impl Forest {
         forest
     }
 
-    /// Returns `true` if this namespace is `above` or one of its descendants.
-    pub fn is_within(&self, namespace: usize, above: usize) -> bool {
+    /// Returns `true` if `namespace` is `ancestor` or one of the descendants of `ancestor`.
+    pub fn is_within(&self, namespace: usize, ancestor: usize) -> bool {
         let mut at = Some(namespace);
         while let Some(namespace) = at {
-            if namespace == above {
+            if namespace == ancestor {
                 return true;
             }
             at = self.namespaces[namespace].parent;
@@ -176,7 +176,7 @@ impl Forest {
             }
             Call::CloneParent { by, skip } => {
                 let by = self.running(by);
-                // The kernel refuses CLONE_PARENT to an init.
+                // The kernel does not allow an init to use CLONE_PARENT.
                 if self.namespaces[self.tasks[by].namespace].init != Some(by) {
                     self.fork(by, self.tasks[by].parent, self.tasks[by].for_children, skip);
                 }
@@ -411,7 +411,7 @@ pub struct Sight {
     tells_inits: bool,
 }
 
-/// Generates sights with a procfs that hides no process.
+/// Generates values of [`Sight`] in which the procfs shows all processes.
 pub fn sights() -> impl Strategy<Value = Sight> {
     let viewer = prop_oneof![1 => Just(None), 2 => Just(Some(0)), 2 => any::<u8>().prop_map(Some)];
     let mount = prop_oneof![2 => Just(0), 1 => any::<u8>()];
@@ -429,7 +429,7 @@ pub fn sights() -> impl Strategy<Value = Sight> {
     )
 }
 
-/// Generates sights with a procfs that hides some processes.
+/// Generates values of [`Sight`] in which the procfs hides some processes.
 pub fn sights_of_some() -> impl Strategy<Value = Sight> {
     (sights(), few()).prop_map(|(sight, unseen)| Sight { unseen, ..sight })
 }

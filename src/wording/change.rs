@@ -113,7 +113,7 @@ pub fn namespace_change(
     }
 }
 
-/// Returns the row of a process that is new, gone or changed.
+/// Returns the row of the report for a process that is new, gone or changed.
 pub fn process_change<'a>(
     diff: &'a Diff,
     change: &ProcessChange,

@@ -127,8 +127,8 @@ fn process_finding(
     FindingText { message, advice }
 }
 
-/// Returns the beginning of a sentence about a process that must reap another process. Says whether
-/// the process is frozen or stopped.
+/// Returns the beginning of a sentence about a process that must reap another process. The text
+/// says whether the process is frozen or stopped.
 fn idle_process(check: &Check, pid: Pid) -> String {
     let process = ProcessRef::new(&check.graph, pid, None);
     match check.graph.known_process(pid).map(|it| it.state) {
@@ -248,7 +248,8 @@ pub fn run_heading(report: &RunReport) -> String {
     text
 }
 
-/// Returns facts about a leftover process of `pidns run`, except its age.
+/// Returns the facts, except the age, that the report of `pidns run` shows about a leftover
+/// process.
 pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     let graph = &leftovers.graph;
     let mut facts = Vec::new();

@@ -40,9 +40,9 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// If several namespaces are folded into one line, each line below it stands for one namespace, or
-/// one row of members, in each of the folded namespaces. The parameters `in_each` and `of_each` are
-/// `true` for such a line.
+/// If several namespaces are folded into one line, a line below it describes a child namespace or a
+/// row of members that each of the folded namespaces has. The parameters `in_each` and `of_each`
+/// are `true` for such a line.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -202,8 +202,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns the owner of a namespace if it differs from the owner of the parent. Returns the
-    /// owner of a root namespace if it is not the root user.
+    /// Returns the owner of a namespace, if the owner is worth showing: it differs from the owner
+    /// of the parent namespace, or a root namespace is not owned by the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -228,9 +228,9 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
+        // If `in_each` is `true`, the line describes namespaces with different IDs in each of the
+        // folded namespaces, so it shows no IDs.
         if !in_each {
-            // List the IDs only if `in_each` is `false`: otherwise, they differ in each of the
-            // folded namespaces.
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }
         let mut separators = std::iter::once("; ").chain(std::iter::repeat(", "));

@@ -67,7 +67,7 @@ pub struct Pids<'a> {
 impl fmt::Display for Pids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Symbols { arrow, ellipsis, .. } = self.symbols;
-        // `nspid` is empty on kernels before 4.1, so the first PID comes from `pid`.
+        // `nspid` is empty before Linux 4.1, so the first PID comes from `pid`.
         self.process.pid.fmt(f)?;
         let mut inner = self.process.nspid.get(1..).unwrap_or_default();
         if !self.all && inner.len() >= LEVELS {

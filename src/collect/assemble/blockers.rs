@@ -29,7 +29,7 @@ use crate::model::{
 const MAX_NAMED: usize = 3;
 
 /// Fills in `blocked_by` of every dead namespace whose init still exists. `processes` must be
-/// sorted by PID, and the states, inits and tracers must be filled in.
+/// sorted by PID, and the states, inits and tracers must have been filled in before.
 pub fn find_blockers(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -76,15 +76,15 @@ fn member_blocker(
     lineage: &Lineage,
     held_thread: &dyn Fn(&Process) -> Option<HeldThread>,
 ) -> Option<Blocker> {
-    // The terminated init has killed every process in or below the namespace, so only a parent or
-    // tracer outside of the namespace can still exist.
+    // The terminated init kills every process in or below the namespace, so only a parent or tracer
+    // outside of the namespace can block the init for long.
     let is_outside = |pid| {
         let namespace = find(processes, pid).map(|process| process.namespace);
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // If the procfs does not show the parent, the parent is outside of every namespace that the
-        // procfs shows, so it is outside of `dead` too.
+        // A parent that the procfs does not show is outside of every namespace that the procfs
+        // shows, and therefore outside of `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }

@@ -12,9 +12,9 @@ use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
 /// counted.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur
-/// because threads share descriptors and a chroot shows some mounts twice.) `namespaces` must be
-/// sorted by ID.
+/// Fills in the holders of every namespace, sorted and without duplicates. (A holder can be found
+/// twice, because threads share descriptors, and because a mount can be visible both inside and
+/// outside of a chroot.) `namespaces` must be sorted by ID.
 pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
     for (inode, holder) in holders {
         if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
@@ -28,8 +28,8 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
 }
 
 /// Adds a diagnostic about the namespaces in `in_kernel` (by inode) that have no member, no holder
-/// and no child. The search of kernel memory found these namespaces, but it is unknown what keeps
-/// them alive.
+/// and no child. The search of kernel memory found these namespaces, but not the reason why they
+/// still exist.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -89,7 +89,8 @@ mod tests {
     fn nodes() -> impl Strategy<Value = Vec<Node>> {
         proptest::collection::vec(any::<(u8, u16)>(), 1..16).prop_map(|all| {
             let node = |(at, (parent, reasons)): (u64, (u8, u16))| Node {
-                // The first namespace is a root, and so is about one in four of the others.
+                // The first namespace is a root. Each other namespace is a root with a probability
+                // of 1/4.
                 parent: (parent % 4 != 0 && at > 0).then(|| u64::from(parent / 4) % at),
                 has_init: reasons % 8 == 0,
                 is_held: reasons / 8 % 8 == 0,

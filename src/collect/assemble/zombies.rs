@@ -17,7 +17,7 @@ use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Namespace, NamespaceState, Pid, Process};
 
-/// Time that an init has to reap a zombie child before the init is reported.
+/// An init is reported only if it has not reaped a zombie child within this time.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks of the same zombies.

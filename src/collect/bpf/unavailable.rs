@@ -15,11 +15,11 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that loading the BPF program takes longer than reading /proc.
     FewProcesses,
-    /// The procfs to read shows another PID namespace than the viewer's own, but the kernel runs
-    /// task iterators only over the viewer's own PID namespace.
+    /// The procfs to read shows a PID namespace other than the viewer's own, but a task iterator
+    /// visits only the processes in the viewer's own PID namespace.
     OtherProcfs,
-    /// The viewer is not in the initial PID namespace, so the number of its processes is unknown:
-    /// procfs reports only the number of processes on the whole host.
+    /// The viewer is not in the initial PID namespace, so the number of processes in its namespace
+    /// is unknown: procfs reports only the number of processes on the whole host.
     UnknownCount,
     /// The user requested this data, which the BPF program does not collect.
     NotCollected(&'static str),

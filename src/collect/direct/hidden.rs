@@ -1,5 +1,5 @@
-//! Finds namespaces that a scan no longer finds but that still exist in the kernel. They are kept
-//! alive by a descriptor in a socket message, by a pidfd or by a socket.
+//! Finds namespaces that a scan no longer finds, although they still exist in the kernel. A
+//! descriptor in a socket message, a pidfd or a socket keeps such a namespace alive.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::model::{Namespace, NamespaceId};
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
-/// since the last boot.
+/// made since the last boot.
 ///
 /// The check needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces.
 /// Since Linux 6.19, a namespace is found only if a descriptor of the namespace itself keeps it

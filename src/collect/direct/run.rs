@@ -26,8 +26,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index, in the `NSpid` of a descendant, of the PID in the PID namespace of pidns. The index
-    /// is 0 if the procfs belongs to that namespace.
+    /// Index of the PID in a descendant's `NSpid` that belongs to the PID namespace of pidns. The
+    /// index is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace
     /// itself with pidns (`exec pidns`).

@@ -293,7 +293,7 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// Opens the PID namespace in which a process or thread, given by its pidfd, creates its children,
+/// Opens the PID namespace in which the process or thread of a pidfd creates its children. Works
 /// even before the first child exists (since Linux 6.11).
 ///
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
@@ -452,9 +452,9 @@ impl MountRequest {
     }
 }
 
-/// Lists the mounts below `mount` by ID, in ascending order, starting after the ID `after`. Writes
-/// the IDs to `ids` and returns their number (`listmount(2)`; in mount namespaces other than the
-/// caller's since Linux 6.11).
+/// Lists the mounts below `mount` in ascending order of their IDs, starting after the ID `after`.
+/// Writes the IDs to `ids` and returns their number (`listmount(2)`). Works for mount namespaces
+/// other than the caller's since Linux 6.11.
 ///
 /// Fails with `EPERM` without `CAP_SYS_ADMIN` in the user namespace that owns the mount namespace,
 /// with `ENOENT` if there is no such namespace or mount, and with `ENOSYS` on older kernels.
@@ -467,10 +467,10 @@ pub fn list_mounts(namespace: u64, mount: u64, after: u64, ids: &mut [u64]) -> i
     usize::try_from(listed).map(|listed| listed.min(length)).map_err(|_| last_error())
 }
 
-/// Writes a `struct statmount` with the requested fields of a mount to `buffer` (`statmount(2)`; in
-/// mount namespaces other than the caller's since Linux 6.11).
+/// Writes a `struct statmount` with the requested fields of a mount to `buffer` (`statmount(2)`).
+/// Works for mount namespaces other than the caller's since Linux 6.11.
 ///
-/// Fails as [`list_mounts`] does, and with `EOVERFLOW` if the buffer is too small.
+/// Fails like [`list_mounts`], and also with `EOVERFLOW` if the buffer is too small.
 pub fn stat_mount(namespace: u64, mount: u64, fields: u64, buffer: &mut [u8]) -> io::Result<()> {
     let request = MountRequest::new(namespace, mount, fields);
     let (request, length) = (ptr::from_ref(&request), buffer.len());

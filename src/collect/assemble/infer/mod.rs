@@ -89,7 +89,7 @@ pub fn infer(
     inference.name(MOUNT)
 }
 
-/// The indices of groups of processes, by the level of the group's namespace.
+/// Indices of groups, by the level of the group's namespace.
 type GroupsByLevel = HashMap<usize, Vec<usize>>;
 
 /// The groups of processes and the intermediate results of the inference.
@@ -97,7 +97,8 @@ struct Inference<'a> {
     known: &'a Known<'a>,
     groups: Groups,
     processes: &'a mut [Process],
-    /// The index of each process's group; `None` if the level of the process is unknown.
+    /// For each process, the index in `groups` of the group that contains the process. `None` if
+    /// the level of the process is unknown.
     of_process: Vec<Option<usize>>,
     /// The groups with a known inode and with members, but without a known init. Filled in after
     /// all groups that are the same namespace have been joined.
@@ -133,7 +134,8 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the index of a process's group, and the number of PIDs of the process.
+    /// Returns the index in `groups` of the group that contains a process, and the number of PIDs
+    /// that the process has.
     fn group_of(&self, pid: Pid) -> Option<(usize, usize)> {
         let index = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         Some((self.of_process[index]?, self.processes[index].nspid.len()))
@@ -203,8 +205,8 @@ impl<'a> Inference<'a> {
     }
 
     /// Returns the groups without an init, each with its level, and the groups with an init, by
-    /// level. Leaves out groups whose init is a zombie without other threads, because it is the
-    /// last member of its namespace.
+    /// level. Leaves out groups whose init is a zombie without other threads, because such an init
+    /// is the last member of its namespace.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -281,10 +283,11 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // Every namespace has an init, but none was found for this group. If no process is hidden,
-        // the init is in another group. Several groups are possible, so the namespace is ambiguous.
-        // If processes are hidden, the init may be hidden too. The group is then a separate
-        // namespace, unless another group may be the same namespace.
+        // Every namespace has an init, but this group has none. If no process is hidden, the group
+        // must be the same namespace as one of the groups with an init. Rule 4 has left several of
+        // them, so the namespace is ambiguous. If processes are hidden, the init may be one of
+        // them. The group is then a separate namespace, unless another group may be the same
+        // namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

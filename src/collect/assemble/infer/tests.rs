@@ -253,7 +253,8 @@ proptest! {
     }
 }
 
-/// Number of processes without a readable namespace link, and how many of them were placed.
+/// Counts the processes without a readable namespace link (`open`), and those among them whose
+/// namespace was inferred (`placed`).
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,

@@ -122,7 +122,7 @@ impl<'a> Btf<'a> {
         Some((Self { types, strings, starts }, found_structs, found_functions))
     }
 
-    /// Returns the string at offset `at` of the string table.
+    /// Returns the string at offset `at` in the string table.
     pub fn text(&self, at: u32) -> Option<&'a [u8]> {
         text_at(self.strings, offset(at)?)
     }
@@ -223,8 +223,8 @@ impl<'a> NameSearch<'a> {
         Self { wanted, found: vec![None; wanted.len()], first }
     }
 
-    /// If the name at offset `name` of `strings` is wanted, records `id` as the ID of the type with
-    /// this name.
+    /// Compares the name at offset `name` in `strings` with the wanted names. If it is one of them,
+    /// records `id` as the ID of the type with that name.
     fn find(&mut self, strings: &[u8], name: u32, id: u32) {
         let Some(name) = offset(name).and_then(|name| strings.get(name..)) else { return };
         if !name.first().is_some_and(|&letter| self.first[usize::from(letter)]) {

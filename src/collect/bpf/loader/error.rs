@@ -7,7 +7,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The file with the type information (BTF) of the running kernel. It exists since Linux 5.4 on
+/// The file with the type information (BTF) of the running kernel. Available since Linux 5.4, on
 /// kernels that were built with `CONFIG_DEBUG_INFO_BTF`.
 pub const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 
@@ -34,7 +34,7 @@ pub enum LoadError {
     Rejected {
         /// The error that bpf(2) returned.
         errno: Errno,
-        /// The reason given by the verifier: the last line of its log that is not about statistics.
+        /// The verifier's reason: the last line of its log, apart from statistics.
         reason: String,
     },
 }

@@ -199,7 +199,7 @@ impl Object {
         Some(())
     }
 
-    /// Returns the records about one section from a table of `.BTF.ext`. The offset and the length
+    /// Returns the records about one section from a table in `.BTF.ext`. The offset and the length
     /// of the table are stored at `table_at` in the header.
     fn extension_records(
         &self,
@@ -266,7 +266,7 @@ impl<'a> Relocation<'a> {
     }
 
     /// Returns the offset of the field in the kernel's struct with the type ID `kernel_id`. Returns
-    /// `None` if that struct lacks the field, or if the field has another size.
+    /// `None` if the kernel's struct lacks the field, or if the field has a different size there.
     fn find(&self, own: &Btf<'_>, kernel: &Btf<'_>, kernel_id: u32) -> Option<u32> {
         let (mut here, mut there) = (self.id, Member { offset: 0, type_id: kernel_id });
         for step in self.steps() {
@@ -459,8 +459,8 @@ mod tests {
     fn patches_the_calls_of_the_cast_function_only() {
         let placeholder = RDONLY_CAST_PLACEHOLDER.to_le_bytes();
         let call = |registers, [a, b, c, d]: [u8; 4]| [CALL, registers, 0, 0, a, b, c, d];
-        // The code consists of a 64-bit constant whose second half looks like a call, a call of a
-        // helper function, and `last`.
+        // The code has three instructions: one that loads a 64-bit constant whose second half looks
+        // like a call, one that calls a helper function, and `last`.
         let long = [[LOAD_CONSTANT, 1, 0, 0, 0, 0, 0, 0], call(0, placeholder)].concat();
         let code = |last: [u8; 8]| [&long[..], &call(0, [14, 0, 0, 0]), &last].concat();
         let (mut patched, mut none) = (code(call(0, placeholder)), code(call(0, [35, 0, 0, 0])));

@@ -15,7 +15,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
 
-/// Maximum size of the kernel's type information, in bytes. Real kernels have 5 to 10 MB.
+/// Maximum size of the kernel's type information, in bytes. In practice, it has 5 to 10 MB.
 const MAX_TYPES: u64 = 64 << 20;
 
 /// Size of the buffer for the verifier's log, in bytes.
@@ -55,7 +55,7 @@ impl KernelTypes {
 
     fn open_file() -> io::Result<Self> {
         // Another file may be mounted over the BTF file, even a FIFO. With O_NONBLOCK, opening a
-        // FIFO does not wait for a writer. The check of the file type then refuses the FIFO.
+        // FIFO does not wait for a writer. The check of the file type below then rejects the FIFO.
         let mut file =
             File::options().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_TYPES)?;
         let metadata = file.metadata()?;

@@ -75,7 +75,7 @@ struct bpf_iter__task_file {
     struct file *file;
 } KERNEL;
 
-// Helper functions of the kernel, by their IDs (bpf-helpers(7)).
+// Kernel helper functions, which are called by ID (bpf-helpers(7)).
 static void *(*const look_up)(void *map, const void *key) = (void *)1;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
@@ -123,8 +123,8 @@ INLINE struct pid_namespace *namespace_of(struct pid *pid) {
     return namespace;
 }
 
-// Returns the PID that a struct pid has in the namespace, whose level is `top`; 0 if
-// it has none there.
+// Returns the PID that a struct pid has in `namespace`, or 0 if it has no PID there.
+// `top` is the level of `namespace`.
 INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
     struct upid number = {};
     u32 level = 0;
@@ -397,8 +397,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() copies the number through a helper function, which keeps the verifier
-    // from tracking the possible values of the number.
+    // READ() copies the number through a helper function, because the verifier then
+    // does not track the possible values of the number.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

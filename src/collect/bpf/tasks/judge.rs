@@ -177,8 +177,8 @@ impl<'a> TaskScan<'a> {
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
-        // The BPF iterator may miss processes. If its number of processes differs from the number
-        // that procfs reported, list /proc and read the missing processes.
+        // The BPF iterator may miss processes. If it returned a different number of processes than
+        // procfs reported, list /proc and read the missing processes.
         let others = found.processes.iter().filter(|it| self.pids.binary_search(&it.pid).is_err());
         let count = u64::try_from(self.pids.len() + others.count()).ok();
         if counts.iter().any(|&counted| counted.is_none() || counted != count) {
@@ -208,9 +208,10 @@ impl<'a> TaskScan<'a> {
         walk::read(scan, &Vec::from_iter(retry))
     }
 
-    /// If the parent of a process has no record, adds both processes to `retry`. There are three
-    /// possible reasons: the BPF iterator missed the parent, a thread of the parent was just
-    /// replacing its leader (execve(2)), or the parent has exited and the process has a new parent.
+    /// If the parent of a process has no record, adds both processes to `retry`. The record of the
+    /// parent can be missing for three reasons: the BPF iterator missed the parent, a thread of the
+    /// parent was just replacing its leader (execve(2)), or the parent has exited, so the process
+    /// has a new parent by now.
     fn retry_orphans(&mut self) {
         let mut previous = None;
         for process in &self.trusted.processes {

@@ -1,9 +1,9 @@
 //! Reads all processes through BPF, in a fraction of the time that /proc takes.
 //!
-//! A task iterator is a BPF program that the kernel runs once per task. Task iterators exist since
-//! Linux 5.8, but this one needs Linux 5.17. The program writes one record per process. The record
-//! of an ordinary process contains everything that pidns would read in /proc. Other processes are
-//! read through /proc, by other threads at the same time.
+//! A task iterator is a BPF program that the kernel runs once per task. Task iterators are
+//! available since Linux 5.8, but this one needs Linux 5.17. The program writes one record per
+//! process. The record of an ordinary process contains everything that pidns would read in /proc.
+//! Other processes are read through /proc, by other threads at the same time.
 //!
 //! - `task.bpf.c` is the program; tests/bpf/build compiles it to `task.bpf.o`, and to
 //!   `task-by-helper.bpf.o` for kernels before Linux 6.2

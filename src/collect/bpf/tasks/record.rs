@@ -25,7 +25,7 @@ mod flag {
     pub const KERNEL_THREAD: u32 = 0x20_0000;
 }
 
-/// Bits of a record's field `more`. Each bit is a reason to read the process through /proc.
+/// Bits of the field `more` of a record. Each bit is a reason to read the process through /proc.
 mod more {
     pub const HOLDS_DESCRIPTOR: u32 = 1;
     pub const CHANGED: u32 = 2;

@@ -66,7 +66,7 @@ struct seq_file;
 struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
-// Helper functions of the kernel, by their IDs (bpf-helpers(7)).
+// Kernel helper functions, which are called by ID (bpf-helpers(7)).
 static u64 (*const get_current_pid_tgid)(void) = (void *)14;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
