@@ -83,7 +83,8 @@ impl PidGraph {
         self.snapshot
     }
 
-    /// Adds details of a process that were read after the scan. Existing details are not replaced.
+    /// Adds details of a process that were read after the scan. Keeps details that the process
+    /// already has.
     pub fn add_details(&mut self, pid: Pid, later: ProcessDetails) {
         let Some(Node::Process(index)) = self.process_node(pid).map(|node| self.graph[node]) else {
             return;

@@ -109,7 +109,7 @@ impl<'a> Overlay<'a> {
         self.change(node?).map(NamespaceChange::happened)
     }
 
-    /// Returns the shown children of a node.
+    /// Returns the children of a node that are shown.
     pub fn children(&self, node: Option<OverlayNode>) -> Vec<OverlayNode> {
         let children = self.children.get(&node).map(Vec::as_slice).unwrap_or_default();
         children.iter().copied().filter(|node| self.shown.contains(node)).collect()

@@ -39,8 +39,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Checks a graph. The states of `unsettled` processes are ignored, see
-    /// [`Transients`](super::Transients).
+    /// Checks a graph. Ignores the states of `unsettled` processes (see
+    /// [`Transients`](super::Transients)).
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
         let mut this = Self {

@@ -1,4 +1,4 @@
-//! Decides how reliable the result "not found" is, given the gaps in a snapshot.
+//! Explains why something that a snapshot does not contain may still exist.
 
 use crate::model::{
     Criterion, Detail, Diagnostic, DiagnosticCode, FilterOption, Hides, NotFound, SearchScope,
@@ -12,8 +12,8 @@ pub enum Caveat {
     Incomplete,
     /// The document was filtered, so it lacks everything that the filter removed.
     Part,
-    /// The search was for a container, but the snapshot does not contain the cgroups of all
-    /// processes. It therefore shows only containers to which the init of a PID namespace belongs.
+    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Only a
+    /// container that contains the init of a PID namespace can be found.
     NoCgroups,
 }
 

@@ -51,7 +51,7 @@ pub struct Diff {
     counterparts: HashMap<NamespaceId, NamespaceId>,
 }
 
-/// Selects the part of two snapshots to compare.
+/// The options of a comparison.
 #[derive(Clone, Debug)]
 pub struct DiffScope {
     /// The processes and namespaces to compare.
@@ -86,8 +86,8 @@ impl Diff {
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
-        // Compare the whole snapshots, and select the changes afterwards: a process that no longer
-        // matches the filter, for example because its name changed, is not gone.
+        // Compare the whole snapshots, and select the changes afterwards. Otherwise, a process that
+        // no longer matches the filter, for example because its name changed, would count as gone.
         let mut diff =
             Self { attendants, ..Self::new(PidGraph::new(before), PidGraph::new(after)) };
         if let Some((before_part, after_part)) = parts {
@@ -138,8 +138,8 @@ impl Diff {
         });
     }
 
-    /// Marks the namespaces that are missing from the second graph although the kernel still has
-    /// them. `hidden` contains the IDs of these namespaces in the first graph.
+    /// Marks namespaces as hidden: they are missing from the second graph, although they still
+    /// exist in the kernel. `hidden` contains the IDs of these namespaces in the first graph.
     pub fn hide(&mut self, hidden: &BTreeSet<NamespaceId>) {
         for change in &mut self.namespaces {
             change.hidden = change.before.is_some_and(|id| hidden.contains(&id));

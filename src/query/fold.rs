@@ -459,10 +459,10 @@ impl<'a> Folding<'a> {
 /// Returns the holders of a namespace that the output names.
 ///
 /// The output names all holders of a namespace that is not live. For a live namespace, it names
-/// only holders that would keep the namespace alive after all members have exited. It does not name
-/// processes whose children start in a live namespace, because such children can start without a
-/// problem. For the namespace of the procfs that was read, it names no holders while the namespace
-/// is live.
+/// only holders that would keep the namespace alive after all members have exited. A process whose
+/// children start in a live namespace is not named, because its children can start without a
+/// problem. No holders are named for the namespace of the procfs that was read, while that
+/// namespace is live.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -189,10 +189,11 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// Returns the namespaces that the command created and that still exist.
 ///
 /// A namespace with an init was created by the command if the init descends from pidns. Other
-/// members prove nothing, because a process can enter an existing namespace. A namespace without an
-/// init was created by the command if a descendant of pidns is a member or keeps the namespace
-/// alive, or if the namespace was bind-mounted while the command ran. The command also created the
-/// ancestors of such a namespace, up to but not including the namespace of pidns.
+/// members that descend from pidns prove nothing, because a process can enter an existing
+/// namespace. A namespace without an init was created by the command if a descendant of pidns is a
+/// member or keeps the namespace alive, or if the namespace was bind-mounted while the command ran.
+/// The command also created the ancestors of such a namespace, up to but not including the
+/// namespace of pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,

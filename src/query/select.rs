@@ -24,7 +24,7 @@ pub struct Selection {
     pub root: Option<NamespaceRef>,
     /// Select only namespaces that are at most this many levels below a root.
     pub depth: Option<usize>,
-    /// Which members of each namespace to show.
+    /// The members of each namespace to show.
     pub members: Members,
     /// Select only processes with a matching name.
     pub comm: Option<Glob>,
@@ -71,8 +71,8 @@ impl Selection {
         self.root.is_none() && self.criteria(None).is_empty()
     }
 
-    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace that
-    /// `self.root` names.
+    /// Returns the conditions in the form used in documents. `root` is the ID of the namespace to
+    /// which `self.root` refers.
     fn criteria(&self, root: Option<NamespaceId>) -> Vec<Criterion> {
         let root = root.map(|id| id.to_string());
         let members = (self.members != Members::All).then(|| self.members.name().to_owned());
@@ -93,13 +93,14 @@ impl Selection {
         .collect()
     }
 
-    /// Returns `true` if a condition tests the processes themselves, not only their namespaces.
+    /// Returns `true` if there is a condition on the processes themselves, not only on their
+    /// namespaces.
     fn is_by_process(&self) -> bool {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
     }
 
-    /// Returns `true` if a condition other than the container tests namespaces. A process whose
-    /// namespace is unknown never meets such a condition.
+    /// Returns `true` if there is a condition on namespaces, not counting the container. A process
+    /// with an unknown namespace never meets such a condition.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -344,8 +345,9 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Keep the removed parents and tracers of the remaining processes: only its parent shows that a
-    // member entered the namespace from outside.
+    // Also keep the parents and tracers of the remaining processes, although the filter removed
+    // them: a member that entered its namespace from outside is shown with its parent, and a zombie
+    // with the process that does not reap it.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();

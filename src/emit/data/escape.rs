@@ -42,8 +42,8 @@ impl<W: Write> Escaping<W> {
     #[cold]
     fn write_buffer(&mut self) -> io::Result<()> {
         const DEL: u8 = 0x7f;
-        // Only DEL and larger bytes can belong to harmful characters, so look for the largest byte
-        // first. The compiler vectorises this loop, because it has no branches.
+        // If all bytes are below DEL, no character is harmful. This check is fast: its loop has no
+        // branches, so the compiler vectorises it.
         if self.buffer.iter().fold(0, |most, &byte| most.max(byte)) < DEL {
             self.out.write_all(&self.buffer)?;
         } else {

@@ -153,12 +153,12 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that returns `true` if a certain kind of thing, such as a descriptor, keeps the
-/// namespace alive.
+/// A function that tests whether one kind of keeper, such as a descriptor, keeps the namespace
+/// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of things that can keep a dead namespace alive. Each entry has the label of the kind,
-/// and a function that tests a namespace.
+/// Everything that can keep a dead namespace alive: the label of each kind, and a function that
+/// tests for that kind.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
@@ -178,8 +178,8 @@ fn has_file(namespace: &Namespace, wanted: HoldingFile) -> bool {
     namespace.holders.iter().any(is_it)
 }
 
-/// Returns the number of dead namespaces that each kind in [`KEEPERS`] keeps alive. A kind that
-/// keeps no namespace alive has a sample too.
+/// Returns one sample for each kind in [`KEEPERS`]: the number of dead namespaces that this kind
+/// keeps alive, even if the number is 0.
 fn dead_namespaces(graph: &PidGraph) -> Vec<Sample> {
     let is_dead = |namespace: &&Namespace| namespace.state == NamespaceState::Dead;
     let dead: Vec<&Namespace> = graph.snapshot().namespaces.iter().filter(is_dead).collect();

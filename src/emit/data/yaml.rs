@@ -35,7 +35,8 @@ struct Block {
     open: Vec<Collection>,
     /// `true` if the current collection has no entries yet.
     empty: bool,
-    /// The buffered part of the current key. Only the complete key shows whether it needs quotes.
+    /// The part of the current key that has been received so far. Whether the key needs quotes is
+    /// known only when the key is complete.
     key: Option<String>,
 }
 

@@ -45,8 +45,8 @@ struct DiffTree<'a, 'd> {
 }
 
 impl DiffTree<'_, '_> {
-    /// Adds the line of a namespace, the lines of its changed processes, and its shown child
-    /// namespaces.
+    /// Adds the line for a namespace, the lines for its changed processes, and the child namespaces
+    /// that are shown.
     fn namespace(&mut self, node: Option<OverlayNode>, place: Place) {
         let children = self.overlay.children(node);
         let has_rows = !self.overlay.rows(node).is_empty();

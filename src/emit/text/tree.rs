@@ -24,7 +24,7 @@ const ASCII: Glyphs = Glyphs { inner: "|- ", last: "`- ", bar: "|" };
 /// Width of a branch in columns. Each level is indented by at most this many columns.
 const BRANCH: usize = 3;
 
-/// Minimum number of columns for the text of a line, even if the line has a deep indentation.
+/// Minimum number of columns for the text of a line, even if the line is deeply indented.
 const LEAST: usize = 20;
 
 /// Width from which the indentation is computed if text does not wrap.
@@ -248,8 +248,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the length in bytes of the longest prefix of `text` that fits into `columns` columns (at
-/// least one character). A longer text is split after the last blank that fits, if any.
+/// Returns the number of bytes of `text` that go on a line of `columns` columns. If the text does
+/// not fit, breaks it after the last blank that fits or, without such a blank, after the last
+/// character that fits (but at least one character).
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

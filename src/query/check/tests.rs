@@ -121,8 +121,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie")], &[(Deny, "zombie")]], Deny),
         (&[&[(Allow, "zombie:user=0")], &[(Deny, "zombie:comm=sleep")]], Deny),
         (&[&[(Deny, "zombie")], &[(Allow, "dead-namespace")]], Deny),
-        // The zombie has the name sleep and the user 0. A rule applies only if its scope contains
-        // the zombie.
+        // The zombie is named `sleep` and belongs to user 0. A rule applies only if its scope
+        // contains the zombie.
         (&[&[(Deny, "zombie:comm=other")]], Warn),
         (&[&[(Deny, "zombie:user=root")]], Deny),
         (&[&[(Deny, "zombie:user=7")]], Warn),

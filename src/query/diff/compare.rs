@@ -14,8 +14,8 @@ use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapsho
 enum Sameness {
     /// The two entries are different processes or namespaces.
     Other,
-    /// The two entries are probably the same process or namespace, but data that would prove this
-    /// is missing.
+    /// The two entries are probably the same process or namespace, but the data to prove this is
+    /// missing.
     Weak,
     /// The two entries are certainly the same process or namespace.
     Exact,

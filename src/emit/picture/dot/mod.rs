@@ -11,10 +11,10 @@
 //! and edges show the levels. A namespace that a process keeps alive has a node of its own if
 //! possible, because an edge from the process to a box on a shelf would cross other boxes.
 //!
-//! The state of a namespace is in the SVG, so that style sheets can select boxes by state. A node
-//! has the state as its class. A table on a shelf cannot have a class, so every box also has a link
-//! whose target is the state. The link has no address, so it does nothing in a browser. Graphviz
-//! writes the link of a table only if the link has a target.
+//! The SVG contains the state of each namespace, so that style sheets can select boxes by state. A
+//! node has the state as its class. A table on a shelf cannot have a class, so every box also has
+//! the state as its attribute `target`. Graphviz then writes a link without an address around the
+//! box, which does nothing in a browser.
 
 mod escape;
 mod table;
@@ -194,9 +194,9 @@ impl<'a> Picture<'a, '_> {
         self.edge(parent, &node, &headport, first)
     }
 
-    /// Creates the box of a namespace, or of several namespaces folded into one box. If `on_shelf`
-    /// is true, the box shares a node with other boxes, and contains the boxes of its child
-    /// namespaces.
+    /// Creates the box for a namespace, or for several namespaces that are folded into one box. If
+    /// `on_shelf` is true, the box shares a node with other boxes, and contains the boxes of its
+    /// child namespaces.
     fn boxed(
         &mut self,
         siblings: &Siblings<'a>,

@@ -295,8 +295,9 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the length of the longest prefix of `characters` that fits into `room` characters (at
-/// least one character). A longer text is split after the last blank that fits, if any.
+/// Returns the number of `characters` that go on a line with room for `room` characters. If the
+/// text does not fit, breaks it after the last blank that fits or, without such a blank, after the
+/// last character that fits (but at least one character).
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

@@ -68,7 +68,7 @@ fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
     chart
 }
 
-/// Adds the box of a namespace, and returns the number of the box. If `node` is `None`, the box
+/// Adds the box for a namespace, and returns the number of the box. If `node` is `None`, the box
 /// contains the processes whose namespace is ambiguous.
 fn add_namespace(
     chart: &mut Chart,

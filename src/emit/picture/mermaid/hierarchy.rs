@@ -160,8 +160,8 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add(first.state.name(), &lines, parent);
     }
 
-    /// Adds the box of a namespace, or of several namespaces folded into one box. Returns the
-    /// number of the box, or `None` if the chart is too large.
+    /// Adds the box for a namespace, or for several namespaces that are folded into one box.
+    /// Returns the number of the box, or `None` if the chart is too large.
     fn namespaces(
         &mut self,
         siblings: &Siblings<'a>,

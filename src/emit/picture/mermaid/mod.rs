@@ -73,7 +73,8 @@ impl Chart {
         self.classes.insert(class);
     }
 
-    /// Places a box next to the children of another box, without a visible edge.
+    /// Places the box `number` at the level of the children of the box `parent`, without a visible
+    /// edge.
     fn place_below(&mut self, number: usize, parent: usize) {
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "  n{parent} ~~~ n{number}");
