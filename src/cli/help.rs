@@ -72,7 +72,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        ("1", "no such process or namespace; diff: differences; check: a denied problem"),
+        ("1", "no such process or namespace; diff found differences; check failed"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],
@@ -123,10 +123,11 @@ still in that state on a second check. With --since, a process or namespace that
 is not in the earlier document is a leftover, except the shell that runs the \
 check, its ancestors and the other commands of its pipeline.
 
-Each problem has a code, and rules deny, warn about or allow a code. If several \
-rules match the same problem, a rule for some processes (zombie:comm=cron) wins \
-over a rule for all processes. Next, a rule on the command line wins over a rule \
-in the --policy file. Last, allow wins over warn, and warn wins over deny.",
+Each problem has a code. A rule denies, warns about or allows the problems with a \
+code. If several rules match the same problem, a rule for some processes \
+(zombie:comm=cron) wins over a rule for all processes. Next, a rule on the \
+command line wins over a rule in the --policy file. Last, allow wins over warn, \
+and warn wins over deny.",
     exit_status: &[
         ("0", "nothing is denied"),
         ("1", "something is denied, or nothing matches the filters"),

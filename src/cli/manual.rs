@@ -32,8 +32,8 @@ pub(super) const READING: Terms = &[
     (
         "inferred",
         "The kernel did not report this fact, for example for other users' processes without root. \
-         pidns inferred it from PIDs, parents, sessions and groups. Processes that fit more than \
-         one namespace are listed under \"unknown\".",
+         pidns inferred it from PIDs, parents, sessions and groups. Processes that could be in \
+         more than one namespace are listed under \"unknown\".",
     ),
     (
         "parent unknown",
@@ -47,7 +47,7 @@ pub(super) const READING: Terms = &[
     ),
     (
         "zombie of 416 sleep",
-        "A process that has exited and that its parent, 416, has not reaped. Stopped and \
+        "A process that has exited, but has not been reaped by its parent, 416. Stopped and \
          uninterruptible processes are marked in the same way.",
     ),
     (
@@ -126,11 +126,11 @@ pub(super) const SECURITY: &[&str] = &[
      a thread that enters the mount namespace and ends afterwards. User names come from the name \
      service. Only pidns run starts a program, and sends signals to it.",
     "As root on a host with a few hundred processes or more, pidns loads a BPF program: a task \
-     iterator that reads what /proc shows of each process. The program is unloaded before pidns \
-     exits. If auditing is on, loading the program adds a BPF record to the audit log. --collector \
-     proc avoids BPF. --search kernel loads three more programs, which list the PID namespaces in \
-     kernel memory and everything that keeps a namespace without a living init alive. pidns opens \
-     these namespaces by their ids (open_by_handle_at(2)).",
+     iterator that reads the data that /proc shows about each process. The program is unloaded \
+     before pidns exits. If auditing is on, loading the program adds a BPF record to the audit \
+     log. --collector proc avoids BPF. --search kernel loads three more programs, which list the \
+     PID namespaces in kernel memory and everything that keeps a namespace without a living init \
+     alive. pidns opens these namespaces by their ids (open_by_handle_at(2)).",
     "Other users can cause gaps in a view; pidns reports such gaps (\"complete\", \"diagnostics\", \
      --strict). Other users also choose names; pidns escapes control characters in names. The name \
      of a container comes from a cgroup path; do not base permissions on such a name. The \
@@ -142,25 +142,27 @@ pub(super) const SECURITY: &[&str] = &[
 
 /// The section LIMITS of the manual page. Each item is a paragraph.
 pub(super) const LIMITS: &[&str] = &[
-    "If \"complete\" is true in the document, nothing is missing from the places that were \
-     searched. A namespace without processes can also be kept alive by something that /proc does \
-     not show: a descriptor in flight over a UNIX socket; a pidfd of its terminated init; an open \
-     /proc directory of a dead member; a socket whose peer was a member (SO_PEERCRED) or that \
-     signals one (F_SETOWN); its procfs, mounted elsewhere or with an open file; fsopen(2); files \
-     registered with io_uring; perf events; FUSE mounts; System V shared memory. Only --search \
-     kernel finds such a namespace.",
+    "If \"complete\" is true in the document, pidns found everything in the searched places, and \
+     inferred no fact. A namespace without processes can also be kept alive by something that \
+     /proc does not show: a descriptor in flight over a UNIX socket; a pidfd of its terminated \
+     init; an open /proc directory of a dead member; a socket whose peer was a member \
+     (SO_PEERCRED), or that sends signals to a member (F_SETOWN); another mount of its procfs, or \
+     an open file in it; fsopen(2); files registered with io_uring; perf events; FUSE mounts; \
+     System V shared memory. Only --search kernel finds such a namespace.",
     "--search kernel needs Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc \
      of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise pidns \
      fails. --search kernel includes the default places, and shows every PID namespace in or below \
      the caller's own that has no living init. It also finds these holders: pidfds, UNIX sockets \
-     whose peer was a member, UNIX sockets with a descriptor of the namespace in flight, and open \
-     files of its procfs. If something else keeps a namespace alive, the namespace has no holders, \
-     and the diagnostic held-unseen says so; the view still counts as complete.",
-    "Since Linux 6.19, a namespace can be opened only if a descriptor of it keeps it alive. The \
-     parent and owner of any other namespace are unknown, and the view is incomplete \
+     whose peer was a member, UNIX sockets with an unread message that contains a descriptor of \
+     the namespace, and open files of its procfs. If something else keeps a namespace alive, the \
+     namespace has no holders, and the diagnostic held-unseen says so; the view still counts as \
+     complete.",
+    "Since Linux 6.19, a namespace can be opened only if a descriptor of the namespace keeps it \
+     alive. The parent and owner of any other namespace are unknown, and the view is incomplete \
      (namespace-unopened). The search does not report a namespace whose init exits during the \
-     scan, or that only an exiting process keeps. If it finds a namespace that /proc does not \
-     show, it waits 0.2 seconds for the kernel to free namespaces that are about to go away.",
+     scan, or that only an exiting process keeps alive. If the search finds a namespace that /proc \
+     does not show, pidns waits 0.2 seconds for the kernel to free namespaces that are about to go \
+     away.",
     "Before Linux 6.12, inside a PID namespace, or without CAP_SYS_ADMIN, mounts are read through \
      the processes of a mount namespace. Mounts below a mount that covers their root directory \
      may then be missed.",
