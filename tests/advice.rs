@@ -1,5 +1,5 @@
-//! Tests the advice of `pidns check`: each finding names the process that must act, and the advised
-//! commands solve the problem.
+//! Tests the advice of `pidns check`: each finding names the process that causes the problem, and
+//! the advised commands solve the problem.
 
 mod common;
 
@@ -125,7 +125,7 @@ fn a_traced_zombie_waits_for_its_tracer() {
     }
     let end = |pid: u32| format!("kill {pid}");
     let dead = finding(&namespace_of(init), "dead-namespace").advice;
-    // `unshare` also keeps the namespace alive, by its `pid_for_children`.
+    // `unshare` also keeps the namespace alive, through its `pid_for_children`.
     assert_eq!(dead, [end(tracer.pid()), end(running.pid())]);
     let blocked = finding(&namespace_of(init), "blocked-init").advice;
     assert_eq!(blocked, [end(tracer.pid())]);

@@ -31,7 +31,7 @@ fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> 
     serde_json::from_str(&json).expect("is JSON")
 }
 
-/// Removes the capture time and the process of pidns itself from a document.
+/// Removes the capture time and pidns's own process from a document.
 fn without_pidns(mut document: Value) -> String {
     let is_pidns = |process: &Value| process["comm"] == "pidns";
     document["captured_at"].take();
@@ -188,9 +188,9 @@ fn both_collectors_agree_on_stable_processes_in_a_fork_storm() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// Compares an object of a /proc scan with the same object `between`, from the BPF scan. Returns
-/// `true` if only values that can change at any time differ, such as the state of a process. Panics
-/// if any other value differs.
+/// Compares `row`, an object in a /proc scan, with `between`, the same object in the BPF scan.
+/// Returns `true` if only values that can change at any time differ, such as the state of a
+/// process. Panics if any other value differs.
 fn has_changed(row: &str, between: Option<&String>) -> bool {
     let between = between.unwrap_or_else(|| panic!("missing between two scans: {row}"));
     if row == between {

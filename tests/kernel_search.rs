@@ -174,7 +174,8 @@ fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
     assert!(seen > 50, "{seen}");
 }
 
-/// Asserts that a run failed with status 2 and printed nothing, and returns its standard error.
+/// Asserts that a run failed with status 2 and an empty standard output. Returns its standard
+/// error.
 fn refused(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -260,9 +260,9 @@ fn short() -> Vec<String> {
     all
 }
 
-/// Returns a document with [`WORDS`] as process names, as keys, and in each other field whose text
-/// pidns takes from elsewhere. The strings of [`short`] are arguments of a process, because parsers
-/// read arguments fastest.
+/// Returns a document with [`WORDS`] as process names, as keys, and in each other field with text
+/// that users can choose. The strings of [`short`] are arguments of a process, because parsers read
+/// arguments fastest.
 fn document() -> Value {
     let process = |(index, &name): (usize, &&str)| {
         json!({

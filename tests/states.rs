@@ -1,4 +1,4 @@
-//! Tests that pidns shows the right state of a namespace, even if its init starts or exits during
+//! Tests that pidns shows the right state of a namespace, even if the init starts or exits during
 //! the scan. Also tests the diagnostics that pidns reports if the kernel refuses a request.
 
 mod common;

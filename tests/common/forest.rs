@@ -2,7 +2,7 @@
 
 use super::{Running, inject, injected_by, nest};
 
-/// A pseudorandom number generator with the same sequence in every run.
+/// A pseudorandom number generator that produces the same sequence in every run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -33,7 +33,7 @@ impl Forest {
         let injectors = (0..=random.below(5))
             .map(|_| {
                 let target = inits[random.below(inits.len())];
-                // The second command leads its own session, and the third one starts a child.
+                // The second command leads its own session, and the third command starts a child.
                 let (command, sleeps): (&[&str], _) = match random.below(3) {
                     0 => (&["sleep", "600"], 1),
                     1 => (&["setsid", "sleep", "600"], 1),

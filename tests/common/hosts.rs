@@ -280,8 +280,8 @@ pub fn trouble() -> Snapshot {
     let (shell, python) = (host.daemon("sh"), host.daemon("python3"));
     let nsenter = host.daemon("nsenter");
     forgotten(&mut host);
-    // In the first namespace, the terminated init waits for an unreaped zombie. In the second one,
-    // the init itself is a zombie.
+    // In the first namespace, the terminated init waits for an unreaped zombie. In the second
+    // namespace, the init itself is a zombie.
     let (inode, pids) = host.container(HOST, 1, &["supervisord", "worker"]);
     let stuck = host.last();
     stuck.state = NamespaceState::Dead;

@@ -75,7 +75,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
         "procfs_file",
         "namespace(lambda init: print('fd', os.open('/proc/%d/status' % init, os.O_RDONLY)))",
     ),
-    // An open file of a procfs that is no longer mounted.
+    // An open file in a procfs that is no longer mounted.
     (
         "procfs_file",
         "def inside():\n    \

@@ -24,7 +24,7 @@ pub const JOB: &str = r#"
 pub struct Left {
     /// An orphaned `sleep` that leads its own session.
     pub daemon: u32,
-    /// A process that has exited, and that its parent does not reap.
+    /// An exited process that its parent does not reap.
     pub zombie: u32,
     /// The parent of the zombie, a `sleep`.
     pub parent: u32,
