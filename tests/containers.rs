@@ -133,7 +133,7 @@ fn real_cgroup_paths_name_their_containers() {
         .iter()
         .map(|(path, expected)| {
             let (running, init) = namespace();
-            // Replace the placeholders in the path by real IDs.
+            // Replace the placeholders in the path with real IDs.
             let mut path = path.to_vec();
             for (stand_in, value) in [("UNIT_UID", UNIT_UID), ("UID", UID), ("ID", ID)] {
                 path = replace(&path, stand_in.as_bytes(), value.as_bytes());

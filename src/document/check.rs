@@ -42,7 +42,7 @@ pub struct CheckSummary {
     /// The program that wrote the check.
     generator: Generator,
     /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report every fact.
+    /// did not report some facts, so that pidns had to infer them.
     complete: bool,
     /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,

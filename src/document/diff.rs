@@ -76,7 +76,7 @@ pub struct ComparedSnapshot {
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     selected: Vec<Criterion>,
     /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report every fact.
+    /// did not report some facts, so that pidns had to infer them.
     complete: bool,
 }
 

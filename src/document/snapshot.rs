@@ -52,7 +52,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     #[serde(default)]
     pub selected: Vec<Criterion>,
     /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report every fact; `diagnostics` gives the reasons.
+    /// did not report some facts, so that pidns had to infer them. `diagnostics` gives the reasons.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

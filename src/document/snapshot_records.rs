@@ -78,7 +78,7 @@ pub struct SnapshotSummary {
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
     /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report every fact.
+    /// did not report some facts, so that pidns had to infer them.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

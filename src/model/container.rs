@@ -122,10 +122,10 @@ const NO_NAMESPACES: [&str; 9] = [
 /// cgroups of version 1, version 2 or both. If there is no container, returns the systemd unit.
 ///
 /// In version 1 hierarchies a terminated process appears in the root cgroup; only the version 2
-/// hierarchy keeps the path of the process. If the container used version 1, the unit in version 2
-/// may be the service that started the container, so a unit is returned only if `has_terminated`
-/// returns `false`. For a terminated process in a container that uses version 1 only, the result
-/// can be an outer container.
+/// hierarchy keeps the path of the process. If the container used version 1, the unit in the
+/// version 2 hierarchy may be the service that started the container, so a unit is returned only if
+/// `has_terminated` returns `false`. For a terminated process in a container that uses version 1
+/// only, the result can be an outer container.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
     find(cgroups, has_terminated).map(CgroupMatch::into_container)
@@ -156,9 +156,9 @@ pub fn sought_of_path(path: &str) -> Option<Container> {
 }
 
 /// Selects one path from the contents of `/proc/PID/cgroup`. Prefers the path that names the
-/// container or unit of a live process, then the path in version 2 unless it is the root cgroup,
-/// then the deepest path in version 1. The path of a removed cgroup is returned without `
-/// (deleted)`. Returns `None` if the file contains no cgroup.
+/// container or unit of a live process, then the path in the version 2 hierarchy (unless it is the
+/// root cgroup), then the deepest path in a version 1 hierarchy. The path of a removed cgroup is
+/// returned without ` (deleted)`. Returns `None` if the file contains no cgroup.
 #[must_use]
 pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
     if let Some(found) = find(cgroups, || false) {
@@ -362,7 +362,7 @@ fn is_identifier(name: &[u8]) -> bool {
 
 /// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
 /// Returns `None` for a virtual machine: any program may register a machine with systemd-machined,
-/// and in machines of libvirt NAME starts with the driver (`qemu-`, `lxc-`).
+/// and the NAME of libvirt's machines starts with the driver (`qemu-`, `lxc-`).
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
@@ -806,7 +806,7 @@ mod tests {
                 prop_assert!(terminated == found || found.as_ref().is_some_and(|it| it.runtime == "systemd"));
                 let path = cgroup_path(bytes);
                 prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
-                // `sought_of_path` accepts any `/NAMESPACE/ID`, so it may find a container where
+                // `sought_of_path` accepts any `/NAMESPACE/ID`, so it may find a container although
                 // `found` is `None`.
                 let alone = path.and_then(|path| sought_of_path(&path));
                 prop_assert!(found == alone || found.is_none());

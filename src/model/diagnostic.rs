@@ -6,8 +6,8 @@ use super::{Pid, keywords};
 /// errno.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The diagnostic code, in lower case with hyphens. A document of a later version of pidns may
-    /// contain codes that are not in [`DiagnosticCode`].
+    /// The diagnostic code, in lower case with hyphens. A document that a later version of pidns
+    /// wrote may contain codes that are not in [`DiagnosticCode`].
     pub code: String,
     /// Severity of the problem.
     pub severity: Severity,
@@ -20,8 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. An unknown code, which a later
-    /// version of pidns must have written, counts as such a problem.
+    /// Returns `true` if the problem makes the snapshot incomplete. Unknown codes, which only later
+    /// versions of pidns write, count as such problems.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -322,8 +322,8 @@ diagnostic_codes! {
         message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
-    /// Cgroups cannot be read: cgroups of inits, which name containers, or cgroups that were
-    /// requested.
+    /// The cgroups of some processes cannot be read. pidns reads the cgroups of inits, to find
+    /// containers, and all cgroups if they were requested.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,

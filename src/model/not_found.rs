@@ -43,8 +43,8 @@ pub enum NotFound {
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns a PID if the inode that the user gave is so small that it is probably a PID. The
-    /// user then probably meant the namespace of that process.
+    /// Returns the given inode as a PID, if the number is so small that the user probably meant a
+    /// PID and wanted the namespace of that process.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -75,8 +75,8 @@ impl Check {
         this
     }
 
-    /// Adds a finding for each process in `threads`, which maps the process to one of its threads.
-    /// That thread is in uninterruptible sleep, although the state of the process does not show it.
+    /// Adds a finding for each process with a thread in uninterruptible sleep that the state of the
+    /// process does not show. `threads` maps the PID of each such process to the TID of the thread.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));

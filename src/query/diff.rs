@@ -115,7 +115,7 @@ impl Diff {
         }
     }
 
-    /// Removes all changes except those of processes and namespaces in `before` or `after`, the
+    /// Removes all changes except changes to processes and namespaces in `before` or `after`, the
     /// selected parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {

@@ -1,6 +1,6 @@
 //! Folds similar members of a namespace, and similar sibling namespaces, into one line.
 //!
-//! All text and picture formats use the same folding. It takes time linear in the number of
+//! All text and picture formats use the same folding, which takes time linear in the number of
 //! processes and namespaces. Some processes are never folded: those that the user named (by PID or
 //! `--comm`), and those that keep a namespace alive or keep a terminated init from being removed.
 //! Other processes are folded only with similar processes: a zombie, for example, is not folded

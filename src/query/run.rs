@@ -148,8 +148,8 @@ impl Leftovers {
     }
 }
 
-/// Stores the number of members in each namespace. The members cannot be counted later, because the
-/// graph of the leftovers lacks members that are not leftovers.
+/// Sets `member_count` in each namespace. The members cannot be counted later, because the graph of
+/// the leftovers lacks members that are not leftovers.
 fn count_members(snapshot: &mut Snapshot) {
     let mut counts: HashMap<_, usize> = HashMap::new();
     for id in snapshot.processes.iter().filter_map(|process| process.namespace) {

@@ -168,7 +168,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         processes.extend(selected.flat_map(keepers));
     }
     // Add the processes that should reap the selected zombies: a user who selects a zombie wants to
-    // see them.
+    // know why it still exists.
     if !selection.pids.is_empty() {
         let zombies = processes.iter().filter_map(|&pid| graph.process(pid));
         let reapers = zombies.filter(|it| it.is_zombie()).filter_map(Process::reaper);

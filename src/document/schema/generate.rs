@@ -28,8 +28,8 @@ pub fn schema_of<T: JsonSchema>(id: &str, title: &str) -> String {
     text
 }
 
-/// Replaces Rust's integer formats by numeric limits, joins the lines of descriptions, and removes
-/// default values, because only pidns's own reader uses them.
+/// Replaces Rust's integer formats with numeric limits, and joins the lines of descriptions.
+/// Removes default values, which only pidns's own reader uses.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {

@@ -1,4 +1,4 @@
-//! Writes findings as workflow commands of GitHub Actions. GitHub shows the findings as
+//! Writes findings as workflow commands for GitHub Actions. GitHub shows the findings as
 //! annotations, at most ten errors and ten warnings per step.
 //!
 //! Escapes the same characters as `escapeData` and `escapeProperty` in GitHub's toolkit:

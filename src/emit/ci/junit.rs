@@ -42,7 +42,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let mut report = Report::new("pidns");
     report.add_test_suite(suite);
     let xml = report.to_string().map_err(io::Error::other)?;
-    // The JUnit schema of Jenkins does not allow the attribute `skipped` on `testsuites`. Remove
-    // the first occurrence of the attribute, which is on that element.
+    // The JUnit schema of Jenkins does not allow the attribute `skipped` on `testsuites`. The first
+    // `skipped` in the text is on that element, so remove it.
     out.write_all(xml.replacen(" skipped=\"0\"", "", 1).as_bytes())
 }

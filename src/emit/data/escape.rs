@@ -17,7 +17,7 @@ pub enum Notation {
     Yaml,
 }
 
-/// A writer that replaces [harmful](is_harmful) characters by escapes. A parser converts each
+/// A writer that replaces [harmful](is_harmful) characters with escapes. A parser converts each
 /// escape back to the original character. In JSON and YAML, harmful characters occur only inside
 /// strings, so the writer replaces them without parsing.
 ///

@@ -3,8 +3,8 @@
 use crate::model::{NamespaceId, Pid, keywords};
 
 keywords! {
-    /// The relation between two snapshots. It decides whether their processes and namespaces can be
-    /// compared.
+    /// The relation between two snapshots, which decides whether their processes and namespaces can
+    /// be compared.
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",

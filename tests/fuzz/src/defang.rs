@@ -47,8 +47,8 @@ static PRIVATE_OF: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
     DANGEROUS.iter().copied().zip(private).collect()
 });
 
-/// Replaces each dangerous character in a document by a private character. Returns `None` if
-/// the document already contains a private character.
+/// Replaces each dangerous character in a document with a private character. Returns `None` if the
+/// document already contains a private character.
 #[must_use]
 pub fn document(document: &Value) -> Option<Value> {
     Some(match document {
@@ -67,8 +67,8 @@ pub fn document(document: &Value) -> Option<Value> {
     })
 }
 
-/// Replaces each private character in the output for a harmless document by the escape that
-/// pidns must write for the dangerous character.
+/// Replaces each private character in the output for a harmless document with the escape that pidns
+/// must write for the dangerous character.
 #[must_use]
 pub fn expected(harmless: &str) -> String {
     let mut text = String::with_capacity(harmless.len());

@@ -85,7 +85,7 @@ fn entity(byte: u8) -> Option<&'static str> {
         b'>' => Some("&gt;"),
         b'"' => Some("&quot;"),
         b'\'' => Some("&#39;"),
-        // Graphviz would replace an unescaped `\N` by the name of the node.
+        // Graphviz would replace an unescaped `\N` with the name of the node.
         b'\\' => Some("\\\\"),
         _ => None,
     }

@@ -144,7 +144,7 @@ fn wrap(line: &Line, lines: &mut Vec<String>) {
     lines.push(current);
 }
 
-/// Text for a title. `Display` replaces each character that is special in Mermaid by a numeric
+/// Text for a title. `Display` replaces each character that is special in Mermaid with a numeric
 /// character code.
 struct Title<'a>(&'a str);
 
@@ -162,7 +162,7 @@ fn encode(character: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A line of a box. `Display` replaces special characters by numeric character codes, as in a
+/// A line of a box. `Display` replaces special characters with numeric character codes, as in a
 /// [`Title`].
 ///
 /// Mermaid decodes character codes before it looks for line breaks (`\n`), formulas (`$$x$$`) and
