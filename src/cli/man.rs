@@ -142,7 +142,7 @@ fn option_section(roff: &mut Roff, command: &Command) {
     }
 }
 
-/// Writes options or arguments, with the values that each of them accepts.
+/// Writes options or arguments, each with the values that it accepts.
 fn options<'a>(roff: &mut Roff, options: impl Iterator<Item = &'a Arg>) {
     for option in options {
         roff.control("TP", []);

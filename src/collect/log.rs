@@ -91,8 +91,7 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the errno with which reading a process failed; `None` if every process could be
-    /// read.
+    /// Returns the error of a process that could not be read; `None` if there is no such process.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

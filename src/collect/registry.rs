@@ -56,7 +56,7 @@ pub struct Registered {
     pub init_history: InitHistory,
 }
 
-/// The namespaces found so far, by inode. All threads of a scan share one registry.
+/// The namespaces found so far, keyed by inode. All threads of a scan share one registry.
 #[derive(Debug)]
 pub struct NamespaceRegistry {
     registered: Mutex<HashMap<u64, Registered>>,
@@ -181,7 +181,7 @@ impl NamespaceRegistry {
         self.lock().retain(|inode, _| inodes.contains(inode));
     }
 
-    /// Returns all namespaces that were found, by inode.
+    /// Returns all namespaces that were found, keyed by inode.
     pub fn into_registered(self) -> HashMap<u64, Registered> {
         self.registered.into_inner().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,10 +1,10 @@
 //! Runs a command, and supervises the command and its descendants.
 //!
 //! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
-//! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
-//! process group is. In a PID namespace that the command created, the descendant becomes a child of
-//! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
-//! child as long as any descendant is left. When no descendant is left, `wait(2)` fails with
+//! parent of a descendant exits, the descendant becomes a child of pidns, regardless of its session
+//! and process group. In a PID namespace that the command created, the descendant becomes a child
+//! of that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns
+//! has a child as long as any descendant is left. When no descendant is left, `wait(2)` fails with
 //! `ECHILD`, so pidns needs no scan of /proc to notice this.
 
 pub mod kill;

@@ -135,7 +135,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the reason why a terminated init cannot finish its exit, and the process that must act.
+    /// Adds the reason why a terminated init cannot finish its exit, and the process that is
+    /// responsible.
     fn stuck(&self, namespace: &Namespace, init: Pid, separator: &'static str, line: &mut Line) {
         let mut dead = |separator, text: fmt::Arguments<'_>| {
             line.part(separator, Emphasis::Dead, text);

@@ -9,7 +9,7 @@ pub struct Symbols {
     pub arrow: &'static str,
     /// The multiplication sign between a count and the counted name.
     pub times: &'static str,
-    /// The symbol in place of omitted text.
+    /// The symbol that replaces omitted text.
     pub ellipsis: &'static str,
 }
 

@@ -144,8 +144,8 @@ pub fn note_blocked_inits(
             namespace.id,
             named.join(", ")
         );
-        // For each blocker, the diagnostic lists the process that must act: the blocker's reaper if
-        // there is one, otherwise the blocker itself.
+        // For each blocker, the diagnostic lists the process that is responsible for the delay: the
+        // blocker's reaper if there is one, otherwise the blocker itself.
         let culprits = blockers.iter().map(|blocker| blocker.reaper.unwrap_or(blocker.pid));
         log.note_as(DiagnosticCode::InitBlocked, message, culprits);
     }

@@ -13,7 +13,8 @@ use crate::model::{
     DiagnosticCode, Evidence, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process,
 };
 
-/// The result of `NS_GET_PARENT` for each namespace (by inode): the parent's inode or an error.
+/// Maps the inode of each namespace to the result of `NS_GET_PARENT`: the parent's inode or an
+/// error.
 pub type Parents = HashMap<u64, rustix::io::Result<u64>>;
 
 /// The PID namespace and the permissions of the viewer.

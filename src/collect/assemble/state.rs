@@ -32,7 +32,7 @@ pub struct StateInputs<'a> {
     pub source: &'a dyn FollowUp,
     /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,
-    /// All discovered namespaces, by inode.
+    /// All discovered namespaces, keyed by inode.
     pub registered: &'a HashMap<u64, Registered>,
     /// The processes, sorted by PID.
     pub processes: &'a [Process],

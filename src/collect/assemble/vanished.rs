@@ -6,9 +6,9 @@ use crate::model::{Lineage, Namespace, NamespaceId, Process};
 
 /// Removes namespaces that have no member and no holder, and no descendant with a member or holder.
 /// The process or holder through which pidns found such a namespace has vanished during the scan,
-/// and only pidns's own descriptor keeps the namespace alive. Namespaces in `in_kernel` (by inode)
-/// are not removed: the search of kernel memory found them, so something other than pidns keeps
-/// them alive.
+/// and only pidns's own descriptor keeps the namespace alive. Namespaces whose inodes are in
+/// `in_kernel` are not removed: the search of kernel memory found them, so something other than
+/// pidns keeps them alive.
 pub fn leave_out_vanished(
     namespaces: &mut Vec<Namespace>,
     processes: &[Process],

@@ -1,12 +1,13 @@
 //! Finds living inits that do not reap their children.
 //!
 //! A process whose parent has exited becomes a child of its namespace's init, which must then reap
-//! it with wait(2). A program that was not written to be an init may not do this, so zombies
-//! accumulate until PIDs run out. The processes for which a terminated init waits are found in
-//! `blockers`.
+//! it with wait(2). A program that was not written to be an init often does not reap such children,
+//! so zombies accumulate until PIDs run out. The processes that a terminated init waits for are
+//! found by the module `blockers` instead.
 //!
 //! A stopped or frozen init is not reported, because it reaps its children as soon as it continues.
-//! Traced zombies don't count either, because only the tracer can reap a traced zombie.
+//! An init is not reported for traced zombies either, because only the tracer can reap a traced
+//! zombie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;

@@ -1,5 +1,5 @@
 //! Reads details of individual processes after a scan, such as the command line of a process that a
-//! report names.
+//! report mentions.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;

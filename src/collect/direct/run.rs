@@ -1,5 +1,5 @@
-//! Finds the descendants of `pidns run`, fast enough for repeated use. All other facts about these
-//! processes come from a scan.
+//! Finds the descendants of `pidns run`. The search is fast, so that it can be repeated often. All
+//! other facts about these processes come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};

@@ -208,8 +208,8 @@ impl NamespaceFd {
     /// Opens the mount namespace that follows this one in the kernel's list of all mount
     /// namespaces, or the previous one if `backward` is set (since Linux 6.12).
     ///
-    /// Fails with `ENOENT` after the last mount namespace, with `EPERM` outside the initial PID
-    /// namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
+    /// Fails with `ENOENT` if there are no more mount namespaces, with `EPERM` outside the initial
+    /// PID namespace or without `CAP_SYS_ADMIN`, and with `ENOTTY` on older kernels.
     pub fn next_mount_namespace(&self, backward: bool) -> io::Result<Self> {
         // SAFETY: `self` is on nsfs, where NS_MNT_GET_NEXT and NS_MNT_GET_PREV return a new
         // descriptor, and write nothing if the argument is null.

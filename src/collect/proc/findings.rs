@@ -19,8 +19,8 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: Vec<(u64, Holder)>,
-    /// For each mount namespace (by inode), the threads through which its mount table can be read,
-    /// as pairs of PID and TID.
+    /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
+    /// table can be read.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
     /// Descriptors of mount namespaces that processes have open: the inode of the mount namespace,
     /// the PID of the process, and the descriptor number.

@@ -17,7 +17,7 @@ use crate::collect::parse;
 use crate::model::{NamespaceId, Pid, Process};
 
 /// Maximum number of passes over the threads of an init. A pass reads each thread once. Two passes
-/// are enough unless threads start or exit meanwhile.
+/// are enough unless threads start or exit during a pass.
 const ATTEMPTS: usize = 10;
 
 /// Pause before the next pass, if a thread started or exited during a pass.

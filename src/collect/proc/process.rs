@@ -417,9 +417,9 @@ impl<'a> ProcessReader<'a> {
         let (scan, dir) = (self.scan, open.dir.as_fd());
         let mut held = Held::default();
         if Some(process.pid) == scan.procfs.viewer {
-            // pidns has opened its namespace descriptors only for the scan, so they don't count as
-            // holders. But its mount namespace must be searched, because pidns may be the only
-            // process in it.
+            // pidns opens namespaces only for the scan, so its descriptors don't count as holders.
+            // But its mount namespace must be searched, because pidns may be the only process
+            // there.
             if scan.search.contains(&SearchScope::Mounts) {
                 let inode = namespace_link(dir, c"ns/mnt", "mnt").ok().flatten();
                 held.mount_namespaces.extend(inode.map(|inode| (inode, process.pid)));

@@ -73,8 +73,8 @@ impl ProcSource {
         Census::new(&self.procfs)
     }
 
-    /// Returns an upper bound for the number of processes. Getting it is cheaper than getting the
-    /// exact [`count`](Self::count).
+    /// Returns an upper bound for the number of processes. This is cheaper than the exact
+    /// [`count`](Self::count).
     pub fn count_at_most(&self) -> Option<u64> {
         Census::at_most(&self.procfs)
     }

@@ -89,7 +89,7 @@ pub fn infer(
     inference.name(MOUNT)
 }
 
-/// Indices of groups, by the level of the group's namespace.
+/// Maps each level to the indices of the groups whose namespaces are at that level.
 type GroupsByLevel = HashMap<usize, Vec<usize>>;
 
 /// The groups of processes and the intermediate results of the inference.
@@ -103,7 +103,8 @@ struct Inference<'a> {
     /// The groups with a known inode and with members, but without a known init. Filled in after
     /// all groups that are the same namespace have been joined.
     inodes_without_init: Vec<usize>,
-    /// The namespace IDs that have been determined so far, by group.
+    /// Maps the index of a group to the ID of the group's namespace, if that ID has been determined
+    /// already. The ID is `None` if the namespace is ambiguous.
     names: HashMap<usize, Option<NamespaceId>>,
 }
 
@@ -204,9 +205,9 @@ impl<'a> Inference<'a> {
         }
     }
 
-    /// Returns the groups without an init, each with its level, and the groups with an init, by
-    /// level. Leaves out groups whose init is a zombie without other threads, because such an init
-    /// is the last member of its namespace.
+    /// Returns the groups without an init, each with its level, and the groups with an init, keyed
+    /// by level. Leaves out groups whose init is a zombie without other threads, because such an
+    /// init is the last member of its namespace.
     fn orphans_and_candidates(&self) -> (Vec<(usize, usize)>, GroupsByLevel) {
         let (mut orphans, mut with_init) = (Vec::new(), GroupsByLevel::new());
         for (index, group) in self.groups.all.iter().enumerate() {
@@ -284,9 +285,9 @@ impl<'a> Inference<'a> {
             return Some(NamespaceId::Unread(lowest));
         }
         // Every namespace has an init, but this group has none. If no process is hidden, the group
-        // must be the same namespace as one of the groups with an init. Rule 4 has left several of
-        // them, so the namespace is ambiguous. If processes are hidden, the init may be one of
-        // them. The group is then a separate namespace, unless another group may be the same
+        // must be the same namespace as one of the groups with an init. Rule 4 has left several
+        // candidates, so the namespace is ambiguous. If processes are hidden, the init may be
+        // hidden too. The group is then a separate namespace, unless another group may be the same
         // namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {

@@ -209,8 +209,8 @@ impl<'a> Btf<'a> {
 struct NameSearch<'a> {
     wanted: &'a [&'a [u8]],
     found: TypeIds,
-    /// `true` for each byte with which a wanted name starts. Comparing the first byte rules out
-    /// nearly all other types.
+    /// Indexed by byte: `true` if a wanted name starts with this byte. Comparing the first byte
+    /// rules out nearly all other types.
     first: [bool; 256],
 }
 

@@ -15,7 +15,7 @@ use rustix::io::{Errno, Result as SysResult};
 use super::error::{KERNEL_TYPES, LoadError};
 use super::object::Program;
 
-/// Maximum size of the kernel's type information, in bytes. In practice, it has 5 to 10 MB.
+/// Maximum size of the kernel's type information, in bytes. The usual size is 5 to 10 MB.
 const MAX_TYPES: u64 = 64 << 20;
 
 /// Size of the buffer for the verifier's log, in bytes.

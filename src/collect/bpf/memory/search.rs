@@ -132,7 +132,7 @@ impl<'a> KernelSearch<'a> {
     /// freed, so the namespace is removed again.
     fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
         let mut going = HashSet::new();
-        // The descriptors of pidns itself do not count, since pidns closes them when it ends.
+        // The descriptors of pidns itself are not holders, since pidns closes them when it ends.
         for it in keepers.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
             match self.holder(&it, &discovery.processes) {
                 Some(holder) => discovery.holders.push((it.inode, holder)),

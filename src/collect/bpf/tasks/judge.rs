@@ -36,7 +36,7 @@ pub struct TaskScan<'a> {
     for_children: Vec<ForChildren>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
-    /// The namespaces that have members, by inode.
+    /// The namespaces that have members, keyed by inode.
     namespaces: HashMap<u64, RecordedNamespace>,
     /// The namespace of the previous record: its [`NamespaceId`] and its 64-bit ID.
     previous: (Option<NamespaceId>, Option<u64>),

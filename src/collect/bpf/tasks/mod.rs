@@ -1,4 +1,4 @@
-//! Reads all processes through BPF, in a fraction of the time that /proc takes.
+//! Reads all processes through BPF, in a fraction of the time that reading /proc takes.
 //!
 //! A task iterator is a BPF program that the kernel runs once per task. Task iterators are
 //! available since Linux 5.8, but this one needs Linux 5.17. The program writes one record per

@@ -75,13 +75,14 @@ struct MountSearch<'a> {
     procfs: &'a Procfs,
     registry: &'a NamespaceRegistry,
     found: &'a mut ScanFindings,
-    /// Threads in each mount namespace, by the inode of the mount namespace.
+    /// Maps the inode of each mount namespace to the threads in that mount namespace.
     readers: HashMap<u64, Vec<Reader>>,
     /// Inodes of the mount namespaces that have been searched.
     searched: HashSet<u64>,
     /// Mount namespaces that were found through a bind mount and have not been searched yet.
     mounted: Vec<NamespaceFd>,
-    /// Mount namespaces that were found through a bind mount but could not be opened, by inode.
+    /// Mount namespaces that were found through a bind mount but could not be opened: maps the
+    /// inode of each to the error.
     unopened: HashMap<u64, Errno>,
 }
 
@@ -241,7 +242,7 @@ impl MountSearch<'_> {
 
     /// Searches a mount namespace through the views of its readers: each reader sees only the
     /// mounts below its root directory. If one view contains all other views and includes a mount
-    /// at `/`, that view is taken to be complete. Otherwise a diagnostic says that mounts may be
+    /// at `/`, that view is considered complete. Otherwise a diagnostic says that mounts may be
     /// missing. Returns `false` if no reader is left.
     fn search_views(&mut self, inode: u64, readers: &[Reader]) -> bool {
         let mut roots = HashSet::new();

@@ -17,11 +17,11 @@ pub type Home = Option<usize>;
 /// A possible assignment: the namespace of each process, and the parent of each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// The namespace of each process, by the index of the process.
+    /// The namespace of each process, in the order of the processes.
     pub home: Vec<Home>,
-    /// The parent namespace of each init's namespace, by the index of the init.
+    /// Maps the index of each init to the parent of the init's namespace.
     pub above: BTreeMap<usize, Home>,
-    /// The namespaces with a known inode, by inode.
+    /// Maps each known inode to the namespace with that inode.
     pub by_inode: HashMap<u64, Home>,
 }
 
