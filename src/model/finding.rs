@@ -97,8 +97,8 @@ check_codes! {
     NascentNamespace: "nascent-namespace", Warn, CHECK_AND_RUN,
         "A PID namespace in which no process has been started yet.";
     Zombie: "zombie", Warn, CHECK_AND_RUN,
-        "A process that has terminated and that its tracer or, if it is not traced, its parent does \
-         not reap.";
+        "A process that has terminated, but has not been reaped by its parent or, if it is traced, \
+         by its tracer.";
     InitDoesNotReap: "init-does-not-reap", Warn, CHECK_ONLY,
         "An init that does not reap its children or the orphans it adopts, although it is neither \
          stopped nor frozen.";

@@ -107,10 +107,9 @@ pub type Nspid = SmallVec<[Pid; 6]>;
 #[cfg_attr(
     test,
     schemars(
-        description = "A PID namespace as `readlink /proc/PID/ns/pid` prints it, `pid:[INODE]`; or \
-                       `pid:[?PID]` for a namespace whose inode could not be read. PID is that of \
-                       the namespace's init or, if there is no init, of the member with the lowest \
-                       PID.",
+        description = "A PID namespace: `pid:[INODE]`, as `readlink /proc/PID/ns/pid` prints it. \
+                       If the inode could not be read: `pid:[?PID]`, with the PID of the \
+                       namespace's init or, if there is no init, the lowest PID of its members.",
         extend("pattern" = r"^pid:\[\??[1-9][0-9]*\]$")
     )
 )]
