@@ -51,7 +51,7 @@ pub struct DiffSummary {
     before: ComparedSnapshot,
     /// The second snapshot.
     after: ComparedSnapshot,
-    /// How the snapshots are related; for example, whether they are from the same boot.
+    /// The relation between the snapshots; for example, `same-boot` or `other-host`.
     relation: Word<Relation>,
     /// `true` if there are differences; the exit status is then 1.
     differs: bool,

@@ -122,7 +122,7 @@ impl Process<'_> {
     }
 }
 
-/// Deserializes a map from names to inodes. Rejects inodes that [`Inode`] rejects.
+/// Deserializes a map from names to inodes. Rejects invalid inodes, as [`Inode`] does.
 fn inodes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Cow<'static, BTreeMap<SmolStr, u64>>>, D::Error> {

@@ -31,7 +31,7 @@ pub enum Format {
     Yaml,
     /// A graph to draw with Graphviz.
     Dot,
-    /// A diagram for Markdown, which GitHub and others render.
+    /// A diagram for Markdown that GitHub and other sites render.
     Mermaid,
     /// Metrics for Prometheus and compatible tools.
     Openmetrics,
@@ -103,7 +103,7 @@ pub enum DiffFormat {
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
     Ndjson,
-    /// A diagram of the changes for Markdown, which GitHub and others render.
+    /// A diagram of the changes for Markdown that GitHub and other sites render.
     Mermaid,
 }
 

@@ -26,7 +26,7 @@ pub enum Subject {
 }
 
 keywords! {
-    /// How the policy judges a finding.
+    /// The verdict of a policy on a finding.
     pub enum Verdict("verdict", "verdict", "verdicts") {
         /// The finding makes the check fail: the exit status is 1.
         Deny = "deny",

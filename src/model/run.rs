@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Pid;
 
-/// How a command ended.
+/// The exit status of a command, or the signal that terminated it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The command exited with this status.

@@ -42,9 +42,9 @@ pub struct Leftovers {
 pub struct RunReport {
     /// The command and its arguments.
     pub command: Vec<String>,
-    /// How the command ended.
+    /// The exit status of the command, or the signal that terminated it.
     pub ended: Ended,
-    /// How long pidns waited for leftover processes to end.
+    /// Maximum time that pidns waited for leftover processes to end.
     pub grace: Duration,
     /// The denied codes: a finding with such a code makes `pidns run` fail.
     pub denied: BTreeSet<CheckCode>,

@@ -350,7 +350,7 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Line numbers of the records that a document was read from.
+/// Line numbers of the records from which a document was read.
 struct Lines {
     summary: u64,
     namespaces: Vec<u64>,

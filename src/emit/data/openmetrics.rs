@@ -32,7 +32,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Number of namespaces that have a series of their own: those with the most members.
+/// Number of namespaces that get a series of their own: the namespaces with the most members.
 const LARGEST: usize = 20;
 
 #[derive(Debug)]

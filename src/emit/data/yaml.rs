@@ -73,7 +73,7 @@ impl Block {
     }
 }
 
-/// Defines methods that write a number or another value of one word, with a leading blank.
+/// Defines methods that write a single-word value, such as a number, with a leading blank.
 macro_rules! one_word {
     ($($method:ident($type:ty);)+) => {
         $(

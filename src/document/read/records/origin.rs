@@ -44,7 +44,7 @@ impl Origin {
     }
 }
 
-/// A borrowed [`Origin`]. Comparing it allocates no memory.
+/// A borrowed [`Origin`], which can be compared without allocating memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Label<'a> {
     pub hostname: Option<&'a str>,

@@ -118,7 +118,7 @@ mod tests {
         fn no_text_breaks_out_of_a_label(text in "\\PC*|.*") {
             let shown = html(&text);
             prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\x1b']));
-            // All remaining backslashes come in pairs, as escapes of a backslash.
+            // Each remaining backslash is one half of `\\`, the escape for a backslash.
             prop_assert!(!shown.replace("\\\\", "").contains('\\'));
         }
     }
