@@ -31,7 +31,7 @@ pub enum Format {
     Yaml,
     /// A graph to draw with Graphviz.
     Dot,
-    /// A diagram for Markdown that GitHub and other sites render.
+    /// A diagram that GitHub and others render in Markdown.
     Mermaid,
     /// Metrics for Prometheus and compatible tools.
     Openmetrics,
@@ -103,7 +103,7 @@ pub enum DiffFormat {
     /// The records of the comparison, one per line (`pidns schema diff-record`).
     #[value(alias = "jsonl")]
     Ndjson,
-    /// A diagram of the changes for Markdown that GitHub and other sites render.
+    /// A diagram of the changes that GitHub and others render in Markdown.
     Mermaid,
 }
 
