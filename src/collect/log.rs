@@ -91,7 +91,8 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the error of a process that could not be read; `None` if there is no such process.
+    /// Returns the error of a process that could not be read; `None` if all processes could be
+    /// read.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

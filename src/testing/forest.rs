@@ -567,7 +567,7 @@ impl View {
         }
     }
 
-    /// Returns the index in the forest of the namespace to which an ID in this view refers.
+    /// Returns the index, in `forest`, of the namespace that has the given ID in this view.
     pub fn meant(&self, forest: &Forest, id: NamespaceId) -> usize {
         match id {
             NamespaceId::Inode(inode) => usize::try_from(inode - FIRST_INODE).unwrap(),

@@ -203,8 +203,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Returns the owner of a namespace, if the owner is worth showing: it differs from the owner
-    /// of the parent namespace, or a root namespace is not owned by the root user.
+    /// Returns the owner of a namespace, unless it is the expected owner: the owner of the parent
+    /// namespace or, for a root namespace, the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
         let owner = namespace.owner.as_ref()?;
         let Some(parent) = self.graph.parent(namespace) else {
@@ -229,8 +229,8 @@ impl<'a> Describe<'a> {
             None => line.part("", Emphasis::Name, format_args!("{count} namespaces")),
         }
         line.plain(" ", format_args!("like this"));
-        // If `in_each` is `true`, the line describes namespaces with different IDs in each of the
-        // folded namespaces, so it shows no IDs.
+        // If `in_each` is `true`, the line describes the children of several folded parents. The
+        // IDs differ from parent to parent, so the line shows no IDs.
         if !in_each {
             line.list(": ", namespaces.iter().map(|namespace| namespace.id));
         }

@@ -27,9 +27,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
     }
 }
 
-/// Adds a diagnostic about the namespaces, given by their inodes in `in_kernel`, that have no
-/// member, no holder and no child. The search of kernel memory found these namespaces, but not the
-/// reason why they still exist.
+/// Adds a diagnostic about namespaces that still exist for an unknown reason. `in_kernel` contains
+/// the inodes of the namespaces that only the search of kernel memory found. The diagnostic lists
+/// those of them that have no member, no holder and no child.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

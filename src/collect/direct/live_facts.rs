@@ -27,7 +27,7 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Finds processes whose leader is not in uninterruptible sleep, but another thread is. (/proc
+    /// Finds processes in which a thread, but not the leader, is in uninterruptible sleep. (/proc
     /// shows the state of the leader as the state of the process.) Returns the PID of each such
     /// process, with the TID of the thread. If `among` is given, only the processes in `among` are
     /// examined.

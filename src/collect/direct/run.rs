@@ -26,7 +26,7 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// Index of the PID in a descendant's `NSpid` that belongs to the PID namespace of pidns. The
+    /// In the `NSpid` of a descendant, the index of its PID in the PID namespace of pidns. The
     /// index is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace

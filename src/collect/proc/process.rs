@@ -242,8 +242,8 @@ impl<'a> ProcessReader<'a> {
     ///
     /// Kernel threads have consecutive PIDs, and an idle host has more kernel threads than
     /// processes, so reading only one file saves much time. Kernel threads exist only in the
-    /// initial PID namespace, so they have only one PID. Their UID is the UID of the owner of the
-    /// file `stat`, root.
+    /// initial PID namespace, so they have only one PID. Their UID is taken from the owner of the
+    /// file `stat`, which is root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
         let mut dir = ProcessDir::by_path(self.scan.procfs.fd(), pid);
         let (base, name) = dir.file(c"stat");

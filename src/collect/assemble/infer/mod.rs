@@ -60,11 +60,11 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in the namespaces of processes and the parents of namespaces that the kernel did not
-/// report. Also adds the namespaces that could not be read.
+/// Fills in missing data: the namespaces of processes, and the parents of namespaces, that the
+/// kernel did not report. Also adds the namespaces that could not be read.
 ///
-/// Returns the procfs's own namespace. If its inode is unknown, one of its processes identifies the
-/// namespace.
+/// Returns the procfs's own namespace. If the inode is unknown, the ID contains the PID of one of
+/// its processes instead.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,

@@ -322,7 +322,7 @@ fn patch_casts(instructions: &mut [u8], id: Option<u32>) -> Option<()> {
 }
 
 /// Writes a value into an instruction: as the offset of a load or store, or as the constant of any
-/// other instruction. If there is no value, replaces the instruction by [`UNREACHABLE`].
+/// other instruction. If there is no value, replaces the instruction with [`UNREACHABLE`].
 fn patch_value(instructions: &mut [u8], at: usize, value: Option<u32>) -> Option<()> {
     let instruction = instructions.get_mut(at..)?.first_chunk_mut::<INSTRUCTION>()?;
     let Some(value) = value else {

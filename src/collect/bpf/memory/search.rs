@@ -86,8 +86,8 @@ impl<'a> KernelSearch<'a> {
         check_members_are_listed(&now, registry, &discovery.processes)?;
         let now = now.into_iter().filter(|it| it.init != InitState::Living);
         let now: HashMap<u64, MemoryNamespace> = now.map(|it| (it.ns_id, it)).collect();
-        // If a candidate had no init before but has a terminated init now, it had members in
-        // between that were missed while /proc was read. So the candidate is left out.
+        // If a candidate had no init before but has a terminated init now, it had members in the
+        // meantime, which the scan of /proc missed. So the candidate is left out.
         let unchanged = candidates.into_iter().filter(|it| now.get(&it.ns_id) == Some(it));
         self.add_namespaces(unchanged.collect(), registry, discovery)?;
         let is_shown = |it: &Keeper| {

@@ -22,8 +22,8 @@ use crate::model::{Collector, Detail, SearchScope};
 /// [`RDONLY_CAST`].
 const TASK: &[u8] = include_bytes!("task.bpf.o");
 
-/// The same BPF program, compiled for older kernels. It is slower, because it calls a helper
-/// function to read each field.
+/// The BPF program in [`TASK`], compiled for older kernels. This version is slower, because it
+/// calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
 /// BPF is used only for at least this number of processes; with fewer processes, /proc is faster.
