@@ -47,6 +47,7 @@ pub use direct::lookup::{NamespaceHandle, translate};
 pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
+pub use kernel::clock::uptime;
 
 /// A request for a snapshot.
 #[derive(Clone, Debug)]

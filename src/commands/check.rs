@@ -7,11 +7,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::view;
 use crate::cli;
-use crate::collect::{LaterDetails, LiveHost};
+use crate::collect::{self, LaterDetails, LiveHost};
 use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -83,7 +81,7 @@ fn check_once(
         Check::new(graph, unsettled, policy)
     };
     if is_live {
-        check.uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).ok();
+        check.uptime = collect::uptime();
         check.add_stuck_threads(stuck_threads, policy);
         add_details(&mut check, &origin.procfs)?;
         let live = LiveHost::open(&origin.procfs, check.graph.processes())?;

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::view;
 use crate::cli::Run;
-use crate::collect::Request;
+use crate::collect::{self, Request};
 use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -74,7 +72,7 @@ fn report(
         let leftovers = find_leftovers(command)?;
         // `leftovers` is empty if all leftover processes exited during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
-        report.uptime = uptime();
+        report.uptime = collect::uptime().unwrap_or_default();
     }
     if arguments.kill && !has_none_left && report.leftovers.is_some() {
         report.killed = Some(kill::kill(command, grace));
@@ -143,10 +141,4 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
 fn create(path: &Path) -> Result<(File, PathBuf), Error> {
     let failed = |source| Error::Report { path: path.to_owned(), source };
     Ok((File::create(path).map_err(failed)?, path.to_owned()))
-}
-
-/// Returns the time since boot, on the same clock as the start times of processes.
-fn uptime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::try_from(now).unwrap_or_default()
 }

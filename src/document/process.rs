@@ -17,7 +17,9 @@ use crate::model::{self, NamespaceId, Nspid, Pid};
 pub struct Process<'a> {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent process; null if this procfs shows no parent.
+    /// PID of the parent process; null if this procfs shows no parent, or if the parent could not
+    /// be read (diagnostic parent-process-unread). In a whole document, the parent is one of the
+    /// processes.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -44,9 +46,10 @@ pub struct Process<'a> {
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.
     pub threads: Option<std::num::NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot: field 22 of proc_pid_stat(5). Together,
-    /// `host.boot_id`, `pid` and `start_time` identify a process uniquely. Null if the start time
-    /// was not read, for example with --search processes.
+    /// Start time in clock ticks (1/100 s) since boot, in the initial time namespace: field 22 of
+    /// proc_pid_stat(5) without the offset of pidns's time namespace. Together, `host.boot_id`,
+    /// `pid` and `start_time` identify a process uniquely. Null if the start time was not read, for
+    /// example with --search processes, or if it is unknown (diagnostic start-time-unreadable).
     pub start_time: Option<u64>,
     /// `true` for a kernel thread.
     pub kernel_thread: bool,

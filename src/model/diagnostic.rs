@@ -282,7 +282,18 @@ diagnostic_codes! {
             "to see all of them, run pidns as root on the host with Linux 6.12 or later",
         ),
     }
-    /// `/proc/PID/stat` cannot be read.
+    /// The parents of processes could not be read: /proc hides them, or they kept changing.
+    ParentProcessUnread {
+        name: "parent-process-unread",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "the parents of {} could not be read (ppid is null)",
+        advice: Advice::None,
+    }
+    /// The start times of processes cannot be read, or cannot be converted to the initial time
+    /// namespace.
     StartTimeUnreadable {
         name: "start-time-unreadable",
         severity: Severity::Warning,

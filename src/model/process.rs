@@ -14,7 +14,8 @@ use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
 pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// PID of the parent; `None` if this procfs shows no parent.
+    /// PID of the parent; `None` if this procfs shows no parent, or if the parent could not be
+    /// read. In a whole snapshot, the parent is one of the processes.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -31,8 +32,9 @@ pub struct Process {
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks (1/100 s) since boot: field 22 of `/proc/PID/stat`. Boot ID, PID
-    /// and start time together identify a process uniquely.
+    /// Start time in clock ticks (1/100 s) since boot, in the initial time namespace: field 22 of
+    /// `/proc/PID/stat` without the offset of the reader's time namespace. Boot ID, PID and start
+    /// time together identify a process uniquely.
     pub start_time: Option<u64>,
     /// `true` if the process is a kernel thread.
     pub kernel_thread: bool,

@@ -277,6 +277,9 @@ impl Document {
                 assert!(before.contains_key(namespace.as_str()), "{namespace}");
             }
         }
+        if self.selected.is_empty() {
+            self.check_parents();
+        }
         let kinds: BTreeSet<_> = self.diagnostics.iter().map(|it| (&it.code, &it.errno)).collect();
         assert_eq!(kinds.len(), self.diagnostics.len(), "one entry for each code and errno");
         let unplaced = self.processes.iter().any(|process| process.namespace.is_none());
@@ -287,6 +290,15 @@ impl Document {
             self.complete || !self.diagnostics.is_empty(),
             "an incomplete view needs a diagnostic"
         );
+    }
+
+    /// Asserts that the parent of each process is in the document, too.
+    fn check_parents(&self) {
+        let pids: BTreeSet<u32> = self.processes.iter().map(|process| process.pid).collect();
+        for process in &self.processes {
+            let Some(parent) = process.ppid else { continue };
+            assert!(pids.contains(&parent), "no process {parent}, the parent of {}", process.pid);
+        }
     }
 
     pub fn process(&self, pid: u32) -> &Process {

@@ -12,6 +12,7 @@
 //! - `blockers` finds the processes for which a terminated init is waiting; `zombies` finds inits
 //!   that do not reap zombies
 //! - `threads` finds processes with a thread in uninterruptible sleep
+//! - `parents` clears parents that are not in the snapshot
 //! - `users` fills in user names
 
 mod blockers;
@@ -19,6 +20,7 @@ mod holders;
 mod infer;
 mod inits;
 mod namespaces;
+mod parents;
 mod state;
 mod threads;
 mod tracers;
@@ -64,6 +66,7 @@ pub fn assemble(
     blockers::note_blocked_inits(&namespaces, &processes, &mut log);
     zombies::note_inits_that_do_not_reap(source, &namespaces, &processes, &mut log);
     threads::note_stuck_threads(source, &discovery.searched, &processes, &mut log);
+    parents::forget_missing(source, &mut processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
     // The advice at the end of each diagnostic about refused access.

@@ -6,9 +6,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use crate::collect::error::Error;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{open, read};
 use crate::collect::log::DiagnosticLog;
-use crate::collect::parse;
 use crate::collect::proc::details::DetailReader;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
@@ -38,7 +38,7 @@ impl LaterDetails {
         let dir = ProcessDir::open(self.procfs.fd(), process.pid).ok()?;
         let mut stat = Vec::new();
         read(dir.as_fd(), c"stat", &mut stat).ok()?;
-        if parse::stat_start_time(&stat) != Some(start_time) {
+        if clock::start_time_in(&stat) != Some(start_time) {
             return None;
         }
         let status_file = open(dir.as_fd(), c"status").ok()?;

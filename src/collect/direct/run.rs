@@ -14,6 +14,7 @@ use rustix::process::{
 
 use super::lookup::process_file;
 use crate::collect::error::Error;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{namespace_link, open_dir, read};
 use crate::collect::parse;
 use crate::collect::proc::process_dir::try_twice;
@@ -142,7 +143,7 @@ impl Descendants {
                 read(self.procfs.fd(), &process_file(process.pid, name)?, buffer)
             };
             if file("stat", &mut buffer).is_ok() {
-                process.start_time = parse::stat_start_time(&buffer);
+                process.start_time = clock::start_time_in(&buffer);
             }
             if file("cmdline", &mut buffer).is_ok() {
                 let args = parse::cmdline(&buffer);

@@ -1,5 +1,7 @@
-//! Wraps the system calls that pidns makes, and determines the permissions of pidns.
+//! Wraps the system calls that pidns makes, and determines the permissions of pidns and the offset
+//! of its clock.
 
+pub mod clock;
 pub mod mounts;
 pub mod nsfs;
 pub mod sys;

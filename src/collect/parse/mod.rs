@@ -9,6 +9,7 @@ mod mountinfo;
 mod number;
 mod stat;
 mod status;
+mod timens;
 
 pub use cmdline::cmdline;
 pub use link::{entry, namespace_link};
@@ -16,8 +17,9 @@ pub use mountinfo::{
     FreezerMount, HidePid, MountedKind, NamespaceMount, freezer_mounts, hidepid, mount_ids,
     namespace_mounts, shows_root,
 };
-pub use stat::{Stat, stat, stat_start_time};
+pub use stat::{Stat, stat};
 pub use status::{Leaders, Status, leaders, name, signals, status, status_pid, tracer};
+pub use timens::boottime_offset;
 
 #[cfg(test)]
 mod tests {
@@ -34,7 +36,7 @@ mod tests {
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
             prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));
             prop_assert!(cmdline(&bytes).len() <= bytes.len());
-            let _ = (hidepid(&bytes, 0, 21), leaders(&bytes));
+            let _ = (hidepid(&bytes, 0, 21), leaders(&bytes), boottime_offset(&bytes));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
         }
     }

@@ -27,7 +27,7 @@ pub struct Stat<'a> {
     flags: u32,
     /// Number of threads.
     pub threads: Option<NonZeroU32>,
-    /// Start time in clock ticks since boot (field 22).
+    /// Start time in clock ticks since boot, in the time namespace of the reader (field 22).
     pub start_time: Option<u64>,
 }
 
@@ -65,12 +65,6 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
         threads: fields.nth(10).and_then(number).and_then(NonZeroU32::new),
         start_time: fields.nth(1).and_then(number),
     })
-}
-
-/// Parses `/proc/PID/stat` and returns only the start time.
-#[must_use]
-pub fn stat_start_time(bytes: &[u8]) -> Option<u64> {
-    stat(bytes)?.start_time
 }
 
 #[cfg(test)]

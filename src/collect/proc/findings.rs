@@ -1,7 +1,7 @@
 //! Collects the results of a scan. Each thread of the scan has its own results, which are merged at
 //! the end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::process::ReadProcess;
 use crate::collect::discovery::InitNow;
@@ -49,6 +49,21 @@ impl ScanFindings {
         self.log.merge(held.log);
         self.log.merge(log);
         self.processes.push(process);
+    }
+
+    /// Removes these processes and everything that was found about them, except for diagnostics.
+    pub fn remove(&mut self, pids: &BTreeSet<Pid>) {
+        let is_left = |pid: &Pid| !pids.contains(pid);
+        self.processes.retain(|process| is_left(&process.pid));
+        self.leaders.retain(|pid, _| is_left(pid));
+        self.cgroups.retain(|pid, _| is_left(pid));
+        self.terminated.retain(is_left);
+        self.undecided.retain(is_left);
+        self.holders.retain(|(_, holder)| holder.pid().is_none_or(|pid| is_left(&pid)));
+        for readers in self.readers.values_mut() {
+            readers.retain(|(pid, _)| is_left(pid));
+        }
+        self.mount_namespace_fds.retain(|(_, pid, _)| is_left(pid));
     }
 
     /// Adds the results of another thread of the scan.

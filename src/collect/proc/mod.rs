@@ -6,6 +6,7 @@
 //!   processes
 //! - `walk`: reads many processes with several threads; `worker` is one of these threads
 //! - `scan`: the parameters of a scan; `findings`: the results of a scan
+//! - `parents`: reads processes again whose parent was not found
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
 //! - `waiting`: finds out why a process does not run or exit
@@ -18,6 +19,7 @@ pub mod findings;
 mod holders;
 mod inits;
 mod mounts;
+mod parents;
 mod process;
 pub mod process_dir;
 pub mod procfs;

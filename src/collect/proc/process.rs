@@ -20,6 +20,7 @@ use super::process_dir::{ProcessDir, read_twice, still_there};
 use super::scan::{Scan, SeenInit, searches_holders};
 use super::status::described;
 use crate::collect::discovery::InitNow;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_by_handle, open_namespace};
 use crate::collect::kernel::sys::{is_gone, namespace_link, open, read_record};
 use crate::collect::kernel::viewer;
@@ -262,7 +263,7 @@ impl<'a> ProcessReader<'a> {
             state: stat.state,
             uid: fstat(&file).ok()?.st_uid,
             threads: stat.threads,
-            start_time: Some(stat.start_time?),
+            start_time: Some(clock::start_time(stat.start_time?)?),
             kernel_thread: true,
             ..Process::unread(pid)
         })
@@ -351,7 +352,7 @@ impl<'a> ProcessReader<'a> {
             open.note(DiagnosticCode::StartTimeUnreadable, errno);
             return Ok(None);
         }
-        Ok(parse::stat_start_time(&self.buffer))
+        Ok(clock::start_time_in(&self.buffer))
     }
 
     /// Pins the namespace of a process: keeps it open, so that its inode number can't be reused.

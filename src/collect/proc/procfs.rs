@@ -1,5 +1,6 @@
 //! Opens a procfs, lists its PIDs, and finds out which PID namespace it shows and what it hides.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use rustix::fs::{self, CWD, Dir, DirEntry, Mode, OFlags};
 use rustix::io::Result as SysResult;
 
 use crate::collect::error::Error;
-use crate::collect::kernel::nsfs::open_namespace;
+use crate::collect::kernel::clock::INITIAL_TIME_NAMESPACE;
+use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{
     MAX_MOUNTINFO, PROC_SUPER_MAGIC, READ, file_system, namespace_link, open, open_dir, read,
     read_link, read_to_end, within,
@@ -86,6 +88,17 @@ impl Procfs {
         // The position in a directory belongs to the open descriptor, so each listing opens a
         // descriptor of its own.
         Dir::new(open_dir(self.fd(), c".")?)
+    }
+
+    /// Opens the initial time namespace through a process that is in it.
+    pub fn open_initial_time_namespace(&self) -> Option<NamespaceFd> {
+        let is_initial = |inode| inode == INITIAL_TIME_NAMESPACE;
+        self.pids().ok()?.map_while(SysResult::ok).find_map(|pid| {
+            let link = CString::new(format!("{pid}/ns/time")).ok()?;
+            let inode = namespace_link(self.fd(), &link, "time").ok()??;
+            let open = || open_namespace(self.fd(), &link).ok();
+            is_initial(inode).then(open)?.filter(|it| is_initial(it.inode()))
+        })
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't

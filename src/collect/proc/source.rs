@@ -14,9 +14,10 @@ use super::findings::ScanFindings;
 use super::holders::released;
 use super::inits;
 use super::mounts;
+use super::parents;
 use super::process_dir::try_twice;
 use super::procfs::Procfs;
-use super::scan::Scan;
+use super::scan::{Scan, searches_holders};
 use super::status;
 use super::waiting;
 use super::walk;
@@ -24,11 +25,14 @@ use crate::collect::discovery::{
     Discovery, FollowUp, HeldThread, INITIAL_PID_NAMESPACE, InitNow, ListedInit,
 };
 use crate::collect::error::Error;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device, read_to_end};
 use crate::collect::kernel::viewer;
 use crate::collect::registry::NamespaceRegistry;
-use crate::model::{self, Detail, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope};
+use crate::model::{
+    self, Detail, DiagnosticCode, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope,
+};
 
 /// Maximum number of attempts to read an init that exits just after the kernel returned its PID.
 const INIT_ATTEMPTS: usize = 3;
@@ -48,6 +52,7 @@ impl ProcSource {
         let procfs = Procfs::open(path)?;
         let own = if procfs.own { None } else { Procfs::open(Path::new("/proc")).ok() };
         let own = own.filter(|own| own.own);
+        clock::make_exact(|| own.as_ref().unwrap_or(&procfs).open_initial_time_namespace());
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
@@ -96,7 +101,8 @@ impl ProcSource {
             ("name", shown.comm == seen.comm),
             ("user", shown.uid == seen.uid),
             ("number of threads", shown.threads == seen.threads),
-            ("start time", shown.start_time == seen.start_time),
+            // BPF shows start times that /proc may not show (see `clock`).
+            ("start time", shown.start_time.is_none_or(|it| Some(it) == seen.start_time)),
         ];
         is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))
     }
@@ -169,9 +175,14 @@ impl ProcSource {
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let mut found = walk(Scan { procfs, namespace, search, details, registry })?;
+        let scan = Scan { procfs, namespace, search, details, registry };
+        let mut found = walk(scan)?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));
+        }
+        parents::find_missing(scan, &mut found);
+        if searches_holders(search) && !clock::shows_all_start_times() {
+            note_unknown_start_times(&mut found);
         }
         // Mounts are searched after the processes were read, because each mount table is read
         // through a process.
@@ -200,6 +211,18 @@ impl ProcSource {
             in_kernel: HashSet::new(),
             log: found.log,
         })
+    }
+}
+
+/// Reports the processes whose start times could not be converted to the initial time namespace.
+fn note_unknown_start_times(found: &mut ScanFindings) {
+    let unknown = found.processes.iter().filter(|it| it.start_time.is_none()).map(|it| it.pid);
+    let unknown: Vec<Pid> = unknown.collect();
+    if !unknown.is_empty() {
+        let message = "cannot tell exactly when processes started, because the boot-time clock of \
+                       this time namespace is shifted by a fraction of a clock tick or is behind; \
+                       run pidns in the initial time namespace";
+        found.log.note_as(DiagnosticCode::StartTimeUnreadable, message.to_owned(), unknown);
     }
 }
 

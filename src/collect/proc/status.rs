@@ -4,6 +4,7 @@ use rustix::io::{Errno, Result as SysResult};
 
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::read;
 use crate::collect::parse::{self, Status};
 use crate::model::{NamespaceId, Pid, Process};
@@ -55,7 +56,7 @@ pub fn read_now(procfs: &Procfs, pid: Pid) -> SysResult<Process> {
     let process = described(pid, parse::status(&buffer), None);
     let (base, name) = dir.file(c"stat");
     read(base, name, &mut buffer)?;
-    Ok(Process { start_time: parse::stat_start_time(&buffer), ..process })
+    Ok(Process { start_time: clock::start_time_in(&buffer), ..process })
 }
 
 /// Returns the start time of the process that now has this PID, if the start time can be read.

@@ -1,0 +1,105 @@
+//! Converts times since boot from pidns's own time namespace to the initial time namespace
+//! (`time_namespaces(7)`).
+//!
+//! The kernel shifts the start times in `/proc/PID/stat` by the offset of the reader's time
+//! namespace, and then rounds them down to clock ticks. If the offset is a whole number of ticks,
+//! the start time in the initial time namespace can be computed. Otherwise, the rounding loses the
+//! start time, so pidns enters the initial time namespace if the kernel permits this.
+
+use std::os::fd::AsFd as _;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::io::{Errno, Result as SysResult};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::nsfs::NamespaceFd;
+use super::sys::{namespace_link, own_descriptors, read};
+use crate::collect::parse;
+
+/// Inode of the initial time namespace (`PROC_TIME_INIT_INO` in the kernel).
+pub const INITIAL_TIME_NAMESPACE: u64 = 0xEFFF_FFFA;
+
+/// Length of a clock tick in user space (`USER_HZ`).
+const NANOSECONDS_PER_TICK: i64 = 10_000_000;
+
+/// Offset of the boot-time clock in pidns's time namespace, in nanoseconds. `None` if unknown.
+static OFFSET: OnceLock<Option<i64>> = OnceLock::new();
+
+/// Returns the offset of the boot-time clock in pidns's time namespace.
+fn offset() -> Option<i64> {
+    *OFFSET.get_or_init(|| read_offset().ok().flatten())
+}
+
+/// Enters the initial time namespace if start times could not be converted otherwise.
+/// `find_initial` opens that namespace.
+///
+/// Must be called before any start time is read. Has no effect if pidns has several threads, or
+/// lacks `CAP_SYS_ADMIN`: the kernel then refuses `setns(2)`.
+pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
+    OFFSET.get_or_init(|| {
+        let offset = read_offset().ok().flatten();
+        if offset.is_some_and(is_exact) {
+            return offset;
+        }
+        let kind = Some(LinkNameSpaceType::Time);
+        let enter = |initial: NamespaceFd| move_into_link_name_space(initial.as_fd(), kind).ok();
+        find_initial().and_then(enter).map_or(offset, |()| Some(0))
+    });
+}
+
+/// Returns `true` if the start times of all processes can be converted. With a negative offset, the
+/// start times of the oldest processes are negative, and the kernel shows a wrong number.
+fn is_exact(offset: i64) -> bool {
+    offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
+}
+
+/// Returns `true` if the start times of all processes can be converted.
+pub fn shows_all_start_times() -> bool {
+    offset().is_some_and(is_exact)
+}
+
+/// Converts a start time from `/proc/PID/stat` to the initial time namespace. Returns `None` if the
+/// start time cannot be computed.
+pub fn start_time(shown: u64) -> Option<u64> {
+    let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
+    // A higher number stands for a negative start time.
+    let shown = i64::try_from(shown).ok().filter(|&it| it <= i64::MAX / NANOSECONDS_PER_TICK)?;
+    u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
+}
+
+/// Returns the start time in the text of `/proc/PID/stat`, converted to the initial time namespace.
+pub fn start_time_in(stat: &[u8]) -> Option<u64> {
+    start_time(parse::stat(stat)?.start_time?)
+}
+
+/// Returns the time since boot in the initial time namespace; `None` if unknown.
+#[must_use]
+pub fn uptime() -> Option<Duration> {
+    let now = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
+    let offset = offset()?;
+    let shift = Duration::from_nanos(offset.unsigned_abs());
+    if offset < 0 { now.checked_add(shift) } else { now.checked_sub(shift) }
+}
+
+/// Reads the offset of the boot-time clock. Returns `None` if the kernel does not show the offset
+/// of the time namespace that pidns is in.
+fn read_offset() -> SysResult<Option<i64>> {
+    let descriptors = own_descriptors()?;
+    let current = match namespace_link(descriptors, c"../ns/time", "time") {
+        Err(Errno::NOENT) => return Ok(Some(0)), // before Linux 5.6
+        other => other?,
+    };
+    if current == Some(INITIAL_TIME_NAMESPACE) {
+        return Ok(Some(0));
+    }
+    // The kernel shows the offsets of the time namespace in which children are created. On older
+    // kernels, that is not pidns's own time namespace if `unshare --time` has executed pidns.
+    if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    read(descriptors, c"../timens_offsets", &mut text)?;
+    Ok(parse::boottime_offset(&text))
+}

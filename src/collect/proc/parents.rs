@@ -1,0 +1,51 @@
+//! Makes sure that the parent of each process was read, too.
+
+use std::collections::BTreeSet;
+
+use super::findings::ScanFindings;
+use super::scan::Scan;
+use super::walk;
+use crate::model::Pid;
+
+/// Maximum number of times that processes are read again. On a host where parents exit all the
+/// time, a new parent can be gone again when it is read.
+const ROUNDS: usize = 8;
+
+/// Reads each process again whose parent was not found, together with that parent.
+///
+/// If the parent has exited during the scan, the process has a new parent by now. If the parent was
+/// started after /proc was listed, the parent is found now. A process that has exited itself is left
+/// out. If the parent still can't be read, `assemble` reports that.
+pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
+    let mut before = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let orphans = orphans(found);
+        // If nothing has changed, the parents can't be read at all. /proc may hide them (hidepid).
+        if orphans.is_empty() || orphans == before {
+            return;
+        }
+        found.remove(&orphans.iter().map(|&(child, _)| child).collect());
+        let again: BTreeSet<Pid> = orphans.iter().flat_map(|&(one, other)| [one, other]).collect();
+        found.merge(walk::read(scan, &Vec::from_iter(again)));
+        found.processes.sort_by_key(|process| process.pid);
+        before = orphans;
+    }
+}
+
+/// Returns each process whose parent is not among the processes, with that parent. The processes
+/// are sorted by PID.
+fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
+    let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
+    let mut previous = None;
+    let mut orphans = BTreeSet::new();
+    for process in &found.processes {
+        // Successive processes often have the same parent, which is then looked up only once.
+        let Some(parent) = process.ppid.filter(|_| process.ppid != previous) else { continue };
+        if is_found(parent) {
+            previous = Some(parent);
+        } else {
+            orphans.insert((process.pid, parent));
+        }
+    }
+    orphans
+}
