@@ -64,8 +64,8 @@ fn finding(subject: &str, code: &str) -> Found {
 fn follow(advice: &[String]) {
     assert!(!advice.is_empty());
     for command in advice {
-        let output = run(Command::new("bash").args(["-c", command]));
-        assert!(output.status.success(), "{command}: {output:?}");
+        // A mount is busy while a scan by another test has a namespace open through it.
+        until(command, || run(Command::new("bash").args(["-c", command])).status.success());
     }
 }
 
@@ -409,4 +409,48 @@ fn the_advice_sends_an_init_no_signal_that_it_ignores() {
     assert_eq!(advice.first(), Some(&format!("kill -KILL {init}")), "{advice:?}");
     follow(&advice[..1]);
     until("the namespace is gone", || Document::of(&[]).find_namespace(&id).is_none());
+}
+
+/// Returns the command at the end of the line about a dead namespace.
+fn command_in(text: &str) -> String {
+    let line = text.lines().find(|line| line.contains("  DEAD: ")).expect("has such a line");
+    let (_, command) = line.rsplit_once("; ").unwrap_or_else(|| panic!("no command: {line}"));
+    command.to_owned()
+}
+
+#[test]
+fn diff_and_run_unmount_where_the_mount_is() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let [before, path] = ["before.json", "ns"].map(|name| dir.path().join(name));
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let id = mount_dead_namespace(&path);
+    let (other, _) = start_command(&mut in_mount_namespace("echo ready; exec sleep 600", &[]));
+    stdout(&run(Command::new("umount").arg(&path)));
+    let there = format!("nsenter -t {} -m umount {}", other.pid(), path.display());
+    let diff = pidns(&["diff", "-q", before.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&diff.stdout).into_owned();
+    assert_eq!(command_in(&text), there, "{text}");
+    follow(&[there]);
+    assert!(Document::of(&[]).find_namespace(&id).is_none());
+
+    // A process that is left behind has the mount in its own mount namespace. It also has the
+    // namespace open, so the command is known to have made the namespace.
+    let script = format!(
+        "unshare -pf --kill-child sleep 600 & u=$!; \
+         until read -rd ' ' init </proc/$u/task/$u/children; do :; done; \
+         exec 9</proc/$init/ns/pid; mount --bind /proc/$init/ns/pid {}; kill -9 $init; wait $u; \
+         setsid sleep 600 >/dev/null 2>&1 &",
+        path.display()
+    );
+    let arguments = ["run", "--grace", "0", "--", "unshare", "-m", "bash", "-c", &script];
+    let output = pidns(&arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let command = command_in(&text);
+    assert!(command.starts_with("nsenter -t "), "{text}");
+    assert!(command.ends_with(&format!(" -m umount {}", path.display())), "{text}");
+    follow(&[command]);
+    let mounts = |it: &Holder| matches!(it, Holder::Mount { .. });
+    let document = Document::of(&[]);
+    assert!(document.namespaces.iter().all(|it| !it.holders.iter().any(mounts)));
 }

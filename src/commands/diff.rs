@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::view;
 use crate::cli;
-use crate::collect;
+use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Namespace, NamespaceId, Snapshot};
+use crate::model::{Holder, Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
@@ -30,6 +30,13 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let mut diff = Diff::between(before, after, &scope)
         .map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
     diff.hide(&hidden);
+    if is_live {
+        let after = diff.after.snapshot();
+        let holders = after.namespaces.iter().flat_map(|it| &it.holders);
+        let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
+        let live = LiveHost::open(&origin.procfs, &after.processes)?;
+        diff.live = live.facts(&HashSet::new(), &mount_namespaces);
+    }
     let style = view::style(output, arguments.folding.no_fold);
     let outcome = output::write(|out| output.format.0.emit(&diff, style, out))?;
     if outcome == Outcome::Taken && !output.quiet {

@@ -1,6 +1,6 @@
 //! Runs a command and reports the processes and namespaces that it leaves behind (`pidns run`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::view;
 use crate::cli::Run;
-use crate::collect::{self, Request};
+use crate::collect::{self, LiveHost, Request};
 use crate::emit::{RunFormat, Style};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Collector, Ended, SearchScope, Snapshot};
+use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
 use crate::run::{SupervisedCommand, kill};
@@ -66,10 +66,12 @@ fn report(
         denied: arguments.denied(),
         leftovers: None,
         uptime: Duration::ZERO,
+        live: LiveFacts::default(),
         killed: None,
     };
     if !has_none_left || command.has_new_mounts()? {
-        let leftovers = find_leftovers(command)?;
+        let (leftovers, live) = find_leftovers(command)?;
+        report.live = live;
         // `leftovers` is empty if all leftover processes exited during the scan.
         report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
         report.uptime = collect::uptime().unwrap_or_default();
@@ -95,17 +97,18 @@ fn report(
 }
 
 /// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
-fn find_leftovers(command: &mut SupervisedCommand) -> Result<Leftovers, Error> {
+fn find_leftovers(command: &mut SupervisedCommand) -> Result<(Leftovers, LiveFacts), Error> {
     let mut scans = 1;
     loop {
         let snapshot = scan()?;
+        let live = live_facts(&snapshot)?;
         let mut leftovers = leftovers_in(snapshot, command);
         if !leftovers.is_empty() || !command.is_anything_left() {
-            return Ok(leftovers);
+            return Ok((leftovers, live));
         }
         if scans == MAX_SCANS {
             leftovers.unseen = true;
-            return Ok(leftovers);
+            return Ok((leftovers, live));
         }
         scans += 1;
     }
@@ -118,6 +121,15 @@ fn scan() -> Result<Snapshot, Error> {
         details: BTreeSet::new(),
         collector: Collector::Auto,
     })
+}
+
+/// Looks up the facts that advice about mounted namespaces needs. Any process of the host can be in
+/// the mount namespace, not only one that was left behind.
+fn live_facts(snapshot: &Snapshot) -> Result<LiveFacts, Error> {
+    let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
+    let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
+    let live = LiveHost::open(Path::new("/proc"), &snapshot.processes)?;
+    Ok(live.facts(&HashSet::new(), &mount_namespaces))
 }
 
 fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftovers {

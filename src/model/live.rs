@@ -14,6 +14,8 @@ pub struct LiveFacts {
     pub ignore_sigterm: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
+    /// PID of pidns itself, if the procfs shows it.
+    pub own_pid: Option<Pid>,
     /// Inode of pidns's own mount namespace.
     pub own_mount_namespace: Option<u64>,
     /// Maps the inode of each other mount namespace to a process in that mount namespace.

@@ -153,6 +153,16 @@ impl Holder {
             Self::Mount { .. } => None,
         }
     }
+
+    /// Returns the inode of the mount namespace in which the namespace is mounted; `None` unless the
+    /// holder is a mount.
+    #[must_use]
+    pub fn mount_namespace(&self) -> Option<u64> {
+        match self {
+            Self::Mount { mount_namespace, .. } => Some(*mount_namespace),
+            Self::Fd { .. } | Self::PidForChildren { .. } | Self::File { .. } => None,
+        }
+    }
 }
 
 /// Type of an open file that keeps a namespace alive, but is not the nsfs file of the namespace.

@@ -93,11 +93,7 @@ impl Check {
             Subject::Namespace(id) => self.graph.namespace(id),
             Subject::Process(_) | Subject::Snapshot => None,
         });
-        let inode = |holder: &Holder| match holder {
-            Holder::Mount { mount_namespace, .. } => Some(*mount_namespace),
-            Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
-        };
-        namespaces.flat_map(|it| it.holders.iter().filter_map(inode)).collect()
+        namespaces.flat_map(|it| it.holders.iter().filter_map(Holder::mount_namespace)).collect()
     }
 
     /// Returns the number of findings with this verdict.

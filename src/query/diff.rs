@@ -17,7 +17,7 @@ use super::coverage::Coverage;
 use super::observer::leave_out_observer;
 use super::select::{Selection, select};
 use crate::graph::PidGraph;
-use crate::model::{NamespaceId, NotFound, Pid, Snapshot};
+use crate::model::{LiveFacts, NamespaceId, NotFound, Pid, Snapshot};
 use compare::Comparison;
 
 pub use change::{
@@ -46,6 +46,8 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The number of matches that may be wrong.
     pub weak: WeakMatches,
+    /// Facts about the live host, for advice. Empty if the second snapshot is a saved document.
+    pub live: LiveFacts,
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
@@ -111,6 +113,7 @@ impl Diff {
             namespaces,
             processes,
             weak,
+            live: LiveFacts::default(),
             counterparts,
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, MountedNamespaces,
-    Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject, Verdict,
+    CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, LiveFacts,
+    MountedNamespaces, Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject,
+    Verdict,
 };
 
 /// The data that distinguishes the processes and namespaces of a command from all others on the
@@ -52,6 +53,8 @@ pub struct RunReport {
     pub leftovers: Option<Leftovers>,
     /// Time from boot (`CLOCK_BOOTTIME`) to the scan for leftovers.
     pub uptime: Duration,
+    /// Facts about the live host, for advice.
+    pub live: LiveFacts,
     /// The result of `--kill`; `None` without `--kill`, or if no process was killed.
     pub killed: Option<Killed>,
 }

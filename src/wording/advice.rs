@@ -35,10 +35,11 @@ pub struct Adviser<'a> {
 impl Adviser<'_> {
     /// Returns the commands that kill a process. A comment names the service or container of the
     /// process, because users should usually stop the whole service or container. Returns no
-    /// commands for a kernel thread.
+    /// commands for a kernel thread, or for pidns itself, which ends anyway.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
-        if process.is_some_and(|it| it.kernel_thread) {
+        let is_own = self.live.own_pid == Some(pid);
+        if is_own || process.is_some_and(|it| it.kernel_thread) {
             return Vec::new();
         }
         if pid == Pid::INIT {
@@ -132,24 +133,10 @@ impl Adviser<'_> {
             | Holder::PidForChildren { pid, .. }
             | Holder::File { pid, .. } => self.end(*pid),
             Holder::Mount { path, mount_namespace } => {
-                self.umount(path, *mount_namespace).into_iter().collect()
+                umount(path, *mount_namespace, self.live).into_iter().collect()
             }
         });
         distinct(init.into_iter().chain(holders))
-    }
-
-    /// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
-    /// process through which to enter that mount namespace. For a saved document, the command does
-    /// not enter a mount namespace, because the current mount namespaces are unknown.
-    fn umount(&self, path: &str, mount_namespace: u64) -> Option<String> {
-        let command = umount(path);
-        match self.live.own_mount_namespace {
-            Some(own) if own != mount_namespace => {
-                let pid = self.live.in_mount_namespace.get(&mount_namespace)?;
-                Some(format!("nsenter -t {pid} -m {command}"))
-            }
-            _ => Some(command),
-        }
     }
 }
 
@@ -168,18 +155,28 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// Appends the commands that unmount a namespace to `line`.
-pub fn add_umounts(namespace: &Namespace, line: &mut Line) {
+pub fn add_umounts(namespace: &Namespace, live: &LiveFacts, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
-        Holder::Mount { path, .. } => Some(path),
+        Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, live),
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     });
-    for path in mounts.take(MOUNTS) {
-        line.part("; ", Emphasis::Command, format_args!("{}", umount(path)));
+    for command in mounts.take(MOUNTS) {
+        line.part("; ", Emphasis::Command, format_args!("{command}"));
     }
 }
 
-fn umount(path: &str) -> String {
-    format!("umount {}", shell_word(path))
+/// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
+/// process through which to enter that mount namespace. For a saved document, the command does not
+/// enter a mount namespace, because the current mount namespaces are unknown.
+fn umount(path: &str, mount_namespace: u64, live: &LiveFacts) -> Option<String> {
+    let command = format!("umount {}", shell_word(path));
+    match live.own_mount_namespace {
+        Some(own) if own != mount_namespace => {
+            let pid = live.in_mount_namespace.get(&mount_namespace)?;
+            Some(format!("nsenter -t {pid} -m {command}"))
+        }
+        _ => Some(command),
+    }
 }
 
 /// Quotes text as a single word for a shell. Characters that are harmful to a terminal become

@@ -95,7 +95,9 @@ pub fn namespace_change(
         return;
     }
     namespace_line(graph, namespace, line);
-    add_umounts(namespace, line);
+    if change.after.is_some() {
+        add_umounts(namespace, &diff.live, line);
+    }
     let Some(old) = change.before.and_then(|id| diff.before.namespace(id)) else { return };
     for field in &change.fields {
         match (field, old.parent) {

@@ -60,6 +60,7 @@ impl<'a> LiveHost<'a> {
     #[must_use]
     pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
         let mut facts = LiveFacts {
+            own_pid: self.procfs.viewer,
             own_mount_namespace: fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino()),
             ..LiveFacts::default()
         };

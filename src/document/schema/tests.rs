@@ -216,6 +216,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
         denied: model::CheckCode::of_runs().collect(),
         leftovers: Some(query::Leftovers { graph, namespaces, unseen: true }),
         uptime: Duration::from_secs(1000),
+        live: model::LiveFacts::default(),
         killed: Some(model::Killed {
             sigterm: pids(&[6]),
             sigkill: pids(&[7]),

@@ -25,7 +25,7 @@ pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Resul
     for (index, namespace) in namespaces.iter().enumerate() {
         let mut line = Line::default();
         namespace_line(&leftovers.graph, namespace, &mut line);
-        add_umounts(namespace, &mut line);
+        add_umounts(namespace, &report.live, &mut line);
         tree.push(0, Branch::before(others - index - 1), false, line);
     }
     if leftovers.unseen {
