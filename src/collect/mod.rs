@@ -38,6 +38,7 @@ use bpf::memory::search::KernelSearch;
 use bpf::tasks::source::BpfSource;
 use bpf::unavailable::BpfUnavailable;
 use proc::ProcSource;
+use proc::scan_mark;
 use registry::NamespaceRegistry;
 
 pub use direct::details_later::LaterDetails;
@@ -99,6 +100,7 @@ impl fmt::Display for CollectorUsed {
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
+    scan_mark::renew();
     let proc = ProcSource::open(&request.procfs)?;
     let Request { collector, search, details, .. } = request;
     let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));

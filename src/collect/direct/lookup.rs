@@ -16,6 +16,7 @@ use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{namespace_link, open, read_record};
 use crate::collect::parse;
 use crate::collect::proc::procfs::Procfs;
+use crate::collect::proc::scan_mark;
 use crate::model::{Level, NamespaceId, NamespaceRef, NotFound, Pid, Translation};
 
 /// A namespace given by the user. If the user gave a file, that file stays open, so that the inode
@@ -38,6 +39,7 @@ impl NamespaceHandle {
     /// namespace.
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::read(path, errno);
+        scan_mark::renew();
         // The file is first opened with O_PATH, because opening a device or a FIFO has side
         // effects.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -60,6 +62,7 @@ pub fn translate(
     from: Option<&NamespaceHandle>,
     to: Option<&NamespaceHandle>,
 ) -> Result<Option<Result<Vec<Translation>, NotFound>>, Error> {
+    scan_mark::renew();
     let procfs = Procfs::open(procfs)?;
     let own = procfs.own.then(|| open_namespace(procfs.fd(), c"self/ns/pid").ok()).flatten();
     let Some(own) = own else { return Ok(None) };

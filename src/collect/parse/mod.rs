@@ -4,6 +4,7 @@
 //! only for their results.
 
 mod cmdline;
+mod fdinfo;
 mod link;
 mod mountinfo;
 mod number;
@@ -12,6 +13,7 @@ mod status;
 mod timens;
 
 pub use cmdline::cmdline;
+pub use fdinfo::descriptor_flags;
 pub use link::{entry, namespace_link};
 pub use mountinfo::{
     FreezerMount, HidePid, MountedKind, NamespaceMount, freezer_mounts, hidepid, mount_ids,
@@ -36,7 +38,7 @@ mod tests {
             prop_assert!(parsed.nspid.len() <= MAX_LEVEL + 1);
             prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));
             prop_assert!(cmdline(&bytes).len() <= bytes.len());
-            let _ = (hidepid(&bytes, 0, 21), leaders(&bytes), boottime_offset(&bytes));
+            let _ = (hidepid(&bytes, 0, 21), leaders(&bytes), boottime_offset(&bytes), descriptor_flags(&bytes));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
         }
     }

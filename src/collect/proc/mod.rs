@@ -11,9 +11,12 @@
 //!   of it, `inits` finds out whether an init is alive
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
+//! - `descriptor_table`: lists the descriptors of a process; `scan_mark` recognizes the descriptors
+//!   that a scan has opened
 //! - `mounts`: finds the namespaces that bind mounts keep alive
 
 pub mod census;
+mod descriptor_table;
 pub mod details;
 pub mod findings;
 mod holders;
@@ -24,6 +27,7 @@ mod process;
 pub mod process_dir;
 pub mod procfs;
 pub mod scan;
+pub mod scan_mark;
 mod source;
 pub mod status;
 pub mod waiting;

@@ -22,12 +22,12 @@ use super::status::described;
 use crate::collect::discovery::InitNow;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_by_handle, open_namespace};
-use crate::collect::kernel::sys::{is_gone, namespace_link, open, read_record};
+use crate::collect::kernel::sys::{is_gone, open, read_record};
 use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::{self, Leaders, Status};
 use crate::collect::registry::InitHistory;
-use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process, SearchScope};
+use crate::model::{DiagnosticCode, NamespaceId, Nspid, Pid, Process};
 
 /// One process and everything that was found about it.
 #[derive(Debug)]
@@ -416,20 +416,9 @@ impl<'a> ProcessReader<'a> {
         open: &OpenProcess<'_>,
     ) -> SysResult<Held> {
         let (scan, dir) = (self.scan, open.dir.as_fd());
-        let mut held = Held::default();
-        if Some(process.pid) == scan.procfs.viewer {
-            // pidns opens namespaces only for the scan, so its descriptors don't count as holders.
-            // But its mount namespace must be searched, because pidns may be the only process
-            // there.
-            if scan.search.contains(&SearchScope::Mounts) {
-                let inode = namespace_link(dir, c"ns/mnt", "mnt").ok().flatten();
-                held.mount_namespaces.extend(inode.map(|inode| (inode, process.pid)));
-            }
-            return Ok(held);
-        }
         // Kernel threads have no file descriptors and are in the initial namespaces, so skip them.
         if !self.searches_holders || process.kernel_thread {
-            return Ok(held);
+            return Ok(Held::default());
         }
         let held = holders::search(&HolderSearch {
             scan,

@@ -18,6 +18,8 @@ pub struct Scan<'a> {
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
+    /// The descriptors on nsfs that pidns has inherited.
+    pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
 }

@@ -10,12 +10,13 @@ use rustix::io::{Errno, Result as SysResult};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::census::Census;
+use super::descriptor_table;
 use super::findings::ScanFindings;
 use super::holders::released;
 use super::inits;
 use super::mounts;
 use super::parents;
-use super::process_dir::try_twice;
+use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
 use super::scan::{Scan, searches_holders};
 use super::status;
@@ -44,6 +45,8 @@ pub struct ProcSource {
     own: Option<Procfs>,
     /// Inode of the viewer's PID namespace.
     viewer_namespace: Option<u64>,
+    /// The descriptors on nsfs that pidns has inherited.
+    inherited: Vec<u32>,
 }
 
 impl ProcSource {
@@ -55,7 +58,8 @@ impl ProcSource {
         clock::make_exact(|| own.as_ref().unwrap_or(&procfs).open_initial_time_namespace());
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
-        Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own })
+        let inherited = descriptor_table::inherited(&procfs);
+        Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own, inherited })
     }
 
     /// Returns `true` if the procfs belongs to the viewer's own PID namespace.
@@ -129,6 +133,22 @@ impl ProcSource {
         try_twice(has_open).unwrap_or(false)
     }
 
+    /// Returns `true` if the process is a pidns that scans (see `scan_mark`).
+    pub fn is_scanner(&self, pid: Pid) -> bool {
+        let is_scanning = |dir: ProcessDir<'_>| descriptor_table::is_scanning(dir.as_fd());
+        self.viewer() == Some(pid) || self.process_dir(pid).is_ok_and(is_scanning)
+    }
+
+    /// Returns `true` if execve(2) closes the descriptor `fd` of a process.
+    pub fn is_close_on_exec(&self, pid: Pid, fd: u32) -> bool {
+        let dir = self.process_dir(pid);
+        dir.is_ok_and(|dir| descriptor_table::is_close_on_exec(dir.as_fd(), fd))
+    }
+
+    fn process_dir(&self, pid: Pid) -> SysResult<ProcessDir<'_>> {
+        ProcessDir::open(self.procfs.fd(), pid)
+    }
+
     /// Returns `true` if a thread creates its children in the PID namespace with this inode.
     pub fn has_for_children(&self, pid: Pid, tid: Pid, inode: u64) -> bool {
         let has = || released::has_for_children(&self.procfs, inode, pid, tid);
@@ -175,7 +195,8 @@ impl ProcSource {
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
-        let scan = Scan { procfs, namespace, search, details, registry };
+        let inherited = &self.inherited;
+        let scan = Scan { procfs, namespace, search, details, inherited, registry };
         let mut found = walk(scan)?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));

@@ -27,7 +27,7 @@ use crate::collect::kernel::nsfs;
 use crate::collect::kernel::viewer;
 use crate::collect::proc::ProcSource;
 use crate::collect::registry::{InitHistory, NamespaceRegistry};
-use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Process};
+use crate::model::{DiagnosticCode, Holder, HoldingFile, NamespaceId, Pid, Process};
 
 /// A search of kernel memory in progress.
 pub struct KernelSearch<'a> {
@@ -131,17 +131,35 @@ impl<'a> KernelSearch<'a> {
     /// /proc does not confirm a keeper, the keeper is exiting and its namespace is about to be
     /// freed, so the namespace is removed again.
     fn add_holders(&self, keepers: Vec<Keeper>, discovery: &mut Discovery) {
-        let mut going = HashSet::new();
-        // The descriptors of pidns itself are not holders, since pidns closes them when it ends.
-        for it in keepers.into_iter().filter(|it| Some(it.pid) != self.proc.viewer()) {
-            match self.holder(&it, &discovery.processes) {
-                Some(holder) => discovery.holders.push((it.inode, holder)),
-                None => {
-                    going.insert(it.inode);
-                }
+        let (mut going, mut held, mut of_scans) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let mut scanners = HashMap::new();
+        for it in keepers {
+            if self.is_of_scan(&it, &mut scanners) {
+                of_scans.insert(it.inode);
+            } else if let Some(holder) = self.holder(&it, &discovery.processes) {
+                discovery.holders.push((it.inode, holder));
+                held.insert(it.inode);
+            } else {
+                going.insert(it.inode);
             }
         }
-        discovery.in_kernel.retain(|inode| !going.contains(inode));
+        discovery.in_kernel.retain(|inode| {
+            !going.contains(inode) && (held.contains(inode) || !of_scans.contains(inode))
+        });
+    }
+
+    /// Returns `true` if this pidns or another one keeps the namespace alive for its scan only.
+    /// `scanners` remembers which processes are a pidns that scans.
+    fn is_of_scan(&self, keeper: &Keeper, scanners: &mut HashMap<Pid, bool>) -> bool {
+        let Keeper { kind, pid, tid, fd, .. } = *keeper;
+        let is_scanner = *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid));
+        is_scanner
+            && match kind {
+                KeeperKind::Member => false,
+                // A scan starts threads that enter namespaces for a moment.
+                KeeperKind::ForChildren => pid != tid,
+                _ => self.proc.is_close_on_exec(pid, fd),
+            }
     }
 
     /// Converts a keeper (a task or descriptor that keeps a namespace alive) to a holder; `None` if

@@ -6,16 +6,15 @@
 //! only after it is known to be a namespace.
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use rustix::fs::RawDir;
 use rustix::io::{Errno, Result};
 
 use super::held::{Held, HolderSearch};
-use crate::collect::kernel::nsfs::{self, NamespaceFd};
+use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::collect::parse;
+use crate::collect::proc::descriptor_table::{DescriptorTable, file_name, is_close_on_exec};
 use crate::collect::proc::process_dir::task_is_exiting;
 use crate::collect::registry::InitHistory;
 use crate::model::{DiagnosticCode, Holder};
@@ -26,8 +25,8 @@ pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held
     match search_table(search, thread, held) {
         // An exiting thread no longer has a descriptor table. If it exits because another thread
         // called `execve(2)`, the other thread keeps the table, and may have become the leader.
-        Ok(TableNow::Changed) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
-        Ok(TableNow::Present) => {}
+        Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
+        Ok(true) => {}
         Err(errno) => {
             return search.refused(DiagnosticCode::FdsUnreadable, errno, thread, held);
         }
@@ -35,56 +34,35 @@ pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held
     Ok(())
 }
 
-/// State of a descriptor table, found while the table was read.
-enum TableNow {
-    /// Every listed descriptor still existed when it was read.
-    Present,
-    /// The table was empty or a listed descriptor was gone, so the thread may have released the
-    /// table.
-    Changed,
-}
-
+/// Searches a descriptor table. Returns `false` if the thread may have released the table.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
     held: &mut Held,
-) -> Result<TableNow> {
-    let nsfs = nsfs::device()?;
+) -> Result<bool> {
     let table = open_dir(thread, c"fd")?;
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut entries = RawDir::new(&table, &mut buffer);
-    let (mut is_empty, mut has_lost_one) = (true, false);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.to_bytes().first() == Some(&b'.') {
+    let listed = if search.is_viewer() {
+        DescriptorTable::of(table.as_fd(), search.scan.inherited)
+    } else {
+        DescriptorTable::list(table.as_fd())?
+    };
+    held.is_scanner |= search.is_viewer() || listed.has_scan_mark;
+    let mut is_intact = listed.is_intact;
+    for (fd, file) in listed.namespaces {
+        if listed.has_scan_mark && is_close_on_exec(thread, fd) {
             continue;
         }
-        let file = match FileId::of(table.as_fd(), name) {
-            Ok(file) => file,
-            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-            // The descriptor has been closed, or its file could not be looked up. The lookup never
-            // fails for a file on nsfs, so no namespace is missed.
-            Err(_) => {
-                has_lost_one = true;
-                continue;
-            }
-        };
-        is_empty = false;
-        if file.device != nsfs {
-            continue;
-        }
-        let Some(fd) = parse::entry(name.to_bytes()) else { continue };
-        match pid_namespace_of(search, table.as_fd(), name, file, held) {
+        match pid_namespace_of(search, table.as_fd(), &file_name(fd), file, held) {
             Ok(Some(inode)) => {
                 let comm = Some(search.process.comm.clone());
                 held.holders.push((inode, Holder::Fd { pid: search.process.pid, comm, fd }));
             }
             Ok(None) => {}
-            Err(_) => has_lost_one = true,
+            Err(_) => is_intact = false,
         }
     }
-    Ok(if is_empty || has_lost_one { TableNow::Changed } else { TableNow::Present })
+    // A scan opens and closes descriptors all the time.
+    Ok(is_intact || held.is_scanner)
 }
 
 /// Returns the inode of the PID namespace that a descriptor refers to, and pins the namespace

@@ -45,6 +45,8 @@ pub struct Held {
     /// `true` if the search found that the thread group leader is exiting. Another thread must then
     /// be searched instead.
     pub leader_exits: bool,
+    /// `true` if the process is a pidns that scans: this one, or one with a mark (see `scan_mark`).
+    pub is_scanner: bool,
 }
 
 impl Held {
@@ -58,6 +60,11 @@ impl Held {
 }
 
 impl HolderSearch<'_> {
+    /// Returns `true` if the process is pidns itself.
+    pub fn is_viewer(&self) -> bool {
+        self.scan.procfs.viewer == Some(self.process.pid)
+    }
+
     /// Fails with `ESRCH` if the process is gone.
     pub fn still_there(&self) -> Result<()> {
         still_there(self.status_file)

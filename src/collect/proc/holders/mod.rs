@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
+use super::descriptor_table::is_scanning;
 use super::process_dir::{for_each_task, task_is_exiting};
 use crate::collect::kernel::sys::namespace_link;
 use crate::model::{DiagnosticCode, Pid, SearchScope};
@@ -74,6 +75,11 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
+    // A scan starts threads that enter namespaces for a moment.
+    let searches_fds = search.scan.search.contains(&SearchScope::Fds);
+    if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
+        return Ok(());
+    }
     let mut tables = DescriptorTables::new(search.scan.procfs.own, searched);
     let before = held.holders.len();
     let mut outcome = Ok(());

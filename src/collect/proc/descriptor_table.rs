@@ -1,0 +1,100 @@
+//! Lists the namespaces that a process has open as descriptors, and finds out which descriptors
+//! pidns has opened or inherited.
+
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::{OFlags, RawDir};
+use rustix::io::{Errno, Result};
+
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use super::scan_mark;
+use crate::collect::kernel::nsfs;
+use crate::collect::kernel::sys::{FileId, open_dir, read};
+use crate::collect::parse;
+
+/// The descriptors of a process that are on nsfs, the file system of namespaces.
+#[derive(Debug, Default)]
+pub struct DescriptorTable {
+    /// Number and file of each descriptor on nsfs.
+    pub namespaces: Vec<(u32, FileId)>,
+    /// `true` if the process is a pidns that scans (see `scan_mark`).
+    pub has_scan_mark: bool,
+    /// `true` if there was a descriptor, and every listed descriptor still existed when it was
+    /// read. Otherwise, the process may have released the table.
+    pub is_intact: bool,
+}
+
+impl DescriptorTable {
+    /// Lists a descriptor table. `table` is the directory `/proc/PID/fd`.
+    pub fn list(table: BorrowedFd<'_>) -> Result<Self> {
+        let nsfs = nsfs::device()?;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut entries = RawDir::new(table, &mut buffer);
+        let mut this = Self::default();
+        let (mut is_empty, mut has_lost_one) = (true, false);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(fd) = parse::entry(name.to_bytes()) else { continue };
+            match FileId::of(table, name) {
+                Ok(file) => {
+                    is_empty = false;
+                    if file.device == nsfs {
+                        this.namespaces.push((fd, file));
+                    }
+                    this.has_scan_mark |= scan_mark::is_mark(table, name, file);
+                }
+                Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
+                // The descriptor has been closed, or its file could not be looked up. Looking up a
+                // file on nsfs never fails.
+                Err(_) => has_lost_one = true,
+            }
+        }
+        this.is_intact = !is_empty && !has_lost_one;
+        Ok(this)
+    }
+
+    /// Returns the descriptors in `fds` that are still open. `table` is the directory
+    /// `/proc/PID/fd`.
+    pub fn of(table: BorrowedFd<'_>, fds: &[u32]) -> Self {
+        let file = |&fd: &u32| Some((fd, FileId::of(table, &*file_name(fd)).ok()?));
+        let namespaces = fds.iter().filter_map(file).collect();
+        Self { namespaces, is_intact: true, has_scan_mark: false }
+    }
+}
+
+/// Returns the name of a descriptor in `/proc/PID/fd`.
+pub fn file_name(fd: u32) -> CString {
+    CString::new(fd.to_string()).unwrap_or_default()
+}
+
+/// Returns `true` if the process with this directory is a pidns that scans (see `scan_mark`).
+pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
+    let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
+    table.is_ok_and(|table| table.has_scan_mark)
+}
+
+/// Returns `true` if execve(2) closes the descriptor. `process` is the directory of the process or
+/// thread.
+pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
+    let mut text = Vec::new();
+    let name = CString::new(format!("fdinfo/{fd}")).unwrap_or_default();
+    let flags = read(process, &name, &mut text).ok().and_then(|()| parse::descriptor_flags(&text));
+    flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
+}
+
+/// Returns the descriptors on nsfs that pidns has inherited. Must be called before a scan, because a
+/// scan opens many more.
+pub fn inherited(procfs: &Procfs) -> Vec<u32> {
+    let list = || {
+        let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
+        let table = DescriptorTable::list(open_dir(process.as_fd(), c"fd")?.as_fd())?;
+        let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
+        Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
+    };
+    // Only a lack of descriptors or memory can make this fail, and then the scan fails, too.
+    list().unwrap_or_default()
+}

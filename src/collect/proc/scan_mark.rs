@@ -1,0 +1,77 @@
+//! Marks pidns as a process that scans, and recognizes the descriptors that any pidns has opened
+//! for a scan.
+//!
+//! A scan keeps each namespace open that it finds. These descriptors are no holders, because pidns
+//! closes them in a moment. So that other scans recognize them, pidns has an empty memory file
+//! (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process
+//! with this mark, the descriptors that execve(2) closes (`O_CLOEXEC`) do not count: pidns opens all
+//! of its descriptors so, and those that it has inherited cannot have this flag.
+//!
+//! Any process can imitate the mark. So a mark counts only for a short time after it was made or
+//! renewed. A pidns that does not get on with its scan is a holder like any other process.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, MemfdFlags, Mode, StatxFlags, fchmod, memfd_create, statx};
+use rustix::io::{Errno, Result};
+
+use crate::collect::kernel::sys::{FileId, read_link};
+
+/// Name of the memory file.
+const NAME: &str = "pidns-scan";
+
+/// Text of the link to the memory file.
+const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
+
+/// Time for which a mark counts. Far longer than a scan, even on a busy host with many processes.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// The mark of this process.
+struct ScanMark {
+    file: OwnedFd,
+    /// Device number of all memory files.
+    device: u64,
+}
+
+/// Returns the mark of this process. Returns `None` if the kernel refuses to make memory files.
+fn own() -> Option<&'static ScanMark> {
+    static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
+    let make = || {
+        let make = |flags| memfd_create(NAME, MemfdFlags::CLOEXEC | flags);
+        // Linux 6.3 or later logs a warning if the flag is missing, and older kernels refuse it.
+        let file = make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?;
+        let device = FileId::of_descriptor(file.as_fd()).ok()?.device;
+        Some(ScanMark { file, device })
+    };
+    MARK.get_or_init(make).as_ref()
+}
+
+/// Marks this process, or renews its mark. Must be called before namespaces are opened.
+pub fn renew() {
+    if let Some(mark) = own() {
+        // Changing the mode sets the time of the last change (`ctime`), which no process can choose.
+        let _ = fchmod(&mark.file, Mode::RUSR);
+    }
+}
+
+/// Returns `true` if the descriptor `name` in a directory `/proc/PID/fd` is a mark that counts.
+/// `file` is the descriptor's file.
+pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
+    let mut text = [0; LINK.len() + 1];
+    own().is_some_and(|own| own.device == file.device)
+        && read_link(table, name, &mut text).is_ok_and(|text| text == LINK)
+        && changed_at(table, name).is_ok_and(|changed| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            now.abs_diff(changed) < LIFETIME
+        })
+}
+
+/// Returns the time at which a descriptor's file was last changed.
+fn changed_at(table: BorrowedFd<'_>, name: &CStr) -> Result<Duration> {
+    let time = statx(table, name, AtFlags::STATX_DONT_SYNC, StatxFlags::CTIME)?.stx_ctime;
+    let seconds = u64::try_from(time.tv_sec).map_err(|_| Errno::RANGE)?;
+    Ok(Duration::new(seconds, time.tv_nsec.min(999_999_999)))
+}
