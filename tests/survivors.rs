@@ -42,8 +42,7 @@ fn a_descriptor_keeps_a_dead_namespace_and_its_parent() {
     drop(running);
     until("the inits have exited", || inits.iter().all(|&init| status(init, "State").is_empty()));
     let mut document = Document::of(&[]);
-    // The pidns of another test, or its forked child before exec, may hold the namespace for a
-    // moment.
+    // The forked child of another test may hold the namespace for a moment, until it calls exec.
     until("nobody holds the outer namespace", || {
         document = Document::of(&[]);
         document.namespace(&outer).holders.is_empty()
@@ -150,8 +149,6 @@ fn names_the_shell_whose_children_would_start_in_a_dead_namespace() {
     let dead = document.namespace(&id);
     assert_eq!((dead.state.as_str(), dead.init), ("dead", None));
     let holder = Holder::PidForChildren { pid: running.pid(), tid: running.pid() };
-    // There may be other holders, because the pidns of another test holds each namespace while
-    // reading it.
     assert!(dead.holders.contains(&holder));
     let said = format!("kept by {} sleep: its children would start here\n", running.pid());
     until(&said, || stdout(&pidns(&["-q"])).contains(&said));
@@ -407,29 +404,6 @@ fn distinguishes_nascent_and_dead_namespaces_held_by_descriptors() {
         document.namespaces.iter().find(|it| it.holders.contains(&holder)).expect("is found");
     assert_eq!(nascent.state, "nascent");
     assert_eq!(document.namespace(&dead).state, "dead");
-}
-
-#[test]
-fn pidns_is_not_a_holder() {
-    // This test needs its own PID namespace: a pidns of another test would be a holder.
-    needs!(NamespaceOfItsOwn);
-    let (id, file) = dead_namespace();
-    // pidns inherits descriptor 9, and opens descriptors of its own. It must not report any of them
-    // as a holder.
-    let script = format!(
-        "exec 9</proc/{}/fd/{}; exec {PIDNS} -q -f json --search proc",
-        std::process::id(),
-        file.as_raw_fd()
-    );
-    let document = Document::read(&stdout(&run(Command::new("bash").args(["-c", &script]))));
-    let itself = document.processes.iter().filter(|it| it.comm == "pidns").map(|it| it.pid);
-    let itself: Vec<_> = itself.collect();
-    assert!(document.namespace(&id).holders.contains(&held_by_us(&file)));
-    for holder in document.namespaces.iter().flat_map(|it| &it.holders) {
-        if let Holder::Fd { pid, .. } | Holder::PidForChildren { pid, .. } = holder {
-            assert!(!itself.contains(pid), "{holder:?}");
-        }
-    }
 }
 
 #[test]
