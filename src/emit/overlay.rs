@@ -120,7 +120,7 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Adds the ID of a node's namespace to `line`, and the change to the namespace.
+    /// Adds the ID of a node's namespace to `line`, and the change of the namespace, if any.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let (graph, id) = match node {
             None => {

@@ -79,8 +79,8 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace in which pidns itself ran. If not, the kernel
-    /// reveals fewer parent namespaces.
+    /// `true` if the procfs shows the PID namespace in which pidns itself ran. For any other
+    /// procfs, the kernel reveals fewer parent namespaces.
     pub own: bool,
     /// The PID namespace that the procfs shows: the first number of every nspid is a PID in this
     /// namespace. Null if unknown.
