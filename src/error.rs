@@ -53,7 +53,7 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// An operation that pidns needs to run a command failed.
+    /// An operation that is necessary to run a command failed.
     Run {
         /// The failed operation, as a phrase that follows "cannot".
         what: &'static str,

@@ -177,7 +177,8 @@ pub struct Filter {
     pub container: Option<ContainerPrefix>,
     /// Show only namespaces in this state
     ///
-    /// Also shows the ancestors of these namespaces, and the processes that keep them alive.
+    /// Also shows the ancestors of these namespaces, and the processes that keep these namespaces
+    /// alive.
     #[arg(long, value_name = "STATE", global = true)]
     state: Option<NamespaceState>,
     /// Which members of each namespace to show

@@ -187,8 +187,8 @@ impl NamespaceRegistry {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Registered>> {
-        // Every change of the map is complete even if a thread panics, so the map can still be
-        // used.
+        // A thread that panics never leaves the map in an inconsistent state, so the map can still
+        // be used.
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -116,7 +116,8 @@ pub fn farm() -> Snapshot {
     farm
 }
 
-/// Returns the snapshot of [`farm`], but with an unknown parent of the container's namespace.
+/// Returns the snapshot of [`farm`], except that the parent of the container's namespace is
+/// unknown.
 pub fn detached_farm() -> Snapshot {
     let mut farm = farm();
     (farm.namespaces[1].parent, farm.namespaces[1].parent_unknown) = (None, true);

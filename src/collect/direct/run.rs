@@ -176,7 +176,8 @@ impl Descendants {
     /// namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: Pid) -> bool {
-        // A procfs of another namespace shows different PIDs. In that case, the result is `false`.
+        // If the procfs belongs to another namespace, it shows different PIDs, so the result is
+        // `false`.
         let mut ancestor = self.procfs.own.then_some(pid);
         while let Some(pid) = ancestor {
             if pid == self.viewer {

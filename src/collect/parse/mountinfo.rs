@@ -10,7 +10,8 @@ use super::number::number;
 pub enum MountedKind {
     /// A PID namespace.
     Pid,
-    /// A mount namespace. Its bind mount keeps it alive, together with all mounts inside it.
+    /// A mount namespace. A bind mount keeps the mount namespace alive, together with all mounts in
+    /// it.
     Mount,
 }
 

@@ -218,8 +218,8 @@ impl<'a> ProcessReader<'a> {
         }
         let (mut cgroup, mut init) = (None, InitNow::Living);
         if is_init {
-            // `read_init` is called after the namespace was opened, because its final check is
-            // cheaper if pidns keeps the namespace open.
+            // `read_init` is called after the namespace was opened, because the final check in
+            // `read_init` is cheaper if pidns keeps the namespace open.
             (cgroup, init) = self.read_init(&process, has_memory, is_pinned, &mut open)?;
         }
         // If the start time differs, BPF saw another process with this PID, so the data from BPF is

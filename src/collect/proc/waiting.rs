@@ -47,8 +47,8 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
 }
 
 /// Returns `true` if a process is shown as uninterruptible although SIGKILL ends its sleep
-/// (`TASK_KILLABLE`). This is recognized by the name of the kernel function in which the process
-/// sleeps (`wchan`).
+/// (`TASK_KILLABLE`). The name of the kernel function in which the process sleeps (`wchan`) shows
+/// this.
 pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     let mut function = Vec::new();
     let read = ProcessDir::open(procfs.fd(), process.pid)

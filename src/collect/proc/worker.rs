@@ -14,9 +14,9 @@ use crate::model::{DiagnosticCode, Pid};
 /// earlier: as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of retries after the final attempt. These retries are only for processes that
-/// were gone right after their status file had been opened (`ESRCH`), although the PID still
-/// exists. If all of these retries fail, the process is reported as unreadable.
+/// Maximum number of late retries, which follow [`Attempt::Final`]. Only processes that were gone
+/// right after their status file had been opened (`ESRCH`), although the PID still exists, are
+/// retried so late. If all late retries fail, the process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.
@@ -24,7 +24,7 @@ pub struct Worker<'a> {
     reader: ProcessReader<'a>,
     found: ScanFindings,
     attempt: Attempt,
-    /// Number of retries made after the final attempt (at most `MAX_LATE_RETRIES`).
+    /// Number of late retries so far (at most [`MAX_LATE_RETRIES`]).
     late_retries: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
@@ -37,7 +37,7 @@ pub struct Worker<'a> {
 enum Attempt {
     First,
     Retry,
-    /// The last attempt: its result is accepted even if it looks inconsistent.
+    /// The last regular attempt: its result is accepted even if it looks inconsistent.
     Final,
 }
 

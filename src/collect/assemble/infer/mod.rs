@@ -385,8 +385,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group of its namespace, or to a new group if its namespace is unknown.
-/// Returns the group; `None` if the level of the process is unknown.
+/// Adds a process to the group of the process's namespace, or to a new group if that namespace is
+/// unknown. Returns the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

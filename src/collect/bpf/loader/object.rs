@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn patches_the_offset_of_a_load_and_the_constant_of_an_addition() {
-        // r1 = *(u32 *)(r2 + 0); r1 += 0
+        // The two instructions are `r1 = *(u32 *)(r2 + 0)` and `r1 += 0` in BPF assembly.
         let code = [[0x61, 0x21, 0, 0, 0, 0, 0, 0], [0x07, 1, 0, 0, 0, 0, 0, 0]].concat();
         let mut patched = code.clone();
         assert_eq!(patch_value(&mut patched, 0, Some(0x1234)), Some(()));

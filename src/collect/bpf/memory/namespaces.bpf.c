@@ -237,8 +237,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     return walk->length.is_whole;
 }
 
-// Moves to the parent namespace. Returns 1 to end the loop at the viewer's
-// namespace, or if there is no parent.
+// Moves to the parent namespace. Returns 1, which ends the loop, if the new namespace
+// is the viewer's or if there is no parent.
 SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
     struct pid_namespace *parent = 0;
     READ(parent, walk->above->parent);

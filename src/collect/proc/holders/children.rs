@@ -86,7 +86,7 @@ fn search_nascent(
 }
 
 /// Pins (keeps open) the namespace in which a thread creates its children, and adds the thread as a
-/// holder of that namespace. Does nothing if this is the process's own namespace. `open` and
+/// holder of that namespace. Does nothing if that namespace is the process's own. `open` and
 /// `shows` are passed on to
 /// [`NamespaceRegistry::pin`](crate::collect::registry::NamespaceRegistry::pin).
 fn add_holder(

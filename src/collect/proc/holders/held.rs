@@ -29,8 +29,8 @@ pub struct HolderSearch<'a> {
 /// The namespaces that one process keeps alive, as far as the search found them.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// Holders of PID namespaces that were found in the process, each with the inode of the
-    /// namespace that it keeps alive.
+    /// The holders that were found in the process, each with the inode of the PID namespace that it
+    /// keeps alive.
     pub holders: Vec<(u64, Holder)>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,

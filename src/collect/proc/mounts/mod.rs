@@ -81,8 +81,8 @@ struct MountSearch<'a> {
     searched: HashSet<u64>,
     /// Mount namespaces that were found through a bind mount and have not been searched yet.
     mounted: Vec<NamespaceFd>,
-    /// Mount namespaces that were found through a bind mount but could not be opened: maps the
-    /// inode of each to the error.
+    /// Errors from opening mount namespaces that were found through a bind mount, keyed by the
+    /// inode of the mount namespace.
     unopened: HashMap<u64, Errno>,
 }
 
@@ -105,7 +105,7 @@ impl MountSearch<'_> {
             match next {
                 // There are no more mount namespaces in this direction.
                 Ok(_) | Err(Errno::NOENT) => {}
-                // The kernel does not permit or does not support listing.
+                // The kernel does not permit or does not support listing mount namespaces.
                 Err(Errno::PERM | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => all = false,
                 Err(errno) => {
                     all = false;
