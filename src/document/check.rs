@@ -17,7 +17,8 @@ use crate::query;
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
-/// schema may add fields, but never rename, retype or remove a field. Open lists of words may grow.
+/// schema may add fields, but never rename, retype or remove a field. Lists of words that are
+/// marked as open may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {

@@ -24,7 +24,7 @@ pub enum Format {
     Text,
     /// The document that `pidns schema` describes.
     Json,
-    /// The document as one record per line, for databases and many hosts.
+    /// One record per line, for databases and for files with many hosts.
     #[value(alias = "jsonl")]
     Ndjson,
     /// The document as YAML.

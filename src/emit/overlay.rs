@@ -109,7 +109,7 @@ impl<'a> Overlay<'a> {
         self.change(node?).map(NamespaceChange::happened)
     }
 
-    /// Returns the children of a node that are shown.
+    /// Returns the visible children of a node.
     pub fn children(&self, node: Option<OverlayNode>) -> Vec<OverlayNode> {
         let children = self.children.get(&node).map(Vec::as_slice).unwrap_or_default();
         children.iter().copied().filter(|node| self.shown.contains(node)).collect()
@@ -120,7 +120,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Adds the ID of a node's namespace to `line`, and the change of the namespace, if any.
+    /// Describes a node in `line`: the ID of its namespace, and the change of the namespace, if
+    /// any.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let (graph, id) = match node {
             None => {

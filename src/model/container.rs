@@ -1,8 +1,8 @@
 //! Finds the container of a process from its cgroup path.
 //!
 //! Anyone who may create cgroups can choose their names, so the result is for display only and must
-//! not decide about permissions. This module is part of the model because cgroup paths come from
-//! saved documents as well as from `/proc/PID/cgroup`.
+//! not be used for decisions about permissions. This module is part of the model because cgroup
+//! paths come from saved documents as well as from `/proc/PID/cgroup`.
 //!
 //! Sources of the path formats, looked up in November 2026 unless noted otherwise:
 //! - docker, with the cgroupfs and the systemd driver: `withCgroups` in

@@ -40,8 +40,8 @@ pub struct Process {
     pub kernel_thread: bool,
     /// Source of the field `namespace`: the kernel reported the namespace, or pidns inferred it.
     pub evidence: Evidence,
-    /// Details of the process, if they were requested. Most runs request no details, so a box saves
-    /// memory.
+    /// Details of the process, if they were requested. Most runs request no details, so a `Box`
+    /// saves memory.
     pub details: Option<Box<ProcessDetails>>,
 }
 

@@ -40,7 +40,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a copy without namespaces and processes.
+    /// Returns a copy of the snapshot without its namespaces and processes.
     #[must_use]
     pub fn without_lists(&self) -> Self {
         Self {

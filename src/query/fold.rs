@@ -456,7 +456,7 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns the holders of a namespace that the output names.
+/// Returns the holders of a namespace to name in the output.
 ///
 /// The output names all holders of a namespace that is not live. For a live namespace, it names
 /// only holders that would keep the namespace alive after all members have exited. A process whose

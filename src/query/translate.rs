@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn translates_to_ancestors_descendants_and_the_own_namespace() {
+    fn translates_to_ancestors_descendants_and_its_own_namespace() {
         let graph = PidGraph::new(farm());
         let (host, container) = (id(4_026_531_836), id(4_026_532_179));
         assert_eq!(translated(&graph, 7, None, None), Ok(2));

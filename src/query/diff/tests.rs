@@ -115,8 +115,7 @@ fn a_namespace_is_matched_by_its_id_or_else_by_inode_and_init() {
     other.processes[0].start_time = Some(6);
     let again = ["- pid:[20] []", "+ pid:[20] []", "- 7 []", "+ 7 []"];
     assert_eq!(lines(&compare(one(), other.clone())), again);
-    // Without a kernel ID, the start time of the init still shows that the namespaces are
-    // different.
+    // Without 64-bit IDs, the start time of the init still shows that the namespaces are different.
     other.namespaces[1].ns_id = None;
     assert_eq!(lines(&compare(one(), other.clone())), again);
     // A dead namespace never gets a new init, so a live namespace with the same inode is another

@@ -15,7 +15,7 @@ pub const LINE: usize = 45;
 /// Maximum number of characters in a part of a line. A longer part is truncated.
 pub const PART: usize = 180;
 
-/// Maximum number of lines for holders in a box. The same limit applies to lines for members.
+/// Maximum number of lines for holders in a box, and maximum number of lines for members.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -26,8 +26,9 @@ const CHARACTER: f64 = 6.0;
 /// Average height of a line, in points.
 const LINE_HEIGHT: f64 = 13.0;
 
-/// The box style for namespaces in a certain state, and the text that explains it in the legend.
-/// Dead namespaces have the widest border, so that they also stand out in black-and-white print.
+/// The box style for namespaces in a certain state, and the text that explains this style in the
+/// legend. Dead namespaces have the widest border, so that they also stand out in black-and-white
+/// print.
 pub struct StateLook {
     pub state: NamespaceState,
     pub class: &'static str,
