@@ -95,8 +95,8 @@ impl fmt::Display for CollectorUsed {
     }
 }
 
-/// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part,
-/// the snapshot contains a diagnostic.
+/// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part of
+/// its state, the snapshot contains a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();

@@ -154,7 +154,7 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     commands
 }
 
-/// Appends the commands that unmount a namespace to `line`.
+/// Appends to `line` the commands that unmount a namespace.
 pub fn add_umounts(namespace: &Namespace, live: &LiveFacts, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
         Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, live),

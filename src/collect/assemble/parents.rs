@@ -1,11 +1,12 @@
-//! Clears the parents that are not in the snapshot, so that every `ppid` leads to a process.
+//! Clears each `ppid` whose process is not in the snapshot, so that every remaining `ppid` refers
+//! to a process.
 
 use crate::collect::discovery::FollowUp;
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, Process};
 
-/// Clears the parent of each process whose parent is not among the processes. Reports the process,
-/// unless it has exited meanwhile. The processes are sorted by PID.
+/// Clears the `ppid` of each process whose parent is not in `processes`. Adds a diagnostic about
+/// the process, unless the process has exited in the meantime. `processes` must be sorted by PID.
 pub fn forget_missing(source: &dyn FollowUp, processes: &mut [Process], log: &mut DiagnosticLog) {
     for index in 0..processes.len() {
         let Some(parent) = processes[index].ppid else { continue };

@@ -28,7 +28,7 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 
 /// The facts from which the states are proved.
 pub struct StateInputs<'a> {
-    /// Answers further questions after the scan.
+    /// The source of the scan, which answers further questions.
     pub source: &'a dyn FollowUp,
     /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,

@@ -3,8 +3,8 @@
 //!
 //! The kernel shifts the start times in `/proc/PID/stat` by the offset of the reader's time
 //! namespace, and then rounds them down to clock ticks. If the offset is a whole number of ticks,
-//! the start time in the initial time namespace can be computed. Otherwise, the rounding loses the
-//! start time, so pidns enters the initial time namespace if the kernel permits this.
+//! the start time in the initial time namespace can be computed. Otherwise, the rounding makes this
+//! impossible, so pidns enters the initial time namespace if the kernel permits this.
 
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
@@ -50,7 +50,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
 }
 
 /// Returns `true` if the start times of all processes can be converted. With a negative offset, the
-/// start times of the oldest processes are negative, and the kernel shows a wrong number.
+/// start times of the oldest processes are negative, and the kernel shows wrong numbers for these
+/// processes.
 fn is_exact(offset: i64) -> bool {
     offset >= 0 && offset % NANOSECONDS_PER_TICK == 0
 }
@@ -64,7 +65,7 @@ pub fn shows_all_start_times() -> bool {
 /// start time cannot be computed.
 pub fn start_time(shown: u64) -> Option<u64> {
     let offset = offset().filter(|offset| offset % NANOSECONDS_PER_TICK == 0)?;
-    // A higher number stands for a negative start time.
+    // A number above this limit stands for a negative start time.
     let shown = i64::try_from(shown).ok().filter(|&it| it <= i64::MAX / NANOSECONDS_PER_TICK)?;
     u64::try_from(shown - offset / NANOSECONDS_PER_TICK).ok()
 }

@@ -20,7 +20,7 @@ use crate::collect::parse;
 pub struct DescriptorTable {
     /// Number and file of each descriptor on nsfs.
     pub namespaces: Vec<(u32, FileId)>,
-    /// `true` if the process is a pidns that scans (see `scan_mark`).
+    /// `true` if the process is a scanning pidns process (see `scan_mark`).
     pub has_scan_mark: bool,
     /// `true` if there was a descriptor, and every listed descriptor still existed when it was
     /// read. Otherwise, the process may have released the table.
@@ -71,7 +71,7 @@ pub fn file_name(fd: u32) -> CString {
     CString::new(fd.to_string()).unwrap_or_default()
 }
 
-/// Returns `true` if the process with this directory is a pidns that scans (see `scan_mark`).
+/// Returns `true` if the process with this directory is a scanning pidns process (see `scan_mark`).
 pub fn is_scanning(process: BorrowedFd<'_>) -> bool {
     let table = open_dir(process, c"fd").and_then(|table| DescriptorTable::list(table.as_fd()));
     table.is_ok_and(|table| table.has_scan_mark)
@@ -86,8 +86,8 @@ pub fn is_close_on_exec(process: BorrowedFd<'_>, fd: u32) -> bool {
     flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() != 0)
 }
 
-/// Returns the descriptors on nsfs that pidns has inherited. Must be called before a scan, because a
-/// scan opens many more.
+/// Returns the descriptors on nsfs that pidns has inherited. Must be called before a scan, because
+/// a scan opens many more descriptors.
 pub fn inherited(procfs: &Procfs) -> Vec<u32> {
     let list = || {
         let process = ProcessDir::open(procfs.fd(), procfs.viewer.ok_or(Errno::SRCH)?)?;
@@ -95,6 +95,6 @@ pub fn inherited(procfs: &Procfs) -> Vec<u32> {
         let fds = table.namespaces.into_iter().map(|(fd, _)| fd);
         Ok::<_, Errno>(fds.filter(|&fd| !is_close_on_exec(process.as_fd(), fd)).collect())
     };
-    // Only a lack of descriptors or memory can make this fail, and then the scan fails, too.
+    // Listing fails only for lack of descriptors or memory, and then the scan fails too.
     list().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Makes sure that the parent of each process was read, too.
+//! Finds the parents that a scan has missed.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use super::walk;
 use crate::model::Pid;
 
 /// Maximum number of times that processes are read again. On a host where parents exit all the
-/// time, a new parent can be gone again when it is read.
+/// time, a process can have lost its new parent by the time that the parent is read.
 const ROUNDS: usize = 8;
 
-/// Reads each process again whose parent was not found, together with that parent.
+/// If the parent of a process was not found, reads both the process and the parent again.
 ///
 /// If the parent has exited during the scan, the process has a new parent by now. If the parent was
 /// started after /proc was listed, the parent is found now. A process that has exited itself is left
@@ -32,8 +32,8 @@ pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     }
 }
 
-/// Returns each process whose parent is not among the processes, with that parent. The processes
-/// are sorted by PID.
+/// Returns the PID of each process whose parent is not among the processes that were found, and the
+/// PID of that parent. The processes must be sorted by PID.
 fn orphans(found: &ScanFindings) -> BTreeSet<(Pid, Pid)> {
     let is_found = |pid| found.processes.binary_search_by_key(&pid, |it| it.pid).is_ok();
     let mut previous = None;

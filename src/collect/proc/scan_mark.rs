@@ -1,14 +1,15 @@
-//! Marks pidns as a process that scans, and recognizes the descriptors that any pidns has opened
-//! for a scan.
+//! Marks pidns as a scanning process, and recognizes other scanning pidns processes.
 //!
-//! A scan keeps each namespace open that it finds. These descriptors are no holders, because pidns
-//! closes them in a moment. So that other scans recognize them, pidns has an empty memory file
+//! A scan keeps every namespace open that it finds. The descriptors that pidns opens for this
+//! purpose are not holders, because pidns closes them at the end of the scan. To let other scans
+//! recognize these descriptors, pidns has a *scan mark*: an open, empty memory file
 //! (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process
-//! with this mark, the descriptors that execve(2) closes (`O_CLOEXEC`) do not count: pidns opens all
-//! of its descriptors so, and those that it has inherited cannot have this flag.
+//! with a scan mark, descriptors with the flag `O_CLOEXEC` are not holders: pidns sets this flag on
+//! every descriptor that it opens, and an inherited descriptor cannot have the flag.
 //!
-//! Any process can imitate the mark. So a mark counts only for a short time after it was made or
-//! renewed. A pidns that does not get on with its scan is a holder like any other process.
+//! Any process can imitate the mark. So a mark is valid only for a short time after it was made or
+//! renewed. After that time, even a pidns process that is still scanning (for example, because it
+//! was stopped) can be a holder.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -26,7 +27,7 @@ const NAME: &str = "pidns-scan";
 /// Text of the link to the memory file.
 const LINK: &[u8] = b"/memfd:pidns-scan (deleted)";
 
-/// Time for which a mark counts. Far longer than a scan, even on a busy host with many processes.
+/// Time for which a mark is valid. A scan is far shorter, even on a busy host with many processes.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// The mark of this process.
@@ -41,7 +42,8 @@ fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {
         let make = |flags| memfd_create(NAME, MemfdFlags::CLOEXEC | flags);
-        // Linux 6.3 or later logs a warning if the flag is missing, and older kernels refuse it.
+        // Since Linux 6.3, the kernel logs a warning if the flag is missing. Older kernels refuse
+        // the flag.
         let file = make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?;
         let device = FileId::of_descriptor(file.as_fd()).ok()?.device;
         Some(ScanMark { file, device })
@@ -57,7 +59,7 @@ pub fn renew() {
     }
 }
 
-/// Returns `true` if the descriptor `name` in a directory `/proc/PID/fd` is a mark that counts.
+/// Returns `true` if the descriptor `name` in a directory `/proc/PID/fd` is a valid scan mark.
 /// `file` is the descriptor's file.
 pub fn is_mark(table: BorrowedFd<'_>, name: &CStr, file: FileId) -> bool {
     let mut text = [0; LINK.len() + 1];

@@ -20,7 +20,7 @@ const CAPACITY: u32 = 4096;
 /// Maximum capacity of the list of namespaces. No host has enough memory for more namespaces.
 const MAX_CAPACITY: u32 = 1 << 20;
 
-/// Size in bytes of an element of the list of namespaces (`struct listed` in `namespaces.bpf.c`).
+/// Size in bytes of each element in the list of namespaces (`struct listed` in `namespaces.bpf.c`).
 const LISTED: usize = 16;
 
 /// Size in bytes of a record about a task or descriptor that keeps a namespace alive (`struct kept`

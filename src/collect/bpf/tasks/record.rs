@@ -67,8 +67,8 @@ pub struct Record {
     /// `true` if the process must always be read through /proc, because the record is not
     /// sufficient.
     pub needs_proc: bool,
-    /// `true` if the process may keep another namespace alive. It must then be read through /proc
-    /// if the scan searches for holders.
+    /// `true` if the process may keep another namespace alive. If the scan searches for holders,
+    /// such a process must be read through /proc.
     pub may_hold: bool,
     /// `true` if all descriptors of the process were searched and none of them refers to a
     /// namespace.

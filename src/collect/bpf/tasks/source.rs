@@ -26,9 +26,9 @@ const TASK: &[u8] = include_bytes!("task.bpf.o");
 /// calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// BPF is used only for at least this number of processes; with fewer processes, /proc is faster.
-/// The first constant applies if only processes are read, the second if holders of namespaces are
-/// searched too.
+/// BPF is used only if there are at least this many processes; with fewer processes, /proc is
+/// faster. The first constant applies if only processes are read, the second if holders of
+/// namespaces are searched too.
 const MIN_PROCESSES: u64 = 350;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
 

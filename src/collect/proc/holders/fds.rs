@@ -61,7 +61,8 @@ fn search_table(
             Err(_) => is_intact = false,
         }
     }
-    // A scan opens and closes descriptors all the time.
+    // A scanning pidns process opens and closes descriptors all the time, so a missing descriptor
+    // does not mean that the table was released.
     Ok(is_intact || held.is_scanner)
 }
 

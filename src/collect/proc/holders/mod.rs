@@ -75,7 +75,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
 /// Searches every thread except `searched`. A thread can have a descriptor table and a mount
 /// namespace of its own (`unshare(2)`).
 fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Held) -> Result<()> {
-    // A scan starts threads that enter namespaces for a moment.
+    // A scanning pidns process starts threads that enter namespaces for a moment, so its other
+    // threads are not searched.
     let searches_fds = search.scan.search.contains(&SearchScope::Fds);
     if search.is_viewer() || held.is_scanner || (!searches_fds && is_scanning(search.dir)) {
         return Ok(());
