@@ -130,9 +130,8 @@ pub fn check_processes(
         let Some(depth) = depths.get(&id) else {
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
-        // If the number of namespaces above a root is unknown, compute it from the number of PIDs
-        // of the first process below the root. All other processes below the root must match. The
-        // list of PIDs is empty before Linux 4.1.
+        // If the number of namespaces above a root is unknown, the first process below the root
+        // determines it, and all others must match. Before Linux 4.1, the list of PIDs is empty.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
@@ -153,8 +152,7 @@ pub fn check_processes(
                 "does not list the processes that have it as namespace",
             ));
         }
-        // An init that is not a member is an error, unless a filter removed the init from the
-        // document.
+        // The init must be a member, unless a filter removed the init from the document.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);
         if namespace.init.is_some_and(|init| !named.contains(&init) && elsewhere(init)) {
             return Err(Invalid::at(at("init"), "is not a member"));
