@@ -8,7 +8,7 @@ use super::walk;
 use crate::model::Pid;
 
 /// Maximum number of times that processes are read again. On a host where parents exit all the
-/// time, a process can have lost its new parent by the time that the parent is read.
+/// time, the new parent of a process can exit before it is read, too.
 const ROUNDS: usize = 8;
 
 /// If the parent of a process was not found, reads both the process and the parent again.

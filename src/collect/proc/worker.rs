@@ -14,9 +14,9 @@ use crate::model::{DiagnosticCode, Pid};
 /// earlier: as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late retries, which follow [`Attempt::Final`]. Only processes that were gone
-/// right after their status file had been opened (`ESRCH`), although the PID still exists, are
-/// retried so late. If all late retries fail, the process is reported as unreadable.
+/// Maximum number of late retries, which follow [`Attempt::Final`]. A process is retried so late
+/// only if it was gone right after its status file had been opened (`ESRCH`), although its PID
+/// still exists. If all late retries fail, the process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
 /// Reads processes in one thread of a scan.
