@@ -10,8 +10,8 @@
 //!   namespace.
 //! - A process in or below the namespace is a zombie whose parent is outside. The kernel does not
 //!   kill this parent, so only the parent can reap the zombie.
-//! - A process in or below the namespace, or a thread of it, is in uninterruptible sleep, so SIGKILL
-//!   has no effect yet.
+//! - A process in or below the namespace, or one of its threads, is in uninterruptible sleep, so
+//!   SIGKILL has no effect yet.
 //!
 //! The tracer of a traced process acts as its parent: only the tracer can reap a traced zombie, and
 //! the tracer can keep a killed process stopped (`PTRACE_EVENT_EXIT`).
@@ -83,8 +83,8 @@ fn member_blocker(
         namespace.is_some_and(|id| !id.is_some_and(|id| lineage.is_within(id, dead)))
     };
     if process.is_unreaped() {
-        // A parent that the procfs does not show is outside of every namespace that the procfs
-        // shows, and therefore outside of `dead`.
+        // If the procfs shows no parent, the parent is outside of the procfs's own namespace, and
+        // therefore outside of `dead`.
         let lasts = process.reaper().is_none_or(is_outside);
         return lasts.then(|| blocker(process, BlockReason::Zombie, process.reaper()));
     }

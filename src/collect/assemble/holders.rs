@@ -27,9 +27,9 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>)
     }
 }
 
-/// Adds a diagnostic about namespaces that still exist for an unknown reason. `in_kernel` contains
-/// the inodes of the namespaces that only the search of kernel memory found. The diagnostic lists
-/// those of them that have no member, no holder and no child.
+/// Adds a diagnostic about the namespaces in `in_kernel` that have no member, no holder and no
+/// child, so the reason why they still exist is unknown. `in_kernel` contains the inodes of the
+/// namespaces that only the search of kernel memory found.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],

@@ -40,15 +40,15 @@ impl Viewer {
 ///
 /// `NS_GET_PARENT` returns `EPERM` for the viewer's own namespace and for namespaces outside of it,
 /// so these namespaces are shown as roots. But a seccomp filter may return `EPERM` for all
-/// namespaces. If the viewer is in the initial namespace, no namespace is outside, so `EPERM` is
-/// always a refusal. Otherwise, if the kernel has revealed at least one parent, there is no such
+/// namespaces. If the viewer is in the initial namespace, no namespace is outside, so `EPERM` comes
+/// from such a filter. Otherwise, if the kernel has revealed at least one parent, there is no such
 /// filter, and `EPERM` means a root.
 #[derive(Debug, Default)]
 pub struct RefusedParents {
     /// The inodes of the namespaces whose parents the kernel refused to reveal.
     pub inodes: HashSet<u64>,
-    /// `true` if the viewer is in the initial namespace, so every other namespace has a visible
-    /// parent.
+    /// `true` if the viewer is in the initial namespace, and therefore may see the parent of every
+    /// other namespace.
     pub all_have_parents: bool,
     /// `true` if the procfs shows only the viewer's namespace and its descendants. In that case, a
     /// namespace below the procfs's own namespace can never be a root.

@@ -28,7 +28,7 @@ use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceSta
 
 /// The facts from which the states are proved.
 pub struct StateInputs<'a> {
-    /// The source of the scan, which answers further questions.
+    /// Answers questions about processes and namespaces after the scan.
     pub source: &'a dyn FollowUp,
     /// The PID namespace that the procfs shows.
     pub mount: Option<NamespaceId>,
@@ -149,8 +149,8 @@ fn conclude(had: Option<bool>, now: InitNow) -> NamespaceState {
 struct InitListing<'a> {
     /// The listed inits; `None` if the listing failed.
     inits: Option<Vec<ListedInit>>,
-    /// `true` if this procfs shows enough PIDs of each process to recognize every init. An init has
-    /// PID 1 in its own namespace.
+    /// `false` if the listing may have missed an init, because the init is hidden or because its
+    /// PIDs in inner namespaces are unknown.
     shows_all: bool,
     lineage: &'a Lineage,
     inputs: &'a StateInputs<'a>,

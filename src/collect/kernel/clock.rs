@@ -95,8 +95,8 @@ fn read_offset() -> SysResult<Option<i64>> {
     if current == Some(INITIAL_TIME_NAMESPACE) {
         return Ok(Some(0));
     }
-    // The kernel shows the offsets of the time namespace in which children are created. On older
-    // kernels, that is not pidns's own time namespace if `unshare --time` has executed pidns.
+    // `timens_offsets` shows the offsets of the time namespace for children. That is not pidns's
+    // own time namespace if `unshare --time` has executed pidns on an older kernel.
     if namespace_link(descriptors, c"../ns/time_for_children", "time")? != current {
         return Ok(None);
     }

@@ -293,8 +293,8 @@ pub fn compare_descriptor_tables(one: Pid, other: Pid) -> io::Result<Ordering> {
     }
 }
 
-/// Opens the PID namespace in which the process or thread that a pidfd refers to creates its
-/// children. Works even before the first child exists (since Linux 6.11).
+/// Opens the PID namespace in which a process or thread, given by a pidfd, creates its children.
+/// Works even before the first child exists (since Linux 6.11).
 ///
 /// Fails with `ESRCH` if the process is gone or exiting, with `EACCES` without ptrace access, and
 /// with `ENOTTY` or `EINVAL` on older kernels.

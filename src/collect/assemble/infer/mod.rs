@@ -63,8 +63,8 @@ pub struct Known<'a> {
 /// Fills in missing data: the namespaces of processes, and the parents of namespaces, that the
 /// kernel did not report. Also adds the namespaces that could not be read.
 ///
-/// Returns the procfs's own namespace. If the inode is unknown, the ID contains the PID of one of
-/// its processes instead.
+/// Returns the procfs's own namespace. If its inode is unknown, its ID contains the PID of one of
+/// its members instead.
 pub fn infer(
     processes: &mut [Process],
     namespaces: &mut Vec<Namespace>,
@@ -322,8 +322,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // By definition, a process with one PID is in the procfs's own namespace. If the inode
-            // of that namespace is known, nothing was inferred.
+            // A process with one PID is in the procfs's own namespace (rule 1). This is certain
+            // rather than inferred, unless the inode of that namespace is unknown.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -74,8 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Infers the namespaces of `nested`, which are children of PID 1, and returns these namespaces. If
-/// an inode is given for a child, the child has a readable namespace link.
+/// Returns the namespaces of the `nested` processes, which are children of PID 1, after the
+/// inference. A process that is given with an inode has a readable namespace link.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {

@@ -241,8 +241,7 @@ fn asks_last_whether_an_init_exists_now() {
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // `InitHistory::Existed` proves that the namespace had an init, so the first question is not
-    // asked.
+    // `InitHistory::Existed` proves that the namespace had an init, so `HadInit` is not asked.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -277,9 +276,9 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference has placed the listed init in namespace 2000, so that init does not belong to
-    // the tested namespace. But a process with the same first PID and different inner PIDs is
-    // another process, so its namespace proves nothing about the listed init.
+    // The inference has placed the listed init in namespace 2000, so it is not the init of the
+    // tested namespace. But a process with the same first PID and different inner PIDs is not the
+    // listed init, so its namespace proves nothing.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);
@@ -295,7 +294,7 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits until its members have ended, so living members are no contradiction.
+    // A terminated init waits until all other members have ended, so living members are possible.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

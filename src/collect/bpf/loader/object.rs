@@ -142,8 +142,8 @@ impl Object {
             };
             patch_value(&mut instructions, it.at, value).ok_or(LoadError::InvalidObject)?;
         }
-        // Missing fields are reported before a missing cast function. The object file for older
-        // kernels works without the cast function, but needs the same fields.
+        // Fields are checked before the cast function, so a missing field is always reported. The
+        // object file for older kernels needs the same fields, but not the function.
         patch_casts(&mut instructions, cast).ok_or_else(|| missing(RDONLY_CAST.as_bytes()))?;
         let iterator = iterator.ok_or_else(|| missing(spec.iterator.as_bytes()))?;
         Ok(Program { instructions, functions, iterator })

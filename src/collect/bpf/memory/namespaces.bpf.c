@@ -217,8 +217,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The list head is not part of a namespace, so reading `ops` from it yields
-    // another value, and the head is skipped.
+    // The head of the list is not inside a namespace. Reading `ops` there yields some
+    // other value, so the head is skipped.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;
@@ -397,8 +397,8 @@ SECTION("descriptors") int pidns_descriptors(struct bpf_iter__task_file *context
 // Writes a record about a namespace that a descriptor keeps alive, if the namespace
 // has no living init.
 SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace *namespace, u32 by) {
-    // READ() copies the number through a helper function, because the verifier then
-    // does not track the possible values of the number.
+    // READ() copies this count through a helper function, so that the verifier does not
+    // track its possible values.
     u64 records = 0;
     READ(records, look->records);
     if (!namespace || namespace == look->last || records >= MOST_RECORDS) return;

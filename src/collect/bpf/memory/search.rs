@@ -148,17 +148,17 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the keeper belongs to a scan: a pidns process, this one or another, keeps
-    /// the namespace alive only while it scans. `scanners` caches which processes are scanning
-    /// pidns processes.
+    /// Returns `true` if the keeper belongs to a scan of a pidns process (this one or another), and
+    /// keeps the namespace alive only during the scan. `scanners` caches for each process whether
+    /// it is a pidns process that is scanning.
     fn is_of_scan(&self, keeper: &Keeper, scanners: &mut HashMap<Pid, bool>) -> bool {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         let is_scanner = *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid));
         is_scanner
             && match kind {
                 KeeperKind::Member => false,
-                // A scan starts threads that enter namespaces for a moment. The leader's namespace
-                // for children is inherited.
+                // A scan starts threads that enter PID namespaces for a moment. The leader enters
+                // none, so it has inherited its namespace for children.
                 KeeperKind::ForChildren => pid != tid,
                 _ => self.proc.is_close_on_exec(pid, fd),
             }

@@ -274,9 +274,9 @@ mod tests {
             (read.needs_proc, read.may_hold)
         };
         assert_eq!(with(19, 2), (false, false));
-        // Every search must read these processes through /proc: a process with more PIDs than fit
-        // into a record, a process in a short-lived state, two processes that are exiting in
-        // different ways, and a kernel worker, whose name is longer in /proc.
+        // These processes must always be read through /proc: a process with more PIDs than fit into
+        // a record, a process in a short-lived state, two processes that are exiting in different
+        // ways, and a kernel worker, whose name is longer in /proc.
         for (at, value) in [(19, 9), (9, 0x200), (10, 0x10), (11, 0x4), (11, 0x20_0020)] {
             assert_eq!(with(at, value), (true, false), "{at} {value}");
         }

@@ -12,10 +12,10 @@
 //
 // Fields are read through pointers from bpf_rdonly_cast() (since Linux 6.2). The
 // verifier does not trust such pointers: reading an invalid address returns 0. The
-// verifier checks such reads fast. For a field read through a trusted pointer, it
+// verifier checks such reads quickly. To check a read through a trusted pointer, it
 // would search all of the kernel's types, which takes 400 to 600 ms. For older
 // kernels, this file is compiled a second time with BY_HELPER. That program reads each
-// field by a call of bpf_probe_read_kernel().
+// field by calling bpf_probe_read_kernel().
 //
 // The program runs in an RCU read-side critical section, in which credentials, struct
 // pid, PID namespaces and descriptor tables stay in memory. But a task may drop its
@@ -104,14 +104,14 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // A mask for level numbers, which shows the verifier that the numbers are small. The
 // kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs given to one reading thread.
+// Number of consecutive PIDs per share. If two threads read, they get alternate shares.
 #define SHARE 16
 
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
 // HOLDS_DESCRIPTOR means that the process has a descriptor of a namespace.
 #define HOLDS_DESCRIPTOR 1
-// The process released one of its structs while it was read, or one of its threads
-// is replacing its leader (execve(2)).
+// The process replaced or released its struct nsproxy or files_struct while the
+// record was written, or one of its threads is replacing its leader (execve(2)).
 #define CHANGED 2
 
 // A record about one process, decoded by record.rs.
@@ -145,7 +145,7 @@ static long look_at(u64 number, struct table *table);
 
 // Converts a pointer to a number that can be compared. (The number is not the
 // address.) The verifier treats pointers of different origin as different states, and
-// checks the rest of the program once per state. Numbers do not cause such checks.
+// checks the rest of the program once per state. It does not do this for numbers.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back into the pointer.
@@ -331,7 +331,7 @@ SECTION("processes") int pidns_processes(struct bpf_iter__task *context) {
     return write_record(context, 0);
 }
 
-// The program for searches of descriptors, mounts and namespaces for children.
+// The program for all other scopes of `--search`. It also searches for holders.
 SECTION("holders") int pidns_holders(struct bpf_iter__task *context) {
     return write_record(context, 1);
 }
