@@ -16,8 +16,8 @@ pub const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// Everything that a source (/proc or BPF) found, as the kernel reported it.
 ///
-/// The source has also pinned every namespace in the registry: it keeps the namespace open, so that
-/// its inode number is not reused before the snapshot is complete.
+/// The source has also pinned every namespace that it found: the registry keeps the namespace open,
+/// so that its inode number is not reused before the snapshot is complete.
 #[derive(Debug)]
 pub struct Discovery {
     /// The procfs to which all PIDs in this discovery refer. The namespace of the procfs is `None`

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::bpf::unavailable::BpfUnavailable;
 
-/// The reason why no snapshot could be made, or why an individual question could not be answered.
+/// The reason why pidns could not make a snapshot, or could not answer a question without one.
 #[derive(Debug)]
 pub enum Error {
     /// A file or directory could not be read.

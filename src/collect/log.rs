@@ -1,6 +1,6 @@
 //! Collects diagnostics during a scan. Diagnostics are grouped by code and errno, so a problem that
-//! affects thousands of processes results in only a few diagnostics. `model` contains the text of
-//! each code.
+//! affects thousands of processes results in only a few diagnostics. The message for each code is
+//! in `model`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -91,8 +91,8 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns the error of a process that could not be read; `None` if all processes could be
-    /// read.
+    /// Returns the error for one of the processes that could not be read; `None` if all processes
+    /// could be read.
     pub fn unreadable(&self) -> Option<Errno> {
         let unreadable = DiagnosticCode::ProcessUnreadable;
         let mut codes = self.entries.keys().filter(|(code, _)| *code == unreadable);

@@ -55,8 +55,7 @@ pub use kernel::clock::uptime;
 pub struct Request {
     /// The mount point of the procfs.
     pub procfs: PathBuf,
-    /// The scopes to search for namespaces. The namespaces of the processes themselves are always
-    /// read.
+    /// The scopes to search for namespaces. The processes' own namespaces are always read.
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,

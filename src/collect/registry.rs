@@ -28,8 +28,8 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// States whether a namespace has ever had an init. The certainty depends on how the namespace was
-/// found.
+/// Tells whether a namespace has ever had an init, as far as this is known from how the namespace
+/// was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {
     /// Unknown, because the namespace was found through an open descriptor or a mount.
@@ -49,8 +49,8 @@ pub enum InitHistory {
 pub struct Registered {
     /// Descriptor of the namespace; `None` if the namespace could not be opened or kept open.
     pub fd: Option<NamespaceFd>,
-    /// The inode of the parent, or the error with which the kernel refused to reveal the parent.
-    /// Set only if the descriptor had to be closed again.
+    /// The inode of the parent, or the error if the kernel does not reveal the parent. Set only if
+    /// the descriptor had to be closed again.
     pub closed_parent: Option<Result<u64>>,
     /// The most certain [`InitHistory`], if the namespace was found in several ways.
     pub init_history: InitHistory,
@@ -76,16 +76,16 @@ impl Default for NamespaceRegistry {
 
 impl NamespaceRegistry {
     /// Pins (keeps open) the namespace with the inode number `inode`, which the caller has just
-    /// read from a link. `open` opens the link's target, if the namespace is not pinned yet.
+    /// read from a link. If the namespace is not pinned yet, `open` must open the link's target.
     ///
     /// If the namespace is pinned already, `shows` must read the link again and return `true` if
-    /// the link still shows `inode`. The link may have shown an older namespace, whose inode number
-    /// was then given to the pinned namespace. In that case, the link shows another number by now.
+    /// the link still shows `inode`. Otherwise, the caller may have read the inode number of an
+    /// older namespace, which was then reused for the pinned namespace.
     ///
     /// # Errors
-    /// `ESRCH` if the link refers to another namespace by now; `EMFILE` if no descriptor is left
-    /// for keeping the namespace open; otherwise the error of `open`. The namespace is recorded as
-    /// found unless the error says that it is gone.
+    /// `ESRCH` if the link now refers to another namespace; `EMFILE` if no descriptor is left to
+    /// keep the namespace open; otherwise the error from `open`. The namespace is recorded as found
+    /// unless the error says that it is gone.
     pub fn pin(
         &self,
         inode: u64,
@@ -196,8 +196,8 @@ impl NamespaceRegistry {
 /// Adds all ancestors of the registered namespaces to `registered`, including ancestors without a
 /// process.
 ///
-/// Returns the parent of every namespace: its inode, or the error with which the kernel refused to
-/// reveal the parent.
+/// Returns the parent of every namespace: its inode, or the error if the kernel does not reveal the
+/// parent.
 pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u64>> {
     let mut parents = HashMap::with_capacity(registered.len());
     let mut todo: Vec<u64> = registered.keys().copied().collect();
@@ -211,7 +211,7 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // Only a process in the parent can create a namespace, so the parent has had an init.
+        // The namespace was created by a process in the parent, so the parent has had an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

@@ -1,5 +1,5 @@
-//! Finds namespaces that a scan no longer finds, although they still exist in the kernel. A
-//! descriptor in a socket message, a pidfd or a socket keeps such a namespace alive.
+//! Finds namespaces that still exist in the kernel although a scan no longer finds them. Such a
+//! namespace is kept alive by a pidfd, a socket, or a descriptor in a socket message.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -12,11 +12,11 @@ use crate::model::{Namespace, NamespaceId};
 pub const FREEING: Duration = Duration::from_millis(200);
 
 /// Returns the namespaces that still exist in the kernel. All `namespaces` must come from scans
-/// made since the last boot.
+/// since the last boot.
 ///
 /// The check needs Linux 6.18, and `CAP_SYS_ADMIN` in the user namespaces that own the namespaces.
-/// Since Linux 6.19, a namespace is found only if a descriptor of the namespace itself keeps it
-/// alive, for example a descriptor in a socket message.
+/// Since Linux 6.19, a namespace is found only if it is kept alive by a descriptor that refers to
+/// the namespace itself, for example a descriptor in a socket message.
 #[must_use]
 pub fn still_in_kernel<'a>(
     namespaces: impl IntoIterator<Item = &'a Namespace>,

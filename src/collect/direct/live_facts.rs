@@ -46,7 +46,7 @@ impl<'a> LiveHost<'a> {
         self.processes.iter().filter(may_hide_one).filter_map(stuck).collect()
     }
 
-    /// Returns the processes that /proc shows as uninterruptible although SIGKILL ends their sleep.
+    /// Returns the processes that /proc shows as uninterruptible, but that SIGKILL can kill.
     #[must_use]
     pub fn killable(&self) -> BTreeSet<Pid> {
         let is_killable = |it: &&Process| {

@@ -135,10 +135,11 @@ impl Translator {
 
     /// Finds the process whose PID in the namespace `home` is `pid`. Returns its PID in the
     /// viewer's namespace, and its PIDs at every level, from the viewer's namespace to the
-    /// process's own. `named` is the ID of `home` if the user named that namespace.
+    /// process's own. `named` is the ID of `home` for the error message, or `None` if the user gave
+    /// no namespace.
     ///
-    /// The status file is opened first and read last. If that read succeeds, everything read in
-    /// between is about the same process.
+    /// The status file is opened first and read last. If the last read succeeds, everything read in
+    /// between belongs to the same process.
     fn levels(
         &self,
         pid: Pid,

@@ -27,8 +27,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// In the `NSpid` of a descendant, the index of its PID in the PID namespace of pidns. The
-    /// index is 0 if the procfs belongs to that namespace.
+    /// A descendant's `NSpid` lists its PID in the PID namespace of pidns at this index. The index
+    /// is 0 if the procfs belongs to that namespace.
     level: usize,
     /// Children that this process already had when it started. A shell with children can replace
     /// itself with pidns (`exec pidns`).
@@ -40,7 +40,7 @@ pub struct Descendants {
 pub struct Descendant {
     /// PID of the descendant in the procfs.
     pub pid: Pid,
-    /// Parent of the descendant when the descendant was found.
+    /// PID of its parent at the time when the descendant was found.
     pub parent: Pid,
     /// `true` if the leader has terminated. The process then waits to be reaped, or for its other
     /// threads to exit.

@@ -1,4 +1,4 @@
-//! Parses the names of directory entries and the texts of links in a procfs.
+//! Parses the names of procfs directory entries and the targets of procfs links.
 
 use super::number::number;
 

@@ -67,7 +67,7 @@ pub struct HidePid {
     /// `true` if processes of other users are not listed. `false` if they are listed but their
     /// files can't be read.
     pub unlisted: bool,
-    /// GID of the group that sees all processes, or `None` if there is no such group.
+    /// GID of the group whose members can see all processes, or `None` if there is no such group.
     pub exempt_gid: Option<u32>,
 }
 

@@ -48,8 +48,8 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // The descriptor has been closed, or its file could not be looked up. Looking up a
-                // file on nsfs never fails.
+                // The descriptor has been closed, or its file can't be looked up, which never
+                // happens on nsfs.
                 Err(_) => has_lost_one = true,
             }
         }

@@ -51,7 +51,8 @@ impl ScanFindings {
         self.processes.push(process);
     }
 
-    /// Removes these processes and everything that was found about them, except for diagnostics.
+    /// Removes the given processes and everything that was found about them, except for
+    /// diagnostics.
     pub fn remove(&mut self, pids: &BTreeSet<Pid>) {
         let is_left = |pid: &Pid| !pids.contains(pid);
         self.processes.retain(|process| is_left(&process.pid));

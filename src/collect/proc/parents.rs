@@ -14,8 +14,8 @@ const ROUNDS: usize = 8;
 /// If the parent of a process was not found, reads both the process and the parent again.
 ///
 /// If the parent has exited during the scan, the process has a new parent by now. If the parent was
-/// started after /proc was listed, the parent is found now. A process that has exited itself is left
-/// out. If the parent still can't be read, `assemble` reports that.
+/// started after /proc was listed, the parent is found now. If the process itself has exited, it is
+/// left out. If the parent still can't be read, `assemble` reports that.
 pub fn find_missing(scan: Scan<'_>, found: &mut ScanFindings) {
     let mut before = BTreeSet::new();
     for _ in 0..ROUNDS {

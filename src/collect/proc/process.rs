@@ -192,8 +192,7 @@ impl<'a> ProcessReader<'a> {
         none_open_since: Option<u64>,
     ) -> SysResult<ReadProcess> {
         if !self.scan.procfs.own {
-            // Root inside a container can mount something over `ns`. `open_namespaces` fails if
-            // something is mounted there.
+            // Root inside a container can mount something over `ns`. `open_namespaces` then fails.
             open.dir.open_namespaces()?;
         }
         // The next read of any file overwrites the status text in the buffer, so everything that
@@ -275,10 +274,10 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // If a process is a member of the viewer's own namespace, its link is not needed, but only
-        // the status shows this membership. So the status is read first, unless the process is
-        // likely to be in a nested namespace. For such a process, reading the link first saves
-        // reading the status twice.
+        // The status shows whether a process is a member of the viewer's own namespace, and the
+        // link of a member is not needed. So the status is read first, unless the process is likely
+        // to be in a nested namespace. Then the link is needed, and reading it first saves reading
+        // the status twice.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -337,7 +336,7 @@ impl<'a> ProcessReader<'a> {
     }
 
     /// Returns `true` if the viewer has permission to read everything about the processes of this
-    /// user. A refusal is then temporary, and another attempt may succeed.
+    /// user. If the kernel denies access anyway, another attempt may succeed.
     fn expects_access(&self, uid: impl Into<Option<u32>>) -> bool {
         self.may_trace_all || uid.into() == Some(rustix::process::geteuid().as_raw())
     }
@@ -446,9 +445,9 @@ fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     }
 }
 
-/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). The PIDs are known
-/// only for a member of the namespace that the procfs shows: a member has a single PID, which the
-/// procfs lists. For other processes the result is empty.
+/// Returns the PIDs of a process on kernels without NSpid (before Linux 4.1). A member of the
+/// namespace that the procfs shows has only one PID, `pid`. The PIDs of other processes are
+/// unknown, so the result is empty.
 fn nspid_of_member(
     pid: Pid,
     procfs_namespace: Option<NamespaceId>,

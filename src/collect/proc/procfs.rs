@@ -102,7 +102,8 @@ impl Procfs {
     }
 
     /// Pins the PID namespace that this procfs shows: keeps it open, so that its inode number can't
-    /// be reused. Returns `None` unless the procfs is the viewer's own and its link can be read.
+    /// be reused. Returns `None` if the procfs is not the viewer's own, or if its namespace can't
+    /// be pinned.
     pub fn pin_own_namespace(&self, registry: &NamespaceRegistry) -> Option<NamespaceId> {
         let name = c"self/ns/pid";
         let inode = self.own.then(|| namespace_link(self.fd(), name, "pid").ok().flatten())??;

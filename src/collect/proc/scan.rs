@@ -13,8 +13,7 @@ pub struct Scan<'a> {
     /// The PID namespace that this procfs shows; `None` if pidns could not open the namespace
     /// before the scan.
     pub namespace: Option<NamespaceId>,
-    /// The scopes to search for namespaces. The namespaces of the processes themselves are always
-    /// read.
+    /// The scopes to search for namespaces. The processes' own namespaces are always read.
     pub search: &'a BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: &'a BTreeSet<Detail>,
@@ -29,9 +28,9 @@ pub struct Scan<'a> {
 pub struct Target {
     /// PID of the process in the procfs.
     pub pid: Pid,
-    /// Start time of the process, if the BPF program found that the process has no namespace open
-    /// as a file descriptor. If the process with this PID still has this start time, it is the same
-    /// process, so its descriptors are not searched.
+    /// If the BPF program found that the process has no namespace open as a file descriptor, the
+    /// start time of that process. The descriptors are not searched if the start time in /proc is
+    /// the same, because it is then the same process.
     pub none_open_since: Option<u64>,
     /// The result of the BPF program, if the process is a living init that keeps no namespace alive
     /// except its own.
@@ -56,8 +55,8 @@ impl From<Pid> for Target {
     }
 }
 
-/// Returns `true` if the scan searches for holders, besides reading the namespaces of the processes
-/// themselves.
+/// Returns `true` if the scan searches for holders, in addition to reading the processes' own
+/// namespaces.
 pub fn searches_holders(search: &BTreeSet<SearchScope>) -> bool {
     search.iter().any(|&scope| scope != SearchScope::Processes)
 }

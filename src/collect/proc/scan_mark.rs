@@ -37,12 +37,12 @@ struct ScanMark {
     device: u64,
 }
 
-/// Returns the mark of this process. Returns `None` if the kernel refuses to make memory files.
+/// Returns the mark of this process, or `None` if no memory file can be created.
 fn own() -> Option<&'static ScanMark> {
     static MARK: OnceLock<Option<ScanMark>> = OnceLock::new();
     let make = || {
         let make = |flags| memfd_create(NAME, MemfdFlags::CLOEXEC | flags);
-        // Since Linux 6.3, the kernel logs a warning if the flag is missing. Older kernels refuse
+        // Since Linux 6.3, the kernel logs a warning if this flag is missing. Older kernels reject
         // the flag.
         let file = make(MemfdFlags::NOEXEC_SEAL).or_else(|_| make(MemfdFlags::empty())).ok()?;
         let device = FileId::of_descriptor(file.as_fd()).ok()?.device;
@@ -54,7 +54,8 @@ fn own() -> Option<&'static ScanMark> {
 /// Marks this process, or renews its mark. Must be called before namespaces are opened.
 pub fn renew() {
     if let Some(mark) = own() {
-        // Changing the mode sets the time of the last change (`ctime`), which no process can choose.
+        // `fchmod` sets the change time (`ctime`) to the current time. Unlike `mtime`, it can't be
+        // set to a chosen time.
         let _ = fchmod(&mark.file, Mode::RUSR);
     }
 }

@@ -159,8 +159,8 @@ impl ProcSource {
         let uname = rustix::system::uname();
         let text = |name: &CStr| Some(name.to_string_lossy().into_owned());
         let mut buffer = Vec::new();
-        // In containers, /proc/sys is often a separate read-only mount. `open` refuses to enter
-        // another mount.
+        // In containers, /proc/sys is often a separate read-only mount, which `open` refuses to
+        // enter.
         let boot_id = open_on_device(self.procfs.fd(), c"sys/kernel/random/boot_id", READ)
             .and_then(|file| read_to_end(&file, &mut buffer, 4096))
             .ok()

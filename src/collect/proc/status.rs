@@ -1,4 +1,4 @@
-//! Builds a `Process` from a status file, and reads the status of known processes again.
+//! Builds a `Process` from a status file, and rereads the status of known processes.
 
 use rustix::io::{Errno, Result as SysResult};
 

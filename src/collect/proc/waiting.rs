@@ -46,9 +46,9 @@ pub fn held_thread(procfs: &Procfs, process: &Process) -> Option<HeldThread> {
     stuck.or(traced.map(HeldThread::Traced))
 }
 
-/// Returns `true` if a process is shown as uninterruptible although SIGKILL ends its sleep
-/// (`TASK_KILLABLE`). The name of the kernel function in which the process sleeps (`wchan`) shows
-/// this.
+/// Returns `true` if SIGKILL can end the sleep of a process that /proc shows as uninterruptible
+/// (`TASK_KILLABLE`). This is inferred from the name of the kernel function in which the process
+/// sleeps (`wchan`).
 pub fn is_killable(procfs: &Procfs, process: &Process) -> bool {
     let mut function = Vec::new();
     let read = ProcessDir::open(procfs.fd(), process.pid)
@@ -99,7 +99,7 @@ fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
         return Vec::new();
     };
-    // The root cgroup has neither of these two files, because it cannot be frozen.
+    // The root cgroup can't be frozen, so it has neither of these files.
     let file = if mount.is_v2 { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));

@@ -48,7 +48,7 @@ pub fn walk(scan: Scan<'_>) -> SysResult<ScanFindings> {
 
 /// Reads the given processes. The result is sorted by PID.
 pub fn read(scan: Scan<'_>, pids: &[Pid]) -> ScanFindings {
-    // Processes that are passed to this function take long to read, so even a small batch is worth
+    // The processes passed to this function are slow to read, so even a small batch is worth
     // handing to a helper thread.
     let size = (pids.len() / 8).clamp(MIN_BATCH, MAX_BATCH);
     // `read_batches` fails only if the PIDs of a procfs can't be listed. Here the PIDs are given,
@@ -107,12 +107,13 @@ fn read_batches(
     })
 }
 
-/// Reads processes while `list` is still listing them. `list` passes each process to the function
-/// that it gets as its argument. Returns the results of `list`, and the processes sorted by PID.
+/// Reads processes while `list` is still listing them. `list` passes each process to the callback
+/// that is its argument. Returns the result of each call of `list`, and the processes sorted by
+/// PID.
 ///
 /// `list` runs in two threads at once, or in one thread if no other thread can be started. If pidns
 /// has more than one thread, the BPF program divides the tasks between the two threads that run
-/// `list`. So all threads must start before `list` runs, and end after `list`.
+/// `list`. So all threads must start before `list` is called, and end after it returns.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(&dyn Fn(Target)) -> T + Sync,
@@ -124,8 +125,9 @@ pub fn read_while_listing<T: Send>(
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
-            // The helper waits until it receives a sender through `start`, and then lists processes
-            // with this sender. If `start` is dropped instead, the helper only reads processes.
+            // The helper waits for `start`. If it receives a sender, it lists processes and sends
+            // them through that sender before it reads any. If `start` is dropped, it only reads
+            // processes.
             let (start, started) = mpsc::channel();
             let help = move || {
                 let listed = started.recv().ok().map(list);

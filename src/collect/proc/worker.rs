@@ -14,8 +14,8 @@ use crate::model::{DiagnosticCode, Pid};
 /// earlier: as soon as the thread has read its other processes.
 const RETRIES: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(600)];
 
-/// Maximum number of late retries, which follow [`Attempt::Final`]. A process is retried so late
-/// only if it was gone right after its status file had been opened (`ESRCH`), although its PID
+/// Maximum number of late retries, which follow [`Attempt::Final`]. They are only for a process
+/// that seemed to be gone (`ESRCH`) right after its status file had been opened, although its PID
 /// still exists. If all late retries fail, the process is reported as unreadable.
 const MAX_LATE_RETRIES: usize = 16;
 
@@ -28,7 +28,7 @@ pub struct Worker<'a> {
     late_retries: usize,
     /// Processes that must be read again.
     retry: Vec<Target>,
-    /// Time of the first attempt to read the process that was added to `retry` last.
+    /// Time of the first attempt to read the last process in `retry`.
     last_added: Instant,
 }
 

@@ -66,9 +66,9 @@ fn search_nascent(
     }
     match namespace {
         Ok(fd) => {
-            // After the namespace was opened, the thread may have chosen another namespace for its
-            // children (`setns(2)`). Only if the link is still missing is the opened namespace
-            // known to have no init yet.
+            // If the link is still missing, the opened namespace has no init yet. If the link
+            // exists by now, the thread may have started that init, or have chosen another
+            // namespace for its children (`setns(2)`).
             let is_missing = namespace_link(dir, FOR_CHILDREN, "pid") == Err(Errno::NOENT);
             let history = if is_missing { InitHistory::NoneYet } else { InitHistory::Unknown };
             add_holder(search, fd.inode(), tid, held, history, || Ok(fd), || true);

@@ -21,8 +21,8 @@ pub struct HolderSearch<'a> {
     /// `true` if the process is known to have no namespace open as a file descriptor. Its
     /// descriptors are then not searched.
     pub has_none_open: bool,
-    /// `true` if the viewer has permission to read everything about this process, so that any
-    /// refusal can only be temporary.
+    /// `true` if the viewer has permission to read everything about this process. The kernel then
+    /// denies access only temporarily.
     pub expects_access: bool,
 }
 
@@ -86,8 +86,8 @@ impl HolderSearch<'_> {
         if is_gone || is_denied && self.expects_access {
             held.is_unsettled = true;
         }
-        // An exiting thread has already released its descriptors and namespaces, so the refusal is
-        // not a failure.
+        // An exiting thread has already released its descriptors and namespaces, so being denied
+        // access to them is not a failure.
         if !is_gone || !task_is_exiting(thread).unwrap_or(true) {
             held.log.note(code, Some(errno), Some(self.process.pid));
         }

@@ -16,7 +16,7 @@ use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiti
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Holder, NamespaceId, Pid, Process, SearchScope};
 
-/// Pauses between the checks of namespaces that seem to be released.
+/// Pauses before the namespaces that seem to be released are checked again.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(100), Duration::from_micros(500)];
 
@@ -25,8 +25,8 @@ const PAUSES: [Duration; 3] =
 /// alive.
 const MAX_THREADS: usize = 64;
 
-/// Removes the holders of all namespaces that have no member and that no holder keeps alive any
-/// more.
+/// Removes the holders of every namespace that has no members and has been released by all its
+/// holders.
 pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
@@ -51,7 +51,8 @@ pub fn leave_out_released(
         holders.iter().map(|&(inode, _)| inode).filter(|it| !has_members.contains(it)).collect();
     remove_held(&mut released);
     // During `execve(2)`, neither the old leader nor the thread that replaces it shows the
-    // descriptors of the process. So wait, for all namespaces together, and check again.
+    // descriptors of the process, so a namespace can seem to be released although it is not. Pause
+    // and check again.
     for pause in PAUSES {
         if released.is_empty() {
             return;

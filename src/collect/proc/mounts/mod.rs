@@ -37,7 +37,7 @@ use reader::{MountView, Reader, open_mount_namespace, open_root};
 use table::MountTable;
 
 /// Searches each mount namespace that pidns can reach, and adds the bind mounts of PID namespaces
-/// to `found`. The processes must have been read before.
+/// to `found`. `found` must already contain the processes.
 pub fn search(
     procfs: &Procfs,
     namespace: Option<NamespaceId>,
@@ -125,9 +125,9 @@ impl MountSearch<'_> {
         if inodes.is_empty() {
             return;
         }
-        // All threads through which these mount namespaces could be read have exited or left. Other
-        // processes may have entered these mount namespaces since then, for example if each process
-        // starts a new process and exits.
+        // All known threads in the remaining mount namespaces have exited or left. Other processes
+        // may have entered in the meantime, for example if each process starts a successor and
+        // exits.
         self.find_readers_again(&inodes);
         inodes.retain(|inode| self.readers.contains_key(inode));
         for inode in inodes {
@@ -153,8 +153,7 @@ impl MountSearch<'_> {
             }
         }
         for (inode, (errno, pid)) in refused {
-            // Another descriptor may refer to the same mount namespace, so it may have been
-            // searched already.
+            // The mount namespace may have been searched through another descriptor.
             if !self.searched.contains(&inode) {
                 let code = DiagnosticCode::MountsUnsearched;
                 self.found.log.note(code, Some(errno), Some(pid));
@@ -205,9 +204,9 @@ impl MountSearch<'_> {
         let readers = self.readers.get(&inode).cloned().unwrap_or_default();
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
-            // The kernel can permit listing the mounts but not entering the mount namespace: the
-            // owner of its user namespace may list the mounts from outside. In that case, the root
-            // directory of a thread in the mount namespace is used.
+            // The owner of the mount namespace's user namespace may list the mounts from outside,
+            // but may not be permitted to enter. If so, use the root directory of a thread in the
+            // mount namespace.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
@@ -327,9 +326,9 @@ impl MountSearch<'_> {
         }
     }
 
-    /// Pins a namespace (keeps it open). Every error is passed to the registry as `ENOENT`, which
-    /// the registry takes to mean that the namespace is gone. So a namespace that can't be opened
-    /// is not added to the registry.
+    /// Pins a namespace (keeps it open). If it can't be opened, the registry gets the error
+    /// `ENOENT` (the namespace is gone) instead of the actual error, so that it does not record the
+    /// namespace.
     fn pin(&self, inode: u64, open: impl FnOnce() -> Result<NamespaceFd>) -> Result<()> {
         let mut cause = Errno::NOENT;
         let open = || {

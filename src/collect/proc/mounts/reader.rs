@@ -37,7 +37,8 @@ pub struct MountView {
 
 impl MountView {
     /// Reads the mounts that one thread sees. Returns `None` if `roots` contains the thread's root
-    /// directory. In that case, another thread with the same root directory has been read before.
+    /// directory, which means that another thread with the same root directory has already been
+    /// read.
     ///
     /// Fails with `ESRCH` if the thread is no longer in this mount namespace.
     pub fn read(
