@@ -26,7 +26,7 @@ use crate::collect::log::DiagnosticLog;
 use crate::collect::registry::{InitHistory, Registered};
 use crate::model::{DiagnosticCode, Lineage, Namespace, NamespaceId, NamespaceState, Pid, Process};
 
-/// The facts from which the states are proved.
+/// The facts that [`determine_states`] uses, besides the namespaces themselves.
 pub struct StateInputs<'a> {
     /// Answers questions about processes and namespaces after the scan.
     pub source: &'a dyn FollowUp,

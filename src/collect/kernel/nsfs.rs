@@ -390,8 +390,8 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Call<OPCODE> {
 /// Calls an ioctl that opens a namespace.
 ///
 /// # Safety
-/// The file must implement the ioctl or refuse it. If the ioctl succeeds, it must take no argument
-/// and return a new descriptor.
+/// The file must implement the ioctl or refuse it. The ioctl must take no argument and, if it
+/// succeeds, return a new descriptor.
 unsafe fn open_by<const OPCODE: Opcode>(fd: impl AsFd) -> io::Result<NamespaceFd> {
     // SAFETY: the caller guarantees that the ioctl takes no argument.
     let raw = unsafe { ioctl(fd, Call::<OPCODE>(0)) }?;

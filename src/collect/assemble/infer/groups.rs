@@ -100,7 +100,7 @@ impl Groups {
         Some(parent)
     }
 
-    /// Returns the group of the namespace's ancestor at this level.
+    /// Returns the group of the ancestor namespace at this level.
     pub fn ancestor(&mut self, group: usize, level: usize) -> Option<usize> {
         let mut group = self.find(group);
         while self.all[group].level? > level {

@@ -148,9 +148,9 @@ impl<'a> KernelSearch<'a> {
         });
     }
 
-    /// Returns `true` if the keeper belongs to a scan of a pidns process (this one or another), and
-    /// keeps the namespace alive only during the scan. `scanners` caches for each process whether
-    /// it is a pidns process that is scanning.
+    /// Returns `true` if the keeper belongs to a pidns process (this one or another), and keeps the
+    /// namespace alive only while that process scans. `scanners` caches for each process whether it
+    /// is a pidns process that is scanning.
     fn is_of_scan(&self, keeper: &Keeper, scanners: &mut HashMap<Pid, bool>) -> bool {
         let Keeper { kind, pid, tid, fd, .. } = *keeper;
         let is_scanner = *scanners.entry(pid).or_insert_with(|| self.proc.is_scanner(pid));

@@ -175,7 +175,7 @@ INLINE u32 length(u64 bits) {
 }
 
 // Searches the descriptors of a process for namespaces. Returns HOLDS_DESCRIPTOR,
-// CHANGED, their union, or 0.
+// CHANGED, both, or 0.
 INLINE u32 holds_descriptor(struct task_struct *task) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
