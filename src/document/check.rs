@@ -42,8 +42,8 @@ pub struct CheckReport<'a> {
 pub struct CheckSummary {
     /// The program that wrote the check.
     generator: Generator,
-    /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report some facts, so that pidns had to infer them.
+    /// False if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report.
     complete: bool,
     /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,

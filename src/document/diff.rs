@@ -71,12 +71,12 @@ pub struct ComparedSnapshot {
     procfs: Procfs,
     /// The places that were searched for namespaces.
     searched: Vec<Word<model::SearchScope>>,
-    /// The requested details of processes.
+    /// The requested process details.
     details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     selected: Vec<Criterion>,
-    /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report some facts, so that pidns had to infer them.
+    /// False if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report.
     complete: bool,
 }
 

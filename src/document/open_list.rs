@@ -96,8 +96,8 @@ impl<'de, T: Keyword> Deserialize<'de> for Word<T> {
     }
 }
 
-/// The unknown words in a document of a later version, with the number of occurrences of each word.
-/// pidns omits the values that these words describe, or treats them as unknown.
+/// The unknown words in a document that a later version wrote, with the number of occurrences of
+/// each word. pidns omits the values that these words describe, or treats them as unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWords(BTreeMap<([&'static str; 2], SmolStr), usize>);
 

@@ -137,8 +137,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
             // Reject aliases: they could expand to any size, and pidns never writes them.
             max_anchors: 0,
             max_aliases: 0,
-            // These numbers need no limits, because they grow only with the size of the text, which
-            // is limited.
+            // No limits are needed here: the size of the text is limited, and bounds these counts.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,
@@ -159,7 +158,7 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
     read.map_err(|error| {
         let problem = match &error {
             Error::MultipleDocuments { .. } => SECOND_DOCUMENT,
-            // The library's messages mention options of the library, so replace the messages.
+            // The library's messages mention its own options, so replace them.
             Error::Budget { breach, .. } => match breach {
                 BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => {
                     "anchors and aliases are not supported"

@@ -18,8 +18,8 @@ pub struct Process<'a> {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
     /// PID of the parent process; null if this procfs shows no parent, or if the parent could not
-    /// be read (diagnostic parent-process-unread). In a whole document, the parent is one of the
-    /// processes.
+    /// be read (diagnostic parent-process-unread). An unfiltered document always contains the
+    /// parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -39,7 +39,7 @@ pub struct Process<'a> {
     /// State letter as in ps(1): R running, S sleeping, D in uninterruptible sleep, Z zombie, T
     /// stopped, t traced, I idle, X dead, ? unknown.
     pub state: StateLetter,
-    /// Real user ID, as the user namespace of pidns maps it.
+    /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
     /// Name of the user with this UID; null if the host does not know the name.
     pub user: Option<SmolStr>,

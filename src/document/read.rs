@@ -99,7 +99,7 @@ mod tests {
     use crate::graph::PidGraph;
     use crate::testing::{detached_farm, everything, farm};
 
-    /// Reads a document without unknown words.
+    /// Reads a document. Asserts that it has no unknown words.
     fn snapshot_of(text: &[u8]) -> model::Snapshot {
         let (snapshot, unknown) = read(text).unwrap();
         assert_eq!(unknown, UnknownWords::default());
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Changes one value in the document of `whole`, and reads the changed document. Returns the
+    /// Writes `whole` as a document, changes one value, and reads the document back. Returns the
     /// error without its line number.
     fn spoiled(whole: &model::Snapshot, pointer: &str, value: Value) -> String {
         let mut bad = written(whole.clone());

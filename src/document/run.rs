@@ -63,7 +63,7 @@ struct RunFinding {
     age: Option<f64>,
 }
 
-/// Serializes the document of the leftovers.
+/// Serializes the leftovers as a document.
 struct LeftoverDocument<'a>(&'a PidGraph);
 
 impl Serialize for LeftoverDocument<'_> {

@@ -28,8 +28,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub schema_version: String,
     /// The program that wrote the document.
     pub generator: Generator,
-    /// Start time of the scan: RFC 3339, UTC, with at most nine decimal places of a second (pidns
-    /// writes six).
+    /// Start time of the scan: RFC 3339, UTC, with at most nine decimal places (pidns writes six).
     pub captured_at: Timestamp,
     /// The host that was scanned.
     pub host: Host,
@@ -38,8 +37,9 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details of processes. The fields for details that were not requested are null.
-    // The fields `details`, `selected` and `blocked_by` are missing from early documents.
+    /// The requested process details. Fields for other details are null.
+    // The fields `details`, `selected` and `blocked_by` are missing from documents of the first
+    // versions.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
@@ -51,8 +51,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// root has no parent and level 0.
     #[serde(default)]
     pub selected: Vec<Criterion>,
-    /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report some facts, so that pidns had to infer them. `diagnostics` gives the reasons.
+    /// False if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report. `diagnostics` gives the reasons.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
@@ -145,7 +145,7 @@ pub struct Namespace {
     /// The user namespace that owns the PID namespace; null if the kernel does not reveal the
     /// owner.
     pub owner: Option<Owner>,
-    /// Everything in the searched places that keeps the namespace alive, except its members.
+    /// Everything found that keeps the namespace alive, except its members.
     pub holders: Vec<Holder>,
     /// The processes that keep the namespace's terminated init from being removed: the kernel
     /// removes an init only after all other processes of the namespace have been reaped. Empty if
@@ -167,7 +167,7 @@ pub struct Namespace {
 pub struct Owner {
     /// Inode of the user namespace.
     pub user_namespace: Inode,
-    /// UID of the user that created the user namespace, as pidns's own user namespace maps the UID
+    /// UID of the user that created the user namespace, as seen in pidns's own user namespace
     /// (NS_GET_OWNER_UID); null before Linux 4.11.
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if the host does not know the name.

@@ -72,13 +72,13 @@ pub struct SnapshotSummary {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested details of processes.
+    /// The requested process details.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// False if something in the searched places may be missing from the snapshot, or if the kernel
-    /// did not report some facts, so that pidns had to infer them.
+    /// False if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report.
     pub complete: bool,
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]

@@ -1,8 +1,8 @@
-//! Collectors: the ways in which pidns can read the live kernel.
+//! Collectors: the sources from which pidns can read the live host.
 
 use clap::ValueEnum;
 
-/// A way to read the live kernel. Every collector produces the same document.
+/// A source of data about the live host. The document is the same with every collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Collector {
     /// Use BPF if it is available and faster, otherwise /proc

@@ -706,8 +706,8 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A single path does not show which hierarchies contain the path, so most of these paths
-        // are accepted only by `sought_of_path`.
+        // A single path does not tell how many hierarchies have it, so only `sought_of_path`
+        // accepts namespaces other than `default`.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
             ("/default/web", "containerd web -", "containerd web -"),

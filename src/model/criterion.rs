@@ -37,8 +37,7 @@ pub enum FilterOption {
     Container,
     /// `--state`.
     State,
-    /// Only descendants of the `pidns run` process, which are the processes that the command left
-    /// behind.
+    /// Only the processes that a command left behind: the descendants of `pidns run`.
     DescendantsOf,
     /// An option from a later version of pidns.
     Other(String),

@@ -59,7 +59,7 @@ pub enum Advice {
     Text(&'static str),
 }
 
-/// The things that a diagnostic message counts.
+/// The kind of thing that a diagnostic message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Processes,
@@ -137,7 +137,7 @@ diagnostic_codes! {
         message: "{} could not be read",
         advice: Advice::None,
     }
-    /// The kernel does not report the PIDs of processes in inner namespaces.
+    /// The kernel does not report the PIDs that processes have in inner namespaces.
     NspidUnavailable {
         name: "nspid-unavailable",
         severity: Severity::Warning,
@@ -157,7 +157,7 @@ diagnostic_codes! {
         message: "cannot read the namespace links of {}",
         advice: Advice::None,
     }
-    /// A namespace is known by its inode, but cannot be opened.
+    /// The inode of a namespace is known, but the namespace cannot be opened.
     NamespaceUnopened {
         name: "namespace-unopened",
         severity: Severity::Warning,
@@ -167,8 +167,8 @@ diagnostic_codes! {
         message: "cannot open {}, so parent and owner are unknown",
         advice: Advice::None,
     }
-    /// The kernel refused to report the parent of a namespace. A parent outside pidns's own PID
-    /// namespace does not count as refused.
+    /// The kernel refused to report the parent of a namespace. Parents outside pidns's own PID
+    /// namespace are expected to be hidden, so they are not reported.
     ParentUnreadable {
         name: "parent-unreadable",
         severity: Severity::Warning,
@@ -178,8 +178,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report the owner of a namespace. An owner outside pidns's own user
-    /// namespace does not count as refused.
+    /// The kernel refused to report the owner of a namespace. Owners outside pidns's own user
+    /// namespace are expected to be hidden, so they are not reported.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,
@@ -376,8 +376,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep. The state of the process does
-    /// not show this, because it is the state of the leader.
+    /// A thread other than the leader is in uninterruptible sleep. The state of a process is that
+    /// of its leader, so it does not show this.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,
@@ -431,7 +431,7 @@ impl DiagnosticCode {
         self.entry().hides
     }
 
-    /// Returns `true` if the message of this code counts processes.
+    /// Returns `true` if the message for this code counts processes.
     #[must_use]
     pub fn counts_processes(self) -> bool {
         self.entry().counted == Counted::Processes

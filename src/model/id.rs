@@ -132,8 +132,8 @@ impl NamespaceId {
         }
     }
 
-    /// Returns the ID as text. Avoids `fmt`, which is slower, because a document contains the
-    /// namespace ID of every process.
+    /// Returns the ID as text. Avoids the slower `fmt`: a document contains one ID for every
+    /// process.
     #[must_use]
     pub fn text(self) -> SmolStr {
         let (prefix, number) = match self {

@@ -73,7 +73,7 @@ keywords! {
         Dead = "dead",
         /// The namespace has been created, but no process has been started in it yet.
         Nascent = "nascent",
-        /// The state could not be determined: pidns could not prove any other state.
+        /// The state could not be determined.
         Unknown = "unknown",
     }
 }
@@ -83,7 +83,7 @@ keywords! {
     pub enum Evidence("evidence", "kind of evidence", "kinds of evidence") {
         /// The kernel reported the fact.
         Kernel = "kernel",
-        /// The kernel did not report the fact, but other facts of the scan allow only one value.
+        /// The kernel did not report the fact, but it follows from other facts.
         Inferred = "inferred",
     }
 }
@@ -93,8 +93,8 @@ keywords! {
 pub struct Owner {
     /// Inode of the user namespace.
     pub user_namespace: u64,
-    /// UID of the user that created the user namespace, as pidns's own user namespace
-    /// maps it (`NS_GET_OWNER_UID`, since Linux 4.11).
+    /// UID of the user that created the user namespace, as seen in pidns's own user namespace
+    /// (`NS_GET_OWNER_UID`, since Linux 4.11).
     pub uid: Option<u32>,
     /// Name of the user with this UID, if the host knows the name.
     pub user: Option<SmolStr>,
@@ -224,8 +224,8 @@ keywords! {
         /// The process or one of its threads is in uninterruptible sleep (state D), which signals
         /// do not interrupt.
         Uninterruptible = "uninterruptible",
-        /// A tracer holds the process or one of its threads: a thread is stopped before its exit
-        /// (PTRACE_EVENT_EXIT), or has terminated and only the tracer can reap it.
+        /// A tracer holds a thread of the process: the thread is stopped just before its exit
+        /// (PTRACE_EVENT_EXIT), or has terminated and can be reaped only by the tracer.
         Traced = "traced",
     }
 }

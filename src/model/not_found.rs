@@ -43,8 +43,7 @@ pub enum NotFound {
 const MOST_PIDS: u64 = 1 << 22;
 
 impl NotFound {
-    /// Returns the given inode as a PID, if the number is so small that the user probably meant a
-    /// PID and wanted the namespace of that process.
+    /// If the given inode is so small that the user probably meant a PID, returns that PID.
     #[must_use]
     pub fn probably_meant(&self) -> Option<Pid> {
         let Self::Namespace(id) = self else { return None };

@@ -15,7 +15,7 @@ pub struct Process {
     /// PID of the process in the namespace of the procfs that was read.
     pub pid: Pid,
     /// PID of the parent; `None` if this procfs shows no parent, or if the parent could not be
-    /// read. In a whole snapshot, the parent is one of the processes.
+    /// read. An unfiltered snapshot always contains the parent.
     pub ppid: Option<Pid>,
     /// The process's own (innermost) namespace; `None` if ambiguous.
     pub namespace: Option<NamespaceId>,
@@ -26,7 +26,7 @@ pub struct Process {
     pub comm: SmolStr,
     /// State letter as in `ps(1)`: `S` for sleeping, `Z` for zombie and so on.
     pub state: char,
-    /// Real user ID, as pidns's own user namespace maps it.
+    /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
     /// Name of the user with this UID, if the host knows the name.
     pub user: Option<SmolStr>,

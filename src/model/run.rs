@@ -36,7 +36,7 @@ pub struct Killed {
     /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
     /// appeared later.
     pub sigkill: BTreeSet<Pid>,
-    /// Processes that still existed when pidns stopped repeating SIGKILL.
+    /// Processes that still existed after repeated SIGKILL.
     pub remaining: BTreeSet<Pid>,
 }
 

@@ -24,11 +24,11 @@ pub struct Snapshot {
     pub procfs: Procfs,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
-    /// The requested details of processes.
+    /// The requested process details.
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// `true` if the snapshot contains everything in the searched places, and the kernel reported
+    /// `true` if pidns found everything in the places that it searched, and the kernel reported
     /// every fact.
     pub complete: bool,
     /// All namespaces found.
@@ -91,7 +91,7 @@ keywords! {
     /// A place that is searched for namespaces.
     #[derive(ValueEnum)]
     pub enum SearchScope("search_scope", "search scope", "search scopes") {
-        /// The namespace that each process is in.
+        /// The namespace of each process.
         Processes = "processes",
         /// The namespace for the children of each process (/proc/PID/ns/pid_for_children).
         Children = "children",

@@ -31,7 +31,7 @@ pub struct Check {
     /// The problems, except those that the policy allows: first the denied problems, then the
     /// warnings, each sorted by code.
     pub findings: Vec<Finding>,
-    /// Facts about the processes and mounts that the findings concern, for advice.
+    /// Facts about the live host that advice needs.
     pub live: LiveFacts,
     /// Processes whose state is not reported as a problem, because the state is probably transient,
     /// or because SIGKILL would still terminate the process.
@@ -56,8 +56,8 @@ impl Check {
     }
 
     /// Checks the second graph of a comparison. Processes and namespaces that are only in the
-    /// second graph are reported as leftovers, except the processes that exist only because pidns
-    /// runs.
+    /// second graph are reported as leftovers, except the attendants of pidns
+    /// ([`Diff::attendants`]).
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
         let leftovers = leftovers(&diff);
@@ -75,8 +75,9 @@ impl Check {
         this
     }
 
-    /// Adds a finding for each process with a thread in uninterruptible sleep that the state of the
-    /// process does not show. `threads` maps the PID of each such process to the TID of the thread.
+    /// Adds findings for processes that have a thread in uninterruptible sleep although their
+    /// leader thread is in another state. `threads` maps the PID of each process to the TID of that
+    /// thread.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
@@ -151,8 +152,8 @@ impl Check {
         process.age(self.uptime?)
     }
 
-    /// Adds the problems of the graph to `found`, and returns all problems except those that the
-    /// policy allows.
+    /// Adds the problems in the graph to `found`. Returns the problems that the policy does not
+    /// allow, sorted.
     fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         self.find_in_namespaces(&mut found);
         self.find_in_processes(&mut found);

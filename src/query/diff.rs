@@ -34,8 +34,8 @@ pub struct Diff {
     pub after: PidGraph,
     /// The part of the second graph that the filter selects; `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// Processes of the second graph that exist only because pidns runs, such as the shell that
-    /// started pidns.
+    /// Processes of the second graph that exist only to run pidns, such as the shell that started
+    /// pidns.
     pub attendants: BTreeSet<Pid>,
     /// The relation between the two snapshots: same boot, other boot, other host and so on.
     pub relation: Relation,
@@ -46,7 +46,8 @@ pub struct Diff {
     pub processes: Vec<ProcessChange>,
     /// The number of matches that may be wrong.
     pub weak: WeakMatches,
-    /// Facts about the live host, for advice. Empty if the second snapshot is a saved document.
+    /// Facts about the live host that advice needs. Empty if the second snapshot is a saved
+    /// document.
     pub live: LiveFacts,
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
@@ -118,8 +119,8 @@ impl Diff {
         }
     }
 
-    /// Removes all changes except changes to processes and namespaces in `before` or `after`, the
-    /// selected parts of the two graphs.
+    /// Keeps only the changes to processes and namespaces in `before` or `after`, the selected
+    /// parts of the two graphs.
     fn select(&mut self, before: &PidGraph, after: &PidGraph) {
         let process = |graph: &PidGraph, pid: Option<Pid>| {
             pid.is_some_and(|pid| graph.process(pid).is_some())

@@ -224,7 +224,7 @@ struct Shape<'a> {
     kernel_threads: usize,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The shapes of the child namespaces. Equal shapes have the same number.
+    /// The number of each child namespace's shape, sorted. Equal shapes have the same number.
     children: Vec<usize>,
 }
 
@@ -382,8 +382,8 @@ impl<'a> Folding<'a> {
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Numbers the shapes of all namespaces. Returns the namespaces whose shape more than
-    /// [`MOST_APART`] siblings share, each with the number of that shape.
+    /// Numbers the shapes of all namespaces. Returns the shape number of each namespace that has
+    /// the same shape as at least [`MOST_APART`] of its siblings.
     fn find_alike(&self) -> HashMap<NamespaceId, usize> {
         let tree = self.graph.tree();
         let mut numbers: HashMap<Shape<'a>, usize> = HashMap::new();
@@ -460,9 +460,8 @@ impl<'a> Folding<'a> {
 ///
 /// The output names all holders of a namespace that is not live. For a live namespace, it names
 /// only holders that would keep the namespace alive after all members have exited. A process whose
-/// children start in a live namespace is not named, because its children can start without a
-/// problem. No holders are named for the namespace of the procfs that was read, while that
-/// namespace is live.
+/// children start in a live namespace is not named, because it can still fork. No holders are named
+/// for the namespace of the procfs that was read, while that namespace is live.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

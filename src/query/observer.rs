@@ -11,9 +11,9 @@ use crate::model::{Pid, Process, Snapshot};
 /// unknown, the youngest process called pidns counts as the observer, because pidns takes its
 /// snapshot right after it starts.
 ///
-/// Returns the attendants: processes that stay in the snapshot, but exist only because pidns runs.
-/// These are the ancestors of pidns, and siblings that its shell started later, such as the rest of
-/// a pipeline.
+/// Returns the attendants: processes that exist only to run pidns, but stay in the snapshot. These
+/// are the ancestors of pidns, and siblings that its shell started later, such as the rest of a
+/// pipeline.
 pub fn leave_out_observer(
     snapshot: &mut Snapshot,
     kernel_threads: bool,
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Returns a snapshot of processes that are given as (PID, parent PID, start time).
+    /// Returns a snapshot of these processes, each given as (PID, parent PID, start time).
     fn host(processes: &[(u32, u32, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));

@@ -33,8 +33,7 @@ pub struct Leftovers {
     pub graph: PidGraph,
     /// The leftover namespaces: namespaces that the command created and that still exist.
     pub namespaces: BTreeSet<NamespaceId>,
-    /// `true` if pidns still has children that it cannot read, because each child forks and exits
-    /// too fast.
+    /// `true` if pidns still has children, but they fork and exit too fast to be read.
     pub unseen: bool,
 }
 
@@ -53,7 +52,7 @@ pub struct RunReport {
     pub leftovers: Option<Leftovers>,
     /// Time from boot (`CLOCK_BOOTTIME`) to the scan for leftovers.
     pub uptime: Duration,
-    /// Facts about the live host, for advice.
+    /// Facts about the live host that advice needs.
     pub live: LiveFacts,
     /// The result of `--kill`; `None` without `--kill`, or if no process was killed.
     pub killed: Option<Killed>,
@@ -192,11 +191,11 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 /// Returns the namespaces that the command created and that still exist.
 ///
 /// A namespace with an init was created by the command if the init descends from pidns. Other
-/// members that descend from pidns prove nothing, because a process can enter an existing
-/// namespace. A namespace without an init was created by the command if a descendant of pidns is a
-/// member or keeps the namespace alive, or if the namespace was bind-mounted while the command ran.
-/// The command also created the ancestors of such a namespace, up to but not including the
-/// namespace of pidns.
+/// members are no evidence, because a descendant of pidns can enter an existing namespace. A
+/// namespace without an init was created by the command if a descendant of pidns is a member or
+/// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. The
+/// command also created the ancestors of such a namespace, up to but not including the namespace of
+/// pidns.
 fn made_namespaces(
     snapshot: &Snapshot,
     pids: &HashSet<Pid>,

@@ -204,8 +204,8 @@ fn selected_processes(
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
 
-/// Returns the namespaces of the selected processes. Also returns all namespaces that meet the
-/// conditions, unless a condition tests processes themselves.
+/// Returns the namespaces of the selected processes. If all conditions are about namespaces, also
+/// returns all namespaces that meet them.
 fn selected_namespaces(
     graph: &PidGraph,
     selection: &Selection,

@@ -8,11 +8,11 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::model::{Pid, Process, Snapshot};
 
-/// The processes that one scan showed in a transient state: uninterruptible sleep or zombie.
+/// The processes that were zombies or in uninterruptible sleep during one scan.
 #[derive(Clone, Debug, Default)]
 pub struct Transients(HashSet<TransientState>);
 
-/// A process, identified by its PID and start time, and its state.
+/// PID, start time and state of a process.
 type TransientState = (Pid, Option<u64>, char);
 
 impl Transients {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::testing::{namespace, process, snapshot};
 
-    /// Returns a snapshot of processes that are given as (PID, state, start time).
+    /// Returns a snapshot of these processes, each given as (PID, state, start time).
     fn host(processes: &[(u32, char, u64)]) -> Snapshot {
         let made = processes.iter().map(|&(pid, state, start_time)| {
             let mut process = process(&[pid], Some(10));

@@ -75,10 +75,10 @@ keywords! {
         /// The process's namespace. The kernel never moves a process to another namespace, so this
         /// field changes only if the namespace is unknown in one of the snapshots.
         Namespace = "namespace",
-        /// The process's parent (ppid), for example because the former parent has exited.
+        /// The process's parent (ppid); it changes when the parent exits, for example.
         Parent = "parent",
-        /// The process's command name, for example because the process has executed another
-        /// program.
+        /// The process's command name; it changes when the process executes another program, for
+        /// example.
         Comm = "comm",
         /// The process's real user ID.
         User = "user",
@@ -102,7 +102,7 @@ keywords! {
 }
 
 keywords! {
-    /// The change of a process or namespace between two snapshots.
+    /// How a process or namespace differs between two snapshots.
     pub enum Happened("change", "change", "changes") {
         /// The process or namespace is only in the second snapshot.
         Came = "came",
