@@ -17,8 +17,7 @@ const MAX_DETAILS: usize = 3;
 struct Entry {
     pids: Vec<Pid>,
     count: usize,
-    /// Messages about individual occurrences. These messages replace the general message of the
-    /// code.
+    /// Messages about individual occurrences, which replace the code's general message.
     details: Vec<String>,
 }
 
@@ -59,8 +58,8 @@ impl DiagnosticLog {
         entry.pids.extend(pids);
     }
 
-    /// Adds an occurrence with a message of its own, which is shown instead of the general message
-    /// of the code. If there are many such occurrences, only the first messages are shown.
+    /// Adds an occurrence with a message of its own, which is shown instead of the code's general
+    /// message. Only the first few of these messages are shown.
     pub fn note_as(
         &mut self,
         code: DiagnosticCode,
@@ -117,8 +116,8 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several occurrences may concern the same process, so the diagnostic counts processes
-            // if possible.
+            // Several occurrences may concern the same process, so processes are counted instead if
+            // possible.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

@@ -27,10 +27,9 @@ impl<'a> LiveHost<'a> {
         Ok(Self { procfs: Procfs::open(path)?, processes })
     }
 
-    /// Finds processes in which a thread, but not the leader, is in uninterruptible sleep. (/proc
-    /// shows the state of the leader as the state of the process.) Returns the PID of each such
-    /// process, with the TID of the thread. If `among` is given, only the processes in `among` are
-    /// examined.
+    /// Finds processes in which a thread other than the leader is in uninterruptible sleep.
+    /// (`/proc/PID/status` shows only the leader's state.) Returns the PID of each such process,
+    /// with the TID of the thread. If `among` is given, only the processes in `among` are examined.
     #[must_use]
     pub fn stuck_threads(&self, among: Option<&BTreeMap<Pid, Pid>>) -> BTreeMap<Pid, Pid> {
         let may_hide_one = |it: &&Process| {

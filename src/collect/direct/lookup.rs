@@ -211,8 +211,8 @@ impl Translator {
         Ok(Some(opened))
     }
 
-    /// Opens a namespace by inode. No system call does this, so the links of all processes are read
-    /// until a link shows the inode. This takes at most a quarter of the time of a scan.
+    /// Opens a namespace by inode. No system call does this, so the namespace link of each process
+    /// is read until one shows the inode. This takes at most a quarter of the time of a scan.
     fn find_by_inode(&self, inode: u64) -> Result<NamespaceFd, Failure> {
         if inode == self.own.inode() {
             return Ok(self.own.try_clone()?);

@@ -189,7 +189,7 @@ impl Descendants {
     }
 
     /// Visits every descendant, parents before their children. A process that is forked or orphaned
-    /// during the walk can be missed, so call this again until no descendant is found.
+    /// during the walk can be missed, so repeat the walk until it finds no descendant.
     pub fn walk(&self, mut visit: impl FnMut(&Descendant)) {
         let mut seen = HashSet::new();
         let mut todo = vec![self.viewer];
@@ -225,9 +225,9 @@ impl Descendants {
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        // The status is read after the pidfd was opened. If the PID had been reused before that,
-        // the status shows another parent. If `parent` has exited, the orphan is now a child of
-        // pidns, so pidns is accepted as the parent too.
+        // The status is read after the pidfd was opened: if the PID had been reused before that,
+        // the status shows another parent. If `parent` has exited, pidns has adopted its children,
+        // so pidns is accepted as the parent too.
         let status = status(&self.procfs, pid)?;
         let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
         let is_zombie = matches!(status.state, 'Z' | 'X');

@@ -16,7 +16,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Stat<'a> {
     /// PID of the process, as this procfs shows it.
     pub pid: Option<Pid>,
-    /// Name of the process. In this file, the kernel does not escape any characters of the name.
+    /// Name of the process. In this file, the kernel does not escape any characters in the name.
     pub comm: &'a [u8],
     /// Letter of the process state, or `?` if it is missing.
     pub state: char,

@@ -93,8 +93,8 @@ fn threads_now(dir: BorrowedFd<'_>) -> SysResult<ThreadsNow> {
     let mut status = Vec::new();
     read(dir, c"status", &mut status)?;
     let counted = parse::status(&status).threads.map_or(0, NonZeroU32::get);
-    // Another thread may have replaced the leader during the passes, and that thread is alive. So
-    // the state of the leader is read once more.
+    // A living thread may have replaced the leader during the passes, so the leader's state is read
+    // once more.
     Ok(match task_is_exiting(dir)? {
         false => ThreadsNow::OneLives,
         true if counted == listed => ThreadsNow::AllExiting,

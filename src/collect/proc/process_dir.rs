@@ -55,8 +55,8 @@ impl<'a> ProcessDir<'a> {
         }
         let file = file.to_bytes_with_nul();
         let end = self.base + file.len();
-        // `file` is always far shorter than the space in `path`. A longer name would result in an
-        // empty path, which `openat(2)` refuses.
+        // Every `file` fits into `path`. If one did not, the path would be empty, which `openat(2)`
+        // rejects.
         if let Some(space) = self.path.get_mut(self.base..end) {
             space.copy_from_slice(file);
         }
@@ -108,8 +108,8 @@ pub fn try_twice<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Calls `read` to read a file of a process, and calls it again if that fails. During `execve(2)`,
-/// the kernel can briefly refuse reads that it allows before and after.
+/// Calls `read`, which reads a file of a process, and calls it once more if it fails. During
+/// `execve(2)`, the kernel can briefly deny access to files that are readable before and after.
 ///
 /// The outer result fails with `ESRCH` if the process is gone. The inner result is the result of
 /// `read` if the process still exists.

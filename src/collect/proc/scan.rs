@@ -28,9 +28,9 @@ pub struct Scan<'a> {
 pub struct Target {
     /// PID of the process in the procfs.
     pub pid: Pid,
-    /// If the BPF program found that the process has no namespace open as a file descriptor, the
-    /// start time of that process. The descriptors are not searched if the start time in /proc is
-    /// the same, because it is then the same process.
+    /// Start time of the process; set only if the BPF program found that the process has no
+    /// namespace open as a file descriptor. If /proc shows the same start time, it is the same
+    /// process, so its descriptors are not searched.
     pub none_open_since: Option<u64>,
     /// The result of the BPF program, if the process is a living init that keeps no namespace alive
     /// except its own.

@@ -105,7 +105,7 @@ impl ProcSource {
             ("name", shown.comm == seen.comm),
             ("user", shown.uid == seen.uid),
             ("number of threads", shown.threads == seen.threads),
-            // BPF shows start times that /proc may not show (see `clock`).
+            // /proc may not show the start time although BPF does (see `clock`).
             ("start time", shown.start_time.is_none_or(|it| Some(it) == seen.start_time)),
         ];
         is_same.iter().find(|(_, is_same)| !is_same).map_or(Ok(()), |(what, _)| Err(what))

@@ -67,9 +67,9 @@ impl<'a> Worker<'a> {
     /// Retries the processes in `retry`, and returns the results for all processes.
     ///
     /// When a thread other than the leader calls `execve(2)`, it takes over the leader's TID. For a
-    /// moment, the kernel still shows the old leader, which is exiting. Links that should be
-    /// readable are then refused, NSpid is empty or shows the thread's own TID, or the leader is
-    /// gone.
+    /// moment, the kernel still shows the old leader, which is exiting. Reading the process then
+    /// goes wrong in one of these ways: access to a link is denied, NSpid is empty or shows the
+    /// thread's own TID, or the leader is gone.
     pub fn finish(mut self) -> ScanFindings {
         self.attempt = Attempt::Retry;
         while !self.retry.is_empty() {

@@ -98,7 +98,7 @@ fn pid_namespace_of(
     }
     let fd = match open_linked(table, name).and_then(|path| NamespaceFd::reopen(&path)) {
         Ok(fd) => fd,
-        // The descriptor now refers to another file, which pidns has not opened.
+        // The descriptor no longer refers to the namespace.
         Err(errno) if is_gone(errno) || errno == Errno::NOTTY => return Err(errno),
         Err(errno) => {
             search.unopened(errno, held);

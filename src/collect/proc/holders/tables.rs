@@ -32,9 +32,9 @@ impl DescriptorTables {
             })
         });
         match position {
-            // One of the compared threads has exited. Other threads may still share its table, but
-            // that table can no longer be compared, so the list starts again with the table of
-            // `thread` only.
+            // One of the compared threads has exited, so its table can no longer be compared,
+            // although other threads may still share it. Start a new list with the table of
+            // `thread`.
             _ if failed => *threads = vec![thread],
             Ok(_) => return false,
             Err(position) => threads.insert(position, thread),

@@ -46,7 +46,7 @@ pub fn open_beneath(root: &OwnedFd, path: &[u8], inode: u64) -> Result<Namespace
             break;
         }
     }
-    // This kernel does not know RESOLVE_CACHED, so a time limit is used instead.
+    // This kernel does not support RESOLVE_CACHED, so a time limit is used instead.
     if opened.as_ref().err() == Some(&Errno::INVAL) {
         let root = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
         opened = within(TIMEOUT, move || open_path(&root, &path, ResolveFlags::empty()));
