@@ -87,10 +87,9 @@ keywords! {
     }
 }
 
-/// A line of `pidns check -f ndjson`. `record` is the name of the field that contains the content,
-/// which has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
-/// fields, but never rename, retype or remove a field. Readers ignore fields and kinds that they do
-/// not know.
+/// A line of `pidns check -f ndjson`. The field that `record` names contains the content, in the
+/// same form as in `pidns check -f json`. Later 1.x versions of the schema may add fields, but
+/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -41,7 +41,7 @@ pub struct Process<'a> {
     pub state: StateLetter,
     /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
-    /// Name of the user with this UID; null if the host does not know the name.
+    /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
     /// Number of threads (Threads in proc_pid_status(5)); null if unknown, for example for a
     /// terminated process.

@@ -170,7 +170,7 @@ pub struct Owner {
     /// UID of the user that created the user namespace, as seen in pidns's own user namespace
     /// (NS_GET_OWNER_UID); null before Linux 4.11.
     pub uid: Option<u32>,
-    /// Name of the user with this UID; null if the host does not know the name.
+    /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
 }
 

@@ -28,10 +28,10 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. `record` is the name of the field that contains this part, which has the
-/// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
-/// the number of records of each other kind. Later 1.x versions of the schema may add fields, but
-/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// be mixed in any order. The field that `record` names contains this part, in the same form as in
+/// the document. Each snapshot has one record of kind `snapshot`, which contains the number of
+/// records of each other kind. Later 1.x versions of the schema may add fields, but never rename,
+/// retype or remove a field. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

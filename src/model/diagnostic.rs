@@ -20,8 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. Unknown codes, which only later
-    /// versions of pidns write, count as such problems.
+    /// Returns `true` if the problem makes the snapshot incomplete. Assumes so if the code is
+    /// unknown, because a later version of pidns wrote the document.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)

@@ -96,7 +96,7 @@ pub struct Owner {
     /// UID of the user that created the user namespace, as seen in pidns's own user namespace
     /// (`NS_GET_OWNER_UID`, since Linux 4.11).
     pub uid: Option<u32>,
-    /// Name of the user with this UID, if the host knows the name.
+    /// Name of the user with this UID, if known.
     pub user: Option<SmolStr>,
 }
 

@@ -28,7 +28,7 @@ pub struct Process {
     pub state: char,
     /// Real user ID, as seen in pidns's own user namespace.
     pub uid: u32,
-    /// Name of the user with this UID, if the host knows the name.
+    /// Name of the user with this UID, if known.
     pub user: Option<SmolStr>,
     /// Number of threads (`Threads` in `/proc/PID/status`).
     pub threads: Option<NonZeroU32>,

@@ -79,10 +79,10 @@ pub struct Host {
 pub struct Procfs {
     /// Mount point of the procfs.
     pub path: String,
-    /// `true` if the procfs shows the PID namespace in which pidns itself ran. For any other
-    /// procfs, the kernel reveals fewer parent namespaces.
+    /// `true` if the procfs shows the PID namespace in which pidns itself ran. Otherwise, the
+    /// kernel reveals fewer parent namespaces.
     pub own: bool,
-    /// The PID namespace that the procfs shows: the first number of every nspid is a PID in this
+    /// The PID namespace that the procfs shows: the first PID in every `nspid` belongs to this
     /// namespace. Null if unknown.
     pub namespace: Option<NamespaceId>,
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{NamespaceId, Pid};
 
-/// A process's PID in another namespace, and its PIDs in all namespaces that show the process.
+/// A process's PID in another namespace, and its PIDs in all namespaces in which it is visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Translation {
@@ -16,7 +16,7 @@ pub struct Translation {
     pub to: Option<NamespaceId>,
     /// The PID of the same process in the namespace `to`.
     pub translated: Pid,
-    /// The PIDs of the process in all namespaces that show the process, from the namespace of the
+    /// The PIDs of the process in all namespaces in which it is visible, from the namespace of the
     /// procfs that was read to the process's own namespace.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,

@@ -240,7 +240,7 @@ pub struct Folding<'a> {
     folds: bool,
     /// Processes that always have a row of their own.
     apart: HashSet<Pid>,
-    /// Maps each namespace that shares a line with siblings to the number of their common
+    /// Maps each namespace that shares a line with siblings to the number that identifies their
     /// [`Shape`].
     alike: HashMap<NamespaceId, usize>,
 }

@@ -71,7 +71,7 @@ fn innermost(graph: &PidGraph, process: &Process) -> Result<Pid, NotFound> {
     }
 }
 
-/// Returns the process's PID in each namespace that shows the process, outermost namespace first.
+/// Returns the process's PID in each namespace in which it is visible, outermost namespace first.
 fn levels(graph: &PidGraph, lineage: &Lineage, process: &Process) -> Vec<Level> {
     let mut namespaces = process.namespace.into_iter().flat_map(|own| lineage.climb(own));
     let inward = process.nspid.iter().rev();
@@ -100,8 +100,8 @@ fn number(
     }
     let (pid, namespace) = (process.pid, to);
     let own = process.namespace.ok_or(NotFound::Ambiguous(pid))?;
-    // If the namespace of a level is unknown, it may be `to`, so it is uncertain whether `to` shows
-    // the process.
+    // If the namespace of a level is unknown, it may be `to`, so the process may be visible in
+    // `to`.
     let unknown = levels.iter().any(|level| level.namespace.is_none());
     Err(if unknown || lineage.is_within(own, to) {
         NotFound::NotTold { pid, namespace }

@@ -28,8 +28,7 @@ impl Relation {
     }
 }
 
-/// Counts the matches that may be wrong because data that identifies a process or namespace is
-/// missing.
+/// Counts matches that may be wrong, because identifying data such as start times is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
     /// Number of namespaces matched by inode only, or by an init without a start time.
@@ -110,8 +109,9 @@ keywords! {
         Went = "went",
         /// The namespace is only in the first snapshot, but still exists in the kernel: something
         /// that /proc does not show keeps it alive, such as a descriptor in flight. This change is
-        /// reported only if the second snapshot is the live host, and only on Linux 6.18 or later.
-        /// Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps alive.
+        /// reported only if the second snapshot was taken from the live host, on Linux 6.18 or
+        /// later. Since Linux 6.19, the kernel confirms only namespaces that a descriptor keeps
+        /// alive.
         Hidden = "hidden",
         /// The process or namespace is in both snapshots, but some of its properties differ.
         Changed = "changed",
