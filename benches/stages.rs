@@ -63,6 +63,7 @@ fn snapshot() -> Snapshot {
         complete: true,
         namespaces: (0..NAMESPACES).map(namespace).collect(),
         processes: (1..=PROCESSES).map(process).collect(),
+        limits: None,
         diagnostics: Vec::new(),
     }
 }

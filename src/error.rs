@@ -34,6 +34,8 @@ pub enum Error {
         /// The reason why the file is invalid, and the position of the error in the file.
         source: Invalid,
     },
+    /// None of the limits asked about could be read, for the reason in this message.
+    NoLimits(String),
     /// The live kernel could not be read.
     Collect(collect::Error),
     /// A process or namespace was not found.
@@ -99,6 +101,7 @@ impl Error {
             Self::Usage(_)
             | Self::Read { .. }
             | Self::Invalid { .. }
+            | Self::NoLimits(_)
             | Self::Collect(_)
             | Self::Write(_)
             | Self::Report { .. }
@@ -126,6 +129,7 @@ impl fmt::Display for Error {
             Self::Usage(message) => f.write_str(message),
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Invalid { path, .. } => write!(f, "cannot use {}", path.display()),
+            Self::NoLimits(why) => write!(f, "cannot tell which limits are full: {why}"),
             Self::Collect(error) => error.fmt(f),
             Self::NotFound { no, caveat } => {
                 no.fmt(f)?;
@@ -164,7 +168,7 @@ impl StdError for Error {
             | Self::Exec { source, .. } => Some(source),
             Self::Invalid { source, .. } => Some(source),
             Self::Collect(error) => error.source(),
-            Self::Usage(_) | Self::NotFound { .. } | Self::StatusLost => None,
+            Self::Usage(_) | Self::NoLimits(_) | Self::NotFound { .. } | Self::StatusLost => None,
         }
     }
 }

@@ -37,6 +37,9 @@ impl PidGraph {
     pub fn new(mut snapshot: Snapshot) -> Self {
         snapshot.namespaces.sort_unstable_by_key(|namespace| namespace.id);
         snapshot.processes.sort_unstable_by_key(|process| process.pid);
+        if let Some(limits) = &mut snapshot.limits {
+            limits.sort_by(|a, b| (a.kind, &a.scope, a.max).cmp(&(b.kind, &b.scope, b.max)));
+        }
         let (namespaces, processes) = (snapshot.namespaces.len(), snapshot.processes.len());
         let mut graph = DiGraph::with_capacity(namespaces + processes, namespaces + 2 * processes);
         for index in 0..namespaces {

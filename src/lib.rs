@@ -55,6 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
     match &cli.command {
         None => commands::show(&cli),
         Some(Command::Translate(arguments)) => commands::translate(arguments),
+        Some(Command::Limits(arguments)) => commands::limits(arguments),
         Some(Command::Check(arguments)) => commands::check(arguments),
         Some(Command::Diff(arguments)) => commands::diff(arguments),
         Some(Command::Run(arguments)) => commands::run(arguments),

@@ -77,6 +77,7 @@ fn version_1_0() -> Snapshot {
         complete: false,
         namespaces: namespaces(),
         processes: processes(),
+        limits: None,
         diagnostics: vec![
             Diagnostic {
                 code: "fds-unreadable".to_owned(),

@@ -52,8 +52,9 @@ const TROUBLE: &str = "error: wrong arguments, invalid input, /proc unusable, ou
 const ONLY_OUTPUT: Terms = &[("0", "success"), ("2", TROUBLE)];
 
 /// The help text of each verb.
-pub(super) const VERBS: [(&str, &Texts); 7] = [
+pub(super) const VERBS: [(&str, &Texts); 8] = [
     ("translate", &TRANSLATE),
+    ("limits", &LIMITS),
     ("check", &CHECK),
     ("diff", &DIFF),
     ("run", &RUN),
@@ -109,6 +110,34 @@ pidns exits with status 1 and prints no PIDs.",
         ),
         ("Print the PID of process 4242 in its own namespace", "pidns translate 4242"),
         ("Kill a process by its PID in a container", "kill \"$(pidns translate 7 --from @4242)\""),
+    ],
+};
+
+const LIMITS: Texts = Texts {
+    description: "\
+Show why fork fails with \"Resource temporarily unavailable\" (EAGAIN) or \"Cannot \
+allocate memory\" (ENOMEM), and why unshare fails with \"No space left on device\" \
+(ENOSPC): the limits of processes, PID namespaces, cgroups, users and the host, and \
+how close each one is. Full limits come first, each with the error and with commands \
+that make room.
+
+With PIDs, all limits of these processes are shown. Without, those of the whole host \
+at 80 % or more. A saved document has limits if it was written with --details limits.
+
+A shell that cannot fork can still replace itself: 'exec pidns limits $$'.
+
+The PIDs and PID namespaces in use are known through BPF only, which needs root of the \
+host. A limit that cannot be read is unknown, never guessed.",
+    exit_status: &[
+        ("0", "no limit is full"),
+        ("1", "a limit is full, or no such process"),
+        ("2", "error: as elsewhere, or none of the limits could be read"),
+        ("3", "with --strict: no limit is full, but the view is incomplete"),
+    ],
+    examples: &[
+        ("Show what is full or close on this host", "pidns limits"),
+        ("Show all limits of process 4242", "pidns limits 4242"),
+        ("Find out why this shell cannot fork", "exec pidns limits $$"),
     ],
 };
 

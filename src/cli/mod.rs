@@ -27,7 +27,7 @@ pub use completions::Shell;
 pub use format::{Formats, OutputFormat};
 pub use options::{Color, Filter, Folding, Input, Origin, Output, Select};
 pub use values::{NamespaceArg, Schema};
-pub use verbs::{Check, Diff, Run, Translate};
+pub use verbs::{Check, Diff, Limits, Run, Translate};
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -68,6 +68,9 @@ pub enum Command {
     /// Translate PIDs to another PID namespace
     #[command(args_override_self = true)]
     Translate(Translate),
+    /// Show which limits make fork fail, and how close they are
+    #[command(args_override_self = true)]
+    Limits(Limits),
     /// Check this host, and fail on problems that the rules deny
     #[command(args_override_self = true)]
     Check(Check),

@@ -61,7 +61,7 @@ pub struct Input {
     /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
-    /// Additional fields to read for each process, as a comma-separated list
+    /// Additional data to read, as a comma-separated list
     ///
     /// Command-line arguments can contain secrets.
     #[arg(
@@ -70,8 +70,8 @@ pub struct Input {
         value_delimiter = ',',
         value_parser = words(
             PossibleValue::new("all").help("All of the above"),
-            &Detail::ALL,
-            &[],
+            &Detail::OF_PROCESSES,
+            &[Detail::Limits],
         ),
         conflicts_with = "file",
         help_heading = ADVANCED,
@@ -81,13 +81,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// Returns the places to search for namespaces.
+    /// Returns the places to search. Limits depend on the namespace in which children would start.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
-        self.search.scopes()
+        let mut scopes = self.search.scopes();
+        scopes.extend(self.details().contains(&Detail::Limits).then_some(SearchScope::Children));
+        scopes
     }
 
-    /// Returns the optional fields to read for each process.
+    /// Returns the optional data to read.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.iter().flat_map(|details| details.0.iter().copied()).collect()

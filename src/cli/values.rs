@@ -44,6 +44,10 @@ pub enum Schema {
     Check,
     /// One line of check -f ndjson
     CheckRecord,
+    /// Output of limits -f json
+    Limits,
+    /// One line of limits -f ndjson
+    LimitsRecord,
     /// Output of run -f json
     Run,
     /// Input of check --policy

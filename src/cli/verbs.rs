@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use super::format::OutputFormat;
 use super::options::{ADVANCED, Filter, Folding, Origin, Output, Search};
 use super::values::{NamespaceArg, Seconds, run_code};
-use crate::emit::{CheckFormat, DiffFormat, RunFormat, Style, TranslationFormat};
+use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Pid, SearchScope, Verdict};
 use crate::query::Rule;
 
@@ -51,6 +51,20 @@ impl Translate {
     pub fn style(&self, terminal: bool) -> Style {
         Style { pretty: self.pretty || terminal, terminal, ..Style::default() }
     }
+}
+
+/// Arguments of `pidns limits`.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Show all limits of these processes; without PIDs, those of the host at 80 % or more
+    #[arg(value_name = "PID")]
+    pub pids: Vec<Pid>,
+    /// Options for how to print the result.
+    #[command(flatten)]
+    pub output: Output<LimitsFormat>,
+    /// Options for the source of the data.
+    #[command(flatten)]
+    pub origin: Origin,
 }
 
 /// The arguments of `pidns run`.

@@ -12,6 +12,7 @@
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
+//! - `limits`: reads, after a scan, the limits that can refuse a fork
 
 mod assemble;
 mod bpf;
@@ -19,6 +20,7 @@ mod direct;
 mod discovery;
 mod error;
 mod kernel;
+mod limits;
 mod log;
 pub mod parse;
 mod proc;
@@ -49,6 +51,7 @@ pub use direct::process_list::ProcessList;
 pub use direct::run::{Descendant, Descendants};
 pub use error::Error;
 pub use kernel::clock::uptime;
+pub use limits::Limits;
 
 /// A request for a snapshot.
 #[derive(Clone, Debug)]
@@ -101,7 +104,11 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     raise_descriptor_limit();
     scan_mark::renew();
     let proc = ProcSource::open(&request.procfs)?;
-    let Request { collector, search, details, .. } = request;
+    let Request { collector, search, .. } = request;
+    // Limits are read after the scan.
+    let mut details = request.details.clone();
+    let reads_limits = details.remove(&Detail::Limits);
+    let details = &details;
     let kernel = search.contains(&SearchScope::Kernel).then(|| KernelSearch::begin(&proc));
     let kernel = kernel.transpose().map_err(Error::Bpf)?;
     let bpf = BpfSource::open(&proc, *collector, search, details).map_err(Error::Bpf);
@@ -124,7 +131,11 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     if let Some(kernel) = kernel {
         kernel.finish(&registry, &mut discovery).map_err(Error::Bpf)?;
     }
-    let snapshot = assemble(&proc, registry, discovery, captured_at);
+    let mut snapshot = assemble(&proc, registry, discovery, captured_at);
+    if reads_limits {
+        Limits::read(&request.procfs, *collector, &snapshot, None)?.add_to(&mut snapshot);
+        snapshot.details.insert(Detail::Limits);
+    }
     let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
     Ok(Collected { snapshot, collector: used })
 }

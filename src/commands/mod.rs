@@ -4,6 +4,7 @@
 mod check;
 mod complete;
 mod diff;
+mod limits;
 mod run;
 mod schema;
 mod show;
@@ -13,6 +14,7 @@ mod view;
 pub use check::check;
 pub use complete::complete;
 pub use diff::diff;
+pub use limits::limits;
 pub use run::run;
 pub use schema::schema;
 pub use show::show;

@@ -17,6 +17,8 @@ pub fn schema(of: Schema) -> Result<Exit, Error> {
         Schema::Policy => document::POLICY_SCHEMA,
         Schema::Diff => document::DIFF_SCHEMA,
         Schema::DiffRecord => document::DIFF_RECORD_SCHEMA,
+        Schema::Limits => document::LIMITS_SCHEMA,
+        Schema::LimitsRecord => document::LIMITS_RECORD_SCHEMA,
         Schema::Run => document::RUN_SCHEMA,
     };
     output::print(text.as_bytes())

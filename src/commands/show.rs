@@ -55,7 +55,7 @@ fn warn_missing(missing: &[Pid]) {
 }
 
 /// Prints a one-line warning that the snapshot is incomplete, with the first reason.
-fn warn_incomplete(snapshot: &Snapshot) {
+pub(super) fn warn_incomplete(snapshot: &Snapshot) {
     let mut reasons = snapshot.diagnostics.iter().filter(|diagnostic| diagnostic.is_gap());
     let first = reasons.next().map(short).unwrap_or_default();
     let more = match reasons.count() {

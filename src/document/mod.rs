@@ -6,6 +6,8 @@
 
 mod check;
 mod diff;
+mod limit;
+mod limits;
 mod object_only;
 mod open_list;
 mod parse;
@@ -24,14 +26,15 @@ mod write;
 
 pub use check::{check, write_check_records};
 pub use diff::{diff, write_diff_records};
+pub use limits::{limits, write_limits_records};
 pub use open_list::UnknownWords;
 pub use parse::Invalid;
 pub use policy::{MAX_POLICY_SIZE, policy};
 pub use read::{read, read_from};
 pub use run::RunReport;
 pub use schema::{
-    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, POLICY_SCHEMA,
-    RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, LIMITS_RECORD_SCHEMA,
+    LIMITS_SCHEMA, POLICY_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
 pub use snapshot_records::write_records;
 pub use translation::Translation;

@@ -9,11 +9,12 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, Serializer};
 
+use super::limit::Limit;
 use super::process::Process;
 use super::read::RecordLine;
 use super::snapshot::{Blocker, Diagnostic, Document, Generator, Holder, Host, Namespace, Owner};
 use super::snapshot_records::{Counts, SnapshotSummary};
-use crate::model::{Container, Criterion, Procfs};
+use crate::model::{Consumer, Container, Criterion, LimitScope, Procfs};
 
 /// A deserializer that reads structs from objects only.
 struct Objects<D>(D);
@@ -75,8 +76,8 @@ macro_rules! objects {
 }
 
 objects! {
-    Blocker, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Namespace, Owner,
-    Process<'_>, Procfs, SnapshotSummary,
+    Blocker, Consumer, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Limit,
+    LimitScope, Namespace, Owner, Process<'_>, Procfs, SnapshotSummary,
 }
 
 impl<'de> Deserialize<'de> for RecordLine {

@@ -30,6 +30,13 @@ pub const DIFF_RECORD_SCHEMA: &str = include_str!("../../schemas/pidns-diff-reco
 /// Schema of the report that `pidns run -f json` writes.
 pub const RUN_SCHEMA: &str = include_str!("../../schemas/pidns-run-1.schema.json");
 
+/// Schema of the output of `pidns limits -f json`.
+pub const LIMITS_SCHEMA: &str = include_str!("../../schemas/pidns-limits-1.schema.json");
+
+/// Schema of a line of `pidns limits -f ndjson`.
+pub const LIMITS_RECORD_SCHEMA: &str =
+    include_str!("../../schemas/pidns-limits-record-1.schema.json");
+
 #[cfg(test)]
 mod generate;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
+use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
@@ -37,7 +38,7 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested process details. Fields for other details are null.
+    /// The requested details. Fields for other details are null.
     // The fields `details`, `selected` and `blocked_by` are missing from documents of the first
     // versions.
     #[serde(default)]
@@ -62,6 +63,10 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub namespaces: N,
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
+    /// The limits that can refuse a fork or a new PID namespace. In a filtered document, those of
+    /// the selected processes. Null if they were not requested (see details).
+    #[serde(default)]
+    pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     pub diagnostics: Vec<Diagnostic>,
 }

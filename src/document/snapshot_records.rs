@@ -4,6 +4,7 @@ use std::iter::once;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
 use super::record::{Envelope, Record, RecordContent};
@@ -22,6 +23,8 @@ keywords! {
         Namespace = "namespace",
         /// An entry of the list `processes`.
         Process = "process",
+        /// An entry of its `limits`.
+        Limit = "limit",
         /// An entry of the list `diagnostics`.
         Diagnostic = "diagnostic",
     }
@@ -43,6 +46,8 @@ pub enum SnapshotContent<'a> {
     Namespace(Namespace),
     /// Content of a record of kind `process`.
     Process(Process<'a>),
+    /// Content of a record of kind `limit`.
+    Limit(Limit),
     /// Content of a record of kind `diagnostic`.
     Diagnostic(Diagnostic),
 }
@@ -55,12 +60,13 @@ impl RecordContent for SnapshotContent<'_> {
             Self::Snapshot(_) => SnapshotRecordKind::Snapshot,
             Self::Namespace(_) => SnapshotRecordKind::Namespace,
             Self::Process(_) => SnapshotRecordKind::Process,
+            Self::Limit(_) => SnapshotRecordKind::Limit,
             Self::Diagnostic(_) => SnapshotRecordKind::Diagnostic,
         }
     }
 }
 
-/// The document without its lists of namespaces, processes and diagnostics.
+/// The document without its lists of namespaces, processes, limits and diagnostics.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]
@@ -72,7 +78,7 @@ pub struct SnapshotSummary {
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
-    /// The requested process details.
+    /// The requested details.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
@@ -97,6 +103,9 @@ pub struct Counts {
     pub namespace: usize,
     /// Number of records of kind `process`.
     pub process: usize,
+    /// Number of records of kind `limit`; null if limits were not requested.
+    #[serde(default)]
+    pub limit: Option<usize>,
     /// Number of records of kind `diagnostic`.
     pub diagnostic: usize,
 }
@@ -111,9 +120,10 @@ pub fn write_records<E>(
     let summary = SnapshotContent::Snapshot(SnapshotSummary::from(graph));
     let namespaces = namespaces(graph).map(SnapshotContent::Namespace);
     let processes = graph.processes().iter().map(|it| SnapshotContent::Process(it.into()));
+    let limits = snapshot.limits.iter().flatten().map(|it| SnapshotContent::Limit(it.into()));
     let diagnostics = snapshot.diagnostics.iter().map(|it| SnapshotContent::Diagnostic(it.into()));
-    let envelope = Envelope::new(SCHEMA_VERSION, snapshot);
-    envelope.write_each(once(summary).chain(namespaces).chain(processes).chain(diagnostics), write)
+    let lists = namespaces.chain(processes).chain(limits).chain(diagnostics);
+    Envelope::new(SCHEMA_VERSION, snapshot).write_each(once(summary).chain(lists), write)
 }
 
 impl From<&PidGraph> for SnapshotSummary {
@@ -131,6 +141,7 @@ impl From<&PidGraph> for SnapshotSummary {
             counts: Counts {
                 namespace: snapshot.namespaces.len(),
                 process: snapshot.processes.len(),
+                limit: snapshot.limits.as_ref().map(Vec::len),
                 diagnostic: snapshot.diagnostics.len(),
             },
         }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 
+use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
@@ -41,6 +42,7 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         roots: graph.roots().iter().map(|root| root.id).collect(),
         namespaces: Lazy(namespaces(graph)),
         processes: Lazy(processes),
+        limits: snapshot.limits.as_ref().map(|limits| limits.iter().map(Limit::from).collect()),
         diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
     }
 }

@@ -12,7 +12,7 @@ use super::{Style, ci, text};
 use crate::document;
 use crate::graph::PidGraph;
 use crate::model::{Finding, Translation};
-use crate::query::{Check, Diff, RunReport};
+use crate::query::{Check, Diff, LimitReport, RunReport};
 use crate::wording::finding;
 use crate::wording::phrase::Symbols;
 
@@ -122,6 +122,39 @@ impl DiffFormat {
                 lines.end()
             }
             Self::Mermaid => mermaid::diff::write(diff, out),
+        }
+    }
+}
+
+/// The formats of `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LimitsFormat {
+    /// One limit per line, full ones first, for people.
+    Text,
+    /// The limits, as `pidns schema limits` describes them.
+    Json,
+    /// One record per line, as `pidns schema limits-record` describes it.
+    #[value(alias = "jsonl")]
+    Ndjson,
+    /// The same as JSON, in YAML.
+    Yaml,
+}
+
+impl LimitsFormat {
+    /// All formats, in the order of the help.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Ndjson, Self::Yaml];
+
+    /// Writes limits.
+    pub fn emit(self, report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Text => text::limits::write(report, style, out),
+            Self::Json => json(style).write(&document::limits(report), out),
+            Self::Ndjson => {
+                let mut lines = JsonLines::new(out);
+                document::write_limits_records(report, |record| lines.line(record))?;
+                lines.end()
+            }
+            Self::Yaml => yaml::write_object(&document::limits(report), out),
         }
     }
 }

@@ -13,5 +13,5 @@ mod style;
 mod text;
 
 pub use crate::wording::sanitize::Sanitized;
-pub use format::{CheckFormat, DiffFormat, Format, RunFormat, TranslationFormat};
+pub use format::{CheckFormat, DiffFormat, Format, LimitsFormat, RunFormat, TranslationFormat};
 pub use style::Style;

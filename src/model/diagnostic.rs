@@ -344,6 +344,16 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
+    /// Requested limits are unknown.
+    LimitsUnknown {
+        name: "limits-unknown",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the limits of {}",
+        advice: Advice::None,
+    }
     /// The state of a namespace could not be determined: it is unknown whether the init is running,
     /// has terminated, or was never started.
     StateUnproved {

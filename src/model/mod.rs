@@ -12,6 +12,7 @@ mod diagnostic;
 mod finding;
 mod id;
 mod keyword;
+mod limit;
 mod lineage;
 mod live;
 mod namespace;
@@ -30,6 +31,7 @@ pub use id::{
 };
 pub use keyword::Keyword;
 pub(crate) use keyword::keywords;
+pub use limit::{Consumer, Limit, LimitKind, LimitScope};
 pub use lineage::Lineage;
 pub use live::{FrozenCgroup, LiveFacts};
 pub use namespace::{

@@ -74,7 +74,14 @@ keywords! {
         Namespaces = "namespaces",
         /// The path of the process's cgroup.
         Cgroup = "cgroup",
+        /// The limits that can refuse a fork or a new PID namespace, in `limits`.
+        Limits = "limits",
     }
+}
+
+impl Detail {
+    /// The details of single processes.
+    pub const OF_PROCESSES: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
 }
 
 impl Process {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Detail, Diagnostic, Namespace, NamespaceId, Process, keywords};
+use super::{Criterion, Detail, Diagnostic, Limit, Namespace, NamespaceId, Process, keywords};
 
 /// The result of one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +35,14 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// All processes found.
     pub processes: Vec<Process>,
+    /// The limits that can refuse a fork or a new PID namespace; `None` if they were not read.
+    pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Snapshot {
-    /// Returns a copy of the snapshot without its namespaces and processes.
+    /// Returns a copy of the snapshot without its namespaces, processes and limits.
     #[must_use]
     pub fn without_lists(&self) -> Self {
         Self {
@@ -55,6 +57,7 @@ impl Snapshot {
             complete: self.complete,
             namespaces: Vec::new(),
             processes: Vec::new(),
+            limits: None,
             diagnostics: self.diagnostics.clone(),
         }
     }

@@ -4,6 +4,7 @@ mod check;
 mod coverage;
 mod diff;
 pub(crate) mod fold;
+mod limits;
 mod observer;
 mod pattern;
 mod policy;
@@ -19,6 +20,7 @@ pub use diff::{
     Diff, DiffCaveat, DiffScope, Happened, NamespaceChange, NamespaceField, ProcessChange,
     ProcessField, Relation, WeakMatches,
 };
+pub use limits::LimitReport;
 pub use observer::leave_out_observer;
 pub use pattern::{ContainerPrefix, Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule};

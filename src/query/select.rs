@@ -361,6 +361,13 @@ fn retain(
     for id in part.processes.iter().filter_map(|process| process.namespace) {
         *shown.entry(id).or_default() += 1;
     }
+    let kept: HashSet<Pid> = part.processes.iter().map(|process| process.pid).collect();
+    for limit in part.limits.iter_mut().flatten() {
+        limit.pids.retain(|pid| kept.contains(pid));
+    }
+    if let Some(limits) = &mut part.limits {
+        limits.retain(|limit| !limit.pids.is_empty());
+    }
     for namespace in &mut part.namespaces {
         let shown = shown.get(&namespace.id).copied().unwrap_or_default();
         namespace.member_count = counts.get(&namespace.id).copied().filter(|&it| it != shown);

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use crate::model::{
-    BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, FilterOption, Holder,
-    Host, Namespace, NamespaceId, NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails,
-    Procfs, SearchScope, Severity, Snapshot,
+    BlockReason, Blocker, Consumer, Container, Criterion, Detail, Diagnostic, Evidence,
+    FilterOption, Holder, Host, Limit, LimitKind, LimitScope, Namespace, NamespaceId,
+    NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails, Procfs, SearchScope, Severity,
+    Snapshot,
 };
 
 /// Returns a live namespace that root owns.
@@ -68,6 +69,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
         complete: true,
         namespaces,
         processes,
+        limits: None,
         diagnostics: Vec::new(),
     }
 }
@@ -124,6 +126,37 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
+/// Creates limits of processes of [`farm`] that fill in every field of a limit.
+pub fn limits() -> Vec<Limit> {
+    let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
+    let largest = Consumer {
+        pid: Pid::new(6),
+        comm: Some("farm".into()),
+        container: Some("3f2a1b9c04de".to_owned()),
+        uid: Some(1000),
+        user: Some("alice".into()),
+        tasks: 3,
+    };
+    let scope = LimitScope {
+        namespace: Some(NamespaceId::Inode(4_026_532_179)),
+        cgroup: Some("/ci/job-7".to_owned()),
+        uid: Some(1000),
+        user: Some("alice".into()),
+        user_namespace: Some(4_026_531_837),
+    };
+    let cgroup = Limit {
+        refused: Some(12),
+        zombies: Some(1),
+        reaper: Some(Consumer { tasks: 1, ..largest.clone() }),
+        largest: Some(largest),
+        file: Some("/sys/fs/cgroup/ci/job-7/pids.max".to_owned()),
+        pids,
+        ..Limit::unread(LimitKind::PidsCgroup, scope).with_numbers(Some(4), Some(4))
+    };
+    let unknown = Limit::unread(LimitKind::ThreadsMax, LimitScope::default());
+    vec![cgroup, unknown]
+}
+
 /// Returns a snapshot with a value for every field of the document.
 pub fn everything() -> Snapshot {
     let mut snapshot = farm();
@@ -153,6 +186,7 @@ pub fn everything() -> Snapshot {
         container.pod = Some("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned());
     }
     snapshot.details = Detail::ALL.into();
+    snapshot.limits = Some(limits());
     let farm = &mut snapshot.processes[3];
     farm.threads = NonZeroU32::new(3);
     farm.start_time = Some(81_233);

@@ -181,7 +181,7 @@ fn umount(path: &str, mount_namespace: u64, live: &LiveFacts) -> Option<String> 
 
 /// Quotes text as a single word for a shell. Characters that are harmful to a terminal become
 /// escapes in `$'...'` (POSIX.1-2024).
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();

@@ -24,6 +24,7 @@ pub struct Document {
     pub roots: Vec<String>,
     pub namespaces: Vec<Namespace>,
     pub processes: Vec<Process>,
+    pub limits: Option<Vec<serde_json::Value>>,
     pub diagnostics: Vec<Diagnostic>,
 }
 

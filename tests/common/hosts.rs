@@ -59,6 +59,7 @@ impl Builder {
             complete: true,
             namespaces: Vec::new(),
             processes: Vec::new(),
+            limits: None,
             diagnostics: Vec::new(),
         };
         let mut host = Self { snapshot, next_inode: 4_026_532_179, next_pid: 1200 };

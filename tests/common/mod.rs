@@ -3,6 +3,7 @@
 
 mod document;
 mod forest;
+mod forker;
 pub mod hosts;
 mod keepers;
 mod leaving;
@@ -14,6 +15,7 @@ mod readme;
 
 pub use document::*;
 pub use forest::*;
+pub use forker::*;
 pub use keepers::*;
 pub use leaving::*;
 pub use needs::*;

@@ -87,6 +87,7 @@ pub fn assemble(
         complete: log.is_complete(),
         namespaces,
         processes,
+        limits: None,
         diagnostics: log.into_diagnostics(permission),
     }
 }

@@ -5,6 +5,7 @@
 
 mod cmdline;
 mod fdinfo;
+mod limits;
 mod link;
 mod mountinfo;
 mod number;
@@ -14,13 +15,16 @@ mod timens;
 
 pub use cmdline::cmdline;
 pub use fdinfo::descriptor_flags;
+pub use limits::{LimitMax, cgroup_limit, counter, max_processes, tasks_on_host};
 pub use link::{entry, namespace_link};
 pub use mountinfo::{
-    FreezerMount, HidePid, MountedKind, NamespaceMount, freezer_mounts, hidepid, mount_ids,
-    namespace_mounts, shows_root,
+    CgroupMount, HidePid, MountedKind, NamespaceMount, cgroup_mounts, cgroup_path, hidepid,
+    mount_ids, namespace_mounts, shows_root,
 };
 pub use stat::{Stat, stat};
-pub use status::{Leaders, Status, leaders, name, signals, status, status_pid, tracer};
+pub use status::{
+    Leaders, Status, capabilities, is_setuid, leaders, name, signals, status, status_pid, tracer,
+};
 pub use timens::boottime_offset;
 
 #[cfg(test)]
@@ -39,6 +43,9 @@ mod tests {
             prop_assert!(stat(&bytes).is_none_or(|it| it.comm.len() < bytes.len()));
             prop_assert!(cmdline(&bytes).len() <= bytes.len());
             let _ = (hidepid(&bytes, 0, 21), leaders(&bytes), boottime_offset(&bytes), descriptor_flags(&bytes));
+            let _ = is_setuid(&bytes);
+            let _ = (cgroup_limit(&bytes), counter(&bytes), tasks_on_host(&bytes));
+            let _ = (max_processes(&bytes), cgroup_path(&bytes, "pids"));
             prop_assert!(namespace_mounts(&bytes).count() <= bytes.len());
         }
     }

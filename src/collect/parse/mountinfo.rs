@@ -100,32 +100,29 @@ pub fn hidepid(mountinfo: &[u8], major: u32, minor: u32) -> Option<Option<HidePi
     })
 }
 
-/// A mount of a cgroup hierarchy that can freeze processes.
+/// A mount of a cgroup hierarchy with a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreezerMount {
-    /// `true` for cgroup version 2, `false` for the freezer of cgroup version 1.
-    pub is_v2: bool,
+pub struct CgroupMount {
+    /// Name of the controller in cgroup version 1, such as `freezer`; empty for cgroup version 2,
+    /// whose only hierarchy has all controllers.
+    pub controller: &'static str,
     /// Path of the cgroup at the root of the mount, as the cgroup namespace of the reader shows it.
     pub root: Vec<u8>,
     /// Path of the mount point, unescaped.
     pub point: Vec<u8>,
 }
 
-impl FreezerMount {
+impl CgroupMount {
+    /// Returns `true` for cgroup version 2.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.controller.is_empty()
+    }
     /// Finds the cgroup of a process in this hierarchy. `cgroups` is the text of
     /// `/proc/PID/cgroup`. Returns the path below the mount point, without a slash at the start.
     #[must_use]
     pub fn cgroup<'a>(&self, cgroups: &'a [u8]) -> Option<&'a [u8]> {
-        let path = cgroups.split(|&byte| byte == b'\n').find_map(|line| {
-            let mut fields = line.splitn(3, |&byte| byte == b':').skip(1);
-            let controllers = fields.next()?;
-            let is_this = if self.is_v2 {
-                controllers.is_empty()
-            } else {
-                controllers.split(|&byte| byte == b',').any(|it| it == b"freezer")
-            };
-            fields.next().filter(|_| is_this)
-        })?;
+        let path = cgroup_path(cgroups, self.controller)?;
         let root = self.root.strip_suffix(b"/").unwrap_or(&self.root);
         let below = path.strip_prefix(root)?;
         let is_outside = below.split(|&byte| byte == b'/').any(|name| name == b"..");
@@ -136,15 +133,30 @@ impl FreezerMount {
     }
 }
 
-/// Finds the mounts of cgroup hierarchies that can freeze processes.
-pub fn freezer_mounts(mountinfo: &[u8]) -> impl Iterator<Item = FreezerMount> {
-    mountinfo.split(|&byte| byte == b'\n').filter_map(|line| {
+/// Returns the path of a process's cgroup in the hierarchy of this controller (see
+/// [`CgroupMount::controller`]), from its `/proc/PID/cgroup`.
+#[must_use]
+pub fn cgroup_path<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a [u8]> {
+    cgroups.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |&byte| byte == b':').skip(1);
+        let is_this =
+            fields.next()?.split(|&byte| byte == b',').any(|it| it == controller.as_bytes());
+        fields.next().filter(|_| is_this)
+    })
+}
+
+/// Finds the mounts of cgroup version 2, and those of version 1 with this controller.
+pub fn cgroup_mounts<'a>(
+    mountinfo: &'a [u8],
+    controller: &'static str,
+) -> impl Iterator<Item = CgroupMount> + use<'a> {
+    mountinfo.split(|&byte| byte == b'\n').filter_map(move |line| {
         let mount = Mount::parse(line)?;
         let is_v2 = mount.kind == b"cgroup2";
-        let has_freezer =
-            mount.super_options.split(|&byte| byte == b',').any(|it| it == b"freezer");
-        (is_v2 || (mount.kind == b"cgroup" && has_freezer)).then(|| FreezerMount {
-            is_v2,
+        let mut options = mount.super_options.split(|&byte| byte == b',');
+        let is_v1 = mount.kind == b"cgroup" && options.any(|it| it == controller.as_bytes());
+        (is_v2 || is_v1).then(|| CgroupMount {
+            controller: if is_v2 { "" } else { controller },
             root: unescape_octal(mount.root),
             point: unescape_octal(mount.point),
         })
@@ -235,10 +247,10 @@ mod tests {
         let table = b"30 24 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
             31 24 0:27 /a /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n\
             32 24 0:28 / /sys/fs/cgroup/uni\\040fied rw - cgroup2 cgroup2 rw\n";
-        let mounts: Vec<_> = freezer_mounts(table).collect();
+        let mounts: Vec<_> = cgroup_mounts(table, "freezer").collect();
         let [v1, v2] = &mounts[..] else { panic!("{mounts:?}") };
-        assert_eq!((v1.is_v2, &v1.point[..]), (false, &b"/sys/fs/cgroup/freezer"[..]));
-        assert_eq!((v2.is_v2, &v2.point[..]), (true, &b"/sys/fs/cgroup/uni fied"[..]));
+        assert_eq!((v1.is_v2(), &v1.point[..]), (false, &b"/sys/fs/cgroup/freezer"[..]));
+        assert_eq!((v2.is_v2(), &v2.point[..]), (true, &b"/sys/fs/cgroup/uni fied"[..]));
         let cgroups = b"5:cpu:/x\n4:freezer,net:/a/b\n0::/c:d\n";
         assert_eq!(v1.cgroup(cgroups), Some(&b"b"[..]));
         assert_eq!(v2.cgroup(cgroups), Some(&b"c:d"[..]));

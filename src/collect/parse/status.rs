@@ -187,8 +187,26 @@ pub fn tracer(status: &[u8]) -> Option<Pid> {
 /// result stands for signal 1.
 #[must_use]
 pub fn signals(status: &[u8], name: &[u8]) -> Option<u64> {
+    bit_set(status, name)
+}
+
+/// Parses the effective capabilities (`CapEff`). The lowest bit of the result stands for
+/// capability 0.
+#[must_use]
+pub fn capabilities(status: &[u8]) -> Option<u64> {
+    bit_set(status, b"CapEff:")
+}
+
+fn bit_set(status: &[u8], name: &[u8]) -> Option<u64> {
     let value = field(status, name)?;
     u64::from_str_radix(std::str::from_utf8(value.trim_ascii()).ok()?, 16).ok()
+}
+
+/// Returns `true` if the real and the effective UID differ.
+#[must_use]
+pub fn is_setuid(status: &[u8]) -> bool {
+    let mut uids = field(status, b"Uid:").map(numbers).into_iter().flatten();
+    uids.next() != uids.next()
 }
 
 /// Finds the value of a field that [`status`] skips. `name` ends with a colon.

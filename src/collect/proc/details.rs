@@ -79,6 +79,8 @@ impl DetailReader<'_> {
                     Ok(cgroup) => details.cgroup = cgroup,
                     Err(errno) => note(DiagnosticCode::CgroupUnreadable, Some(errno)),
                 },
+                // `collect::limits` reads these for all processes together.
+                Detail::Limits => {}
             }
         }
         Ok(details)

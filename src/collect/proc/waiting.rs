@@ -10,7 +10,7 @@ use super::procfs::Procfs;
 use super::status::{is_there, text_now};
 use crate::collect::discovery::HeldThread;
 use crate::collect::kernel::sys::read;
-use crate::collect::parse::{self, FreezerMount};
+use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process};
 
 /// Kernel functions in which a process waits for its `vfork(2)` child. SIGKILL ends this wait.
@@ -81,7 +81,7 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
     let mut frozen = Vec::new();
     for version in [true, false] {
         let mounts: Vec<_> =
-            parse::freezer_mounts(&table).filter(|mount| mount.is_v2 == version).collect();
+            parse::cgroup_mounts(&table, "freezer").filter(|it| it.is_v2() == version).collect();
         for cgroup in &cgroups {
             let found = mounts.iter().find_map(|it| Some((it, it.cgroup(cgroup)?)));
             for it in found.into_iter().flat_map(|(mount, path)| frozen_above(mount, path)) {
@@ -95,19 +95,19 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
 }
 
 /// Returns the frozen cgroups among this cgroup and its ancestors.
-fn frozen_above(mount: &FreezerMount, path: &[u8]) -> Vec<FrozenCgroup> {
+fn frozen_above(mount: &CgroupMount, path: &[u8]) -> Vec<FrozenCgroup> {
     let (Ok(point), Ok(path)) = (str::from_utf8(&mount.point), str::from_utf8(path)) else {
         return Vec::new();
     };
     // The root cgroup can't be frozen, so it has neither of these files.
-    let file = if mount.is_v2 { "cgroup.freeze" } else { "freezer.self_freezing" };
+    let file = if mount.is_v2() { "cgroup.freeze" } else { "freezer.self_freezing" };
     let is_frozen =
         |dir: &&Path| fs::read(dir.join(file)).is_ok_and(|value| value.starts_with(b"1"));
     let cgroup = Path::new(point).join(path);
     let above = cgroup.ancestors().take_while(|dir| dir.starts_with(point)).filter(is_frozen);
     let name = |dir: &Path| {
         let dir = dir.to_string_lossy().into_owned();
-        if mount.is_v2 { FrozenCgroup::V2(dir) } else { FrozenCgroup::V1(dir) }
+        if mount.is_v2() { FrozenCgroup::V2(dir) } else { FrozenCgroup::V1(dir) }
     };
     above.map(name).collect()
 }

@@ -47,6 +47,9 @@ pub fn snapshot(
             .into_iter()
             .map(|process| process.into_model(&mut unknown))
             .collect(),
+        limits: document.limits.map(|limits| {
+            limits.into_iter().filter_map(|limit| limit.into_model(&mut unknown)).collect()
+        }),
         diagnostics: document
             .diagnostics
             .into_iter()

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::into_model;
+use crate::document::limit::Limit;
 use crate::document::open_list::{UnknownWords, Word};
 use crate::document::parse::{Invalid, parse_line, without_mark};
 use crate::document::process::Process;
@@ -72,6 +73,8 @@ pub(in crate::document) struct RecordLine {
     namespace: Option<Namespace>,
     #[serde(default, deserialize_with = "present")]
     process: Option<Process<'static>>,
+    #[serde(default, deserialize_with = "present")]
+    limit: Option<Limit>,
     #[serde(default, deserialize_with = "present")]
     diagnostic: Option<Diagnostic>,
 }
@@ -178,6 +181,7 @@ struct Records<'a> {
     summary: Option<SummaryRecord>,
     namespaces: RecordList<Namespace>,
     processes: RecordList<Process<'static>>,
+    limits: RecordList<Limit>,
     diagnostics: RecordList<Diagnostic>,
     unknown: UnknownWords,
 }
@@ -248,6 +252,7 @@ impl Records<'_> {
             }
             SnapshotRecordKind::Namespace => self.namespaces.push(record.namespace, kind, number),
             SnapshotRecordKind::Process => self.processes.push(record.process, kind, number),
+            SnapshotRecordKind::Limit => self.limits.push(record.limit, kind, number),
             SnapshotRecordKind::Diagnostic => {
                 self.diagnostics.push(record.diagnostic, kind, number)
             }
@@ -278,6 +283,7 @@ impl Records<'_> {
                 // Reading will fail because the selection is ambiguous, so free the memory.
                 self.namespaces = RecordList::default();
                 self.processes = RecordList::default();
+                self.limits = RecordList::default();
                 self.diagnostics = RecordList::default();
                 false
             }
@@ -302,9 +308,11 @@ impl Records<'_> {
         let counts = Counts {
             namespace: self.namespaces.items.len(),
             process: self.processes.items.len(),
+            limit: summary.counts.limit.map(|_| self.limits.items.len()),
             diagnostic: self.diagnostics.items.len(),
         };
-        if counts != summary.counts {
+        let has_limits = counts.limit.is_some();
+        if counts != summary.counts || (!has_limits && !self.limits.items.is_empty()) {
             let problem = format!("contains {counts} for {name}, not {}", summary.counts);
             return Err(Invalid::at("", problem));
         }
@@ -335,6 +343,7 @@ impl Records<'_> {
             roots: summary.roots,
             namespaces: self.namespaces.items,
             processes: self.processes.items,
+            limits: has_limits.then_some(self.limits.items),
             diagnostics: self.diagnostics.items,
         };
         into_model::snapshot(document, self.unknown).map_err(|error| {
@@ -345,8 +354,12 @@ impl Records<'_> {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, process, diagnostic } = self;
-        write!(f, "{namespace} namespaces, {process} processes and {diagnostic} diagnostics")
+        let Self { namespace, process, limit, diagnostic } = self;
+        write!(f, "{namespace} namespaces, {process} processes")?;
+        if let Some(limit) = limit {
+            write!(f, ", {limit} limits")?;
+        }
+        write!(f, " and {diagnostic} diagnostics")
     }
 }
 

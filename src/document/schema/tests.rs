@@ -6,18 +6,19 @@ use serde_json::{Value, json};
 
 use super::super::check::{CheckContent, CheckReport};
 use super::super::diff::{Comparison, DiffContent};
+use super::super::limits::{LimitsContent, LimitsReport};
 use super::super::policy::PolicyFile;
 use super::super::record::Record;
 use super::super::snapshot::Document;
 use super::super::snapshot_records::SnapshotContent;
 use super::super::{
-    Translation, check, diff, document, read, write_check_records, write_diff_records,
-    write_records,
+    Translation, check, diff, document, limits, read, write_check_records, write_diff_records,
+    write_limits_records, write_records,
 };
 use super::generate::schema_of;
 use super::{
-    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA,
-    SCHEMA, TRANSLATION_SCHEMA,
+    CHECK_RECORD_SCHEMA, CHECK_SCHEMA, DIFF_RECORD_SCHEMA, DIFF_SCHEMA, LIMITS_RECORD_SCHEMA,
+    LIMITS_SCHEMA, RECORD_SCHEMA, RUN_SCHEMA, SCHEMA, TRANSLATION_SCHEMA,
 };
 use crate::document::run::RunReport;
 use crate::graph::PidGraph;
@@ -59,6 +60,14 @@ fn the_committed_schemas_match_the_serde_types() {
     >(
         "urn:pidns:schema:diff-record:1",
         "pidns diff record",
+    ));
+    expect_file!["../../../schemas/pidns-limits-1.schema.json"]
+        .assert_eq(&schema_of::<LimitsReport>("urn:pidns:schema:limits:1", "pidns limits"));
+    expect_file!["../../../schemas/pidns-limits-record-1.schema.json"].assert_eq(&schema_of::<
+        Record<LimitsContent>,
+    >(
+        "urn:pidns:schema:limits-record:1",
+        "pidns limits record",
     ));
     expect_file!["../../../schemas/pidns-run-1.schema.json"]
         .assert_eq(&schema_of::<RunReport>("urn:pidns:schema:run:1", "pidns run"));
@@ -202,6 +211,22 @@ fn checks_and_their_records_are_valid() {
     });
     written.unwrap();
     assert_records_equal(CHECK_RECORD_SCHEMA, &records, &whole, &[("finding", "findings")]);
+}
+
+#[test]
+fn limits_and_their_records_are_valid() {
+    let report = query::LimitReport::new(PidGraph::new(everything()), BTreeSet::new());
+    let whole = serde_json::to_value(limits(&report)).unwrap();
+    let schema: Value = serde_json::from_str(LIMITS_SCHEMA).unwrap();
+    assert_eq!(errors(&schema, &whole), Vec::<String>::new());
+    let mut records = Vec::new();
+    let written = write_limits_records(&report, |record| {
+        records.push(serde_json::to_value(record)?);
+        Ok::<_, serde_json::Error>(())
+    });
+    written.unwrap();
+    let lists = [("limit", "limits"), ("diagnostic", "diagnostics")];
+    assert_records_equal(LIMITS_RECORD_SCHEMA, &records, &whole, &lists);
 }
 
 #[test]
@@ -393,7 +418,7 @@ fn violations(visit: &Visit) -> Vec<Value> {
 fn lacks_optional_fields(one: &Value, other: &Value) -> bool {
     let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return false };
     let absent: Vec<_> = other.keys().filter(|name| !one.contains_key(*name)).collect();
-    let may_be_null = ["selected", "details", "blocked_by", "member_count"];
+    let may_be_null = ["selected", "details", "blocked_by", "member_count", "limit"];
     !absent.is_empty()
         && absent.iter().all(|name| may_be_null.contains(&name.as_str()) || is_nullable(name))
 }

@@ -20,7 +20,7 @@ pub fn write(graph: &PidGraph, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes an object. Any other value at the top level would be written with a leading blank.
-fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_object(object: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Escaping::new(out, Notation::Yaml);
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Block::default()))?;
     out.write_all(b"\n")?;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod diff;
+pub mod limits;
 pub mod run;
 pub mod show;
 mod tree;

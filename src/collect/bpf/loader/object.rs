@@ -367,6 +367,7 @@ mod tests {
     const TASK: &[u8] = include_bytes!("../tasks/task.bpf.o");
     const TASK_BY_HELPER: &[u8] = include_bytes!("../tasks/task-by-helper.bpf.o");
     const NAMESPACES: &[u8] = include_bytes!("../memory/namespaces.bpf.o");
+    const LIMITS: &[u8] = include_bytes!("../memory/limits.bpf.o");
 
     /// Returns every program of the BPF object files, each with its object file.
     fn all() -> Vec<(Object, ProgramSpec<'static>)> {
@@ -378,6 +379,8 @@ mod tests {
             (NAMESPACES, "namespaces", "bpf_iter_task"),
             (NAMESPACES, "tasks", "bpf_iter_task"),
             (NAMESPACES, "descriptors", "bpf_iter_task_file"),
+            (LIMITS, "numbers", "bpf_iter_task"),
+            (LIMITS, "users", "bpf_iter_task"),
         ];
         // The tests load nothing into the kernel, so any descriptor can stand for the map.
         let map: &'static std::fs::File =

@@ -4,6 +4,7 @@
 
 use std::os::fd::AsFd as _;
 
+use super::words::{long, words};
 use crate::collect::bpf::loader::{
     Array, IteratorProgram, KernelTypes, LoadError, LoadedObject, ProgramSpec,
 };
@@ -223,18 +224,6 @@ impl Keeper {
             file: long(file_low, file_high),
         })
     }
-}
-
-/// Splits bytes into exactly `N` numbers of 32 bits.
-fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let words: &[[u8; 4]; N] = words.try_into().ok().filter(|_| rest.is_empty())?;
-    Some(words.map(u32::from_ne_bytes))
-}
-
-/// Joins two 32-bit halves into a 64-bit number.
-fn long(low: u32, high: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
 }
 
 #[cfg(test)]

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
+//
+// Two programs for `pidns limits`. The first writes the numbers of PIDs in use in each
+// PID namespace. The second writes how many tasks and PID namespaces the kernel counts
+// for the user of each process. The programs change nothing and reveal no kernel
+// addresses.
+//
+// The structs declare only the fields that are used, as in task.bpf.c. All fields are
+// read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
+// in an RCU read-side critical section, which keeps everything read here in memory.
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#define KERNEL __attribute__((preserve_access_index))
+#define UNUSED __attribute__((unused))
+
+struct xarray { void *xa_head; } KERNEL;
+struct xa_node { u8 shift; void *slots[64]; unsigned long tags[1]; } KERNEL;
+struct idr { struct xarray idr_rt; u32 idr_next; } KERNEL;
+struct ns_common { u32 inum; } KERNEL;
+struct pid_namespace {
+    struct idr idr;
+    u32 pid_allocated;
+    u32 level;
+    int pid_max; // since Linux 6.14
+    struct pid_namespace *parent;
+    struct ns_common ns;
+} KERNEL;
+struct upid { int nr; struct pid_namespace *ns; } KERNEL;
+struct pid { u32 level; struct upid numbers[1]; } KERNEL;
+struct signal_struct { struct pid *pids[4]; } KERNEL;
+struct nsproxy { struct pid_namespace *pid_ns_for_children; } KERNEL;
+typedef struct { u32 val; } kuid_t;
+typedef struct { long counter; } atomic64_t;
+typedef atomic64_t atomic_long_t;
+struct ucounts {
+    struct user_namespace *ns;
+    kuid_t uid;
+    atomic_long_t ucount[2];
+    atomic_long_t rlimit[1];
+} KERNEL;
+struct user_namespace {
+    struct ns_common ns;
+    struct ucounts *ucounts; // of the user who created it, in the parent
+    long ucount_max[2];
+    long rlimit_max[1];
+} KERNEL;
+struct cred { struct ucounts *ucounts; } KERNEL;
+struct task_struct {
+    struct pid *thread_pid;
+    struct signal_struct *signal;
+    struct nsproxy *nsproxy;
+    struct cred *real_cred;
+} KERNEL;
+struct seq_file;
+struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
+struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
+
+// Helper functions of the kernel, by their numbers in bpf-helpers(7).
+static u64 (*const get_current_task)(void) = (void *)35;
+static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
+static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
+
+#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
+#define EXISTS(field) __builtin_preserve_field_info(field, 2)
+#define OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
+
+// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
+#define TGID 1
+// PIDNS_ADDING in the kernel, which is not part of the count.
+#define MAY_ADD (1U << 31)
+// RESERVED_PIDS in the kernel: lower numbers are handed out only once.
+#define RESERVED 300
+// PID_MAX_LIMIT in the kernel on 64-bit machines.
+#define PID_MAX_LIMIT (1U << 22)
+// Maximum nesting depth of namespaces.
+#define MOST_LEVELS 34
+// Maximum number of steps of count_next(), each over 64 numbers or more.
+#define MOST_STEPS (1 << 17)
+// UCOUNT_PID_NAMESPACES and UCOUNT_RLIMIT_NPROC in the kernel.
+#define PID_NAMESPACES 1
+#define NPROC 0
+
+// Returns the namespace that a struct pid belongs to.
+INLINE struct pid_namespace *namespace_of(struct pid *pid) {
+    struct pid_namespace *namespace = 0;
+    u32 level = 0;
+    if (!pid) return 0;
+    READ(level, pid->level);
+    READ(namespace, pid->numbers[level].ns);
+    return namespace;
+}
+
+// Returns the PID that a struct pid has at the level `top`; 0 if it has none there.
+INLINE u32 number_at(struct pid *pid, u32 top) {
+    u32 level = 0, number = 0;
+    if (!pid) return 0;
+    READ(level, pid->level);
+    if (level < top) return 0;
+    READ(number, pid->numbers[top].nr);
+    return number;
+}
+
+// Returns the struct pid of a process if `task` is its leader, and 0 for other threads.
+INLINE struct pid *leader(struct task_struct *task) {
+    struct signal_struct *signal = 0;
+    struct pid *pid = 0, *process = 0;
+    READ(pid, task->thread_pid);
+    READ(signal, task->signal);
+    READ(process, signal->pids[TGID]);
+    return pid == process ? pid : 0;
+}
+
+// Returns the number of the highest bit that is set. (Clang 14 fails to compile
+// __builtin_clzll() for BPF.)
+INLINE u32 highest_bit(u64 bits) {
+    u32 number = 0;
+    for (u32 half = 32; half; half /= 2) {
+        if (bits >> half) {
+            bits >>= half;
+            number += half;
+        }
+    }
+    return number;
+}
+
+// A record about a namespace, decoded by limits.rs (`PidNumbers`).
+struct numbers {
+    u32 inode;
+    u32 level;
+    u32 allocated; // PIDs in use
+    u32 pid_max;   // 0 before Linux 6.14
+    u32 first;     // the lowest number that can be handed out
+    u32 used;      // numbers in use, from `first` on
+    u32 highest;   // the highest number in use
+    u32 is_whole;  // 1 if all numbers were counted
+};
+
+// The state of the first program for one task.
+struct look {
+    struct numbers numbers;
+    struct seq_file *seq;
+    struct pid_namespace *at;
+    void *head; // the root of the tree of numbers
+    u32 next;   // the next number to examine
+    u32 end;
+};
+
+static long count_next(u64 step, struct look *look);
+NOINLINE static void write_numbers(struct look *look);
+static long climb(u64 number, struct look *look);
+
+// Writes the namespaces of which this task is the init, the namespace in which its
+// children start if that is another one, and for pidns itself its own namespace with
+// all ancestors.
+SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
+    struct task_struct *task = context->task;
+    if (!task) return 0;
+    struct pid *pid = leader(task);
+    struct look look = {};
+    look.seq = context->meta->seq;
+    look.at = namespace_of(pid);
+    if (!look.at) return 0;
+    if ((u64)task == get_current_task()) {
+        loop(MOST_LEVELS, climb, &look, 0);
+        return 0;
+    }
+    struct nsproxy *proxy = 0;
+    struct pid_namespace *children = 0;
+    u32 level = 0;
+    READ(level, pid->level);
+    READ(proxy, task->nsproxy);
+    if (proxy) READ(children, proxy->pid_ns_for_children);
+    if (children == look.at) children = 0;
+    if (number_at(pid, level) == 1) write_numbers(&look);
+    look.at = children;
+    write_numbers(&look);
+    return 0;
+}
+
+// Writes a record, and moves to the parent namespace. Returns 1 at the last one.
+SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
+    struct pid_namespace *at = look->at, *parent = 0;
+    write_numbers(look);
+    READ(parent, at->parent);
+    look->at = parent;
+    return !parent;
+}
+
+// Writes a record about a namespace.
+SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
+    struct pid_namespace *at = look->at;
+    struct numbers none = {};
+    u32 cursor = 0;
+    if (!at) return;
+    look->numbers = none;
+    READ(look->numbers.inode, at->ns.inum);
+    READ(look->numbers.level, at->level);
+    READ(look->numbers.allocated, at->pid_allocated);
+    look->numbers.allocated &= ~MAY_ADD;
+    if (EXISTS(at->pid_max)) READ(look->numbers.pid_max, at->pid_max);
+    READ(cursor, at->idr.idr_next);
+    READ(look->head, at->idr.idr_rt.xa_head);
+    look->numbers.first = cursor > RESERVED ? RESERVED : 1;
+    look->next = look->numbers.first;
+    look->end = look->numbers.pid_max ? look->numbers.pid_max : PID_MAX_LIMIT;
+    // A node of another size would make the numbers wrong.
+    if (OFFSET(xa_node, tags) - OFFSET(xa_node, slots) == 64 * 8) loop(MOST_STEPS, count_next, look, 0);
+    seq_write(look->seq, &look->numbers, sizeof(look->numbers));
+}
+
+// Examines the numbers from `next` to the end of their tree node. The tree has a mark
+// for each free number (IDR_FREE). Returns 1, which ends the loop, at the last number.
+SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
+    // READ() copies the numbers by a helper function, so that the verifier does not
+    // track their possible values.
+    void *entry = 0;
+    u32 next = 0, end = 0, used = 0, above = 32;
+    READ(entry, look->head);
+    READ(next, look->next);
+    READ(end, look->end);
+    READ(used, look->numbers.used);
+    // 32-bit numbers have at most six levels of tree nodes.
+    for (int depth = 0; depth < 6; depth++) {
+        u8 shift = 0;
+        // The two lowest bits of a pointer to a node are 10.
+        if (((u64)entry & 3) != 2) break;
+        char *node = (char *)entry - 2;
+        READ(shift, ((struct xa_node *)node)->shift);
+        if (shift > 30) break;
+        if (depth == 0 && next >> shift > 63) break;
+        if (shift == 0) {
+            u64 free = ~0ULL;
+            READ(free, *(u64 *)(node + OFFSET(xa_node, tags)));
+            u32 base = next & ~63U;
+            u64 taken = ~free & ~0ULL << (next & 63);
+            if (end - base < 64) taken &= (1ULL << (end - base)) - 1;
+            if (taken) look->numbers.highest = base + highest_bit(taken);
+            look->numbers.used = used + __builtin_popcountll(taken);
+            look->next = base + 64;
+            look->numbers.is_whole = base + 64 >= end;
+            return base + 64 >= end;
+        }
+        above = shift;
+        READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
+    }
+    // No number below this entry is in use.
+    u64 after = (((u64)next >> above) + 1) << above;
+    look->next = after;
+    look->numbers.is_whole = after >= end;
+    return after >= end;
+}
+
+// A record about a user, decoded by limits.rs (`UserCount`).
+struct user_count {
+    u64 tasks;           // counted for RLIMIT_NPROC
+    u64 most_tasks;      // the limit of this count, if `above` is not 0
+    u64 namespaces;      // PID namespaces
+    u64 most_namespaces; // user.max_pid_namespaces
+    u32 uid;
+    u32 inode; // of the user namespace
+    u32 above; // levels above the user namespace of the process
+    u32 spare;
+};
+
+// The state of the second program for one process.
+struct owner {
+    struct user_count count;
+    struct seq_file *seq;
+    struct ucounts *at;
+};
+
+static long climb_users(u64 number, struct owner *owner);
+
+// Writes the counts of the user of a process, and of the users who created its user
+// namespaces.
+SECTION("users") int pidns_users(struct bpf_iter__task *context) {
+    struct task_struct *task = context->task;
+    if (!task || !leader(task)) return 0;
+    struct cred *cred = 0;
+    struct owner owner = {};
+    READ(cred, task->real_cred);
+    READ(owner.at, cred->ucounts);
+    owner.seq = context->meta->seq;
+    if (owner.at) loop(MOST_LEVELS, climb_users, &owner, 0);
+    return 0;
+}
+
+// Writes a record, and moves to the user who created the user namespace. Returns 1,
+// which ends the loop, at the initial user namespace.
+SECTION("users") static long climb_users(u64 number, struct owner *owner) {
+    struct ucounts *at = owner->at, *above = 0;
+    struct user_namespace *namespace = 0;
+    READ(namespace, at->ns);
+    READ(owner->count.uid, at->uid.val);
+    READ(owner->count.tasks, at->rlimit[NPROC].counter);
+    READ(owner->count.namespaces, at->ucount[PID_NAMESPACES].counter);
+    READ(owner->count.inode, namespace->ns.inum);
+    READ(owner->count.most_namespaces, namespace->ucount_max[PID_NAMESPACES]);
+    owner->count.above = number;
+    seq_write(owner->seq, &owner->count, sizeof(owner->count));
+    READ(owner->count.most_tasks, namespace->rlimit_max[NPROC]);
+    READ(above, namespace->ucounts);
+    owner->at = above;
+    return !above;
+}

@@ -1,0 +1,173 @@
+//! Reads the counters of limits from kernel memory: the PIDs in use in each PID namespace, and the
+//! tasks and PID namespaces that the kernel counts for each user.
+
+use std::collections::HashMap;
+
+use super::words::{long, words};
+use crate::collect::bpf::loader::{KernelTypes, LoadError, LoadedObject, ProgramSpec};
+use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
+use crate::collect::bpf::unavailable::BpfUnavailable;
+
+/// The object file that tests/bpf/build compiles from `limits.bpf.c`.
+const OBJECT: &[u8] = include_bytes!("limits.bpf.o");
+
+/// Size in bytes of a record about a PID namespace (`struct numbers` in `limits.bpf.c`).
+const NUMBERS: usize = 32;
+
+/// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
+const USER_COUNT: usize = 48;
+
+/// The counters that the kernel compares with its limits.
+#[derive(Debug, Default)]
+pub struct KernelCounters {
+    /// The PIDs in use, by the inode of the PID namespace.
+    pub numbers: HashMap<u64, PidNumbers>,
+    /// The counts of each user, by the inode of a user namespace and the UID. The counts of the
+    /// users who created this user namespace and those above follow, innermost first. Empty before
+    /// Linux 5.19.
+    pub users: HashMap<(u64, u32), Vec<UserCount>>,
+}
+
+/// The PIDs in use in a PID namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidNumbers {
+    /// Nesting level, 0 for the initial namespace.
+    pub level: u32,
+    /// Number of PIDs in use.
+    pub allocated: u32,
+    /// The maximum of this namespace; `None` before Linux 6.14, when all namespaces had the same.
+    pub pid_max: Option<u32>,
+    /// The lowest PID that can be handed out.
+    first: u32,
+    /// Number of PIDs in use, from `first` on.
+    used: u32,
+    /// The highest PID in use.
+    highest: u32,
+    /// `true` if all PIDs were counted.
+    is_whole: bool,
+}
+
+impl PidNumbers {
+    /// Returns how many PIDs can still be handed out if the maximum is `pid_max`; `None` if
+    /// unknown. The kernel hands out PIDs below `pid_max` only.
+    pub fn free(&self, pid_max: u32) -> Option<u32> {
+        let is_known = self.is_whole && self.highest < pid_max;
+        is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))
+    }
+
+    /// Decodes a record; `None` if the record is invalid.
+    fn read(bytes: &[u8]) -> Option<(u64, Self)> {
+        let [inode, level, allocated, pid_max, first, used, highest, is_whole] = words(bytes)?;
+        let pid_max = Some(pid_max).filter(|&it| it != 0);
+        let is_whole = is_whole == 1;
+        let this = Self { level, allocated, pid_max, first, used, highest, is_whole };
+        Some((inode.into(), this))
+    }
+}
+
+/// The counts of a user in a user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserCount {
+    /// Inode of the user namespace.
+    pub user_namespace: u64,
+    /// UID in the initial user namespace.
+    pub uid: u32,
+    /// Number of tasks (`RLIMIT_NPROC`).
+    pub tasks: u64,
+    /// Maximum number of tasks; meaningless for the first count of a user, to which the
+    /// `RLIMIT_NPROC` of each process applies.
+    pub most_tasks: u64,
+    /// Number of PID namespaces.
+    pub namespaces: u64,
+    /// Maximum number of PID namespaces.
+    pub most_namespaces: u64,
+    /// Number of levels between this user namespace and that of the process.
+    above: u32,
+}
+
+impl UserCount {
+    /// Decodes a record; `None` if the record is invalid.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [t0, t1, l0, l1, n0, n1, m0, m1, uid, inode, above, _] = words(bytes)?;
+        Some(Self {
+            user_namespace: inode.into(),
+            uid,
+            tasks: long(t0, t1),
+            most_tasks: long(l0, l1),
+            namespaces: long(n0, n1),
+            most_namespaces: long(m0, m1),
+            above,
+        })
+    }
+}
+
+impl KernelCounters {
+    /// Reads the counters of the viewer's PID namespace, its ancestors and its descendants.
+    pub fn read() -> Result<Self, BpfUnavailable> {
+        check_capabilities()?;
+        check_lockdown()?;
+        let object = LoadedObject::load(OBJECT)?;
+        let types = KernelTypes::open()?;
+        let load = |section, name| {
+            let spec = ProgramSpec { section, name, iterator: "bpf_iter_task", map: None };
+            object.program(spec, &types)
+        };
+        let mut this = Self::default();
+        load("numbers", "pidns_numbers")?.read_records(NUMBERS, |record| {
+            let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
+            this.numbers.insert(inode, numbers);
+            Ok::<_, BpfUnavailable>(())
+        })?;
+        let users = match load("users", "pidns_users") {
+            Err(LoadError::Missing(_)) => return Ok(this),
+            users => users?,
+        };
+        // The records of a process follow each other. Processes of the same user write the same.
+        let (mut key, mut is_new) = ((0, 0), false);
+        users.read_records(USER_COUNT, |record| {
+            let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;
+            if count.above == 0 {
+                key = (count.user_namespace, count.uid);
+                is_new = !this.users.contains_key(&key);
+            }
+            if is_new {
+                this.users.entry(key).or_default().push(count);
+            }
+            Ok::<_, BpfUnavailable>(())
+        })?;
+        Ok(this)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    #[test]
+    fn counts_the_free_pids_of_a_namespace() {
+        let read = |words: &[u32]| PidNumbers::read(&bytes(words)).unwrap().1;
+        let wrapped = read(&[0xf000_0001, 1, 11, 310, 300, 10, 309, 1]);
+        assert_eq!((wrapped.pid_max, wrapped.free(310)), (Some(310), Some(0)));
+        assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
+        let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
+        assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
+        // The maximum was lowered below a PID in use, so `used` counts PIDs above it.
+        assert_eq!(fresh.free(11), None);
+        assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
+        assert!(PidNumbers::read(&[0; 31]).is_none());
+    }
+
+    #[test]
+    fn decodes_the_counts_of_a_user() {
+        let words = [5, 1, u32::MAX, u32::MAX, 2, 0, 100, 0, 1000, 0xf000_0002, 1, 0];
+        let count = UserCount::read(&bytes(&words)).unwrap();
+        assert_eq!((count.user_namespace, count.uid, count.above), (0xf000_0002, 1000, 1));
+        assert_eq!((count.tasks, count.most_tasks), (1 << 32 | 5, u64::MAX));
+        assert_eq!((count.namespaces, count.most_namespaces), (2, 100));
+        assert_eq!(UserCount::read(&bytes(&words[1..])), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! Finds out who uses up a limit: the largest process, container or user, and the zombies.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use super::read_limit::{ReadLimit, Tasks};
+use crate::model::{Consumer, Limit, Lineage, NamespaceId, Pid, Process, Snapshot};
+
+/// The processes of a snapshot, by what they can be grouped by.
+pub struct Consumers<'a> {
+    processes: HashMap<Pid, &'a Process>,
+    /// The container of each namespace.
+    containers: HashMap<NamespaceId, &'a str>,
+}
+
+impl<'a> Consumers<'a> {
+    /// Prepares for the limits of a snapshot.
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        let lineage = Lineage::new(&snapshot.namespaces);
+        let own: HashMap<NamespaceId, &str> = snapshot
+            .namespaces
+            .iter()
+            .filter_map(|it| Some((it.id, it.container.as_ref()?.id.as_str())))
+            .collect();
+        let container = |id| lineage.climb(id).find_map(|id| own.get(&id).copied());
+        let namespaces = snapshot.namespaces.iter();
+        Self {
+            processes: snapshot.processes.iter().map(|it| (it.pid, it)).collect(),
+            containers: namespaces.filter_map(|it| Some((it.id, container(it.id)?))).collect(),
+        }
+    }
+
+    /// Fills in the largest consumer and the zombies of a limit.
+    pub fn complete(&self, read: ReadLimit<'a>) -> Limit {
+        let mut limit = read.limit;
+        let tasks = match read.tasks {
+            Tasks::None => return limit,
+            Tasks::OfHost(tasks) => {
+                limit.largest = self.largest_group(&tasks);
+                tasks
+            }
+            Tasks::OfGroup(tasks) => {
+                limit.largest = self.largest_process(&tasks);
+                tasks
+            }
+            Tasks::WithoutZombies(tasks) => {
+                let Some(tasks) = limit.used.and_then(|used| self.with_zombies(tasks, used)) else {
+                    return limit;
+                };
+                limit.largest = self.largest_process(&tasks);
+                tasks
+            }
+        };
+        let zombies = tasks.iter().filter(|it| it.is_unreaped());
+        limit.zombies = Some(zombies.clone().map(|_| 1).sum());
+        limit.reaper = most(zombies.filter_map(|it| Some((it.reaper()?, 1))))
+            .map(|(pid, tasks)| self.process(pid, tasks));
+        limit
+    }
+
+    /// Adds the zombies whose parent is one of these processes, since a child starts in the cgroup of
+    /// its parent. Returns `None` unless all tasks together are as many as the kernel counts.
+    fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
+        let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
+        let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
+        if count(&tasks) == used {
+            return Some(tasks);
+        }
+        let is_child = |it: &&&Process| {
+            it.is_unreaped() && it.ppid.is_some_and(|parent| pids.contains(&parent))
+        };
+        tasks.extend(self.processes.values().filter(is_child));
+        (count(&tasks) == used).then_some(tasks)
+    }
+
+    /// Returns the process with the most tasks, including those of its child processes.
+    fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
+        let own = tasks.iter().map(|it| (it.pid, threads(it)));
+        let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));
+        let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
+        let of_parents = of_parents.filter(|(parent, _)| pids.contains(parent));
+        most(own.chain(of_parents)).map(|(pid, tasks)| self.process(pid, tasks))
+    }
+
+    fn process(&self, pid: Pid, tasks: u64) -> Consumer {
+        let comm = self.processes.get(&pid).map(|it| it.comm.clone());
+        Consumer { pid: Some(pid), comm, tasks, ..Consumer::default() }
+    }
+
+    /// Returns the container, or the user outside of containers, with the most tasks.
+    fn largest_group(&self, tasks: &[&Process]) -> Option<Consumer> {
+        let group = |it: &&Process| {
+            let container = it.namespace.and_then(|id| self.containers.get(&id).copied());
+            ((container, container.is_none().then_some(it.uid)), threads(it))
+        };
+        let ((container, uid), count) = most(tasks.iter().map(group))?;
+        let user = uid.and_then(|uid| tasks.iter().find(|it| it.uid == uid)?.user.clone());
+        let container = container.map(str::to_owned);
+        Some(Consumer { container, uid, user, tasks: count, ..Consumer::default() })
+    }
+}
+
+/// Returns the number of tasks of a process. A terminated process counts as one.
+pub fn threads(process: &Process) -> u64 {
+    process.threads.map_or(1, |threads| threads.get().into())
+}
+
+/// Adds up the numbers of each key, and returns the key with the largest sum. Of several, it is the
+/// lowest.
+fn most<K: Ord + Hash + Copy>(numbers: impl Iterator<Item = (K, u64)>) -> Option<(K, u64)> {
+    let mut sums: HashMap<K, u64> = HashMap::new();
+    for (key, number) in numbers {
+        *sums.entry(key).or_default() += number;
+    }
+    sums.into_iter().max_by_key(|&(key, sum)| (sum, Reverse(key)))
+}

@@ -1,0 +1,247 @@
+//! Reads which limits apply to the processes of a snapshot: their cgroups, user namespaces and
+//! resource limits, and the counters of the kernel.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::io::{Errno, Result as SysResult};
+
+use super::cgroups::{CgroupDir, PidsController};
+use crate::collect::bpf::memory::limits::KernelCounters;
+use crate::collect::bpf::unavailable::BpfUnavailable;
+use crate::collect::discovery::INITIAL_PID_NAMESPACE;
+use crate::collect::error::Error;
+use crate::collect::kernel::sys::{
+    READ, is_gone, namespace_link, open_on_device, read, read_to_end,
+};
+use crate::collect::log::DiagnosticLog;
+use crate::collect::parse::{self, LimitMax};
+use crate::collect::proc::process_dir::ProcessDir;
+use crate::collect::proc::procfs::Procfs;
+use crate::model::{
+    Collector, DiagnosticCode, Holder, Lineage, NamespaceId, Pid, Process, Snapshot,
+};
+
+/// Inode of the initial user namespace (`PROC_USER_INIT_INO` in the kernel).
+pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`, each of which exempts from `RLIMIT_NPROC`.
+const EXEMPT: u64 = 1 << 21 | 1 << 24;
+
+/// A process that can fork, with what decides which limits apply to it.
+pub struct LimitedProcess<'a> {
+    pub process: &'a Process,
+    /// The PID namespace in which its children would start; `None` if unknown.
+    pub children_start_in: Option<NamespaceId>,
+    /// Inode of its user namespace.
+    pub user_namespace: SysResult<Option<u64>>,
+    /// Its soft `RLIMIT_NPROC`; `None` if it could not be read or does not apply.
+    pub max_processes: Option<LimitMax>,
+    /// `true` if `RLIMIT_NPROC` does not apply to it.
+    pub is_exempt: bool,
+    /// `true` if its real and effective users differ.
+    pub is_setuid: bool,
+}
+
+/// The processes of a host, and the numbers that limits are compared with.
+pub struct LimitedHost<'a> {
+    pub snapshot: &'a Snapshot,
+    pub lineage: Lineage,
+    /// The processes whose limits are read.
+    pub processes: Vec<LimitedProcess<'a>>,
+    /// The cgroups of each process of the snapshot, innermost first.
+    pub cgroups: HashMap<Pid, Vec<CgroupDir>>,
+    /// The kernel's own counters, or the reason why they can't be read.
+    pub kernel: Result<KernelCounters, BpfUnavailable>,
+    /// Inode of the user namespace of each process that belongs to one of the users of `processes`.
+    /// Only read if the kernel's own counters can't be.
+    pub user_namespaces: HashMap<Pid, u64>,
+    /// Inode of pidns's own user namespace.
+    pub own_user_namespace: Option<u64>,
+    controller: PidsController,
+    procfs: Procfs,
+    log: DiagnosticLog,
+}
+
+impl<'a> LimitedHost<'a> {
+    /// Reads these processes, or all processes if `pids` is `None`.
+    pub fn read(
+        procfs: &Path,
+        collector: Collector,
+        snapshot: &'a Snapshot,
+        pids: Option<&BTreeSet<Pid>>,
+    ) -> Result<Self, Error> {
+        let procfs = Procfs::open(procfs)?;
+        let kernel = match collector {
+            Collector::Proc => Err(BpfUnavailable::NotRequested),
+            _ if !procfs.own => Err(BpfUnavailable::OtherProcfs),
+            _ => KernelCounters::read(),
+        };
+        let own_user_namespace = namespace_link(CWD, c"/proc/self/ns/user", "user").ok().flatten();
+        let mut this = Self {
+            snapshot,
+            lineage: Lineage::new(&snapshot.namespaces),
+            processes: Vec::new(),
+            cgroups: HashMap::new(),
+            kernel,
+            user_namespaces: HashMap::new(),
+            own_user_namespace,
+            controller: PidsController::of_viewer(),
+            procfs,
+            log: DiagnosticLog::default(),
+        };
+        this.read_processes(pids);
+        this.read_user_namespaces();
+        Ok(this)
+    }
+
+    /// Returns the diagnostics about processes that could not be read.
+    pub fn into_log(self) -> DiagnosticLog {
+        self.log
+    }
+
+    /// Reads a sysctl with a single number.
+    pub fn sysctl(&self, name: &CStr) -> Result<u64, String> {
+        let text = self.file(name).map_err(|errno| self.cannot_read(name, errno))?;
+        parse::counter(&text).ok_or_else(|| self.cannot_read(name, Errno::INVAL))
+    }
+
+    pub fn cannot_read(&self, name: &CStr, errno: Errno) -> String {
+        format!("cannot read {}: {}", self.path(name), io::Error::from(errno))
+    }
+
+    /// Returns the path of a file of the procfs.
+    pub fn path(&self, name: &CStr) -> String {
+        format!("{}/{}", self.snapshot.procfs.path, name.to_string_lossy())
+    }
+
+    /// Reads a sysctl or another file of the host.
+    pub fn file(&self, name: &CStr) -> SysResult<Vec<u8>> {
+        let mut text = Vec::new();
+        let file = open_on_device(self.procfs.fd(), name, READ)?;
+        read_to_end(&file, &mut text, 4096)?;
+        Ok(text)
+    }
+
+    /// Returns pidns's own PID namespace if the procfs shows it, else `None`.
+    pub fn own_pid_namespace(&self) -> Option<NamespaceId> {
+        self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
+    }
+
+    /// Returns a message for each hierarchy whose upper part is not visible, so that limits of it
+    /// may be missing.
+    pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
+        let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
+        let hidden = [
+            (self.snapshot.procfs.namespace != initial, "PID namespace"),
+            (self.controller.hides_ancestors(), "cgroup"),
+        ];
+        let message = |what| match what {
+            "cgroup" => "limits of cgroups above the topmost visible one are unknown",
+            _ => "limits of PID namespaces above the topmost visible one are unknown",
+        };
+        hidden.into_iter().filter(|(is_hidden, _)| *is_hidden).map(move |(_, what)| message(what))
+    }
+
+    fn read_processes(&mut self, pids: Option<&BTreeSet<Pid>>) {
+        let children_start_in = namespaces_for_children(self.snapshot);
+        let (mut text, mut without_cgroups) = (Vec::new(), Vec::new());
+        let snapshot = self.snapshot;
+        for process in snapshot.processes.iter().filter(|it| !it.kernel_thread) {
+            let pid = process.pid;
+            let Ok(dir) = ProcessDir::open(self.procfs.fd(), pid) else { continue };
+            let is_wanted = pids.is_none_or(|pids| pids.contains(&pid)) && !process.is_unreaped();
+            let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
+            // In version 1, a terminated process seems to be in the root cgroup.
+            let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
+            let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
+            match cgroups.and_then(|()| self.controller.cgroups_of(&text)) {
+                Some(cgroups) => _ = self.cgroups.insert(pid, cgroups),
+                None if is_wanted => without_cgroups.push(pid),
+                None => {}
+            }
+            if is_wanted {
+                let for_children = children_start_in.get(&pid).copied().or(process.namespace);
+                match self.limited(process, &dir, for_children) {
+                    Ok(limited) => self.processes.push(limited),
+                    Err(errno) if is_gone(errno) => without_cgroups.retain(|&it| it != pid),
+                    Err(errno) => {
+                        self.log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
+                    }
+                }
+            }
+        }
+        if !without_cgroups.is_empty() {
+            let message = "the limits of cgroups that are not mounted here are unknown";
+            self.log.note_as(DiagnosticCode::LimitsUnknown, message.to_owned(), without_cgroups);
+        }
+    }
+
+    /// Reads one process. Fails with `ESRCH` if it is gone.
+    fn limited(
+        &self,
+        process: &'a Process,
+        dir: &ProcessDir<'_>,
+        children_start_in: Option<NamespaceId>,
+    ) -> SysResult<LimitedProcess<'a>> {
+        let mut text = Vec::new();
+        read(dir.as_fd(), c"status", &mut text)?;
+        if parse::status(&text).nspid != process.nspid {
+            return Err(Errno::SRCH);
+        }
+        let user_namespace = namespace_link(dir.as_fd(), c"ns/user", "user");
+        let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
+        let has =
+            |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
+        // The kernel exempts root of the initial user namespace wherever its processes are.
+        let is_root = process.uid == 0 && self.own_user_namespace == Some(INITIAL_USER_NAMESPACE);
+        let is_exempt = is_root || (is_initial && has(EXEMPT));
+        let is_setuid = parse::is_setuid(&text);
+        let mut max_processes = None;
+        if !is_exempt && read(dir.as_fd(), c"limits", &mut text).is_ok() {
+            max_processes = parse::max_processes(&text);
+        }
+        Ok(LimitedProcess {
+            process,
+            children_start_in,
+            user_namespace,
+            max_processes,
+            is_exempt,
+            is_setuid,
+        })
+    }
+
+    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count, unless the kernel
+    /// has counted them.
+    fn read_user_namespaces(&mut self) {
+        if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
+            return;
+        }
+        let limited = self.processes.iter().filter(|it| !it.is_exempt);
+        let users: HashSet<u32> = limited.map(|it| it.process.uid).collect();
+        for process in self.snapshot.processes.iter().filter(|it| users.contains(&it.uid)) {
+            let mut dir = ProcessDir::by_path(self.procfs.fd(), process.pid);
+            let (base, name) = dir.file(c"ns/user");
+            if let Ok(Some(inode)) = namespace_link(base, name, "user") {
+                self.user_namespaces.insert(process.pid, inode);
+            }
+        }
+    }
+}
+
+/// Returns the PID namespace in which the children of a process start, for each process whose
+/// children do not start in its own namespace.
+fn namespaces_for_children(snapshot: &Snapshot) -> HashMap<Pid, NamespaceId> {
+    let of = |id: NamespaceId, holder: &Holder| match holder {
+        Holder::PidForChildren { pid, tid, .. } if pid == tid => Some((*pid, id)),
+        _ => None,
+    };
+    let namespaces = snapshot.namespaces.iter();
+    namespaces
+        .flat_map(|it| it.holders.iter().filter_map(move |holder| of(it.id, holder)))
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! Reads, after a scan, the limits that can refuse a fork or a new PID namespace.
+//!
+//! - `host` reads the facts about processes that decide which limits apply to them
+//! - `rows` has one function per limit, which reads its numbers into a `read_limit`
+//! - `cgroups` reads the pids controller
+//! - `consumers` finds out who uses up a limit
+
+mod cgroups;
+mod consumers;
+mod host;
+mod read_limit;
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::error::Error;
+use super::log::DiagnosticLog;
+use crate::model::{
+    Collector, Diagnostic, DiagnosticCode, Keyword as _, Limit, LimitKind, Pid, Snapshot,
+};
+use consumers::Consumers;
+use host::LimitedHost;
+use read_limit::ReadLimit;
+use rows::readers;
+
+/// The limits of some processes of a snapshot.
+#[derive(Debug)]
+pub struct Limits {
+    /// The limits.
+    pub limits: Vec<Limit>,
+    /// Diagnostics about limits that are unknown.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Limits {
+    /// Reads the limits that apply to these processes, or to all processes if `pids` is `None`. The
+    /// snapshot must come from a scan of this procfs just before.
+    pub fn read(
+        procfs: &Path,
+        collector: Collector,
+        snapshot: &Snapshot,
+        pids: Option<&BTreeSet<Pid>>,
+    ) -> Result<Self, Error> {
+        let host = LimitedHost::read(procfs, collector, snapshot, pids)?;
+        let consumers = Consumers::new(snapshot);
+        let mut log = DiagnosticLog::default();
+        let mut limits = Vec::new();
+        for read in readers() {
+            let found = read(&host);
+            note_unknown(&found, &mut log);
+            limits.extend(found.into_iter().map(|it| consumers.complete(it)));
+        }
+        for above in host.hidden_above() {
+            log.note_as(DiagnosticCode::LimitsUnknown, above.to_owned(), None);
+        }
+        let mut diagnostics = log.into_diagnostics("");
+        diagnostics.extend(host.into_log().into_diagnostics(""));
+        Ok(Self { limits, diagnostics })
+    }
+
+    /// Adds the limits and diagnostics to a snapshot.
+    pub fn add_to(self, snapshot: &mut Snapshot) {
+        snapshot.complete &= !self.diagnostics.iter().any(Diagnostic::is_gap);
+        snapshot.diagnostics.extend(self.diagnostics);
+        snapshot.limits = Some(self.limits);
+    }
+}
+
+/// Notes the limits of one kind that are unknown, one case per reason.
+fn note_unknown(found: &[ReadLimit<'_>], log: &mut DiagnosticLog) {
+    let mut unknown: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
+    for read in found.iter().filter(|it| it.limit.full.is_none()) {
+        *unknown.entry((read.limit.kind, &read.unknown_because)).or_default() += 1;
+    }
+    for ((kind, reason), count) in unknown {
+        let limits = if count == 1 { "limit" } else { "limits" };
+        let message = format!("{count} {limits} of kind {} unknown: {reason}", kind.keyword());
+        log.note_as(DiagnosticCode::LimitsUnknown, message, None);
+    }
+}

@@ -1,0 +1,38 @@
+//! Defines a limit with everything that was read about it.
+
+use crate::collect::parse::LimitMax;
+use crate::model::{Limit, Process};
+
+/// A limit with its numbers.
+pub struct ReadLimit<'a> {
+    pub limit: Limit,
+    /// The reason why `full` is unknown; empty if it is known.
+    pub unknown_because: String,
+    /// The processes whose tasks the limit counts.
+    pub tasks: Tasks<'a>,
+}
+
+/// The processes whose tasks a limit counts.
+pub enum Tasks<'a> {
+    /// The limit does not count tasks.
+    None,
+    /// The processes of a namespace or host, which belong to containers and users.
+    OfHost(Vec<&'a Process>),
+    /// The processes of one cgroup or user.
+    OfGroup(Vec<&'a Process>),
+    /// The processes of a cgroup of version 1. /proc does not show the cgroup of a zombie.
+    WithoutZombies(Vec<&'a Process>),
+}
+
+impl ReadLimit<'_> {
+    /// Creates a limit that refuses once the number in use has reached the maximum.
+    pub fn new(limit: Limit, used: Result<u64, String>, max: Result<LimitMax, String>) -> Self {
+        let number = max.as_ref().ok().and_then(|max| max.number());
+        let mut limit = limit.with_numbers(used.as_ref().ok().copied(), number);
+        if max == Ok(LimitMax::Unlimited) {
+            limit.full = Some(false);
+        }
+        let unknown_because = used.err().or(max.err()).unwrap_or_default();
+        Self { limit, unknown_because, tasks: Tasks::None }
+    }
+}

@@ -1,0 +1,67 @@
+//! Shows the limits that can refuse a fork or a new PID namespace (`pidns limits`).
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::show::warn_incomplete;
+use super::view;
+use crate::cli;
+use crate::collect::{self, LiveHost};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::graph::PidGraph;
+use crate::model::{Detail, NotFound, Pid, SearchScope, Snapshot};
+use crate::output;
+use crate::query::{Coverage, LimitReport};
+
+/// Prints the limits. Exits with 1 if one of them is full.
+///
+/// # Errors
+/// Fails if none of the limits could be read, or if one of the processes does not exist.
+pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
+    let (output, origin) = (&arguments.output, &arguments.origin);
+    let asked: BTreeSet<Pid> = arguments.pids.iter().copied().collect();
+    let snapshot = load(arguments, &asked)?;
+    let mut report = LimitReport::new(PidGraph::new(snapshot), asked);
+    if report.known == 0 && report.unknown > 0 {
+        let reasons = report.graph.snapshot().diagnostics.iter().map(|it| it.message.as_str());
+        let reasons: Vec<_> = reasons.collect();
+        return Err(Error::NoLimits(reasons.join("; ")));
+    }
+    if origin.file.is_none() {
+        let live = LiveHost::open(&origin.procfs, report.graph.processes())?;
+        let concerned: HashSet<Pid> = report.concerned().into_iter().collect();
+        report.live = live.facts(&concerned, &BTreeSet::new());
+    }
+    let style = view::style(output, false);
+    output::write(|out| output.format.0.emit(&report, style, out))?;
+    let snapshot = report.graph.snapshot();
+    if !snapshot.complete && !output.quiet {
+        warn_incomplete(snapshot);
+    }
+    Ok(view::exit_status(report.full() > 0, snapshot.complete, output.strict))
+}
+
+/// Loads a snapshot with the limits of these processes, or of all processes if there are none.
+fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Error> {
+    let origin = &arguments.origin;
+    let details = asked.is_empty().then_some(Detail::Limits).into_iter().collect();
+    let search = SearchScope::default_set();
+    let mut snapshot = view::load(origin, search, details, arguments.output.quiet)?;
+    let exists = |pid: &Pid| snapshot.processes.iter().any(|process| process.pid == *pid);
+    if let Some(&pid) = asked.iter().find(|pid| !exists(pid)) {
+        let no = NotFound::Process { pid, namespace: None };
+        return Err(Error::not_found(no, &Coverage::of(&snapshot)));
+    }
+    match &origin.file {
+        Some(path) if snapshot.limits.is_none() => Err(Error::Usage(format!(
+            "{} contains no limits; save a document with 'pidns --details limits -f json'",
+            path.display()
+        ))),
+        None if !asked.is_empty() => {
+            let (procfs, collector) = (&origin.procfs, origin.collector);
+            collect::Limits::read(procfs, collector, &snapshot, Some(asked))?.add_to(&mut snapshot);
+            Ok(snapshot)
+        }
+        _ => Ok(snapshot),
+    }
+}

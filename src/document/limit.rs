@@ -1,0 +1,88 @@
+//! The serde type of a limit, and its conversion from and to the model.
+
+use serde::{Deserialize, Serialize};
+
+use super::open_list::{UnknownWords, Word};
+use super::scalars::Errno;
+use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
+
+/// A limit that can refuse a fork or a new PID namespace. Every field is always present, and null if
+/// it is unknown or does not apply.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit"))]
+pub struct Limit {
+    /// The kind of limit.
+    pub limit: Word<LimitKind>,
+    /// The namespace, cgroup or user that it applies to.
+    pub scope: LimitScope,
+    /// Number in use: PIDs for pid_max, levels for nesting, PID namespaces for
+    /// max_pid_namespaces, otherwise tasks. Threads and zombies count as tasks.
+    pub used: Option<u64>,
+    /// The maximum as it is set; null if it is unlimited or unknown. A PID is always less than
+    /// pid_max.
+    pub max: Option<u64>,
+    /// Number that can still be added; null if it is unlimited or unknown. For pid_max, this can
+    /// be less than the difference, because PIDs below 300 are handed out only once.
+    pub free: Option<u64>,
+    /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
+    /// false means unlimited.
+    pub full: Option<bool>,
+    /// How often the kernel has refused a fork because of pids_cgroup (pids.events); otherwise null.
+    /// Version 1 counts this in the cgroup of the process that called fork, even if an ancestor
+    /// has refused.
+    pub refused: Option<u64>,
+    /// The error that the refused call returns: EAGAIN and ENOMEM for fork, ENOSPC for unshare and
+    /// clone.
+    pub error: Errno,
+    /// The process, container or user with the most tasks.
+    pub largest: Option<Consumer>,
+    /// Number of zombies among the tasks.
+    pub zombies: Option<u64>,
+    /// The process that must reap the most of these zombies; its tasks are those zombies.
+    pub reaper: Option<Consumer>,
+    /// The file with the maximum.
+    pub file: Option<String>,
+    /// The processes that it applies to, sorted. In a filtered document, the selected ones.
+    pub pids: Vec<Pid>,
+}
+
+impl From<&model::Limit> for Limit {
+    fn from(limit: &model::Limit) -> Self {
+        Self {
+            limit: limit.kind.into(),
+            scope: limit.scope.clone(),
+            used: limit.used,
+            max: limit.max,
+            free: limit.free,
+            full: limit.full,
+            refused: limit.refused,
+            error: Errno(limit.kind.error().to_owned()),
+            largest: limit.largest.clone(),
+            zombies: limit.zombies,
+            reaper: limit.reaper.clone(),
+            file: limit.file.clone(),
+            pids: limit.pids.clone(),
+        }
+    }
+}
+
+impl Limit {
+    /// Converts the limit to the model. Returns `None` for an unknown kind.
+    pub fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Limit> {
+        Some(model::Limit {
+            kind: self.limit.known(unknown)?,
+            scope: self.scope,
+            used: self.used,
+            max: self.max,
+            free: self.free,
+            full: self.full,
+            refused: self.refused,
+            largest: self.largest,
+            zombies: self.zombies,
+            reaper: self.reaper,
+            file: self.file,
+            pids: self.pids,
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! Serde types for the answer of `pidns limits`. The doc comments are the descriptions in the
+//! published schema.
+
+use std::iter::once;
+
+use serde::Serialize;
+
+use super::limit::Limit;
+use super::record::{Envelope, Record, RecordContent};
+use super::scalars::Timestamp;
+use super::snapshot::{Diagnostic, Generator, Host};
+use crate::model::{Pid, keywords};
+use crate::query;
+
+/// Schema version of the answers that this program writes.
+const LIMITS_VERSION: &str = "1.0";
+
+/// The limits that can refuse a fork or a new PID namespace, as written by `pidns limits -f json`.
+/// Within schema version 1.x, fields are added, but never renamed, retyped or removed. Open lists of
+/// words may grow.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LimitsReport {
+    /// Version of the schema.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.(0|[1-9][0-9]*)$")))]
+    schema_version: &'static str,
+    /// Start time of the scan.
+    captured_at: Timestamp,
+    /// The host that was scanned.
+    host: Host,
+    /// Everything but the lists.
+    #[serde(flatten)]
+    head: LimitsSummary,
+    /// The limits: full ones first, then by how close they are. For the whole host, those at 80 % or
+    /// more.
+    limits: Vec<Limit>,
+    /// Problems of the scan, one entry for each code and errno.
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// An answer without its lists.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limits"))]
+pub struct LimitsSummary {
+    /// The program that wrote the answer.
+    generator: Generator,
+    /// False if anything may be missing or was not reported by the kernel.
+    complete: bool,
+    /// The processes asked about; empty for the whole host.
+    pids: Vec<Pid>,
+    /// Number of full limits. If it is not 0, the exit status is 1.
+    full: usize,
+    /// Number of limits that may be full or not. For the whole host, they are not listed.
+    unknown: usize,
+}
+
+keywords! {
+    /// Kind of a record of limits.
+    pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
+        /// The answer without its lists; the first record.
+        Limits = "limits",
+        /// An entry of its `limits`.
+        Limit = "limit",
+        /// An entry of its `diagnostics`.
+        Diagnostic = "diagnostic",
+    }
+}
+
+/// A line of `pidns limits -f ndjson`. `record` is the name of the field with the content, in the
+/// same form as in `pidns limits -f json`. Within schema version 1.x, fields are added, but never
+/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum LimitsContent {
+    /// Content of a record of kind limits.
+    Limits(LimitsSummary),
+    /// Content of a record of kind limit.
+    Limit(Limit),
+    /// Content of a record of kind diagnostic.
+    Diagnostic(Diagnostic),
+}
+
+impl RecordContent for LimitsContent {
+    type Kind = LimitsRecordKind;
+
+    fn kind(&self) -> LimitsRecordKind {
+        match self {
+            Self::Limits(_) => LimitsRecordKind::Limits,
+            Self::Limit(_) => LimitsRecordKind::Limit,
+            Self::Diagnostic(_) => LimitsRecordKind::Diagnostic,
+        }
+    }
+}
+
+/// Returns the document of an answer.
+pub fn limits(report: &query::LimitReport) -> LimitsReport {
+    let snapshot = report.graph.snapshot();
+    LimitsReport {
+        schema_version: LIMITS_VERSION,
+        captured_at: Timestamp(snapshot.captured_at.clone()),
+        host: Host::from(&snapshot.host),
+        head: LimitsSummary::from(report),
+        limits: report.limits.iter().map(Limit::from).collect(),
+        diagnostics: snapshot.diagnostics.iter().map(Diagnostic::from).collect(),
+    }
+}
+
+/// Writes the records of an answer. Stops at the first error of `write`.
+pub fn write_limits_records<E>(
+    report: &query::LimitReport,
+    write: impl FnMut(&Record<'_, LimitsContent>) -> Result<(), E>,
+) -> Result<(), E> {
+    let snapshot = report.graph.snapshot();
+    let summary = LimitsContent::Limits(LimitsSummary::from(report));
+    let limits = report.limits.iter().map(|it| LimitsContent::Limit(it.into()));
+    let diagnostics = snapshot.diagnostics.iter().map(|it| LimitsContent::Diagnostic(it.into()));
+    let envelope = Envelope::new(LIMITS_VERSION, snapshot);
+    envelope.write_each(once(summary).chain(limits).chain(diagnostics), write)
+}
+
+impl From<&query::LimitReport> for LimitsSummary {
+    fn from(report: &query::LimitReport) -> Self {
+        Self {
+            generator: Generator::this(),
+            complete: report.graph.snapshot().complete,
+            pids: report.asked.iter().copied().collect(),
+            full: report.full(),
+            unknown: report.unknown,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Limits that can refuse a fork or a new PID namespace, and the table of their kinds.
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Keyword, NamespaceId, Pid};
+
+/// An entry of the table: the properties that all limits of one kind share.
+struct LimitEntry {
+    name: &'static str,
+    /// Name of the error that the refused call returns.
+    error: &'static str,
+    meaning: &'static str,
+}
+
+/// The table of limits. A new limit needs an entry here and the code that reads it. The order is
+/// that in which the kernel checks the limits of a fork, and then those of a new namespace.
+macro_rules! limits {
+    ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
+        /// A kind of limit.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum LimitKind {
+            $(#[doc = $meaning] $kind,)+
+        }
+
+        impl LimitKind {
+            /// All kinds, in the order in which the kernel checks them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            fn entry(self) -> &'static LimitEntry {
+                match self {
+                    $(Self::$kind => const {
+                        &LimitEntry { name: $name, error: $error, meaning: $meaning }
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    Nproc: "nproc", "EAGAIN",
+        "RLIMIT_NPROC: tasks of a user in a user namespace. The soft limit of each process applies \
+         to the processes that it starts.";
+    ThreadsMax: "threads_max", "EAGAIN",
+        "kernel.threads-max: tasks on the host.";
+    PidMax: "pid_max", "EAGAIN",
+        "kernel.pid_max of a PID namespace: PIDs in use in it, including those of nested namespaces. \
+         Every namespace above a new process must have a free PID.";
+    InitTerminated: "init_terminated", "ENOMEM",
+        "The init of the PID namespace in which the children of a process would start has \
+         terminated, so no process can start there again.";
+    PidsCgroup: "pids_cgroup", "EAGAIN",
+        "pids.max of a cgroup: tasks in it and in the cgroups below.";
+    Nesting: "nesting", "ENOSPC",
+        "PID namespaces nest at most 32 levels below the initial one.";
+    MaxPidNamespaces: "max_pid_namespaces", "ENOSPC",
+        "user.max_pid_namespaces of a user namespace: PID namespaces that a user has created in it.";
+}
+
+impl LimitKind {
+    /// Returns the name of the error that the refused call returns.
+    #[must_use]
+    pub fn error(self) -> &'static str {
+        self.entry().error
+    }
+
+    /// Returns `true` if the limit refuses a fork, and `false` if it refuses a new PID namespace.
+    #[must_use]
+    pub fn refuses_forks(self) -> bool {
+        !matches!(self, Self::Nesting | Self::MaxPidNamespaces)
+    }
+}
+
+impl Keyword for LimitKind {
+    const VALUES: &'static [Self] = Self::ALL;
+    const LIST: &'static str = "limit_kind";
+    const NOUNS: [&'static str; 2] = ["limit", "limits"];
+
+    fn keyword(self) -> &'static str {
+        self.entry().name
+    }
+
+    fn meaning(self) -> &'static str {
+        self.entry().meaning
+    }
+}
+
+/// A limit that can refuse a fork or a new PID namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The kind of limit.
+    pub kind: LimitKind,
+    /// The namespace, cgroup or user that the limit applies to.
+    pub scope: LimitScope,
+    /// The number of tasks, PIDs, levels or namespaces in use.
+    pub used: Option<u64>,
+    /// The maximum as it is set; `None` if it is unlimited or unknown.
+    pub max: Option<u64>,
+    /// The number that can still be added. This can be less than `max - used`, see
+    /// [`LimitKind::PidMax`]. `None` if it is unlimited or unknown.
+    pub free: Option<u64>,
+    /// `true` if the next fork or new namespace would be refused; `None` if unknown.
+    pub full: Option<bool>,
+    /// How often the kernel has refused a fork, if it counts that.
+    pub refused: Option<u64>,
+    /// The process, container or user with the most tasks.
+    pub largest: Option<Consumer>,
+    /// Number of zombies among the tasks.
+    pub zombies: Option<u64>,
+    /// The process that must reap the most of these zombies.
+    pub reaper: Option<Consumer>,
+    /// The file with the maximum.
+    pub file: Option<String>,
+    /// The processes that the limit applies to, sorted.
+    pub pids: Vec<Pid>,
+}
+
+impl Limit {
+    /// Creates a limit about which nothing is known yet.
+    #[must_use]
+    pub fn unread(kind: LimitKind, scope: LimitScope) -> Self {
+        Self {
+            kind,
+            scope,
+            used: None,
+            max: None,
+            free: None,
+            full: None,
+            refused: None,
+            largest: None,
+            zombies: None,
+            reaper: None,
+            file: None,
+            pids: Vec::new(),
+        }
+    }
+
+    /// Sets the numbers of a limit that refuses if `used` has reached `max`.
+    #[must_use]
+    pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
+        let free = used.zip(max).map(|(used, max)| max.saturating_sub(used));
+        Self { used, max, free, full: free.map(|free| free == 0), ..self }
+    }
+
+    /// Returns how full the limit is, in percent; `None` if unknown.
+    #[must_use]
+    pub fn percent(&self) -> Option<u64> {
+        match (self.full?, self.used, self.free) {
+            (true, ..) => Some(100),
+            (false, Some(used), Some(free)) => {
+                Some(used.saturating_mul(100) / used.saturating_add(free).max(1))
+            }
+            (false, ..) => Some(0),
+        }
+    }
+}
+
+/// The namespace, cgroup or user that a limit applies to; all null if it applies to the host. Every
+/// field is always present, and null if it does not apply.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit_scope"))]
+pub struct LimitScope {
+    /// Id of the PID namespace.
+    pub namespace: Option<NamespaceId>,
+    /// Path of the cgroup, as the cgroup namespace of pidns shows it.
+    pub cgroup: Option<String>,
+    /// UID of the user, as the user namespace of pidns maps it.
+    pub uid: Option<u32>,
+    /// Name of that user; null if the host does not know one.
+    pub user: Option<SmolStr>,
+    /// Inode of the user namespace.
+    pub user_namespace: Option<u64>,
+}
+
+/// A process, container or user, and its number of tasks. Every field is always present, and null
+/// if it does not apply.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "consumer"))]
+pub struct Consumer {
+    /// PID of the process.
+    pub pid: Option<Pid>,
+    /// Name of the process.
+    pub comm: Option<SmolStr>,
+    /// Id of the container.
+    pub container: Option<String>,
+    /// UID of the user, as the user namespace of pidns maps it.
+    pub uid: Option<u32>,
+    /// Name of that user; null if the host does not know one.
+    pub user: Option<SmolStr>,
+    /// Number of its tasks. Those of a process include its child processes.
+    pub tasks: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_full_once_nothing_is_free() {
+        let of = |used, max| {
+            let limit = Limit::unread(LimitKind::PidsCgroup, LimitScope::default());
+            let limit = limit.with_numbers(used, max);
+            (limit.free, limit.full, limit.percent())
+        };
+        assert_eq!(of(Some(3), Some(4)), (Some(1), Some(false), Some(75)));
+        assert_eq!(of(Some(4), Some(4)), (Some(0), Some(true), Some(100)));
+        assert_eq!(of(Some(9), Some(4)), (Some(0), Some(true), Some(100)));
+        assert_eq!(of(Some(0), Some(0)), (Some(0), Some(true), Some(100)));
+        assert_eq!(of(None, Some(4)), (None, None, None));
+        assert_eq!(of(Some(4), None), (None, None, None));
+    }
+}

@@ -1,0 +1,72 @@
+//! Sorts limits by how close they are, and picks those to show.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use crate::graph::PidGraph;
+use crate::model::{Limit, LiveFacts, Pid};
+
+/// A limit of the host is shown from this percentage on.
+const CLOSE_PERCENT: u64 = 80;
+
+/// The limits of some processes, or those of a whole host that are close.
+#[derive(Debug)]
+pub struct LimitReport {
+    /// The graph of the host.
+    pub graph: PidGraph,
+    /// The processes asked about; empty for the whole host.
+    pub asked: BTreeSet<Pid>,
+    /// The limits to show: full ones first, in the order in which the kernel checks them, then by
+    /// how close they are.
+    pub limits: Vec<Limit>,
+    /// Number of limits of which it is known whether they are full, shown or not.
+    pub known: usize,
+    /// Number of limits of which this is not known.
+    pub unknown: usize,
+    /// Facts about the processes that advice concerns.
+    pub live: LiveFacts,
+}
+
+impl LimitReport {
+    /// Picks the limits of these processes; the limits that are close if `asked` is empty.
+    #[must_use]
+    pub fn new(graph: PidGraph, asked: BTreeSet<Pid>) -> Self {
+        let all = graph.snapshot().limits.iter().flatten();
+        let is_meant =
+            |it: &&Limit| asked.is_empty() || it.pids.iter().any(|it| asked.contains(it));
+        let mut limits: Vec<Limit> = all.filter(is_meant).cloned().collect();
+        let known = limits.iter().filter(|it| it.full.is_some()).count();
+        let unknown = limits.len() - known;
+        if asked.is_empty() {
+            limits.retain(|it| it.percent().is_some_and(|percent| percent >= CLOSE_PERCENT));
+        }
+        for limit in limits.iter_mut().filter(|_| !asked.is_empty()) {
+            limit.pids.retain(|pid| asked.contains(pid));
+        }
+        sort(&mut limits);
+        Self { graph, asked, limits, known, unknown, live: LiveFacts::default() }
+    }
+
+    /// Returns the number of full limits.
+    #[must_use]
+    pub fn full(&self) -> usize {
+        self.limits.iter().filter(|it| it.full == Some(true)).count()
+    }
+
+    /// Returns the processes that advice on full limits concerns.
+    #[must_use]
+    pub fn concerned(&self) -> BTreeSet<Pid> {
+        let full = self.limits.iter().filter(|it| it.full == Some(true));
+        full.flat_map(|it| [&it.reaper, &it.largest]).filter_map(|it| it.as_ref()?.pid).collect()
+    }
+}
+
+/// Sorts limits: full ones first, in the order in which the kernel checks them, then by how close
+/// they are. Unknown ones come last.
+fn sort(limits: &mut [Limit]) {
+    limits.sort_by_key(|limit| {
+        let is_full = limit.full == Some(true);
+        let percent = limit.percent().filter(|_| !is_full);
+        (!is_full, limit.full.is_none(), Reverse(percent), limit.kind)
+    });
+}

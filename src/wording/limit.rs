@@ -1,0 +1,181 @@
+//! Phrases for limits: how full they are, and what to do about a full one.
+
+use std::fmt::Write as _;
+
+use super::advice::{Adviser, shell_word};
+use super::phrase::{Count, Counted};
+use super::subject::Comm;
+use crate::graph::PidGraph;
+use crate::model::{Consumer, Limit, LimitKind, LimitScope, Pid};
+use crate::query::LimitReport;
+
+/// Inode of the initial user namespace, which needs no mention.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Maximum of `kernel.pid_max`.
+const MAX_PID_MAX: u64 = 1 << 22;
+
+/// Returns the words of the error that a full limit causes.
+pub fn failure(kind: LimitKind) -> String {
+    let call = if kind.refuses_forks() { "fork" } else { "unshare" };
+    let error = match kind.error() {
+        "ENOMEM" => "Cannot allocate memory",
+        "ENOSPC" => "No space left on device",
+        _ => "Resource temporarily unavailable",
+    };
+    format!("{call} fails with \"{error}\"")
+}
+
+/// Describes how full a limit is, and who uses it up.
+pub fn limit_text(limit: &Limit) -> String {
+    let mut text = numbers_text(limit);
+    // Writing to a String does not fail.
+    if let Some(refused @ 1..) = limit.refused {
+        let times = if refused == 1 { "once".to_owned() } else { format!("{refused} times") };
+        let _ = write!(text, " (refused {times})");
+    }
+    match (limit.zombies, &limit.reaper, &limit.largest) {
+        (Some(zombies @ 1..), reaper, _) => {
+            let zombies = Counted(number(zombies), "zombie", "zombies");
+            let _ = write!(text, "; {zombies}");
+            if let Some(reaper) = reaper {
+                let _ = write!(text, " of {}", consumer_text(reaper));
+            }
+        }
+        (_, _, Some(largest)) if limit.percent().is_some_and(|it| it >= 50) => {
+            let tasks = Counted(number(largest.tasks), "task", "tasks");
+            let _ = write!(text, "; {tasks} of {}", consumer_text(largest));
+        }
+        _ => {}
+    }
+    text
+}
+
+fn number(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Describes the scope and the numbers of a limit.
+fn numbers_text(limit: &Limit) -> String {
+    let who = scope_text(&limit.scope);
+    let count = |number: Option<u64>| number.map_or("?".to_owned(), |it| it.to_string());
+    let (used, max) = (count(limit.used), count(limit.max));
+    let of = match (limit.full, limit.max) {
+        (Some(false), None) => used.clone(),
+        _ => format!("{used} of {max}"),
+    };
+    match limit.kind {
+        LimitKind::Nproc => format!("{who} has {of} tasks (RLIMIT_NPROC)"),
+        LimitKind::ThreadsMax => format!("the host has {of} tasks (kernel.threads-max)"),
+        LimitKind::PidsCgroup => format!("{who} has {of} tasks"),
+        LimitKind::Nesting => format!("{who} is at level {of}"),
+        LimitKind::MaxPidNamespaces => {
+            format!("{who} has {of} PID namespaces (user.max_pid_namespaces)")
+        }
+        LimitKind::InitTerminated => match limit.full {
+            Some(true) => format!("children would start in {who}, whose init has terminated"),
+            Some(false) => format!("children would start in {who}, whose init is running"),
+            None => format!("children would start in {who}, whose init may have terminated"),
+        },
+        LimitKind::PidMax => {
+            let mut text = format!("{who} has {used} PIDs in use");
+            // Writing to a String does not fail.
+            let _ = match limit.free {
+                Some(free) => write!(text, " and {} free", Count(number(free))),
+                None => Ok(()),
+            };
+            let _ = write!(text, " (kernel.pid_max {max}");
+            // A PID is less than the maximum, and 0 is none.
+            let is_wrapped = limit.used.zip(limit.free).zip(limit.max);
+            if is_wrapped.is_some_and(|((used, free), max)| used + free + 1 < max) {
+                text.push_str("; PIDs below 300 are handed out only once");
+            }
+            text + ")"
+        }
+    }
+}
+
+fn scope_text(scope: &LimitScope) -> String {
+    let inside = match scope.user_namespace {
+        Some(inode) if inode != INITIAL_USER_NAMESPACE => format!(" in user:[{inode}]"),
+        _ => String::new(),
+    };
+    match scope {
+        LimitScope { namespace: Some(id), .. } => id.to_string(),
+        LimitScope { cgroup: Some(path), .. } => format!("cgroup {path}"),
+        LimitScope { user: Some(user), .. } => format!("user {user}{inside}"),
+        LimitScope { uid: Some(uid), .. } => format!("user {uid}{inside}"),
+        LimitScope { .. } => "the host".to_owned(),
+    }
+}
+
+fn consumer_text(consumer: &Consumer) -> String {
+    match consumer {
+        Consumer { pid: Some(pid), comm: Some(comm), .. } => format!("{pid} {}", Comm(comm)),
+        Consumer { pid: Some(pid), .. } => pid.to_string(),
+        Consumer { container: Some(id), .. } => {
+            format!("container {}", id.chars().take(12).collect::<String>())
+        }
+        Consumer { user: Some(user), .. } => format!("user {user}"),
+        Consumer { uid, .. } => format!("user {}", uid.unwrap_or_default()),
+    }
+}
+
+/// Returns the commands that make room: by reaping zombies if there are any, and otherwise by
+/// raising the limit.
+pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
+    let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
+    let mut advice = reaper.and_then(|it| it.pid).map_or(Vec::new(), |it| adviser.make_reap(it));
+    advice.extend(raise(adviser.graph, limit));
+    advice
+}
+
+/// Returns the command that doubles a limit.
+fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
+    let doubled = limit.max.map(|max| max.saturating_mul(2).max(1));
+    let pid = limit.pids.first().copied();
+    let sysctl = |kind: &str, name: &str, value: u64, target: Option<Pid>| {
+        let target = target?;
+        Some(format!("nsenter --target {target} --{kind} sh -c 'echo {value} > /proc/sys/{name}'"))
+    };
+    match (limit.kind, &limit.file, doubled) {
+        (LimitKind::InitTerminated, ..) => {
+            Some(format!("start the process from another shell: children of {} cannot start", pid?))
+        }
+        (LimitKind::Nesting, ..) => Some("start it from a namespace above".to_owned()),
+        (LimitKind::Nproc, _, Some(value)) => {
+            Some(format!("prlimit --pid {} --nproc={value}:", pid?))
+        }
+        (LimitKind::PidMax, None, Some(value)) => {
+            let init = graph.namespace(limit.scope.namespace?)?.init;
+            sysctl("pid", "kernel/pid_max", value.min(MAX_PID_MAX), init)
+                .map(|command| format!("end a process in it, then {command}"))
+        }
+        (LimitKind::MaxPidNamespaces, None, Some(value)) => {
+            sysctl("user", "user/max_pid_namespaces", value, pid)
+        }
+        (kind, Some(file), Some(value)) => {
+            let value = if kind == LimitKind::PidMax { value.min(MAX_PID_MAX) } else { value };
+            Some(format!("echo {value} > {}", shell_word(file)))
+        }
+        _ => None,
+    }
+}
+
+/// Says how many limits are full or unknown.
+pub fn limits_summary(report: &LimitReport) -> String {
+    let (full, unknown) = (report.full(), report.unknown);
+    let unknown = match unknown {
+        0 => String::new(),
+        1 => "; 1 limit is unknown".to_owned(),
+        _ => format!("; {} limits are unknown", Count(unknown)),
+    };
+    let known = match full {
+        0 if !report.asked.is_empty() || !report.limits.is_empty() => "No limit is full",
+        0 if unknown.is_empty() => "Nothing is close to a limit",
+        0 => "Nothing that could be read is close to a limit",
+        1 => "1 limit is full",
+        _ => return format!("{} limits are full{unknown}.", Count(full)),
+    };
+    format!("{known}{unknown}.")
+}

@@ -1,0 +1,411 @@
+//! Makes each limit full on the real kernel, and compares `pidns limits` with the error of fork or
+//! unshare.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::Need::*;
+use common::*;
+use serde_json::Value;
+
+/// The limits that `pidns limits` shows for a process, and its exit status.
+fn limits_of(pid: u32) -> (Vec<Value>, i32) {
+    let output = pidns(&["limits", "-q", "-f", "json", &pid.to_string()]);
+    (rows(&output), output.status.code().expect("exits"))
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let document: Value = serde_json::from_slice(&output.stdout).expect(&stderr);
+    document["limits"].as_array().expect("a list").clone()
+}
+
+/// A limit in short: its numbers, and whether it is full.
+#[derive(Debug, PartialEq)]
+struct Numbers {
+    used: u64,
+    max: u64,
+    full: bool,
+}
+
+fn full(used: u64, max: u64) -> Numbers {
+    Numbers { used, max, full: true }
+}
+
+fn open(used: u64, max: u64) -> Numbers {
+    Numbers { used, max, full: false }
+}
+
+/// Returns the limit of this kind whose scope has these values.
+fn find<'a>(rows: &'a [Value], kind: &str, scope: &[(&str, Value)]) -> &'a Value {
+    let is_meant = |it: &&Value| {
+        it["limit"] == kind && scope.iter().all(|(name, value)| it["scope"][*name] == *value)
+    };
+    rows.iter().find(is_meant).unwrap_or_else(|| panic!("no {kind} of {scope:?}: {rows:#?}"))
+}
+
+fn numbers(row: &Value) -> Numbers {
+    Numbers {
+        used: row["used"].as_u64().unwrap_or_else(|| panic!("{row:#}")),
+        max: row["max"].as_u64().unwrap_or_else(|| panic!("{row:#}")),
+        full: row["full"].as_bool().unwrap_or_else(|| panic!("{row:#}")),
+    }
+}
+
+/// Returns the numbers of a limit, and checks the exit status, which says if any limit is full.
+fn limit(pid: u32, kind: &str, scope: &[(&str, Value)]) -> Numbers {
+    let (rows, status) = limits_of(pid);
+    let any = rows.iter().any(|it| it["full"] == true);
+    assert_eq!(status, i32::from(any), "{rows:#?}");
+    if any {
+        assert_eq!(rows[0]["full"], true, "full limits come first");
+    }
+    numbers(find(&rows, kind, scope))
+}
+
+/// Returns the namespace of the forker's children, and the PID of the forker itself.
+fn inner(forker: &Forker) -> (u32, Value) {
+    until("the init is there", || !children(forker.child.id()).is_empty());
+    let init = children(forker.child.id())[0];
+    until("the init runs Python", || comm(init).starts_with("python"));
+    (init, namespace_of(init).into())
+}
+
+const CONTAINER: &str = "unshare -pf --mount-proc --kill-child";
+
+#[test]
+fn pid_max_is_full_before_and_after_the_wrap_around() {
+    needs!(HostRoot, Initial("pid"), Bpf, Program("python3"));
+    let mut forker = Forker::start(CONTAINER);
+    let (init, id) = inner(&forker);
+    let here = [("namespace", id)];
+    assert_eq!(forker.tell("write 310 /proc/sys/kernel/pid_max"), "ok");
+    // The init has PID 1, and PIDs are less than the maximum.
+    assert_eq!(forker.until_refused("fork"), (308, "EAGAIN".to_owned()));
+    assert_eq!(limit(init, "pid_max", &here), full(309, 310));
+    forker.tell("kill");
+    assert_eq!(limit(init, "pid_max", &here), open(308, 310));
+    assert_eq!(forker.until_refused("fork"), (1, "EAGAIN".to_owned()));
+    // From now on, only PIDs from 300 on are handed out.
+    for _ in 0..308 {
+        assert_eq!(forker.tell("kill"), "ok");
+    }
+    assert_eq!(limit(init, "pid_max", &here), open(1, 310));
+    assert_eq!(forker.until_refused("fork"), (10, "EAGAIN".to_owned()));
+    assert_eq!(limit(init, "pid_max", &here), full(11, 310));
+    forker.tell("kill");
+    let (rows, _) = limits_of(init);
+    let row = find(&rows, "pid_max", &here);
+    assert_eq!((numbers(row), &row["free"]), (open(10, 310), &1.into()));
+    assert_eq!(forker.tell("fork"), "ok");
+    let text = pidns(&["limits", "-q", &init.to_string()]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.starts_with(&format!(
+            "fork fails with \"Resource temporarily unavailable\": {} has 11 PIDs in use and 0 free \
+             (kernel.pid_max 310; PIDs below 300 are handed out only once)",
+            here[0].1.as_str().unwrap()
+        )),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_process_needs_a_free_pid_at_every_level() {
+    needs!(HostRoot, Initial("pid"), Bpf, Program("python3"));
+    let mut outer = Forker::start(CONTAINER);
+    let (outer_init, outer_id) = inner(&outer);
+    assert_eq!(outer.tell("write 310 /proc/sys/kernel/pid_max"), "ok");
+    let mut nested = Forker::start(&format!("nsenter -t {outer_init} -p -m {CONTAINER}"));
+    // The forker's processes are nsenter, its child in the outer namespace, and the nested init.
+    let entered = children(nested.child.id())[0];
+    until("the nested init is there", || !children(entered).is_empty());
+    let nested_init = children(entered)[0];
+    let nested_id: Value = namespace_of(nested_init).into();
+    assert_ne!(nested_id, outer_id);
+    let (started, _) = outer.until_refused("fork");
+    assert_eq!(nested.tell("fork"), "EAGAIN");
+    let (rows, status) = limits_of(nested_init);
+    assert_eq!(status, 1);
+    assert_eq!(rows[0]["scope"]["namespace"], outer_id);
+    // Besides the children of the outer init: that init, unshare and the nested init.
+    assert_eq!(numbers(&rows[0]), full(u64::try_from(started).unwrap() + 3, 310));
+    let own = find(&rows, "pid_max", &[("namespace", nested_id)]);
+    assert_eq!((numbers(own), &own["used"]), (open(1, 4_194_304), &1.into()));
+    outer.tell("kill");
+    assert_eq!(nested.tell("fork"), "ok");
+}
+
+/// A cgroup with the pids controller, in version 1 or 2, whichever has it. Removed on drop.
+struct PidsCgroup(PathBuf);
+
+static CGROUPS: AtomicU32 = AtomicU32::new(0);
+
+impl PidsCgroup {
+    /// Makes a cgroup, or returns `None` if the controller is not mounted.
+    fn new() -> Option<Self> {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mount = table.lines().find_map(|line| {
+            let (mount, kind) = line.split_once(" - ")?;
+            let point = Path::new(mount.split(' ').nth(4)?);
+            let is_v1 =
+                kind.starts_with("cgroup ") && kind.split([' ', ',']).any(|it| it == "pids");
+            let controllers = std::fs::read_to_string(point.join("cgroup.controllers"));
+            let is_v2 = kind.starts_with("cgroup2 ")
+                && controllers.is_ok_and(|it| it.split_whitespace().any(|it| it == "pids"));
+            (is_v1 || is_v2).then(|| point.to_owned())
+        })?;
+        let control = |dir: &Path| {
+            let _ = std::fs::write(dir.join("cgroup.subtree_control"), "+pids");
+        };
+        control(&mount);
+        let count = CGROUPS.fetch_add(1, Ordering::Relaxed);
+        let dir = mount.join(format!("pidns-limits-{}-{count}", std::process::id()));
+        std::fs::create_dir(&dir).expect("is made");
+        control(&dir);
+        std::fs::create_dir(dir.join("job")).expect("is made");
+        Some(Self(dir))
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    fn path(&self, below: &str) -> Value {
+        format!("/{}{below}", self.0.file_name().unwrap().to_str().unwrap()).into()
+    }
+}
+
+impl Drop for PidsCgroup {
+    fn drop(&mut self) {
+        for dir in [self.0.join("job"), self.0.clone()] {
+            until("the cgroup is removed", || std::fs::remove_dir(&dir).is_ok() || !dir.exists());
+        }
+    }
+}
+
+#[test]
+fn a_cgroup_and_its_ancestor_are_full() {
+    needs!(HostRoot, Initial("cgroup"), Program("python3"));
+    let Some(cgroup) = PidsCgroup::new() else {
+        say_skipped("a_cgroup_and_its_ancestor_are_full", "the pids controller is not mounted");
+        return;
+    };
+    let mut forker = Forker::start("env");
+    let pid = forker.child.id();
+    cgroup.write("job/cgroup.procs", &pid.to_string());
+    cgroup.write("job/pids.max", "4");
+    let own = [("cgroup", cgroup.path("/job"))];
+    let above = [("cgroup", cgroup.path(""))];
+    assert_eq!(forker.until_refused("fork"), (3, "EAGAIN".to_owned()));
+    let (rows, status) = limits_of(pid);
+    let row = find(&rows, "pids_cgroup", &own);
+    assert_eq!((numbers(row), status), (full(4, 4), 1));
+    assert_eq!(row["refused"], 1);
+    let unlimited = find(&rows, "pids_cgroup", &above);
+    assert_eq!((&unlimited["max"], &unlimited["full"]), (&Value::Null, &false.into()));
+    assert_eq!(unlimited["used"], 4);
+    // A zombie counts, and the process that must reap it is named.
+    assert_eq!(forker.tell("zombie"), "ok");
+    let (rows, _) = limits_of(pid);
+    let row = find(&rows, "pids_cgroup", &own);
+    assert_eq!((numbers(row), &row["zombies"]), (full(4, 4), &1.into()));
+    assert_eq!(row["reaper"]["pid"], pid);
+    let text = pidns(&["limits", "-q", &pid.to_string()]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    let expected = format!(
+        "fork fails with \"Resource temporarily unavailable\": cgroup {} has 4 of 4 tasks (refused \
+         once); 1 zombie of {pid} {}\n",
+        own[0].1.as_str().unwrap(),
+        comm(pid)
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.contains(&format!("echo 8 > {}/job/pids.max", cgroup.0.display())), "{text}");
+    forker.tell("kill");
+    assert_eq!(limit(pid, "pids_cgroup", &own), open(3, 4));
+    assert_eq!(forker.tell("fork"), "ok");
+    // The same at the ancestor.
+    cgroup.write("job/pids.max", "max");
+    cgroup.write("pids.max", "4");
+    assert_eq!(forker.tell("fork"), "EAGAIN");
+    assert_eq!(limit(pid, "pids_cgroup", &above), full(4, 4));
+    forker.tell("kill");
+    assert_eq!(limit(pid, "pids_cgroup", &above), open(3, 4));
+    assert_eq!(forker.tell("fork"), "ok");
+}
+
+/// Runs a program as a user who has no other processes.
+fn as_user(uid: u32) -> String {
+    format!("setpriv --reuid={uid} --regid={uid} --clear-groups")
+}
+
+#[test]
+fn rlimit_nproc_is_full_in_the_initial_user_namespace() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start(&as_user(54_321));
+    let pid = forker.child.id();
+    forker.tell("nproc 5");
+    assert_eq!(forker.until_refused("fork"), (4, "EAGAIN".to_owned()));
+    let user = [("uid", 54_321.into()), ("user_namespace", 4_026_531_837_u64.into())];
+    assert_eq!(limit(pid, "nproc", &user), full(5, 5));
+    let proc = pidns(&["limits", "-q", "-f", "json", "--collector", "proc", &pid.to_string()]);
+    assert_eq!(numbers(find(&rows(&proc), "nproc", &user)), full(5, 5));
+    forker.tell("kill");
+    assert_eq!(limit(pid, "nproc", &user), open(4, 5));
+    assert_eq!(forker.tell("fork"), "ok");
+}
+
+#[test]
+fn rlimit_nproc_is_full_in_another_user_namespace() {
+    needs!(HostRoot, Initial("pid"), Bpf, UserNamespaces, Program("python3"));
+    let mut forker = Forker::start(&format!("{} unshare -U", as_user(54_322)));
+    let pid = forker.child.id();
+    forker.tell("nproc 5");
+    assert_eq!(forker.until_refused("fork"), (4, "EAGAIN".to_owned()));
+    let inode = link(format!("/proc/{pid}/ns/user")).unwrap();
+    let inode: u64 = inode["user:[".len()..].trim_end_matches(']').parse().unwrap();
+    let user = [("uid", 54_322.into()), ("user_namespace", inode.into())];
+    assert_eq!(limit(pid, "nproc", &user), full(5, 5));
+    forker.tell("kill");
+    assert_eq!(limit(pid, "nproc", &user), open(4, 5));
+    assert_eq!(forker.tell("fork"), "ok");
+}
+
+#[test]
+fn the_limit_at_the_creation_of_a_user_namespace_applies_to_its_creator() {
+    needs!(HostRoot, Initial("pid"), Bpf, UserNamespaces, Program("python3"));
+    let limited = "prlimit --nproc=5:9 unshare -U prlimit --nproc=9:";
+    let mut forker = Forker::start(&format!("{} {limited}", as_user(54_323)));
+    let pid = forker.child.id();
+    assert_eq!(forker.until_refused("fork"), (4, "EAGAIN".to_owned()));
+    let above = [("uid", 54_323.into()), ("user_namespace", 4_026_531_837_u64.into())];
+    assert_eq!(limit(pid, "nproc", &above), full(5, 5));
+    forker.tell("kill");
+    assert_eq!(limit(pid, "nproc", &above), open(4, 5));
+    assert_eq!(forker.tell("fork"), "ok");
+}
+
+#[test]
+fn rlimit_nproc_does_not_apply_to_root() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start("prlimit --nproc=1:");
+    assert_eq!(forker.tell("fork"), "ok");
+    let (rows, _) = limits_of(forker.child.id());
+    assert!(rows.iter().all(|it| it["limit"] != "nproc"), "{rows:#?}");
+}
+
+#[test]
+fn user_max_pid_namespaces_is_full() {
+    needs!(HostRoot, Initial("pid"), Bpf, UserNamespaces, Program("python3"));
+    let mut forker = Forker::start("unshare -Ur");
+    let pid = forker.child.id();
+    assert_eq!(forker.tell("write 2 /proc/sys/user/max_pid_namespaces"), "ok");
+    assert_eq!(forker.until_refused("unshare"), (2, "ENOSPC".to_owned()));
+    let inode = link(format!("/proc/{pid}/ns/user")).unwrap();
+    let inode: u64 = inode["user:[".len()..].trim_end_matches(']').parse().unwrap();
+    let here = [("user_namespace", inode.into())];
+    assert_eq!(limit(pid, "max_pid_namespaces", &here), full(2, 2));
+    // The last two children are the refused one and the creator of the second namespace.
+    forker.tell("kill");
+    forker.tell("kill");
+    until("the namespace is gone", || limit(pid, "max_pid_namespaces", &here) == open(1, 2));
+    assert_eq!(forker.tell("unshare"), "ok");
+}
+
+#[test]
+fn the_deepest_namespace_cannot_have_children() {
+    needs!(HostRoot, Initial("pid"), Program("python3"));
+    let (running, inits) = nest(32);
+    let (deepest, above) = (inits[31], inits[30]);
+    assert_eq!(limit(deepest, "nesting", &[]), full(32, 32));
+    assert_eq!(limit(above, "nesting", &[]), open(31, 32));
+    let unshare = |pid: u32| {
+        let mut nsenter = std::process::Command::new("nsenter");
+        run(nsenter.args(["-t", &pid.to_string(), "-p", "unshare", "-p", "true"]))
+    };
+    let refused = String::from_utf8(unshare(deepest).stderr).unwrap();
+    assert!(refused.contains("No space left on device"), "{refused}");
+    assert!(unshare(above).status.success());
+    drop(running);
+}
+
+#[test]
+fn no_child_can_start_in_a_namespace_whose_init_has_terminated() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start("unshare -p");
+    let pid = forker.child.id();
+    let of_children = |full: bool| {
+        let (rows, status) = limits_of(pid);
+        let row = find(&rows, "init_terminated", &[]);
+        assert_eq!((&row["full"], status), (&full.into(), i32::from(full)), "{rows:#?}");
+        row["scope"]["namespace"].clone()
+    };
+    let nascent = of_children(false);
+    assert_ne!(nascent, namespace_of(pid));
+    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(of_children(false), nascent);
+    forker.tell("kill");
+    assert_eq!(forker.tell("fork"), "ENOMEM");
+    assert_eq!(of_children(true), nascent);
+    let text = pidns(&["limits", "-q", &pid.to_string()]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.starts_with("fork fails with \"Cannot allocate memory\": "), "{text}");
+}
+
+#[test]
+fn a_saved_document_answers_the_same() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start(&as_user(54_324));
+    let pid = forker.child.id().to_string();
+    forker.tell("nproc 3");
+    forker.until_refused("fork");
+    let saved = pidns(&["-q", "--details", "limits", "-f", "json"]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("saved.json");
+    std::fs::write(&path, &saved.stdout).unwrap();
+    let path = path.to_str().unwrap();
+    let of = |arguments: &[&str]| {
+        let output = pidns(&[&["limits", "-q", "-f", "json", "-i", path], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let rows = rows(&output);
+        numbers(find(&rows, "nproc", &[("uid", 54_324.into())]))
+    };
+    assert_eq!(of(&[&pid]), full(3, 3));
+    assert_eq!(of(&[]), full(3, 3));
+    let without = pidns(&["-q", "-f", "json"]);
+    std::fs::write(path, &without.stdout).unwrap();
+    let output = pidns(&["limits", "-i", path]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("save a document with 'pidns --details limits -f json'"), "{stderr}");
+}
+
+#[test]
+fn a_missing_process_is_an_error_without_output() {
+    let output = pidns(&["limits", "2147483647"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("pidns: no process 2147483647"), "{stderr}");
+}
+
+#[test]
+fn an_unknown_limit_is_null_and_has_a_diagnostic() {
+    needs!(HostRoot, Initial("pid"));
+    let pid = std::process::id().to_string();
+    let output = pidns(&["limits", "-q", "-f", "json", "--collector", "proc", &pid]);
+    let rows = rows(&output);
+    let row = find(&rows, "pid_max", &[]);
+    assert_eq!((&row["used"], &row["full"]), (&Value::Null, &Value::Null));
+    assert!(row["max"].is_u64(), "{row:#}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["complete"], false);
+    assert!(document["unknown"].as_u64() > Some(0), "{document:#}");
+    let diagnostics = document["diagnostics"].as_array().unwrap();
+    assert!(diagnostics.iter().any(|it| it["code"] == "limits-unknown"), "{document:#}");
+    let text = pidns(&["limits", "-q", "--collector", "proc"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(!text.contains("Nothing is close to a limit"), "{text}");
+}
