@@ -105,7 +105,7 @@ impl PidGraph {
         &self.snapshot.processes
     }
 
-    /// Finds a process by its PID in the procfs that was read.
+    /// Finds a process by its PID, as the scanned procfs shows it.
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.process_node(pid).and_then(|node| self.as_process(node))

@@ -34,11 +34,11 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 }
 
 /// Replaces standard descriptors that were closed when the program was executed (`pidns >&-`).
-/// Otherwise, a file opened later could get the number of standard output and be overwritten.
+/// Otherwise, a file opened later could become standard output and be overwritten.
 ///
 /// The replacement is the read end of a pipe without a writer. Reading from the replacement returns
-/// the end of the file, and writing to it fails with `EBADF`, as for a closed descriptor. The
-/// replacement is closed in programs that pidns executes.
+/// end-of-file, and writing to it fails with `EBADF`, as for a closed descriptor. The replacement
+/// is closed in programs that pidns executes.
 ///
 /// Without this function, the Rust runtime would replace closed descriptors by /dev/null. Output
 /// would then be lost without an error, because pidns could not distinguish this /dev/null from a

@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option must accept the formats of every verb. Only `check` has formats in which pidns
-        // cannot write the hierarchy, so add the formats of `check`.
+        // The option must accept the formats of every verb. Only `check` has formats that the
+        // hierarchy does not have, so add those.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

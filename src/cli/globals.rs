@@ -22,9 +22,9 @@ pub(super) fn hide_unused(program: Command) -> Command {
     })
 }
 
-/// Rejects options that the verb does not have, and pairs of options that exclude each other, even
-/// if one option of the pair precedes the verb and the other follows it. `first` is the first
-/// command-line argument. The error message is one line.
+/// Rejects options that the verb does not have, and conflicting options, even if one of them
+/// precedes the verb and the other follows it. `first` is the first command-line argument. The
+/// error message is one line.
 pub(super) fn check(
     program: &Command,
     matches: &ArgMatches,

@@ -175,8 +175,8 @@ mod tests {
         parse(words.map(OsString::from)).map_err(|error| error.to_string())
     }
 
-    /// Asserts that a constant list equals the list that the command line offers: the same values
-    /// and names, in the same order.
+    /// Asserts that `all` contains the values that the command line offers, with the same names and
+    /// in the same order.
     fn is_one_list<T: ValueEnum + Debug + PartialEq>(all: &[T], name: impl Fn(&T) -> Option<&str>) {
         assert_eq!(all, T::value_variants());
         for value in all {

@@ -123,8 +123,8 @@ fn scan() -> Result<Snapshot, Error> {
     })
 }
 
-/// Looks up the facts that advice about mounted namespaces needs. Any process of the host can be in
-/// the mount namespace, not only one that was left behind.
+/// Looks up facts for advice on unmounting namespaces. Considers all processes of the host, because
+/// the mount namespace of a mount may contain no leftover process.
 fn live_facts(snapshot: &Snapshot) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

@@ -12,8 +12,8 @@ use crate::model::SearchScope;
 use crate::output;
 use crate::query::{self, Coverage};
 
-/// Prints the PIDs that processes have in another namespace. The kernel translates the PIDs if it
-/// can (Linux 6.11); otherwise, pidns takes a snapshot.
+/// Prints the PIDs that processes have in another namespace. Lets the kernel translate the PIDs if
+/// possible (since Linux 6.11), and otherwise takes a snapshot.
 ///
 /// # Errors
 /// Returns an error, and prints nothing, if one of the processes does not exist.

@@ -208,7 +208,7 @@ impl CheckFormat {
 pub enum RunFormat {
     /// A human-readable tree.
     Text,
-    /// The report, with a document of the leftovers (`pidns schema run`).
+    /// The report, with the leftovers as a document (`pidns schema run`).
     Json,
 }
 

@@ -10,8 +10,8 @@ use crate::wording::line::Line;
 use crate::wording::phrase::{Symbols, unplaced};
 use crate::wording::report::{ReportRow, fold};
 
-/// A namespace in the merged tree: its ID in the second snapshot or, for a namespace that only the
-/// first snapshot contains, its ID in the first snapshot.
+/// The ID of a namespace in the merged tree: from the second snapshot, or from the first if the
+/// second does not contain the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OverlayNode {
     After(NamespaceId),

@@ -36,7 +36,7 @@ pub const fn style(emphasis: Emphasis) -> Style {
     }
 }
 
-/// Returns the style for the mark of a change, such as `+`.
+/// Returns the style for the character that marks a change, such as `+`.
 pub const fn change(happened: Happened) -> Style {
     match happened {
         Happened::Came => on(WHITE, DARK_GREEN),

@@ -55,7 +55,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Repeats `round` until no descendant is left or the time is over. If `may_be_hurried` is `true`,
+/// Repeats `round` until no descendant is left or `time` has passed. If `may_be_hurried` is `true`,
 /// a signal that asks pidns to exit also ends the loop. Returns `true` if no descendant is left.
 fn repeat(
     command: &mut SupervisedCommand,

@@ -14,7 +14,7 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use super::signals::{self, Signals};
 use crate::error::Error;
 
-/// The `argv[0]` of the second pidns process, by which pidns recognises this process.
+/// The `argv[0]` by which a pidns process knows that [`spawn`] started it.
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,

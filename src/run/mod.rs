@@ -128,8 +128,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits until no descendant is left, a signal asks pidns to exit, or the time `grace` is over.
-    /// Returns `true` if no descendant is left.
+    /// Waits until no descendant is left, a signal asks pidns to exit, or the time `grace` has
+    /// passed. Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {

@@ -51,10 +51,9 @@ pub enum Call {
     Wait { by: u8 },
 }
 
-/// Generates at most `count` calls of all kinds. Some calls may inject a process, that is, start a
-/// process in a namespace other than its parent's, or start an init in a namespace that is not a
-/// child of its parent's namespace. The average share of such calls is
-/// `injecting / (20 + injecting)`.
+/// Generates at most `count` calls of all kinds. On average, `injecting / (20 + injecting)` of the
+/// calls try to inject a process: to start a process in a namespace other than its parent's, or an
+/// init in a namespace that is not a child of its parent's namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -254,7 +253,8 @@ impl Forest {
     }
 
     /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the caller's
-    /// children already start in another namespace, because the kernel refuses the call.
+    /// children already start in another namespace, in which case the kernel refuses the call, or
+    /// if the forest is too large.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;

@@ -59,9 +59,9 @@ impl Adviser<'_> {
         commands
     }
 
-    /// Returns commands after which the zombie children and tracees of a process are reaped. The
-    /// commands thaw a frozen process or continue a stopped process, so that it can reap the
-    /// zombies itself. They kill any other process, so that another process reaps the zombies.
+    /// Returns commands that get the zombie children and tracees of a process reaped. A frozen
+    /// process is thawed, and a stopped process is continued, so that it can reap them itself. Any
+    /// other process is killed, so that another process reaps them.
     pub fn make_reap(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
         if !thaw.is_empty() {

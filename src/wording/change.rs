@@ -76,8 +76,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Adds a description of a namespace in `graph`, and of its change, to `line`. If `change` is
-/// `None`, adds only the ID of the namespace.
+/// Describes a namespace of `graph` and its change in `line`. If `change` is `None`, gives only the
+/// ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,
@@ -141,8 +141,8 @@ pub fn process_change<'a>(
     })
 }
 
-/// Returns the process state, or `None` for sleeping, running and waiting, because `pidns diff`
-/// compares these three as a single state.
+/// Returns the process state, or `None` for sleeping, running and waiting, which `pidns diff`
+/// treats as one state.
 fn compared_state(process: &Process) -> Option<&'static str> {
     process_state(process.state).filter(|_| process.state != 'D')
 }

@@ -90,8 +90,8 @@ impl<'a> KeptBy<'a> {
     }
 }
 
-/// Returns the known reasons why a namespace still exists. Of its holders, only those that
-/// [`keeping()`] returns are included.
+/// Returns the known reasons why a namespace still exists. Includes only the holders that
+/// [`keeping()`] returns.
 pub fn kept_by<'a>(graph: &'a PidGraph, namespace: &'a Namespace) -> Vec<KeptBy<'a>> {
     let holders = keeping(graph, namespace);
     let mut reasons: Vec<KeptBy<'a>> = holders.map(|it| KeptBy::holder(graph, it)).collect();

@@ -40,9 +40,8 @@ pub fn is_wrong(snapshot: &Snapshot) -> bool {
 
 /// Describes the namespaces and processes of one graph.
 ///
-/// If several namespaces are folded into one line, a line below it describes a child namespace or a
-/// row of members that each of the folded namespaces has. The parameters `in_each` and `of_each`
-/// are `true` for such a line.
+/// Several namespaces can be folded into one line. The lines below it then describe what each of
+/// these namespaces contains. The parameters `in_each` and `of_each` are `true` for such lines.
 #[derive(Clone, Copy)]
 pub struct Describe<'a> {
     graph: &'a PidGraph,
@@ -254,8 +253,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds a description of the processes of a row to `line`, with everything unusual about these
-    /// processes.
+    /// Adds a description of the processes of a row to `line`, including anything unusual about
+    /// them.
     pub fn row(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let Some(first) = row.processes().first() else { return };
         let (count, comm) = (Count(row.processes().len()), Comm(&first.comm));
@@ -326,8 +325,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the requested details of a process. A cgroup that was read only for `--container` was
-    /// not requested.
+    /// Adds the details of a process, except a cgroup that was read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -397,8 +395,8 @@ impl<'a> Describe<'a> {
     }
 }
 
-/// The runtime and the ID of a container, for display. The ID is truncated as in the tools of the
-/// runtime.
+/// The runtime and the ID of a container, for display. The ID is truncated as the runtime's own
+/// tools truncate it.
 struct ContainerText<'a>(&'a Container);
 
 impl fmt::Display for ContainerText<'_> {
@@ -412,7 +410,6 @@ impl fmt::Display for ContainerText<'_> {
 
 /// The owner of a namespace, for display.
 pub struct OwnerText<'a> {
-    /// The owner to display.
     pub owner: &'a Owner,
     /// `true` if the output also names the user namespace.
     pub user_namespace: bool,

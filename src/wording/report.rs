@@ -54,7 +54,7 @@ impl ReportRow<'_> {
     }
 }
 
-/// Replaces more than [`MOST_APART`] equal rows by a single row, which takes the place of the
+/// If more than [`MOST_APART`] rows are equal, replaces them with a single row, in the place of the
 /// first.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {

@@ -55,8 +55,8 @@ enum Value {
     Duration(Duration),
 }
 
-/// All metrics of a snapshot, with samples in a stable order. The library's own types keep samples
-/// in a hash table, so the order would change from run to run.
+/// All metrics of a snapshot, with samples in a stable order. The metric types of
+/// `prometheus-client` keep samples in a hash table, so the order would change from run to run.
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -157,8 +157,8 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 /// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// Everything that can keep a dead namespace alive: the label of each kind, and a function that
-/// tests for that kind.
+/// The kinds of keepers that a dead namespace can have. Each kind has a label and a function that
+/// tests for it.
 const KEEPERS: [(&str, Keeps); 9] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),

@@ -33,8 +33,7 @@ const NOMINAL_WIDTH: usize = 80;
 /// The kind of branch that leads to a line of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// The line is a root, so no branch leads to the line. Lines directly below a root have level
-    /// 0.
+    /// The line is a root, so it has no branch. The lines directly below it have level 0.
     Root,
     /// The line is followed by siblings.
     Inner,
@@ -66,14 +65,14 @@ impl Place {
     }
 }
 
-/// A character at the start of a line, before the branch, such as the mark of a change.
+/// A character at the start of a line, before the branch, such as `+` for a new process.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub sign: char,
     pub style: anstyle::Style,
 }
 
-/// A line of a tree that [`draw`] draws as a whole.
+/// A line of the tree to pass to [`draw`].
 pub struct TreeLine {
     pub place: Place,
     /// `true` if the line has child lines. A vertical bar then leads to the child lines.
@@ -248,9 +247,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the number of bytes of `text` that go on a line of `columns` columns. If the text does
-/// not fit, breaks it after the last blank that fits or, without such a blank, after the last
-/// character that fits (but at least one character).
+/// Returns the length in bytes of the part of `text` to write on a line of `columns` columns. If
+/// `text` is too long, that part ends after the last blank that fits. Without such a blank, it ends
+/// after the last character that fits, and has at least one character.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

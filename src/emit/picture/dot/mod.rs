@@ -35,8 +35,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and of levels, for which each namespace has a node of its own. More
-/// siblings or deeper levels are drawn on a shelf: a single node with many boxes.
+/// Maximum number of siblings, and of levels, to draw with a node for each namespace. If there are
+/// more, the namespaces share a shelf: a single node with many boxes.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.

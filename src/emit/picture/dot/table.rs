@@ -141,8 +141,7 @@ const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
 /// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
-/// distributes spare space evenly over rows or cells, so the empty rows or cells take most of the
-/// space.
+/// distributes spare space evenly over rows or cells, so the empty ones take up most of it.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
@@ -296,9 +295,9 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of `characters` that go on a line with room for `room` characters. If the
-/// text does not fit, breaks it after the last blank that fits or, without such a blank, after the
-/// last character that fits (but at least one character).
+/// Returns the number of `characters` to write on a line with room for `room` characters. If there
+/// are more, the line ends after the last blank that fits. Without such a blank, it ends after the
+/// last character that fits, and has at least one character.
 fn fitting(characters: &[char], room: usize) -> usize {
     if characters.len() <= room {
         return characters.len();

@@ -19,7 +19,7 @@ use crate::wording::phrase::{Count, Counted, Symbols, unplaced};
 /// A chart with at most this many levels is always drawn from left to right.
 const MOST_BESIDE: usize = 6;
 
-/// The box style for each state, and for namespaces with inferred evidence.
+/// The box style for each state, and for inferred namespaces.
 const STYLES: [(&str, &str); 5] = [
     ("live", "fill:#d6e6f5,stroke:#4a6785,color:#000"),
     ("dead", "fill:#f6c9c6,stroke:#b3261e,stroke-width:4px,color:#000"),

@@ -99,9 +99,8 @@ impl Chart {
     }
 }
 
-/// Adds rows of processes to the lines of a box. `rows` contains the line and the number of
-/// processes of each row. If some rows do not fit, the last line says how many processes are left
-/// out.
+/// Adds rows of processes to the lines of a box. Each of the `rows` is a line with the number of
+/// its processes. If some rows do not fit, the last line says how many processes are left out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let mut left: usize = rows.iter().map(|(_, count)| count).sum();
     for (line, count) in rows {
