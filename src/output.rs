@@ -118,8 +118,8 @@ pub fn warn_in_full(text: &[u8]) {
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);
 }
 
-/// An unbuffered writer to a standard descriptor. The writers of the standard library are not used,
-/// because they flush after each line, or ignore the error from writing to a closed descriptor.
+/// An unbuffered writer to a standard descriptor. It replaces the writers of the standard library,
+/// which flush after each line, or ignore the error from writing to a closed descriptor.
 struct Unbuffered<'fd>(BorrowedFd<'fd>);
 
 impl<'fd> Unbuffered<'fd> {

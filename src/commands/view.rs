@@ -75,10 +75,10 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Finds the namespace that an argument names.
+/// Returns a handle for the namespace that an argument refers to.
 ///
-/// If the argument is an nsfs file, the file stays open until the handle is dropped. The kernel
-/// therefore cannot free the namespace during the scan, and cannot reuse its inode.
+/// If the argument is an nsfs file, the handle keeps the file open, so that the kernel can neither
+/// free the namespace during the scan nor reuse its inode.
 pub fn handle(
     namespace: Option<&NamespaceArg>,
     origin: &Origin,

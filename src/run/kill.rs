@@ -16,9 +16,9 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of pidns: first sends SIGTERM, then SIGKILL. The grace time between the
-/// two ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both
-/// steps are repeated until no descendant is left.
+/// Kills all descendants of pidns: sends SIGTERM and, after the time `grace`, SIGKILL. This time
+/// ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both steps
+/// are repeated until no descendant is left.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut killed = Killed::default();
     // Also signal processes in the zombie state, because such a process may still have running

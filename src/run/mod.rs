@@ -152,7 +152,7 @@ impl SupervisedCommand {
     }
 
     /// Reads signals that arrived after the command ended. They are not passed on, because the
-    /// command no longer exists, but a signal that asks pidns to exit ends all waiting.
+    /// command no longer exists, but a signal that asks pidns to exit ends any further wait.
     fn note_hurry(&mut self) {
         while let Some(Received { signal, .. }) = self.signals.next() {
             self.hurried |=
@@ -179,7 +179,7 @@ impl SupervisedCommand {
         matches!(self.state, State::Ended(_))
     }
 
-    /// Records a state change of the command that `wait(2)` has reported.
+    /// Records what `wait(2)` reported about the command.
     fn note(&mut self, status: WaitStatus) {
         let number = |number: Option<i32>| number.and_then(|it| u8::try_from(it).ok());
         if let Some(status) = number(status.exit_status()) {

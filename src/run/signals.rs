@@ -98,9 +98,9 @@ impl Signals {
     }
 }
 
-/// Stops this process by the default action of a signal. Returns after another process has
-/// continued this process. Returns at once if its process group is orphaned: the kernel does not
-/// stop such a process, because no shell could continue it.
+/// Stops this process with the default action of a signal, and returns when another process has
+/// continued it. Returns at once if its process group is orphaned: the kernel does not stop such a
+/// process, because no shell could continue it.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     let set = SigSet::from(signal);

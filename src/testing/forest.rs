@@ -460,7 +460,8 @@ pub struct View {
 }
 
 impl View {
-    /// Computes the result of a scan of `forest` by a viewer who may see only what `sight` allows.
+    /// Returns the result of a scan by a viewer who sees only the part of `forest` that `sight`
+    /// allows.
     pub fn of(forest: &Forest, sight: &Sight) -> Self {
         let alive = |choice: u8| forest.tasks[forest.running(choice)].namespace;
         let mount = alive(sight.mount);

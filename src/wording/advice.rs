@@ -70,8 +70,8 @@ impl Adviser<'_> {
         self.go_on(pid).unwrap_or_else(|| self.end(pid))
     }
 
-    /// Returns the commands that continue a stopped process. If the tracer has stopped the process,
-    /// no signal except SIGKILL affects it, so the commands kill the tracer.
+    /// Returns the commands that continue a stopped process. A process that its tracer has stopped
+    /// reacts only to SIGKILL, so the commands kill its tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
         Some(match (process.state, process.tracer()) {

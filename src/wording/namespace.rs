@@ -325,7 +325,8 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the details of a process, except a cgroup that was read only for `--container`.
+    /// Adds the details of a process. Leaves out the cgroup if `--container` was given, because
+    /// pidns then reads cgroups even if they were not requested.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };

@@ -2,8 +2,8 @@
 //! including control sequences that a terminal obeys.
 //!
 //! This project has its own escaping because no library escapes all control characters,
-//! bidirectional and invisible characters, and characters that XML forbids. Code for the escapes of
-//! a single output format is in the file of that format.
+//! bidirectional and invisible characters, and characters that XML forbids. Escapes that only one
+//! output format needs are in the file of that format.
 
 use std::fmt::{self, Write as _};
 

@@ -1,7 +1,7 @@
 //! Draws a comparison as a Mermaid chart of the changed branches.
 //!
 //! If the chart would be too large, processes are left out first, then boxes, and the chart says
-//! how many are missing.
+//! how many it leaves out.
 
 use std::io::{self, Write};
 
