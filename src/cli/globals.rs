@@ -71,7 +71,7 @@ fn unknown_option(
     unknown.get_long().map(|name| format!("--{name}"))
 }
 
-/// Searches the command line for two options that exclude each other.
+/// Searches the command line for two conflicting options.
 fn conflict<'a>(verb: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
     verb.get_arguments().filter(is_given).find_map(|option| {

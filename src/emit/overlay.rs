@@ -100,7 +100,7 @@ impl<'a> Overlay<'a> {
         self.diff.counterpart(id).map_or(OverlayNode::Before(id), OverlayNode::After)
     }
 
-    /// Returns the change of a namespace, or `None` if only its members changed.
+    /// Returns how a namespace changed, or `None` if only its members changed.
     fn change(&self, node: OverlayNode) -> Option<&'a NamespaceChange> {
         self.changes.get(&node).copied().filter(|change| is_more_than_members(change))
     }
@@ -120,8 +120,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Describes a node in `line`: the ID of its namespace, and the change of the namespace, if
-    /// any.
+    /// Describes a node in `line`: the ID of its namespace, and how the namespace changed, if it
+    /// did.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let (graph, id) = match node {
             None => {

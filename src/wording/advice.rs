@@ -140,7 +140,7 @@ impl Adviser<'_> {
     }
 }
 
-/// Returns the first [`COMMANDS`] commands, without duplicates.
+/// Removes duplicate commands, and returns at most [`COMMANDS`] of the rest.
 fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     for command in all {

@@ -13,7 +13,7 @@ pub enum KeptBy<'a> {
     Fd(ProcessRef<'a>, u32),
     /// The namespace is bind-mounted at this path, in the mount namespace with this inode.
     Mount(&'a str, u64),
-    /// The children of a process, or of this thread of the process, would start in the namespace.
+    /// New children of a process, or of this thread of the process, start in the namespace.
     PidForChildren(ProcessRef<'a>, Option<Pid>),
     /// A process has a file of this kind open under this descriptor number, and the file keeps the
     /// namespace alive.

@@ -36,8 +36,7 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// The length of the part of `text` that [`fits`](Self::fits) has measured so far, in
-    /// characters and in bytes.
+    /// How much of `text` [`fits`](Self::fits) has measured so far, in characters and in bytes.
     counted: (usize, usize),
 }
 
