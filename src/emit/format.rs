@@ -95,7 +95,7 @@ impl TranslationFormat {
 /// The formats of `diff`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DiffFormat {
-    /// A human-readable tree of the changes, with +, - or ~ before each change.
+    /// A human-readable tree of the changes, with +, -, ? or ~ before each change.
     #[value(alias = "tree")]
     Text,
     /// The comparison that `pidns schema diff` describes.

@@ -345,9 +345,8 @@ fn retain(
         let kept = |it: &Process| is_shown(it);
         graph.process(pid).is_some_and(kept)
     };
-    // Also keep the parents and tracers of the remaining processes, although the filter removed
-    // them: a member that entered its namespace from outside is shown with its parent, and a zombie
-    // with the process that does not reap it.
+    // Also keep the removed parents and tracers of the remaining processes: a member that entered
+    // from outside is shown with its parent, and a zombie with the process that does not reap it.
     let mentioned = |it: &Process| [it.ppid, it.tracer()].into_iter().flatten();
     let shown = graph.processes().iter().filter(|it| is_shown(it));
     let left_out: HashSet<Pid> = shown.flat_map(mentioned).filter(|&pid| !is_kept(pid)).collect();
