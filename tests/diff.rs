@@ -298,7 +298,7 @@ fn the_start_time_distinguishes_a_reused_pid() {
     assert!(codes.contains(&"weak-processes"), "{codes:?}");
     let output = pidns(&["diff", &before, &after]);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("PIDs are reused") && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.contains("the kernel reuses PIDs") && stderr.lines().count() == 1, "{stderr}");
 }
 
 #[test]
