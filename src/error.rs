@@ -71,6 +71,8 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
+    /// An error of `pidns run`. Its exit status cannot be mistaken for a status of the command.
+    OfRun(Box<Error>),
 }
 
 impl Error {
@@ -79,6 +81,12 @@ impl Error {
     pub fn not_found(no: NotFound, coverage: &Coverage) -> Self {
         let caveat = coverage.caveat(&no);
         Self::NotFound { no, caveat }
+    }
+
+    /// Turns this error into an error of `pidns run`.
+    #[must_use]
+    pub fn of_run(self) -> Self {
+        Self::OfRun(Box::new(self))
     }
 
     /// Returns the message and all causes, in one line.
@@ -113,6 +121,10 @@ impl Error {
                 Exit::Command(if not_found { 127 } else { 126 })
             }
             Self::NotFound { .. } => Exit::No,
+            Self::OfRun(error) => match error.exit() {
+                Exit::Command(status) => Exit::Command(status),
+                _ => Exit::RunTrouble,
+            },
         }
     }
 }
@@ -154,6 +166,7 @@ impl fmt::Display for Error {
                 "cannot get the exit status of a command: SIGCHLD is ignored; \
                  start pidns with 'env --default-signal=CHLD pidns'",
             ),
+            Self::OfRun(error) => error.fmt(f),
         }
     }
 }
@@ -168,6 +181,7 @@ impl StdError for Error {
             | Self::Exec { source, .. } => Some(source),
             Self::Invalid { source, .. } => Some(source),
             Self::Collect(error) => error.source(),
+            Self::OfRun(error) => error.source(),
             Self::Usage(_) | Self::NoLimits(_) | Self::NotFound { .. } | Self::StatusLost => None,
         }
     }

@@ -19,6 +19,11 @@ pub enum Exit {
     /// signal terminated the command. The status is 126 if the command could not be executed, and
     /// 127 if it was not found.
     Command(u8),
+    /// The command that `pidns run` has run succeeded, but left something behind that `--deny`
+    /// names.
+    LeftDenied,
+    /// `pidns run` itself failed, as opposed to the command. The status is the same as in `env(1)`.
+    RunTrouble,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +34,8 @@ impl From<Exit> for ExitCode {
             Exit::Trouble => 2,
             Exit::Incomplete => 3,
             Exit::Command(status) => status,
+            Exit::LeftDenied => 123,
+            Exit::RunTrouble => 125,
         })
     }
 }

@@ -43,7 +43,7 @@ use exit::Exit;
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if run::launch::is_asked_for(&arguments) {
-        return Err(run::launch::launch(&arguments));
+        return Err(run::launch::launch(&arguments).of_run());
     }
     if let Some(exit) = commands::complete(&arguments)? {
         return Ok(exit);
@@ -58,7 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Limits(arguments)) => commands::limits(arguments),
         Some(Command::Check(arguments)) => commands::check(arguments),
         Some(Command::Diff(arguments)) => commands::diff(arguments),
-        Some(Command::Run(arguments)) => commands::run(arguments),
+        Some(Command::Run(arguments)) => commands::run(arguments).map_err(Error::of_run),
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(shell.script().as_bytes()),
         Some(Command::Man { page }) => {

@@ -1,11 +1,12 @@
-//! Prepares the process before any other code runs: opens missing standard descriptors, and ensures
-//! that the stack is large enough.
+//! Prepares the process before any other code runs: opens missing standard descriptors, records the
+//! disposition of SIGPIPE, and ensures enough stack.
 
 use std::os::fd::{BorrowedFd, IntoRawFd as _};
 use std::process::ExitCode;
 use std::thread;
 
 use nix::sys::signal::SigSet;
+use pidns::run::raw_signals::note_sigpipe;
 use rustix::io::fcntl_getfd;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit};
@@ -56,13 +57,14 @@ extern "C" fn replace_closed_descriptors() {
 }
 
 /// The C library calls the functions in this section before `main`, and therefore before the Rust
-/// runtime replaces closed descriptors. Safe Rust has no hook that runs as early.
+/// runtime replaces closed descriptors and ignores SIGPIPE. Safe Rust has no hook that runs as
+/// early.
 //
 // SAFETY: the section contains pointers to functions with the C calling convention and no return
-// value, and `replace_closed_descriptors` is such a function. It ignores the arguments that the C
-// library passes. It does not rely on anything that the Rust runtime sets up: it only makes system
-// calls, and closes only descriptors that it owns.
+// value, and both functions are such functions. They ignore the arguments that the C library
+// passes. They do not rely on anything that the Rust runtime sets up: they only make system calls,
+// and close only descriptors that they own.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = replace_closed_descriptors;
+static BEFORE_MAIN: [extern "C" fn(); 2] = [replace_closed_descriptors, note_sigpipe];

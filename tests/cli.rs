@@ -260,7 +260,7 @@ fn global_options_may_precede_the_command() {
     );
     fails(
         &["-q", "run", "true"],
-        2,
+        125,
         &expect![[r#"
         pidns: options of run must follow its name; see 'pidns run --help'
     "#]],

@@ -15,7 +15,8 @@ const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 60;
 
 /// Files that may contain unsafe code.
-const UNSAFE: [&str; 3] = ["collect/bpf/loader/syscall.rs", "collect/kernel/nsfs.rs", "startup.rs"];
+const UNSAFE: [&str; 4] =
+    ["collect/bpf/loader/syscall.rs", "collect/kernel/nsfs.rs", "run/raw_signals.rs", "startup.rs"];
 
 /// Type names that are too general to be used twice.
 const GENERAL_NAMES: [&str; 6] = ["Finding", "Head", "Kind", "Listing", "Row", "Tree"];
@@ -444,7 +445,7 @@ fn functions_are_short() {
 }
 
 #[test]
-fn unsafe_code_is_in_three_files() {
+fn unsafe_code_is_in_four_files() {
     let mut violations = Vec::new();
     for source in sources() {
         let is_unsafe = |line: &str| {

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 
 /// The verb `run`. Its options must follow the verb, because its -f and -q apply to the report,
 /// unlike the global options -f and -q.
-const RUN: &str = "run";
+pub(super) const RUN: &str = "run";
 
 /// Redeclares in each verb, as hidden, the global options that the verb does not support. This
 /// keeps them out of the verb's help, and lets [`check`] reject them.

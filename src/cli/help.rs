@@ -221,21 +221,33 @@ and PID namespaces that it left behind: daemons (even after a double fork or in 
 session of their own), zombies, stopped processes, and namespaces with or without \
 processes. pidns prints nothing if nothing is left.
 
-No privileges are needed. The command has the same standard streams, process \
-group, terminal and signals as without pidns. pidns becomes the subreaper of the \
-command's orphans (PR_SET_CHILD_SUBREAPER in prctl(2)), so no process is missed. \
-pidns passes signals on to the command, except signals that the terminal has \
-already sent to the command. A signal sent to the whole process group by kill(1) \
-reaches the command twice. After the command has ended, SIGINT, SIGTERM, SIGHUP \
-and SIGQUIT end the grace time.
+No privileges are needed. pidns becomes the subreaper of the command's orphans \
+(PR_SET_CHILD_SUBREAPER in prctl(2)), and reports the descendants of the command. \
+Children of pidns that are older than the command are left alone, even if pidns \
+adopts them while the command runs.
+
+Some processes are not descendants of the command, so they are not reported: \
+processes that a service such as dockerd or systemd starts for the command, and \
+orphans in a PID namespace that the command entered (nsenter, docker exec). A \
+namespace without processes is not reported if only processes outside the command \
+keep it, because the kernel does not tell when a namespace was created. 'pidns \
+check --since' reports both.
+
+The command has the same standard streams, process group, terminal and signal \
+dispositions as without pidns. All signals except SIGKILL, SIGSTOP and those for \
+faults such as SIGSEGV are passed on to the command, unless the terminal has sent \
+the signal to the command, too. A signal sent to the whole process group by \
+kill(1) reaches the command twice. If SIGINT ends the command, pidns ends by \
+SIGINT as well, so that a shell script stops. After the command has ended, \
+SIGINT, SIGTERM, SIGHUP and SIGQUIT end the grace time.
 
 If pidns itself is killed by SIGKILL, the command keeps running. With --kill, the \
 kernel then kills the command, too, but not the processes that the command \
-started. pidns ignores children that it already had when it was started.",
+started.",
     exit_status: &[
         ("N", "the exit status of CMD, or 128 plus the number of the signal that terminated it"),
-        ("1", "CMD succeeded, but left something behind that --deny lists"),
-        ("2", "error: wrong arguments, /proc unusable, report not written"),
+        ("123", "CMD succeeded, but left something behind that --deny lists"),
+        ("125", "error of pidns itself: wrong arguments, /proc unusable, report not opened"),
         ("126", "CMD cannot be executed"),
         ("127", "CMD was not found"),
     ],

@@ -115,9 +115,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     let mut program = command().color(ColorChoice::Auto);
     let words: Vec<String> =
         arguments.iter().skip(1).filter_map(|word| word.to_str().map(str::to_owned)).collect();
+    let verb = words.iter().find(|word| program.find_subcommand(word).is_some()).cloned();
+    let usage = |problem: String| {
+        let error = Error::Usage(problem);
+        if verb.as_deref() == Some(globals::RUN) { error.of_run() } else { error }
+    };
     let explain = |error: &clap::Error, program: &clap::Command| {
-        let verb = words.iter().find(|word| program.find_subcommand(word).is_some());
-        Error::Usage(explain::explain(error, program, verb.map(String::as_str)))
+        usage(explain::explain(error, program, verb.as_deref()))
     };
     let mut matches = match program.try_get_matches_from_mut(arguments) {
         Ok(matches) => matches,
@@ -126,10 +130,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     };
     if names_two_documents(&matches) {
         let problem = "--input is given more than once; pidns reads one document at a time";
-        return Err(Error::Usage(problem.to_owned()));
+        return Err(usage(problem.to_owned()));
     }
     let first = words.first().map(String::as_str);
-    globals::check(&program, &matches, first).map_err(Error::Usage)?;
+    globals::check(&program, &matches, first).map_err(usage)?;
     let cli = Cli::from_arg_matches_mut(&mut matches);
     cli.map(|cli| Parsed::Run(Box::new(cli))).map_err(|error| explain(&error, &program))
 }

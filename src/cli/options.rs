@@ -61,6 +61,14 @@ pub struct Input {
     /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
+    /// The option that selects optional data.
+    #[command(flatten)]
+    details: Details,
+}
+
+/// The option that selects optional data.
+#[derive(Debug, Args)]
+pub(super) struct Details {
     /// Additional data to read, as a comma-separated list
     ///
     /// Command-line arguments can contain secrets.
@@ -80,6 +88,13 @@ pub struct Input {
     details: Vec<Words<Detail>>,
 }
 
+impl Details {
+    /// Returns the optional data to read.
+    pub(super) fn details(&self) -> BTreeSet<Detail> {
+        self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
+    }
+}
+
 impl Input {
     /// Returns the places to search. Limits depend on the namespace in which children would start.
     #[must_use]
@@ -92,7 +107,7 @@ impl Input {
     /// Returns the optional data to read.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
-        self.details.iter().flat_map(|details| details.0.iter().copied()).collect()
+        self.details.details()
     }
 }
 

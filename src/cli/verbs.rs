@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use super::format::OutputFormat;
-use super::options::{ADVANCED, Filter, Folding, Origin, Output, Search};
+use super::options::{ADVANCED, Details, Filter, Folding, Origin, Output, Search};
 use super::values::{NamespaceArg, Seconds, run_code};
 use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
-use crate::model::{CheckCode, Collector, Pid, SearchScope, Verdict};
+use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
 use crate::query::Rule;
 
 /// The arguments of `pidns translate`.
@@ -91,9 +91,15 @@ pub struct Run {
     /// Print no report on standard error
     #[arg(short, long)]
     pub quiet: bool,
+    /// The option that selects optional data.
+    #[command(flatten)]
+    details: Details,
+    /// Use only ASCII characters in text; the default if the locale is not UTF-8
+    #[arg(long, help_heading = ADVANCED, hide_short_help = true)]
+    pub ascii: bool,
     /// Command to run, with its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true,
-        value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD",
+        value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
@@ -102,6 +108,12 @@ impl Run {
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
+    }
+
+    /// Returns the optional data to read.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.details()
     }
 
     /// Returns the time that leftover processes get to exit.

@@ -100,10 +100,23 @@ impl fmt::Display for CollectorUsed {
 /// Reads the state of the running kernel into a snapshot. If the kernel refuses to reveal a part of
 /// its state, the snapshot contains a diagnostic.
 pub fn collect(request: &Request) -> Result<Collected, Error> {
+    collect_by(request, || ProcSource::open(&request.procfs))
+}
+
+/// Reads the live kernel into a snapshot, through the procfs that `descendants` uses. The path in
+/// `request` is ignored, since the command may have unmounted that procfs.
+pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
+    collect_by(request, || descendants.procfs().map(ProcSource::of))
+}
+
+fn collect_by(
+    request: &Request,
+    open: impl FnOnce() -> Result<ProcSource, Error>,
+) -> Result<Collected, Error> {
     let (captured_at, start) = (timestamp(SystemTime::now()), Instant::now());
     raise_descriptor_limit();
     scan_mark::renew();
-    let proc = ProcSource::open(&request.procfs)?;
+    let proc = open()?;
     let Request { collector, search, .. } = request;
     // Limits are read after the scan.
     let mut details = request.details.clone();

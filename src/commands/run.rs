@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::view;
 use crate::cli::Run;
@@ -16,38 +16,42 @@ use crate::exit::Exit;
 use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
-use crate::run::{SupervisedCommand, kill};
+use crate::run::{SupervisedCommand, end_by_sigint, kill};
+use crate::wording::finding::killed_text;
 
 /// Maximum number of scans for leftovers. More scans would not help with processes that fork and
 /// exit faster than pidns can read them.
 const MAX_SCANS: usize = 5;
 
-/// Time in which a parent can reap a zombie before the zombie counts as a leftover.
+/// Time after which pidns starts no other scan, even if it has not reached [`MAX_SCANS`].
+const SCANNING: Duration = Duration::from_secs(1);
+
+/// Time that a parent gets to reap a zombie before the zombie counts as a leftover.
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 ///
 /// # Errors
 /// Returns an error if the command could not be started. Also returns an error if the command
-/// succeeded, but its leftovers could not be found or reported.
+/// succeeded, but its leftovers could not be found.
 pub fn run(arguments: &Run) -> Result<Exit, Error> {
     // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
     let mut command = SupervisedCommand::start(&arguments.command, arguments.kill)?;
     let ended = command.wait_for_command()?;
     let violated = report(arguments, &mut command, ended, report_file);
-    match (ended, violated) {
-        (Ended::Exited(0), Ok(false)) => Ok(Exit::Success),
-        (Ended::Exited(0), Ok(true)) => Ok(Exit::No),
-        (Ended::Exited(0), Err(error)) => Err(error),
-        (ended, Ok(_)) => Ok(Exit::Command(ended.status())),
-        (ended, Err(error)) => {
-            // Only warn about this error, so that the caller gets the exit status of the failed
-            // command.
-            output::warn(error.one_line());
-            Ok(Exit::Command(ended.status()))
-        }
+    if ended == Ended::Exited(0) {
+        return violated.map(|violated| if violated { Exit::LeftDenied } else { Exit::Success });
     }
+    if let Err(error) = violated {
+        // Only warn about this error: the failure of the command matters more to the caller.
+        output::warn(error.one_line());
+    }
+    if ended.is_by_sigint() {
+        // A shell that runs a script stops after Ctrl-C only if SIGINT ended its child.
+        end_by_sigint();
+    }
+    Ok(Exit::Command(ended.status()))
 }
 
 /// Finds, kills and reports leftovers. Returns `true` if any leftover is denied.
@@ -69,44 +73,70 @@ fn report(
         live: LiveFacts::default(),
         killed: None,
     };
-    if !has_none_left || command.has_new_mounts()? {
-        let (leftovers, live) = find_leftovers(command)?;
-        report.live = live;
-        // `leftovers` is empty if all leftover processes exited during the scan.
-        report.leftovers = (!leftovers.is_empty()).then_some(leftovers);
-        report.uptime = collect::uptime().unwrap_or_default();
-    }
-    if arguments.kill && !has_none_left && report.leftovers.is_some() {
+    let found = (|| {
+        let may_be_left = !has_none_left || command.has_new_mounts()?;
+        may_be_left.then(|| find_leftovers(arguments, command)).transpose()
+    })();
+    // `found` is empty if all leftover processes exited during the scan.
+    let is_any_left = match &found {
+        Ok(found) => found.as_ref().is_some_and(|(leftovers, _)| !leftovers.is_empty()),
+        Err(_) => true,
+    };
+    report.uptime = collect::uptime().unwrap_or_default();
+    if arguments.kill && !has_none_left && is_any_left {
         report.killed = Some(kill::kill(command, grace));
     }
-    let style = Style { pretty: true, ..Style::default() };
+    match found {
+        Ok(Some((leftovers, live))) if !leftovers.is_empty() => {
+            report.live = live;
+            report.leftovers = Some(leftovers);
+        }
+        Ok(_) => {}
+        Err(error) => {
+            if let Some(killed) = report.killed.filter(|_| !arguments.quiet) {
+                output::warn(killed_text(&killed, None));
+            }
+            return Err(error);
+        }
+    }
     if report.leftovers.is_some() && !arguments.quiet {
         // Write all lines in a single write, so that leftover processes cannot print between the
         // lines.
         let mut text = Vec::new();
-        let style = Style { width: output::error_width(), ..style };
-        let _ = RunFormat::Text.emit(&report, style, &mut text);
+        let _ = RunFormat::Text.emit(&report, style(arguments, output::error_width()), &mut text);
         output::warn_in_full(&text);
     }
     if let Some((file, path)) = file {
         let mut out = BufWriter::new(file);
-        let written = arguments.format.0.emit(&report, style, &mut out);
-        written.and_then(|()| out.flush()).map_err(|source| Error::Report { path, source })?;
+        let written = arguments.format.0.emit(&report, style(arguments, None), &mut out);
+        if let Err(source) = written.and_then(|()| out.flush()) {
+            output::warn(Error::Report { path, source }.one_line());
+        }
     }
     Ok(!report.violations().is_empty())
 }
 
 /// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
-fn find_leftovers(command: &mut SupervisedCommand) -> Result<(Leftovers, LiveFacts), Error> {
+fn find_leftovers(
+    arguments: &Run,
+    command: &mut SupervisedCommand,
+) -> Result<(Leftovers, LiveFacts), Error> {
+    let request = Request {
+        procfs: PathBuf::from("/proc"),
+        search: SearchScope::default_set(),
+        details: arguments.details(),
+        collector: Collector::Auto,
+    };
+    let end = Instant::now() + SCANNING;
     let mut scans = 1;
     loop {
-        let snapshot = scan()?;
-        let live = live_facts(&snapshot)?;
+        let snapshot = view::snapshot(collect::collect_with(command.descendants(), &request)?);
+        let live = live_facts(&snapshot, command)?;
         let mut leftovers = leftovers_in(snapshot, command);
         if !leftovers.is_empty() || !command.is_anything_left() {
             return Ok((leftovers, live));
         }
-        if scans == MAX_SCANS {
+        if scans == MAX_SCANS || Instant::now() >= end {
             leftovers.unseen = true;
             return Ok((leftovers, live));
         }
@@ -114,21 +144,12 @@ fn find_leftovers(command: &mut SupervisedCommand) -> Result<(Leftovers, LiveFac
     }
 }
 
-fn scan() -> Result<Snapshot, Error> {
-    view::collect(&Request {
-        procfs: PathBuf::from("/proc"),
-        search: SearchScope::default_set(),
-        details: BTreeSet::new(),
-        collector: Collector::Auto,
-    })
-}
-
 /// Looks up facts for advice on unmounting namespaces. Considers all processes of the host, because
 /// the mount namespace of a mount may contain no leftover process.
-fn live_facts(snapshot: &Snapshot) -> Result<LiveFacts, Error> {
+fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();
-    let live = LiveHost::open(Path::new("/proc"), &snapshot.processes)?;
+    let live = LiveHost::of(command.descendants().procfs()?, &snapshot.processes);
     Ok(live.facts(&HashSet::new(), &mount_namespaces))
 }
 
@@ -140,14 +161,23 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
         thread::sleep(REAPING);
     }
     let unreaped = descendants.zombies();
-    descendants.add_details(&mut snapshot.processes);
+    snapshot.processes.extend(descendants.hidden());
+    snapshot.processes.sort_unstable_by_key(|process| process.pid);
+    let (reaper_start, command_start) = descendants.starts();
     let scope = RunScope {
         reaper: descendants.viewer(),
-        inherited: descendants.inherited().clone(),
+        reaper_start,
+        command_start,
         mounted: command.mounted_before().clone(),
         unreaped,
     };
     Leftovers::of(snapshot, &scope)
+}
+
+/// Returns the style for the options and the locale. Text wraps after `width` columns.
+fn style(arguments: &Run, width: Option<usize>) -> Style {
+    let ascii = arguments.ascii || !output::is_utf8();
+    Style { pretty: true, ascii, width, ..Style::default() }
 }
 
 fn create(path: &Path) -> Result<(File, PathBuf), Error> {

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use crate::cli::{Formats, NamespaceArg, Origin, Output};
-use crate::collect::{self, NamespaceHandle, Request};
+use crate::collect::{self, Collected, NamespaceHandle, Request};
 use crate::document;
 use crate::emit::Style;
 use crate::error::Error;
@@ -35,11 +35,15 @@ pub fn load(
 
 /// Reads the live kernel.
 pub fn collect(request: &Request) -> Result<Snapshot, Error> {
-    let collected = collect::collect(request)?;
+    collect::collect(request).map(snapshot).map_err(Error::from)
+}
+
+/// Returns the snapshot. If the user debugs pidns, says how it was collected.
+pub fn snapshot(collected: Collected) -> Snapshot {
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
         output::warn(format_args!("collector: {}", collected.collector));
     }
-    Ok(collected.snapshot)
+    collected.snapshot
 }
 
 /// Reads a saved document; `-` is standard input. If the document contains several snapshots,

@@ -40,6 +40,6 @@ pub use namespace::{
 };
 pub use not_found::NotFound;
 pub use process::{Detail, Process, ProcessDetails};
-pub use run::{Ended, Killed, MountedNamespaces};
+pub use run::{Ended, Killed, MountedNamespaces, ProcessStart};
 pub use snapshot::{Host, Procfs, SearchScope, Snapshot};
 pub use translation::{Level, Translation};

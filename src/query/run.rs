@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, Criterion, Ended, FilterOption, Finding, Holder, Killed, Lineage, LiveFacts,
-    MountedNamespaces, Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot, Subject,
-    Verdict,
+    MountedNamespaces, Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart,
+    Snapshot, Subject, Verdict,
 };
 
 /// The data that distinguishes the processes and namespaces of a command from all others on the
@@ -16,8 +16,10 @@ use crate::model::{
 pub struct RunScope {
     /// The pidns process. As a subreaper, it adopts every orphaned descendant of the command.
     pub reaper: Pid,
-    /// Children that pidns already had when it started the command.
-    pub inherited: BTreeSet<Pid>,
+    /// The start of the pidns process.
+    pub reaper_start: ProcessStart,
+    /// The start of the command, on the same clock as `reaper_start`.
+    pub command_start: ProcessStart,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
     /// Zombies that still existed on a second check shortly after the scan. All other zombies have
@@ -167,11 +169,27 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
     process.is_unreaped() && process.ppid == Some(scope.reaper)
 }
 
-/// Returns the descendants of pidns, except the inherited children and their descendants.
+impl RunScope {
+    /// Returns `true` if a process of a snapshot started before the command.
+    ///
+    /// The start of pidns in the snapshot shows by how much the clock of the snapshot differs from
+    /// the clock of the scope. The two differ if pidns runs in a time namespace.
+    fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
+        let Some(ticks) = process.start_time else { return false };
+        let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);
+        let ticks = ticks.saturating_add(self.reaper_start.ticks).saturating_sub(reaper_ticks);
+        ProcessStart { ticks, pid: process.pid }.is_before(self.command_start)
+    }
+}
+
+/// Returns the descendants of the command: all descendants of pidns, except the children of pidns
+/// that started before the command, and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
+    let reaper = processes.iter().find(|process| process.pid == scope.reaper);
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
-        if let Some(parent) = process.ppid {
+        let is_older = process.ppid == Some(scope.reaper) && scope.is_older(process, reaper);
+        if let Some(parent) = process.ppid.filter(|_| !is_older) {
             children.entry(parent).or_default().push(process.pid);
         }
     }
@@ -179,8 +197,7 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     let mut todo = vec![scope.reaper];
     while let Some(parent) = todo.pop() {
         for &child in children.get(&parent).into_iter().flatten() {
-            let is_inherited = parent == scope.reaper && scope.inherited.contains(&child);
-            if !is_inherited && child != scope.reaper && descendants.insert(child) {
+            if child != scope.reaper && descendants.insert(child) {
                 todo.push(child);
             }
         }
@@ -259,7 +276,8 @@ mod tests {
     fn scope() -> RunScope {
         RunScope {
             reaper: pid(5),
-            inherited: BTreeSet::from([pid(6)]),
+            reaper_start: ProcessStart { ticks: 100, pid: pid(5) },
+            command_start: ProcessStart { ticks: 200, pid: pid(7) },
             mounted: MountedNamespaces {
                 mount_namespace: Some(99),
                 points: BTreeSet::from([(40, "/run/before".to_owned())]),
@@ -296,6 +314,11 @@ mod tests {
         for zombie in [5, 7] {
             processes[zombie].state = 'Z';
         }
+        // The clock of the snapshot is 1,000 ticks ahead. Process 6 started before the command, and
+        // process 8 after it, but in the same tick.
+        processes[1].start_time = Some(1100);
+        processes[2].start_time = Some(1199);
+        processes[4].start_time = Some(1200);
         let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope());
         assert_eq!(
             found(&leftovers),

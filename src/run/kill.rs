@@ -1,12 +1,16 @@
 //! Kills the leftover processes of a command through pidfds: first SIGTERM, then SIGKILL.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use rustix::io::{Errno, Result as SysResult};
 use rustix::process::Signal;
 
 use super::SupervisedCommand;
-use crate::model::Killed;
+use super::reaper::raise_priority;
+use crate::collect::Descendant;
+use crate::model::{Killed, Pid};
 
 /// Maximum time for which pidns repeats SIGKILL. Even processes that fork fast are gone after a few
 /// rounds, so a process that still exists after this time is in uninterruptible sleep.
@@ -16,64 +20,89 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of pidns: sends SIGTERM and, after the time `grace`, SIGKILL. This time
-/// ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both steps
-/// are repeated until no descendant is left.
+/// Kills all descendants of the command: sends SIGTERM and, after the time `grace`, SIGKILL. This
+/// time ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both
+/// steps are repeated until no descendant is left that pidns may signal.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
+    raise_priority();
     let mut killed = Killed::default();
-    // Also signal processes in the zombie state, because such a process may still have running
-    // threads.
     let mut seen = HashSet::new();
-    let terminate = |command: &SupervisedCommand, killed: &mut Killed| {
-        command.descendants.walk(|it| {
-            if seen.insert(it.pid) {
-                if !it.is_zombie {
-                    killed.sigterm.insert(it.pid);
-                }
-                it.signal(Signal::TERM);
-                // A stopped process handles SIGTERM only after it is continued.
-                it.signal(Signal::CONT);
-            }
-        });
+    let mut terminate = |it: &Descendant| {
+        if !seen.insert(it.pid) {
+            return Ok(());
+        }
+        let result = it.signal(Signal::TERM);
+        // A stopped process handles SIGTERM only after it is continued.
+        let _ = it.signal(Signal::CONT);
+        result
     };
-    let kill = |command: &SupervisedCommand, killed: &mut Killed| {
-        command.descendants.walk(|it| {
-            it.signal(Signal::KILL);
-            if !it.is_zombie {
-                killed.sigkill.insert(it.pid);
-            }
-        });
-    };
-    if !repeat(command, grace, &mut killed, true, terminate)
-        && !repeat(command, KILLING, &mut killed, false, kill)
-    {
-        let remaining = &mut killed.remaining;
-        command.descendants.walk(|it| {
-            remaining.insert(it.pid);
-        });
+    let mut kill = |it: &Descendant| it.signal(Signal::KILL);
+    let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
+    killed.sigterm = sigterm.sent;
+    if sigterm.leaves_some {
+        let sigkill = repeat(command, KILLING, Hurry::Ignored, &mut killed.refused, &mut kill);
+        killed.sigkill = sigkill.sent;
     }
+    command.descendants.walk(|it| {
+        if !it.has_exited {
+            killed.remaining.insert(it.pid);
+        }
+        ControlFlow::Continue(())
+    });
     killed
 }
 
-/// Repeats `round` until no descendant is left or `time` has passed. If `may_be_hurried` is `true`,
-/// a signal that asks pidns to exit also ends the loop. Returns `true` if no descendant is left.
+/// Decides if a signal that asks pidns to exit also ends a [`repeat`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hurry {
+    Allowed,
+    Ignored,
+}
+
+/// The result of [`repeat`].
+struct Signalled {
+    /// Processes that were sent the signal. Processes that had already terminated are left out.
+    sent: BTreeSet<Pid>,
+    /// `true` if descendants are left that pidns may signal.
+    leaves_some: bool,
+}
+
+/// Passes each descendant to `send` again and again, until no descendant is left that pidns may
+/// signal, or until the time is over. Adds the processes that pidns may not signal to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
-    killed: &mut Killed,
-    may_be_hurried: bool,
-    mut round: impl FnMut(&SupervisedCommand, &mut Killed),
-) -> bool {
+    hurry: Hurry,
+    refused: &mut BTreeSet<Pid>,
+    send: &mut dyn FnMut(&Descendant) -> SysResult<()>,
+) -> Signalled {
     let deadline = Instant::now().checked_add(time);
+    let mut sent = BTreeSet::new();
     loop {
         command.note_hurry();
-        if !command.is_anything_left() {
-            return true;
+        let mut leaves_some = command.is_anything_left();
+        if leaves_some {
+            let mut living = BTreeSet::new();
+            command.descendants.walk(|it| {
+                let result = send(it);
+                if result == Err(Errno::PERM) {
+                    refused.insert(it.pid);
+                }
+                if result.is_ok() && !it.has_exited && !refused.contains(&it.pid) {
+                    sent.insert(it.pid);
+                }
+                if !it.has_exited {
+                    living.insert(it.pid);
+                }
+                ControlFlow::Continue(())
+            });
+            // If the walk found nobody, it missed a process that was forked in the meantime.
+            leaves_some = living.is_empty() || !living.is_subset(refused);
         }
-        round(command, killed);
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
-        if left.is_zero() || (may_be_hurried && command.hurried) {
-            return !command.is_anything_left();
+        let is_hurried = hurry == Hurry::Allowed && command.hurried;
+        if !leaves_some || left.is_zero() || is_hurried {
+            return Signalled { sent, leaves_some };
         }
         command.signals.wait(Some(left.min(ROUND)));
     }

@@ -1,17 +1,20 @@
-//! Starts the command through a second pidns process, which restores the signal mask and then
-//! executes the command.
+//! Starts the command through a second pidns process, which restores the signal mask and the
+//! disposition of SIGPIPE, and then executes the command.
 //!
 //! The alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of
 //! the standard library (`pre_exec`). The second pidns process needs only safe code.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
+use nix::unistd::execvp;
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
-use super::signals::{self, Signals};
+use super::raw_signals;
+use super::signals::Signals;
 use crate::error::Error;
 
 /// The `argv[0]` by which a pidns process knows that [`spawn`] started it.
@@ -24,14 +27,21 @@ const NAME: &str = "pidns-launch";
 /// Returns an error if the process cannot be started, for example because /proc is not mounted.
 pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Result<Child, Error> {
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
+    let mask = raw_signals::bits(signals.mask_before());
+    let sigpipe = if raw_signals::was_sigpipe_ignored() { IGNORED } else { DEFAULT };
     // The link /proc/self/exe refers to the running program even if its file has been replaced.
     Command::new("/proc/self/exe")
         .arg0(NAME)
-        .args([signals.unblocked(), parent.to_string()])
+        .args([&mask.to_string(), sigpipe, &parent.to_string()])
         .args(command)
         .spawn()
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
+
+/// The dispositions of SIGPIPE. The standard library resets the disposition in the second process,
+/// so this process passes it as an argument.
+const IGNORED: &str = "ignored";
+const DEFAULT: &str = "default";
 
 /// Returns `true` if [`spawn`] started this process.
 #[must_use]
@@ -42,17 +52,20 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
 /// Executes the command. Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
-    let [_, unblocked, parent, command, rest @ ..] = arguments else {
+    let [_, mask, sigpipe, parent, command @ ..] = arguments else {
         return Error::Usage(format!("{NAME} is for internal use by pidns"));
     };
-    if let Err(source) = prepare(&unblocked.to_string_lossy(), &parent.to_string_lossy()) {
+    if let Err(source) = prepare(&mask.to_string_lossy(), &parent.to_string_lossy()) {
         return Error::Run { what: "prepare the command", source };
     }
-    let source = Command::new(command).args(rest).exec();
-    Error::Exec { command: command.clone(), source }
+    // The Rust runtime has ignored SIGPIPE.
+    if sigpipe != IGNORED {
+        raw_signals::reset_sigpipe();
+    }
+    Error::Exec { command: command.first().cloned().unwrap_or_default(), source: execute(command) }
 }
 
-fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
+fn prepare(mask: &str, parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
     if parent != 0 {
         set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -62,5 +75,19 @@ fn prepare(unblocked: &str, parent: &str) -> io::Result<()> {
             return Err(io::Error::other("pidns has ended"));
         }
     }
-    signals::unblock(unblocked)
+    let mask = raw_signals::mask(mask.parse().map_err(io::Error::other)?);
+    Ok(mask.thread_set_mask()?)
+}
+
+/// Executes a command. Unlike `exec` of the standard library, keeps the disposition of SIGPIPE.
+fn execute(command: &[OsString]) -> io::Error {
+    let words: Result<Vec<_>, _> =
+        command.iter().map(|word| CString::new(word.clone().into_vec())).collect();
+    match words {
+        Ok(words) => match words.first().map(|program| execvp(program, &words)) {
+            Some(Err(errno)) => errno.into(),
+            _ => io::Error::other("no command"),
+        },
+        Err(error) => error.into(),
+    }
 }

@@ -1,14 +1,18 @@
 //! Runs a command, and supervises the command and its descendants.
 //!
 //! pidns is a *subreaper* (`PR_SET_CHILD_SUBREAPER` in `prctl(2)`, since Linux 3.4): when the
-//! parent of a descendant exits, the descendant becomes a child of pidns, regardless of its session
-//! and process group. In a PID namespace that the command created, the descendant becomes a child
-//! of that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns
-//! has a child as long as any descendant is left. When no descendant is left, `wait(2)` fails with
-//! `ECHILD`, so pidns needs no scan of /proc to notice this.
+//! parent of a descendant exits, the descendant becomes a child of pidns, whatever its session or
+//! process group is. In a PID namespace that the command created, the descendant becomes a child of
+//! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
+//! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
+//! so no scan of /proc is necessary.
+//!
+//! A child that started before the command is not a descendant of the command, see [`Descendants`].
 
 pub mod kill;
 pub mod launch;
+pub mod raw_signals;
+mod reaper;
 mod signals;
 
 use std::ffi::OsString;
@@ -17,19 +21,21 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid as RawPid, Signal, WaitOptions, WaitStatus, getpid, getsid, kill_process,
-    set_child_subreaper, wait,
+    Pid as RawPid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait,
 };
 
 use crate::collect::Descendants;
 use crate::error::Error;
-use crate::model::{Ended, MountedNamespaces, Pid};
-use signals::{Received, Signals};
+use crate::model::{Ended, MountedNamespaces};
+use reaper::Reaper;
+use signals::Signals;
+pub use signals::end_by_sigint;
 
 /// A command and its descendants, for which pidns is the subreaper.
 #[derive(Debug)]
 pub struct SupervisedCommand {
     signals: Signals,
+    reaper: Reaper,
     descendants: Descendants,
     /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
@@ -38,6 +44,25 @@ pub struct SupervisedCommand {
     hurried: bool,
     /// The PID namespaces that were bind-mounted before the command started.
     mounted: MountedNamespaces,
+}
+
+/// Maximum number of signals or children to handle before pidns looks at the other ones. Otherwise,
+/// processes that fork and exit fast could keep pidns from passing on signals, and the other way
+/// round.
+const ROUND: usize = 1000;
+
+/// The longest pause between two checks for descendants. SIGCHLD ends the pause early, but may have
+/// arrived just before the check.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The children of pidns, as far as it has reaped them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Children {
+    None,
+    /// All children are running.
+    Running,
+    /// More children may have terminated.
+    Terminated,
 }
 
 /// The state of the command that pidns supervises.
@@ -60,7 +85,7 @@ impl SupervisedCommand {
     /// Returns an error if the process cannot be started, if /proc is not usable, or if SIGCHLD is
     /// ignored.
     pub fn start(command: &[OsString], dies_with_us: bool) -> Result<Self, Error> {
-        let descendants = Descendants::open(Path::new("/proc"))?;
+        let mut descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
         if descendants.are_forgotten()? {
             return Err(Error::StatusLost);
@@ -69,9 +94,19 @@ impl SupervisedCommand {
         set_child_subreaper(Some(getpid())).map_err(failed("become a subreaper"))?;
         let signals = Signals::block()
             .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
+        let reaper = Reaper::start();
         let child = launch::spawn(command, &signals, dies_with_us)?;
         let command = RawPid::from_child(&child);
-        Ok(Self { signals, descendants, command, state: State::Running, hurried: false, mounted })
+        descendants.set_command(command);
+        Ok(Self {
+            signals,
+            reaper,
+            descendants,
+            command,
+            state: State::Running,
+            hurried: false,
+            mounted,
+        })
     }
 
     /// Returns the processes that descend from pidns.
@@ -104,26 +139,28 @@ impl SupervisedCommand {
         loop {
             // Read signals before reaping: if a child terminates after the reaping, its SIGCHLD
             // stays pending, so the wait for the next signal ends at once.
-            while let Some(received) = self.signals.next() {
-                self.pass_on(received);
+            for received in self.signals.iter().take(ROUND) {
+                received.pass_on(self.command, &self.descendants);
             }
-            let has_children = self.reap();
-            match self.state {
-                State::Ended(ended) => {
+            let children = self.reap();
+            match (self.state, children) {
+                (State::Ended(ended), _) => {
                     // Discard signals that arrived before the command ended, such as the SIGINT of
                     // a Ctrl-C that terminated the command. Such signals must not shorten the wait
                     // for the command's descendants.
-                    while self.signals.next().is_some() {}
+                    self.signals.iter().take(ROUND).for_each(drop);
+                    self.reaper.begin();
                     return Ok(ended);
                 }
-                State::Running | State::Stopped(_) if !has_children => {
+                (State::Running | State::Stopped(_), Children::None) => {
                     return Err(Error::StatusLost);
                 }
-                State::Stopped(signal) => {
+                (State::Stopped(signal), _) => {
                     self.state = State::Running;
                     signals::stop_by(signal);
                 }
-                State::Running => self.signals.wait(None),
+                (State::Running, Children::Running) => self.signals.wait(None),
+                (State::Running, Children::Terminated) => {}
             }
         }
     }
@@ -137,42 +174,41 @@ impl SupervisedCommand {
             if !self.is_anything_left() {
                 return true;
             }
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if self.hurried || left == Some(Duration::ZERO) {
+            let left = deadline.map_or(PAUSE, |at| at.saturating_duration_since(Instant::now()));
+            if self.hurried || left.is_zero() {
                 return false;
             }
-            self.signals.wait(left);
+            self.signals.wait(Some(left.min(PAUSE)));
         }
     }
 
     /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
-        let has_children = self.reap();
-        has_children && (self.descendants.inherited().is_empty() || self.descendants.any())
+        self.reap() != Children::None && self.descendants.any()
     }
 
     /// Reads signals that arrived after the command ended. They are not passed on, because the
     /// command no longer exists, but a signal that asks pidns to exit ends any further wait.
     fn note_hurry(&mut self) {
-        while let Some(Received { signal, .. }) = self.signals.next() {
+        for received in self.signals.iter().take(ROUND) {
             self.hurried |=
-                [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal);
+                [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&received.signal);
         }
     }
 
-    /// Reaps all terminated children. Returns `true` if pidns still has children.
-    fn reap(&mut self) -> bool {
-        loop {
+    /// Reaps terminated children, but at most [`ROUND`] of them.
+    fn reap(&mut self) -> Children {
+        for _ in 0..ROUND {
             match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((pid, status))) if pid == self.command && !self.has_ended() => {
                     self.note(status);
                 }
-                Ok(Some(_)) => self.descendants.forget_reaped(),
-                Err(Errno::INTR) => {}
-                Ok(None) => return true,
-                Err(_) => return false,
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return Children::Running,
+                Err(_) => return Children::None,
             }
         }
+        Children::Terminated
     }
 
     fn has_ended(&self) -> bool {
@@ -195,33 +231,4 @@ impl SupervisedCommand {
             self.state = State::Stopped(signal);
         }
     }
-
-    /// Passes a signal on to the command, unless the command has probably received the signal from
-    /// its sender already.
-    fn pass_on(&self, received: Received) {
-        let Received { signal, from_kernel, sender } = received;
-        // A terminal sends a signal to its whole foreground process group, which includes the
-        // command. SIGHUP is the exception: when a terminal hangs up, only the session leader
-        // receives it.
-        let is_session_leader = || getsid(None).is_ok_and(|session| session == getpid());
-        let has_it_already = match (from_kernel, sender) {
-            (true, _) => signal != Signal::HUP || !is_session_leader(),
-            // If the sender is the command or a descendant, it probably used `kill 0`, as shell
-            // scripts do. `kill 0` signals the whole process group, which includes the command.
-            (false, Some(sender)) => {
-                sender == self.command
-                    || model_pid(sender).is_some_and(|pid| self.descendants.contains(pid))
-            }
-            (false, None) => false,
-        };
-        if signal != Signal::CHILD && !has_it_already {
-            // The PID cannot have been reused: a terminated command stays a zombie until pidns
-            // reaps it.
-            let _ = kill_process(self.command, signal);
-        }
-    }
-}
-
-fn model_pid(pid: RawPid) -> Option<Pid> {
-    u32::try_from(pid.as_raw_nonzero().get()).ok().and_then(Pid::new)
 }

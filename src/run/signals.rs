@@ -1,10 +1,11 @@
-//! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously.
+//! Reads signals from a descriptor (`signalfd(2)`) instead of handling them asynchronously, and
+//! passes them on to the command.
 //!
-//! A signal handler would change the signal dispositions that the command inherits. If pidns was
-//! started with an ignored signal (by `nohup`, or as a background job of `sh`) and installed a
-//! handler, `execve(2)` would reset the signal to its default action, so the command would no
-//! longer ignore the signal. Blocking a signal does not change its disposition, and the kernel
-//! queues a blocked signal even if it is ignored.
+//! A handler would change the dispositions that a command inherits. If a signal was ignored before
+//! (`nohup`, background jobs of `sh`) and pidns installed a handler, `execve(2)` would reset the
+//! signal to its default action, so the command would no longer ignore it. A blocked signal keeps
+//! its disposition, and the kernel queues it even if it is ignored, or if pidns is the init of its
+//! PID namespace.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -12,33 +13,47 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{getpgid, getsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
-/// The signals that pidns reads: signals to pass on to the command, and SIGCHLD, which reports that
-/// a child has terminated. All other signals have their usual effect on pidns.
-const TAKEN: [NixSignal; 13] = [
-    NixSignal::SIGCHLD,
-    NixSignal::SIGHUP,
-    NixSignal::SIGINT,
-    NixSignal::SIGQUIT,
-    NixSignal::SIGTERM,
-    NixSignal::SIGUSR1,
-    NixSignal::SIGUSR2,
-    NixSignal::SIGALRM,
-    NixSignal::SIGWINCH,
-    NixSignal::SIGCONT,
-    NixSignal::SIGTSTP,
-    NixSignal::SIGTTIN,
-    NixSignal::SIGTTOU,
+use super::raw_signals;
+use crate::collect::Descendants;
+
+/// The signals that the kernel sends for an error of the program itself. pidns does not take them,
+/// so they end pidns. The kernel sends all other signals, except SIGKILL and SIGSTOP, to the
+/// descriptor.
+const FAULTS: [NixSignal; 6] = [
+    NixSignal::SIGBUS,
+    NixSignal::SIGFPE,
+    NixSignal::SIGILL,
+    NixSignal::SIGSEGV,
+    NixSignal::SIGSYS,
+    NixSignal::SIGTRAP,
 ];
+
+/// The signals that a terminal sends to its foreground process group.
+const OF_TERMINAL: [Signal; 8] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::CONT,
+    Signal::TSTP,
+    Signal::TTIN,
+    Signal::TTOU,
+    Signal::WINCH,
+];
+
+/// The signals that report something about pidns itself: a child, or the processor time that pidns
+/// has used.
+const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, with the descriptor to read them from.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    /// The signals in [`TAKEN`] that were not blocked when pidns was started.
-    unblocked: Vec<NixSignal>,
+    /// The signal mask that pidns was started with.
+    before: SigSet,
 }
 
 /// A signal that pidns has received.
@@ -46,32 +61,28 @@ pub struct Signals {
 pub struct Received {
     /// Number of the signal.
     pub signal: Signal,
-    /// `true` if the kernel sent the signal, for example because of Ctrl-C on a terminal. The whole
-    /// foreground process group receives such a signal.
-    pub from_kernel: bool,
+    /// `true` if the kernel sent the signal, for example because of Ctrl-C on a terminal.
+    from_kernel: bool,
     /// The process that sent the signal. `None` if the sender was the kernel or a process outside
     /// pidns's own PID namespace.
-    pub sender: Option<Pid>,
+    sender: Option<Pid>,
 }
 
 impl Signals {
     /// Blocks the signals in [`TAKEN`] in the calling thread, and in all threads that this thread
     /// starts later.
     pub fn block() -> io::Result<Self> {
-        let taken = SigSet::from_iter(TAKEN);
+        let mut taken = SigSet::all();
+        FAULTS.into_iter().for_each(|fault| taken.remove(fault));
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let unblocked = TAKEN.into_iter().filter(|&signal| !before.contains(signal)).collect();
-        Ok(Self { fd, unblocked })
+        Ok(Self { fd, before })
     }
 
-    /// Returns the numbers of the signals to unblock for the command, in the format that
-    /// [`unblock`] parses.
+    /// Returns the signal mask that pidns was started with.
     #[must_use]
-    pub fn unblocked(&self) -> String {
-        let numbers: Vec<_> =
-            self.unblocked.iter().map(|&signal| (signal as i32).to_string()).collect();
-        numbers.join(",")
+    pub fn mask_before(&self) -> &SigSet {
+        &self.before
     }
 
     /// Waits until a signal arrives or the timeout expires.
@@ -81,12 +92,17 @@ impl Signals {
         let _ = poll(&mut [PollFd::new(&self.fd.as_fd(), PollFlags::IN)], timeout.as_ref());
     }
 
+    /// Returns the pending signals.
+    pub fn iter(&self) -> impl Iterator<Item = Received> {
+        std::iter::from_fn(|| self.next())
+    }
+
     /// Returns the next pending signal, if any.
-    pub fn next(&self) -> Option<Received> {
+    fn next(&self) -> Option<Received> {
         loop {
             let info = self.fd.read_signal().ok()??;
             let number = i32::try_from(info.ssi_signo).ok();
-            let Some(signal) = number.and_then(Signal::from_named_raw) else { continue };
+            let Some(signal) = number.and_then(raw_signals::signal) else { continue };
             return Some(Received {
                 signal,
                 // The signal code is positive for signals from the kernel (`SI_FROMKERNEL`), and 0
@@ -98,27 +114,64 @@ impl Signals {
     }
 }
 
-/// Stops this process with the default action of a signal, and returns when another process has
-/// continued it. Returns at once if its process group is orphaned: the kernel does not stop such a
-/// process, because no shell could continue it.
+impl Received {
+    /// Passes the signal on to the command, unless the command has received it as well, or it is
+    /// about pidns itself.
+    pub fn pass_on(self, command: Pid, descendants: &Descendants) {
+        // The kernel sends SIGPIPE and SIGXFSZ in the name of the process that has caused them.
+        let is_own = self.sender == Some(getpid())
+            || self.signal == Signal::CHILD
+            || (self.from_kernel && OF_PIDNS.contains(&self.signal));
+        if !is_own && !self.has_reached(command, descendants) {
+            // A command that has terminated is a zombie until pidns reaps it, so this PID cannot
+            // belong to another process.
+            let _ = kill_process(command, self.signal);
+        }
+    }
+
+    /// Returns `true` if the signal was sent to the process group of pidns, and the command is in
+    /// the same group.
+    fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
+        let Self { signal, from_kernel, sender } = self;
+        // rustix does not know that a group or session is 0 if its leader is not visible in the PID
+        // namespace of pidns.
+        let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
+        if getpgid(Some(nix_pid(command))) != getpgid(None) {
+            return false;
+        }
+        // When a terminal hangs up, only the session leader receives SIGHUP.
+        let is_session_leader = || getsid(None) == Ok(nix_pid(getpid()));
+        match (from_kernel, sender) {
+            (true, _) => {
+                OF_TERMINAL.contains(&signal) && (signal != Signal::HUP || !is_session_leader())
+            }
+            // If the sender is the command or a descendant, it probably used `kill 0`, as shell
+            // scripts do. That signals the whole process group.
+            (false, Some(sender)) => sender == command || descendants.contains(sender),
+            (false, None) => false,
+        }
+    }
+}
+
+/// Stops this process by the default action of a signal, and returns after another process has
+/// continued this process. The kernel does not stop a process in an orphaned process group, because
+/// no shell could continue the process.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    let set = SigSet::from(signal);
     // Ignore errors: pidns then keeps running while the command is stopped.
+    take_action(signal);
+}
+
+/// Ends this process by SIGINT. Returns if SIGINT is ignored, or if pidns is the init of its PID
+/// namespace.
+pub fn end_by_sigint() {
+    take_action(NixSignal::SIGINT);
+}
+
+/// Sends a signal to this thread, and lets it take effect.
+fn take_action(signal: NixSignal) {
+    let set = SigSet::from(signal);
     let _ = nix::sys::signal::raise(signal);
     let _ = set.thread_unblock();
     let _ = set.thread_block();
-}
-
-/// Unblocks signals in the calling thread. `numbers` is the result of [`Signals::unblocked`].
-///
-/// # Errors
-/// Returns an error if `numbers` isn't a list of signal numbers.
-pub fn unblock(numbers: &str) -> io::Result<()> {
-    let mut set = SigSet::empty();
-    for number in numbers.split_terminator(',') {
-        let number: i32 = number.parse().map_err(io::Error::other)?;
-        set.add(NixSignal::try_from(number)?);
-    }
-    Ok(set.thread_unblock()?)
 }

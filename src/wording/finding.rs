@@ -1,5 +1,6 @@
 //! Phrases for the findings of `pidns check` and `pidns run`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::advice::{Adviser, RUN_ON_HOST, USE_REAPING_INIT};
@@ -7,6 +8,7 @@ use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Count, Counted, Symbols, namespaces, processes};
 use super::subject::{Comm, Pids, ProcessRef, age_text, command, process_state};
+use crate::graph::PidGraph;
 use crate::model::{
     BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Pid,
     Process, Subject, Verdict,
@@ -260,6 +262,9 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
             None => state.to_owned(),
         });
     }
+    if process.state == '?' {
+        facts.push("hidden by /proc".to_owned());
+    }
     let init_of = |it: &&Namespace| it.init == Some(process.pid);
     if let Some(namespace) = leftovers.made().find(init_of) {
         facts.push(match namespace.state {
@@ -280,18 +285,31 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 }
 
 /// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists the
-/// processes that still exist.
-pub fn killed_text(killed: &Killed) -> String {
+/// processes that it may not signal and those that still exist. The names of the processes come
+/// from the graph, which is `None` if the host could not be scanned.
+pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));
     // Writing to a String does not fail.
     if !killed.sigkill.is_empty() {
         let _ = write!(text, ", {} of them by SIGKILL", Count(killed.sigkill.len()));
     }
+    let names = |pids: &BTreeSet<Pid>, with_user: bool| {
+        let mut names = Line::default();
+        let name = |&pid: &Pid| {
+            let Some(graph) = graph else { return pid.to_string() };
+            let name = ProcessRef::new(graph, pid, None);
+            let user = graph.process(pid).and_then(|it| it.user.as_ref()).filter(|_| with_user);
+            user.map_or_else(|| name.to_string(), |user| format!("{name} of user {user}"))
+        };
+        names.list("", pids.iter().map(name));
+        names.to_string()
+    };
+    if !killed.refused.is_empty() {
+        let _ = write!(text, "; not permitted to signal {}", names(&killed.refused, true));
+    }
     if !killed.remaining.is_empty() {
-        let mut remaining = Line::default();
-        remaining.list("", killed.remaining.iter());
-        let _ = write!(text, "; still there: {remaining}");
+        let _ = write!(text, "; still there: {}", names(&killed.remaining, false));
     }
     text
 }

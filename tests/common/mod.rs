@@ -12,6 +12,7 @@ mod proc;
 mod processes;
 mod program;
 mod readme;
+pub mod runner;
 
 pub use document::*;
 pub use forest::*;

@@ -24,7 +24,12 @@ pub struct LiveHost<'a> {
 impl<'a> LiveHost<'a> {
     /// Opens the procfs that the scan read.
     pub fn open(path: &Path, processes: &'a [Process]) -> Result<Self, Error> {
-        Ok(Self { procfs: Procfs::open(path)?, processes })
+        Ok(Self::of(Procfs::open(path)?, processes))
+    }
+
+    /// Uses the open procfs that the scan read.
+    pub fn of(procfs: Procfs, processes: &'a [Process]) -> Self {
+        Self { procfs, processes }
     }
 
     /// Finds processes in which a thread other than the leader is in uninterruptible sleep.
@@ -60,7 +65,8 @@ impl<'a> LiveHost<'a> {
     pub fn facts(&self, concerned: &HashSet<Pid>, mount_namespaces: &BTreeSet<u64>) -> LiveFacts {
         let mut facts = LiveFacts {
             own_pid: self.procfs.viewer,
-            own_mount_namespace: fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino()),
+            own_mount_namespace: namespace_link(self.procfs.fd(), c"self/ns/mnt", "mnt")
+                .unwrap_or_else(|_| fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino())),
             ..LiveFacts::default()
         };
         for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {

@@ -3,25 +3,33 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Dir;
 use rustix::io::{Errno, Result as SysResult};
 use rustix::process::{
-    Pid as RawPid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal,
+    Pid as RawPid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
+    pidfd_send_signal, waitid,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 use super::lookup::process_file;
 use crate::collect::error::Error;
-use crate::collect::kernel::clock;
-use crate::collect::kernel::sys::{namespace_link, open_dir, read};
+use crate::collect::kernel::sys::{namespace_link, open_dir, own_descriptors, read};
 use crate::collect::parse;
 use crate::collect::proc::process_dir::try_twice;
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{MountedNamespaces, Pid, Process};
+use crate::model::{MountedNamespaces, Pid, Process, ProcessStart};
 
 /// The descendants of this pidns process, with their PIDs as a procfs shows them.
+///
+/// A child of pidns that started before the command is not a descendant of the command, and neither
+/// are the descendants of such a child. Such children exist if a shell with children has replaced
+/// itself with pidns (`exec pidns`), or if pidns is the init of its PID namespace.
 #[derive(Debug)]
 pub struct Descendants {
     procfs: Procfs,
@@ -30,9 +38,12 @@ pub struct Descendants {
     /// A descendant's `NSpid` lists its PID in the PID namespace of pidns at this index. The index
     /// is 0 if the procfs belongs to that namespace.
     level: usize,
-    /// Children that this process already had when it started. A shell with children can replace
-    /// itself with pidns (`exec pidns`).
-    inherited: BTreeSet<Pid>,
+    /// The start of this pidns process.
+    viewer_start: ProcessStart,
+    /// The start of the command.
+    command_start: ProcessStart,
+    /// `true` if this process can have a child that started before the command.
+    may_have_older_children: bool,
 }
 
 /// A process that descends from this pidns process.
@@ -40,11 +51,8 @@ pub struct Descendants {
 pub struct Descendant {
     /// PID of the descendant in the procfs.
     pub pid: Pid,
-    /// PID of its parent at the time when the descendant was found.
-    pub parent: Pid,
-    /// `true` if the leader has terminated. The process then waits to be reaped, or for its other
-    /// threads to exit.
-    pub is_zombie: bool,
+    /// `true` if the process has terminated and waits to be reaped.
+    pub has_exited: bool,
     /// A pidfd, which refers to this process even if its PID is reused. `None` before Linux 5.3.
     pidfd: Option<OwnedFd>,
     /// PID of the descendant in the PID namespace of pidns, as system calls expect it.
@@ -52,32 +60,68 @@ pub struct Descendant {
 }
 
 impl Descendant {
-    /// Sends a signal to the process. Errors are ignored, since the process may have exited
-    /// already.
-    pub fn signal(&self, signal: Signal) {
-        let _ = match &self.pidfd {
+    /// Sends a signal. Fails with `EPERM` without permission to signal the process.
+    pub fn signal(&self, signal: Signal) -> SysResult<()> {
+        match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd, signal),
             None => kill_process(self.raw, signal),
-        };
+        }
+    }
+
+    /// Returns `false` if the process has exited, so that its PID can belong to another process.
+    fn still_has_its_pid(&self) -> bool {
+        let Some(pidfd) = &self.pidfd else { return true };
+        // A pidfd becomes readable when all threads of its process have exited.
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
     }
 }
 
 impl Descendants {
-    /// Opens the procfs mounted at `path`, and records the children that this process already has.
+    /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
+        // If this fails now, it also fails during the scan, which then reports what it lacks.
+        let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
         let level = status(&procfs, viewer).map_or(0, |it| it.nspid.len().saturating_sub(1));
-        let mut this = Self { procfs, viewer, level, inherited: BTreeSet::new() };
-        let mut inherited = BTreeSet::new();
-        this.walk(|it| {
-            if it.parent == viewer {
-                inherited.insert(it.pid);
-            }
-        });
-        this.inherited = inherited;
+        let viewer_start = start(&procfs, viewer).ok_or_else(unseen)?;
+        let command_start = ProcessStart { ticks: ticks_since_boot(), pid: viewer };
+        let mut this = Self {
+            procfs,
+            viewer,
+            level,
+            viewer_start,
+            command_start,
+            may_have_older_children: true,
+        };
+        let children = this.children(viewer, &mut Vec::new());
+        this.may_have_older_children =
+            getpid().is_init() || children.is_none_or(|children| !children.is_empty());
         Ok(this)
+    }
+
+    /// Records the start of the command, a child of this process that has not been reaped. If the
+    /// start cannot be read, the time when [`open`](Self::open) was called takes its place.
+    pub fn set_command(&mut self, raw: RawPid) {
+        let pid = if self.level == 0 {
+            model_pid(raw)
+        } else {
+            let has_pid = |&pid: &Pid| self.raw(pid) == Some(raw);
+            self.children(self.viewer, &mut Vec::new())
+                .unwrap_or_default()
+                .into_iter()
+                .find(has_pid)
+        };
+        if let Some(start) = pid.and_then(|pid| start(&self.procfs, pid)) {
+            self.command_start = start;
+        }
+    }
+
+    /// Opens the procfs once more.
+    pub fn procfs(&self) -> Result<Procfs, Error> {
+        self.procfs.try_clone().map_err(|errno| Error::read(&self.procfs.path, errno))
     }
 
     /// Returns the PID of this pidns process in the procfs.
@@ -86,19 +130,10 @@ impl Descendants {
         self.viewer
     }
 
-    /// Returns the children that this process already had when it started. Call
-    /// [`forget_reaped`](Self::forget_reaped) first to leave out the children that have been
-    /// reaped.
+    /// Returns the starts of this pidns process and of the command.
     #[must_use]
-    pub fn inherited(&self) -> &BTreeSet<Pid> {
-        &self.inherited
-    }
-
-    /// Removes inherited children that have been reaped, because their PIDs may be reused.
-    pub fn forget_reaped(&mut self) {
-        let Self { procfs, viewer, inherited, .. } = self;
-        inherited
-            .retain(|&pid| status(procfs, pid).is_some_and(|status| status.ppid == Some(*viewer)));
+    pub fn starts(&self) -> (ProcessStart, ProcessStart) {
+        (self.viewer_start, self.command_start)
     }
 
     /// Returns the PID and mount namespaces that are bind-mounted in this process's mount
@@ -130,55 +165,52 @@ impl Descendants {
         Ok(bytes)
     }
 
-    /// Adds the command line and the start time to each process in `processes` that is a
-    /// descendant.
-    pub fn add_details(&self, processes: &mut [Process]) {
-        let mut pids = BTreeSet::new();
-        self.walk(|it| {
-            pids.insert(it.pid);
-        });
-        let mut buffer = Vec::new();
-        for process in processes.iter_mut().filter(|it| pids.contains(&it.pid)) {
-            let file = |name: &str, buffer: &mut Vec<u8>| {
-                read(self.procfs.fd(), &process_file(process.pid, name)?, buffer)
-            };
-            if file("stat", &mut buffer).is_ok() {
-                process.start_time = clock::start_time_in(&buffer);
-            }
-            if file("cmdline", &mut buffer).is_ok() {
-                let args = parse::cmdline(&buffer);
-                process.details.get_or_insert_default().args = Some(args);
-            }
-        }
-    }
-
-    /// Returns the descendants that have terminated and have not been reaped.
+    /// Returns the descendants that have terminated and have not been reaped. Other threads of such a
+    /// process may still be running.
     #[must_use]
     pub fn zombies(&self) -> BTreeSet<Pid> {
         let mut zombies = BTreeSet::new();
         self.walk(|it| {
-            if it.is_zombie {
+            let status = status(&self.procfs, it.pid);
+            if status.is_some_and(|status| matches!(status.state, 'Z' | 'X')) {
                 zombies.insert(it.pid);
             }
+            ControlFlow::Continue(())
         });
         zombies
     }
 
-    /// Returns `true` if there are any descendants.
+    /// Returns the descendants that the procfs hides (`hidepid=` in `proc(5)`), and that have not
+    /// terminated. Only the PIDs of these processes are known.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<Process> {
+        let mut hidden = Vec::new();
+        self.walk(|it| {
+            let is_hidden = status(&self.procfs, it.pid).is_none() && it.still_has_its_pid();
+            if is_hidden && !it.has_exited {
+                hidden.push(Process { ppid: Some(self.viewer), ..Process::unread(it.pid) });
+            }
+            ControlFlow::Continue(())
+        });
+        hidden
+    }
+
+    /// Returns `true` if pidns has a child that may be a descendant of the command. Assumes that
+    /// pidns has children.
     #[must_use]
     pub fn any(&self) -> bool {
-        let mut any = false;
-        self.walk(|_| any = true);
-        any
+        let is_older = |&pid: &Pid| self.is_older(pid) == Some(true);
+        let children = || self.children(self.viewer, &mut Vec::new());
+        !self.may_have_older_children
+            || !children().is_some_and(|children| children.iter().all(is_older))
     }
 
     /// Returns `true` if the process with this PID is a descendant. `pid` is its PID in the PID
     /// namespace of pidns.
     #[must_use]
-    pub fn contains(&self, pid: Pid) -> bool {
-        // If the procfs belongs to another namespace, it shows different PIDs, so the result is
-        // `false`.
-        let mut ancestor = self.procfs.own.then_some(pid);
+    pub fn contains(&self, pid: RawPid) -> bool {
+        // A procfs of another namespace shows other PIDs, so the result is then `false`.
+        let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
                 return true;
@@ -188,50 +220,87 @@ impl Descendants {
         false
     }
 
-    /// Visits every descendant, parents before their children. A process that is forked or orphaned
-    /// during the walk can be missed, so repeat the walk until it finds no descendant.
-    pub fn walk(&self, mut visit: impl FnMut(&Descendant)) {
+    /// Visits every descendant, parents before their children, until `visit` breaks. A process that
+    /// is forked or orphaned in the meantime can be missed, so walk again until nothing is found.
+    pub fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
         let mut seen = HashSet::new();
-        let mut todo = vec![self.viewer];
         let mut buffer = Vec::new();
         let mut of_all = None;
-        while let Some(parent) = todo.pop() {
+        let mut list = |parent: Pid| {
             let children = self.children(parent, &mut buffer).unwrap_or_else(|| {
                 let of_all = of_all.get_or_insert_with(|| self.children_of_all());
                 of_all.get(&parent).cloned().unwrap_or_default()
             });
-            for pid in children {
-                if (parent == self.viewer && self.inherited.contains(&pid)) || !seen.insert(pid) {
-                    continue;
+            children.into_iter()
+        };
+        // The ancestors of the next process, each with its children that are still to be visited.
+        // `None` stands for pidns itself.
+        let mut ancestors = vec![(None, list(self.viewer))];
+        while let Some((parent, children)) = ancestors.last_mut() {
+            let Some(pid) = children.next() else {
+                ancestors.pop();
+                continue;
+            };
+            let child = seen.insert(pid).then(|| self.open_child(pid, parent.as_ref())).flatten();
+            if let Some(child) = child {
+                if visit(&child).is_break() {
+                    return;
                 }
-                todo.push(pid);
-                if let Some(descendant) = self.open_child(pid, parent) {
-                    visit(&descendant);
-                }
+                let children = list(pid);
+                ancestors.push((Some(child), children));
             }
         }
     }
 
-    /// Opens a process that was listed as a child of `parent`, if it is still a descendant.
-    fn open_child(&self, pid: Pid, parent: Pid) -> Option<Descendant> {
-        let raw = |pid: Pid| RawPid::from_raw(i32::try_from(pid.as_u32()).ok()?);
-        let raw = if self.level == 0 {
-            raw(pid)?
-        } else {
-            raw(*status(&self.procfs, pid)?.nspid.get(self.level)?)?
-        };
+    /// Opens a process that was listed as a child of `parent`, or of pidns itself if that is `None`.
+    /// Returns `None` if the process is not a descendant of the command.
+    fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
+        let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
             Ok(pidfd) => Some(pidfd),
             Err(Errno::SRCH) => return None,
             Err(_) => None,
         };
-        // The status is read after the pidfd was opened: if the PID had been reused before that,
-        // the status shows another parent. If `parent` has exited, pidns has adopted its children,
-        // so pidns is accepted as the parent too.
+        if parent.is_none()
+            && let Some(result) = pidfd.as_ref().and_then(has_child_exited)
+        {
+            let has_exited = result?;
+            let is_descendant = self.is_older(pid) == Some(false);
+            return is_descendant.then_some(Descendant { pid, has_exited, pidfd, raw });
+        }
+        // The status is read after the pidfd was opened. If the PID was reused before that, the new
+        // process has another parent. If the original parent has exited, the orphan is now a child
+        // of this process, so this process is accepted as the parent too.
         let status = status(&self.procfs, pid)?;
-        let is_ours = status.ppid.is_some_and(|it| it == parent || it == self.viewer);
+        let is_child = status.ppid == Some(self.viewer);
+        let is_grandchild = parent.is_some_and(|parent| {
+            // The PID of a parent that has exited can belong to another process by now.
+            status.ppid == Some(parent.pid) && parent.still_has_its_pid()
+        });
+        let is_older = parent.is_none() && self.is_older(pid) != Some(false);
         let is_zombie = matches!(status.state, 'Z' | 'X');
-        is_ours.then_some(Descendant { pid, parent, is_zombie, pidfd, raw })
+        let has_exited = is_zombie && status.threads.is_none_or(|threads| threads.get() == 1);
+        let is_descendant = (is_child || is_grandchild) && !is_older;
+        is_descendant.then_some(Descendant { pid, has_exited, pidfd, raw })
+    }
+
+    /// Returns `true` if a child of pidns started before the command. Returns `None` if that cannot
+    /// be known.
+    fn is_older(&self, pid: Pid) -> Option<bool> {
+        if !self.may_have_older_children {
+            return Some(false);
+        }
+        Some(start(&self.procfs, pid)?.is_before(self.command_start))
+    }
+
+    /// Returns the PID that system calls of this process take.
+    fn raw(&self, pid: Pid) -> Option<RawPid> {
+        let raw = if self.level == 0 {
+            pid
+        } else {
+            *status(&self.procfs, pid)?.nspid.get(self.level)?
+        };
+        RawPid::from_raw(i32::try_from(raw.as_u32()).ok()?)
     }
 
     /// Lists the children of all threads of a process (`/proc/PID/task/TID/children`, since Linux
@@ -285,6 +354,37 @@ fn status(procfs: &Procfs, pid: Pid) -> Option<parse::Status> {
     let name = process_file(pid, "status").ok()?;
     try_twice(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
     Some(parse::status(&buffer))
+}
+
+fn start(procfs: &Procfs, pid: Pid) -> Option<ProcessStart> {
+    let mut buffer = Vec::new();
+    let name = process_file(pid, "stat").ok()?;
+    try_twice(|| read(procfs.fd(), &name, &mut buffer)).ok()?;
+    Some(ProcessStart { ticks: parse::stat(&buffer)?.start_time?, pid })
+}
+
+/// Returns the time since boot in clock ticks, like the start times in /proc.
+fn ticks_since_boot() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let ticks = Duration::try_from(now).unwrap_or_default().as_millis() / 10;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
+/// Returns `true` if a child of pidns has terminated, and `false` if it is running. The kernel tells
+/// that even if the procfs hides the child. The inner result is `None` if the process is not a child
+/// of pidns; the outer one is `None` before Linux 5.4.
+#[allow(clippy::option_option)]
+fn has_child_exited(pidfd: &OwnedFd) -> Option<Option<bool>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+        Ok(status) => Some(Some(status.is_some())),
+        Err(Errno::CHILD) => Some(None),
+        Err(_) => None,
+    }
+}
+
+fn model_pid(raw: RawPid) -> Option<Pid> {
+    u32::try_from(raw.as_raw_nonzero().get()).ok().and_then(Pid::new)
 }
 
 /// Parses PIDs separated by spaces.

@@ -1,7 +1,7 @@
 //! Opens namespaces as file descriptors, and calls the ioctls for namespaces (`ioctl_nsfs(2)`).
 //!
 //! An open descriptor keeps its namespace alive, so the kernel cannot reuse the namespace's inode
-//! number. All `unsafe` code outside the BPF loader is in this file.
+//! number.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +12,6 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::thread;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{self, Errno};
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -263,9 +262,7 @@ fn device_by_pidfd() -> io::Result<u64> {
 
 /// Finds the device number of nsfs through `/proc/self/ns/pid`.
 fn device_by_procfs() -> io::Result<u64> {
-    let proc =
-        openat(CWD, c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let own = sys::open_linked(proc.as_fd(), c"self/ns/pid")?;
+    let own = sys::open_linked(sys::first_procfs()?, c"self/ns/pid")?;
     if sys::file_system(&own)? == NSFS_MAGIC {
         Ok(FileId::of_descriptor(own.as_fd())?.device)
     } else {

@@ -152,15 +152,25 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
+/// Returns the procfs that was mounted at /proc when this function was first called. `pidns run` uses
+/// this procfs even if the command unmounts it later, or mounts another one.
+pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
+    static DIR: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(dir) = DIR.get() {
+        return Ok(dir.as_fd());
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
+    if file_system(&dir)? != PROC_SUPER_MAGIC {
+        return Err(Errno::NOTDIR);
+    }
+    Ok(DIR.get_or_init(|| dir).as_fd())
+}
+
 /// Opens `self/fd` in the procfs mounted at /proc. This directory exists only if that procfs
 /// belongs to the PID namespace of pidns or to an ancestor of that namespace.
 fn mounted_procfs() -> SysResult<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = fs::openat(CWD, c"/proc", flags, Mode::empty())?;
-    if file_system(&proc)? != PROC_SUPER_MAGIC {
-        return Err(Errno::NOTDIR);
-    }
-    open_base(proc.as_fd(), c"self/fd")
+    open_base(first_procfs()?, c"self/fd")
 }
 
 /// Opens `self/fd` in a new procfs, which is not mounted at any path. After `nsenter -m`, this is

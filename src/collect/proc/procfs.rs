@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{self, CWD, Dir, DirEntry, Mode, OFlags};
-use rustix::io::Result as SysResult;
+use rustix::io::{Result as SysResult, fcntl_dupfd_cloexec};
 
 use crate::collect::error::Error;
 use crate::collect::kernel::clock::INITIAL_TIME_NAMESPACE;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{
-    MAX_MOUNTINFO, PROC_SUPER_MAGIC, READ, file_system, namespace_link, open, open_dir, read,
-    read_link, read_to_end, within,
+    MAX_MOUNTINFO, PROC_SUPER_MAGIC, READ, file_system, first_procfs, namespace_link, open,
+    open_dir, read, read_link, read_to_end, within,
 };
 use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
@@ -64,6 +64,12 @@ impl Procfs {
             levels => levels == 1,
         };
         Ok(Self { path: path.to_owned(), own, viewer, dir })
+    }
+
+    /// Opens the same procfs once more, even if it is mounted nowhere by now.
+    pub fn try_clone(&self) -> SysResult<Self> {
+        let dir = fcntl_dupfd_cloexec(&self.dir, 0)?;
+        Ok(Self { path: self.path.clone(), dir, ..*self })
     }
 
     /// Returns the root directory of the procfs.
@@ -128,8 +134,7 @@ impl Procfs {
             let file = open(dir, c"self/mountinfo").ok()?;
             read_to_end(&file, &mut table, MAX_MOUNTINFO).ok()
         };
-        let proc = fs::openat(CWD, "/proc", READ | OFlags::DIRECTORY, Mode::empty());
-        let _ = proc.ok().and_then(|dir| read_table(dir.as_fd())).or_else(|| read_table(self.fd()));
+        let _ = first_procfs().ok().and_then(&mut read_table).or_else(|| read_table(self.fd()));
         let (major, minor) = (fs::major(stat.st_dev), fs::minor(stat.st_dev));
         match parse::hidepid(&table, major, minor) {
             Some(Some(hide))

@@ -52,14 +52,18 @@ pub struct ProcSource {
 impl ProcSource {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let procfs = Procfs::open(path)?;
+        Ok(Self::of(Procfs::open(path)?))
+    }
+
+    /// Uses an open procfs.
+    pub fn of(procfs: Procfs) -> Self {
         let own = if procfs.own { None } else { Procfs::open(Path::new("/proc")).ok() };
         let own = own.filter(|own| own.own);
         clock::make_exact(|| own.as_ref().unwrap_or(&procfs).open_initial_time_namespace());
         let shows_viewer = own.as_ref().unwrap_or(&procfs);
         let namespace = namespace_link(shows_viewer.fd(), c"self/ns/pid", "pid");
         let inherited = descriptor_table::inherited(&procfs);
-        Ok(Self { viewer_namespace: namespace.ok().flatten(), procfs, own, inherited })
+        Self { viewer_namespace: namespace.ok().flatten(), procfs, own, inherited }
     }
 
     /// Returns `true` if the procfs belongs to the viewer's own PID namespace.

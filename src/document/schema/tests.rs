@@ -245,6 +245,7 @@ fn run_reports_are_valid_and_all_fields_have_descriptions() {
         killed: Some(model::Killed {
             sigterm: pids(&[6]),
             sigkill: pids(&[7]),
+            refused: pids(&[9]),
             remaining: pids(&[8]),
         }),
     };

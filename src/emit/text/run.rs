@@ -40,7 +40,10 @@ pub fn write(report: &RunReport, style: Style, out: &mut dyn Write) -> io::Resul
         sentence(&format!("pidns: denied: {}", codes.join(", ")), style, out)?;
     }
     match &report.killed {
-        Some(killed) => sentence(&format!("pidns: {}", killed_text(killed)), style, out),
+        Some(killed) => {
+            let text = killed_text(killed, Some(&leftovers.graph));
+            sentence(&format!("pidns: {text}"), style, out)
+        }
         None => Ok(()),
     }
 }

@@ -1,14 +1,14 @@
 //! Reads the bind mounts in one mount namespace, and checks later which of them still exist.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{self, SeekFrom};
 use rustix::io::Result;
 
 use crate::collect::kernel::mounts::ListedMounts;
 use crate::collect::kernel::nsfs::{NamespaceFd, in_mount_namespace};
-use crate::collect::kernel::sys::{MAX_MOUNTINFO, open, read_to_end};
+use crate::collect::kernel::sys::{MAX_MOUNTINFO, first_procfs, open, read_to_end};
 use crate::collect::parse::{self, NamespaceMount};
 
 /// The mounts of one mount namespace, from a source that can be read again.
@@ -31,8 +31,8 @@ impl MountTable {
     /// those hidden by another mount over the root directory.
     pub fn read_inside(namespace: &NamespaceFd) -> Result<(Self, Vec<NamespaceMount>)> {
         // /proc is opened in advance, because the mount namespace may have no /proc.
-        let proc = fs::open("/proc", fs::OFlags::PATH | fs::OFlags::CLOEXEC, fs::Mode::empty())?;
-        let file = in_mount_namespace(namespace, || open(proc.as_fd(), c"thread-self/mountinfo"))?;
+        let proc = first_procfs()?;
+        let file = in_mount_namespace(namespace, || open(proc, c"thread-self/mountinfo"))?;
         let mut table = Vec::new();
         read_to_end(&file, &mut table, MAX_MOUNTINFO)?;
         Ok((Self::Mountinfo(file), parse::namespace_mounts(&table).collect()))

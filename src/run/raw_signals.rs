@@ -1,0 +1,92 @@
+//! Converts real-time signals and signal masks, and reads the inherited disposition of SIGPIPE. The
+//! safe interfaces of nix and rustix know only the signals that have a name.
+
+#![allow(unsafe_code)]
+
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::SigSet;
+use rustix::process::Signal;
+
+/// The highest signal number on the architectures that Rust supports, except for MIPS.
+const MAX_SIGNAL: i32 = 64;
+
+/// The first two real-time signals, which the C library uses internally.
+const RESERVED: [i32; 2] = [32, 33];
+
+/// `true` if SIGPIPE was ignored when the program was executed.
+static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Records whether SIGPIPE is ignored. The Rust runtime ignores SIGPIPE before it calls `main`, so
+/// this function must be called earlier.
+pub extern "C" fn note_sigpipe() {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sigaction(2) with a null pointer for the new action only writes the present action to
+    // `action`. All-zero bytes are a valid `sigaction`, even if the call fails.
+    let action = unsafe {
+        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    SIGPIPE_WAS_IGNORED.store(action.sa_sigaction == libc::SIG_IGN, Ordering::Relaxed);
+}
+
+/// Returns `true` if SIGPIPE was ignored when the program was executed.
+pub fn was_sigpipe_ignored() -> bool {
+    SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed)
+}
+
+/// Restores the default action of SIGPIPE, which the Rust runtime has replaced.
+pub fn reset_sigpipe() {
+    // SAFETY: SIG_DFL is a valid disposition, and no code of this program relies on a handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// Returns the signal with this number, which may be a real-time signal. Returns `None` for signals
+/// that the C library uses internally.
+pub fn signal(number: i32) -> Option<Signal> {
+    let is_valid = (1..=MAX_SIGNAL).contains(&number) && !RESERVED.contains(&number);
+    // SAFETY: the number is a signal number, and the C library does not use the signal internally.
+    is_valid.then(|| unsafe { Signal::from_raw_unchecked(number) })
+}
+
+/// Converts a signal mask to a number. The lowest bit stands for signal 1, as in
+/// `/proc/PID/status`.
+pub fn bits(mask: &SigSet) -> u64 {
+    let bit = |number: i32| 1_u64 << (number - 1);
+    // SAFETY: the set is initialised, and all numbers are signal numbers.
+    let is_in = |&number: &i32| unsafe { libc::sigismember(mask.as_ref(), number) } == 1;
+    (1..=MAX_SIGNAL).filter(is_in).map(bit).sum()
+}
+
+/// Converts a number to a signal mask.
+pub fn mask(bits: u64) -> SigSet {
+    let mut set = *SigSet::empty().as_ref();
+    for number in (1..=MAX_SIGNAL).filter(|number| bits & (1 << (number - 1)) != 0) {
+        // SAFETY: the set is initialised. For invalid numbers, the function only fails.
+        unsafe { libc::sigaddset(&raw mut set, number) };
+    }
+    // SAFETY: the set is initialised.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal as NixSignal;
+
+    use super::*;
+
+    #[test]
+    fn a_mask_keeps_real_time_signals() {
+        let bits = 1 | 1 << 14 | 1 << 36 | 1 << 63;
+        assert_eq!(self::bits(&mask(bits)), bits);
+        assert!(mask(bits).contains(NixSignal::SIGTERM));
+        assert_eq!(self::bits(&SigSet::empty()), 0);
+    }
+
+    #[test]
+    fn signals_of_the_c_library_are_left_out() {
+        let numbers: Vec<_> = (-1..=66).filter(|&number| signal(number).is_some()).collect();
+        assert_eq!(numbers, (1..=31).chain(34..=64).collect::<Vec<_>>());
+    }
+}

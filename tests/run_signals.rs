@@ -1,0 +1,273 @@
+//! Tests which signals `pidns run` passes on to the command, and what the command inherits.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::Need::*;
+use common::runner::*;
+use common::*;
+use rustix::process::Signal;
+
+/// Sends a signal, by its name in bash, to a process.
+fn send_by_name(pid: u32, name: &str) {
+    stdout(&run(Command::new("bash").args(["-c", &format!("kill -s {name} {pid}")])));
+}
+
+/// A script that counts a signal until it gets SIGABRT.
+fn count(name: &str) -> String {
+    format!(
+        "count=0; trap 'count=$((count+1))' {name}; trap 'echo $count; exit 9' ABRT
+         echo ready; while :; do sleep 0.01; done"
+    )
+}
+
+#[test]
+fn every_signal_is_passed_on_once() {
+    for name in [
+        "HUP", "INT", "QUIT", "PIPE", "TERM", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH",
+        "CONT", "URG", "IO", "PWR", "XCPU", "STKFLT", "RTMIN", "RTMIN+3", "RTMAX",
+    ] {
+        let (mut running, stdout) = start_job(&[], &count(name));
+        send_by_name(running.pid(), name);
+        thread::sleep(Duration::from_millis(200));
+        // Another signal, since pidns would pass on the same one again.
+        send_by_name(running.pid(), "ABRT");
+        let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
+        assert_eq!(lines, ["1"], "{name}");
+        assert_eq!(running.0.wait().unwrap().code(), Some(9), "{name}");
+    }
+}
+
+#[test]
+fn an_init_passes_signals_on() {
+    needs!(Namespaces);
+    for name in ["TERM", "RTMIN+3"] {
+        let mut command = in_container(&format!("exec {PIDNS} run -- bash -c \"$SCRIPT\""));
+        let command = command.env("SCRIPT", count(name)).stdout(Stdio::piped());
+        let mut running = Running::spawn(command);
+        let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+        stdout.read_line(&mut String::new()).unwrap();
+        let init = children(running.pid())[0];
+        send_by_name(init, name);
+        thread::sleep(Duration::from_millis(200));
+        send_by_name(init, "ABRT");
+        let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
+        assert_eq!(lines, ["1"], "{name}");
+        assert_eq!(running.0.wait().unwrap().code(), Some(9), "{name}");
+    }
+}
+
+#[test]
+fn a_signal_that_ends_the_command_gives_its_status() {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::PIPE, 141), (Signal::HUP, 129)] {
+        let (mut running, _stdout) = start_job(&[], "echo ready; exec sleep 641");
+        send(running.pid(), signal);
+        assert_eq!(running.0.wait().unwrap().code(), Some(status));
+    }
+}
+
+#[test]
+fn pidns_ends_by_sigint_as_the_command_did() {
+    let (mut running, _stdout) = start_job(&[], "echo ready; exec sleep 641.1");
+    send(running.pid(), Signal::INT);
+    assert_eq!(running.0.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    // A command that handles SIGINT and exits by itself ends with its own status.
+    let (mut running, _stdout) =
+        start_job(&[], "trap 'exit 130' INT; echo ready; while :; do sleep 0.01; done");
+    send(running.pid(), Signal::INT);
+    assert_eq!(running.0.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_interrupt_key_ends_the_shell_script_around_pidns() {
+    needs!(Program("script"));
+    let script = "$PIDNS run -- bash -c 'echo ready; exec sleep 641.2'; echo went on";
+    let mut terminal = Terminal::start(&format!("bash -c \"{script}\""));
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    let (status, shown) = terminal.end();
+    assert!(!shown.contains("went on"), "{shown}");
+    assert_eq!(status, Some(130), "{shown}");
+}
+
+#[test]
+fn keys_reach_a_command_with_a_process_group_of_its_own() {
+    needs!(Program("script"));
+    // timeout(1) makes itself the leader of a process group.
+    for (key, status) in [("\u{3}", 130), ("\u{1c}", 131)] {
+        let start = Instant::now();
+        let mut terminal = Terminal::start(
+            "$PIDNS run -- timeout 60 bash -c 'ulimit -c 0; echo ready; exec sleep 60'",
+        );
+        terminal.wait_for("ready");
+        terminal.press(key);
+        let (code, shown) = terminal.end();
+        assert!(start.elapsed() < Duration::from_secs(30), "{shown}");
+        assert!(code.is_some_and(|code| [status, 124, 137].contains(&code)), "{code:?} {shown}");
+    }
+}
+
+#[test]
+fn the_suspend_key_stops_a_command_with_a_process_group_of_its_own() {
+    needs!(Program("script"));
+    let mut terminal = Terminal::start("env PS1='at your service: ' bash --norc --noprofile -i");
+    terminal.wait_for("at your service: ");
+    terminal.press("$PIDNS run -- timeout 60 sh -c 'echo started; sleep 1; exit 6'\n");
+    terminal.wait_for("\nstarted");
+    terminal.press("\u{1a}");
+    terminal.wait_for("Stopped");
+    terminal.press("fg\n");
+    terminal.press("echo status=$?\n");
+    terminal.wait_for("status=6");
+    terminal.press("exit\n");
+    terminal.end();
+}
+
+#[test]
+fn an_alarm_that_pidns_inherited_reaches_the_command() {
+    needs!(Program("python3"));
+    let start = Instant::now();
+    let program = "import os, signal, sys; signal.alarm(1); os.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("python3");
+    let output = run(command.args(["-c", program, PIDNS, "run", "sleep", "641.3"]));
+    assert_eq!(output.status.code(), Some(142), "{output:?}");
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+/// Prints the signal mask and the ignored signals. Signals 32 and 33 are left out: the C library
+/// uses them internally, and a program that it has started can ignore them.
+const DISPOSITIONS: &str =
+    "grep -E '^Sig(Ign|Blk)' /proc/self/status | sed 's/0000000180/0000000000/'";
+
+#[test]
+fn the_command_inherits_the_disposition_of_every_signal() {
+    for ignored in ["", "PIPE", "HUP INT QUIT", "TERM USR1 TSTP", "RTMIN+3 PIPE"] {
+        let print = |run: &str| {
+            let trap = if ignored.is_empty() { ":" } else { &format!("trap '' {ignored}") };
+            let script = format!("{trap}; exec {run} sh -c \"{DISPOSITIONS}\"");
+            let mut command = Command::new("env");
+            stdout(&common::run(command.args(["--default-signal", "bash", "-c", &script])))
+        };
+        assert_eq!(print(&format!("{PIDNS} run --")), print(""), "{ignored}");
+    }
+}
+
+#[test]
+fn the_command_inherits_the_signal_mask() {
+    needs!(Program("python3"));
+    let program = "import os, signal, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1, signal.SIGINT, 40, 64])
+os.execvp(sys.argv[1], sys.argv[1:])";
+    let print = |run: &[&str]| {
+        let mut command = Command::new("python3");
+        command.args(["-c", program]).args(run).args(["sh", "-c", DISPOSITIONS]);
+        stdout(&common::run(&mut command))
+    };
+    let under = print(&[PIDNS, "run", "--"]);
+    assert_eq!(under, print(&[]));
+    assert!(under.contains("SigBlk:\t8000008000000202"), "{under}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_as_without_pidns() {
+    let script = |run: &str| {
+        format!(
+            "trap '' PIPE; {run} bash -c 'yes 2>/dev/null | head -1 >&2; echo ${{PIPESTATUS[0]}}'"
+        )
+    };
+    let print = |run: &str| stdout(&common::run(Command::new("bash").args(["-c", &script(run)])));
+    assert_eq!(print(&format!("{PIDNS} run --")), print(""));
+}
+
+#[test]
+fn a_report_over_the_file_size_limit_does_not_change_the_status() {
+    for (script, status) in [("exit 0", 0), ("exit 5", 5)] {
+        let dir = tempfile::tempdir().unwrap();
+        let report = dir.path().join("report");
+        let shell = format!(
+            "ulimit -f 1; exec {PIDNS} run --kill --grace 0 --report {} -f json -- \
+             bash -c 'setsid sleep 641.4 & {script}'",
+            report.display()
+        );
+        let output = run(Command::new("bash").args(["-c", &shell]));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{stderr}");
+        assert!(stderr.contains(": File too large (os error 27)\n"), "{stderr}");
+    }
+}
+
+#[test]
+fn signals_to_the_commands_own_group_are_not_sent_twice() {
+    let script = "echo ready; trap 'count=$((count+1))' TERM; kill -TERM 0; sleep 0.3; echo $count";
+    let (mut running, stdout) = start_job(&[], script);
+    let lines: Vec<_> = stdout.lines().map(Result::unwrap).collect();
+    assert_eq!(lines, ["1"]);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_grace_time() {
+    let start = Instant::now();
+    let script = "setsid sleep 642 >/dev/null 2>&1 & echo ready; exit 0";
+    let (mut running, _stdout) = start_job(&["--grace", "600", "--kill", "-q"], script);
+    thread::sleep(Duration::from_millis(300));
+    send(running.pid(), Signal::TERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(60));
+    assert_eq!(with_argument("sleep\u{0}642"), 0);
+}
+
+#[test]
+fn the_interrupt_key_reaches_the_command_once() {
+    needs!(Program("script"));
+    let script = "(setsid sleep 647 >/dev/null 2>&1 &); trap 'echo got it' INT; echo ready; \
+                  for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; exit 4";
+    let options = "--kill --grace 0.1 --details args";
+    let command = format!("$PIDNS run {options} -- bash -c \"{script}\"");
+    let mut terminal = Terminal::start(&command);
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    let (status, shown) = terminal.end();
+    assert_eq!(shown.matches("got it").count(), 1, "{shown}");
+    assert_eq!(status, Some(4), "{shown}");
+    assert!(shown.contains("bash ended with status 4 and left 1 process after 0.1 s:"), "{shown}");
+    assert!(shown.contains(" sleep 647  "), "{shown}");
+}
+
+#[test]
+fn the_interrupt_key_ends_the_command_and_pidns_reports() {
+    needs!(Program("script"));
+    let command = "$PIDNS run --kill --grace 0.1 -- bash -c 'setsid sleep 648 >/dev/null 2>&1 & \
+                   sleep 0.3; echo ready; exec sleep 100'";
+    let mut terminal = Terminal::start(command);
+    terminal.wait_for("ready");
+    terminal.press("\u{3}");
+    let (status, shown) = terminal.end();
+    assert_eq!(status, Some(130), "{shown}");
+    assert!(
+        shown.contains("bash was ended by signal 2 and left 1 process after 0.1 s:"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_suspend_key_stops_the_command_and_fg_continues_it() {
+    needs!(Program("script"));
+    let mut terminal = Terminal::start("env PS1='at your service: ' bash --norc --noprofile -i");
+    terminal.wait_for("at your service: ");
+    terminal.press("$PIDNS run -- bash -c 'echo started; sleep 1; echo finished; exit 6'\n");
+    terminal.wait_for("\nstarted");
+    terminal.press("\u{1a}");
+    terminal.wait_for("Stopped");
+    terminal.press("fg\n");
+    terminal.wait_for("\nfinished");
+    terminal.press("echo status=$?\n");
+    terminal.wait_for("status=6");
+    terminal.press("exit\n");
+    terminal.end();
+}
