@@ -155,9 +155,9 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// Appends to `line` the commands that unmount a namespace.
-pub fn add_umounts(namespace: &Namespace, live: &LiveFacts, line: &mut Line) {
+pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
-        Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, live),
+        Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, facts),
         Holder::Fd { .. } | Holder::PidForChildren { .. } | Holder::File { .. } => None,
     });
     for command in mounts.take(MOUNTS) {
@@ -168,11 +168,11 @@ pub fn add_umounts(namespace: &Namespace, live: &LiveFacts, line: &mut Line) {
 /// Returns the command that unmounts a path in a mount namespace. Returns `None` if there is no
 /// process through which to enter that mount namespace. For a saved document, the command does not
 /// enter a mount namespace, because the current mount namespaces are unknown.
-fn umount(path: &str, mount_namespace: u64, live: &LiveFacts) -> Option<String> {
+fn umount(path: &str, mount_namespace: u64, facts: &LiveFacts) -> Option<String> {
     let command = format!("umount {}", shell_word(path));
-    match live.own_mount_namespace {
+    match facts.own_mount_namespace {
         Some(own) if own != mount_namespace => {
-            let pid = live.in_mount_namespace.get(&mount_namespace)?;
+            let pid = facts.in_mount_namespace.get(&mount_namespace)?;
             Some(format!("nsenter -t {pid} -m {command}"))
         }
         _ => Some(command),

@@ -4,8 +4,8 @@
 /// malformed.
 #[must_use]
 pub fn descriptor_flags(text: &[u8]) -> Option<u32> {
-    let lines = text.split(|&byte| byte == b'\n');
-    let octal = lines.filter_map(|line| line.strip_prefix(b"flags:")).next()?;
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let octal = lines.find_map(|line| line.strip_prefix(b"flags:"))?;
     u32::from_str_radix(str::from_utf8(octal).ok()?.trim(), 8).ok()
 }
 
