@@ -142,7 +142,7 @@ pub(super) const SECURITY: &[&str] = &[
 
 /// The section LIMITS of the manual page. Each item is a paragraph.
 pub(super) const LIMITS: &[&str] = &[
-    "If \"complete\" is true in the document, pidns found everything in the places that it searched, \
+    "If \"complete\" is true in the document, pidns found everything in the places it searched, \
      and inferred no fact. A namespace without processes can also be kept alive by something that \
      /proc does not show: a descriptor in flight over a UNIX socket; a pidfd of its terminated \
      init; an open /proc directory of a dead member; a socket whose peer was a member \
