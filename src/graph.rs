@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::model::{Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
+use crate::model::{Limit, Namespace, NamespaceId, Pid, Process, ProcessDetails, Snapshot};
 
 /// A node of the graph: an index into the list of namespaces or processes of the snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,12 @@ impl PidGraph {
     #[must_use]
     pub fn process(&self, pid: Pid) -> Option<&Process> {
         self.process_node(pid).and_then(|node| self.as_process(node))
+    }
+
+    /// Returns the limit with this index in the snapshot's list.
+    #[must_use]
+    pub fn limit(&self, index: usize) -> Option<&Limit> {
+        self.snapshot.limits.as_ref()?.get(index)
     }
 
     /// Adds processes that a filter removed although remaining processes refer to them.

@@ -384,6 +384,43 @@ fn a_saved_document_answers_the_same() {
 }
 
 #[test]
+fn check_denies_a_full_limit_and_warns_of_a_close_one() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start(&as_user(54_325));
+    let pid = forker.child.id().to_string();
+    let verdict = |arguments: &[&str]| {
+        let output = pidns(&[&["check", "-q", "-f", "json"], arguments].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = document["findings"].as_array().unwrap().iter();
+        let mut ours = findings.filter(|it| it["limit"]["scope"]["uid"] == 54_325);
+        ours.find(|it| it["code"] == "task-limit").map(|it| it["verdict"].clone())
+    };
+    let first_line = || {
+        let text = stdout(&pidns(&["-q", &pid]));
+        text.lines().next().unwrap().to_owned()
+    };
+    let ratio = || {
+        let text = stdout(&pidns(&["-q", "--details", "limits", "-f", "openmetrics"]));
+        text.contains("\npidns_limit_used_ratio{limit=\"nproc\"} 1.0\n")
+    };
+    forker.tell("nproc 10");
+    assert_eq!(forker.until_refused("fork"), (9, "EAGAIN".to_owned()));
+    assert_eq!(verdict(&[]), Some("deny".into()));
+    assert_eq!(verdict(&["--allow", "task-limit:user=54325"]), None);
+    let full =
+        "fork fails with \"Resource temporarily unavailable\": user 54325 has 10 of 10 tasks";
+    assert!(first_line().starts_with(full), "{}", first_line());
+    assert!(ratio());
+    forker.tell("kill");
+    assert_eq!(verdict(&[]), Some("warn".into()));
+    assert_eq!(verdict(&["--deny", "task-limit"]), Some("warn".into()));
+    assert!(first_line().starts_with("pid:["), "{}", first_line());
+    forker.tell("kill");
+    assert_eq!(verdict(&[]), None);
+    assert_eq!(verdict(&["--warn-at", "80"]), Some("warn".into()));
+}
+
+#[test]
 fn a_missing_process_is_an_error_without_output() {
     let output = pidns(&["limits", "2147483647"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));

@@ -12,7 +12,7 @@ use super::options::{ADVANCED, Details, Filter, Folding, Origin, Output, Search}
 use super::values::{NamespaceArg, Seconds, run_code};
 use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
-use crate::query::Rule;
+use crate::query::{Rule, WARN_AT};
 
 /// The arguments of `pidns translate`.
 #[derive(Debug, Args)]
@@ -185,6 +185,10 @@ pub struct Check {
     /// Ignore these problems
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     allow: Vec<Rule>,
+    /// Warn of a limit on tasks or PID namespaces that is this full
+    #[arg(long, value_name = "PERCENT", default_value_t = WARN_AT,
+        value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub warn_at: u64,
     /// Read rules from this YAML file
     ///
     /// Rules on the command line take precedence.

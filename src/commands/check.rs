@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::view;
 use crate::cli;
-use crate::collect::{self, LaterDetails, LiveHost};
+use crate::collect::{self, LaterDetails, Limits, LiveHost};
 use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -34,6 +34,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
         policy.add(read_policy(path)?);
     }
     policy.add(arguments.rules());
+    policy.warn_at = Some(arguments.warn_at);
     let root = view::handle(arguments.filter.root.as_ref(), origin)?;
     let selection = arguments.filter.selection(root.as_ref().map(|root| root.namespace));
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
@@ -66,6 +67,11 @@ fn check_once(
     let is_live = origin.file.is_none();
     let Settled { snapshot: mut after, unsettled, stuck_threads } =
         load_settled(arguments, before, policy)?;
+    if is_live {
+        // Limits that can't be read are no gap: most checks ask about namespaces and processes.
+        let Limits { limits, .. } = Limits::read(&origin.procfs, origin.collector, &after, None)?;
+        after.limits = Some(limits);
+    }
     let observer = view::own_pid(&after).filter(|_| is_live);
     let mut check = if let Some(before) = before {
         let selection = selection.clone();

@@ -1,11 +1,15 @@
 //! Shows the hierarchy, or a selected part of the hierarchy (`pidns` without a verb).
 
+use std::collections::BTreeSet;
+
 use super::view;
-use crate::cli::Cli;
+use crate::cli::{Cli, Origin};
+use crate::collect::Limits;
+use crate::emit::Format;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, Diagnostic, Pid, Snapshot};
+use crate::model::{Detail, Diagnostic, Limit, Pid, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{self, Coverage};
 
@@ -16,10 +20,13 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let mut details = input.details();
     // `--container` finds the container of a process through the cgroup of the process.
     details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
-    let snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
+    let mut snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
     let lacks_cgroups = filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
+    if input.origin.file.is_none() && output.format.0 == Format::Text {
+        add_full_limits(&mut snapshot, &selection.pids, &input.origin)?;
+    }
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
@@ -52,6 +59,21 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
 fn warn_missing(missing: &[Pid]) {
     let missing: Vec<_> = missing.iter().map(Pid::to_string).collect();
     output::warn(format_args!("no process {}", missing.join(" ")));
+}
+
+/// Adds the full limits of these processes to the snapshot. Limits that can't be read are left out
+/// without a message, since the user did not ask about them.
+fn add_full_limits(
+    snapshot: &mut Snapshot,
+    pids: &BTreeSet<Pid>,
+    origin: &Origin,
+) -> Result<(), Error> {
+    if !pids.is_empty() && snapshot.limits.is_none() {
+        let read = Limits::read(&origin.procfs, origin.collector, snapshot, Some(pids))?;
+        let is_full = |limit: &Limit| limit.full == Some(true);
+        snapshot.limits = Some(read.limits.into_iter().filter(is_full).collect());
+    }
+    Ok(())
 }
 
 /// Prints a one-line warning that the snapshot is incomplete, with the first reason.

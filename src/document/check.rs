@@ -4,6 +4,7 @@ use std::iter::once;
 
 use serde::Serialize;
 
+use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
 use super::record::{Envelope, Record, RecordContent};
@@ -75,6 +76,8 @@ pub struct CheckFinding<'a> {
     process: Option<Process<'a>>,
     /// The namespace, in the same form as in the output of `pidns -f json`, or null.
     namespace: Option<Namespace>,
+    /// The limit, in the same form as in the document, or null.
+    limit: Option<Limit>,
 }
 
 keywords! {
@@ -149,9 +152,13 @@ fn findings(
         let (process, id) = match finding.subject {
             Subject::Process(pid) => (graph.process(pid), None),
             Subject::Namespace(id) => (None, Some(id)),
-            Subject::Snapshot => (None, None),
+            Subject::Limit(_) | Subject::Snapshot => (None, None),
         };
         let of = id.and_then(|id| graph.namespace(id));
+        let limit = match finding.subject {
+            Subject::Limit(index) => graph.limit(index).map(Limit::from),
+            _ => None,
+        };
         let (message, advice) = explain(finding);
         CheckFinding {
             code: finding.code.into(),
@@ -163,6 +170,7 @@ fn findings(
             age: process.and_then(|it| check.age(it)).map(|age| age.as_secs_f64()),
             process: process.map(Process::from),
             namespace: of.map(|it| namespace(graph, it)),
+            limit,
         }
     })
 }

@@ -79,7 +79,7 @@ impl<'a> From<&'a query::RunReport> for RunReport<'a> {
             let (pid, namespace) = match finding.subject {
                 Subject::Process(pid) => (Some(pid), None),
                 Subject::Namespace(id) => (None, Some(id)),
-                Subject::Snapshot => (None, None),
+                Subject::Limit(_) | Subject::Snapshot => (None, None),
             };
             let process = pid.and_then(|pid| graph?.process(pid));
             RunFinding {

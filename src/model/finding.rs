@@ -21,6 +21,8 @@ pub enum Subject {
     Process(Pid),
     /// A namespace.
     Namespace(NamespaceId),
+    /// A limit: its index in the snapshot's list.
+    Limit(usize),
     /// The whole snapshot, which may be incomplete.
     Snapshot,
 }
@@ -108,6 +110,9 @@ check_codes! {
         "A process with a thread in uninterruptible sleep, which not even SIGKILL interrupts.";
     DeepNesting: "deep-nesting", Warn, CHECK_ONLY,
         "A PID namespace near the limit of 32 nested levels.";
+    TaskLimit: "task-limit", Deny, CHECK_ONLY,
+        "A limit that refuses every further task or PID namespace. A limit that is only close \
+         (--warn-at) is a warning.";
     UnknownState: "unknown-state", Warn, CHECK_ONLY,
         "A PID namespace whose state could not be determined.";
     Incomplete: "incomplete", Warn, CHECK_ONLY,

@@ -143,6 +143,11 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
+    /// Returns the processes that advice on this limit concerns.
+    pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
+        [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
+    }
+
     /// Returns how full the limit is, in percent; `None` if unknown.
     #[must_use]
     pub fn percent(&self) -> Option<u64> {

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::diff::{Diff, Happened};
-use super::policy::Policy;
+use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
 use crate::model::{
-    CheckCode, DiagnosticCode, Finding, Holder, LiveFacts, MAX_LEVEL, Namespace, NamespaceState,
-    Pid, Process, Subject, Verdict,
+    CheckCode, DiagnosticCode, Finding, Holder, Limit, LimitKind, LiveFacts, MAX_LEVEL, Namespace,
+    NamespaceState, Pid, Process, Subject, Verdict,
 };
 
 /// A namespace is reported as deeply nested if the kernel allows at most this many further levels
@@ -92,7 +92,7 @@ impl Check {
     pub fn mount_namespaces(&self) -> BTreeSet<u64> {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
             Subject::Namespace(id) => self.graph.namespace(id),
-            Subject::Process(_) | Subject::Snapshot => None,
+            Subject::Process(_) | Subject::Limit(_) | Subject::Snapshot => None,
         });
         namespaces.flat_map(|it| it.holders.iter().filter_map(Holder::mount_namespace)).collect()
     }
@@ -127,6 +127,10 @@ impl Check {
                     let unreaped = self.graph.process(pid).filter(|it| self.is_unreaped(it));
                     concerned.extend(unreaped.and_then(Process::reaper));
                 }
+                Subject::Limit(index) => {
+                    concerned
+                        .extend(self.graph.limit(index).into_iter().flat_map(Limit::concerned));
+                }
                 Subject::Snapshot => {}
             }
         }
@@ -140,6 +144,7 @@ impl Check {
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {
             Subject::Namespace(id) => Some(id),
+            Subject::Limit(index) => self.graph.limit(index)?.scope.namespace,
             Subject::Process(_) | Subject::Snapshot => None,
         });
         let graph = PidGraph::new(self.graph.snapshot().clone());
@@ -157,6 +162,7 @@ impl Check {
     fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         self.find_in_namespaces(&mut found);
         self.find_in_processes(&mut found);
+        self.find_in_limits(&mut found, policy.warn_at.unwrap_or(WARN_AT));
         if !self.graph.snapshot().complete {
             found.push((CheckCode::Incomplete, Subject::Snapshot));
         }
@@ -168,7 +174,12 @@ impl Check {
     /// Returns the problems that the policy does not allow, each with its verdict.
     fn verdicts(&self, found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         let judged = found.into_iter().map(|(code, subject)| {
-            let verdict = policy.verdict(&self.graph, code, subject);
+            let mut verdict = policy.verdict(&self.graph, code, subject);
+            if let Subject::Limit(index) = subject
+                && self.graph.limit(index).is_some_and(|limit| limit.full != Some(true))
+            {
+                verdict = verdict.max(Verdict::Warn);
+            }
             Finding { verdict, code, subject }
         });
         judged.filter(|it| it.verdict != Verdict::Allow).collect()
@@ -194,6 +205,19 @@ impl Check {
                 found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
             }
         }
+    }
+
+    /// Finds limits that are full or close. A dead namespace and a deep one have codes of their own,
+    /// and a maximum of 0 turns off PID namespaces on purpose.
+    fn find_in_limits(&self, found: &mut Vec<(CheckCode, Subject)>, warn_at: u64) {
+        let is_reported = |it: &Limit| {
+            !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
+                && it.max != Some(0)
+                && it.percent().is_some_and(|percent| percent >= warn_at)
+        };
+        let limits = self.graph.snapshot().limits.iter().flatten().enumerate();
+        let reported = limits.filter(|(_, limit)| is_reported(limit));
+        found.extend(reported.map(|(index, _)| (CheckCode::TaskLimit, Subject::Limit(index))));
     }
 
     fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {

@@ -57,7 +57,7 @@ impl LimitReport {
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
-        full.flat_map(|it| [&it.reaper, &it.largest]).filter_map(|it| it.as_ref()?.pid).collect()
+        full.flat_map(Limit::concerned).collect()
     }
 }
 

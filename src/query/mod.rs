@@ -23,7 +23,7 @@ pub use diff::{
 pub use limits::LimitReport;
 pub use observer::leave_out_observer;
 pub use pattern::{ContainerPrefix, Glob, User};
-pub use policy::{ParseRuleError, Policy, Rule};
+pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
 pub use select::{Members, Selection, select};

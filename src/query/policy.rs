@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Namespace, NamespaceRef, Process, Subject, Verdict};
+use crate::model::{CheckCode, Namespace, NamespaceRef, Pid, Process, Subject, Verdict};
 
 /// A rule that selects findings by their check code. `CODE` matches every finding with this code;
 /// `CODE:KEY=VALUE` matches only findings in the scope `KEY=VALUE`.
@@ -102,6 +102,12 @@ impl RuleScope {
             Subject::Namespace(id) => graph
                 .namespace(id)
                 .is_some_and(|namespace| self.contains_namespace(graph, namespace)),
+            Subject::Limit(index) => graph.limit(index).is_some_and(|limit| {
+                let is_contained = |pid: &Pid| {
+                    graph.process(*pid).is_some_and(|it| self.contains_process(graph, it))
+                };
+                !limit.pids.is_empty() && limit.pids.iter().all(is_contained)
+            }),
             Subject::Snapshot => false,
         }
     }
@@ -163,7 +169,12 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
+    /// The percentage from which on a limit is reported; `None` for the default.
+    pub warn_at: Option<u64>,
 }
+
+/// The default percentage from which on a limit is reported.
+pub const WARN_AT: u64 = 90;
 
 impl Policy {
     /// Adds a list of rules. Its rules win over the rules of lists that were added earlier.

@@ -290,6 +290,7 @@ mod tests {
         let subject = |subject| match subject {
             Subject::Process(pid) => pid.to_string(),
             Subject::Namespace(id) => id.to_string(),
+            Subject::Limit(_) => "a limit".to_owned(),
             Subject::Snapshot => "unseen".to_owned(),
         };
         leftovers

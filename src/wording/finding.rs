@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::advice::{Adviser, RUN_ON_HOST, USE_REAPING_INIT};
+use super::limit::{failure, limit_advice, limit_text};
 use super::line::Line;
 use super::namespace::namespace_line;
 use super::phrase::{Count, Counted, Symbols, namespaces, processes};
 use super::subject::{Comm, Pids, ProcessRef, age_text, command, process_state};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Pid,
+    BlockReason, Blocker, CheckCode, Ended, Finding, Killed, Limit, Namespace, NamespaceState, Pid,
     Process, Subject, Verdict,
 };
 use crate::query::{Check, Leftovers, RunReport};
@@ -60,6 +61,9 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             Some(namespace) => namespace_finding(check, finding.code, namespace),
             None => without_advice(id.to_string()),
         },
+        Subject::Limit(index) => graph
+            .limit(index)
+            .map_or_else(|| without_advice(String::new()), |limit| limit_finding(check, limit)),
         Subject::Snapshot => {
             // List only diagnostics that make the view incomplete: other diagnostics, such as
             // init-does-not-reap, have findings of their own.
@@ -70,6 +74,16 @@ pub fn describe(check: &Check, finding: &Finding, symbols: Symbols) -> FindingTe
             without_advice(format!("the view is incomplete: {reasons}"))
         }
     }
+}
+
+fn limit_finding(check: &Check, limit: &Limit) -> FindingText {
+    let adviser = Adviser { graph: &check.graph, live: &check.live };
+    let text = limit_text(limit);
+    let message = match (limit.full, limit.percent()) {
+        (Some(false), Some(percent)) => format!("{text}, which is {percent} %"),
+        _ => format!("{}: {text}", failure(limit.kind)),
+    };
+    FindingText { message, advice: limit_advice(&adviser, limit) }
 }
 
 fn process_finding(

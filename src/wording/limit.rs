@@ -85,9 +85,9 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // A PID is less than the maximum, and 0 is none.
-            let is_wrapped = limit.used.zip(limit.free).zip(limit.max);
-            if is_wrapped.is_some_and(|((used, free), max)| used + free + 1 < max) {
+            // The maximum is so low that the PIDs below 300 matter.
+            let numbers = limit.used.zip(limit.free).zip(limit.max);
+            if numbers.is_some_and(|((used, free), max)| used + free + max / 10 < max) {
                 text.push_str("; PIDs below 300 are handed out only once");
             }
             text + ")"

@@ -89,8 +89,8 @@ fn every_format_has_message_and_advice_for_hostile_names() {
         CheckFormat::Junit,
         &expect![[r#"
             <?xml version="1.0" encoding="UTF-8"?>
-            <testsuites name="pidns" tests="12" failures="1" errors="0">
-                <testsuite name="pidns check" tests="12" skipped="0" errors="0" failures="1">
+            <testsuites name="pidns" tests="13" failures="1" errors="0">
+                <testsuite name="pidns check" tests="13" skipped="0" errors="0" failures="1">
                     <testcase name="dead-namespace" classname="pidns.check">
                         <failure message="dead-namespace: 1" type="dead-namespace">pid:[4026532180]  DEAD: its init has exited; kept by 4 containerd-shim: open fd 9; kept by mount /run/it&apos;s $x (in mnt:[9]); kill 4; umount &apos;/run/it&apos;\&apos;&apos;s $x&apos;</failure>
                     </testcase>

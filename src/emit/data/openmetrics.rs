@@ -19,7 +19,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::graph::PidGraph;
-use crate::model::{Holder, HoldingFile, Namespace, NamespaceState};
+use crate::model::{
+    Holder, HoldingFile, Keyword as _, Limit, LimitKind, Namespace, NamespaceState,
+};
 use crate::wording::sanitize::Sanitized;
 
 /// Writes the metrics of a graph.
@@ -53,6 +55,8 @@ struct Sample {
 enum Value {
     Count(usize),
     Duration(Duration),
+    /// A number of hundredths.
+    Percent(u32),
 }
 
 /// All metrics of a snapshot, with samples in a stable order. The metric types of
@@ -69,6 +73,9 @@ impl Collector for Families {
                 let encoder = family.encode_family(labels)?;
                 match value {
                     Value::Count(count) => ConstGauge::new(*count).encode(encoder)?,
+                    Value::Percent(percent) => {
+                        ConstGauge::new(f64::from(*percent) / 100.0).encode(encoder)?;
+                    }
                     Value::Duration(time) => ConstGauge::new(time.as_secs_f64()).encode(encoder)?,
                 }
             }
@@ -102,6 +109,12 @@ fn families(graph: &PidGraph) -> Vec<Family> {
         ),
         family("build_info", "The version of pidns that wrote this", vec![version]),
     ];
+    families.extend(snapshot.limits.as_ref().map(|limits| Family {
+        name: "limit_used",
+        help: LIMIT_USED,
+        unit: Some(Unit::Other("ratio".to_owned())),
+        samples: limits_used(limits),
+    }));
     // A saved document does not contain the duration, so this metric exists only for a live scan.
     families.extend(snapshot.scan_duration.map(|duration| Family {
         name: "scan_duration",
@@ -118,6 +131,20 @@ const DEAD_NAMESPACES: &str = "Dead PID namespaces by what keeps them, each coun
 
 const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace, for the 20 \
      largest; the namespace other has the sum of all others";
+
+const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
+     namespace would be refused";
+
+/// Returns a sample for each kind of limit, with the fullest limit of this kind that is known.
+fn limits_used(limits: &[Limit]) -> Vec<Sample> {
+    let fullest = |kind: &LimitKind| {
+        let percent =
+            limits.iter().filter(|it| it.kind == *kind).filter_map(Limit::percent).max()?;
+        let labels = vec![("limit", kind.keyword().to_owned())];
+        Some(Sample { labels, value: Value::Percent(u32::try_from(percent).ok()?) })
+    };
+    LimitKind::ALL.iter().filter_map(fullest).collect()
+}
 
 fn family(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Family {
     Family { name, help, unit: None, samples }

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 
 use crate::emit::{Sanitized, Style};
-use crate::model::{Limit, LimitKind};
+use crate::model::{DiagnosticCode, Limit, LimitKind};
 use crate::query::LimitReport;
 use crate::wording::advice::Adviser;
 use crate::wording::limit::{failure, limit_advice, limit_text, limits_summary};
 use crate::wording::line::Emphasis;
 
-/// Writes a line for each limit, and a second line if there is advice.
+/// Writes a line for each limit, and a second line if there is advice. The last lines say why limits
+/// are unknown.
 pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let adviser = Adviser { graph: &report.graph, live: &report.live };
     let shown: Vec<&Limit> = report.limits.iter().filter(|it| is_shown(it)).collect();
@@ -17,7 +18,13 @@ pub fn write(report: &LimitReport, style: Style, out: &mut dyn Write) -> io::Res
         write_limit(limit, &adviser, style, out)?;
     }
     let gap = if shown.is_empty() { "" } else { "\n" };
-    writeln!(out, "{gap}{}", limits_summary(report))
+    writeln!(out, "{gap}{}", limits_summary(report))?;
+    let diagnostics = report.graph.snapshot().diagnostics.iter();
+    let code = DiagnosticCode::LimitsUnknown.name();
+    for reason in diagnostics.filter(|it| it.code == code) {
+        writeln!(out, "  {}", Sanitized(&reason.message))?;
+    }
+    Ok(())
 }
 
 /// Writes one limit.

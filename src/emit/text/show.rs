@@ -6,10 +6,12 @@ use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::tree::{Branch, Place, TreeDrawer};
-use crate::emit::Style;
+use crate::emit::{Sanitized, Style};
 use crate::graph::PidGraph;
-use crate::model::{Evidence, Namespace, NamespaceState};
+use crate::model::{Evidence, LiveFacts, Namespace, NamespaceState};
 use crate::query::fold::{Folding, MemberRow, Siblings};
+use crate::wording::advice::Adviser;
+use crate::wording::limit::{failure, limit_advice, limit_text};
 use crate::wording::line::{Emphasis, Line};
 use crate::wording::namespace::{ARROW_MEANS, DEAD_MEANS, Describe, INFERRED_MEANS, is_wrong};
 use crate::wording::phrase::{Count, Symbols, unplaced};
@@ -30,6 +32,7 @@ pub fn write(graph: &PidGraph, style: Style, out: &mut dyn Write) -> io::Result<
         tree: TreeDrawer::new(style, depth, out),
         line: Line::default(),
     };
+    hierarchy.full_limits()?;
     for root in folding.tops() {
         hierarchy.namespaces(&root, Place::ROOT, false)?;
     }
@@ -91,6 +94,23 @@ impl<'a> Hierarchy<'a, '_> {
             self.namespaces(child, next(), of_each)?;
         }
         Ok(())
+    }
+
+    /// Writes the full limits, each with advice.
+    fn full_limits(&mut self) -> io::Result<()> {
+        let limits = self.graph.snapshot().limits.iter().flatten();
+        let full: Vec<_> = limits.filter(|limit| limit.full == Some(true)).collect();
+        let adviser = Adviser { graph: self.graph, live: &LiveFacts::default() };
+        for limit in &full {
+            self.line.part("", Emphasis::Dead, format_args!("{}:", failure(limit.kind)));
+            self.line.words(" ", &limit_text(limit));
+            self.draw(Place::ROOT, false)?;
+            for advice in limit_advice(&adviser, limit) {
+                self.line.part("", Emphasis::Command, format_args!("  {}", Sanitized(advice)));
+                self.draw(Place::ROOT, false)?;
+            }
+        }
+        if full.is_empty() { Ok(()) } else { self.draw(Place::ROOT, false) }
     }
 
     fn members(&mut self, row: &MemberRow<'a>, place: Place, of_each: bool) -> io::Result<()> {
