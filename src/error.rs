@@ -62,6 +62,15 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
+    /// No cgroup could be made for a command.
+    Cgroup {
+        /// The cgroup of pidns.
+        parent: PathBuf,
+        /// The error from the system.
+        source: io::Error,
+    },
+    /// No cgroup could be made for a command, because pidns sees no cgroup of version 2.
+    NoCgroup,
     /// A command could not be executed.
     Exec {
         /// The command that could not be executed.
@@ -114,6 +123,8 @@ impl Error {
             | Self::Write(_)
             | Self::Report { .. }
             | Self::Run { .. }
+            | Self::Cgroup { .. }
+            | Self::NoCgroup
             | Self::StatusLost => Exit::Trouble,
             Self::Exec { source, .. } => {
                 // Shells and env(1) use these exit statuses too.
@@ -161,6 +172,12 @@ impl fmt::Display for Error {
             Self::Write(_) => f.write_str("cannot write the output"),
             Self::Report { path, .. } => write!(f, "cannot write {}", path.display()),
             Self::Run { what, .. } => write!(f, "cannot {what}"),
+            Self::Cgroup { parent, .. } => {
+                write!(f, "cannot make a cgroup in {}", parent.display())
+            }
+            Self::NoCgroup => f.write_str(
+                "cannot make a cgroup: pidns sees no cgroup of version 2 (mount -t cgroup2)",
+            ),
             Self::Exec { command, .. } => write!(f, "cannot run {}", command.display()),
             Self::StatusLost => f.write_str(
                 "cannot get the exit status of a command: SIGCHLD is ignored; \
@@ -178,11 +195,16 @@ impl StdError for Error {
             | Self::Write(source)
             | Self::Report { source, .. }
             | Self::Run { source, .. }
+            | Self::Cgroup { source, .. }
             | Self::Exec { source, .. } => Some(source),
             Self::Invalid { source, .. } => Some(source),
             Self::Collect(error) => error.source(),
             Self::OfRun(error) => error.source(),
-            Self::Usage(_) | Self::NoLimits(_) | Self::NotFound { .. } | Self::StatusLost => None,
+            Self::Usage(_)
+            | Self::NoLimits(_)
+            | Self::NoCgroup
+            | Self::NotFound { .. }
+            | Self::StatusLost => None,
         }
     }
 }

@@ -82,6 +82,14 @@ pub struct Run {
     /// Time that leftover processes get to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
+    /// Run CMD in a cgroup of its own, so that no process it starts escapes
+    ///
+    /// Needs cgroup version 2 and write access to the cgroup of pidns, which root has, and users of
+    /// a delegated cgroup (systemd-run --user --scope -p Delegate=yes). The processes in the cgroup
+    /// then count as left behind, whatever their parents are, and --kill ends all of them at once.
+    /// The processes that are left in the end move to the cgroup of pidns.
+    #[arg(long)]
+    pub cgroup: bool,
     /// Also write the report to this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,

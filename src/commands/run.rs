@@ -37,9 +37,12 @@ const REAPING: Duration = Duration::from_millis(100);
 pub fn run(arguments: &Run) -> Result<Exit, Error> {
     // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
-    let mut command = SupervisedCommand::start(&arguments.command, arguments.kill)?;
+    let mut command =
+        SupervisedCommand::start(&arguments.command, arguments.kill, arguments.cgroup)?;
     let ended = command.wait_for_command()?;
     let violated = report(arguments, &mut command, ended, report_file);
+    // Removes the cgroup of the command.
+    drop(command);
     if ended == Ended::Exited(0) {
         return violated.map(|violated| if violated { Exit::LeftDenied } else { Exit::Success });
     }
@@ -168,6 +171,7 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
         reaper: descendants.viewer(),
         reaper_start,
         command_start,
+        members: command.members(),
         mounted: command.mounted_before().clone(),
         unreaped,
     };

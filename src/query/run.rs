@@ -20,6 +20,9 @@ pub struct RunScope {
     pub reaper_start: ProcessStart,
     /// The start of the command, on the same clock as `reaper_start`.
     pub command_start: ProcessStart,
+    /// The members of the cgroup that the command ran in (`--cgroup`), or `None`. If there is such
+    /// a cgroup, membership decides which processes the command left behind, and not descent.
+    pub members: Option<BTreeSet<Pid>>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
     /// Zombies that still existed on a second check shortly after the scan. All other zombies have
@@ -185,6 +188,14 @@ impl RunScope {
 /// Returns the descendants of the command: all descendants of pidns, except the children of pidns
 /// that started before the command, and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
+    if let Some(members) = &scope.members {
+        // The kernel does not list zombies as members.
+        let is_member = |it: &&Process| {
+            let parent = it.ppid.filter(|_| it.is_zombie());
+            members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
+        };
+        return processes.iter().filter(is_member).map(|it| it.pid).collect();
+    }
     let reaper = processes.iter().find(|process| process.pid == scope.reaper);
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
@@ -278,6 +289,7 @@ mod tests {
             reaper: pid(5),
             reaper_start: ProcessStart { ticks: 100, pid: pid(5) },
             command_start: ProcessStart { ticks: 200, pid: pid(7) },
+            members: None,
             mounted: MountedNamespaces {
                 mount_namespace: Some(99),
                 points: BTreeSet::from([(40, "/run/before".to_owned())]),

@@ -3,7 +3,7 @@
 //! A process that the command starts is in this cgroup, whatever its parent, session or PID
 //! namespace is. It leaves the cgroup only if somebody moves it to another one.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -48,7 +48,8 @@ impl CommandCgroup {
     /// # Errors
     /// Returns an error if the cgroup cannot be made, for example without write access to `parent`.
     pub fn create(parent: &Path) -> Result<Self, Error> {
-        let failed = |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
+        let failed =
+            |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let above = openat(CWD, parent, flags, Mode::empty()).map_err(failed)?;
         let pid = getpid();
@@ -83,8 +84,8 @@ impl CommandCgroup {
 
     /// Returns the processes in this cgroup and in the cgroups below it. Zombies are left out.
     #[must_use]
-    pub fn members(&self) -> BTreeSet<Pid> {
-        let mut members = BTreeSet::new();
+    pub fn members(&self) -> HashSet<Pid> {
+        let mut members = HashSet::new();
         each_below(&self.dir, MAX_DEPTH, &mut |dir| {
             let text = read(dir, MEMBERS).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
@@ -187,8 +188,7 @@ fn children(dir: &OwnedFd) -> Vec<(std::ffi::CString, OwnedFd)> {
     let entries = entries.into_iter().flatten().flatten();
     entries
         .filter(|entry| {
-            entry.file_type() == FileType::Directory
-                && ![c".", c".."].contains(&entry.file_name())
+            entry.file_type() == FileType::Directory && ![c".", c".."].contains(&entry.file_name())
         })
         .filter_map(|entry| {
             let name = entry.file_name().to_owned();

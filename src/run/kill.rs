@@ -39,17 +39,37 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut kill = |it: &Descendant| it.signal(Signal::KILL);
     let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
     killed.sigterm = sigterm.sent;
-    if sigterm.leaves_some {
+    let has_cgroup = command.cgroup.is_some();
+    if sigterm.leaves_some || (has_cgroup && command.is_anything_left()) {
+        let members = kill_cgroup(command);
+        if members.is_some() {
+            // The kernel does not check permissions for each member of a cgroup.
+            killed.refused.clear();
+        }
         let sigkill = repeat(command, KILLING, Hurry::Ignored, &mut killed.refused, &mut kill);
         killed.sigkill = sigkill.sent;
+        killed.sigkill.extend(members.into_iter().flatten());
     }
-    command.descendants.walk(|it| {
+    command.walk(|it| {
         if !it.has_exited {
             killed.remaining.insert(it.pid);
         }
         ControlFlow::Continue(())
     });
     killed
+}
+
+/// Kills all members of the command's cgroup at once, and waits until they have gone. Returns the
+/// members, or `None` without a cgroup or before Linux 5.14.
+fn kill_cgroup(command: &mut SupervisedCommand) -> Option<BTreeSet<Pid>> {
+    let members = command.members()?;
+    command.cgroup.as_ref()?.kill().ok()?;
+    let end = Instant::now() + KILLING;
+    while command.is_anything_left() && Instant::now() < end {
+        command.note_hurry();
+        command.signals.wait(Some(ROUND));
+    }
+    Some(members)
 }
 
 /// Decides if a signal that asks pidns to exit also ends a [`repeat`].
@@ -83,7 +103,7 @@ fn repeat(
         let mut leaves_some = command.is_anything_left();
         if leaves_some {
             let mut living = BTreeSet::new();
-            command.descendants.walk(|it| {
+            command.walk(|it| {
                 let result = send(it);
                 if result == Err(Errno::PERM) {
                     refused.insert(it.pid);

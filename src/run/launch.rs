@@ -8,11 +8,13 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command};
 
 use nix::unistd::execvp;
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
+use super::cgroup;
 use super::raw_signals;
 use super::signals::Signals;
 use crate::error::Error;
@@ -25,7 +27,12 @@ const NAME: &str = "pidns-launch";
 ///
 /// # Errors
 /// Returns an error if the process cannot be started, for example because /proc is not mounted.
-pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Result<Child, Error> {
+pub fn spawn(
+    command: &[OsString],
+    signals: &Signals,
+    dies_with_us: bool,
+    members_file: Option<&Path>,
+) -> Result<Child, Error> {
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
     let mask = raw_signals::bits(signals.mask_before());
     let sigpipe = if raw_signals::was_sigpipe_ignored() { IGNORED } else { DEFAULT };
@@ -33,6 +40,7 @@ pub fn spawn(command: &[OsString], signals: &Signals, dies_with_us: bool) -> Res
     Command::new("/proc/self/exe")
         .arg0(NAME)
         .args([&mask.to_string(), sigpipe, &parent.to_string()])
+        .arg(members_file.unwrap_or(Path::new("")))
         .args(command)
         .spawn()
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
@@ -52,11 +60,16 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
 /// Executes the command. Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
-    let [_, mask, sigpipe, parent, command @ ..] = arguments else {
+    let [_, mask, sigpipe, parent, members_file, command @ ..] = arguments else {
         return Error::Usage(format!("{NAME} is for internal use by pidns"));
     };
     if let Err(source) = prepare(&mask.to_string_lossy(), &parent.to_string_lossy()) {
         return Error::Run { what: "prepare the command", source };
+    }
+    if !members_file.is_empty()
+        && let Err(source) = cgroup::join(Path::new(members_file))
+    {
+        return Error::Run { what: "move the command to its cgroup", source };
     }
     // The Rust runtime has ignored SIGPIPE.
     if sigpipe != IGNORED {

@@ -9,13 +9,16 @@
 //!
 //! A child that started before the command is not a descendant of the command, see [`Descendants`].
 
+mod cgroup;
 pub mod kill;
 pub mod launch;
 pub mod raw_signals;
 mod reaper;
 mod signals;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,9 +27,10 @@ use rustix::process::{
     Pid as RawPid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait,
 };
 
-use crate::collect::Descendants;
+use crate::collect::{Descendant, Descendants};
 use crate::error::Error;
-use crate::model::{Ended, MountedNamespaces};
+use crate::model::{Ended, MountedNamespaces, Pid};
+use cgroup::CommandCgroup;
 use reaper::Reaper;
 use signals::Signals;
 pub use signals::end_by_sigint;
@@ -36,6 +40,8 @@ pub use signals::end_by_sigint;
 pub struct SupervisedCommand {
     signals: Signals,
     reaper: Reaper,
+    /// The cgroup of the command (`--cgroup`).
+    cgroup: Option<CommandCgroup>,
     descendants: Descendants,
     /// PID of the command. The kernel does not reuse this PID before pidns has reaped the command.
     command: RawPid,
@@ -81,10 +87,13 @@ impl SupervisedCommand {
     /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. The
     /// descendants of the command keep running.
     ///
+    /// If `in_cgroup` is `true`, the command runs in a cgroup of its own, and the members of this
+    /// cgroup count as its descendants.
+    ///
     /// # Errors
-    /// Returns an error if the process cannot be started, if /proc is not usable, or if SIGCHLD is
-    /// ignored.
-    pub fn start(command: &[OsString], dies_with_us: bool) -> Result<Self, Error> {
+    /// Returns an error if the process or the cgroup cannot be started, if /proc is not usable, or
+    /// if SIGCHLD is ignored.
+    pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let mut descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
         if descendants.are_forgotten()? {
@@ -94,13 +103,21 @@ impl SupervisedCommand {
         set_child_subreaper(Some(getpid())).map_err(failed("become a subreaper"))?;
         let signals = Signals::block()
             .map_err(|source| Error::Run { what: "take signals (signalfd)", source })?;
+        let cgroup = if in_cgroup {
+            let parent = descendants.own_cgroup()?.ok_or(Error::NoCgroup)?;
+            Some(CommandCgroup::create(&parent)?)
+        } else {
+            None
+        };
         let reaper = Reaper::start();
-        let child = launch::spawn(command, &signals, dies_with_us)?;
+        let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
+        let child = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
         let command = RawPid::from_child(&child);
         descendants.set_command(command);
         Ok(Self {
             signals,
             reaper,
+            cgroup,
             descendants,
             command,
             state: State::Running,
@@ -113,6 +130,25 @@ impl SupervisedCommand {
     #[must_use]
     pub fn descendants(&self) -> &Descendants {
         &self.descendants
+    }
+
+    /// Returns the members of the command's cgroup, with their PIDs in the procfs. Returns `None`
+    /// without a cgroup.
+    #[must_use]
+    pub fn members(&self) -> Option<BTreeSet<Pid>> {
+        let members = self.cgroup.as_ref()?.members();
+        Some(members.into_iter().filter_map(|raw| self.descendants.shown_pid(raw)).collect())
+    }
+
+    /// Visits every descendant until `visit` breaks, like [`Descendants::walk`].
+    fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
+        match &self.cgroup {
+            None => self.descendants.walk(visit),
+            Some(cgroup) => {
+                let members = self.descendants.open_listed(|| cgroup.members());
+                let _ = members.iter().try_for_each(&mut visit);
+            }
+        }
     }
 
     /// Returns the PID namespaces that were bind-mounted before the command started.
@@ -184,7 +220,11 @@ impl SupervisedCommand {
 
     /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
-        self.reap() != Children::None && self.descendants.any()
+        let children = self.reap();
+        match &self.cgroup {
+            Some(cgroup) => cgroup.has_members(),
+            None => children != Children::None && self.descendants.any(),
+        }
     }
 
     /// Reads signals that arrived after the command ended. They are not passed on, because the

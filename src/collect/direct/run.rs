@@ -2,10 +2,11 @@
 //! other facts about these processes come from a scan.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -105,16 +106,7 @@ impl Descendants {
     /// Records the start of the command, a child of this process that has not been reaped. If the
     /// start cannot be read, the time when [`open`](Self::open) was called takes its place.
     pub fn set_command(&mut self, raw: RawPid) {
-        let pid = if self.level == 0 {
-            model_pid(raw)
-        } else {
-            let has_pid = |&pid: &Pid| self.raw(pid) == Some(raw);
-            self.children(self.viewer, &mut Vec::new())
-                .unwrap_or_default()
-                .into_iter()
-                .find(has_pid)
-        };
-        if let Some(start) = pid.and_then(|pid| start(&self.procfs, pid)) {
+        if let Some(start) = self.shown_pid(raw).and_then(|pid| start(&self.procfs, pid)) {
             self.command_start = start;
         }
     }
@@ -146,6 +138,41 @@ impl Descendants {
         let name = c"self/ns/mnt";
         let mount_namespace = namespace_link(self.procfs.fd(), name, "mnt").ok().flatten();
         Ok(MountedNamespaces { mount_namespace, points })
+    }
+
+    /// Returns the directory of this process's cgroup in the version 2 hierarchy. Returns `None` if
+    /// that hierarchy is not mounted, or does not show the cgroup.
+    pub fn own_cgroup(&self) -> Result<Option<PathBuf>, Error> {
+        let table = self.own_file(c"self/mountinfo")?;
+        let cgroups = self.own_file(c"self/cgroup")?;
+        let below = |mount: parse::CgroupMount| {
+            let path = mount.cgroup(&cgroups).filter(|_| mount.is_v2())?;
+            Some(Path::new(OsStr::from_bytes(&mount.point)).join(OsStr::from_bytes(path)))
+        };
+        Ok(parse::cgroup_mounts(&table, "").find_map(below))
+    }
+
+    /// Opens the processes that `list` returns. `list` returns PIDs as system calls take them.
+    pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
+        let open = |raw: RawPid| {
+            let pid = self.shown_pid(raw)?;
+            let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
+            Some(Descendant { pid, has_exited: false, pidfd, raw })
+        };
+        let mut opened: Vec<_> = list().into_iter().filter_map(open).collect();
+        // A PID that is listed again was not reused by a process that does not belong to the list.
+        let again = list();
+        opened.retain(|it| again.contains(&it.raw));
+        opened
+    }
+
+    /// Returns the PID in the procfs of a process whose PID system calls take.
+    pub fn shown_pid(&self, raw: RawPid) -> Option<Pid> {
+        if self.level == 0 {
+            return model_pid(raw);
+        }
+        let mut pids = self.procfs.pids().into_iter().flatten().map_while(Result::ok);
+        pids.find(|&pid| self.raw(pid) == Some(raw))
     }
 
     /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit

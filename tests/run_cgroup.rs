@@ -1,0 +1,104 @@
+//! Tests `pidns run --cgroup` with processes that are not descendants of the command.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Need::*;
+use common::runner::*;
+use common::*;
+
+/// Returns the directory of this test's cgroup in the version 2 hierarchy, if it is mounted.
+fn own_cgroup() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    let point = line.split(' ').nth(4)?;
+    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(Path::new(point).join(path))
+}
+
+/// Returns the cgroups that pidns has made and not removed.
+fn left() -> Vec<String> {
+    let entries = fs::read_dir(own_cgroup().unwrap()).unwrap().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("pidns-run-")).collect()
+}
+
+#[test]
+fn a_daemon_in_another_pid_namespace_does_not_escape() {
+    needs!(HostRoot);
+    if own_cgroup().is_none() {
+        return say_skipped("a_daemon_in_another_pid_namespace", "needs cgroup version 2");
+    }
+    let (_container, init) = container(&format!("{SLEEP} echo ready; wait"));
+    let init = init.to_string();
+    let command =
+        ["nsenter", "-t", &init, "-p", "sh", "-c", "setsid sleep 671 >/dev/null 2>&1 & exit 0"];
+    let options = ["--kill", "--grace", "0.1", "--deny", "leftover-process"];
+    let without = run_job(&options, &command);
+    assert_eq!(without.status, 0, "{}", without.stderr);
+    assert_eq!(with_argument("sleep\u{0}671"), 1);
+    let within = run_job(&[&options[..], &["--cgroup"]].concat(), &command);
+    assert_eq!(within.status, 123, "{}", within.stderr);
+    assert_eq!(within.report.codes(), ["leftover-process"]);
+    let killed = within.report.killed.as_ref().unwrap();
+    assert_eq!((killed.sigterm.len(), killed.remaining.len()), (1, 0), "{}", within.stderr);
+    // Only the process that the first run left is still there.
+    assert_eq!(with_argument("sleep\u{0}671"), 1);
+}
+
+#[test]
+fn the_cgroup_is_removed_even_if_processes_are_left() {
+    needs!(HostRoot);
+    if own_cgroup().is_none() {
+        return say_skipped("the_cgroup_is_removed", "needs cgroup version 2");
+    }
+    let script = "cat /proc/self/cgroup; mkdir below 2>/dev/null; setsid sleep 672 2>&1 & exit 4";
+    let outcome = run_job(&["--cgroup", "--grace", "0"], &["sh", "-c", script]);
+    assert_eq!(outcome.status, 4, "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("/pidns-run-"), "{}", outcome.stdout);
+    let name = outcome.stdout.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    let name = name.rsplit('/').next().unwrap().to_owned();
+    assert!(!left().contains(&name), "{name}");
+    let pid = outcome.report.pids("leftover-process")[0];
+    assert!(is_running(pid));
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(!cgroup.contains("pidns-run-"), "{cgroup}");
+}
+
+#[test]
+fn an_ordinary_user_needs_a_delegated_cgroup() {
+    needs!(HostRoot);
+    let Some(own) = own_cgroup() else {
+        return say_skipped("an_ordinary_user_needs", "needs cgroup version 2");
+    };
+    let (dir, program) = public_copy();
+    let delegated = own.join(format!("pidns-test-{}", std::process::id()));
+    fs::create_dir(&delegated).unwrap();
+    let mark = dir.path().join("mark").display().to_string();
+    fs::write(&mark, "").unwrap();
+    let script = |prepare: &str, command: &str| {
+        format!(
+            "{prepare} exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+             {program} run --cgroup --kill --grace 0.1 --deny leftover-process -- {command}"
+        )
+    };
+    let refused = script("", &format!("rm {mark}"));
+    let output = run(Command::new("bash").args(["-c", &refused]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    let expected = format!("pidns: cannot make a cgroup in {}: Permission denied", own.display());
+    assert!(stderr.starts_with(&expected) && stderr.lines().count() == 1, "{stderr}");
+    assert!(Path::new(&mark).exists());
+    let path = delegated.display();
+    let prepare = format!("chown 65534 {path} {path}/cgroup.procs; echo $$ > {path}/cgroup.procs;");
+    let allowed = script(&prepare, "sh -c 'setsid sleep 673 >/dev/null 2>&1 &'");
+    let output = run(Command::new("bash").args(["-c", &allowed]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    until("the cgroup is empty", || fs::remove_dir(&delegated).is_ok());
+    assert_eq!(output.status.code(), Some(123), "{stderr}");
+    assert_eq!(with_argument("sleep\u{0}673"), 0);
+}
