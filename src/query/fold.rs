@@ -456,12 +456,13 @@ impl<'a> Folding<'a> {
     }
 }
 
-/// Returns the holders of a namespace to name in the output.
+/// Returns the holders of a namespace that the output names.
 ///
 /// The output names all holders of a namespace that is not live. For a live namespace, it names
-/// only holders that would keep the namespace alive after all members have exited. A process whose
-/// children start in a live namespace is not named, because it can still fork. No holders are named
-/// for the namespace of the procfs that was read, while that namespace is live.
+/// only the holders that would keep the namespace alive after all members have exited. It does not
+/// name a process whose children start in the live namespace: that is the usual state of, for
+/// example, `unshare --pid`. It names no holders of the namespace of the procfs that was read, while
+/// that namespace is live.
 pub fn keeping<'a>(
     graph: &PidGraph,
     namespace: &'a Namespace,

@@ -104,7 +104,7 @@ impl CommandCgroup {
         write(self.dir.as_fd(), "cgroup.kill", b"1")
     }
 
-    /// Moves the processes that are left to the cgroup of pidns.
+    /// Moves the remaining processes to pidns's own cgroup.
     fn move_members(&self) {
         for member in self.members() {
             // A process that has ended in the meantime cannot be moved.

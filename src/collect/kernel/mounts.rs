@@ -94,7 +94,7 @@ impl ListedMounts {
 
     /// Reads a mount. Returns `None` unless it is a bind mount of a PID or mount namespace.
     fn namespace_mount(&self, mount: u64, buffer: &mut Vec<u8>) -> Result<Option<NamespaceMount>> {
-        // Requesting the paths of a mount is slow, so they are requested only for mounts on nsfs.
+        // Requesting the paths of a mount is slow, so they are requested only for nsfs mounts.
         let stat = match self.stat(mount, STATMOUNT_SB_BASIC, buffer) {
             Ok(stat) if stat.is_on_nsfs() => {
                 self.stat(mount, STATMOUNT_MNT_ROOT | STATMOUNT_MNT_POINT, buffer)

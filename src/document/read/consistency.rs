@@ -131,7 +131,7 @@ pub fn check_processes(
             return Err(Invalid::at(at("namespace"), format!("no namespace {id}")));
         };
         // If the number of namespaces above a root is unknown, the first process below the root
-        // determines it; all others must match. An empty list (before Linux 4.1) is accepted.
+        // determines it; all others must match. Before Linux 4.1, a process has no `nspid`.
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,

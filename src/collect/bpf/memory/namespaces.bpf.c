@@ -429,7 +429,7 @@ SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *
     return 0;
 }
 
-// Checks whether an open file in a message keeps a namespace alive.
+// Checks whether a file in a Unix socket message (SCM_RIGHTS) keeps a namespace alive.
 SECTION("descriptors") static long in_message(u64 number, struct look *look) {
     struct file *file = 0;
     READ(file, look->descriptors->fp[number]);

@@ -227,8 +227,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a process to `retry` unless its namespace for children is the pinned namespace with the
-    /// same inode. The kernel may have reused that inode number.
+    /// Adds a process to `retry` unless its namespace for children is certainly the pinned namespace
+    /// with that inode number: the kernel may have reused the number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {

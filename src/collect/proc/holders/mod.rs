@@ -51,8 +51,8 @@ fn search_once(search: &HolderSearch<'_>, leader_has_exited: bool) -> Result<Hel
         match living_thread(search.dir) {
             Ok(Some((tid, dir))) => thread = (tid, Some(dir)),
             Ok(None) => {
-                // Either no thread is left, or another thread is just taking the leader's place
-                // (`execve(2)`).
+                // The leader has exited, and no other thread was found. Either the process has no
+                // other thread, or another thread is about to become the leader (`execve(2)`).
                 let is_alone = search.process.threads == Some(NonZeroU32::MIN);
                 held.is_unsettled = !(search.process.is_zombie() && is_alone);
                 search.still_there()?;
