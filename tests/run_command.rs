@@ -569,6 +569,49 @@ fn a_storm_of_orphans_is_reaped_reported_and_killed() {
 }
 
 #[test]
+fn every_ci_format_names_the_leftovers() {
+    let report = |format: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report");
+        let options = ["--grace", "0", "--deny", "leftover-process", "-q", "-f", format];
+        let mut command = pidns_run();
+        command.args(options).arg("--report").arg(&path);
+        let script = "setsid sleep 666 >/dev/null 2>&1 & \
+                      until [ \"$(</proc/$!/comm)\" = sleep ]; do :; done; echo $!";
+        let output = run(command.args(["--", "bash", "-c", script]));
+        assert_eq!(output.status.code(), Some(123), "{format}");
+        let pid: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        send(pid, Signal::KILL);
+        (pid, fs::read_to_string(path).unwrap())
+    };
+    let (pid, github) = report("github");
+    let line = format!("::error title=pidns%3A leftover-process::{pid} sleep was left behind (");
+    assert!(github.starts_with(&line), "{github}");
+    assert!(github.ends_with(&format!("; kill {pid}\n")), "{github}");
+    let (pid, markdown) = report("markdown");
+    let heading = "### pidns run: bash ended with status 0 and left 1 process\n";
+    assert!(markdown.starts_with(heading), "{markdown}");
+    let row = format!("| **denied** | leftover-process | {pid} sleep was left behind (");
+    assert!(markdown.contains(&row), "{markdown}");
+    let (pid, junit) = report("junit");
+    assert!(junit.contains("<testsuite name=\"pidns run\""), "{junit}");
+    assert!(junit.contains(&format!(">{pid} sleep was left behind (")), "{junit}");
+}
+
+#[test]
+fn the_report_can_go_to_standard_error() {
+    let options = ["run", "--grace", "0", "-q", "-f", "github", "--report", "-", "--"];
+    let mut command = Command::new(PIDNS);
+    let script = "setsid sleep 667 >/dev/null 2>&1 & echo $!";
+    let output = run(command.args(options).args(["bash", "-c", script]));
+    let pid: u32 = stdout(&output).trim().parse().unwrap();
+    send(pid, Signal::KILL);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let line = format!("::warning title=pidns%3A leftover-process::{pid} ");
+    assert!(stderr.starts_with(&line), "{stderr}");
+}
+
+#[test]
 fn an_ignored_sigchld_is_refused() {
     let script = format!("trap '' CHLD; exec {PIDNS} run -- true");
     // The shell executes pidns without a fork, and SIGCHLD stays ignored.

@@ -90,7 +90,7 @@ pub struct Run {
     /// The processes that are left in the end move to the cgroup of pidns.
     #[arg(long)]
     pub cgroup: bool,
-    /// Also write the report to this file
+    /// Also write the report to this file; - is standard error
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub report: Option<PathBuf>,
     /// The format of the report file.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -186,5 +187,11 @@ fn style(arguments: &Run, width: Option<usize>) -> Style {
 
 fn create(path: &Path) -> Result<(File, PathBuf), Error> {
     let failed = |source| Error::Report { path: path.to_owned(), source };
-    Ok((File::create(path).map_err(failed)?, path.to_owned()))
+    let file = if path == Path::new("-") {
+        // Standard output belongs to the command.
+        io::stderr().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::create(path)
+    };
+    Ok((file.map_err(failed)?, path.to_owned()))
 }

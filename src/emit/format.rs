@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
+use super::ci::findings::CiFindings;
 use super::data::json::Json;
 use super::data::ndjson::JsonLines;
 use super::data::{ndjson, openmetrics, yaml};
@@ -196,9 +197,9 @@ impl CheckFormat {
                 document::write_check_records(check, describe, |record| lines.line(record))?;
                 lines.end()
             }
-            Self::Github => ci::github::write(check, out),
-            Self::Junit => ci::junit::write(check, out),
-            Self::Markdown => ci::markdown::write(check, out),
+            Self::Github => ci::github::write(&CiFindings::of_check(check), out),
+            Self::Junit => ci::junit::write(&CiFindings::of_check(check), out),
+            Self::Markdown => ci::markdown::write(&CiFindings::of_check(check), out),
         }
     }
 }
@@ -210,6 +211,12 @@ pub enum RunFormat {
     Text,
     /// The report, with the leftovers as a document (`pidns schema run`).
     Json,
+    /// Workflow commands, which GitHub Actions shows as annotations.
+    Github,
+    /// JUnit XML, one test case per code.
+    Junit,
+    /// A table for the summary of a CI job.
+    Markdown,
 }
 
 impl RunFormat {
@@ -218,6 +225,9 @@ impl RunFormat {
         match self {
             Self::Text => text::run::write(report, style, out),
             Self::Json => json(style).write(&document::RunReport::from(report), out),
+            Self::Github => ci::github::write(&CiFindings::of_run(report), out),
+            Self::Junit => ci::junit::write(&CiFindings::of_run(report), out),
+            Self::Markdown => ci::markdown::write(&CiFindings::of_run(report), out),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod advice;
 pub mod change;
 pub mod finding;
 pub mod holder;
+pub mod left_behind;
 pub mod limit;
 pub mod line;
 pub mod namespace;

@@ -7,28 +7,25 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use super::findings::CiFindings;
 use crate::emit::Sanitized;
-use crate::model::{CheckCode, Verdict};
-use crate::query::Check;
-use crate::wording::finding::describe;
-use crate::wording::phrase::Symbols;
+use crate::model::Verdict;
 
 /// Maximum number of annotations for findings with the same verdict and code. If there are more
 /// such findings, another annotation gives the number of the remaining findings.
 const ANNOTATIONS: usize = 10;
 
 /// Writes one workflow command for each finding, up to the limit [`ANNOTATIONS`].
-pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for verdict in [Verdict::Deny, Verdict::Warn] {
-        for &code in CheckCode::ALL {
+        for &code in &all.codes {
             let command = if verdict == Verdict::Deny { "error" } else { "warning" };
-            let mut findings = check
+            let mut findings = all
                 .findings
                 .iter()
-                .filter(|finding| finding.verdict == verdict && finding.code == code);
+                .filter(|(finding, _)| finding.verdict == verdict && finding.code == code);
             let title = format!("pidns: {}", code.name());
-            for finding in findings.by_ref().take(ANNOTATIONS) {
-                let text = describe(check, finding, Symbols::UNICODE);
+            for (_, text) in findings.by_ref().take(ANNOTATIONS) {
                 let message = Sanitized(text.in_one_line()).to_string();
                 writeln!(out, "::{command} title={}::{}", Property(&title), Data(&message))?;
             }

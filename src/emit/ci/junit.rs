@@ -5,23 +5,19 @@ use std::io::{self, Write};
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::findings::CiFindings;
 use crate::emit::Sanitized;
-use crate::model::{CheckCode, Verdict};
-use crate::query::Check;
-use crate::wording::finding::describe;
-use crate::wording::phrase::Symbols;
+use crate::model::Verdict;
 
 /// Writes a JUnit report with a single test suite.
-pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
-    let mut suite = TestSuite::new("pidns check");
-    for &code in CheckCode::ALL {
+pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let mut suite = TestSuite::new(format!("pidns {}", all.verb));
+    for &code in &all.codes {
         let lines = |verdict| {
-            let findings = check.findings.iter();
-            let findings = findings.filter(move |it| it.verdict == verdict && it.code == code);
-            let lines: Vec<String> = findings
-                .map(|finding| describe(check, finding, Symbols::UNICODE).in_one_line())
-                .map(|text| Sanitized(text).to_string())
-                .collect();
+            let findings = all.findings.iter();
+            let findings = findings.filter(move |(it, _)| it.verdict == verdict && it.code == code);
+            let lines: Vec<String> =
+                findings.map(|(_, text)| Sanitized(text.in_one_line()).to_string()).collect();
             lines
         };
         let (denied, warned) = (lines(Verdict::Deny), lines(Verdict::Warn));
@@ -33,7 +29,7 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
             status.set_description(denied.join("\n"));
         }
         let mut case = TestCase::new(code.name(), status);
-        case.set_classname("pidns.check");
+        case.set_classname(format!("pidns.{}", all.verb));
         if !warned.is_empty() {
             case.set_system_out(warned.join("\n"));
         }

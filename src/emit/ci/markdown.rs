@@ -4,25 +4,22 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use super::findings::CiFindings;
 use crate::emit::Sanitized;
 use crate::emit::picture::mermaid::hierarchy;
 use crate::model::Verdict;
-use crate::query::Check;
-use crate::wording::finding::{describe, summary};
-use crate::wording::phrase::Symbols;
 
 /// Maximum number of rows in the table. GitHub limits a summary to 1 MiB.
 const ROWS: usize = 500;
 
 /// Writes a heading and, if there are findings, a table and a picture.
-pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "### pidns check: {}", summary(check))?;
-    if check.findings.is_empty() {
+pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "### pidns {}: {}", all.verb, Cell(&all.summary))?;
+    if all.findings.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n| | code | what | what to do |\n|---|---|---|---|")?;
-    for finding in check.findings.iter().take(ROWS) {
-        let text = describe(check, finding, Symbols::UNICODE);
+    for (finding, text) in all.findings.iter().take(ROWS) {
         let verdict = if finding.verdict == Verdict::Deny { "**denied**" } else { "warning" };
         let advice: Vec<_> = text.advice.iter().map(|it| Cell(it).to_string()).collect();
         writeln!(
@@ -33,13 +30,11 @@ pub fn write(check: &Check, out: &mut dyn Write) -> io::Result<()> {
             advice.join("<br>")
         )?;
     }
-    if let Some(more @ 1..) = check.findings.len().checked_sub(ROWS) {
+    if let Some(more @ 1..) = all.findings.len().checked_sub(ROWS) {
         writeln!(out, "\nand {more} more")?;
     }
-    let branches = check.branches();
-    if branches.snapshot().namespaces.is_empty() {
-        return Ok(());
-    }
+    let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
+    let Some(branches) = branches else { return Ok(()) };
     // The picture contains no backquotes, so no name in the picture can end the code block.
     writeln!(out, "\n```mermaid")?;
     hierarchy::write(&branches, out)?;

@@ -1,5 +1,6 @@
 //! Formats for CI systems: GitHub annotations, JUnit XML and Markdown.
 
+pub mod findings;
 pub mod github;
 pub mod junit;
 pub mod markdown;
