@@ -69,7 +69,7 @@ fn version_1_0() -> Snapshot {
         },
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(HOST) },
         searched: SearchScope::OF_PROC.into(),
-        details: Detail::ALL.into(),
+        details: Detail::OF_PROCESSES.into(),
         selected: vec![
             Criterion { by: FilterOption::Members, values: vec!["none".to_owned()] },
             Criterion { by: FilterOption::Comm, values: vec!["sl*".to_owned(), "no".to_owned()] },

@@ -73,10 +73,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        (
-            "1",
-            "no such process or namespace; diff found differences; check failed; a limit is full",
-        ),
+        ("1", "no such process or namespace; differences; check failed; a limit is full"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],

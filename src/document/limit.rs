@@ -13,7 +13,8 @@ use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit"))]
 pub struct Limit {
     /// The kind of limit.
-    pub limit: Word<LimitKind>,
+    #[serde(rename = "limit")]
+    pub kind: Word<LimitKind>,
     /// The namespace, cgroup or user that it applies to.
     pub scope: LimitScope,
     /// Number in use: PIDs for pid_max, levels for nesting, PID namespaces for
@@ -50,7 +51,7 @@ pub struct Limit {
 impl From<&model::Limit> for Limit {
     fn from(limit: &model::Limit) -> Self {
         Self {
-            limit: limit.kind.into(),
+            kind: limit.kind.into(),
             scope: limit.scope.clone(),
             used: limit.used,
             max: limit.max,
@@ -71,7 +72,7 @@ impl Limit {
     /// Converts the limit to the model. Returns `None` for an unknown kind.
     pub fn into_model(self, unknown: &mut UnknownWords) -> Option<model::Limit> {
         Some(model::Limit {
-            kind: self.limit.known(unknown)?,
+            kind: self.kind.known(unknown)?,
             scope: self.scope,
             used: self.used,
             max: self.max,

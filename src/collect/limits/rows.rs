@@ -93,7 +93,7 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let mut read = ReadLimit::new(limit, numbers.map(|it| it.allocated.into()), max);
         (read.limit.free, read.limit.full) = (free.map(u64::from), free.map(|free| free == 0));
         if free.is_none() && read.unknown_because.is_empty() {
-            read.unknown_because = "PIDs above the maximum are in use".to_owned();
+            "PIDs above the maximum are in use".clone_into(&mut read.unknown_because);
         }
         ReadLimit { tasks: Tasks::OfHost(members.remove(&id).unwrap_or_default()), ..read }
     };
@@ -157,7 +157,7 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let read = |(cgroup, pids): (&CgroupDir, Vec<Pid>)| {
         let scope = LimitScope { cgroup: Some(cgroup.path.clone()), ..LimitScope::default() };
         let file = Some(cgroup.dir.join("pids.max").to_string_lossy().into_owned());
-        let limit = Limit { pids, file, ..Limit::unread(LimitKind::PidsCgroup, scope) };
+        let limit = Limit { file, pids, ..Limit::unread(LimitKind::PidsCgroup, scope) };
         let mut read = match read_cgroup(&cgroup.dir).transpose()? {
             Ok(numbers) => {
                 let limit = Limit { refused: numbers.refused, ..limit };
@@ -215,24 +215,20 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let max =
             it.max_processes.ok_or_else(|| "cannot read the limits of the process".to_owned());
         let pid = it.process.pid;
-        let subject = match counts(host, it) {
-            Some(counts) => {
-                let above =
-                    counts.iter().skip(1).map(|it| (it, LimitMax::of_kernel(it.most_tasks)));
-                let above = above.filter(|(_, max)| *max != LimitMax::Unlimited);
-                let above = above.map(|(it, max)| (it, Ok(max)));
-                let own = counts.first().map(|it| (it, max));
-                let limit = |(it, max): (&UserCount, _)| SubjectTo {
-                    scope: of_user(it.uid, Some(it.user_namespace)),
-                    used: Ok(it.tasks),
-                    max,
-                };
-                own.into_iter().chain(above).map(limit).collect()
-            }
-            None => {
-                let scope = of_user(it.process.uid, it.user_namespace.ok().flatten());
-                vec![SubjectTo { scope, used: count_tasks(host, it), max }]
-            }
+        let subject = if let Some(counts) = counts(host, it) {
+            let above = counts.iter().skip(1).map(|it| (it, LimitMax::of_kernel(it.most_tasks)));
+            let above = above.filter(|(_, max)| *max != LimitMax::Unlimited);
+            let above = above.map(|(it, max)| (it, Ok(max)));
+            let own = counts.first().map(|it| (it, max));
+            let limit = |(it, max): (&UserCount, _)| SubjectTo {
+                scope: of_user(it.uid, Some(it.user_namespace)),
+                used: Ok(it.tasks),
+                max,
+            };
+            own.into_iter().chain(above).map(limit).collect()
+        } else {
+            let scope = of_user(it.process.uid, it.user_namespace.ok().flatten());
+            vec![SubjectTo { scope, used: count_tasks(host, it), max }]
         };
         subject.into_iter().map(move |subject: SubjectTo| (subject, pid))
     });
@@ -281,26 +277,23 @@ fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
     // A namespace counts for the effective user of its creator, which differs in setuid programs.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
-        let subject = match counts(host, it) {
-            Some(counts) => {
-                let limit = |it: &UserCount| SubjectTo {
-                    scope: of_user(it.uid, Some(it.user_namespace)),
-                    used: Ok(it.namespaces),
-                    max: Ok(LimitMax::of_kernel(it.most_namespaces)),
-                };
-                counts.iter().map(limit).collect()
-            }
-            None => {
-                let inode = it.user_namespace.ok().flatten();
-                let why = match (&it.user_namespace, &host.kernel) {
-                    (Err(errno), _) => unreadable(*errno),
-                    (Ok(_), Ok(_)) => "this kernel does not show it".to_owned(),
-                    (Ok(_), Err(why)) => format!("only BPF shows it: {why}"),
-                };
-                let is_own = inode.is_some() && inode == host.own_user_namespace;
-                let max = if is_own { own_max.clone() } else { Err(why.clone()) };
-                vec![SubjectTo { scope: of_user(it.process.uid, inode), used: Err(why), max }]
-            }
+        let subject = if let Some(counts) = counts(host, it) {
+            let limit = |it: &UserCount| SubjectTo {
+                scope: of_user(it.uid, Some(it.user_namespace)),
+                used: Ok(it.namespaces),
+                max: Ok(LimitMax::of_kernel(it.most_namespaces)),
+            };
+            counts.iter().map(limit).collect()
+        } else {
+            let inode = it.user_namespace.ok().flatten();
+            let why = match (&it.user_namespace, &host.kernel) {
+                (Err(errno), _) => unreadable(*errno),
+                (Ok(_), Ok(_)) => "this kernel does not show it".to_owned(),
+                (Ok(_), Err(why)) => format!("only BPF shows it: {why}"),
+            };
+            let is_own = inode.is_some() && inode == host.own_user_namespace;
+            let max = if is_own { own_max.clone() } else { Err(why.clone()) };
+            vec![SubjectTo { scope: of_user(it.process.uid, inode), used: Err(why), max }]
         };
         subject.into_iter().map(|subject| (subject, it.process.pid))
     });
