@@ -58,7 +58,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, Error>
         Some(Command::Limits(arguments)) => commands::limits(arguments),
         Some(Command::Check(arguments)) => commands::check(arguments),
         Some(Command::Diff(arguments)) => commands::diff(arguments),
-        Some(Command::Run(arguments)) => commands::run(arguments).map_err(Error::of_run),
+        Some(Command::Run(arguments)) => {
+            commands::run(arguments, cli.input.origin.collector).map_err(Error::of_run)
+        }
         Some(Command::Schema { of }) => commands::schema(*of),
         Some(Command::Completions { shell }) => output::print(shell.script().as_bytes()),
         Some(Command::Man { page }) => {

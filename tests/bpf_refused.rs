@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::File;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use common::Need::*;
 use common::*;
@@ -37,9 +37,9 @@ fn is_refused(prepare: &str, file: &str, cause: &str) {
 
 #[test]
 fn falls_back_to_proc_if_the_kernel_types_are_missing_or_invalid() {
-    needs!(Initial("pid"), Bpf);
+    needs!(Initial("pid"), Bpf, Program("python3"));
     // `auto` does not try BPF on a host with few processes.
-    let _farm = farm(30, 12);
+    let _crowd = crowd(LARGE_HOST);
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -55,6 +55,13 @@ fn falls_back_to_proc_if_the_kernel_types_are_missing_or_invalid() {
     let large = file("large", b"");
     File::options().write(true).open(&large).unwrap().set_len(1 << 30).unwrap();
     is_refused(&over, &large, &format!("cannot read {TYPES}: File too large (os error 27)"));
+    let odd = format!("cannot read {TYPES}: not a regular file");
+    is_refused(
+        &format!("mkfifo \"$file.$$\" && mount --bind \"$file.$$\" {TYPES}"),
+        &file("fifo", b""),
+        &odd,
+    );
+    is_refused(&over, "/dev/zero", &odd);
     let hidden = "mount -t tmpfs none /sys/kernel/btf";
     let none = format!("cannot read {TYPES}: No such file or directory (os error 2)");
     is_refused(hidden, "", &none);
@@ -63,7 +70,6 @@ fn falls_back_to_proc_if_the_kernel_types_are_missing_or_invalid() {
 #[test]
 fn an_error_names_the_missing_field() {
     needs!(Initial("pid"), Bpf);
-    let _farm = farm(30, 12);
     let dir = tempfile::tempdir().unwrap();
     let mut types = std::fs::read(TYPES).unwrap();
     // Rename a field in the type information, to simulate a kernel that lacks this field.
@@ -82,8 +88,8 @@ fn an_error_names_the_missing_field() {
 
 #[test]
 fn loads_nothing_in_kernel_lockdown() {
-    needs!(Initial("pid"), Bpf);
-    let _farm = farm(30, 12);
+    needs!(Initial("pid"), Bpf, Program("python3"));
+    let _crowd = crowd(LARGE_HOST);
     let lock = "mount -t tmpfs none /sys/kernel/security && \
                 echo \"$file\" >/sys/kernel/security/lockdown";
     let cause = "the kernel is locked down (confidentiality, see kernel_lockdown(7))";
@@ -97,8 +103,8 @@ fn loads_nothing_in_kernel_lockdown() {
 
 #[test]
 fn the_error_ends_with_the_verifiers_last_message() {
-    needs!(Initial("pid"), Bpf);
-    let _farm = farm(30, 12);
+    needs!(Initial("pid"), Bpf, Program("python3"));
+    let _crowd = crowd(LARGE_HOST);
     let dir = tempfile::tempdir().unwrap();
     // In the type information, give a field of the iterator's argument a wrong offset. The verifier
     // knows the right offset, and rejects the program.
@@ -141,5 +147,33 @@ fn swap_members(types: &mut [u8], name: &[u8]) {
     let (one, other) = (at + 12 + 8, at + 24 + 8);
     for byte in 0..4 {
         types.swap(one + byte, other + byte);
+    }
+}
+
+#[test]
+fn reads_proc_if_little_address_space_is_left() {
+    needs!(Initial("pid"), Bpf, Program("python3"));
+    let _crowd = crowd(LARGE_HOST);
+    let limited = |megabytes: u32, collector: &str| {
+        let script = "ulimit -v $(($0 * 1024)); exec \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, &megabytes.to_string(), PIDNS, "-q", "-f", "json"]);
+        run(command.args(["--collector", collector]).env("PIDNS_DEBUG", "1"))
+    };
+    let least = (4..200).find(|&megabytes| limited(megabytes, "proc").status.success()).unwrap();
+    for more in (0..60).step_by(4) {
+        let output = limited(least + more, "auto");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{more} MB: {} {said}", output.status);
+        let expected =
+            "pidns: collector: proc; not bpf: little address space is left (ulimit -v)\n";
+        assert_eq!(said, expected);
+    }
+    for more in (0..60).step_by(4) {
+        let output = limited(least + more, "bpf");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let expected =
+            "pidns: cannot read the kernel through BPF: little address space is left (ulimit -v)\n";
+        assert_eq!((said.as_ref(), output.status.code()), (expected, Some(2)), "{more} MB");
     }
 }

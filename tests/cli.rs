@@ -469,3 +469,55 @@ fn invalid_input_gets_one_line_and_status_2() {
     "#]],
     );
 }
+
+/// Runs pidns with this value of `PIDNS_COLLECTOR`, and returns its standard error.
+fn with_collector(value: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(PIDNS);
+    let output = run(command.args(arguments).env("PIDNS_COLLECTOR", value).env("PIDNS_DEBUG", "1"));
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_variable_sets_the_default_collector() {
+    needs!(Namespaces);
+    let forbidden = "pidns: collector: proc; not bpf: not requested\n";
+    let document = tempfile::NamedTempFile::new().unwrap();
+    let path = document.path().to_str().unwrap();
+    std::fs::write(path, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let said = |value: &str, arguments: &[&str]| with_collector(value, arguments).1;
+    let diff = ["diff", "-q", path];
+    let left = ["run", "-q", "--kill", "--grace", "0", "--", "sh", "-c", "sleep 600 &"];
+    for arguments in [&["-q"][..], &["check", "-q"], &diff, &left] {
+        // `check` reads the kernel twice.
+        let said_by_each = said("proc", arguments);
+        assert!(said_by_each.starts_with(forbidden), "{arguments:?}: {said_by_each}");
+        assert!(!said("", arguments).contains("not requested"), "{arguments:?}");
+    }
+    // An option takes precedence.
+    for arguments in [["-q", "--collector", "auto"], ["check", "--collector", "auto"]] {
+        let said = said("proc", &arguments);
+        assert!(
+            said.starts_with("pidns: collector: ") && !said.contains("not requested"),
+            "{said}"
+        );
+    }
+    assert_eq!(said("bpf", &["-q", "--collector", "proc"]), forbidden);
+    assert!(said("bpf", &["--collector", "proc", "check", "-q"]).starts_with(forbidden));
+    // A saved document needs no collector.
+    for arguments in
+        [&["-q", "-i", path][..], &["check", "-q", "-i", path], &["diff", "-q", path, path]]
+    {
+        let (status, said) = with_collector("proc", arguments);
+        assert_eq!(said, "", "{arguments:?}");
+        assert_ne!(status, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_error_names_the_variable_with_the_wrong_value() {
+    let wrong = "pidns: PIDNS_COLLECTOR: invalid value 'ebpf' for '--collector <HOW>' \
+                 [possible values: auto, proc, bpf]; did you mean 'bpf'?\n";
+    assert_eq!(with_collector("ebpf", &[]), (Some(2), wrong.to_owned()));
+    let (status, said) = with_collector("auto", &["--collector", "ebpf"]);
+    assert_eq!((status, said), (Some(2), wrong.replace("PIDNS_COLLECTOR: ", "")));
+}

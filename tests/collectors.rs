@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output};
 
 use common::Need::*;
@@ -122,6 +123,86 @@ fn both_collectors_write_the_same_bytes_for_dead_and_nascent_namespaces() {
     assert_eq!(states, BTreeSet::from(["dead", "live", "nascent"]));
 }
 
+/// The document of a run by this collector that takes at most three seconds of processor time.
+fn quick_document(collector: &str) -> Document {
+    let mut command = with_processor_seconds(3, PIDNS);
+    let output = run(command.args(["-q", "-f", "json", "--collector", collector]));
+    assert!(output.status.success(), "{collector}: {}", output.status);
+    Document::read(&stdout(&output))
+}
+
+#[test]
+fn processes_that_share_a_descriptor_table_are_searched_once() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
+    // A search of each process would take minutes.
+    let _null = share_descriptors(400, 10_000, "/dev/null");
+    let namespaces = share_descriptors(400, 10_000, "/proc/self/ns/pid");
+    for collector in ["bpf", "proc"] {
+        let document = quick_document(collector);
+        let home = document.home(namespaces.pid());
+        assert_eq!(home.holders.len(), 10_000);
+        let left_out = document.diagnostic("holders-left-out").expect("is reported");
+        let expected = format!(
+            "{} holders are left out, because at most 10000 of one kind are shown for a namespace",
+            401 * 10_000 - 10_000
+        );
+        assert_eq!(left_out.message, expected, "{collector}");
+        assert!(!document.complete);
+    }
+}
+
+#[test]
+fn each_process_that_shares_a_descriptor_table_is_a_holder() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
+    let running = share_descriptors(10, 100, "/proc/self/ns/pid");
+    let pids = [vec![running.pid()], children(running.pid())].concat();
+    agree();
+    let document: Document = serde_json::from_value(document("bpf", "fds")).unwrap();
+    for pid in pids {
+        let is_its = |it: &&Holder| matches!(it, Holder::Fd { pid: holder, .. } if *holder == pid);
+        assert_eq!(document.home(pid).holders.iter().filter(is_its).count(), 100, "{pid}");
+    }
+    assert!(document.diagnostic("holders-left-out").is_none());
+}
+
+#[test]
+fn a_process_with_unreaped_threads_is_read_once() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
+    let _few = unreaped_threads(20, 50);
+    agree();
+    // If the process were read once for each thread, that would take half a minute.
+    let running = unreaped_threads(1000, 5000);
+    let traced = children(running.pid())[0];
+    for collector in ["bpf", "proc"] {
+        let document = quick_document(collector);
+        assert_eq!(document.process(traced).threads, Some(1001));
+        assert_eq!(document.home(traced).holders.len(), 5050);
+    }
+}
+
+#[test]
+fn both_write_the_same_bytes_for_processes_covered_by_mounts() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn);
+    let (_forest, (running, inits)) = (Forest::grow(3), nest(4));
+    let holder = start_command(
+        Command::new("bash").args(["-c", "exec 9</proc/self/ns/pid; echo ready; read x; :"]),
+    );
+    let pids = [running.pid(), inits[0], inits[1], inits[2], inits[3], holder.0.pid()];
+    let pids = pids.map(|pid| pid.to_string());
+    let cover = "mount -t tmpfs none /proc/$1; mount --bind /proc/self/status /proc/$2/status; \
+                 mount --bind /proc/self/stat /proc/$3/stat; mount -t tmpfs none /proc/$4/ns; \
+                 mount --bind /dev/zero /proc/$5/cgroup; mount -t tmpfs none /proc/$6/fd; \
+                 shift 6; exec \"$@\"";
+    for search in SEARCHES {
+        let [bpf, proc] = ["bpf", "proc"].map(|collector| {
+            let arguments: Vec<&str> = pids.iter().map(String::as_str).chain([PIDNS]).collect();
+            let pidns = in_mount_namespace(cover, &arguments);
+            without_pidns(document_of(pidns, collector, search, collector))
+        });
+        assert_eq!(bpf, proc, "--search {search}");
+    }
+}
+
 #[test]
 fn finds_three_thousand_namespaces_held_by_one_process() {
     needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"));
@@ -218,15 +299,15 @@ fn has_changed(row: &str, between: Option<&String>) -> bool {
 fn without(capabilities: &str, collector: &str) -> Output {
     let mut command = Command::new("setpriv");
     command.args(["--bounding-set", capabilities, "--inh-caps=-all", PIDNS]);
-    command.args(["-q", "-f", "json", "--search", "processes", "--collector", collector]);
+    command.args(["-q", "-f", "json", "--collector", collector]);
     run(command.env("PIDNS_DEBUG", "1"))
 }
 
 #[test]
 fn falls_back_to_proc_without_a_capability() {
-    needs!(Initial("pid"), Bpf);
+    needs!(Initial("pid"), Bpf, Program("python3"));
     // `auto` does not try BPF on a host with few processes.
-    let _farm = farm(30, 12);
+    let _crowd = crowd(LARGE_HOST);
     for (capabilities, missing) in [
         ("-sys_ptrace", "CAP_SYS_PTRACE"),
         ("-sys_admin,-bpf", "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN,"),
@@ -253,10 +334,56 @@ fn falls_back_to_proc_without_a_capability() {
     }
 }
 
+/// Runs pidns with these options, and returns the line that says which collector it used.
+fn used(arguments: &[&str]) -> String {
+    let all = [&["-q", "-f", "json"], arguments].concat();
+    let output = run(Command::new(PIDNS).args(all).env("PIDNS_DEBUG", "1"));
+    Document::read(&stdout(&output));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn auto_uses_bpf_only_on_a_large_host() {
+    needs!(Initial("pid"), Bpf, Program("python3"));
+    let few = "pidns: collector: proc; not bpf: with so few processes it would save no time\n";
+    {
+        let _nobody_else = crowd(0);
+        let is_pid =
+            |name: &std::ffi::OsStr| name.to_str().is_some_and(|it| it.parse::<u32>().is_ok());
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let processes = entries.filter(|it| is_pid(&it.as_ref().unwrap().file_name())).count();
+        // A developer's host may itself be large.
+        if processes < LARGE_HOST - 200 {
+            assert_eq!(used(&[]), few);
+        }
+    }
+    let _crowd = crowd(LARGE_HOST);
+    assert_eq!(used(&[]), "pidns: collector: bpf\n");
+    // A search of processes only is so fast that BPF pays off later.
+    assert_eq!(used(&["--search", "processes"]), few);
+}
+
+#[test]
+fn reads_proc_if_a_seccomp_filter_may_end_pidns_for_bpf() {
+    needs!(Initial("pid"), Bpf, Program("python3"));
+    let _crowd = crowd(LARGE_HOST);
+    let filtered = |collector| {
+        let command = [PIDNS, "-q", "-f", "json", "--collector", collector];
+        // 321 is bpf(2) on x86-64.
+        run(with_seccomp(KILL_PROCESS, "321", &command).env("PIDNS_DEBUG", "1"))
+    };
+    let output = filtered("auto");
+    let said = "pidns: collector: proc; not bpf: a seccomp filter is active, which might end pidns \
+                for bpf(2)\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+    Document::read(&stdout(&output));
+    assert_eq!(filtered("bpf").status.signal(), Some(31), "SIGSYS");
+}
+
 #[test]
 fn falls_back_to_proc_silently_if_seccomp_forbids_bpf() {
-    needs!(Initial("pid"), Bpf, Program("strace"));
-    let _farm = farm(30, 12);
+    needs!(Initial("pid"), Bpf, Program("python3"), Program("strace"));
+    let _crowd = crowd(LARGE_HOST);
     let refused = |collector: &str, debug: &str| {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=bpf:error=EPERM", PIDNS]);

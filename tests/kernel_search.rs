@@ -27,6 +27,8 @@ fn shows_namespaces_missing_in_proc_with_their_holders() {
         let by = match *kind {
             "pidfd" => format!("pidfd {fd}"),
             "socket" => format!("unix socket {fd} whose peer was in it"),
+            "listener" => format!("listening unix socket {fd}, opened in it"),
+            "message" => format!("unread message from it to its socket {fd}"),
             "in_flight" => format!("descriptor in flight to its socket {fd}"),
             _ => format!("open file of its /proc, fd {fd}"),
         };
@@ -172,6 +174,38 @@ fn never_shows_namespaces_that_have_just_ended_or_are_being_made() {
         }
     }
     assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn the_queue_of_a_socket_is_searched_once() {
+    needs!(HostRoot, Bpf, NamespaceOfItsOwn, Program("python3"), Program("strace"), NamespaceList);
+    let does = "import resource\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))\n\
+         namespace(inside=lambda: send(os.pidfd_open(os.getpid())))\n\
+         one.setblocking(False)\n\
+         try:\n    \
+             while True: one.send(b'x')\n\
+         except BlockingIOError: pass\n\
+         for _ in range(15000): os.dup(other.fileno())\n\
+         print('fd', other.fileno())";
+    let kept = keeper(does);
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-T", "-e", "trace=read", "-o"]).arg(&log);
+    let output = run(command.args([PIDNS, "-q", "-f", "json"]).args(KERNEL));
+    let document = Document::read(&stdout(&output));
+    let found = document.namespace(&kept.namespace);
+    let pid = kept.running.pid();
+    let is_its = |it: &Holder| matches!(it, Holder::File { kind, pid: holder, .. } if kind == "in_flight" && *holder == pid);
+    assert!(found.holders.iter().all(is_its));
+    assert_eq!(found.holders.len(), 10_000);
+    assert!(document.diagnostic("holders-left-out").is_some());
+    // For each descriptor, the kernel would look at all messages, millions of them in one read.
+    let text = std::fs::read_to_string(log).unwrap();
+    let time = |line: &str| line.rsplit_once('<')?.1.strip_suffix('>')?.parse::<f64>().ok();
+    let longest = text.lines().filter_map(time).fold(0.0, f64::max);
+    assert!(longest < 1.0, "a read of {longest} s");
 }
 
 /// Asserts that a run failed with status 2 and an empty standard output. Returns its standard

@@ -55,25 +55,9 @@ fn sees(pid: u32, id: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(id)
 }
 
-/// Python program that makes some system calls fail with ENOSYS, and then runs a command. The first
-/// argument is a list of system call numbers. The other arguments are the command.
-const REFUSING: &str = "import ctypes, os, struct, sys\n\
-     numbers = [int(number) for number in sys.argv[1].split(',')]\n\
-     code = [(0x20, 0, 0, 0)]\n\
-     code += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]\n\
-     code += [(6, 0, 0, 0x7fff0000), (6, 0, 0, 0x50026)]\n\
-     text = b''.join(struct.pack('HBBI', *line) for line in code)\n\
-     keep = ctypes.create_string_buffer(text)\n\
-     program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(keep)))\n\
-     libc = ctypes.CDLL(None, use_errno=True)\n\
-     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
-     os.execvp(sys.argv[2], sys.argv[2:])";
-
 /// Returns a command that runs as if the kernel did not have these system calls.
 fn without(calls: &str, command: &[&str]) -> Command {
-    let mut python = Command::new("python3");
-    python.args(["-c", REFUSING, calls]).args(command);
-    python
+    with_seccomp(ENOSYS, calls, command)
 }
 
 /// Runs pidns as if the kernel were older than Linux 6.8, without `statmount` and `listmount`.
@@ -452,16 +436,57 @@ fn does_not_trust_a_link_that_a_container_made() {
     }
 }
 
+/// Shell script that covers the process `$1` by a mount, and the status of the process `$2`, and then
+/// executes the other arguments.
+const COVER: &str = "mount -t tmpfs none /proc/$1; mount --bind /proc/self/status /proc/$2/status; \
+     shift 2; exec \"$@\"";
+
 #[test]
-fn a_process_covered_by_a_mount_is_reported_as_unreadable() {
+fn a_process_covered_by_a_mount_is_shown_all_the_same() {
     needs!(Namespaces);
     let (running, inits) = nest(1);
-    let script = "mount -t tmpfs none /proc/$1; mount --bind /proc/self/status /proc/$2/status; \
-         exec $3 -q -f json $4 $5";
+    let pids = [running.pid(), inits[0]];
+    let [one, two] = pids.map(|pid| pid.to_string());
+    let works = pidns(&["--collector", "bpf", "--search", "processes"]).status.success();
+    let collectors: &[&str] = if works { &["proc", "bpf"] } else { &["proc"] };
+    for collector in collectors {
+        for search in ["processes", "processes,children,fds,mounts"] {
+            let pidns = [PIDNS, "-q", "-f", "json", "--collector", collector, "--search", search];
+            let arguments = [&[&*one, &two], &pidns[..]].concat();
+            let output = run(&mut in_mount_namespace(COVER, &arguments));
+            let document = Document::read(&stdout(&output));
+            assert_eq!(document.process(pids[0]).comm, "unshare");
+            assert_eq!(document.process(pids[1]).nspid, nspid(pids[1]));
+            let namespace = document.home(pids[1]);
+            assert_eq!(namespace.id, namespace_of(pids[1]));
+            assert_eq!((namespace.state.as_str(), namespace.init), ("live", Some(pids[1])));
+            assert!(document.diagnostic("process-unreadable").is_none());
+        }
+    }
+}
+
+#[test]
+fn a_process_covered_by_a_mount_is_reported_if_no_other_procfs_can_be_made() {
+    needs!(Namespaces);
+    let (running, inits) = nest(1);
     let (one, two) = (running.pid().to_string(), inits[0].to_string());
-    for scope in [&[][..], &["--search", "processes"]] {
-        let arguments = [&[&*one, &two, PIDNS], scope].concat();
-        let document = Document::read(&stdout(&run(&mut in_mount_namespace(script, &arguments))));
+    for scope in ["processes", "processes,children,fds,mounts"] {
+        let arguments = [
+            &*one,
+            &two,
+            "setpriv",
+            "--bounding-set=-sys_admin",
+            "--inh-caps=-all",
+            PIDNS,
+            "-q",
+            "-f",
+            "json",
+            "--collector",
+            "proc",
+            "--search",
+            scope,
+        ];
+        let document = Document::read(&stdout(&run(&mut in_mount_namespace(COVER, &arguments))));
         let told = document.diagnostic("process-unreadable").expect("is reported");
         assert_eq!(told.errno.as_deref(), Some("EXDEV"));
         for pid in [running.pid(), inits[0]] {

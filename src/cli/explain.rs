@@ -3,6 +3,7 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, ValueEnum as _};
 
+use super::options::COLLECTOR;
 use crate::emit::Format;
 
 /// Returns one line that explains the error. The line ends with clap's suggestion or, if there is
@@ -11,7 +12,13 @@ pub(super) fn explain(error: &clap::Error, program: &Command, verb: Option<&str>
     if let Some(line) = not_a_pid(error, program, verb) {
         return line;
     }
-    let rendered = first_paragraph(&error.render().to_string());
+    let mut rendered = first_paragraph(&error.render().to_string());
+    if text(error, ContextKind::InvalidArg).is_some_and(|it| it.starts_with("--collector "))
+        && let Some(value) = text(error, ContextKind::InvalidValue)
+        && std::env::var(COLLECTOR).is_ok_and(|set| set == value)
+    {
+        rendered = format!("{COLLECTOR}: {rendered}");
+    }
     let problem = rendered.strip_suffix(" found").unwrap_or(&rendered);
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(argument) = text(error, ContextKind::InvalidArg)

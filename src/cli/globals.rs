@@ -6,6 +6,9 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+#[cfg(doc)]
+use super::options::COLLECTOR;
+
 /// The verb `run`. Its options must follow the verb, because its -f and -q apply to the report,
 /// unlike the global options -f and -q.
 pub(super) const RUN: &str = "run";
@@ -42,11 +45,13 @@ pub(super) fn check(
         if is_given(matches, "pids") {
             return Err(format!("PIDs cannot precede {name}; see 'pidns {name} --help'"));
         }
-        if let Some((option, other)) = conflict(verb, of_verb) {
-            return Err(format!(
-                "the argument '{option}' cannot be used with '{other}'; see 'pidns {name} --help'"
-            ));
-        }
+    }
+    let command = program.find_subcommand(name).unwrap_or(program);
+    if let Some((option, other)) = conflict(command, of_verb) {
+        let verb = if name.is_empty() { String::new() } else { format!("{name} ") };
+        return Err(format!(
+            "the argument '{option}' cannot be used with '{other}'; see 'pidns {verb}--help'"
+        ));
     }
     let has_document = ["file", "since", "before"].iter().any(|id| is_given(of_verb, id));
     if is_given(of_verb, "host") && !has_document {
@@ -72,11 +77,19 @@ fn unknown_option(
 }
 
 /// Searches the command line for two conflicting options.
-fn conflict<'a>(verb: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
+///
+/// `--collector` excludes each saved document. clap does not know this, because it would also refuse
+/// a document if the environment variable [`COLLECTOR`] is set.
+fn conflict<'a>(command: &'a Command, matches: &ArgMatches) -> Option<(&'a Arg, &'a Arg)> {
     let is_given = |option: &&Arg| is_given(matches, option.get_id().as_str());
-    verb.get_arguments().filter(is_given).find_map(|option| {
-        let others = verb.get_arg_conflicts_with(option);
+    let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);
+    let of_clap = command.get_arguments().filter(is_given).find_map(|option| {
+        let others = command.get_arg_conflicts_with(option);
         others.into_iter().find(is_given).map(|other| (option, other))
+    });
+    of_clap.or_else(|| {
+        let document = ["file", "after"].into_iter().filter_map(find).find(is_given)?;
+        Some((document, find("collector").filter(is_given)?))
     })
 }
 

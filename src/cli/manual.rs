@@ -76,6 +76,11 @@ pub(super) const ENVIRONMENT: Terms = &[
         "If set to anything but 0, one line on standard error says how the kernel was read: \
          through /proc or by BPF, and why.",
     ),
+    (
+        "PIDNS_COLLECTOR",
+        "The default of --collector, also for pidns run, which does not have that option: auto, \
+         proc or bpf. With proc, pidns loads no BPF program, except for --search kernel.",
+    ),
     ("COMPLETE", "Set by the completion scripts to ask for candidates."),
 ];
 
@@ -125,10 +130,11 @@ pub(super) const SECURITY: &[&str] = &[
      namespaces. Namespaces are queried by ioctl_nsfs(2). Mounts are listed by listmount(2), or by \
      a thread that enters the mount namespace and ends afterwards. User names come from the name \
      service. Only pidns run starts a program, and sends signals to it.",
-    "As root on a host with a few hundred processes or more, pidns loads a BPF program: a task \
-     iterator that reads the data that /proc shows about each process. The program is unloaded \
-     before pidns exits. If auditing is on, loading the program adds a BPF record to the audit \
-     log. --collector proc avoids BPF. --search kernel loads three more programs, which list the \
+    "As root on a host with 1,100 processes or more (2,600 with --search processes), pidns loads a \
+     BPF program: a task iterator that reads the data that /proc shows about each process. The \
+     program is unloaded before pidns exits. If auditing is on, loading the program adds a BPF \
+     record to the audit log. --collector proc and PIDNS_COLLECTOR=proc avoid BPF, and under a \
+     seccomp filter pidns does not try it. --search kernel loads three more programs, which list the \
      PID namespaces in kernel memory and everything that keeps a namespace without a living init \
      alive. pidns opens these namespaces by their ids (open_by_handle_at(2)).",
     "Other users can cause gaps in a view; pidns reports such gaps (\"complete\", \"diagnostics\", \
@@ -144,19 +150,24 @@ pub(super) const SECURITY: &[&str] = &[
 pub(super) const LIMITS: &[&str] = &[
     "If \"complete\" is true in the document, pidns found everything in the places it searched, \
      and inferred no fact. A namespace without processes can also be kept alive by something that \
-     /proc does not show: a descriptor in flight over a UNIX socket; a pidfd of its terminated \
-     init; an open /proc directory of a dead member; a socket whose peer was a member \
-     (SO_PEERCRED), or that sends signals to a member (F_SETOWN); another mount of its procfs, or \
-     an open file in it; fsopen(2); files registered with io_uring; perf events; FUSE mounts; \
-     System V shared memory. Only --search kernel finds such a namespace.",
+     /proc does not show: a descriptor in flight over a UNIX socket; an unread message with the \
+     credentials of a member; a connection that is not yet accepted; a pidfd of its terminated init; \
+     an open file, or a working directory, in the /proc of a dead member; a socket whose peer or \
+     listener was a member (SO_PEERCRED), or that sends signals to a member (F_SETOWN); another \
+     mount of its procfs, or an open file in it; fsopen(2); files registered with io_uring; perf \
+     events; FUSE mounts; System V shared memory. Only --search kernel finds such a namespace.",
     "--search kernel needs Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc \
      of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise pidns \
      fails. --search kernel includes the default places, and shows every PID namespace in or below \
-     the caller's own that has no living init. It also finds these holders: pidfds, UNIX sockets \
-     whose peer was a member, UNIX sockets with an unread message that contains a descriptor of \
-     the namespace, and open files of its procfs. If something else keeps a namespace alive, the \
-     namespace has no holders, and the diagnostic held-unseen says so; the view still counts as \
-     complete.",
+     the caller's own that has no living init. It also finds these holders: pidfds; UNIX sockets \
+     whose peer or listener was a member; UNIX sockets with an unread message that carries a \
+     descriptor of the namespace, or the credentials of a member; and open files of its procfs. It \
+     does not find a connection that is not yet accepted, a descriptor in a message over such a \
+     connection or over a socket that is itself in flight, or a working directory in the /proc of \
+     a dead member. If no holder is found, the diagnostic held-unseen says so; the view still \
+     counts as complete.",
+    "At most 10,000 holders of one kind are shown for a namespace. The diagnostic holders-left-out \
+     says how many are not, and the view is then incomplete.",
     "Since Linux 6.19, a namespace can be opened only if a descriptor of the namespace keeps it \
      alive. The parent and owner of any other namespace are unknown, and the view is incomplete \
      (namespace-unopened). The search does not report a namespace whose init exits during the \

@@ -141,13 +141,24 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
 /// Returns the definition of the command line, for parsing and for completion.
 #[must_use]
 pub fn command() -> clap::Command {
-    globals::hide_unused(Cli::command()).mut_subcommands(|verb| {
+    let mut program = globals::hide_unused(Cli::command());
+    if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
+        // An empty value is the same as none.
+        program = without_variable(program).mut_subcommands(without_variable);
+    }
+    program.mut_subcommands(|verb| {
         let verb = help::with_texts(verb);
         if verb.get_name() != "run" {
             return verb;
         }
         verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
     })
+}
+
+/// Makes a command ignore the environment variable for `--collector`.
+fn without_variable(command: clap::Command) -> clap::Command {
+    let has_it = command.get_arguments().any(|option| option.get_id() == "collector");
+    if has_it { command.mut_arg("collector", |option| option.env(None::<&str>)) } else { command }
 }
 
 /// Writes the manual page of a verb, or of pidns itself, as roff source.

@@ -15,6 +15,9 @@ use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
 /// Heading for the options that are listed only in `--help` and the manual page.
 pub(super) const ADVANCED: &str = "Advanced options";
 
+/// The environment variable that sets the default of `--collector`.
+pub(super) const COLLECTOR: &str = "PIDNS_COLLECTOR";
+
 /// The option that selects the places to search for namespaces.
 #[derive(Debug, Args)]
 pub(super) struct Search {
@@ -118,7 +121,7 @@ pub struct Origin {
     ///
     /// FILE contains the output of -f json, -f yaml or -f ndjson; - is standard input.
     #[arg(short = 'i', long = "input", value_name = "FILE", value_hint = ValueHint::FilePath,
-        action = ArgAction::Append, conflicts_with_all = ["procfs", "collector"], global = true)]
+        action = ArgAction::Append, conflicts_with = "procfs", global = true)]
     pub file: Option<PathBuf>,
     /// Read this procfs, such as a host's /proc mounted in a container
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
@@ -135,8 +138,8 @@ pub struct Origin {
     ///
     /// BPF and /proc give the same document. If the environment variable PIDNS_DEBUG is 1, a line
     /// on standard error says which was used.
-    #[arg(long, value_name = "HOW", default_value = "auto", global = true,
-        help_heading = ADVANCED, hide_short_help = true)]
+    #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
+        global = true, help_heading = ADVANCED, hide_short_help = true)]
     pub collector: Collector,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use super::format::OutputFormat;
-use super::options::{ADVANCED, Details, Filter, Folding, Origin, Output, Search};
+use super::options::{ADVANCED, COLLECTOR, Details, Filter, Folding, Origin, Output, Search};
 use super::values::{NamespaceArg, Seconds, run_code};
 use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
@@ -160,7 +160,7 @@ pub struct Diff {
     #[arg(long, value_name = "NAME", help_heading = ADVANCED, hide_short_help = true)]
     pub host: Option<String>,
     /// How to read the live kernel
-    #[arg(long, value_name = "HOW", default_value = "auto", conflicts_with = "after",
+    #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         help_heading = ADVANCED, hide_short_help = true)]
     collector: Collector,
 }

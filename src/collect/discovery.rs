@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rustix::io::Result as SysResult;
 
+use super::holder_list::HolderList;
 use super::kernel::nsfs::NamespaceFd;
 use super::log::DiagnosticLog;
 use super::parse::Leaders;
-use crate::model::{Detail, Holder, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};
+use crate::model::{Detail, Host, NamespaceId, Nspid, Pid, Process, Procfs, SearchScope};
 
 /// Inode of the initial PID namespace, in which every process has a PID (`PROC_PID_INIT_INO` in
 /// the kernel, fixed since Linux 3.8).
@@ -44,9 +45,8 @@ pub struct Discovery {
     pub terminated: HashSet<Pid>,
     /// Inits for which the source could not find out whether they have terminated.
     pub undecided: HashSet<Pid>,
-    /// Holders, each with the inode of the namespace that it keeps alive. The list is not sorted
-    /// and may contain duplicates.
-    pub holders: Vec<(u64, Holder)>,
+    /// The holders of all namespaces.
+    pub holders: HolderList,
     /// Inodes of namespaces that were found only in kernel memory.
     pub in_kernel: HashSet<u64>,
     /// The diagnostics that the scan has reported so far.

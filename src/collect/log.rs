@@ -90,6 +90,11 @@ impl DiagnosticLog {
         }
     }
 
+    /// Returns `true` if there is a case with this errno.
+    pub fn has(&self, errno: Errno) -> bool {
+        self.entries.keys().any(|(_, noted)| *noted == Some(errno.raw_os_error()))
+    }
+
     /// Returns the error for one of the processes that could not be read; `None` if all processes
     /// could be read.
     pub fn unreadable(&self) -> Option<Errno> {

@@ -9,6 +9,7 @@
 //! - `discovery`: the result of a source, and the questions that `assemble` may ask it afterwards
 //! - `assemble`: turns a discovery into a snapshot
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
+//! - `holder_list`: collects the holders of namespaces in bounded memory
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
@@ -19,6 +20,7 @@ mod bpf;
 mod direct;
 mod discovery;
 mod error;
+mod holder_list;
 mod kernel;
 mod limits;
 mod log;

@@ -31,17 +31,18 @@ const SCANNING: Duration = Duration::from_secs(1);
 const REAPING: Duration = Duration::from_millis(100);
 
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
+/// `collector` reads the live kernel.
 ///
 /// # Errors
 /// Returns an error if the command could not be started. Also returns an error if the command
 /// succeeded, but its leftovers could not be found.
-pub fn run(arguments: &Run) -> Result<Exit, Error> {
+pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
     let mut command =
         SupervisedCommand::start(&arguments.command, arguments.kill, arguments.cgroup)?;
     let ended = command.wait_for_command()?;
-    let violated = report(arguments, &mut command, ended, report_file);
+    let violated = report(arguments, collector, &mut command, ended, report_file);
     // Removes the cgroup of the command.
     drop(command);
     if ended == Ended::Exited(0) {
@@ -61,6 +62,7 @@ pub fn run(arguments: &Run) -> Result<Exit, Error> {
 /// Finds, kills and reports leftovers. Returns `true` if any leftover is denied.
 fn report(
     arguments: &Run,
+    collector: Collector,
     command: &mut SupervisedCommand,
     ended: Ended,
     file: Option<(File, PathBuf)>,
@@ -79,7 +81,7 @@ fn report(
     };
     let found = (|| {
         let may_be_left = !has_none_left || command.has_new_mounts()?;
-        may_be_left.then(|| find_leftovers(arguments, command)).transpose()
+        may_be_left.then(|| find_leftovers(arguments, command, collector)).transpose()
     })();
     // `found` is empty if all leftover processes exited during the scan.
     let is_any_left = match &found {
@@ -111,25 +113,31 @@ fn report(
         output::warn_in_full(&text);
     }
     if let Some((file, path)) = file {
-        let mut out = BufWriter::new(file);
-        let written = arguments.format.0.emit(&report, style(arguments, None), &mut out);
-        if let Err(source) = written.and_then(|()| out.flush()) {
-            output::warn(Error::Report { path, source }.one_line());
-        }
+        write_report(arguments, &report, file, path);
     }
     Ok(!report.violations().is_empty())
+}
+
+/// Writes the report to a file. Prints a warning if that fails.
+fn write_report(arguments: &Run, report: &RunReport, file: File, path: PathBuf) {
+    let mut out = BufWriter::new(file);
+    let written = arguments.format.0.emit(report, style(arguments, None), &mut out);
+    if let Err(source) = written.and_then(|()| out.flush()) {
+        output::warn(Error::Report { path, source }.one_line());
+    }
 }
 
 /// Scans the host repeatedly, until a scan shows leftovers or no descendant is left.
 fn find_leftovers(
     arguments: &Run,
     command: &mut SupervisedCommand,
+    collector: Collector,
 ) -> Result<(Leftovers, LiveFacts), Error> {
     let request = Request {
         procfs: PathBuf::from("/proc"),
         search: SearchScope::default_set(),
         details: arguments.details(),
-        collector: Collector::Auto,
+        collector,
     };
     let end = Instant::now() + SCANNING;
     let mut scans = 1;

@@ -193,13 +193,19 @@ keywords! {
         /// `pid`. pidns searches for this kind, and for `socket`, `in_flight` and `procfs_file`,
         /// only with `--search kernel`, and only for namespaces without a living init.
         Pidfd = "pidfd",
-        /// A UNIX socket whose peer was a process in the namespace (SO_PEERCRED): descriptor `fd`
-        /// of process `pid`.
+        /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED): descriptor `fd`
+        /// of
+        /// process `pid`.
         Socket = "socket",
-        /// A UNIX socket (descriptor `fd` of process `pid`) with an unreceived message. The message
-        /// carries a descriptor that keeps the namespace alive (SCM_RIGHTS), or was sent by a
-        /// process of the namespace (SCM_CREDENTIALS).
+        /// A listening UNIX socket on which a process of the namespace called listen(2): `fd`
+        /// of process `pid`.
+        Listener = "listener",
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
+        /// descriptor which keeps the namespace (SCM_RIGHTS).
         InFlight = "in_flight",
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries the
+        /// credentials of a process of the namespace (SCM_CREDENTIALS).
+        Message = "message",
         /// An open file or directory in a procfs of the namespace, or in the /proc/PID directory of
         /// a former process of the namespace: descriptor `fd` of process `pid`.
         ProcfsFile = "procfs_file",
@@ -221,8 +227,7 @@ pub struct Holder {
     pub tid: Option<Pid>,
     /// Command name of the holding process; null if unknown.
     pub comm: Option<SmolStr>,
-    /// For `fd`, `pidfd`, `socket`, `in_flight` and `procfs_file`: the descriptor number in the
-    /// process.
+    /// For all kinds but `mount` and `pid_for_children`: the descriptor number in the process.
     pub fd: Option<u32>,
     /// For `mount`: the mount point, as seen in `mount_namespace`.
     pub path: Option<String>,

@@ -134,7 +134,9 @@ impl From<model::HoldingFile> for HolderKind {
         match file {
             model::HoldingFile::Pidfd => Self::Pidfd,
             model::HoldingFile::Socket => Self::Socket,
+            model::HoldingFile::Listener => Self::Listener,
             model::HoldingFile::InFlight => Self::InFlight,
+            model::HoldingFile::Message => Self::Message,
             model::HoldingFile::Procfs => Self::ProcfsFile,
         }
     }

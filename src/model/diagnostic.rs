@@ -397,6 +397,16 @@ diagnostic_codes! {
         message: "{} with a thread in uninterruptible sleep",
         advice: Advice::None,
     }
+    /// Holders of a namespace are left out, because there are too many.
+    HoldersLeftOut {
+        name: "holders-left-out",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Namespaces,
+        message: "holders of {} are left out",
+        advice: Advice::None,
+    }
     /// A namespace was found in kernel memory, but its holders were not found. The snapshot still
     /// counts as complete, because it contains the namespace itself.
     HeldUnseen {

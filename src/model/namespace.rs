@@ -172,11 +172,16 @@ impl Holder {
 pub enum HoldingFile {
     /// A pidfd that refers to a former process of the namespace (`pidfd_open(2)`).
     Pidfd,
-    /// A UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see `unix(7)`).
+    /// A connected UNIX socket whose peer was a process in the namespace (`SO_PEERCRED`, see `unix(7)`).
     Socket,
+    /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
+    Listener,
     /// A UNIX socket with an unreceived message. The message carries a descriptor that refers to
     /// the namespace, or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
     InFlight,
+    /// A UNIX socket with an unreceived message. The message carries the credentials of its sender,
+    /// which was in the namespace (`SCM_CREDENTIALS`, see `unix(7)`).
+    Message,
     /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
     /// former process of the namespace.
     Procfs,

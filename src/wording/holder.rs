@@ -79,6 +79,12 @@ impl<'a> KeptBy<'a> {
             Self::File(_, HoldingFile::Socket, fd) => {
                 line.plain(" ", format_args!("unix socket {fd} whose peer was in it"));
             }
+            Self::File(_, HoldingFile::Listener, fd) => {
+                line.plain(" ", format_args!("listening unix socket {fd}, opened in it"));
+            }
+            Self::File(_, HoldingFile::Message, fd) => {
+                line.plain(" ", format_args!("unread message from it to its socket {fd}"));
+            }
             Self::File(_, HoldingFile::InFlight, fd) => {
                 line.plain(" ", format_args!("descriptor in flight to its socket {fd}"));
             }

@@ -87,6 +87,9 @@ pub struct Owner {
     pub user: Option<String>,
 }
 
+/// Kinds of holders that are open files, but not of the namespace itself.
+const FILES: [&str; 6] = ["pidfd", "socket", "listener", "in_flight", "message", "procfs_file"];
+
 /// A holder of a namespace, with only the fields that apply to its kind.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "AnyHolder")]
@@ -150,9 +153,7 @@ impl TryFrom<AnyHolder> for Holder {
                 fd: Some(fd),
                 path: None,
                 mount_namespace: None,
-            } if ["pidfd", "socket", "in_flight", "procfs_file"].contains(&kind.as_str()) => {
-                Ok(Self::File { kind, pid, fd })
-            }
+            } if FILES.contains(&kind.as_str()) => Ok(Self::File { kind, pid, fd }),
             other => Err(format!("no kind of holder has these fields: {other:?}")),
         }
     }

@@ -42,7 +42,7 @@ def send(descriptor):
 
 /// Pairs of a holder kind and Python code. The code creates a namespace, keeps it alive by a holder
 /// of that kind, and prints the number of the holder's descriptor.
-pub const KEEPERS: [(&str, &str); 8] = [
+pub const KEEPERS: [(&str, &str); 9] = [
     ("pidfd", "namespace(lambda init: print('fd', os.pidfd_open(init)))"),
     (
         "socket",
@@ -51,6 +51,16 @@ pub const KEEPERS: [(&str, &str); 8] = [
          name = listener.getsockname()\n\
          namespace(inside=lambda: socket.socket(socket.AF_UNIX).connect(name))\n\
          accepted, _ = listener.accept(); print('fd', accepted.fileno())",
+    ),
+    // A listening socket that came from the namespace.
+    (
+        "listener",
+        "def inside():\n    \
+             listener = socket.socket(socket.AF_UNIX)\n    \
+             listener.bind('\\0%d' % os.getppid()); listener.listen()\n    \
+             send(listener.fileno())\n\
+         namespace(inside=inside)\n\
+         _, (fd,), _, _ = socket.recv_fds(other, 1, 1); print('fd', fd)",
     ),
     (
         "in_flight",
@@ -65,7 +75,7 @@ pub const KEEPERS: [(&str, &str); 8] = [
     // A message with SCM_CREDENTIALS refers to the sender's PID, which keeps the sender's namespace
     // alive.
     (
-        "in_flight",
+        "message",
         "other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)\n\
          namespace(inside=lambda: one.send(b'x'))\n\
          print('fd', other.fileno())",

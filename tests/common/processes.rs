@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -148,6 +149,93 @@ pub fn farm(namespaces: usize, processes: usize) -> Running {
     });
     running
 }
+
+/// Starts a process that has a file open `descriptors` times, and `processes` others that share its
+/// descriptor table (`CLONE_FILES`). Needs python3.
+pub fn share_descriptors(processes: usize, descriptors: usize, path: &str) -> Running {
+    // 56 is clone(2) on x86-64.
+    let script = "import ctypes, os, resource, signal, sys\n\
+         processes, descriptors = int(sys.argv[1]), int(sys.argv[2])\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors + 100, descriptors + 100))\n\
+         first = os.open(sys.argv[3], os.O_RDONLY)\n\
+         for _ in range(descriptors - 1): os.dup(first)\n\
+         for _ in range(processes):\n    \
+             if ctypes.CDLL(None).syscall(56, 0x400 | signal.SIGCHLD, 0, 0, 0, 0) == 0:\n        \
+                 signal.pause()\n\
+         print('ready', flush=True)\n\
+         signal.pause()";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, &processes.to_string(), &descriptors.to_string(), path]);
+    start_command(&mut command).0
+}
+
+/// Starts a process whose child has its PID namespace open `descriptors` times. The child has
+/// `threads` threads that have exited, but that their tracer, the process, does not reap. Needs
+/// python3.
+pub fn unreaped_threads(threads: usize, descriptors: usize) -> Running {
+    let script = "import ctypes, os, resource, signal, sys, threading, time\n\
+         threads, descriptors = int(sys.argv[1]), int(sys.argv[2])\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors + 100, descriptors + 100))\n\
+         (started, start), (go, let) = os.pipe(), os.pipe()\n\
+         traced = os.fork()\n\
+         if traced == 0:\n    \
+             threading.stack_size(32768)\n    \
+             end = threading.Event()\n    \
+             for _ in range(threads): threading.Thread(target=end.wait).start()\n    \
+             first = os.open('/proc/self/ns/pid', os.O_RDONLY)\n    \
+             for _ in range(descriptors - 1): os.dup(first)\n    \
+             os.write(start, b'x'); os.read(go, 1); end.set()\n    \
+             while True: signal.pause()\n\
+         os.read(started, 1)\n\
+         tasks = [int(it) for it in os.listdir('/proc/%d/task' % traced)]\n\
+         for tid in tasks:\n    \
+             if tid != traced: assert ctypes.CDLL(None).ptrace(0x4206, tid, 0, 0) == 0\n\
+         os.write(let, b'x')\n\
+         state = lambda tid: open('/proc/%d/task/%d/stat' % (traced, tid)).read().split()[2]\n\
+         while any(state(tid) != 'Z' for tid in tasks if tid != traced): time.sleep(0.01)\n\
+         print('ready', flush=True)\n\
+         signal.pause()";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, &threads.to_string(), &descriptors.to_string()]);
+    start_command(&mut command).0
+}
+
+/// Many idle processes, with which a host is so large that `auto` uses BPF.
+pub struct Crowd {
+    running: Option<Running>,
+    /// Only one test at a time has a crowd, so that tests do not count each other's processes.
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let group = self.running.as_ref().map(Running::pid);
+        let group = group.and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
+        self.running = None;
+        // The orphans of the group are reaped by init.
+        holds_within(Duration::from_secs(20), || {
+            group.is_none_or(|group| rustix::process::test_kill_process_group(group).is_err())
+        });
+    }
+}
+
+/// Starts this many idle processes. Needs python3.
+pub fn crowd(processes: usize) -> Crowd {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let script = "import os, signal, sys\n\
+         for _ in range(int(sys.argv[1])):\n    \
+             if os.fork() == 0:\n        \
+                 signal.pause()\n\
+         print('ready', flush=True)\n\
+         signal.pause()";
+    let mut command = Command::new("python3");
+    let (running, _) = start_command(command.args(["-c", script, &processes.to_string()]));
+    Crowd { running: Some(running), _alone: alone }
+}
+
+/// Number of processes from which on `auto` uses BPF in a search of the default places.
+pub const LARGE_HOST: usize = 1100;
 
 /// Measures how many PID namespaces can be nested: 32 on the host, and fewer in a container.
 pub fn levels_left() -> usize {

@@ -59,6 +59,33 @@ pub fn pipe(command: &mut Command, input: &[u8]) -> String {
     stdout(&output)
 }
 
+/// Python program that installs a seccomp filter, then executes the command in its other
+/// arguments. The first argument is the filter's action for the system calls with the numbers in the
+/// second argument.
+const FILTERED: &str = "import ctypes, os, struct, sys\n\
+     numbers = [int(number) for number in sys.argv[2].split(',')]\n\
+     code = [(0x20, 0, 0, 0)]\n\
+     code += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]\n\
+     code += [(6, 0, 0, 0x7fff0000), (6, 0, 0, int(sys.argv[1]))]\n\
+     text = b''.join(struct.pack('HBBI', *line) for line in code)\n\
+     keep = ctypes.create_string_buffer(text)\n\
+     program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(keep)))\n\
+     libc = ctypes.CDLL(None, use_errno=True)\n\
+     assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
+     os.execvp(sys.argv[3], sys.argv[3:])";
+
+/// Actions of a seccomp filter: the system call fails with `ENOSYS`, or the kernel kills the process.
+pub const ENOSYS: u32 = 0x0005_0026;
+pub const KILL_PROCESS: u32 = 0x8000_0000;
+
+/// A command that runs under a seccomp filter with this action for some system calls, whose numbers
+/// are a comma-separated list. Needs python3.
+pub fn with_seccomp(action: u32, calls: &str, command: &[&str]) -> Command {
+    let mut python = Command::new("python3");
+    python.args(["-c", FILTERED, &action.to_string(), calls]).args(command);
+    python
+}
+
 /// Runs pidns with the command prefix [`nobody`].
 pub fn as_nobody(arguments: &[&str]) -> Output {
     let (_dir, program) = public_copy();

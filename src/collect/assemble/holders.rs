@@ -5,25 +5,30 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use super::namespaces::index;
+use crate::collect::holder_list::{HolderList, MAX_HOLDERS};
 use crate::collect::log::DiagnosticLog;
-use crate::model::{DiagnosticCode, Holder, Namespace, NamespaceId, Process};
+use crate::model::{DiagnosticCode, Namespace, NamespaceId, Process};
 
 /// Maximum number of namespaces that the diagnostic lists by ID; the remaining namespaces are only
 /// counted.
 const MAX_NAMED: usize = 10;
 
-/// Fills in the holders of every namespace, sorted and without duplicates. (A holder can be found
-/// twice, because threads share descriptors, and because a mount can be visible both inside and
-/// outside of a chroot.) `namespaces` must be sorted by ID.
-pub fn attach_holders(namespaces: &mut [Namespace], holders: Vec<(u64, Holder)>) {
+/// Fills in the holders of every namespace, sorted and without duplicates. (Duplicates occur
+/// because threads share descriptors and a chroot shows some mounts twice.) Reports the number of
+/// holders that were left out. `namespaces` must be sorted by ID.
+pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &mut DiagnosticLog) {
+    let (holders, left_out) = holders.finish();
     for (inode, holder) in holders {
         if let Some(index) = index(namespaces, NamespaceId::Inode(inode)) {
             namespaces[index].holders.push(holder);
         }
     }
-    for namespace in namespaces {
-        namespace.holders.sort_unstable();
-        namespace.holders.dedup();
+    if left_out > 0 {
+        let message = format!(
+            "{left_out} holders are left out, because at most {MAX_HOLDERS} of one kind are shown for \
+             a namespace"
+        );
+        log.note_as(DiagnosticCode::HoldersLeftOut, message, None);
     }
 }
 
@@ -63,7 +68,7 @@ pub fn note_without_known_holder(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{HoldingFile, Pid};
+    use crate::model::{Holder, HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
     /// Returns the diagnostic about namespaces 2 to 5, which are children of namespace 1 and were

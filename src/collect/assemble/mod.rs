@@ -47,7 +47,7 @@ pub fn assemble(
     let Discovery { mut processes, mut log, in_kernel, .. } = discovery;
 
     inits::attach_inits(&mut namespaces, &processes, &discovery.cgroups, &discovery.terminated);
-    holders::attach_holders(&mut namespaces, discovery.holders);
+    holders::attach_holders(&mut namespaces, discovery.holders, &mut log);
     vanished::leave_out_vanished(&mut namespaces, &processes, &in_kernel);
     let inputs = state::StateInputs {
         source,
@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::collect::discovery::{HeldThread, InitNow, ListedInit};
+    use crate::collect::holder_list::HolderList;
     use crate::collect::kernel::nsfs::NamespaceFd;
     use crate::collect::log::DiagnosticLog;
     use crate::model::{Evidence, Holder, Host, NamespaceState, Pid, Process, SearchScope};
@@ -189,6 +190,8 @@ mod tests {
         for (child, parent) in [(1, 1), (2, 6)] {
             processes[child].ppid = Pid::new(parent);
         }
+        let mut holders = HolderList::default();
+        holders.push(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 });
         let discovery = Discovery {
             procfs: Procfs { path: "/elsewhere".to_owned(), own: false, namespace: None },
             searched: BTreeSet::from([SearchScope::Processes]),
@@ -201,7 +204,7 @@ mod tests {
             cgroups: HashMap::from([(pid(6), b"0::/lxc.payload.web\n".to_vec())]),
             terminated: HashSet::from([pid(6)]),
             undecided: HashSet::new(),
-            holders: vec![(99, Holder::Mount { path: "/x".to_owned(), mount_namespace: 4 })],
+            holders,
             in_kernel: HashSet::new(),
             log: DiagnosticLog::default(),
         };

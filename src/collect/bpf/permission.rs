@@ -5,6 +5,10 @@ use std::fs;
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
+/// Minimum number of bytes by which the address space may still grow. The kernel's types take 5 to
+/// 10 MB of it.
+const MIN_ADDRESS_SPACE: u64 = 64 << 20;
+
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
@@ -30,4 +34,13 @@ pub fn check_lockdown() -> Result<(), BpfUnavailable> {
         return Err(BpfUnavailable::LockedDown);
     }
     Ok(())
+}
+
+/// Checks that enough address space is left for the kernel's types and everything else. An allocation
+/// that fails would abort pidns.
+pub fn check_address_space() -> Result<(), BpfUnavailable> {
+    match viewer::free_address_space() {
+        Some(free) if free < MIN_ADDRESS_SPACE => Err(BpfUnavailable::LittleMemory),
+        _ => Ok(()),
+    }
 }

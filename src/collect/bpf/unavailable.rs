@@ -13,7 +13,7 @@ use super::loader::LoadError;
 pub enum BpfUnavailable {
     /// The user chose to read /proc.
     NotRequested,
-    /// The host has so few processes that loading the BPF program takes longer than reading /proc.
+    /// The host has so few processes that BPF would save no time that a person notices.
     FewProcesses,
     /// The procfs to read shows a PID namespace other than the viewer's own, but a task iterator
     /// visits only the processes in the viewer's own PID namespace.
@@ -25,6 +25,10 @@ pub enum BpfUnavailable {
     NotCollected(&'static str),
     /// The viewer lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
+    /// The address space is limited, and too little of it is left for the kernel's types.
+    LittleMemory,
+    /// A seccomp filter decides about pidns's system calls, and it may end pidns for bpf(2).
+    SeccompFilter,
     /// The kernel is locked down, so BPF programs may not read its memory.
     LockedDown,
     /// The kernel failed to open a namespace by its 64-bit ID, with this error.
@@ -58,6 +62,10 @@ impl fmt::Display for BpfUnavailable {
             Self::NotCollected(what) => write!(f, "it does not collect {what}"),
             Self::MissingCapability(missing) => {
                 write!(f, "it needs {missing} in the initial user namespace")
+            }
+            Self::LittleMemory => write!(f, "little address space is left (ulimit -v)"),
+            Self::SeccompFilter => {
+                write!(f, "a seccomp filter is active, which might end pidns for bpf(2)")
             }
             Self::LockedDown => {
                 write!(f, "the kernel is locked down (confidentiality, see kernel_lockdown(7))")

@@ -148,7 +148,8 @@ pub fn own_descriptors() -> SysResult<BorrowedFd<'static>> {
     if let Some(dir) = DIR.get() {
         return Ok(dir.as_fd());
     }
-    let dir = mounted_procfs().or_else(|_| private_procfs()).map_err(|_| Errno::NOSYS)?;
+    let private = || open_base(private_procfs()?.as_fd(), c"self/fd");
+    let dir = mounted_procfs().or_else(|_| private()).map_err(|_| Errno::NOSYS)?;
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
@@ -173,14 +174,13 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
-/// Opens `self/fd` in a new procfs, which is not mounted at any path. After `nsenter -m`, this is
-/// necessary because /proc belongs to a container and does not show pidns. Needs `CAP_SYS_ADMIN`
-/// and Linux 5.2.
-fn private_procfs() -> SysResult<OwnedFd> {
+/// Makes a procfs of this process's PID namespace that is mounted nowhere, and opens its root
+/// directory (with `O_PATH`). Such a procfs shows this process even after `nsenter -m`, when /proc
+/// belongs to a container. And nothing is mounted over its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    open_base(mount.as_fd(), c"self/fd")
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// Opens a file that must be on the same file system as `dir`, but may be on another mount of that

@@ -1,9 +1,11 @@
 //! Determines the permissions of the pidns process.
 
 use rustix::fs::CWD;
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::sys::read_link;
+use crate::collect::parse;
 
 /// Link text of the initial user namespace. Its inode is fixed since Linux 3.8
 /// (`PROC_USER_INIT_INO`).
@@ -22,6 +24,21 @@ pub fn may_administer() -> bool {
 /// Returns `true` if pidns may load BPF programs that read kernel memory.
 pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
+}
+
+/// Returns how many bytes the address space of pidns may still grow (`RLIMIT_AS`); `None` if it is not
+/// limited.
+pub fn free_address_space() -> Option<u64> {
+    let limit = getrlimit(Resource::As).current?;
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    Some(limit.saturating_sub(parse::virtual_memory(&status).unwrap_or_default()))
+}
+
+/// Returns `true` if a seccomp filter decides about the system calls of pidns. The filter cannot be
+/// read, and it may end pidns for a system call that it forbids (`SECCOMP_RET_KILL_PROCESS`).
+pub fn has_seccomp_filter() -> bool {
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    parse::seccomp_mode(&status).is_some_and(|mode| mode != 0)
 }
 
 fn has_everywhere(capability: CapabilitySet) -> bool {

@@ -34,6 +34,8 @@ pub struct Status {
     pub has_memory: bool,
     /// Number of threads (`Threads`).
     pub threads: Option<NonZeroU32>,
+    /// Capacity of the descriptor table (`FDSize`), which is at least the number of open descriptors.
+    pub descriptor_capacity: Option<u32>,
 }
 
 /// Parses `/proc/PID/status`. If a field occurs twice, the first occurrence counts. A number that
@@ -41,7 +43,7 @@ pub struct Status {
 #[must_use]
 pub fn status(bytes: &[u8]) -> Status {
     let mut status = Status { state: '?', ..Status::default() };
-    let mut seen = [false; 6];
+    let mut seen = [false; 7];
     let mut first = |field: usize| !std::mem::replace(&mut seen[field], true);
     let mut start = 0;
     for end in memchr_iter(b'\n', bytes).chain([bytes.len()]) {
@@ -61,6 +63,9 @@ pub fn status(bytes: &[u8]) -> Status {
                 status.ppid = numbers(value).next().and_then(Pid::new);
             }
             [b'U', b'i', b'd', b':', value @ ..] if first(3) => status.uid = numbers(value).next(),
+            [b'F', b'D', b'S', b'i', b'z', b'e', b':', value @ ..] if first(6) => {
+                status.descriptor_capacity = numbers(value).next();
+            }
             [b'N', b'S', b'p', b'i', b'd', b':', value @ ..] if first(4) => {
                 status.nspid = nspid(value);
             }
@@ -89,6 +94,20 @@ pub fn status(bytes: &[u8]) -> Status {
 #[must_use]
 pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
+}
+
+/// Parses only the seccomp mode (`Seccomp`, since Linux 3.8), which [`status`] skips. The mode is 2 if
+/// a filter decides about the system calls of the process, see seccomp(2).
+#[must_use]
+pub fn seccomp_mode(status: &[u8]) -> Option<u32> {
+    numbers(field(status, b"Seccomp:")?).next()
+}
+
+/// Parses only the size of the address space in bytes (`VmSize`), which [`status`] skips.
+#[must_use]
+pub fn virtual_memory(status: &[u8]) -> Option<u64> {
+    let kibibytes = numbers(field(status, b"VmSize:")?).next()?;
+    Some(u64::from(kibibytes) * 1024)
 }
 
 /// Finds `Threads`. About twenty lines that describe the address space come before this field. Few
@@ -240,6 +259,7 @@ mod tests {
                 kernel_thread: Some(false),
                 has_memory: true,
                 threads: NonZeroU32::new(1),
+                descriptor_capacity: Some(256),
             }
         );
     }
@@ -284,6 +304,20 @@ mod tests {
         assert_eq!(tracer(b"TracerPid:\t0\n"), None);
         let sets = [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:", b"SigPnd:"];
         assert_eq!(sets.map(|name| signals(text, name)), [Some(0), Some(1 << 14), None, None]);
+    }
+
+    #[test]
+    fn reads_the_size_of_the_address_space() {
+        let size = virtual_memory(b"VmPeak:\t    9000 kB\nVmSize:\t    8192 kB\n");
+        assert_eq!(size, Some(8 << 20));
+        assert_eq!(virtual_memory(b"Name:\tkthreadd\n"), None);
+    }
+
+    #[test]
+    fn reads_the_seccomp_mode() {
+        assert_eq!(seccomp_mode(b"NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n"), Some(2));
+        assert_eq!(seccomp_mode(b"Name:\tSeccomp:\nSeccomp:\t0\n"), Some(0));
+        assert_eq!(seccomp_mode(b"Name:\tx\n"), None);
     }
 
     #[test]

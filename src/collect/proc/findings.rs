@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::holders::Sharer;
 use super::process::ReadProcess;
 use crate::collect::discovery::InitNow;
+use crate::collect::holder_list::HolderList;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::Leaders;
-use crate::model::{Holder, Pid, Process};
+use crate::model::{Pid, Process};
 
 /// The results of a scan. Each field has the same meaning as the field with the same name in
 /// [`Discovery`](crate::collect::discovery::Discovery).
@@ -18,7 +20,9 @@ pub struct ScanFindings {
     pub cgroups: HashMap<Pid, Vec<u8>>,
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
-    pub holders: Vec<(u64, Holder)>,
+    pub holders: HolderList,
+    /// The processes that share their descriptor table with another process, which was searched.
+    pub sharers: Vec<Sharer>,
     /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
     /// table can be read.
     pub readers: HashMap<u64, Vec<(Pid, Pid)>>,
@@ -40,7 +44,10 @@ impl ScanFindings {
             InitNow::Unknown => _ = self.undecided.insert(pid),
             InitNow::Living | InitNow::Absent => {}
         }
-        self.holders.extend(held.holders);
+        self.holders.merge(held.holders);
+        let comm = &process.comm;
+        let sharer = |table| Sharer { pid, comm: comm.clone(), table };
+        self.sharers.extend(held.shared_tables.into_iter().map(sharer));
         for (inode, tid) in held.mount_namespaces {
             self.add_reader(Some(inode), pid, tid);
         }
@@ -60,7 +67,8 @@ impl ScanFindings {
         self.cgroups.retain(|pid, _| is_left(pid));
         self.terminated.retain(is_left);
         self.undecided.retain(is_left);
-        self.holders.retain(|(_, holder)| holder.pid().is_none_or(|pid| is_left(&pid)));
+        self.holders.retain(|holder| holder.pid().is_none_or(|pid| is_left(&pid)));
+        self.sharers.retain(|sharer| is_left(&sharer.pid));
         for readers in self.readers.values_mut() {
             readers.retain(|(pid, _)| is_left(pid));
         }
@@ -78,7 +86,8 @@ impl ScanFindings {
         self.cgroups.extend(other.cgroups);
         self.terminated.extend(other.terminated);
         self.undecided.extend(other.undecided);
-        self.holders.extend(other.holders);
+        self.holders.merge(other.holders);
+        self.sharers.append(&mut other.sharers);
         for (inode, readers) in other.readers {
             self.readers.entry(inode).or_default().extend(readers);
         }

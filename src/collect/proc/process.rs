@@ -56,6 +56,13 @@ impl ReadProcess {
             log: DiagnosticLog::default(),
         }
     }
+
+    /// Returns `true` if something may be mounted over a file of the process. The file is then on
+    /// another mount, or missing although the process exists.
+    pub fn may_be_covered(&self) -> bool {
+        let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
+        covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
+    }
 }
 
 /// Reads processes, one after the other.
@@ -185,6 +192,13 @@ impl<'a> ProcessReader<'a> {
         self.read_open(open, none_open_since).map_err(vanished)
     }
 
+    /// Reads one process through a procfs in which nothing is mounted over its files. Returns `None`
+    /// if there is no such procfs, or if it does not show the process either.
+    pub fn read_uncovered(&self, pid: Pid, none_open_since: Option<u64>) -> Option<ReadProcess> {
+        let scan = Scan { procfs: self.scan.procfs.uncovered()?, ..self.scan };
+        Self::new(scan).read(pid, none_open_since, true).ok()
+    }
+
     /// Reads a process whose status file is open.
     fn read_open(
         &mut self,
@@ -203,7 +217,7 @@ impl<'a> ProcessReader<'a> {
         // namespace can't be freed, so its inode number can't be reused.
         let is_pinned = self.pin(namespace, &mut open)?;
         let is_init = status.nspid.last() == Some(&Pid::INIT);
-        let has_memory = status.has_memory;
+        let (has_memory, capacity) = (status.has_memory, status.descriptor_capacity);
         let mut process = described(open.pid, status, namespace);
         self.last_was_kernel_thread = process.kernel_thread && self.needs_only_stat();
         if self.searches_holders {
@@ -226,7 +240,7 @@ impl<'a> ProcessReader<'a> {
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
         // Other namespaces that the process keeps alive are searched last, because this search
         // takes longest.
-        let held = self.search_holders(&process, has_none_open, &open)?;
+        let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })
     }
 
@@ -411,6 +425,7 @@ impl<'a> ProcessReader<'a> {
     fn search_holders(
         &self,
         process: &Process,
+        descriptor_capacity: Option<u32>,
         has_none_open: bool,
         open: &OpenProcess<'_>,
     ) -> SysResult<Held> {
@@ -419,17 +434,20 @@ impl<'a> ProcessReader<'a> {
         if !self.searches_holders || process.kernel_thread {
             return Ok(Held::default());
         }
-        let held = holders::search(&HolderSearch {
+        let mut held = holders::search(&HolderSearch {
             scan,
             process,
             dir,
             status_file: &open.status_file,
+            descriptor_capacity,
             has_none_open,
             expects_access: self.expects_access(process.uid),
         })?;
         if held.is_unsettled {
             open.retry_later()?;
         }
+        // This result is used, so the tables need not be searched again.
+        std::mem::take(&mut held.searched_tables).into_iter().for_each(|it| scan.tables.insert(it));
         Ok(held)
     }
 }

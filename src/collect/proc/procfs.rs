@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{self, CWD, Dir, DirEntry, Mode, OFlags};
@@ -13,7 +14,7 @@ use crate::collect::kernel::clock::INITIAL_TIME_NAMESPACE;
 use crate::collect::kernel::nsfs::{NamespaceFd, open_namespace};
 use crate::collect::kernel::sys::{
     MAX_MOUNTINFO, PROC_SUPER_MAGIC, READ, file_system, first_procfs, namespace_link, open,
-    open_dir, read, read_link, read_to_end, within,
+    open_dir, private_procfs, read, read_link, read_to_end, within,
 };
 use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
@@ -41,6 +42,8 @@ pub struct Procfs {
     /// procfs.
     pub viewer: Option<Pid>,
     dir: OwnedFd,
+    /// The result of [`uncovered`](Self::uncovered), once it was called.
+    uncovered: OnceLock<Option<Box<Self>>>,
 }
 
 impl Procfs {
@@ -63,13 +66,30 @@ impl Procfs {
             0 => viewer.is_some_and(|pid| pid.as_u32() == std::process::id()),
             levels => levels == 1,
         };
-        Ok(Self { path: path.to_owned(), own, viewer, dir })
+        Ok(Self { path: path.to_owned(), own, viewer, dir, uncovered: OnceLock::new() })
     }
 
     /// Opens the same procfs once more, even if it is mounted nowhere by now.
     pub fn try_clone(&self) -> SysResult<Self> {
         let dir = fcntl_dupfd_cloexec(&self.dir, 0)?;
-        Ok(Self { path: self.path.clone(), dir, ..*self })
+        let Self { path, own, viewer, .. } = self;
+        let (path, uncovered) = (path.clone(), OnceLock::new());
+        Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
+    }
+
+    /// Returns a procfs with the same processes in which nothing is mounted over a file. Root can
+    /// mount something over `/proc/PID`, and the process is then read through this procfs.
+    ///
+    /// Returns `None` if the kernel refuses to make such a procfs, or if this procfs does not belong
+    /// to the viewer's PID namespace.
+    pub fn uncovered(&self) -> Option<&Self> {
+        let make = || {
+            let dir = self.own.then(private_procfs)?.ok()?;
+            let Self { path, own, viewer, .. } = self;
+            let (path, uncovered) = (path.clone(), OnceLock::new());
+            Some(Box::new(Self { path, own: *own, viewer: *viewer, dir, uncovered }))
+        };
+        self.uncovered.get_or_init(make).as_deref()
     }
 
     /// Returns the root directory of the procfs.

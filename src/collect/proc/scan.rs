@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::holders::SearchedTables;
 use super::procfs::Procfs;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Detail, NamespaceId, Pid, Process, SearchScope};
@@ -21,6 +22,8 @@ pub struct Scan<'a> {
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
+    /// The descriptor tables that were searched so far.
+    pub tables: &'a SearchedTables,
 }
 
 /// A process to read.

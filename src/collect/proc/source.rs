@@ -12,7 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::census::Census;
 use super::descriptor_table;
 use super::findings::ScanFindings;
-use super::holders::released;
+use super::holders::{SearchedTables, released};
 use super::inits;
 use super::mounts;
 use super::parents;
@@ -199,13 +199,16 @@ impl ProcSource {
     ) -> Result<Discovery, Error> {
         let procfs = &self.procfs;
         let namespace = procfs.pin_own_namespace(registry);
+        let tables = SearchedTables::default();
         let inherited = &self.inherited;
-        let scan = Scan { procfs, namespace, search, details, inherited, registry };
+        let scan =
+            Scan { procfs, namespace, search, details, inherited, registry, tables: &tables };
         let mut found = walk(scan)?;
         if let Some(errno) = found.log.unreadable().filter(|_| found.processes.is_empty()) {
             return Err(self.unlisted(errno));
         }
         parents::find_missing(scan, &mut found);
+        tables.add_holders(std::mem::take(&mut found.sharers), &mut found.holders);
         if searches_holders(search) && !clock::shows_all_start_times() {
             note_unknown_start_times(&mut found);
         }

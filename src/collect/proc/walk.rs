@@ -107,21 +107,30 @@ fn read_batches(
     })
 }
 
-/// Reads processes while `list` is still listing them. `list` passes each process to the callback
-/// that is its argument. Returns the result of each call of `list`, and the processes sorted by
+/// The processes that one call of a `list` function lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// All processes.
+    Whole,
+    /// Half of the processes. Another call lists the other half at the same time.
+    First,
+    /// The other half of the processes.
+    Second,
+}
+
+/// Reads processes while `list` is still listing them. `list` passes each process of its share to the
+/// function that it gets as its argument. Returns the results of `list`, and the processes sorted by
 /// PID.
 ///
-/// `list` runs in two threads at once, or in one thread if no other thread can be started. If pidns
-/// has more than one thread, the BPF program divides the tasks between the two threads that run
-/// `list`. So all threads must start before `list` is called, and end after it returns.
+/// `list` runs in two threads at once, or in one thread if no other thread can be started.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
-    list: impl Fn(&dyn Fn(Target)) -> T + Sync,
+    list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,
 ) -> (Vec<T>, ScanFindings) {
     let (sender, receiver) = mpsc::channel::<Batch>();
     let batches = &Mutex::new(receiver);
     // The receiver outlives all senders, so `send` does not fail.
-    let list = &|sender: Sender<Batch>| list(&|target| _ = sender.send(vec![target]));
+    let list = &|share, sender: Sender<Batch>| list(share, &|target| _ = sender.send(vec![target]));
     thread::scope(|scope| {
         let mut helpers = Vec::new();
         for _ in 0..helper_count(scan) {
@@ -130,20 +139,20 @@ pub fn read_while_listing<T: Send>(
             // processes.
             let (start, started) = mpsc::channel();
             let help = move || {
-                let listed = started.recv().ok().map(list);
+                let listed = started.recv().ok().map(|sender| list(Share::Second, sender));
                 (listed, read_received(Worker::new(scan), batches))
             };
             if let Ok(helper) = thread::Builder::new().spawn_scoped(scope, help) {
                 helpers.push((start, helper));
             }
         }
-        // All helper threads have been started by now. The first of them lists processes too; the
-        // others only read.
-        if let Some((start, _)) = helpers.first() {
-            let _ = start.send(sender.clone());
-        }
+        // The first helper lists processes too; the other helpers only read.
+        let share = match helpers.first() {
+            Some((start, _)) if start.send(sender.clone()).is_ok() => Share::First,
+            _ => Share::Whole,
+        };
         let helpers: Vec<_> = helpers.into_iter().map(|(_, helper)| helper).collect();
-        let mut listed = vec![list(sender)];
+        let mut listed = vec![list(share, sender)];
         let mut found = read_received(Worker::new(scan), batches);
         for helper in helpers {
             // A panic aborts pidns, so `join` does not fail.

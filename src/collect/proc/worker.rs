@@ -58,8 +58,8 @@ impl<'a> Worker<'a> {
     pub fn read(&mut self, targets: impl IntoIterator<Item = Target>) {
         for Target { pid, none_open_since, init } in targets {
             match init.and_then(|init| self.reader.confirm_init(*init)) {
-                Some(confirmed) => self.found.add(confirmed),
-                None => self.read_process(pid, none_open_since),
+                Some(confirmed) if !confirmed.may_be_covered() => self.found.add(confirmed),
+                _ => self.read_process(pid, none_open_since),
             }
         }
     }
@@ -94,7 +94,11 @@ impl<'a> Worker<'a> {
     fn read_process(&mut self, pid: Pid, none_open_since: Option<u64>) {
         let is_final = self.attempt == Attempt::Final;
         let errno = match self.reader.read(pid, none_open_since, is_final) {
-            Ok(read) => return self.found.add(read),
+            Ok(read) if !read.may_be_covered() => return self.found.add(read),
+            Ok(read) => {
+                let uncovered = self.reader.read_uncovered(pid, none_open_since);
+                return self.found.add(uncovered.unwrap_or(read));
+            }
             Err(errno) => errno,
         };
         let is_passing = match errno {
@@ -109,6 +113,10 @@ impl<'a> Worker<'a> {
                 self.last_added = Instant::now();
             }
             self.retry.push(Target { pid, none_open_since, init: None });
+        } else if errno == Errno::XDEV
+            && let Some(read) = self.reader.read_uncovered(pid, none_open_since)
+        {
+            self.found.add(read);
         } else if errno != Errno::NOENT {
             self.found.log.note(DiagnosticCode::ProcessUnreadable, Some(errno), Some(pid));
         }

@@ -119,6 +119,8 @@ fn holder(
         },
         HolderKind::Pidfd => file(model::HoldingFile::Pidfd, pid?, holder.comm, fd?),
         HolderKind::Socket => file(model::HoldingFile::Socket, pid?, holder.comm, fd?),
+        HolderKind::Listener => file(model::HoldingFile::Listener, pid?, holder.comm, fd?),
+        HolderKind::Message => file(model::HoldingFile::Message, pid?, holder.comm, fd?),
         HolderKind::InFlight => file(model::HoldingFile::InFlight, pid?, holder.comm, fd?),
         HolderKind::ProcfsFile => file(model::HoldingFile::Procfs, pid?, holder.comm, fd?),
     }))

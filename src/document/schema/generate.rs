@@ -103,7 +103,9 @@ pub(crate) fn required_holder_fields() -> Value {
         has(HolderKind::PidForChildren, json!({"pid": number, "tid": number})),
         has(HolderKind::Pidfd, json!({"pid": number, "fd": number})),
         has(HolderKind::Socket, json!({"pid": number, "fd": number})),
+        has(HolderKind::Listener, json!({"pid": number, "fd": number})),
         has(HolderKind::InFlight, json!({"pid": number, "fd": number})),
+        has(HolderKind::Message, json!({"pid": number, "fd": number})),
         has(HolderKind::ProcfsFile, json!({"pid": number, "fd": number})),
     ])
 }

@@ -186,7 +186,7 @@ type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
 /// The kinds of keepers that a dead namespace can have. Each kind has a label and a function that
 /// tests for it.
-const KEEPERS: [(&str, Keeps); 9] = [
+const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),
     ("mount", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Mount { .. }))),
     ("pid_for_children", |_, it| {
@@ -194,7 +194,9 @@ const KEEPERS: [(&str, Keeps); 9] = [
     }),
     ("pidfd", |_, it| has_file(it, HoldingFile::Pidfd)),
     ("socket", |_, it| has_file(it, HoldingFile::Socket)),
+    ("listener", |_, it| has_file(it, HoldingFile::Listener)),
     ("in_flight", |_, it| has_file(it, HoldingFile::InFlight)),
+    ("message", |_, it| has_file(it, HoldingFile::Message)),
     ("procfs_file", |_, it| has_file(it, HoldingFile::Procfs)),
     ("init", |_, it| it.init.is_some()),
     ("child", |graph, it| !graph.children(it).is_empty()),
@@ -307,7 +309,9 @@ mod tests {
             pidns_dead_namespaces{keeper="pid_for_children"} 0
             pidns_dead_namespaces{keeper="pidfd"} 0
             pidns_dead_namespaces{keeper="socket"} 0
+            pidns_dead_namespaces{keeper="listener"} 0
             pidns_dead_namespaces{keeper="in_flight"} 0
+            pidns_dead_namespaces{keeper="message"} 0
             pidns_dead_namespaces{keeper="procfs_file"} 0
             pidns_dead_namespaces{keeper="init"} 0
             pidns_dead_namespaces{keeper="child"} 0

@@ -22,15 +22,16 @@ mod syscall;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 
 pub use error::LoadError;
 use object::Object;
 pub use object::{ProgramSpec, RDONLY_CAST};
-pub use syscall::{Array, KernelTypes};
+pub use syscall::{Array, KernelTypes, create_hash};
 
-/// Number of bytes to read from an iterator at a time. The kernel returns at most 32 KiB.
-const BUFFER: usize = 32 * 1024;
+/// Number of records to read at a time from a program that takes little time for each object.
+const RECORDS_AT_ONCE: usize = 256;
 
 /// A BPF object file whose type information has been loaded into the kernel.
 pub struct LoadedObject {
@@ -61,17 +62,45 @@ impl LoadedObject {
 pub struct IteratorProgram(OwnedFd);
 
 impl IteratorProgram {
-    /// Runs the program on all objects. Calls `take` with each record that the program writes; a
-    /// record has `size` bytes.
+    /// Opens an iterator over all objects of the program's kind. Reading from the iterator runs the
+    /// program. `flags` are the status flags of the iterator's descriptor, which the program can read.
+    ///
+    /// If `tid` is given, the iterator visits only the task with this TID. Before Linux 6.1, the kernel
+    /// ignores `tid`, so the iterator visits all tasks.
+    pub fn open(&self, flags: OFlags, tid: Option<u32>) -> Result<RecordIterator, LoadError> {
+        let iterator = syscall::open_iterator(&self.0, tid)?;
+        fcntl_setfl(&iterator, flags)
+            .map_err(|errno| LoadError::Call { call: "F_SETFL", errno })?;
+        Ok(RecordIterator(iterator))
+    }
+
+    /// Runs the program on all objects and passes each record, which has `size` bytes, to `take`.
     pub fn read_records<E: From<LoadError>>(
         &self,
         size: usize,
+        take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.open(OFlags::empty(), None)?.read(size, RECORDS_AT_ONCE, take)
+    }
+}
+
+/// An open iterator, which writes records of equal size.
+pub struct RecordIterator(OwnedFd);
+
+impl RecordIterator {
+    /// Reads all records and passes each of them to `take`. A record has `size` bytes.
+    ///
+    /// The kernel returns from a read after `at_once` records (at most 32 KiB). It handles signals only
+    /// then, so a program that takes long for a record needs a small number.
+    pub fn read<E: From<LoadError>>(
+        &self,
+        size: usize,
+        at_once: usize,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let iterator = syscall::open_iterator(&self.0)?;
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; size * at_once];
         loop {
-            let length = match rustix::io::read(&iterator, &mut buffer) {
+            let length = match rustix::io::read(&self.0, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
                 // The kernel returns EAGAIN after a million objects that produced no output. The

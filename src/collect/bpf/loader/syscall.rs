@@ -28,7 +28,9 @@ const BPF_BTF_LOAD: (libc::c_int, &str) = (18, "BPF_BTF_LOAD");
 const BPF_LINK_CREATE: (libc::c_int, &str) = (28, "BPF_LINK_CREATE");
 const BPF_ITER_CREATE: (libc::c_int, &str) = (33, "BPF_ITER_CREATE");
 
+const BPF_MAP_TYPE_HASH: u32 = 1;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_F_NO_PREALLOC: u32 = 1;
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
@@ -196,9 +198,13 @@ struct CreateLink {
     target: u32,
     attach_type: u32,
     flags: u32,
+    /// The first field of `union bpf_iter_link_info`: the TID of the only task to visit.
+    tid: *const u32,
+    tid_size: u32,
+    padding: u32,
 }
 
-// SAFETY: the struct contains no pointer.
+// SAFETY: only `open_iterator` creates one, and its pointer is null or outlives the call.
 unsafe impl Arguments for CreateLink {}
 
 #[repr(C)]
@@ -267,6 +273,19 @@ impl Array {
         let mapping = Mapping::new(self.map.as_fd(), self.length, libc::MAP_SHARED);
         named("BPF_MAP_CREATE, mmap", mapping).map(|mapping| mapping.to_vec())
     }
+}
+
+/// Creates a BPF hash map that only BPF programs use. `key` is the size of a key in bytes, and a value
+/// has 8 bytes. If the map has `count` keys, a program can add no more.
+pub fn create_hash(key: u32, count: u32) -> Result<OwnedFd, LoadError> {
+    let arguments = CreateMap {
+        kind: BPF_MAP_TYPE_HASH,
+        key_size: key,
+        value_size: 8,
+        count,
+        flags: BPF_F_NO_PREALLOC,
+    };
+    named(BPF_MAP_CREATE.1, bpf(BPF_MAP_CREATE.0, &arguments))
 }
 
 impl AsFd for Array {
@@ -346,10 +365,23 @@ pub fn load_program(
     Err(LoadError::Rejected { errno, reason })
 }
 
-/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object.
-pub fn open_iterator(program: &OwnedFd) -> Result<OwnedFd, LoadError> {
-    let program = program.as_fd().as_raw_fd();
-    let link = CreateLink { program, target: 0, attach_type: BPF_TRACE_ITER, flags: 0 };
+/// Opens an iterator for a BPF program. Reading from the iterator runs the program once per object. If
+/// `tid` is given, the only object is the task with this TID in the viewer's PID namespace (since Linux
+/// 6.1; older kernels ignore it).
+pub fn open_iterator(program: &OwnedFd, tid: Option<u32>) -> Result<OwnedFd, LoadError> {
+    let (tid, tid_size) = match &tid {
+        Some(tid) => (ptr::from_ref(tid), 4),
+        None => (ptr::null(), 0),
+    };
+    let link = CreateLink {
+        program: program.as_fd().as_raw_fd(),
+        target: 0,
+        attach_type: BPF_TRACE_ITER,
+        flags: 0,
+        tid,
+        tid_size,
+        padding: 0,
+    };
     let link = named(BPF_LINK_CREATE.1, bpf(BPF_LINK_CREATE.0, &link))?;
     let iterator = CreateIterator { link: link.as_raw_fd(), flags: 0 };
     named(BPF_ITER_CREATE.1, bpf(BPF_ITER_CREATE.0, &iterator))

@@ -53,7 +53,7 @@ struct inode { struct super_block *i_sb; unsigned long i_ino; void *i_private; }
 struct file { struct inode *f_inode; } KERNEL;
 struct proc_fs_info { struct pid_namespace *pid_ns; } KERNEL;
 struct proc_inode { struct pid *pid; struct inode vfs_inode; } KERNEL;
-struct sock_common { u16 skc_family; } KERNEL;
+struct sock_common { u16 skc_family; unsigned char skc_state; } KERNEL;
 struct sk_buff { struct sk_buff *next; char cb[48]; } KERNEL;
 struct sk_buff_head { struct sk_buff *next; } KERNEL;
 struct sock {
@@ -77,6 +77,7 @@ struct bpf_iter__task_file {
 
 // Kernel helper functions, which are called by ID (bpf-helpers(7)).
 static void *(*const look_up)(void *map, const void *key) = (void *)1;
+static long (*const update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
@@ -94,6 +95,11 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
 #define AF_UNIX 1
+// The state of a listening socket, of any family.
+#define TCP_LISTEN 10
+// Makes update() fail with EEXIST if the map has the key.
+#define BPF_NOEXIST 1
+#define EEXIST 17
 // File system types, see statfs(2).
 #define NSFS 0x6e736673
 #define PIDFS 0x50494446
@@ -105,7 +111,8 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
 // Maximum number of messages to check per socket queue. With default settings, a queue
-// has room for fewer messages.
+// has room for fewer messages. This number and the next one limit the time that the
+// kernel spends on one read of the iterator, in which it ignores signals.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253
@@ -255,6 +262,13 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_PROCFS 4
 #define BY_MEMBER 5
 #define FOR_CHILDREN 6
+#define BY_LISTENER 7
+#define BY_MESSAGE 8
+// The descriptor refers to a socket whose queue was searched through another descriptor.
+#define SAME_QUEUE 9
+// The queue of a socket was searched. This record names no keeper, but it ends the read
+// of the iterator.
+#define SEARCHED_QUEUE 10
 
 // A record about a keeper: a task or descriptor that keeps a namespace alive. The
 // record is decoded by namespaces.rs (`Keeper`).
@@ -320,6 +334,15 @@ SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     return 0;
 }
 
+// A map whose keys are the sockets with a queue that was searched. The loader creates
+// the map.
+extern char searched __attribute__((nodebug));
+
+struct searched_socket {
+    u64 address;
+    u64 file; // inode number, which differs if the address was reused
+};
+
 // The state of the search for namespaces that one descriptor keeps alive.
 struct look {
     struct kept kept;
@@ -334,6 +357,29 @@ struct look {
 NOINLINE static void keeps(struct look *look, struct pid_namespace *namespace, u32 by);
 static long next_message(u64 number, struct look *look);
 static long in_message(u64 number, struct look *look);
+
+INLINE void write(struct look *look, u32 by) {
+    look->kept.by = by;
+    seq_write(look->seq, &look->kept, sizeof(look->kept));
+}
+
+// Searches the messages in a socket's queue, but only once, no matter how many
+// descriptors refer to the socket.
+INLINE void search_queue(struct look *look, struct sock *socket) {
+    look->end = (void *)&socket->sk_receive_queue;
+    READ(look->message, look->end->next);
+    if (!look->message || look->message == look->end) return;
+    struct searched_socket key = { .address = (u64)socket, .file = look->kept.file };
+    u64 value = 0;
+    if (update(&searched, &key, &value, BPF_NOEXIST) == -EEXIST) {
+        write(look, SAME_QUEUE);
+        return;
+    }
+    look->message = look->end;
+    look->last = 0;
+    loop(MOST_MESSAGES, next_message, look, 0);
+    write(look, SEARCHED_QUEUE);
+}
 
 // Checks whether an open file keeps a namespace alive. `in_flight` is 1 if the file is
 // in a message in a socket's queue.
@@ -367,17 +413,18 @@ INLINE void look_at(struct look *look, struct file *file, int in_flight) {
         struct sock *socket = 0;
         struct pid *pid = 0;
         u16 family = 0;
+        unsigned char state = 0;
         READ(socket, OUTER(socket_alloc, vfs_inode, inode)->socket.sk);
         READ(family, socket->__sk_common.skc_family);
         if (family != AF_UNIX) return;
+        READ(state, socket->__sk_common.skc_state);
         READ(pid, socket->sk_peer_pid);
-        keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : BY_SOCKET);
-        // The queue of a socket that is itself in flight is not searched.
-        if (in_flight) return;
-        look->end = (void *)&socket->sk_receive_queue;
-        look->message = look->end;
-        look->last = 0;
-        loop(MOST_MESSAGES, next_message, look, 0);
+        // The kernel notes the caller of listen(2) as the peer of a listening socket.
+        u32 by = state == TCP_LISTEN ? BY_LISTENER : BY_SOCKET;
+        keeps(look, namespace_of(pid), in_flight ? IN_FLIGHT : by);
+        // The queue of a socket that is itself in flight is not searched. The queue of a
+        // listening socket contains connections instead of messages.
+        if (!in_flight && state != TCP_LISTEN) search_queue(look, socket);
     }
 }
 
@@ -405,9 +452,8 @@ SECTION("descriptors") static void keeps(struct look *look, struct pid_namespace
     if (init_of(namespace) == LIVES) return;
     look->last = namespace;
     look->records = records + 1;
-    look->kept.by = by;
     name(&look->kept, namespace);
-    seq_write(look->seq, &look->kept, sizeof(look->kept));
+    write(look, by);
 }
 
 // Checks whether the next message in a socket's queue keeps namespaces alive.
@@ -420,12 +466,13 @@ SECTION("descriptors") static long next_message(UNUSED u64 number, struct look *
     if (!message || message == look->end) return 1;
     look->message = message;
     struct unix_skb_parms *more = (void *)&message->cb;
-    READ(pid, more->pid);
-    keeps(look, namespace_of(pid), IN_FLIGHT);
     READ(look->descriptors, more->fp);
-    if (!look->descriptors) return 0;
-    READ(count, look->descriptors->count);
-    if (count > 0 && count <= MOST_IN_MESSAGE) loop(count, in_message, look, 0);
+    if (look->descriptors) {
+        READ(count, look->descriptors->count);
+        if (count > 0 && count <= MOST_IN_MESSAGE) loop(count, in_message, look, 0);
+    }
+    READ(pid, more->pid);
+    keeps(look, namespace_of(pid), BY_MESSAGE);
     return 0;
 }
 

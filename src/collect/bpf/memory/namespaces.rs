@@ -2,14 +2,18 @@
 //! the tasks and descriptors that keep such a namespace alive. `search` decides which of these
 //! results to trust.
 
-use std::os::fd::AsFd as _;
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::fs::OFlags;
 
 use super::words::{long, words};
 use crate::collect::bpf::loader::{
-    Array, IteratorProgram, KernelTypes, LoadError, LoadedObject, ProgramSpec,
+    Array, IteratorProgram, KernelTypes, LoadError, LoadedObject, ProgramSpec, create_hash,
 };
-use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
+use crate::collect::bpf::permission::{check_address_space, check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
+use crate::collect::holder_list::MAX_HOLDERS;
 use crate::model::Pid;
 
 /// The object file that tests/bpf/build compiles from `namespaces.bpf.c`.
@@ -32,8 +36,17 @@ const KEPT: usize = 40;
 /// `namespaces.bpf.c`).
 const LENGTH: usize = 8;
 
+/// Size in bytes of a key of the map of sockets (`struct searched_socket` in `namespaces.bpf.c`).
+const SOCKET: u32 = 16;
+
+/// Maximum number of sockets with unread messages whose queues are searched only once.
+const MAX_SOCKETS: u32 = 1 << 16;
+
+/// Maximum number of further descriptors of such sockets.
+const MAX_SHARING: usize = 100_000;
+
 /// The state of a namespace's init.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InitState {
     Living,
     Terminated,
@@ -42,7 +55,7 @@ pub enum InitState {
 }
 
 /// A namespace in kernel memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryNamespace {
     /// The 64-bit ID of the namespace, which is never reused.
     pub ns_id: u64,
@@ -51,7 +64,7 @@ pub struct MemoryNamespace {
 }
 
 /// How a task or descriptor keeps a namespace alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeeperKind {
     /// The descriptor refers to the namespace itself.
     Namespace,
@@ -59,9 +72,15 @@ pub enum KeeperKind {
     Pidfd,
     /// The descriptor is a UNIX socket whose peer process is or was in the namespace.
     Socket,
+    /// The descriptor is a listening UNIX socket. The process that called listen(2) is or was in the
+    /// namespace.
+    Listener,
     /// The descriptor is a UNIX socket with an unread message. The message contains a descriptor
-    /// that keeps the namespace alive, or its sender is or was in the namespace.
+    /// that keeps the namespace alive.
     InFlight,
+    /// The descriptor is a UNIX socket with an unread message that contains the credentials of its
+    /// sender. The sender is or was in the namespace.
+    Message,
     /// The descriptor is a file in the namespace's procfs, or in the /proc directory of a process
     /// in the namespace.
     Procfs,
@@ -72,7 +91,7 @@ pub enum KeeperKind {
 }
 
 /// A task or descriptor that keeps a namespace alive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Keeper {
     pub ns_id: u64,
     pub inode: u64,
@@ -85,6 +104,63 @@ pub struct Keeper {
     pub fd: u32,
     /// The open file's inode; 0 for a task.
     pub file: u64,
+}
+
+/// The tasks and descriptors that keep alive a namespace without a living init.
+#[derive(Debug, Default)]
+pub struct Keepers {
+    pub found: Vec<Keeper>,
+    /// Descriptors of sockets that another descriptor in `found` refers to, too. The messages in the
+    /// queue of such a socket keep the same namespaces alive, see [`share_queues`](Self::share_queues).
+    sharing: Vec<SocketDescriptor>,
+    /// Number of keepers that are not in `found`, because there are too many.
+    pub left_out: usize,
+    /// Number of keepers in `found`, by namespace and kind.
+    counts: HashMap<(u64, KeeperKind), usize>,
+}
+
+/// A descriptor of a socket.
+#[derive(Clone, Copy, Debug)]
+struct SocketDescriptor {
+    pid: Pid,
+    tid: Pid,
+    fd: u32,
+    /// The socket's inode.
+    file: u64,
+}
+
+impl Keepers {
+    /// Adds a keeper, unless there are too many of its kind for its namespace.
+    fn add(&mut self, keeper: Keeper) {
+        let count = self.counts.entry((keeper.ns_id, keeper.kind)).or_default();
+        if *count < MAX_HOLDERS {
+            *count += 1;
+            self.found.push(keeper);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds a keeper for each descriptor of a socket whose queue was searched through another
+    /// descriptor.
+    pub fn share_queues(&mut self) {
+        let mut in_queues: HashMap<u64, Vec<Keeper>> = HashMap::new();
+        let is_queued =
+            |it: &&Keeper| matches!(it.kind, KeeperKind::InFlight | KeeperKind::Message);
+        for keeper in self.found.iter().filter(is_queued) {
+            in_queues.entry(keeper.file).or_default().push(*keeper);
+        }
+        let mut left = MAX_HOLDERS;
+        for SocketDescriptor { pid, tid, fd, file } in std::mem::take(&mut self.sharing) {
+            let keepers = in_queues.get(&file).map(Vec::as_slice).unwrap_or_default();
+            let added = left.min(keepers.len());
+            for keeper in keepers.iter().take(added) {
+                self.add(Keeper { pid, tid, fd, ..*keeper });
+            }
+            self.left_out += keepers.len() - added;
+            left -= added;
+        }
+    }
 }
 
 /// The loaded BPF programs, and the list of namespaces that one of these programs fills.
@@ -103,13 +179,16 @@ impl KernelMemory {
     pub fn open() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
+        check_address_space()?;
         let object = LoadedObject::load(OBJECT)?;
         let types = KernelTypes::open()?;
-        let load = |section, iterator, name| {
-            object.program(ProgramSpec { section, name, iterator, map: None }, &types)
+        let load = |section, iterator, name, map: Option<BorrowedFd<'_>>| {
+            object.program(ProgramSpec { section, name, iterator, map }, &types)
         };
-        let tasks = load("tasks", "bpf_iter_task", "pidns_keepers")?;
-        let descriptors = load("descriptors", "bpf_iter_task_file", "pidns_files")?;
+        let tasks = load("tasks", "bpf_iter_task", "pidns_keepers", None)?;
+        let sockets = create_hash(SOCKET, MAX_SOCKETS)?;
+        let sockets = Some(sockets.as_fd());
+        let descriptors = load("descriptors", "bpf_iter_task_file", "pidns_files", sockets)?;
         let (list, namespaces) = load_list(&object, &types, CAPACITY)?;
         Ok(Self { object, types, list, namespaces, tasks, descriptors })
     }
@@ -146,26 +225,28 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks that keep a namespace alive, including exiting tasks. Leaves out namespaces
-    /// with a living init.
-    pub fn tasks(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
-        read_keepers(&self.tasks)
+    /// Lists the tasks that keep a namespace alive, including exiting tasks. and the descriptors of all processes Leaves out namespaces
+    ///
+    /// with a living init. Can be called only once, because the program remembers which
+    /// queues it has searched.
+    pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
+        let mut keepers = Keepers::default();
+        for program in [&self.tasks, &self.descriptors] {
+            // The kernel handles signals only after a read, and it may search a socket's queue for a
+            // record, so each read gets one record.
+            program.open(OFlags::empty(), None)?.read(KEPT, 1, |record| {
+                match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
+                    KeeperRecord::Keeper(keeper) => keepers.add(keeper),
+                    KeeperRecord::SameQueue(it) if keepers.sharing.len() < MAX_SHARING => {
+                        keepers.sharing.push(it);
+                    }
+                    KeeperRecord::SameQueue(_) | KeeperRecord::SearchedQueue => {}
+                }
+                Ok::<_, BpfUnavailable>(())
+            })?;
+        }
+        Ok(keepers)
     }
-
-    /// Lists the descriptors, in all processes, that keep a namespace alive. Leaves out namespaces
-    /// with a living init.
-    pub fn descriptors(&self) -> Result<Vec<Keeper>, BpfUnavailable> {
-        read_keepers(&self.descriptors)
-    }
-}
-
-fn read_keepers(program: &IteratorProgram) -> Result<Vec<Keeper>, BpfUnavailable> {
-    let mut keepers = Vec::new();
-    program.read_records(KEPT, |record| {
-        keepers.push(Keeper::read(record).ok_or(BpfUnavailable::Inconsistent)?);
-        Ok::<_, BpfUnavailable>(())
-    })?;
-    Ok(keepers)
 }
 
 /// Creates an empty list of namespaces, and loads the BPF program that fills it.
@@ -199,11 +280,21 @@ impl MemoryNamespace {
     }
 }
 
-impl Keeper {
-    /// Decodes a record about a task or descriptor that keeps a namespace alive; `None` if the
-    /// record is invalid.
+/// A record of the programs that list keepers.
+#[derive(Debug)]
+enum KeeperRecord {
+    Keeper(Keeper),
+    /// The descriptor refers to a socket whose queue was searched before.
+    SameQueue(SocketDescriptor),
+    /// The program has searched the queue of a socket.
+    SearchedQueue,
+}
+
+impl KeeperRecord {
+    /// Decodes a record (`struct kept` in `namespaces.bpf.c`); `None` if the record is invalid.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [low, high, file_low, file_high, inode, pid, tid, fd, kind, _] = words(bytes)?;
+        let (pid, tid, file) = (Pid::new(pid)?, Pid::new(tid)?, long(file_low, file_high));
         let kind = match kind {
             0 => KeeperKind::Namespace,
             1 => KeeperKind::Pidfd,
@@ -212,17 +303,14 @@ impl Keeper {
             4 => KeeperKind::Procfs,
             5 => KeeperKind::Member,
             6 => KeeperKind::ForChildren,
+            7 => KeeperKind::Listener,
+            8 => KeeperKind::Message,
+            9 => return Some(Self::SameQueue(SocketDescriptor { pid, tid, fd, file })),
+            10 => return Some(Self::SearchedQueue),
             _ => return None,
         };
-        Some(Self {
-            ns_id: long(low, high),
-            inode: inode.into(),
-            kind,
-            pid: Pid::new(pid)?,
-            tid: Pid::new(tid)?,
-            fd,
-            file: long(file_low, file_high),
-        })
+        let (ns_id, inode) = (long(low, high), inode.into());
+        Some(Self::Keeper(Keeper { ns_id, inode, kind, pid, tid, fd, file }))
     }
 }
 
@@ -246,10 +334,12 @@ mod tests {
         assert_eq!(MemoryNamespace::read(&bytes(&[7, 1, 2])), None);
     }
 
+    fn kept(pid: u32, kind: u32) -> Option<KeeperRecord> {
+        KeeperRecord::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, kind, 0]))
+    }
+
     #[test]
     fn decodes_a_keeper() {
-        let read =
-            |pid, kind| Keeper::read(&bytes(&[7, 1, 9, 2, 0xf000_0001, pid, 43, 5, kind, 0]));
         let expected = |kind| Keeper {
             ns_id: 1 << 32 | 7,
             inode: 0xf000_0001,
@@ -267,12 +357,54 @@ mod tests {
             KeeperKind::Procfs,
             KeeperKind::Member,
             KeeperKind::ForChildren,
+            KeeperKind::Listener,
+            KeeperKind::Message,
         ];
         for (number, kind) in (0..).zip(all) {
-            assert_eq!(read(42, number), Some(expected(kind)));
+            let Some(KeeperRecord::Keeper(keeper)) = kept(42, number) else { panic!("{kind:?}") };
+            assert_eq!(keeper, expected(kind));
         }
-        assert_eq!(read(42, 7), None);
-        assert_eq!(read(0, 1), None);
-        assert_eq!(Keeper::read(&bytes(&[0; 9])), None);
+        assert!(matches!(kept(42, 9), Some(KeeperRecord::SameQueue(_))));
+        assert!(matches!(kept(42, 10), Some(KeeperRecord::SearchedQueue)));
+        assert!(kept(42, 11).is_none() && kept(0, 1).is_none());
+        assert!(KeeperRecord::read(&bytes(&[0; 9])).is_none());
+    }
+
+    #[test]
+    fn descriptors_of_one_socket_keep_the_same_namespaces() {
+        let mut keepers = Keepers::default();
+        for (pid, kind) in [(42, 3), (43, 2), (44, 9), (45, 9)] {
+            match kept(pid, kind).unwrap() {
+                KeeperRecord::Keeper(keeper) => keepers.add(keeper),
+                KeeperRecord::SameQueue(it) => keepers.sharing.push(it),
+                KeeperRecord::SearchedQueue => {}
+            }
+        }
+        keepers.share_queues();
+        let found = keepers.found.iter().map(|it| (it.pid.as_u32(), it.kind));
+        let expected = [
+            (42, KeeperKind::InFlight),
+            (43, KeeperKind::Socket),
+            (44, KeeperKind::InFlight),
+            (45, KeeperKind::InFlight),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert_eq!(keepers.left_out, 0);
+    }
+
+    #[test]
+    fn too_many_keepers_of_a_namespace_are_only_counted() {
+        let mut keepers = Keepers::default();
+        let Some(KeeperRecord::Keeper(keeper)) = kept(42, 3) else { panic!("is a keeper") };
+        for fd in 0..100 {
+            keepers.add(Keeper { fd, ..keeper });
+        }
+        let Some(KeeperRecord::SameQueue(other)) = kept(44, 9) else { panic!("is a descriptor") };
+        keepers.sharing = vec![other; 200];
+        keepers.share_queues();
+        assert_eq!(
+            (keepers.found.len(), keepers.left_out),
+            (MAX_HOLDERS, 100 + 200 * 100 - MAX_HOLDERS)
+        );
     }
 }

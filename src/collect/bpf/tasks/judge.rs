@@ -13,7 +13,7 @@
 //!   namespace with the same inode also has the same 64-bit ID.
 //! - An init is verified by the /proc reader, which opens the init's namespace and so pins it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rustix::io::Result as SysResult;
 
@@ -34,6 +34,9 @@ pub struct TaskScan<'a> {
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
+    /// The processes that `add` has returned. A process with threads that have exited has several
+    /// records, but is read through /proc only once.
+    targets: HashSet<Pid>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
     /// The namespaces that have members, keyed by inode.
@@ -71,13 +74,14 @@ impl<'a> TaskScan<'a> {
             pids: Vec::with_capacity(capacity),
             trusted,
             for_children: Vec::new(),
+            targets: HashSet::new(),
             retry: BTreeSet::new(),
             namespaces: HashMap::new(),
             previous: (None, None),
         }
     }
 
-    /// Adds a record. Returns the process if it must be read through /proc.
+    /// Adds a record. Returns the process if it must be read through /proc, but only once.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;
@@ -94,6 +98,9 @@ impl<'a> TaskScan<'a> {
             for_children.is_none_or(|(_, ns_id)| ns_id.is_some())
         };
         if record.needs_proc || !is_verifiable || (searches_holders && record.may_hold) {
+            if !self.targets.insert(pid) {
+                return None;
+            }
             let start_time = record.process.start_time;
             let none_open_since = start_time.filter(|_| record.has_no_namespace_open);
             return Some(Target { pid, none_open_since, init: None });
@@ -152,11 +159,6 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Returns `true` if there is a record of this process.
-    pub fn contains(&self, pid: Pid) -> bool {
-        self.pids.contains(&pid)
-    }
-
     /// Verifies the records, and reads the remaining processes through /proc.
     ///
     /// `found` contains the processes that were already read through /proc during the scan.
@@ -189,8 +191,9 @@ impl<'a> TaskScan<'a> {
             self.retry.extend(listed.into_iter().filter(is_missing));
             found.merge(self.read_retries(scan));
         }
-        let holders = self.for_children.into_iter().map(|it| (it.inode, it.holder));
-        self.trusted.holders = holders.collect();
+        for it in self.for_children {
+            self.trusted.holders.push(it.inode, it.holder);
+        }
         found.merge(self.trusted);
         found.processes.sort_by_key(|process| process.pid);
         found.processes.dedup_by_key(|process| process.pid);

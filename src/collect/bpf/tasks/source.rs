@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use rustix::fs::OFlags;
+
 use super::judge::TaskScan;
 use super::record::{self, Record};
 use crate::collect::bpf::loader::{
     IteratorProgram, KernelTypes, LoadError, LoadedObject, ProgramSpec, RDONLY_CAST,
 };
-use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
+use crate::collect::bpf::permission::{check_address_space, check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::discovery::{Discovery, INITIAL_PID_NAMESPACE};
 use crate::collect::error::Error;
+use crate::collect::kernel::viewer;
 use crate::collect::proc::ProcSource;
 use crate::collect::proc::census::Census;
 use crate::collect::proc::scan::{Target, searches_holders};
-use crate::collect::proc::walk;
+use crate::collect::proc::walk::{self, Share};
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{Collector, Detail, SearchScope};
 
@@ -26,14 +29,23 @@ const TASK: &[u8] = include_bytes!("task.bpf.o");
 /// calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 
-/// BPF is used only if there are at least this many processes; with fewer processes, /proc is
-/// faster. The first constant applies if only processes are read, the second if holders of
-/// namespaces are searched too.
-const MIN_PROCESSES: u64 = 350;
-const MIN_PROCESSES_WITH_HOLDERS: u64 = 230;
+/// Minimum number of processes for which BPF saves at least 30 ms compared with /proc, so that a
+/// person may notice. On smaller hosts, `auto` does not surprise security monitors with BPF. The
+/// first constant is for searches of processes only; the second is for searches of processes and
+/// holders.
+const MIN_PROCESSES: u64 = 2600;
+const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
+
+/// Number of records that the kernel returns from one read. The BPF program takes at most some
+/// milliseconds for a record, and the kernel handles signals between two reads.
+const RECORDS_AT_ONCE: usize = 64;
+
+/// Maximum number of attempts to get the record of pidns itself. A record can differ from /proc for a
+/// moment, for example if the parent of pidns ends.
+const OWN_ATTEMPTS: usize = 3;
 
 /// Reads all processes through BPF.
 pub struct BpfSource<'a> {
@@ -46,8 +58,9 @@ pub struct BpfSource<'a> {
 }
 
 impl<'a> BpfSource<'a> {
-    /// Loads the BPF program for a search. Returns an error if BPF cannot be used for this search,
-    /// or would not be faster than /proc.
+    /// Loads the BPF program for a search. Returns an error if BPF cannot be used for this search.
+    /// [`Collector::Auto`] also returns an error if BPF would save little time, or if a seccomp
+    /// filter might end pidns.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -71,13 +84,43 @@ impl<'a> BpfSource<'a> {
         }
         check_capabilities()?;
         let census = proc.census();
-        if collector == Collector::Auto && !saves_time(proc.count(&census)) {
-            return Err(BpfUnavailable::FewProcesses);
+        if collector == Collector::Auto {
+            if !saves_time(proc.count(&census)) {
+                return Err(BpfUnavailable::FewProcesses);
+            }
+            if viewer::has_seccomp_filter() {
+                return Err(BpfUnavailable::SeccompFilter);
+            }
         }
         check_lockdown()?;
+        check_address_space()?;
         let section = if searches_holders { "holders" } else { "processes" };
         let (program, by_helper) = load(section)?;
-        Ok(Self { proc, census, program, by_helper })
+        let source = Self { proc, census, program, by_helper };
+        source.check_own_record()?;
+        Ok(source)
+    }
+
+    /// Checks the record of pidns itself. pidns knows the correct values, so this record shows whether
+    /// the program finds the fields in the kernel's memory. This check comes before any other process
+    /// is read, so that a refusal costs no second scan of the host.
+    fn check_own_record(&self) -> Result<(), BpfUnavailable> {
+        let mut compared = Err("PID");
+        for _ in 0..OWN_ATTEMPTS {
+            let viewer = self.proc.viewer().ok_or(BpfUnavailable::WrongOwnRecord("PID"))?;
+            let iterator = self.program.open(OFlags::empty(), Some(viewer.as_u32()))?;
+            let mut own = None;
+            iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
+                let record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
+                own = own.take().or(Some(record.process).filter(|it| it.pid == viewer));
+                Ok::<_, BpfUnavailable>(())
+            })?;
+            compared = own.map_or(Err("PID"), |own| self.proc.is_viewer(&own));
+            if compared.is_ok() {
+                break;
+            }
+        }
+        compared.map_err(BpfUnavailable::WrongOwnRecord)
     }
 
     /// Reads every process, and searches the scopes in `search` for holders of namespaces.
@@ -91,8 +134,8 @@ impl<'a> BpfSource<'a> {
             let before = self.proc.count(&self.census);
             let capacity = before.map_or(0, |count| count.min(MAX_PREALLOCATED));
             let capacity = usize::try_from(capacity).unwrap_or(0);
-            let (parts, found) = walk::read_while_listing(scan, |read| {
-                let part = self.read_tasks(TaskScan::new(search, capacity), read);
+            let (parts, found) = walk::read_while_listing(scan, |share, read| {
+                let part = self.read_tasks(share, TaskScan::new(search, capacity), read);
                 (part, self.proc.count(&self.census))
             });
             let (mut tasks, mut counts) = (TaskScan::new(search, 0), vec![before]);
@@ -100,27 +143,28 @@ impl<'a> BpfSource<'a> {
                 tasks.merge(part.map_err(Error::Bpf)?);
                 counts.push(after);
             }
-            if !self.proc.viewer().is_some_and(|viewer| tasks.contains(viewer)) {
-                return Err(Error::Bpf(BpfUnavailable::WrongOwnRecord("PID")));
-            }
             tasks.judge(scan, found, &counts).map_err(|errno| self.proc.unlisted(errno))
         })
     }
 
-    /// Runs the BPF program and adds its records to `tasks`. If two threads call this function,
-    /// each of them gets a part of the records. Processes that must be read through /proc are
-    /// passed to `read`.
+    /// Runs the BPF program and adds the records of a share of the processes to `tasks`. Processes that
+    /// must be read through /proc are passed to `read`.
     fn read_tasks<'s>(
         &self,
+        share: Share,
         mut tasks: TaskScan<'s>,
         read: &dyn Fn(Target),
     ) -> Result<TaskScan<'s>, BpfUnavailable> {
-        self.program.read_records(record::SIZE, |record| {
+        // The program's function is_anothers() reads these flags.
+        let flags = match share {
+            Share::Whole => OFlags::empty(),
+            Share::First => OFlags::APPEND,
+            Share::Second => OFlags::NONBLOCK,
+        };
+        let iterator = self.program.open(flags, None)?;
+        iterator.read(record::SIZE, RECORDS_AT_ONCE, |record| {
             let mut record = Record::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if Some(record.process.pid) == self.proc.viewer() {
-                // pidns knows the correct values for its own process. So the record about pidns
-                // shows whether the program read the fields at the right offsets.
-                self.proc.is_viewer(&record.process).map_err(BpfUnavailable::WrongOwnRecord)?;
                 // The BPF program also sees the descriptors that pidns itself has opened, but these
                 // must not count as holders. The /proc reader ignores them, so pidns is read
                 // through /proc.

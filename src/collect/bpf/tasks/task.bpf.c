@@ -43,9 +43,9 @@ struct cred { u32 uid; } KERNEL;
 struct signal_struct { u32 live; int nr_threads; struct pid *pids[4]; } KERNEL;
 struct super_block { unsigned long s_magic; } KERNEL;
 struct inode { struct super_block *i_sb; } KERNEL;
-struct file { struct inode *f_inode; } KERNEL;
+struct file { struct inode *f_inode; u32 f_flags; } KERNEL;
 struct fdtable { u32 max_fds; struct file **fd; u64 *open_fds; } KERNEL;
-struct files_struct { struct fdtable *fdt; } KERNEL;
+struct files_struct { u32 count; struct fdtable *fdt; } KERNEL;
 struct task_struct {
     u32 __state;
     int exit_state;
@@ -62,12 +62,11 @@ struct task_struct {
     struct files_struct *files;
     void *mm;
 } KERNEL;
-struct seq_file;
+struct seq_file { struct file *file; } KERNEL;
 struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
 // Kernel helper functions, which are called by ID (bpf-helpers(7)).
-static u64 (*const get_current_pid_tgid)(void) = (void *)14;
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
@@ -96,19 +95,26 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
-// Maximum number of descriptors to search per process: the default of fs.nr_open. The
-// maximum also limits the time that the kernel spends on one process.
-#define MOST_DESCRIPTORS (1 << 20)
+// Maximum capacity of the descriptor tables that are searched here. Larger tables are
+// searched through /proc. The maximum limits the time that the kernel spends on one
+// read of the iterator, in which it ignores signals.
+#define MOST_DESCRIPTORS (1 << 15)
+// Minimum capacity of a descriptor table.
+#define FEWEST_DESCRIPTORS 64
+// Status flags of open(2), which tell the program its share of the processes.
+#define O_APPEND 02000
+#define O_NONBLOCK 04000
 // Maximum number of PIDs in a record. Processes with more PIDs are read through /proc.
 #define LEVELS 8
 // A mask for level numbers, which shows the verifier that the numbers are small. The
 // kernel's maximum is 32 (MAX_PID_NS_LEVEL).
 #define ANY_LEVEL 63
-// Number of consecutive PIDs per share. If two threads read, they get alternate shares.
+// Number of consecutive PIDs per share. If there are two iterators, they get
+// alternate shares.
 #define SHARE 16
 
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
-// HOLDS_DESCRIPTOR means that the process has a descriptor of a namespace.
+// HOLDS_DESCRIPTOR means that the process has, or may have, a descriptor of a namespace.
 #define HOLDS_DESCRIPTOR 1
 // The process replaced or released its struct nsproxy or files_struct while the
 // record was written, or one of its threads is replacing its leader (execve(2)).
@@ -176,19 +182,25 @@ INLINE u32 length(u64 bits) {
 
 // Searches the descriptors of a process for namespaces. Returns HOLDS_DESCRIPTOR,
 // CHANGED, both, or 0.
-INLINE u32 holds_descriptor(struct task_struct *task) {
+INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *signal) {
     struct files_struct *files = 0, *again = 0;
     READ(files, task->files);
     struct fdtable *descriptors = 0;
     struct table table = {};
-    u32 count = 0;
+    u32 count = 0, users = 0, living = 0;
     READ(descriptors, files->fdt);
     READ(count, descriptors->max_fds);
     READ(table.files, descriptors->fd);
     READ(table.open, descriptors->open_fds);
     // The capacity of a descriptor table is a multiple of 64 and at least 64. If the
     // capacity reads as 0, the task no longer has a table.
-    if (count - 64 > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
+    if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
+    // If a table has more users than the process has threads, other processes share the
+    // table. It would be searched for each of them here, but the /proc reader searches
+    // each large table once.
+    READ(users, files->count);
+    READ(living, signal->live);
+    if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
     u64 last = 0;
     READ_AT(last, &table.open[count / 64 - 1]);
     loop(count - 64 + length(last), look_at, &table, 0);
@@ -196,19 +208,16 @@ INLINE u32 holds_descriptor(struct task_struct *task) {
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if another thread of pidns gets the record of this process. If pidns has
-// several threads, two of them (the first thread and one other) read records, each
-// from its own iterator, and each gets half of the processes. If pidns has only one
-// thread, that thread gets all processes.
-INLINE int is_anothers(struct task_struct *viewer, struct task_struct *task) {
-    u64 ids = get_current_pid_tgid();
-    u32 pid = task->tgid, is_first = (u32)ids == ids >> 32;
-    if (pid / SHARE % 2 != is_first) return 0;
-    struct signal_struct *signal = 0;
-    int threads = 0;
-    READ(signal, viewer->signal);
-    READ(threads, signal->nr_threads);
-    return threads > 1;
+// Returns 1 if another iterator gets the record of this process. pidns reads from one
+// iterator, or from two at the same time: one with O_APPEND set and the other with
+// O_NONBLOCK set. Each of the two gets half of the processes. These flags have no other
+// effect on an iterator.
+INLINE int is_anothers(struct seq_file *output, struct task_struct *task) {
+    u32 pid = task->tgid, flags = 0;
+    struct file *iterator = 0;
+    READ(iterator, STRUCT(seq_file, output)->file);
+    READ(flags, STRUCT(file, iterator)->f_flags);
+    return flags & (pid / SHARE % 2 ? O_APPEND : O_NONBLOCK);
 }
 
 INLINE int write_record(struct bpf_iter__task *context, int search) {
@@ -224,7 +233,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
 
     // The viewer is the task that reads from the iterator.
     struct task_struct *viewer = STRUCT(task_struct, (void *)get_current_task());
-    if (is_anothers(viewer, task)) return 0;
+    if (is_anothers(context->meta->seq, task)) return 0;
     struct pid *pid = 0;
     u32 top = 0;
     READ(pid, viewer->thread_pid);
@@ -298,7 +307,8 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         READ(record.children_namespace, children->ns.inum);
         if (EXISTS(own->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
         record.more |= is_set(number_of(again) ^ number_of(proxy)) * CHANGED;
-        record.more |= holds_descriptor(task);
+        // The process of another task than the leader is read through /proc.
+        if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
     // The parent is read last, because the verifier checks the rest of the program once

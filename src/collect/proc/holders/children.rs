@@ -110,7 +110,7 @@ fn add_holder(
         Err(errno) => search.unopened(errno, held),
     }
     let Process { pid, ref comm, .. } = *search.process;
-    held.holders.push((inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid }));
+    held.holders.push(inode, Holder::PidForChildren { pid, comm: Some(comm.clone()), tid });
 }
 
 /// Opens the namespace in which a thread creates its children, through a pidfd for the TID instead

@@ -11,21 +11,40 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use rustix::io::{Errno, Result};
 
 use super::held::{Held, HolderSearch};
+use super::shared::{SearchedTable, is_large};
 use crate::collect::kernel::nsfs::NamespaceFd;
 use crate::collect::kernel::sys::{FileId, is_gone, open_dir, open_linked, read_link};
 use crate::collect::parse;
 use crate::collect::proc::descriptor_table::{DescriptorTable, file_name, is_close_on_exec};
 use crate::collect::proc::process_dir::task_is_exiting;
+use crate::collect::proc::scan::Scan;
 use crate::collect::registry::InitHistory;
-use crate::model::{DiagnosticCode, Holder};
+use crate::model::{DiagnosticCode, Holder, Pid, Process};
 
-/// Searches the open descriptors of a thread for namespaces. `thread` is the directory of the
-/// thread. Fails with `ESRCH` if the process is gone.
-pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held) -> Result<()> {
-    match search_table(search, thread, held) {
+/// Searches every open descriptor of a thread, unless the thread shares its descriptor table with a
+/// process that was searched before. `thread` is the directory of the thread. Fails with `ESRCH` if
+/// the process is gone.
+pub fn search(
+    search: &HolderSearch<'_>,
+    thread: BorrowedFd<'_>,
+    tid: Pid,
+    held: &mut Held,
+) -> Result<()> {
+    let Process { pid, start_time, .. } = *search.process;
+    let is_large = is_large(search.descriptor_capacity.filter(|_| tid == pid));
+    let Scan { procfs, tables, .. } = search.scan;
+    if is_large && let Some(table) = tables.find(procfs, tid) {
+        held.shared_tables.push(table);
+        return Ok(());
+    }
+    let mut namespaces = Vec::new();
+    match search_table(search, thread, &mut namespaces, held) {
         // An exiting thread no longer has a descriptor table. If it exits because another thread
         // called `execve(2)`, the other thread keeps the table, and may have become the leader.
         Ok(false) => held.lost_table(task_is_exiting(thread).unwrap_or(true)),
+        Ok(true) if is_large => {
+            held.searched_tables.push(SearchedTable { pid, start_time, tid, namespaces });
+        }
         Ok(true) => {}
         Err(errno) => {
             return search.refused(DiagnosticCode::FdsUnreadable, errno, thread, held);
@@ -34,10 +53,12 @@ pub fn search(search: &HolderSearch<'_>, thread: BorrowedFd<'_>, held: &mut Held
     Ok(())
 }
 
-/// Searches a descriptor table. Returns `false` if the thread may have released the table.
+/// Searches a descriptor table. Returns `false` if the thread may have released the table. Adds the PID
+/// namespaces that are open to `namespaces`, and the descriptors to `held`.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,
+    namespaces: &mut Vec<(u64, u32)>,
     held: &mut Held,
 ) -> Result<bool> {
     let table = open_dir(thread, c"fd")?;
@@ -55,7 +76,8 @@ fn search_table(
         match pid_namespace_of(search, table.as_fd(), &file_name(fd), file, held) {
             Ok(Some(inode)) => {
                 let comm = Some(search.process.comm.clone());
-                held.holders.push((inode, Holder::Fd { pid: search.process.pid, comm, fd }));
+                held.holders.push(inode, Holder::Fd { pid: search.process.pid, comm, fd });
+                namespaces.push((inode, fd));
             }
             Ok(None) => {}
             Err(_) => is_intact = false,
@@ -132,6 +154,6 @@ fn pid_namespace_of(
 /// alive, and all bind mounts in it.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
-        held.mount_namespace_fds.push((inode, fd));
+        held.mount_namespace_fds.entry(inode).or_insert(fd);
     }
 }

@@ -1,14 +1,17 @@
 //! Defines the search for namespaces that one process keeps alive, and the result of the search.
 
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
+use super::shared::SearchedTable;
+use crate::collect::holder_list::HolderList;
 use crate::collect::kernel::sys::is_gone;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::proc::process_dir::{still_there, task_is_exiting};
 use crate::collect::proc::scan::Scan;
-use crate::model::{DiagnosticCode, Holder, Pid, Process};
+use crate::model::{DiagnosticCode, Pid, Process};
 
 /// A search for the namespaces that one process keeps alive.
 pub struct HolderSearch<'a> {
@@ -18,6 +21,8 @@ pub struct HolderSearch<'a> {
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
+    /// Capacity of the process's descriptor table; 0 if its leader has exited.
+    pub descriptor_capacity: Option<u32>,
     /// `true` if the process is known to have no namespace open as a file descriptor. Its
     /// descriptors are then not searched.
     pub has_none_open: bool,
@@ -29,14 +34,18 @@ pub struct HolderSearch<'a> {
 /// The namespaces that one process keeps alive, as far as the search found them.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The holders that were found in the process, each with the inode of the PID namespace that it
-    /// keeps alive.
-    pub holders: Vec<(u64, Holder)>,
+    /// The descriptors and threads that keep PID namespaces alive.
+    pub holders: HolderList,
+    /// The large descriptor tables that were searched.
+    pub searched_tables: Vec<SearchedTable>,
+    /// Indices of the descriptor tables that were not searched, because the search of another process
+    /// had searched them before, see [`SearchedTables`](super::SearchedTables).
+    pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,
-    /// The mount namespaces that the process has open: the inode of the mount namespace, and the
-    /// descriptor number.
-    pub mount_namespace_fds: Vec<(u64, u32)>,
+    /// The mount namespaces that the process has open: inode of the namespace, and the number of one
+    /// of its descriptors.
+    pub mount_namespace_fds: BTreeMap<u64, u32>,
     /// Diagnostics for reads that failed during the search.
     pub log: DiagnosticLog,
     /// `true` if the kernel refused or omitted data that may be readable a moment later, for

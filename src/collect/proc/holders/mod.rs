@@ -6,13 +6,15 @@
 //!
 //! - `held`: the process to search, and the result
 //! - `children`: finds the namespace in which a thread creates its children
-//! - `fds`: searches open descriptors; `tables` finds out which threads share them
+//! - `fds`: searches open descriptors; `tables` finds out which threads share them, and `shared` which
+//!   processes share them
 //! - `released`: checks at the end of a scan which namespaces are still kept alive
 
 mod children;
 mod fds;
 mod held;
 pub mod released;
+mod shared;
 mod tables;
 
 use std::num::NonZeroU32;
@@ -25,6 +27,7 @@ use super::process_dir::{for_each_task, task_is_exiting};
 use crate::collect::kernel::sys::namespace_link;
 use crate::model::{DiagnosticCode, Pid, SearchScope};
 pub use held::{Held, HolderSearch};
+pub use shared::{SearchedTables, Sharer};
 use tables::DescriptorTables;
 
 /// Searches one process for PID namespaces that it keeps alive. Fails with `ESRCH` if the process
@@ -82,7 +85,6 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
         return Ok(());
     }
     let mut tables = DescriptorTables::new(search.scan.procfs.own, searched);
-    let before = held.holders.len();
     let mut outcome = Ok(());
     let listed = for_each_task(search.dir, |tid, task| {
         if tid == searched || outcome.is_err() {
@@ -90,14 +92,6 @@ fn search_other_threads(search: &HolderSearch<'_>, searched: Pid, held: &mut Hel
         }
         let is_new = tables.insert(tid);
         outcome = search_thread(search, task.as_fd(), tid, is_new, held);
-        if is_new {
-            // If the descriptor tables could not be compared, the same table may have been read
-            // more than once. So duplicates are removed.
-            held.holders[before..].sort_unstable();
-            let mut others = held.holders.split_off(before);
-            others.dedup();
-            held.holders.append(&mut others);
-        }
     });
     match listed {
         Ok(()) => outcome,
@@ -138,7 +132,7 @@ fn search_thread(
         // descriptor.
         return search.refused(DiagnosticCode::FdsUnreadable, Errno::ACCESS, dir, held);
     }
-    fds::search(search, dir, held)
+    fds::search(search, dir, tid, held)
 }
 
 /// Finds a thread that is not exiting. Returns its TID and its directory.

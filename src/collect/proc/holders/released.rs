@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::io::Result;
 
+use crate::collect::holder_list::HolderList;
 use crate::collect::kernel::nsfs;
 use crate::collect::kernel::sys::{FileId, is_gone, namespace_link, open_base};
 use crate::collect::proc::process_dir::{ProcessDir, for_each_task, task_is_exiting};
@@ -31,7 +32,7 @@ pub fn leave_out_released(
     procfs: &Procfs,
     search: &BTreeSet<SearchScope>,
     processes: &[Process],
-    holders: &mut Vec<(u64, Holder)>,
+    holders: &mut HolderList,
 ) {
     let in_threads = search.contains(&SearchScope::Threads);
     let has_members: HashSet<u64> = processes
@@ -60,7 +61,7 @@ pub fn leave_out_released(
         std::thread::sleep(pause);
         remove_held(&mut released);
     }
-    holders.retain(|(inode, _)| !released.contains(inode));
+    holders.retain_namespaces(|inode| !released.contains(&inode));
 }
 
 /// Returns `true` if `holder` still keeps the namespace with this inode alive, or if that can't be

@@ -322,7 +322,7 @@ impl MountSearch<'_> {
                 self.found.log.note(code, Some(errno), None);
             }
             let path = String::from_utf8_lossy(&mount.path).into_owned();
-            self.found.holders.push((mount.inode, Holder::Mount { path, mount_namespace }));
+            self.found.holders.push(mount.inode, Holder::Mount { path, mount_namespace });
         }
     }
 

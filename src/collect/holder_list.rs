@@ -1,0 +1,124 @@
+//! Collects the holders of namespaces in bounded memory.
+//!
+//! A descriptor costs its user 8 bytes of kernel memory, but a holder costs pidns ten times as much,
+//! and even more in a document. So at most [`MAX_HOLDERS`] holders of one kind are kept for a
+//! namespace. All others are counted.
+
+use std::mem::discriminant;
+
+use crate::model::Holder;
+
+/// Maximum number of holders of one kind that are kept for a namespace.
+pub const MAX_HOLDERS: usize = 10_000;
+
+/// Minimum length of a list that is checked for holders to leave out.
+const FIRST_CHECK: usize = 1 << 16;
+
+/// Holders, each with the inode of the namespace that it keeps alive.
+#[derive(Debug)]
+pub struct HolderList {
+    holders: Vec<(u64, Holder)>,
+    /// The length of `holders` at which the list is checked for holders to leave out.
+    next_check: usize,
+    left_out: usize,
+}
+
+impl Default for HolderList {
+    fn default() -> Self {
+        Self { holders: Vec::new(), next_check: FIRST_CHECK, left_out: 0 }
+    }
+}
+
+impl HolderList {
+    /// Adds a holder of the namespace with this inode.
+    pub fn push(&mut self, inode: u64, holder: Holder) {
+        self.holders.push((inode, holder));
+        if self.holders.len() >= self.next_check {
+            self.leave_out_excess();
+        }
+    }
+
+    /// Adds the holders of another list.
+    pub fn merge(&mut self, other: Self) {
+        self.left_out += other.left_out;
+        for (inode, holder) in other.holders {
+            self.push(inode, holder);
+        }
+    }
+
+    /// Counts holders that are left out without having been added.
+    pub fn leave_out(&mut self, count: usize) {
+        self.left_out += count;
+    }
+
+    /// Iterates over the holders, each with the inode of its namespace.
+    pub fn iter(&self) -> std::slice::Iter<'_, (u64, Holder)> {
+        self.holders.iter()
+    }
+
+    /// Removes the holders of all namespaces but those for whose inode `is_kept` returns `true`.
+    pub fn retain_namespaces(&mut self, is_kept: impl Fn(u64) -> bool) {
+        self.holders.retain(|&(inode, _)| is_kept(inode));
+    }
+
+    /// Removes the holders for which `is_kept` returns `false`.
+    pub fn retain(&mut self, is_kept: impl Fn(&Holder) -> bool) {
+        self.holders.retain(|(_, holder)| is_kept(holder));
+    }
+
+    /// Returns the holders, sorted by namespace and without duplicates, and the number of holders
+    /// that were left out.
+    pub fn finish(mut self) -> (Vec<(u64, Holder)>, usize) {
+        self.leave_out_excess();
+        (self.holders, self.left_out)
+    }
+
+    /// Removes duplicates, and all but the first [`MAX_HOLDERS`] holders of each kind and namespace.
+    fn leave_out_excess(&mut self) {
+        // Holders of one kind and namespace follow each other in a sorted list.
+        self.holders.sort_unstable();
+        self.holders.dedup();
+        let before = self.holders.len();
+        let (mut previous, mut count) = (None, 0);
+        self.holders.retain(|(inode, holder)| {
+            let this = Some((*inode, discriminant(holder)));
+            count = if this == previous { count + 1 } else { 1 };
+            previous = this;
+            count <= MAX_HOLDERS
+        });
+        self.left_out += before - self.holders.len();
+        self.next_check = FIRST_CHECK.max(2 * self.holders.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Pid;
+
+    fn fd(pid: u32, fd: u32) -> Holder {
+        Holder::Fd { pid: Pid::new(pid).unwrap(), comm: None, fd }
+    }
+
+    #[test]
+    fn keeps_the_first_holders_of_each_kind_and_counts_the_others() {
+        let mut list = HolderList::default();
+        let mount = Holder::Mount { path: "/x".to_owned(), mount_namespace: 7 };
+        for pid in (1..=100).rev() {
+            for number in 0..1000 {
+                list.push(4, fd(pid, number));
+            }
+        }
+        assert!(list.iter().len() < 2 * FIRST_CHECK);
+        let mut other = HolderList::default();
+        for inode in [4, 5, 5] {
+            other.push(inode, mount.clone());
+        }
+        other.leave_out(3);
+        list.merge(other);
+        let (holders, left_out) = list.finish();
+        assert_eq!((holders.len(), left_out), (MAX_HOLDERS + 2, 90_000 + 3));
+        assert_eq!(holders[MAX_HOLDERS - 1], (4, fd(10, 999)));
+        assert_eq!(holders[MAX_HOLDERS..], [(4, mount.clone()), (5, mount)]);
+    }
+}
