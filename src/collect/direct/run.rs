@@ -20,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::lookup::process_file;
 use crate::collect::error::Error;
+use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{namespace_link, open_dir, own_descriptors, read};
 use crate::collect::parse;
 use crate::collect::proc::process_dir::try_twice;
@@ -87,6 +88,7 @@ impl Descendants {
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
         let level = status(&procfs, viewer).map_or(0, |it| it.nspid.len().saturating_sub(1));
+        clock::stay();
         let viewer_start = start(&procfs, viewer).ok_or_else(unseen)?;
         let command_start = ProcessStart { ticks: ticks_since_boot(), pid: viewer };
         let mut this = Self {

@@ -49,6 +49,12 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
+/// Makes pidns stay in its time namespace, so that start times that it reads from /proc now and later
+/// can be compared with each other.
+pub fn stay() {
+    let _ = offset();
+}
+
 /// Returns `true` if the start times of all processes can be converted. With a negative offset, the
 /// start times of the oldest processes are negative, and the kernel shows wrong numbers for these
 /// processes.
