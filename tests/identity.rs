@@ -139,7 +139,8 @@ fn a_check_in_another_time_namespace_finds_no_leftovers() {
     assert!(check.status.success(), "{check:?}");
     // Ages are on the same clock as start times.
     let left = "setsid sleep 600 >/dev/null 2>&1 &";
-    let command = [PIDNS, "run", "--grace", "0", "--kill", "--", "bash", "-c", left];
+    let options = ["--grace", "0", "--kill", "--details", "args", "--", "bash", "-c", left];
+    let command = [&[PIDNS, "run"], &options[..]].concat();
     let output = shifted((500_000, 0), &command);
     let said = String::from_utf8_lossy(&output.stderr);
     // Right after its start, the process has not executed `sleep` yet.
