@@ -57,6 +57,7 @@ fn snapshot() -> Snapshot {
         scan_duration: None,
         host: Host::default(),
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(id(0)) },
+        observer: None,
         searched: BTreeSet::from([SearchScope::Processes]),
         details: BTreeSet::new(),
         selected: Vec::new(),

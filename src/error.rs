@@ -13,7 +13,7 @@ use crate::collect;
 use crate::document::Invalid;
 use crate::exit::Exit;
 use crate::model::NotFound;
-use crate::query::{Caveat, Coverage};
+use crate::query::{Caveat, Coverage, Incomparable};
 
 /// An error that ends the program.
 #[derive(Debug)]
@@ -36,6 +36,15 @@ pub enum Error {
     },
     /// None of the limits asked about could be read, for the reason in this message.
     NoLimits(String),
+    /// Two snapshots could not be compared.
+    Incomparable {
+        /// The file with the first snapshot.
+        before: PathBuf,
+        /// The file with the second snapshot; `None` for the live host.
+        after: Option<PathBuf>,
+        /// The reason why no process can be in both snapshots.
+        why: Incomparable,
+    },
     /// The live kernel could not be read.
     Collect(collect::Error),
     /// A process or namespace was not found.
@@ -119,6 +128,7 @@ impl Error {
             | Self::Read { .. }
             | Self::Invalid { .. }
             | Self::NoLimits(_)
+            | Self::Incomparable { .. }
             | Self::Collect(_)
             | Self::Write(_)
             | Self::Report { .. }
@@ -153,6 +163,14 @@ impl fmt::Display for Error {
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Invalid { path, .. } => write!(f, "cannot use {}", path.display()),
             Self::NoLimits(why) => write!(f, "cannot tell which limits are full: {why}"),
+            Self::Incomparable { before, after, why } => {
+                write!(f, "cannot compare {} with ", before.display())?;
+                match after {
+                    Some(after) => write!(f, "{}", after.display())?,
+                    None => f.write_str("this host")?,
+                }
+                write!(f, ": {}", why.message())
+            }
             Self::Collect(error) => error.fmt(f),
             Self::NotFound { no, caveat } => {
                 no.fmt(f)?;
@@ -203,6 +221,7 @@ impl StdError for Error {
             Self::Usage(_)
             | Self::NoLimits(_)
             | Self::NoCgroup
+            | Self::Incomparable { .. }
             | Self::NotFound { .. }
             | Self::StatusLost => None,
         }

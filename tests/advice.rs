@@ -454,3 +454,60 @@ fn diff_and_run_unmount_where_the_mount_is() {
     let document = Document::of(&[]);
     assert!(document.namespaces.iter().all(|it| !it.holders.iter().any(mounts)));
 }
+
+#[test]
+fn the_advice_on_leftovers_ends_them() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let left = leave(&dir.path().join("namespace"));
+    // The orphan that ignores SIGTERM, and the members of a namespace.
+    let (ignores, names) = start("trap '' TERM; sleep 600 & echo sleep $!; echo ready; wait");
+    let (namespace, inits) = nest(1);
+    let arguments = ["check", "-q", "-f", "json", "--deny", "zombie", "--since", &before];
+    let advice = || {
+        let report: Value = serde_json::from_slice(&pidns(&arguments).stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        let denied = findings.iter().filter(|it| it["verdict"] == "deny");
+        let commands = denied.flat_map(|it| it["advice"].as_array().unwrap().clone());
+        let commands: Vec<_> = commands.map(|it| it.as_str().unwrap().to_owned()).collect();
+        (findings.len(), commands)
+    };
+    let (_, commands) = advice();
+    assert!(commands.contains(&format!("kill -KILL {}", names["sleep"])), "{commands:?}");
+    assert!(commands.contains(&format!("kill -KILL {}", inits[0])), "{commands:?}");
+    // The command of one finding can also solve another, and then fails.
+    for command in &commands {
+        run(Command::new("bash").args(["-c", command]));
+    }
+    for pid in left.all() {
+        until("the leftover is gone", || is_gone(pid));
+    }
+    // Their parent, this test, reaps them.
+    drop((ignores, namespace));
+    until("nothing is left", || advice() == (0, Vec::new()));
+}
+
+#[test]
+fn no_advice_names_a_process_that_has_ended() {
+    needs!(Namespaces);
+    let mut stays = Running::spawn(Command::new("sleep").arg("600"));
+    let mut ends = Running::spawn(Command::new("sleep").arg("600"));
+    let pid = |it: &Running| pidns::model::Pid::new(it.pid()).unwrap();
+    let request = pidns::collect::Request {
+        procfs: PathBuf::from("/proc"),
+        search: pidns::model::SearchScope::default_set(),
+        details: std::collections::BTreeSet::new(),
+        environment: std::collections::BTreeSet::new(),
+        collector: pidns::model::Collector::Proc,
+    };
+    let snapshot = pidns::collect::collect(&request).unwrap().snapshot;
+    ends.0.kill().unwrap();
+    ends.0.wait().unwrap();
+    let live = pidns::collect::LiveHost::open(Path::new("/proc"), &snapshot.processes).unwrap();
+    let concerned = [pid(&stays), pid(&ends)].into_iter().collect();
+    let facts = live.facts(&concerned, &std::collections::BTreeSet::new());
+    assert_eq!(facts.ended.into_iter().collect::<Vec<_>>(), [pid(&ends)]);
+    stays.0.kill().unwrap();
+}

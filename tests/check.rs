@@ -155,7 +155,7 @@ fn names_are_escaped_for_jenkins_and_github() {
         run(Command::new("cp").arg("/bin/sleep").arg(&program));
         running.push((Running::spawn(Command::new(program).arg("600")), name));
     }
-    let since = ["--since", before.to_str().unwrap()];
+    let since = ["--since", before.to_str().unwrap(), "--details", "args"];
     let report = read_as_junit(&check(&[&since[..], &["-f", "junit"]].concat(), 1));
     let log = check(&[&since[..], &["-f", "github"]].concat(), 1);
     let annotations = read_as_github(&log);
@@ -232,7 +232,16 @@ fn a_failed_check_has_status_2() {
         ("deny: [zombies]", "deny[0]: no code \"zombies\""),
         ("denied: [zombie]", "unknown field"),
         ("[", "policy: "),
-        ("allow: [\"zombie:comm=[\"]", "allow[0]: "),
+        ("allow: [\"zombie:comm=[\"]", "allow[0]: comm=[: "),
+        ("allow: [\"zombie:cmd=x\"]", "allow[0]: \"cmd=x\" is not comm=GLOB, ns=NS, "),
+        ("[]", "policy: is not a policy with the lists deny, warn and allow"),
+        ("- zombie", "policy: is not a policy with the lists deny, warn and allow"),
+        ("deny: zombie", "deny: is not a list of rules at line 1"),
+        (
+            "{\"deny\": \"zombie\"}",
+            "deny: invalid type: string \"zombie\", expected a list of rules",
+        ),
+        ("deny: [{zombie: x}]", "deny[0]: is not a rule at line 1"),
     ] {
         let (status, stderr) = policy(text);
         assert_eq!(status, Some(2), "{stderr}");
@@ -253,8 +262,93 @@ fn a_failed_check_has_status_2() {
         assert_eq!(output.stdout, b"", "{arguments:?}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
-    let none = pidns(&["check", "--comm", "no such name"]);
+}
+
+#[test]
+fn a_filter_that_selects_nothing_finds_nothing() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved").to_str().unwrap().to_owned();
+    fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    for filter in [["--comm", "no such name"], ["--user", "4294967294"], ["--state", "dead"]] {
+        for since in [&[][..], &["--since", &saved], &["-i", &saved]] {
+            assert_eq!(check(&[&filter, since].concat(), 0), "Nothing is wrong.\n", "{filter:?}");
+        }
+    }
+    // The document lacks what the filter looks for.
+    for (filter, said) in [
+        (&["--container", "3f2a"][..], "without --details cgroup"),
+        (&["--comm", "no such name"], "which was saved with filters"),
+    ] {
+        let part = dir.path().join("part").to_str().unwrap().to_owned();
+        fs::write(&part, stdout(&pidns(&["-q", "-f", "json", "--depth", "0"]))).unwrap();
+        let source = if filter[0] == "--comm" { &part } else { &saved };
+        for (strict, status) in [(&[][..], 0), (&["--strict"], 3)] {
+            let output = pidns(&[&["check", "-i", source], filter, strict].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{stderr}");
+            assert!(stderr.starts_with("pidns: problems may be missing: nothing matches "));
+            assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
+        }
+    }
+    // What the user names must exist.
+    let none = pidns(&["check", "--root", "5"]);
     assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
+}
+
+#[test]
+fn a_worker_that_is_replaced_again_and_again_is_not_denied_with_wait() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    // Each daemon replaces its worker after 0.3 s.
+    let daemon = "(while :; do sleep 0.3; done) &";
+    let (_daemons, _) = start(&format!("{daemon} {daemon} {daemon} echo ready; wait"));
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let since = ["--since", &before, "--wait", "3"];
+    assert_eq!(check(&since, 0), "Nothing is wrong.\n");
+    // Another daemon is a leftover, but none of the workers is.
+    let (daemon, _) = start(&format!("{daemon} echo ready; wait"));
+    let mut expected = vec![daemon.pid(), children(daemon.pid())[0]].into_iter();
+    let denied = findings(&["--since", &before, "--wait", "1.5"], 1);
+    let mut pids: Vec<_> = denied.iter().map(|it| it.2).collect();
+    pids.sort_unstable();
+    assert!(pids.into_iter().eq(expected.by_ref().map(|pid| Some(u64::from(pid)))), "{denied:?}");
+}
+
+#[test]
+fn problems_that_the_earlier_snapshot_had_are_left_out() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let dead = |name: &str| {
+        fs::write(path(name), "").unwrap();
+        let file = format!("--pid={}", path(name));
+        stdout(&run(Command::new("unshare").args([&file, "--fork", "true"])));
+    };
+    dead("old");
+    let before = path("before");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let since = ["--since", &before];
+    assert_eq!(check(&since, 0), "Nothing is new; 1 older problem left out (--all).\n");
+    let all = findings(&[&since[..], &["--all"]].concat(), 1);
+    assert_eq!(codes(&all, "deny"), ["dead-namespace"]);
+    // The namespace that the job leaves behind has both problems.
+    dead("new");
+    let new = findings(&since, 1);
+    assert_eq!(codes(&new, "deny"), ["dead-namespace", "leftover-namespace"]);
+    // A namespace that was there before, but was not dead.
+    let (running, inits) = nest(1);
+    fs::write(path("dying"), "").unwrap();
+    let file = format!("/proc/{}/ns/pid", inits[0]);
+    stdout(&run(Command::new("mount").args(["--bind", &file, &path("dying")])));
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    check(&since, 0);
+    drop(running);
+    until("the init is gone", || status(inits[0], "State").is_empty());
+    assert_eq!(codes(&findings(&since, 1), "deny"), ["dead-namespace"]);
+    let options = pidns(&["check", "--all"]);
+    assert_eq!(options.status.code(), Some(2), "--all needs --since");
 }
 
 #[test]
@@ -265,5 +359,79 @@ fn the_schemas_of_checks_and_policies_are_printed() {
         ("policy", include_str!("../schemas/pidns-policy-1.schema.json")),
     ] {
         assert_eq!(stdout(&pidns(&["schema", name])), committed);
+    }
+}
+
+#[test]
+fn arguments_are_shown_only_on_request() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let script = "exec -a 'curl --user=me:s3cret' sleep 600";
+    let running = Running::spawn(Command::new("bash").args(["-c", script]));
+    until("the process sleeps", || comm(running.pid()) == "sleep");
+    for verb in [&["check", "-q", "--since", &before][..], &["diff", "-q", &before]] {
+        let formats: &[&str] = if verb[0] == "check" {
+            &["text", "json", "ndjson", "github", "junit", "markdown"]
+        } else {
+            &["text", "json", "ndjson", "mermaid"]
+        };
+        for format in formats {
+            for (details, is_shown) in [(&[][..], false), (&["--details", "args"], true)] {
+                let output = pidns(&[verb, &["-f", format], details].concat());
+                assert_eq!(output.status.code(), Some(1), "{output:?}");
+                let text = String::from_utf8(output.stdout).unwrap();
+                assert_eq!(text.contains("s3cret"), is_shown, "{format}: {text}");
+                assert!(is_shown || text.contains("sleep"), "{format}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn github_shows_every_annotation() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let sleeps = "for i in $(seq 14); do sleep 600 & done;";
+    let (_job, _) = start(&format!("{sleeps} {sleeps} echo ready; wait"));
+    let (_namespace, _) = nest(1);
+    let log = check(&["--since", &before, "-f", "github"], 1);
+    let annotations = read_as_github(&log);
+    assert_eq!(annotations.len(), 10, "{log}");
+    assert!(log.contains("::error title=pidns%3A leftover-namespace::"), "{log}");
+    let last = &annotations[9].1;
+    assert!(last.starts_with("and ") && last.ends_with(" leftover-process"), "{last}");
+}
+
+#[test]
+fn the_policy_in_the_help_and_its_schema_are_valid() {
+    let help = stdout(&pidns(&["check", "--help"]));
+    let example = help.lines().find(|line| line.contains("--policy rules.yaml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let bin = Path::new(PIDNS).parent().unwrap().display();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    let output = run(command.args(["-c", example]).env("PATH", path).current_dir(&dir));
+    assert_ne!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read_to_string(dir.path().join("rules.yaml")).unwrap(), "deny: [zombie]\n");
+    // The schema accepts what the program accepts: each list may be left out.
+    let schema: Value = serde_json::from_str(&stdout(&pidns(&["schema", "policy"]))).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (policy, is_valid) in [
+        ("{}", true),
+        ("{\"deny\": [\"zombie\"]}", true),
+        ("{\"allow\": []}", true),
+        ("{\"deny\": \"zombie\"}", false),
+        ("{\"denied\": []}", false),
+    ] {
+        let file = dir.path().join("policy");
+        fs::write(&file, policy).unwrap();
+        let output = pidns(&["check", "-q", "--policy", file.to_str().unwrap()]);
+        assert_eq!(output.status.code() != Some(2), is_valid, "{policy}: {output:?}");
+        let value = serde_json::from_str(policy).unwrap();
+        assert_eq!(validator.is_valid(&value), is_valid, "{policy}");
     }
 }

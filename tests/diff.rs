@@ -343,33 +343,6 @@ fn the_live_host_is_searched_like_the_document() {
 }
 
 #[test]
-fn everything_is_new_on_another_boot_or_host() {
-    needs!(Namespaces);
-    let files = Files::new();
-    let document = stdout(&pidns(&["-q", "-f", "json"]));
-    let before = files.write("before", &document);
-    let other = |name: &str, hostname: &str| {
-        let mut document: Value = serde_json::from_str(&document).unwrap();
-        document["host"]["boot_id"] = "00000000-4b43-4a0b-9f3c-1c5f4f1d2a3b".into();
-        document["host"]["hostname"] = hostname.into();
-        files.write(name, &document.to_string())
-    };
-    let mine: Value = serde_json::from_str(&document).unwrap();
-    let rebooted = other("rebooted", mine["host"]["hostname"].as_str().unwrap());
-    let elsewhere = other("elsewhere", "not this one");
-    for (after, relation, said) in [
-        (&rebooted, "other-boot", "Another boot of the host: everything is new.\n"),
-        (&elsewhere, "other-host", "Another host: everything is new.\n"),
-    ] {
-        let comparison = diff(&[&before, after], true);
-        assert_eq!(comparison.relation, relation);
-        assert_eq!(comparison.processes("came").len(), comparison.processes("went").len());
-        assert_eq!(comparison.processes("changed"), Vec::<u32>::new());
-        assert!(text(&[&before, after]).starts_with(said));
-    }
-}
-
-#[test]
 fn an_invalid_document_fails_and_prints_nothing() {
     let files = Files::new();
     let none = files.write("none", "[]");

@@ -3,6 +3,7 @@
 //! Never edit a file in `tests/golden/` after the version that wrote it was released, because users
 //! have saved documents in the same form. For a later version of the schema, add new files.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use pidns::document;
@@ -68,6 +69,7 @@ fn version_1_0() -> Snapshot {
             boot_id: Some("7d0f5a5e-4b43-4a0b-9f3c-1c5f4f1d2a3b".to_owned()),
         },
         procfs: Procfs { path: "/proc".to_owned(), own: true, namespace: Some(HOST) },
+        observer: None,
         searched: SearchScope::OF_PROC.into(),
         details: Detail::OF_PROCESSES.into(),
         selected: vec![
@@ -180,6 +182,7 @@ fn processes() -> Vec<Process> {
                 ),
                 cgroup: Some("/system.slice/docker.service".to_owned()),
                 tracer: None,
+                environment: BTreeSet::new(),
             })),
             ..process(&[7, 2], Some(CONTAINER))
         },

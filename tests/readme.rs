@@ -1,4 +1,4 @@
-//! Runs the commands in README.md and docs/recipes.md, and checks the pages themselves.
+//! Runs the commands in README.md and on the pages in docs/, and checks the pages themselves.
 
 mod common;
 
@@ -170,7 +170,7 @@ fn every_link_leads_to_a_file_that_the_crate_and_the_packages_have() {
         let is_packaged = in_package(path) || in_package(&format!("{top}/*"));
         assert!(is_packaged || top.starts_with("LICENSE"), "{link}: not in the Debian package");
     }
-    for page in ["recipes", "fleet", "comparison", "performance", "policy"] {
+    for page in ["recipes", "ci", "fleet", "comparison", "performance", "policy"] {
         let text = std::fs::read_to_string(format!("docs/{page}.md")).unwrap();
         for link in links(&text) {
             assert!(Path::new("docs").join(&link).exists(), "docs/{page}.md: {link}");

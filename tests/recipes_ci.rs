@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::Need::*;
 use common::*;
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The working directory of a CI job, in which `make test` runs [`JOB`].
@@ -156,6 +157,31 @@ fn the_gitlab_recipe_reports_every_leftover() {
     let report = workspace.read(text(&job["artifacts"]["reports"]["junit"]));
     assert_names_all(&report, &left(&log), &workspace);
     assert!(report.contains("<failure message=\"leftover-process: 3\""), "{report}");
+}
+
+#[test]
+fn the_recipe_for_a_shared_runner_tells_jobs_apart() {
+    needs!(NamespaceOfItsOwn, Program("yq"));
+    let job = &yaml("```yaml shared")["test"];
+    let lines: Vec<_> = job["script"].as_array().unwrap().iter().map(text).collect();
+    for (make, status) in [("CI_JOB_ID=8 CACHE_SERVICE=1", Some(0)), ("CI_JOB_ID=7", Some(1))] {
+        let workspace = Workspace::new();
+        // A job with this ID starts a process during `make test`.
+        let daemon =
+            format!("#!/bin/sh\n{make} setsid sleep 604 > /dev/null 2>&1 & echo daemon $!\n");
+        workspace.program("make", &daemon);
+        let script = format!("export CI_JOB_ID=7\n{}", lines.join("\n"));
+        let (is, log) = workspace.run(&["-eo", "pipefail"], &script);
+        assert_eq!(is, status, "{log}");
+        assert_eq!(log.matches("leftover-process").count(), usize::from(status == Some(1)));
+        // A rule allows the process of the other job.
+        let [rule] = blocks("```sh ci-shared")[..] else { panic!("one recipe") };
+        assert_eq!(workspace.run(&[], rule).0, status);
+        let (_, rest) = log.split_once("daemon ").unwrap();
+        let daemon: u32 = rest.split_whitespace().next().unwrap().parse().unwrap();
+        kill(daemon, Signal::KILL);
+        until("the process is gone", || common::status(daemon, "State").is_empty());
+    }
 }
 
 #[test]

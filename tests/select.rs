@@ -253,3 +253,102 @@ fn a_filter_shows_the_parents_of_zombies_and_of_injected_processes() {
     let pids: Vec<_> = document.processes.iter().map(|it| it.pid).collect();
     assert_eq!(pids, [injector.pid(), injected]);
 }
+
+/// A `sleep` with one more variable in its environment, and its own child.
+fn sleeping_with(variable: &str, value: &str) -> Running {
+    let mut command = Command::new("sleep");
+    let running = Running::spawn(command.arg("600").env(variable, value));
+    until("the process sleeps", || comm(running.pid()) == "sleep");
+    running
+}
+
+#[test]
+fn env_tells_the_jobs_of_a_shared_host_apart() {
+    needs!(NamespaceOfItsOwn);
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before").to_str().unwrap().to_owned();
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let mine = sleeping_with("CI_JOB_ID", "s3cret-7");
+    let other = sleeping_with("CI_JOB_ID", "8");
+    let similar = sleeping_with("CI_JOB_IDS", "s3cret-7");
+    let shown = |arguments: &[&str]| {
+        let document = Document::of(arguments);
+        document.processes.iter().map(|it| it.pid).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&["--env", "CI_JOB_ID=s3cret-7"]), [mine.pid()]);
+    assert_eq!(shown(&["--env", "CI_JOB_ID"]), [mine.pid(), other.pid()]);
+    assert_eq!(shown(&["--env", "CI_JOB_IDS"]), [similar.pid()]);
+    // The value is neither shown nor saved, in any format.
+    for format in Format::ALL.iter().filter_map(Format::to_possible_value) {
+        let output = pidns(&["-f", format.get_name(), "--env", "CI_JOB_ID=s3cret-7"]);
+        let all = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert!(!all.contains("s3cret"), "{all}");
+    }
+    let document = Document::of(&["--env", "CI_JOB_ID=s3cret-7"]);
+    let selected = &document.selected[0];
+    assert_eq!((&*selected.by, &selected.values[..]), ("env", &["CI_JOB_ID".to_owned()][..]));
+    let none = pidns(&["--env", "CI_JOB_ID=s3cret-9"]);
+    assert_eq!(none.status.code(), Some(1));
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(said.starts_with("pidns: nothing matches env CI_JOB_ID"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
+
+    let leftovers = |arguments: &[&str]| {
+        let output =
+            pidns(&[&["check", "-q", "--since", &before, "-f", "json"], arguments].concat());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let denied = report["findings"].as_array().unwrap().iter();
+        denied
+            .filter_map(|it| Some(u32::try_from(it["pid"].as_u64()?).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(leftovers(&["--env", "CI_JOB_ID=s3cret-7"]), [mine.pid()]);
+    assert_eq!(leftovers(&["--env", "CI_JOB_ID=9"]), [0; 0]);
+    let rule = "leftover-process:env=CI_JOB_ID=8,leftover-process:env=CI_JOB_IDS";
+    assert_eq!(leftovers(&["--allow", rule]), [mine.pid()]);
+    let diff = pidns(&["diff", "-q", "--env", "CI_JOB_ID=s3cret-7", "-f", "json", &before]);
+    let diff: serde_json::Value = serde_json::from_slice(&diff.stdout).unwrap();
+    let came: Vec<_> = diff["processes"].as_array().unwrap().iter().map(|it| &it["pid"]).collect();
+    assert_eq!(came, [mine.pid()]);
+}
+
+#[test]
+fn env_needs_the_live_host() {
+    needs!(Namespaces);
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved").to_str().unwrap().to_owned();
+    fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    for arguments in [
+        &["-i", &saved, "--env", "A"][..],
+        &["check", "-i", &saved, "--env", "A"],
+        &["check", "-i", &saved, "--allow", "zombie:env=A"],
+        &["diff", &saved, &saved, "--env", "A"],
+    ] {
+        let output = pidns(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]), "{said}");
+        assert!(said.contains("documents contain no environments"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let output = pidns(&["--env", "=1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not NAME or NAME=VALUE"));
+}
+
+#[test]
+fn an_environment_that_cannot_be_read_is_a_diagnostic() {
+    needs!(Namespaces);
+    let running = sleeping_with("CI_JOB_ID", "7");
+    let output = as_nobody(&["-q", "-f", "json", "--env", "CI_JOB_ID"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("in this view, which is incomplete"), "{error}");
+    // The process of the ordinary user itself can be read.
+    let (_dir, program) = public_copy();
+    let mut words = nobody().split(' ');
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).arg(&program).args(["-q", "-f", "json", "--env", "OWN"]).env("OWN", "1");
+    let document = Document::read(&stdout(&run(&mut command)));
+    let diagnostic = document.diagnostic("environment-unreadable").expect("is reported");
+    assert!(diagnostic.pids.contains(&running.pid()), "{diagnostic:?}");
+    assert!(!document.complete);
+}

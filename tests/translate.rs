@@ -26,6 +26,7 @@ fn agree(nests: &[Vec<u32>]) -> usize {
         procfs: "/proc".into(),
         search: [SearchScope::Processes].into(),
         details: [].into(),
+        environment: [].into(),
         collector: Collector::Auto,
     };
     let graph = PidGraph::new(collect::collect(&request).unwrap().snapshot);
@@ -98,6 +99,7 @@ fn kernel_and_scan_give_the_same_errors() {
         procfs: "/proc".into(),
         search: SearchScope::default_set(),
         details: [].into(),
+        environment: [].into(),
         collector: Collector::Auto,
     };
     let graph = PidGraph::new(collect::collect(&request).unwrap().snapshot);

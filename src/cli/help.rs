@@ -148,9 +148,19 @@ processes. Each problem is printed with the processes concerned and advice. The 
 exit status is 1 if the rules deny one of the problems. Warnings do not change the exit status.
 
 A zombie, or a process or thread in uninterruptible sleep, counts only if it is \
-still in that state on a second check. With --since, a process or namespace that \
-is not in the earlier document is a leftover, except the shell that runs the \
-check, its ancestors and the other commands of its pipeline.
+still in that state on a second check.
+
+With --since, a process or namespace that is new since the earlier document is a \
+leftover, except for the shell that runs the check, its ancestors, the other \
+commands of its pipeline, and the heartbeat that a CI agent such as Jenkins runs \
+beside a step. Problems that the earlier document already has are left out. What \
+is older than the pidns that wrote the document is never a leftover. If the \
+document was filtered or is incomplete, only what is certainly new is denied, and \
+one line on standard error says so. A document of another boot, host or PID \
+namespace is an error.
+
+With --wait, only what every repetition of the check has found is denied, so a \
+daemon may replace its workers meanwhile.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \
@@ -159,9 +169,9 @@ command line wins over a rule in the --policy file. Last, allow wins over warn, 
 and warn wins over deny.",
     exit_status: &[
         ("0", "nothing is denied"),
-        ("1", "something is denied, or nothing matches the filters"),
+        ("1", "something is denied, or --root names no namespace"),
         ("2", TROUBLE),
-        ("3", "with --strict: nothing is denied, but the view is incomplete"),
+        ("3", "with --strict: nothing is denied, but the view or BEFORE is incomplete"),
     ],
     examples: &[
         ("Check this host", "pidns check"),
@@ -172,6 +182,10 @@ and warn wins over deny.",
         (
             "Also fail on zombies, except those of cron",
             "pidns check --deny zombie --allow zombie:comm=cron",
+        ),
+        (
+            "Read rules from a policy file; the manual page has a longer one",
+            "echo 'deny: [zombie]' > rules.yaml; pidns check --policy rules.yaml",
         ),
     ],
 };
@@ -187,12 +201,14 @@ Two processes are the same if their boot id, PID and start time are equal. Two \
 namespaces are the same if their 64-bit ids are equal (Linux 6.18 or later), or, \
 without such ids, if their inodes and inits are equal. If a document lacks some \
 of these values, pidns compares the other values, and says so in one line on \
-standard error. In a snapshot of another boot or host, everything counts as new.
+standard error. Two snapshots of different boots, hosts \
+or PID namespaces cannot be compared.
 
 A process has changed if its parent, name or user has changed, or if it was \
 stopped, was continued or became a zombie. Running and sleeping count as the same \
-state. Kernel threads are left out unless --kernel-threads is given. The pidns \
-processes that took the snapshots are always left out.
+state. Kernel threads are left out unless --kernel-threads is given. The pidns processes that \
+took the snapshots are always left out, and so are their ancestors and pipelines, \
+unless they are in both snapshots.
 
 A namespace that is no longer visible, but still exists in the live kernel, is \
 hidden: something that /proc does not show keeps it alive, such as a descriptor \
@@ -203,7 +219,7 @@ keeps it alive.",
         ("0", "no difference"),
         ("1", "a difference, or nothing in either snapshot matches the filters"),
         ("2", TROUBLE),
-        ("3", "with --strict: no difference, but one of the views is incomplete"),
+        ("3", "with --strict: no difference, but some may be missing"),
     ],
     examples: &[
         (

@@ -236,6 +236,8 @@ mod tests {
             ("--root 5 --comm x check", "check --root 5 --comm x"),
             ("--search proc check", "check --search proc"),
             ("--host a check --since b", "check --since b --host a"),
+            ("--details args check", "check --details args"),
+            ("--env A=1 check", "check --env A=1"),
         ] {
             assert_eq!(format!("{:?}", check(before)), format!("{:?}", check(after)));
         }
@@ -268,7 +270,10 @@ mod tests {
             ),
             ("-qi f diff a", "diff has no option '--input'; see 'pidns diff --help'"),
             ("--procfs=D man", "man has no option '--procfs'; see 'pidns man --help'"),
-            ("--details all check", "check has no option '--details'; see 'pidns check --help'"),
+            (
+                "--details all translate 7",
+                "translate has no option '--details'; see 'pidns translate --help'",
+            ),
             ("5 -q check", "PIDs cannot precede check; see 'pidns check --help'"),
             ("-q run -- make", "options of run must follow its name; see 'pidns run --help'"),
             (

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ValueEnum, ValueHint};
 use super::format::{Formats, OutputFormat};
 use super::values::{NamespaceArg, Words, levels, words};
 use crate::emit::{Format, Style};
-use crate::model::{Collector, Detail, NamespaceRef, NamespaceState, SearchScope};
+use crate::model::{Collector, Detail, EnvPattern, NamespaceRef, NamespaceState, SearchScope};
 use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
 
 /// Heading for the options that are listed only in `--help` and the manual page.
@@ -85,6 +85,7 @@ pub(super) struct Details {
             &[Detail::Limits],
         ),
         conflicts_with = "file",
+        global = true,
         help_heading = ADVANCED,
         hide_short_help = true
     )]
@@ -188,6 +189,14 @@ pub struct Filter {
     /// Show only processes of this user
     #[arg(long, value_name = "NAME|UID", global = true)]
     user: Option<User>,
+    /// Show only processes with this environment variable
+    ///
+    /// CI agents set a variable for each job, for example BUILD_TAG (Jenkins), CI_JOB_ID (GitLab)
+    /// or RUNNER_TRACKING_ID (GitHub), so this option selects the processes of one job. The
+    /// environment is that with which the process has started its program. It is only compared,
+    /// and never shown or saved. A zombie has no environment. Needs the live host.
+    #[arg(long, value_name = "NAME[=VALUE]", global = true)]
+    pub env: Option<EnvPattern>,
     /// Show only containers whose id or pod UID has this prefix
     ///
     /// Shows the namespaces of these containers, the descendants of these namespaces, and processes
@@ -218,6 +227,7 @@ impl Filter {
             members: self.members,
             comm: self.comm.clone(),
             user: self.user.clone(),
+            env: self.env.clone(),
             container: self.container.clone(),
             state: self.state,
         }

@@ -152,6 +152,9 @@ pub struct Diff {
     /// Options for the format and style of the output.
     #[command(flatten)]
     pub output: Output<DiffFormat>,
+    /// The optional fields.
+    #[command(flatten)]
+    details: Details,
     /// Read this procfs if AFTER is the live kernel
     #[arg(long, value_name = "DIR", default_value = "/proc", value_hint = ValueHint::DirPath,
         conflicts_with = "after", help_heading = ADVANCED, hide_short_help = true)]
@@ -166,6 +169,13 @@ pub struct Diff {
 }
 
 impl Diff {
+    /// Returns the optional fields to read for each process of the live kernel, besides those that
+    /// BEFORE has.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.details()
+    }
+
     /// Returns the source of the second snapshot.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -180,6 +190,9 @@ pub struct Check {
     /// Report processes and namespaces that are not in this earlier snapshot
     #[arg(long, value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub since: Option<PathBuf>,
+    /// Also report problems that the host had in BEFORE
+    #[arg(long, requires = "since")]
+    pub all: bool,
     /// Fail on these problems
     ///
     /// RULE is a code, such as zombie. A rule of the form CODE:KEY=VALUE, such as zombie:comm=cron,
@@ -199,7 +212,8 @@ pub struct Check {
     pub warn_at: u64,
     /// Read rules from this YAML file
     ///
-    /// Rules on the command line take precedence.
+    /// The file has up to three lists of rules: deny, warn and allow. 'pidns schema policy' prints
+    /// its JSON Schema. Rules on the command line take precedence.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub policy: Option<PathBuf>,
     /// Repeat the check until nothing is denied, for at most this many seconds
@@ -223,9 +237,18 @@ pub struct Check {
     /// The option that selects the places to search for namespaces.
     #[command(flatten)]
     search: Search,
+    /// The optional fields.
+    #[command(flatten)]
+    details: Details,
 }
 
 impl Check {
+    /// Returns the optional fields to read for each process that is reported.
+    #[must_use]
+    pub fn details(&self) -> BTreeSet<Detail> {
+        self.details.details()
+    }
+
     /// Returns the rules from the options --deny, --warn and --allow.
     #[must_use]
     pub fn rules(&self) -> Vec<(Verdict, Rule)> {

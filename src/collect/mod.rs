@@ -35,7 +35,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::model::{Collector, Detail, SearchScope, Snapshot};
+use crate::model::{Collector, Detail, EnvPattern, SearchScope, Snapshot};
 use assemble::assemble;
 use bpf::loader::LoadError;
 use bpf::memory::search::KernelSearch;
@@ -64,6 +64,8 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
+    /// Conditions to compare the environment of each process with.
+    pub environment: BTreeSet<EnvPattern>,
     /// Selects how to read processes: through BPF, through /proc, or through the faster of the two.
     pub collector: Collector,
 }
@@ -143,6 +145,7 @@ fn collect_by(
         }
         Err(error) => return Err(error),
     };
+    proc.match_environments(&request.environment, &mut discovery);
     if let Some(kernel) = kernel {
         kernel.finish(&registry, &mut discovery).map_err(Error::Bpf)?;
     }
@@ -151,7 +154,8 @@ fn collect_by(
         Limits::read(&request.procfs, *collector, &snapshot, None)?.add_to(&mut snapshot);
         snapshot.details.insert(Detail::Limits);
     }
-    let snapshot = Snapshot { scan_duration: Some(start.elapsed()), ..snapshot };
+    let observer = proc.observer(&snapshot.processes);
+    let snapshot = Snapshot { scan_duration: Some(start.elapsed()), observer, ..snapshot };
     Ok(Collected { snapshot, collector: used })
 }
 

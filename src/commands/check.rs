@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::view;
 use crate::cli;
@@ -14,17 +14,12 @@ use crate::document;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, Pid, Snapshot, Verdict};
-use crate::output;
+use crate::model::{Detail, NotFound, Pid, Snapshot, Verdict};
+use crate::output::{self, Outcome};
 use crate::query::{
-    self, Check, Coverage, Diff, DiffScope, Policy, Rule, Selection, Transients, leave_out_observer,
+    self, Caveat, Check, Coverage, Diff, DiffCaveat, DiffScope, LastingFindings, Policy, RETRY,
+    Rule, SETTLE, Selection, Transients, leave_out_observer,
 };
-
-/// Pause before the second scan, so that transient states can end.
-const SETTLE: Duration = Duration::from_millis(100);
-
-/// Pause between two checks with `--wait`.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// Prints the findings of a check. The exit status is 1 if a finding is denied.
 pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
@@ -43,59 +38,85 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     // `None` if the deadline is too late for the clock to represent. pidns then waits without a
     // limit.
     let deadline = Instant::now().checked_add(arguments.wait());
-    let check = loop {
-        let check = check_once(arguments, before.as_ref(), &selection, &policy)?;
+    let mut lasting = LastingFindings::default();
+    let (check, gap) = loop {
+        let (mut check, gap) = check_once(arguments, before.as_ref(), &selection, &policy)?;
+        lasting.retain(&mut check);
         let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
         if left.is_zero() || check.count(Verdict::Deny) == 0 {
-            break check;
+            break (check, gap);
         }
         thread::sleep(RETRY.min(left));
     };
     let style = view::style(output, false);
-    output::write(|out| output.format.0.emit(&check, style, out))?;
-    let is_complete = check.graph.snapshot().complete;
+    let outcome = output::write(|out| output.format.0.emit(&check, style, out))?;
+    let caveats = check.caveats.iter().copied().map(DiffCaveat::message).map(str::to_owned);
+    let gaps: Vec<String> = gap.into_iter().chain(caveats).collect();
+    if outcome == Outcome::Taken && !output.quiet && !gaps.is_empty() {
+        output::warn(format_args!("problems may be missing: {}", gaps.join("; ")));
+    }
+    let is_complete = check.graph.snapshot().complete && gaps.is_empty();
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
+/// Returns a check, and the reason why the filter may select too little.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,
     selection: &Selection,
     policy: &Policy,
-) -> Result<Check, Error> {
+) -> Result<(Check, Option<String>), Error> {
     let origin = &arguments.origin;
-    let is_live = origin.file.is_none();
     let Settled { snapshot: mut after, unsettled, stuck_threads } =
         load_settled(arguments, before, policy)?;
+    let is_live = origin.file.is_none();
     if is_live {
         // Limits that can't be read are no gap: most checks ask about namespaces and processes.
         let Limits { limits, .. } = Limits::read(&origin.procfs, origin.collector, &after, None)?;
         after.limits = Some(limits);
     }
-    let observer = view::own_pid(&after).filter(|_| is_live);
-    let mut check = if let Some(before) = before {
-        let selection = selection.clone();
-        let scope = DiffScope { selection, kernel_threads: false, observer };
-        let diff = Diff::between(before.clone(), after, &scope)
-            .map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
-        Check::since(diff, unsettled, policy)
+    // Advice concerns processes that the filter leaves out, too: a parent that does not reap, or a
+    // process in another mount namespace.
+    let processes = after.processes.clone();
+    let since = arguments.since.as_deref().zip(before);
+    let (mut check, nothing) = if let Some((path, before)) = since {
+        let scope = DiffScope { selection: selection.clone(), kernel_threads: true };
+        let mut diff = Diff::between(before.clone(), after, &scope)
+            .map_err(|why| view::incomparable(why, path, origin.file.as_deref()))?;
+        let nothing = diff.nothing.take();
+        (Check::since(diff, unsettled, policy, arguments.all), nothing)
     } else {
-        leave_out_observer(&mut after, false, observer);
+        leave_out_observer(&mut after, true);
         let coverage = Coverage::of(&after);
-        let graph = query::select(PidGraph::new(after), selection)
-            .map_err(|no| Error::not_found(no, &coverage))?;
-        Check::new(graph, unsettled, policy)
+        let (graph, nothing) = query::part(PidGraph::new(after), selection);
+        (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    if is_live {
+    let gap = nothing.map(|(no, coverage)| clean(no, &coverage)).transpose()?.flatten();
+    if origin.file.is_none() {
         check.uptime = collect::uptime();
         check.add_stuck_threads(stuck_threads, policy);
-        add_details(&mut check, &origin.procfs)?;
-        let live = LiveHost::open(&origin.procfs, check.graph.processes())?;
+        add_details(&mut check, arguments)?;
+        let live = LiveHost::open(&origin.procfs, &processes)?;
         let mut facts = live.facts(&check.concerned(), &check.mount_namespaces());
         facts.stuck_threads = std::mem::take(&mut check.live.stuck_threads);
         check.live = facts;
     }
-    Ok(check)
+    Ok((check, gap))
+}
+
+/// Decides what it means that the filter selects nothing. If nothing matches the filter, nothing is
+/// wrong. But a document can lack what the filter looks for: then the result is a warning. A
+/// namespace or process that the user names must exist.
+fn clean(no: NotFound, coverage: &Coverage) -> Result<Option<String>, Error> {
+    let is_clean = matches!(no, NotFound::Selection(_));
+    let error = Error::not_found(no, coverage);
+    match error {
+        _ if !is_clean => Err(error),
+        Error::NotFound { caveat: Some(Caveat::Part | Caveat::NoCgroups), .. } => {
+            Ok(Some(error.one_line()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A snapshot, and the results of a second scan of the same host.
@@ -119,9 +140,11 @@ fn load_settled(
     // Search the places that the earlier scan searched, because otherwise the snapshots cannot be
     // compared.
     let search = before.map_or_else(|| arguments.search(), |before| before.searched.clone());
-    let needs_cgroups = arguments.filter.container.is_some() || policy.names_a_container();
+    let needs_cgroups = arguments.filter.container.is_some() || policy.needs_cgroups();
     let details: BTreeSet<_> = needs_cgroups.then_some(Detail::Cgroup).into_iter().collect();
-    let load = || view::load(origin, search.clone(), details.clone(), quiet);
+    let environment: BTreeSet<_> =
+        arguments.filter.env.iter().chain(policy.environment()).cloned().collect();
+    let load = || view::load(origin, search.clone(), details.clone(), environment.clone(), quiet);
     let settled =
         |snapshot| Settled { snapshot, unsettled: BTreeSet::new(), stuck_threads: BTreeMap::new() };
     let first = load()?;
@@ -143,15 +166,16 @@ fn load_settled(
     Ok(Settled { snapshot, unsettled, stuck_threads })
 }
 
-/// Reads the command lines and cgroups of the processes that the findings concern, and adds them to
-/// the graph.
-fn add_details(check: &mut Check, procfs: &Path) -> Result<(), Error> {
+/// Adds the requested details, and the cgroups, to the processes that the findings concern.
+fn add_details(check: &mut Check, arguments: &cli::Check) -> Result<(), Error> {
     let concerned = check.concerned();
     if concerned.is_empty() {
         return Ok(());
     }
-    let later = LaterDetails::open(procfs)?;
-    let wanted = BTreeSet::from([Detail::Args, Detail::Cgroup]);
+    let later = LaterDetails::open(&arguments.origin.procfs)?;
+    let mut wanted = arguments.details();
+    // The cgroup shows which service a process is part of.
+    wanted.insert(Detail::Cgroup);
     for pid in concerned {
         let details = check.graph.process(pid).and_then(|process| later.of(process, &wanted));
         if let Some(details) = details {

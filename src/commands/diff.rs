@@ -18,17 +18,21 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     view::check_stdin(Some(&arguments.before), arguments.after.as_deref())?;
     let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
     let before = view::load_document(&arguments.before, arguments.host.as_deref(), output.quiet)?;
-    let (search, details) = (before.searched.clone(), before.details.clone());
-    let after = view::load(&origin, search, details, output.quiet)?;
+    let search = before.searched.clone();
+    let details = before.details.union(&arguments.details()).copied().collect();
+    let environment = arguments.filter.env.iter().cloned().collect();
+    let after = view::load(&origin, search, details, environment, output.quiet)?;
     let is_live = origin.file.is_none();
     let hidden = if is_live { hidden(&before, &after) } else { BTreeSet::new() };
     let scope = DiffScope {
         selection: arguments.filter.selection(root.as_ref().map(|root| root.namespace)),
         kernel_threads: arguments.kernel_threads,
-        observer: view::own_pid(&after).filter(|_| is_live),
     };
     let mut diff = Diff::between(before, after, &scope)
-        .map_err(|(no, coverage)| Error::not_found(no, &coverage))?;
+        .map_err(|why| view::incomparable(why, &arguments.before, arguments.after.as_deref()))?;
+    if let Some((no, coverage)) = diff.nothing.take() {
+        return Err(Error::not_found(no, &coverage));
+    }
     diff.hide(&hidden);
     if is_live {
         let after = diff.after.snapshot();
@@ -42,8 +46,7 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     if outcome == Outcome::Taken && !output.quiet {
         warn_of_caveats(&diff);
     }
-    let is_complete = diff.before.snapshot().complete && diff.after.snapshot().complete;
-    Ok(view::exit_status(diff.differs(), is_complete, output.strict))
+    Ok(view::exit_status(diff.differs(), diff.caveats().is_empty(), output.strict))
 }
 
 /// Returns the namespaces that are only in the first snapshot, but still exist in the kernel.

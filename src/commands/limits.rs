@@ -46,7 +46,8 @@ fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Erro
     let origin = &arguments.origin;
     let details = asked.is_empty().then_some(Detail::Limits).into_iter().collect();
     let search = SearchScope::default_set();
-    let mut snapshot = view::load(origin, search, details, arguments.output.quiet)?;
+    let mut snapshot =
+        view::load(origin, search, details, BTreeSet::new(), arguments.output.quiet)?;
     let exists = |pid: &Pid| snapshot.processes.iter().any(|process| process.pid == *pid);
     if let Some(&pid) = asked.iter().find(|pid| !exists(pid)) {
         let no = NotFound::Process { pid, namespace: None };

@@ -137,6 +137,7 @@ fn find_leftovers(
         procfs: PathBuf::from("/proc"),
         search: SearchScope::default_set(),
         details: arguments.details(),
+        environment: BTreeSet::new(),
         collector,
     };
     let end = Instant::now() + SCANNING;

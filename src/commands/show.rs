@@ -20,7 +20,9 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let mut details = input.details();
     // `--container` finds the container of a process through the cgroup of the process.
     details.extend(filter.container.as_ref().map(|_| Detail::Cgroup));
-    let mut snapshot = view::load(&input.origin, input.search(), details, output.quiet)?;
+    let environment = filter.env.iter().cloned().collect();
+    let mut snapshot =
+        view::load(&input.origin, input.search(), details, environment, output.quiet)?;
     let coverage = Coverage::of(&snapshot);
     let lacks_cgroups = filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));

@@ -31,7 +31,13 @@ pub fn translate(arguments: &Translate) -> Result<Exit, Error> {
         // Search all default places: a namespace without processes is found only through a
         // descriptor, a mount or a pid_for_children link.
         let scopes = SearchScope::default_set();
-        let graph = PidGraph::new(view::load(origin, scopes, BTreeSet::new(), arguments.quiet)?);
+        let graph = PidGraph::new(view::load(
+            origin,
+            scopes,
+            BTreeSet::new(),
+            BTreeSet::new(),
+            arguments.quiet,
+        )?);
         let [from, to] = [&from, &to].map(|handle| handle.as_ref().map(|it| it.namespace));
         let translate = |&pid| query::translate(&graph, pid, from, to);
         pids.iter()

@@ -13,8 +13,9 @@ use crate::document;
 use crate::emit::Style;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Detail, Pid, SearchScope, Snapshot};
+use crate::model::{Detail, EnvPattern, SearchScope, Snapshot};
 use crate::output;
+use crate::query::Incomparable;
 
 /// If this environment variable is set and not 0, pidns reports which collector it used.
 const DEBUG: &str = "PIDNS_DEBUG";
@@ -24,13 +25,19 @@ pub fn load(
     origin: &Origin,
     search: BTreeSet<SearchScope>,
     details: BTreeSet<Detail>,
+    environment: BTreeSet<EnvPattern>,
     quiet: bool,
 ) -> Result<Snapshot, Error> {
     if let Some(path) = &origin.file {
+        if !environment.is_empty() {
+            let problem = "--env and rules with env= need the live host: documents contain no \
+                 environments";
+            return Err(Error::Usage(problem.to_owned()));
+        }
         return load_document(path, origin.host.as_deref(), quiet);
     }
     let (procfs, collector) = (origin.procfs.clone(), origin.collector);
-    collect(&Request { procfs, search, details, collector })
+    collect(&Request { procfs, search, details, environment, collector })
 }
 
 /// Reads the live kernel.
@@ -101,10 +108,10 @@ pub fn handle(
     })
 }
 
-/// Returns the PID of pidns itself in a live snapshot, or `None` if the procfs shows the PIDs of
-/// another PID namespace.
-pub fn own_pid(snapshot: &Snapshot) -> Option<Pid> {
-    Pid::new(std::process::id()).filter(|_| snapshot.procfs.own)
+/// Returns the error for two snapshots that cannot be compared. `after` is `None` if the second
+/// snapshot is the live host.
+pub fn incomparable(why: Incomparable, before: &Path, after: Option<&Path>) -> Error {
+    Error::Incomparable { before: before.to_owned(), after: after.map(Path::to_owned), why }
 }
 
 /// Returns the output style, which depends on the options, the terminal and the locale.

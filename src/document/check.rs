@@ -4,6 +4,7 @@ use std::iter::once;
 
 use serde::Serialize;
 
+use super::diff::Caveat;
 use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
@@ -48,6 +49,11 @@ pub struct CheckSummary {
     complete: bool,
     /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,
+    /// Reasons why problems that are new since then may be missing.
+    caveats: Vec<Caveat>,
+    /// Number of problems that are left out because the earlier snapshot already had them (see
+    /// --all).
+    older: usize,
     /// Number of denied findings. If it is not 0, the exit status is 1.
     denied: usize,
     /// Number of warnings.
@@ -181,6 +187,8 @@ impl From<&query::Check> for CheckSummary {
             generator: Generator::this(),
             complete: check.graph.snapshot().complete,
             since: check.since.clone().map(Timestamp),
+            caveats: check.caveats.iter().copied().map(Caveat::from).collect(),
+            older: check.older,
             denied: check.count(Verdict::Deny),
             warned: check.count(Verdict::Warn),
         }

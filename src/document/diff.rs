@@ -80,10 +80,10 @@ pub struct ComparedSnapshot {
     complete: bool,
 }
 
-/// A reason why the list of changes may be wrong or incomplete.
+/// A reason why a comparison may be wrong or incomplete.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "caveat"))]
-struct Caveat {
+pub struct Caveat {
     /// Machine-readable code.
     code: Word<DiffCaveat>,
     /// Human-readable description. Its wording may change at any time.
@@ -219,15 +219,20 @@ fn processes(diff: &Diff) -> impl Iterator<Item = ProcessChange<'_>> + Clone {
 
 impl From<&Diff> for DiffSummary {
     fn from(diff: &Diff) -> Self {
-        let caveat = |code: DiffCaveat| Caveat { code: code.into(), message: code.message() };
         Self {
             generator: Generator::this(),
             before: ComparedSnapshot::from(diff.before.snapshot()),
             after: ComparedSnapshot::from(diff.after.snapshot()),
             relation: diff.relation.into(),
             differs: diff.differs(),
-            caveats: diff.caveats().into_iter().map(caveat).collect(),
+            caveats: diff.caveats().into_iter().map(Caveat::from).collect(),
         }
+    }
+}
+
+impl From<DiffCaveat> for Caveat {
+    fn from(code: DiffCaveat) -> Self {
+        Self { code: code.into(), message: code.message() }
     }
 }
 

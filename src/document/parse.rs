@@ -36,6 +36,14 @@ impl Invalid {
         self
     }
 
+    /// Replaces terms of the parser by terms of the user.
+    pub(super) fn reworded(mut self, terms: &[(&str, &str)]) -> Self {
+        for (of_parser, of_user) in terms {
+            self.problem = self.problem.replace(of_parser, of_user);
+        }
+        self
+    }
+
     /// Adapts the error to NDJSON input. `place` converts a path in the document to a path in an
     /// NDJSON record, and also returns the line number of that record.
     pub(super) fn in_line(self, place: impl FnOnce(&str) -> (String, u64)) -> Self {

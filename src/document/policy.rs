@@ -8,22 +8,32 @@ use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
 /// followed by the processes or namespaces to which the rule is limited: `zombie:comm=GLOB`,
-/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`. A limited rule wins over an
-/// unlimited rule. Otherwise, allow wins over warn, and warn over deny.
+/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
+/// `zombie:env=NAME`. A limited rule wins over an unlimited rule. Otherwise, allow wins over warn,
+/// and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyFile {
     /// Rules for findings that make the check fail.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
     /// Rules for findings that are only reported.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warn: Vec<String>,
     /// Rules for findings that are ignored.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     allow: Vec<String>,
 }
+
+/// Terms in the errors of the parsers, and the terms of users.
+const TERMS: [(&str, &str); 5] = [
+    ("is not a pidns document", "is not a policy with the lists deny, warn and allow"),
+    ("expected sequence start", "is not a list of rules"),
+    ("expected string scalar", "is not a rule"),
+    ("expected a sequence", "expected a list of rules"),
+    ("expected a string", "expected a rule"),
+];
 
 /// Maximum size of a policy in bytes.
 pub const MAX_POLICY_SIZE: u64 = 1 << 20;
@@ -33,7 +43,7 @@ pub fn policy(text: &[u8]) -> Result<Vec<(Verdict, Rule)>, Invalid> {
     if text.len() as u64 > MAX_POLICY_SIZE {
         return Err(Invalid::at("", format!("larger than {} MiB", MAX_POLICY_SIZE >> 20)));
     }
-    let file: PolicyFile = parse(text)?;
+    let file: PolicyFile = parse(text).map_err(|error| error.reworded(&TERMS))?;
     let mut rules = Vec::new();
     for (verdict, list) in
         [(Verdict::Deny, file.deny), (Verdict::Warn, file.warn), (Verdict::Allow, file.allow)]

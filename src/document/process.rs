@@ -1,7 +1,7 @@
 //! The serde type of a process, and its conversion from and to the model.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
@@ -106,6 +106,7 @@ impl Process<'_> {
             namespaces: self.namespaces.map(Cow::into_owned),
             cgroup: self.cgroup.map(Cow::into_owned),
             tracer: self.tracer,
+            environment: BTreeSet::new(),
         };
         model::Process {
             pid: self.pid,

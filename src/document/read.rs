@@ -464,6 +464,7 @@ mod tests {
             "/generator",
             "/host",
             "/procfs",
+            "/observer",
             "/processes/0",
             "/namespaces/0",
             "/namespaces/0/owner",

@@ -12,7 +12,7 @@ use super::limit::Limit;
 use super::open_list::Word;
 use super::process::Process;
 use super::scalars::{BootId, Code, Errno, Inode, Timestamp};
-use crate::model::{self, Container, Criterion, NamespaceId, Pid, Procfs, keywords};
+use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procfs, keywords};
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
@@ -35,6 +35,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub host: Host,
     /// The procfs that was read.
     pub procfs: Procfs,
+    /// The pidns process that took the snapshot; null if the procfs does not show it.
+    pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,

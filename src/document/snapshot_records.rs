@@ -12,7 +12,7 @@ use super::snapshot::{Diagnostic, Generator, Namespace};
 use super::version::SCHEMA_VERSION;
 use super::write::namespaces;
 use crate::graph::PidGraph;
-use crate::model::{self, Criterion, NamespaceId, Procfs, keywords};
+use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
@@ -75,6 +75,8 @@ pub struct SnapshotSummary {
     pub generator: Generator,
     /// The procfs that was read.
     pub procfs: Procfs,
+    /// The pidns process that took the snapshot; null if the procfs does not show it.
+    pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
@@ -133,6 +135,7 @@ impl From<&PidGraph> for SnapshotSummary {
         Self {
             generator: Generator { name, version },
             procfs: snapshot.procfs.clone(),
+            observer: snapshot.observer.clone(),
             searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
             details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
             selected: snapshot.selected.clone(),

@@ -35,6 +35,7 @@ pub fn document(graph: &PidGraph) -> impl Serialize {
         captured_at: Timestamp(snapshot.captured_at.clone()),
         host: Host::from(&snapshot.host),
         procfs: snapshot.procfs.clone(),
+        observer: snapshot.observer.clone(),
         searched: snapshot.searched.iter().map(|&scope| scope.into()).collect(),
         details: snapshot.details.iter().map(|&detail| detail.into()).collect(),
         selected: snapshot.selected.clone(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
-    /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, container,
+    /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, env, container,
     /// state, or descendants-of (the pidns process that ran the command of `pidns run`). Later
     /// versions may add options.
     pub by: FilterOption,
@@ -33,6 +33,8 @@ pub enum FilterOption {
     Comm,
     /// `--user`.
     User,
+    /// `--env`. Its value in a document is the name of the variable only.
+    Env,
     /// `--container`.
     Container,
     /// `--state`.
@@ -44,13 +46,14 @@ pub enum FilterOption {
 }
 
 impl FilterOption {
-    const KNOWN: [Self; 9] = [
+    const KNOWN: [Self; 10] = [
         Self::Pid,
         Self::Root,
         Self::Depth,
         Self::Members,
         Self::Comm,
         Self::User,
+        Self::Env,
         Self::Container,
         Self::State,
         Self::DescendantsOf,
@@ -66,6 +69,7 @@ impl FilterOption {
             Self::Members => "members",
             Self::Comm => "comm",
             Self::User => "user",
+            Self::Env => "env",
             Self::Container => "container",
             Self::State => "state",
             Self::DescendantsOf => "descendants-of",

@@ -344,6 +344,16 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
+    /// Environments cannot be read, which `--env` and rules with `env=` need.
+    EnvironmentUnreadable {
+        name: "environment-unreadable",
+        severity: Severity::Warning,
+        is_gap: true,
+        hides: Hides::Nothing,
+        counted: Counted::Processes,
+        message: "cannot read the environments of {}",
+        advice: Advice::None,
+    }
     /// Requested limits are unknown.
     LimitsUnknown {
         name: "limits-unknown",

@@ -12,6 +12,9 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
+    /// Processes that have ended since the scan. Other processes may have their PIDs by now, so no
+    /// command may name these PIDs.
+    pub ended: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,
     /// PID of pidns itself, if the procfs shows it.

@@ -9,6 +9,7 @@ pub mod run;
 mod collector;
 mod criterion;
 mod diagnostic;
+mod environment;
 mod finding;
 mod id;
 mod keyword;
@@ -17,6 +18,7 @@ mod lineage;
 mod live;
 mod namespace;
 mod not_found;
+mod observer;
 mod process;
 mod snapshot;
 mod translation;
@@ -24,6 +26,7 @@ mod translation;
 pub use collector::Collector;
 pub use criterion::{Criterion, FilterOption};
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
+pub use environment::EnvPattern;
 pub use finding::{CheckCode, Finding, Subject, Verdict};
 pub use id::{
     InvalidPid, MAX_LEVEL, NamespaceId, NamespaceRef, Nspid, ParseNamespaceIdError,
@@ -39,6 +42,7 @@ pub use namespace::{
     Owner,
 };
 pub use not_found::NotFound;
+pub use observer::Observer;
 pub use process::{Detail, Process, ProcessDetails};
 pub use run::{Ended, Killed, MountedNamespaces, ProcessStart};
 pub use snapshot::{Host, Procfs, SearchScope, Snapshot};

@@ -1,13 +1,13 @@
 //! Processes and their properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use smol_str::SmolStr;
 
-use super::{Evidence, NamespaceId, Nspid, Pid, keywords};
+use super::{EnvPattern, Evidence, NamespaceId, Nspid, Pid, keywords};
 
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub struct ProcessDetails {
     /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
     /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
+    /// The conditions of `--env` and of rules that its environment meets. No document contains
+    /// them.
+    pub environment: BTreeSet<EnvPattern>,
 }
 
 keywords! {
@@ -132,12 +135,24 @@ impl Process {
         self.details.as_ref()?.tracer
     }
 
+    /// Returns the path of the process's cgroup, if it was read.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<&str> {
+        self.details.as_ref()?.cgroup.as_deref()
+    }
+
     /// Returns the process that must reap this process after its termination: the tracer of a
     /// traced process, otherwise the parent. The kernel hides a traced zombie from the parent
     /// (`wait_consider_task()`).
     #[must_use]
     pub fn reaper(&self) -> Option<Pid> {
         self.tracer().or(self.ppid)
+    }
+
+    /// Returns `true` if the process's environment meets a condition that was requested.
+    #[must_use]
+    pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
+        self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))
     }
 
     /// Returns the age of the process at `uptime`, the time since boot (`CLOCK_BOOTTIME`).

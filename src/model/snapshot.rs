@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Detail, Diagnostic, Limit, Namespace, NamespaceId, Process, keywords};
+use super::{
+    Criterion, Detail, Diagnostic, Limit, Namespace, NamespaceId, Observer, Process, keywords,
+};
 
 /// The result of one scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Snapshot {
     pub host: Host,
     /// The procfs that was read.
     pub procfs: Procfs,
+    /// The pidns process that took the snapshot; `None` if the procfs does not show it.
+    pub observer: Option<Observer>,
     /// The places that were searched for namespaces.
     pub searched: BTreeSet<SearchScope>,
     /// The requested process details.
@@ -51,6 +55,7 @@ impl Snapshot {
             scan_duration: self.scan_duration,
             host: self.host.clone(),
             procfs: self.procfs.clone(),
+            observer: self.observer.clone(),
             searched: self.searched.clone(),
             details: self.details.clone(),
             selected: self.selected.clone(),

@@ -1,23 +1,20 @@
 //! Finds problems in a graph, and gives each problem the verdict of a policy.
 
+mod problems;
+mod since;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::diff::{Diff, Happened};
+use super::diff::{Diff, DiffCaveat};
 use super::policy::{Policy, WARN_AT};
 use super::select::{branches, keepers};
 use crate::graph::PidGraph;
-use crate::model::{
-    CheckCode, DiagnosticCode, Finding, Holder, Limit, LimitKind, LiveFacts, MAX_LEVEL, Namespace,
-    NamespaceState, Pid, Process, Subject, Verdict,
-};
-
-/// A namespace is reported as deeply nested if the kernel allows at most this many further levels
-/// below it.
-const DEEP_LEVELS_LEFT: usize = 4;
+use crate::model::{CheckCode, Finding, Holder, Limit, LiveFacts, Pid, Process, Subject, Verdict};
+use problems::problems;
+use since::Earlier;
 
 /// A graph, and the problems found in it.
 #[derive(Debug)]
@@ -26,6 +23,10 @@ pub struct Check {
     pub graph: PidGraph,
     /// Time of the earlier snapshot (`--since`).
     pub since: Option<String>,
+    /// The reasons why problems that are new since that snapshot may be missing.
+    pub caveats: BTreeSet<DiffCaveat>,
+    /// The number of problems that are left out because that snapshot already had them.
+    pub older: usize,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
     /// The problems, except those that the policy allows: first the denied problems, then the
@@ -43,36 +44,52 @@ impl Check {
     /// [`Transients`](super::Transients)).
     #[must_use]
     pub fn new(graph: PidGraph, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
-        let mut this = Self {
-            graph,
-            since: None,
-            uptime: None,
-            findings: Vec::new(),
-            live: LiveFacts::default(),
-            unsettled,
-        };
-        this.findings = this.judge(Vec::new(), policy);
+        let mut this = Self::unchecked(graph, unsettled);
+        this.findings = this.verdicts(this.problems(policy), policy);
         this
     }
 
-    /// Checks the second graph of a comparison. Processes and namespaces that are only in the
-    /// second graph are reported as leftovers, except the attendants of pidns
-    /// ([`Diff::attendants`]).
+    /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
+    /// leftovers. Problems that the first graph already had are left out, unless `all` is set. A
+    /// problem is not denied if the first graph may have had it.
     #[must_use]
-    pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy) -> Self {
-        let leftovers = leftovers(&diff);
+    pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy, all: bool) -> Self {
+        let leftovers = since::leftovers(&diff);
+        let earlier = if all { Earlier::default() } else { Earlier::of(&diff) };
+        let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
-        let mut this = Self {
+        let mut this = Self { since, caveats, ..Self::unchecked(graph, unsettled) };
+        let found = this.problems(policy).into_iter();
+        let (older, mut found): (Vec<_>, Vec<_>) =
+            found.partition(|&(code, subject)| earlier.had(code, subject));
+        this.older = this.verdicts(older, policy).len();
+        found.extend(leftovers);
+        this.findings = this.verdicts(found, policy);
+        for finding in &mut this.findings {
+            if earlier.may_have_had(finding.subject) {
+                finding.verdict = finding.verdict.max(Verdict::Warn);
+            }
+        }
+        this.findings.sort_unstable();
+        this
+    }
+
+    fn problems(&self, policy: &Policy) -> Vec<(CheckCode, Subject)> {
+        problems(&self.graph, &self.unsettled, policy.warn_at.unwrap_or(WARN_AT))
+    }
+
+    fn unchecked(graph: PidGraph, unsettled: BTreeSet<Pid>) -> Self {
+        Self {
             graph,
-            since,
+            since: None,
+            caveats: BTreeSet::new(),
+            older: 0,
             uptime: None,
             findings: Vec::new(),
             live: LiveFacts::default(),
             unsettled,
-        };
-        this.findings = this.judge(leftovers, policy);
-        this
+        }
     }
 
     /// Adds findings for processes that have a thread in uninterruptible sleep although their
@@ -85,6 +102,12 @@ impl Check {
         self.findings.extend(findings);
         self.findings.sort_unstable();
         self.live.stuck_threads = threads;
+    }
+
+    /// Drops the denied findings that `is_lasting` does not return `true` for.
+    pub(super) fn retain_denied(&mut self, is_lasting: impl Fn(&PidGraph, &Finding) -> bool) {
+        let Self { graph, findings, .. } = self;
+        findings.retain(|it| it.verdict != Verdict::Deny || is_lasting(graph, it));
     }
 
     /// Returns the inodes of the mount namespaces whose mounts the findings concern.
@@ -106,7 +129,7 @@ impl Check {
     /// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
     #[must_use]
     pub fn is_unreaped(&self, process: &Process) -> bool {
-        process.is_unreaped() && !self.unsettled.contains(&process.pid)
+        problems::is_unreaped(process, &self.unsettled)
     }
 
     /// Returns all processes that a report on the findings mentions: the subjects of the findings;
@@ -157,20 +180,6 @@ impl Check {
         process.age(self.uptime?)
     }
 
-    /// Adds the problems in the graph to `found`. Returns the problems that the policy does not
-    /// allow, sorted.
-    fn judge(&self, mut found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
-        self.find_in_namespaces(&mut found);
-        self.find_in_processes(&mut found);
-        self.find_in_limits(&mut found, policy.warn_at.unwrap_or(WARN_AT));
-        if !self.graph.snapshot().complete {
-            found.push((CheckCode::Incomplete, Subject::Snapshot));
-        }
-        let mut findings = self.verdicts(found, policy);
-        findings.sort_unstable();
-        findings
-    }
-
     /// Returns the problems that the policy does not allow, each with its verdict.
     fn verdicts(&self, found: Vec<(CheckCode, Subject)>, policy: &Policy) -> Vec<Finding> {
         let judged = found.into_iter().map(|(code, subject)| {
@@ -182,88 +191,8 @@ impl Check {
             }
             Finding { verdict, code, subject }
         });
-        judged.filter(|it| it.verdict != Verdict::Allow).collect()
+        let mut findings: Vec<_> = judged.filter(|it| it.verdict != Verdict::Allow).collect();
+        findings.sort_unstable();
+        findings
     }
-
-    fn find_in_namespaces(&self, found: &mut Vec<(CheckCode, Subject)>) {
-        for (namespace, level) in self.graph.tree() {
-            let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
-            match namespace.state {
-                NamespaceState::Dead => find(CheckCode::DeadNamespace),
-                NamespaceState::Nascent => find(CheckCode::NascentNamespace),
-                NamespaceState::Unknown => find(CheckCode::UnknownState),
-                NamespaceState::Live => {}
-            }
-            if !namespace.blocked_by.is_empty() {
-                find(CheckCode::BlockedInit);
-            }
-            if level + DEEP_LEVELS_LEFT >= MAX_LEVEL {
-                find(CheckCode::DeepNesting);
-            }
-            let init = init_of(&self.graph, namespace);
-            if let Some(init) = init.filter(|init| init.is_stopped()) {
-                found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
-            }
-        }
-    }
-
-    /// Finds limits that are full or close. A dead namespace and a deep one have codes of their own,
-    /// and a maximum of 0 turns off PID namespaces on purpose.
-    fn find_in_limits(&self, found: &mut Vec<(CheckCode, Subject)>, warn_at: u64) {
-        let is_reported = |it: &Limit| {
-            !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
-                && it.max != Some(0)
-                && it.percent().is_some_and(|percent| percent >= warn_at)
-        };
-        let limits = self.graph.snapshot().limits.iter().flatten().enumerate();
-        let reported = limits.filter(|(_, limit)| is_reported(limit));
-        found.extend(reported.map(|(index, _)| (CheckCode::TaskLimit, Subject::Limit(index))));
-    }
-
-    fn find_in_processes(&self, found: &mut Vec<(CheckCode, Subject)>) {
-        let graph = &self.graph;
-        // Use the collector's diagnostics: the collector watched each init for some time, so it
-        // reports neither frozen inits nor inits that are merely slow.
-        let diagnostics = graph.snapshot().diagnostics.iter();
-        let code = DiagnosticCode::InitDoesNotReap.name();
-        let inits: HashSet<Pid> =
-            diagnostics.filter(|it| it.code == code).flat_map(|it| &it.pids).copied().collect();
-        let mut not_reaping = BTreeSet::new();
-        for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
-            let subject = Subject::Process(process.pid);
-            if process.state == 'D' && !self.unsettled.contains(&process.pid) {
-                found.push((CheckCode::Uninterruptible, subject));
-            }
-            if self.is_unreaped(process) {
-                found.push((CheckCode::Zombie, subject));
-                not_reaping.extend(process.reaper().filter(|parent| inits.contains(parent)));
-            }
-        }
-        let inits = not_reaping.into_iter().filter(|&init| graph.process(init).is_some());
-        found.extend(inits.map(|init| (CheckCode::InitDoesNotReap, Subject::Process(init))));
-    }
-}
-
-/// Returns the processes and namespaces that only the second graph contains. Zombies are left out,
-/// because they are reported under another code.
-fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
-    let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
-    let mut found = Vec::new();
-    for change in diff.processes.iter().filter(|it| it.happened() == Happened::Came) {
-        let process = change.after.and_then(|pid| graph.process(pid));
-        let is_leftover = |it: &&Process| !it.is_unreaped() && !diff.attendants.contains(&it.pid);
-        if let Some(process) = process.filter(is_leftover) {
-            found.push((CheckCode::LeftoverProcess, Subject::Process(process.pid)));
-        }
-    }
-    for change in diff.namespaces.iter().filter(|it| it.happened() == Happened::Came) {
-        let namespace = change.after.filter(|&id| graph.namespace(id).is_some());
-        let subject = namespace.map(Subject::Namespace);
-        found.extend(subject.map(|subject| (CheckCode::LeftoverNamespace, subject)));
-    }
-    found
-}
-
-fn init_of<'a>(graph: &'a PidGraph, namespace: &Namespace) -> Option<&'a Process> {
-    namespace.init.and_then(|init| graph.process(init))
 }

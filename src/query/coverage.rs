@@ -49,6 +49,18 @@ impl Coverage {
         }
     }
 
+    /// Returns `true` if no process is missing.
+    #[must_use]
+    pub fn has_all_processes(&self) -> bool {
+        self.processes.is_none()
+    }
+
+    /// Returns `true` if neither a namespace nor a process is missing.
+    #[must_use]
+    pub fn has_all_namespaces(&self) -> bool {
+        self.all.is_none()
+    }
+
     /// Returns the reason why something that was not found may still exist, or `None` if it
     /// certainly does not exist.
     #[must_use]

@@ -15,14 +15,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::coverage::Coverage;
 use super::observer::leave_out_observer;
-use super::select::{Selection, select};
+use super::select::{Selection, part};
 use crate::graph::PidGraph;
-use crate::model::{LiveFacts, NamespaceId, NotFound, Pid, Snapshot};
+use crate::model::{LiveFacts, Namespace, NamespaceId, NotFound, Pid, Process, Snapshot};
 use compare::Comparison;
 
 pub use change::{
-    DiffCaveat, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation,
-    WeakMatches,
+    DiffCaveat, Happened, Incomparable, NamespaceChange, NamespaceField, ProcessChange,
+    ProcessField, Relation, WeakMatches,
 };
 
 /// The differences between two graphs.
@@ -34,10 +34,9 @@ pub struct Diff {
     pub after: PidGraph,
     /// The part of the second graph that the filter selects; `None` without a filter.
     pub after_part: Option<PidGraph>,
-    /// Processes of the second graph that exist only to run pidns, such as the shell that started
-    /// pidns.
-    pub attendants: BTreeSet<Pid>,
-    /// The relation between the two snapshots: same boot, other boot, other host and so on.
+    /// The reason why the filter selects nothing in either graph; `None` if it selects something.
+    pub nothing: Option<(NotFound, Coverage)>,
+    /// How the hosts of the two graphs relate.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
@@ -52,6 +51,13 @@ pub struct Diff {
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
+    /// `true` if the first graph certainly has every process that ran when it was taken.
+    has_all_processes: bool,
+    /// `true` if the first graph certainly has every namespace that existed when it was taken, and
+    /// that the search for the second graph finds.
+    has_all_namespaces: bool,
+    /// `true` if start times tell which processes are older than the first graph.
+    has_begin: bool,
 }
 
 /// The options of a comparison.
@@ -61,38 +67,34 @@ pub struct DiffScope {
     pub selection: Selection,
     /// Also compare kernel threads.
     pub kernel_threads: bool,
-    /// The pidns process that took the second snapshot, if known.
-    pub observer: Option<Pid>,
 }
 
 impl Diff {
     /// Compares the selected parts of two snapshots. Leaves out the pidns processes that took the
     /// snapshots.
-    ///
-    /// # Errors
-    /// Returns an error if the selection matches nothing in either snapshot.
     pub fn between(
         mut before: Snapshot,
         mut after: Snapshot,
         scope: &DiffScope,
-    ) -> Result<Self, (NotFound, Coverage)> {
-        leave_out_observer(&mut before, scope.kernel_threads, None);
-        let attendants = leave_out_observer(&mut after, scope.kernel_threads, scope.observer);
-        let mut parts = None;
+    ) -> Result<Self, Incomparable> {
+        leave_out_observer(&mut before, scope.kernel_threads);
+        leave_out_observer(&mut after, scope.kernel_threads);
+        let (covered_before, covered_after) = (Coverage::of(&before), Coverage::of(&after));
+        let (mut parts, mut nothing) = (None, None);
         if !scope.selection.is_everything() {
-            let (before_part, none_before) = part(&before, &scope.selection);
-            let (after_part, none_after) = part(&after, &scope.selection);
-            if let (Some(_), Some(no)) = (none_before, none_after) {
-                return Err((no, Coverage::of(&after)));
-            }
+            let (before_part, none_before) = part(PidGraph::new(before.clone()), &scope.selection);
+            let (after_part, none_after) = part(PidGraph::new(after.clone()), &scope.selection);
+            nothing = none_before.and(none_after).map(|no| (no, covered_after));
             before.selected.clone_from(&before_part.snapshot().selected);
             after.selected.clone_from(&after_part.snapshot().selected);
             parts = Some((before_part, after_part));
         }
         // Compare the whole snapshots, and select the changes afterwards. Otherwise, a process that
         // no longer matches the filter, for example because its name changed, would count as gone.
-        let mut diff =
-            Self { attendants, ..Self::new(PidGraph::new(before), PidGraph::new(after)) };
+        let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
+        diff.nothing = nothing;
+        // The filter above has no effect on what the graphs have.
+        diff.note_coverage(&covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
             diff.after_part = Some(after_part);
@@ -101,22 +103,52 @@ impl Diff {
     }
 
     /// Compares two whole graphs.
-    #[must_use]
-    pub fn new(before: PidGraph, after: PidGraph) -> Self {
-        let Comparison { relation, namespaces, processes, weak, counterparts, .. } =
-            Comparison::of(&before, &after);
-        Self {
+    pub fn new(before: PidGraph, after: PidGraph) -> Result<Self, Incomparable> {
+        let Comparison { relation, namespaces, processes, weak, counterparts, begin, .. } =
+            Comparison::of(&before, &after)?;
+        let covered = Coverage::of(before.snapshot());
+        let mut diff = Self {
             before,
             after,
             after_part: None,
-            attendants: BTreeSet::new(),
+            nothing: None,
             relation,
             namespaces,
             processes,
             weak,
             live: LiveFacts::default(),
             counterparts,
-        }
+            has_all_processes: false,
+            has_all_namespaces: false,
+            has_begin: begin.is_some(),
+        };
+        diff.note_coverage(&covered);
+        Ok(diff)
+    }
+
+    /// Records what the first graph has. `covered` describes that graph before it was filtered.
+    fn note_coverage(&mut self, covered: &Coverage) {
+        let (before, after) = (self.before.snapshot(), self.after.snapshot());
+        self.has_all_processes = covered.has_all_processes();
+        self.has_all_namespaces =
+            covered.has_all_namespaces() && after.searched.is_subset(&before.searched);
+    }
+
+    /// Returns `true` if a process that only the second graph has certainly started after the first
+    /// snapshot was taken.
+    #[must_use]
+    pub fn is_certainly_new(&self, process: &Process) -> bool {
+        let has_start = self.has_begin && process.start_time.is_some();
+        self.relation == Relation::SameBoot && (self.has_all_processes || has_start)
+    }
+
+    /// Returns `true` if a namespace that only the second graph has was certainly created after the
+    /// first snapshot was taken.
+    #[must_use]
+    pub fn is_certainly_new_namespace(&self, namespace: &Namespace) -> bool {
+        let init = namespace.init.and_then(|init| self.after.process(init));
+        let has_start = self.has_begin && init.is_some_and(|init| init.start_time.is_some());
+        self.relation == Relation::SameBoot && (self.has_all_namespaces || has_start)
     }
 
     /// Keeps only the changes to processes and namespaces in `before` or `after`, the selected
@@ -150,10 +182,10 @@ impl Diff {
         }
     }
 
-    /// Returns `true` if the graphs differ, or cannot be compared.
+    /// Returns `true` if the graphs differ.
     #[must_use]
     pub fn differs(&self) -> bool {
-        !self.relation.is_comparable() || !self.namespaces.is_empty() || !self.processes.is_empty()
+        !self.namespaces.is_empty() || !self.processes.is_empty()
     }
 
     /// Returns the ID that a namespace of the first graph has in the second graph, or `None` if the
@@ -180,19 +212,15 @@ impl Diff {
         .filter_map(|(holds, caveat)| holds.then_some(caveat))
         .collect()
     }
-}
 
-/// Returns the selected part of a snapshot. If the selection matches nothing, returns an empty
-/// graph and the error.
-fn part(snapshot: &Snapshot, selection: &Selection) -> (PidGraph, Option<NotFound>) {
-    match select(PidGraph::new(snapshot.clone()), selection) {
-        Ok(graph) => (graph, None),
-        Err(no) => {
-            let mut empty = snapshot.without_lists();
-            if let NotFound::Selection(criteria) = &no {
-                empty.selected.extend(criteria.iter().cloned());
-            }
-            (PidGraph::new(empty), Some(no))
+    /// Returns the reasons why something new may not be recognised as new. An incomplete second
+    /// graph is no such reason.
+    #[must_use]
+    pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
+        let mut caveats = self.caveats();
+        if self.before.snapshot().complete {
+            caveats.remove(&DiffCaveat::Incomplete);
         }
+        caveats
     }
 }

@@ -17,8 +17,8 @@ mod translate;
 pub use check::Check;
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
-    Diff, DiffCaveat, DiffScope, Happened, NamespaceChange, NamespaceField, ProcessChange,
-    ProcessField, Relation, WeakMatches,
+    Diff, DiffCaveat, DiffScope, Happened, Incomparable, NamespaceChange, NamespaceField,
+    ProcessChange, ProcessField, Relation, WeakMatches,
 };
 pub use limits::LimitReport;
 pub use observer::leave_out_observer;
@@ -26,6 +26,6 @@ pub use pattern::{ContainerPrefix, Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};
-pub use select::{Members, Selection, select};
-pub use settle::Transients;
+pub use select::{Members, Selection, part, select};
+pub use settle::{LastingFindings, RETRY, SETTLE, Transients};
 pub use translate::translate;

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use super::pattern::{ContainerPrefix, Glob, User};
 use crate::graph::PidGraph;
-use crate::model::{CheckCode, Namespace, NamespaceRef, Pid, Process, Subject, Verdict};
+use crate::model::{
+    CheckCode, EnvPattern, Namespace, NamespaceRef, Pid, Process, Subject, Verdict,
+};
 
 /// A rule that selects findings by their check code. `CODE` matches every finding with this code;
 /// `CODE:KEY=VALUE` matches only findings in the scope `KEY=VALUE`.
@@ -27,6 +29,10 @@ enum RuleScope {
     Container(ContainerPrefix),
     /// Processes of this user, and namespaces that the user owns.
     User(User),
+    /// Processes whose cgroup path matches, and namespaces whose init's does.
+    Cgroup(Glob),
+    /// Processes whose environment meets this condition, and namespaces whose init's does.
+    Env(EnvPattern),
 }
 
 /// The reason why a text is not a valid rule.
@@ -48,7 +54,11 @@ impl fmt::Display for ParseRuleError {
                 write!(f, "no code {code:?}; the codes are {}", known.join(", "))
             }
             Self::Key(key) => {
-                write!(f, "{key:?} is not comm=GLOB, ns=NS, container=PREFIX or user=NAME|UID")
+                write!(
+                    f,
+                    "{key:?} is not comm=GLOB, ns=NS, container=PREFIX, user=NAME|UID, cgroup=GLOB \
+                     or env=NAME[=VALUE]"
+                )
             }
             Self::Value(problem) => f.write_str(problem),
         }
@@ -75,7 +85,7 @@ impl FromStr for RuleScope {
     type Err = ParseRuleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = |error: &dyn fmt::Display| ParseRuleError::Value(error.to_string());
+        let bad = |error: &dyn fmt::Display| ParseRuleError::Value(format!("{text}: {error}"));
         match text.split_once('=') {
             Some((_, "")) => Err(ParseRuleError::Value(format!("{text:?} has no value"))),
             Some(("comm", glob)) => glob.parse().map(Self::Comm).map_err(|error| bad(&error)),
@@ -88,6 +98,8 @@ impl FromStr for RuleScope {
                 let Ok(user) = user.parse();
                 Ok(Self::User(user))
             }
+            Some(("cgroup", glob)) => glob.parse().map(Self::Cgroup).map_err(|error| bad(&error)),
+            Some(("env", pattern)) => pattern.parse().map(Self::Env).map_err(|error| bad(&error)),
             _ => Err(ParseRuleError::Key(text.to_owned())),
         }
     }
@@ -119,6 +131,8 @@ impl RuleScope {
             Self::User(user) => user.owns(process),
             Self::Namespace(named) => is_named(*named, graph, namespace),
             Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
+            Self::Cgroup(glob) => process.cgroup().is_some_and(|cgroup| glob.matches(cgroup)),
+            Self::Env(pattern) => process.has_environment(pattern),
         }
     }
 
@@ -129,6 +143,9 @@ impl RuleScope {
             Self::User(user) => owns(user, namespace, init),
             Self::Namespace(named) => is_named(*named, graph, Some(namespace)),
             Self::Container(prefix) => is_of(prefix, Some(namespace)),
+            Self::Cgroup(_) | Self::Env(_) => {
+                init.is_some_and(|init| self.contains_process(graph, init))
+            }
         }
     }
 }
@@ -182,12 +199,23 @@ impl Policy {
         self.lists.push(rules);
     }
 
-    /// Returns `true` if any rule has a container as its scope. pidns must read the cgroups of all
-    /// processes to apply such a rule.
+    /// Returns `true` if a rule needs the cgroups of all processes.
     #[must_use]
-    pub fn names_a_container(&self) -> bool {
-        let mut rules = self.lists.iter().flatten();
-        rules.any(|(_, rule)| matches!(rule.scope, Some(RuleScope::Container(_))))
+    pub fn needs_cgroups(&self) -> bool {
+        let needs = |it: &RuleScope| matches!(it, RuleScope::Container(_) | RuleScope::Cgroup(_));
+        self.scopes().any(needs)
+    }
+
+    /// Returns the conditions that rules have on environments.
+    pub fn environment(&self) -> impl Iterator<Item = &EnvPattern> {
+        self.scopes().filter_map(|scope| match scope {
+            RuleScope::Env(pattern) => Some(pattern),
+            _ => None,
+        })
+    }
+
+    fn scopes(&self) -> impl Iterator<Item = &RuleScope> {
+        self.lists.iter().flatten().filter_map(|(_, rule)| rule.scope.as_ref())
     }
 
     /// Returns the verdict on a finding.

@@ -10,8 +10,8 @@ use super::pattern::{ContainerPrefix, Glob, User};
 use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
-    Criterion, FilterOption, Holder, Namespace, NamespaceId, NamespaceRef, NamespaceState,
-    NotFound, Pid, Process,
+    Criterion, EnvPattern, FilterOption, Holder, Namespace, NamespaceId, NamespaceRef,
+    NamespaceState, NotFound, Pid, Process,
 };
 
 /// A filter for processes and namespaces. A process or namespace must meet all conditions.
@@ -30,6 +30,9 @@ pub struct Selection {
     pub comm: Option<Glob>,
     /// Select only processes of this user.
     pub user: Option<User>,
+    /// Select only processes whose environment meets this condition. The scan must have been asked
+    /// for it.
+    pub env: Option<EnvPattern>,
     /// Select only namespaces whose init is in this container, the descendants of these namespaces,
     /// and the container's processes in other namespaces.
     pub container: Option<ContainerPrefix>,
@@ -83,6 +86,8 @@ impl Selection {
             (FilterOption::Depth, one(self.depth.map(|depth| depth.to_string()))),
             (FilterOption::Comm, one(self.comm.as_ref().map(Glob::to_string))),
             (FilterOption::User, one(self.user.as_ref().map(User::to_string))),
+            // The value of the variable can be a secret.
+            (FilterOption::Env, one(self.env.as_ref().map(|it| it.name().to_owned()))),
             (FilterOption::Container, one(self.container.as_ref().map(ContainerPrefix::to_string))),
             (FilterOption::State, one(self.state.map(|state| state.name().to_owned()))),
             (FilterOption::Members, one(members)),
@@ -96,7 +101,7 @@ impl Selection {
     /// Returns `true` if there is a condition on the processes themselves, not only on their
     /// namespaces.
     fn is_by_process(&self) -> bool {
-        !self.pids.is_empty() || self.comm.is_some() || self.user.is_some()
+        !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
     /// Returns `true` if there is a condition on namespaces, not counting the container. A process
@@ -109,6 +114,7 @@ impl Selection {
         (self.pids.is_empty() || self.pids.contains(&process.pid))
             && self.comm.as_ref().is_none_or(|glob| glob.matches(&process.comm))
             && self.user.as_ref().is_none_or(|user| user.owns(process))
+            && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
     /// Returns `true` if the namespace's init is in the selected container, or if no container is
@@ -183,13 +189,35 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
     }
     // Add the dead namespaces that the selected processes keep alive. If the children of a process
     // start in a dead namespace, the process cannot fork, so the user wants to see that namespace.
-    if !selection.pids.is_empty() {
+    if !selection.pids.is_empty() || selection.env.is_some() {
         namespaces.extend(kept_namespaces(&graph, &positions, &processes));
     }
     add_ancestors(&graph, &mut namespaces, |parent| {
         positions.get(&parent).is_some_and(|position| position.depth.is_some())
     });
     Ok(retain(graph, selection, root, &namespaces, &processes))
+}
+
+/// Returns the selected part of a graph. If the selection matches nothing, returns an empty graph
+/// and the reason.
+pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFound>) {
+    let mut empty = graph.snapshot().without_lists();
+    match select(graph, selection) {
+        Ok(graph) => (graph, None),
+        Err(no) => {
+            if let NotFound::Selection(criteria) = &no {
+                add_criteria(&mut empty.selected, criteria.clone());
+            }
+            (PidGraph::new(empty), Some(no))
+        }
+    }
+}
+
+/// Adds the criteria of a filter to those of earlier filters. Applying a filter twice changes
+/// nothing.
+fn add_criteria(selected: &mut Vec<Criterion>, criteria: Vec<Criterion>) {
+    let new: Vec<_> = criteria.into_iter().filter(|it| !selected.contains(it)).collect();
+    selected.extend(new);
 }
 
 fn selected_processes(
@@ -353,7 +381,7 @@ fn retain(
     let left_out: Vec<Process> =
         left_out.into_iter().filter_map(|pid| graph.known_process(pid).cloned()).collect();
     let mut part = graph.into_snapshot();
-    part.selected.extend(selection.criteria(root));
+    add_criteria(&mut part.selected, selection.criteria(root));
     part.processes.retain(is_shown);
     part.namespaces.retain(|namespace| namespaces.contains(&namespace.id));
     let mut shown: HashMap<NamespaceId, usize> = HashMap::new();

@@ -1,12 +1,24 @@
-//! Distinguishes lasting states of processes from transient states by comparing two scans.
+//! Tells what lasts from what is transient, by comparing several scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
-//! show the process in the same state.
+//! show the process in the same state. With `--wait`, it denies only what every check has found.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
-use crate::model::{Pid, Process, Snapshot};
+use super::check::Check;
+use crate::graph::PidGraph;
+use crate::model::{
+    CheckCode, Finding, LimitKind, LimitScope, NamespaceId, Pid, Process, Snapshot, Subject,
+    Verdict,
+};
+
+/// Pause before the second scan, so that a transient state can end.
+pub const SETTLE: Duration = Duration::from_millis(100);
+
+/// Pause between two checks with `--wait`.
+pub const RETRY: Duration = Duration::from_millis(200);
 
 /// The processes that were zombies or in uninterruptible sleep during one scan.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +57,60 @@ fn transient_state(process: &Process) -> Option<TransientState> {
     is_transient.then_some((process.pid, process.start_time, process.state))
 }
 
+/// The denied findings that all checks of the same host have in common. A worker that a daemon
+/// replaces again and again is another process in each check, so it is not among them.
+#[derive(Debug, Default)]
+pub struct LastingFindings(Option<HashSet<(CheckCode, Identity)>>);
+
+/// The subject of a finding. Unlike a PID or an inode, an identity is not reused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    /// PID and start time of a process.
+    Process(Pid, Option<u64>),
+    /// ID of a namespace, and the kernel's 64-bit ID.
+    Namespace(NamespaceId, Option<u64>),
+    /// Kind and scope of a limit.
+    Limit(Option<(LimitKind, LimitScope)>),
+    Snapshot,
+}
+
+impl Identity {
+    fn of(subject: Subject, graph: &PidGraph) -> Self {
+        match subject {
+            Subject::Process(pid) => {
+                Self::Process(pid, graph.process(pid).and_then(|it| it.start_time))
+            }
+            Subject::Namespace(id) => {
+                Self::Namespace(id, graph.namespace(id).and_then(|it| it.ns_id))
+            }
+            Subject::Limit(index) => {
+                Self::Limit(graph.limit(index).map(|it| (it.kind, it.scope.clone())))
+            }
+            Subject::Snapshot => Self::Snapshot,
+        }
+    }
+}
+
+impl LastingFindings {
+    /// Drops the denied findings of a check that an earlier check did not have.
+    pub fn retain(&mut self, check: &mut Check) {
+        let identify = |it: &Finding| (it.code, Identity::of(it.subject, &check.graph));
+        let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
+        let mut lasting: HashSet<_> = denied.map(identify).collect();
+        if let Some(earlier) = &self.0 {
+            lasting.retain(|it| earlier.contains(it));
+        }
+        check.retain_denied(|graph, it| {
+            lasting.contains(&(it.code, Identity::of(it.subject, graph)))
+        });
+        self.0 = Some(lasting);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Policy;
     use crate::testing::{namespace, process, snapshot};
 
     /// Returns a snapshot of these processes, each given as (PID, state, start time).
@@ -84,5 +147,26 @@ mod tests {
         snapshot.processes[0].kernel_thread = true;
         snapshot.processes[1].threads = std::num::NonZeroU32::new(2);
         assert!(Transients::of(&snapshot).is_empty());
+    }
+
+    #[test]
+    fn a_finding_lasts_only_if_every_check_has_it() {
+        let mut policy = Policy::default();
+        policy.add(vec![(Verdict::Deny, "zombie".parse().unwrap())]);
+        let mut lasting = LastingFindings::default();
+        let mut denied = |processes: &[(u32, char, u64)]| {
+            let graph = PidGraph::new(host(processes));
+            let mut check = Check::new(graph, BTreeSet::new(), &policy);
+            lasting.retain(&mut check);
+            let pids = check.findings.iter().filter_map(|it| match it.subject {
+                Subject::Process(pid) => Some(pid),
+                Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
+            });
+            raw(pids.collect())
+        };
+        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 1)]), [2, 3, 4]);
+        // Process 3 is gone, and process 4 is another process with the same PID.
+        assert_eq!(denied(&[(2, 'Z', 1), (4, 'Z', 9), (5, 'Z', 2)]), [2]);
+        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 9)]), [2]);
     }
 }

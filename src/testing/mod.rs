@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use crate::model::{
     BlockReason, Blocker, Consumer, Container, Criterion, Detail, Diagnostic, Evidence,
     FilterOption, Holder, Host, Limit, LimitKind, LimitScope, Namespace, NamespaceId,
-    NamespaceState, Nspid, Owner, Pid, Process, ProcessDetails, Procfs, SearchScope, Severity,
-    Snapshot,
+    NamespaceState, Nspid, Observer, Owner, Pid, Process, ProcessDetails, Procfs, SearchScope,
+    Severity, Snapshot,
 };
 
 /// Returns a live namespace that root owns.
@@ -63,6 +63,7 @@ pub fn snapshot(mut namespaces: Vec<Namespace>, processes: Vec<Process>) -> Snap
             own: true,
             namespace: namespaces.iter().map(|it| it.id).min(),
         },
+        observer: None,
         searched: SearchScope::ALL.into_iter().collect::<BTreeSet<_>>(),
         details: BTreeSet::new(),
         selected: Vec::new(),
@@ -187,6 +188,13 @@ pub fn everything() -> Snapshot {
     }
     snapshot.details = Detail::ALL.into();
     snapshot.limits = Some(limits());
+    snapshot.observer = Some(Observer {
+        pid: pid(8),
+        start_time: Some(81_240),
+        step: Some(pid(4)),
+        companions: vec![pid(3)],
+        attendants: vec![pid(1), pid(4)],
+    });
     let farm = &mut snapshot.processes[3];
     farm.threads = NonZeroU32::new(3);
     farm.start_time = Some(81_233);
@@ -195,6 +203,7 @@ pub fn everything() -> Snapshot {
         namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
         cgroup: Some("/system.slice/docker.service".to_owned()),
         tracer: Pid::new(1),
+        environment: BTreeSet::new(),
     }));
     snapshot.selected =
         vec![Criterion { by: FilterOption::State, values: vec!["live".to_owned()] }];

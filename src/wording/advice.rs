@@ -38,8 +38,9 @@ impl Adviser<'_> {
     /// commands for a kernel thread, or for pidns itself, which ends anyway.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
+        let has_ended = self.live.ended.contains(&pid);
         let is_own = self.live.own_pid == Some(pid);
-        if is_own || process.is_some_and(|it| it.kernel_thread) {
+        if is_own || has_ended || process.is_some_and(|it| it.kernel_thread) {
             return Vec::new();
         }
         if pid == Pid::INIT {
@@ -74,6 +75,9 @@ impl Adviser<'_> {
     /// reacts only to SIGKILL, so the commands kill its tracer.
     pub fn go_on(&self, pid: Pid) -> Option<Vec<String>> {
         let process = self.graph.known_process(pid).filter(|it| it.is_stopped())?;
+        if self.live.ended.contains(&pid) {
+            return Some(Vec::new());
+        }
         Some(match (process.state, process.tracer()) {
             ('t', None) => Vec::new(),
             ('t', Some(tracer)) => self.end(tracer),
@@ -85,7 +89,7 @@ impl Adviser<'_> {
     /// function in which the process waits.
     pub fn wake(&self, pid: Pid) -> Vec<String> {
         let thaw = self.thaw(pid);
-        if !thaw.is_empty() {
+        if !thaw.is_empty() || self.live.ended.contains(&pid) {
             return thaw;
         }
         let leader_exited = self.graph.process(pid).is_some_and(Process::is_zombie);

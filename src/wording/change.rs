@@ -8,9 +8,7 @@ use super::report::ReportRow;
 use super::subject::{Comm, ProcessRef, command, process_state};
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, Pid, Process};
-use crate::query::{
-    Diff, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation,
-};
+use crate::query::{Diff, Happened, NamespaceChange, NamespaceField, ProcessChange, ProcessField};
 
 /// Returns the character that marks a change.
 pub fn mark(happened: Happened) -> char {
@@ -19,18 +17,6 @@ pub fn mark(happened: Happened) -> char {
         Happened::Went => '-',
         Happened::Hidden => '?',
         Happened::Changed => '~',
-    }
-}
-
-/// Explains why two snapshots cannot be compared. Returns `None` if they can be compared.
-pub fn relation_text(relation: Relation) -> Option<&'static str> {
-    match relation {
-        Relation::SameBoot | Relation::BootUnknown => None,
-        Relation::OtherBoot => Some("Another boot of the host: everything is new."),
-        Relation::OtherHost => Some("Another host: everything is new."),
-        Relation::OtherProcfs => Some(
-            "The /proc of another PID namespace: its PIDs cannot be compared, so everything is new.",
-        ),
     }
 }
 

@@ -40,12 +40,22 @@ impl FindingText {
 pub fn summary(check: &Check) -> String {
     let (denied, warned) = (check.count(Verdict::Deny), check.count(Verdict::Warn));
     let warnings = if warned == 1 { "warning" } else { "warnings" };
-    match (denied, warned) {
+    let mut text = match (denied, warned) {
+        (0, 0) if !check.caveats.is_empty() => {
+            "nothing was found, but problems may be missing".to_owned()
+        }
+        (0, 0) if check.older > 0 => "nothing is new".to_owned(),
         (0, 0) => "nothing is wrong".to_owned(),
         (0, _) => format!("{warned} {warnings}"),
         (_, 0) => format!("{denied} denied"),
         _ => format!("{denied} denied, {warned} {warnings}"),
+    };
+    if check.older > 0 {
+        let older = Counted(check.older, "older problem", "older problems");
+        // Writing to a String does not fail.
+        let _ = write!(text, "; {older} left out (--all)");
     }
+    text
 }
 
 /// Describes a finding of `pidns check`.

@@ -17,6 +17,7 @@ pub struct Document {
     pub captured_at: String,
     pub host: Host,
     pub procfs: Procfs,
+    pub observer: Option<Observer>,
     pub searched: Vec<String>,
     pub details: Vec<String>,
     pub selected: Vec<Criterion>,
@@ -49,6 +50,16 @@ pub struct Procfs {
     pub path: String,
     pub own: bool,
     pub namespace: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Observer {
+    pub pid: u32,
+    pub start_time: Option<u64>,
+    pub step: Option<u32>,
+    pub companions: Vec<u32>,
+    pub attendants: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]

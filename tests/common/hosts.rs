@@ -53,6 +53,7 @@ impl Builder {
                 own: true,
                 namespace: Some(NamespaceId::Inode(HOST)),
             },
+            observer: None,
             searched: SearchScope::default_set(),
             details: BTreeSet::new(),
             selected: Vec::new(),

@@ -1,12 +1,14 @@
-//! Finds the commands in README.md and docs/recipes.md, so that tests can run them.
+//! Finds the commands in README.md, docs/recipes.md and docs/ci.md, so that tests can run them.
 
 pub const README: &str = include_str!("../../README.md");
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
-/// Returns the content of each code block in these two pages whose opening line is `fence`.
+const CI: &str = include_str!("../../docs/ci.md");
+
+/// Returns the contents of all code blocks in these pages that begin with the line `fence`.
 pub fn blocks(fence: &str) -> Vec<&'static str> {
-    [README, RECIPES].into_iter().flat_map(|page| blocks_of(page, fence)).collect()
+    [README, RECIPES, CI].into_iter().flat_map(|page| blocks_of(page, fence)).collect()
 }
 
 fn blocks_of(page: &'static str, fence: &str) -> Vec<&'static str> {

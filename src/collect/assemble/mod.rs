@@ -81,6 +81,7 @@ pub fn assemble(
         scan_duration: None,
         host: discovery.host,
         procfs: Procfs { namespace: mount, ..discovery.procfs },
+        observer: None,
         searched: discovery.searched,
         details: discovery.details,
         selected: Vec::new(),

@@ -11,7 +11,7 @@ use crate::collect::error::Error;
 use crate::collect::kernel::sys::namespace_link;
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
-use crate::collect::proc::status::is_there;
+use crate::collect::proc::status::{is_there, start_time_now};
 use crate::collect::proc::waiting;
 use crate::model::{LiveFacts, Pid, Process};
 
@@ -70,6 +70,10 @@ impl<'a> LiveHost<'a> {
             ..LiveFacts::default()
         };
         for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {
+            if !self.is_same(process) {
+                facts.ended.insert(process.pid);
+                continue;
+            }
             let frozen = waiting::frozen_cgroups(&self.procfs, process);
             if !frozen.is_empty() {
                 facts.frozen.insert(process.pid, frozen);
@@ -89,6 +93,14 @@ impl<'a> LiveHost<'a> {
             }
         }
         facts
+    }
+
+    /// Returns `true` if a process of the scan still has its PID.
+    fn is_same(&self, process: &Process) -> bool {
+        match (process.start_time, start_time_now(&self.procfs, process.pid)) {
+            (Some(before), now) => now == Some(before),
+            (None, _) => is_there(&self.procfs, process),
+        }
     }
 
     /// Returns the inode of a process's mount namespace, or `None` if the process is gone.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result as SysResult};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::path::Arg;
@@ -48,7 +48,7 @@ pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
 }
 
 /// Identifies a file by device number and inode number, which are unique among existing files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// Device number of the file system that the file is on.
     pub device: u64,
@@ -61,6 +61,16 @@ impl FileId {
     /// request is sent to its file system.
     pub fn of(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Self> {
         Self::stat(dir, name, AtFlags::empty())
+    }
+
+    /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any other
+    /// file. Fails with `ENOSYS` before Linux 4.11.
+    pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
+        // The kernel always fills in the type and the numbers, as in `stat` below.
+        let stat = fs::statx(dir, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
+        let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let is_pipe = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Fifo;
+        Ok(is_pipe.then_some(Self { device, inode: stat.stx_ino }))
     }
 
     /// Identifies an open file, which may be `O_PATH`.

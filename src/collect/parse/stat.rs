@@ -23,6 +23,8 @@ pub struct Stat<'a> {
     /// PID of the parent, or `None` if the file shows 0 because this procfs doesn't show the
     /// parent.
     pub ppid: Option<Pid>,
+    /// PID of the session leader, or `None` if it is 0 because this procfs doesn't show the leader.
+    pub session: Option<Pid>,
     /// Kernel flags of the task (`PF_*`).
     flags: u32,
     /// Number of threads.
@@ -54,13 +56,16 @@ pub fn stat(stat: &[u8]) -> Option<Stat<'_>> {
     let mut fields = stat.get(end + 1..)?.split(|&byte| byte == b' ').skip(1);
     let state = fields.next().and_then(<[u8]>::first);
     let ppid = fields.next().and_then(number).and_then(Pid::new);
-    // Skips the fields pgrp, session, tty_nr and tpgid. The flags are field 9.
-    let flags = number(fields.nth(4)?)?;
+    // Skips pgrp. The session is field 6.
+    let session = fields.nth(1).and_then(number).and_then(Pid::new);
+    // Skips tty_nr and tpgid. The flags are field 9.
+    let flags = number(fields.nth(2)?)?;
     Some(Stat {
         pid: numbers(stat.get(..begin)?).next().and_then(Pid::new),
         comm: stat.get(begin + 1..end)?,
         state: state.filter(|letter| letter.is_ascii_alphabetic()).map_or('?', |&it| it.into()),
         ppid,
+        session,
         flags,
         threads: fields.nth(10).and_then(number).and_then(NonZeroU32::new),
         start_time: fields.nth(1).and_then(number),
@@ -73,12 +78,13 @@ mod tests {
 
     #[test]
     fn reads_fields_after_the_last_parenthesis() {
-        let line = b"7 (a) b) S 1 1 1 0 -1 4194564 1 2 3 4 5 6 7 8 20 0 12 0 81233 99 100\n";
+        let line = b"7 (a) b) S 1 2 3 4 -1 4194564 1 2 3 4 5 6 7 8 20 0 12 0 81233 99 100\n";
         let expected = Stat {
             pid: Pid::new(7),
             comm: b"a) b",
             state: 'S',
             ppid: Pid::new(1),
+            session: Pid::new(3),
             flags: 4_194_564,
             threads: NonZeroU32::new(12),
             start_time: Some(81_233),

@@ -9,6 +9,8 @@
 //! - `parents`: reads processes again whose parent was not found
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
+//! - `observer`: finds pidns itself and the processes that were started together with it
+//! - `environment`: compares the environments of processes with conditions
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
 //! - `descriptor_table`: lists the descriptors of a process; `scan_mark` recognizes the descriptors
@@ -18,10 +20,12 @@
 pub mod census;
 mod descriptor_table;
 pub mod details;
+mod environment;
 pub mod findings;
 mod holders;
 mod inits;
 mod mounts;
+mod observer;
 mod parents;
 mod process;
 pub mod process_dir;

@@ -11,10 +11,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::census::Census;
 use super::descriptor_table;
+use super::environment;
 use super::findings::ScanFindings;
 use super::holders::{SearchedTables, released};
 use super::inits;
 use super::mounts;
+use super::observer;
 use super::parents;
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
@@ -32,7 +34,8 @@ use crate::collect::kernel::sys::{READ, is_gone, namespace_link, open_on_device,
 use crate::collect::kernel::viewer;
 use crate::collect::registry::NamespaceRegistry;
 use crate::model::{
-    self, Detail, DiagnosticCode, Host, MAX_LEVEL, NamespaceId, Pid, Process, SearchScope,
+    self, Detail, DiagnosticCode, EnvPattern, Host, MAX_LEVEL, NamespaceId, Observer, Pid, Process,
+    SearchScope,
 };
 
 /// Maximum number of attempts to read an init that exits just after the kernel returned its PID.
@@ -74,6 +77,17 @@ impl ProcSource {
     /// Returns the PID of pidns itself, if the procfs shows it.
     pub fn viewer(&self) -> Option<Pid> {
         self.procfs.viewer
+    }
+
+    /// Notes for each process which conditions its environment meets.
+    pub fn match_environments(&self, patterns: &BTreeSet<EnvPattern>, found: &mut Discovery) {
+        let Discovery { processes, log, .. } = found;
+        environment::match_environments(&self.procfs, processes, patterns, log);
+    }
+
+    /// Finds pidns itself among the processes of a scan, which are sorted by PID.
+    pub fn observer(&self, processes: &[Process]) -> Option<Observer> {
+        observer::observer(&self.procfs, processes)
     }
 
     /// Returns the inode of the viewer's PID namespace, if known.

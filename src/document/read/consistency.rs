@@ -3,22 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::document::open_list::Word;
 use crate::document::parse::Invalid;
 use crate::document::snapshot::Document;
 use crate::model::{self, NamespaceId, Pid};
 
-/// Checks that lists of words have no duplicates.
+/// Checks that the lists of the document's head have no duplicates.
 pub fn check_lists(document: &Document) -> Result<(), Invalid> {
-    fn once<T: Eq + Hash>(field: &str, words: &[Word<T>]) -> Result<(), Invalid> {
+    fn once<T: Eq + Hash>(field: &str, list: &[T]) -> Result<(), Invalid> {
         let mut seen = HashSet::new();
-        match words.iter().position(|word| !seen.insert(word)) {
+        match list.iter().position(|item| !seen.insert(item)) {
             Some(index) => Err(Invalid::at(format!("{field}[{index}]"), "is a duplicate")),
             None => Ok(()),
         }
     }
     once("searched", &document.searched)?;
-    once("details", &document.details)
+    once("details", &document.details)?;
+    let Some(observer) = &document.observer else { return Ok(()) };
+    once("observer.companions", &observer.companions)?;
+    once("observer.attendants", &observer.attendants)
 }
 
 /// Returns `true` if the document was not filtered. In such a document, all references are valid.
@@ -147,10 +149,8 @@ pub fn check_processes(
         let at = |field: &str| format!("namespaces[{index}].{field}");
         let named = members.get(&namespace.id).map_or(&[][..], Vec::as_slice);
         if !is_same_set(&namespace.members, named) {
-            return Err(Invalid::at(
-                at("members"),
-                "does not list the processes that have it as namespace",
-            ));
+            let problem = "does not list the processes that have it as namespace";
+            return Err(Invalid::at(at("members"), problem));
         }
         // The init must be a member, unless a filter removed the init from the document.
         let elsewhere = |init| is_whole(document) || seen.contains(&init);

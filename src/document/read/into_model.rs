@@ -27,6 +27,7 @@ pub fn snapshot(
             boot_id: host.boot_id.map(|id| id.0),
         },
         procfs,
+        observer: document.observer,
         searched: document
             .searched
             .into_iter()

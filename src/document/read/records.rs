@@ -336,6 +336,7 @@ impl Records<'_> {
             captured_at,
             host,
             procfs: summary.procfs,
+            observer: summary.observer,
             searched: summary.searched,
             details: summary.details,
             selected: summary.selected,

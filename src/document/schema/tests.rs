@@ -148,7 +148,7 @@ fn compared() -> Diff {
     after.namespaces.pop();
     after.processes.remove(4);
     after.processes.push(crate::testing::process(&[12, 4], Some(4_026_532_179)));
-    Diff::new(PidGraph::new(before), PidGraph::new(after))
+    Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap()
 }
 
 #[test]

@@ -1,41 +1,65 @@
-//! Writes findings as workflow commands for GitHub Actions. GitHub shows the findings as
-//! annotations, at most ten errors and ten warnings per step.
+//! Writes findings as workflow commands for GitHub Actions, which GitHub shows as annotations.
 //!
 //! Escapes the same characters as `escapeData` and `escapeProperty` in GitHub's toolkit:
 //! <https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts>.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 
 use super::findings::CiFindings;
 use crate::emit::Sanitized;
-use crate::model::Verdict;
+use crate::model::{CheckCode, Finding, Verdict};
+use crate::wording::phrase::Count;
 
-/// Maximum number of annotations for findings with the same verdict and code. If there are more
-/// such findings, another annotation gives the number of the remaining findings.
+/// Maximum number of errors, and of warnings, that GitHub shows for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes one workflow command for each finding, up to the limit [`ANNOTATIONS`].
+/// Writes at most ten errors and ten warnings. If there are more findings, each code gets as many
+/// annotations as the other codes, and the last annotation counts the findings that are left out.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for verdict in [Verdict::Deny, Verdict::Warn] {
-        for &code in &all.codes {
-            let command = if verdict == Verdict::Deny { "error" } else { "warning" };
-            let mut findings = all
-                .findings
+    for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
+        let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
+        let findings: Vec<Finding> = of_verdict().map(|(finding, _)| *finding).collect();
+        let shown = shown(&findings);
+        for (finding, text) in of_verdict().filter(|(finding, _)| shown.contains(finding)) {
+            let title = format!("pidns: {}", finding.code.name());
+            let message = Sanitized(text.in_one_line()).to_string();
+            writeln!(out, "::{command} title={}::{}", Property(&title), Data(&message))?;
+        }
+        let mut left_out: BTreeMap<CheckCode, usize> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| !shown.contains(finding)) {
+            *left_out.entry(finding.code).or_default() += 1;
+        }
+        if !left_out.is_empty() {
+            let counts: Vec<_> = left_out
                 .iter()
-                .filter(|(finding, _)| finding.verdict == verdict && finding.code == code);
-            let title = format!("pidns: {}", code.name());
-            for (_, text) in findings.by_ref().take(ANNOTATIONS) {
-                let message = Sanitized(text.in_one_line()).to_string();
-                writeln!(out, "::{command} title={}::{}", Property(&title), Data(&message))?;
-            }
-            match findings.count() {
-                0 => {}
-                more => writeln!(out, "::{command} title={}::and {more} more", Property(&title))?,
-            }
+                .map(|(code, &count)| format!("{} {}", Count(count), code.name()))
+                .collect();
+            let message = format!("and {}", counts.join(", "));
+            writeln!(out, "::{command} title=pidns::{}", Data(&message))?;
         }
     }
     Ok(())
+}
+
+/// Chooses the findings to annotate: all of them, or as many as fit beside the last annotation. The
+/// first finding of each code comes first, then the second of each code, and so on.
+fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
+    if findings.len() <= ANNOTATIONS {
+        return findings.iter().copied().collect();
+    }
+    let mut ranks: BTreeMap<CheckCode, usize> = BTreeMap::new();
+    let mut ranked: Vec<_> = findings
+        .iter()
+        .map(|&finding| {
+            let rank = ranks.entry(finding.code).or_default();
+            *rank += 1;
+            (*rank, finding)
+        })
+        .collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, finding)| finding).take(ANNOTATIONS - 1).collect()
 }
 
 /// The message of a workflow command. `Display` escapes the message.

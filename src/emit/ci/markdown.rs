@@ -7,10 +7,18 @@ use std::io::{self, Write};
 use super::findings::CiFindings;
 use crate::emit::Sanitized;
 use crate::emit::picture::mermaid::hierarchy;
-use crate::model::Verdict;
+use crate::model::{Finding, Verdict};
+use crate::wording::finding::FindingText;
 
-/// Maximum number of rows in the table. GitHub limits a summary to 1 MiB.
+/// Maximum number of rows in the table.
 const ROWS: usize = 500;
+
+/// Maximum size in bytes. GitHub rejects a job summary of more than 1 MiB.
+const SIZE: usize = 1 << 20;
+
+/// Number of bytes that are kept free for the heading, and for the line that counts the findings
+/// left out.
+const OTHER_LINES: usize = 1000;
 
 /// Writes a heading and, if there are findings, a table and a picture.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -18,27 +26,42 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     if all.findings.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n| | code | what | what to do |\n|---|---|---|---|")?;
+    let picture = picture(all)?;
+    let mut table = "\n| | code | what | what to do |\n|---|---|---|---|\n".to_owned();
+    let mut rows = 0;
     for (finding, text) in all.findings.iter().take(ROWS) {
-        let verdict = if finding.verdict == Verdict::Deny { "**denied**" } else { "warning" };
-        let advice: Vec<_> = text.advice.iter().map(|it| Cell(it).to_string()).collect();
-        writeln!(
-            out,
-            "| {verdict} | {} | {} | {} |",
-            finding.code.name(),
-            Cell(&text.message),
-            advice.join("<br>")
-        )?;
+        let row = row(*finding, text);
+        if table.len() + row.len() + picture.len() + OTHER_LINES > SIZE {
+            break;
+        }
+        table.push_str(&row);
+        rows += 1;
     }
-    if let Some(more @ 1..) = all.findings.len().checked_sub(ROWS) {
+    out.write_all(table.as_bytes())?;
+    if let Some(more @ 1..) = all.findings.len().checked_sub(rows) {
         writeln!(out, "\nand {more} more")?;
     }
+    out.write_all(&picture)
+}
+
+/// Returns a row of the table.
+fn row(finding: Finding, text: &FindingText) -> String {
+    let verdict = if finding.verdict == Verdict::Deny { "**denied**" } else { "warning" };
+    let advice: Vec<_> = text.advice.iter().map(|it| Cell(it).to_string()).collect();
+    let (code, message) = (finding.code.name(), Cell(&text.message));
+    format!("| {verdict} | {code} | {message} | {} |\n", advice.join("<br>"))
+}
+
+/// Returns a code block with a picture of the namespaces that the findings concern. Returns nothing
+/// if there are none.
+fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
-    let Some(branches) = branches else { return Ok(()) };
+    let Some(branches) = branches else { return Ok(Vec::new()) };
     // The picture contains no backquotes, so no name in the picture can end the code block.
-    writeln!(out, "\n```mermaid")?;
-    hierarchy::write(&branches, out)?;
-    writeln!(out, "```")
+    let mut picture = b"\n```mermaid\n".to_vec();
+    hierarchy::write(&branches, &mut picture)?;
+    picture.extend_from_slice(b"```\n");
+    Ok(picture)
 }
 
 /// Text in a table cell. `Display` writes ASCII punctuation as character references, so neither

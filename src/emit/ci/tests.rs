@@ -75,14 +75,13 @@ fn every_format_has_message_and_advice_for_hostile_names() {
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 24 → 24 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 25 → 25 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
             ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 27 → 27 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 28 → 28 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 29 → 29 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
-            ::warning title=pidns%3A zombie::and 2 more
+            ::warning title=pidns%3A stopped-init::6 → 1 farm (child of 4 containerd-shim, in pid:[4026532179]) is an init and is stopped; kill -CONT 6
+            ::warning title=pidns%3A incomplete::the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
+            ::warning title=pidns::and 5 zombie
+            ::warning title=pidns::and 5 zombie
             ::warning title=pidns%3A incomplete::the view is incomplete: cannot search the open files of 1 process: Permission denied (os error 13)
             ::warning title=pidns%3A stopped-init::6 → 1 farm (child of 4 containerd-shim, in pid:[4026532179]) is an init and is stopped; kill -CONT 6
-            ::warning title=pidns%3A zombie::and 2 more
-            ::warning title=pidns%3A zombie::7 sleep does not reap its child 29 → 29 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
+            ::warning title=pidns%3A zombie::7 sleep does not reap its child 26 → 26 a%25|`::,<b>\n\x1b[31m (child of 7 sleep, in pid:[4026532179]); kill 7
         "#]],
     );
     shows(
@@ -144,12 +143,53 @@ fn reports_that_nothing_was_found() {
 }
 
 #[test]
-fn annotates_ten_findings_of_a_code_and_counts_the_others() {
+fn annotates_ten_findings_of_a_verdict_and_counts_the_others() {
     let text = written(CheckFormat::Github, troubled());
-    let zombies = text.lines().filter(|line| line.contains("pidns%3A zombie::")).count();
-    assert_eq!(zombies, 11);
-    assert!(text.contains("::warning title=pidns%3A zombie::and 2 more\n"), "{text}");
+    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("::warning")).collect();
+    assert_eq!(warnings.len(), 10);
+    // Each code is represented, although there are twelve zombies.
+    for code in ["stopped-init", "incomplete"] {
+        assert!(text.contains(&format!("::warning title=pidns%3A {code}::")), "{text}");
+    }
+    assert_eq!(warnings[9], "::warning title=pidns::and 5 zombie");
+    assert_eq!(text.lines().filter(|line| line.starts_with("::error")).count(), 1);
     assert!(text.lines().all(|line| line.starts_with("::")), "{text}");
+}
+
+#[test]
+fn a_summary_has_at_most_one_mebibyte() {
+    let mut snapshot = troubled();
+    // Each character of these arguments takes three bytes.
+    let long = "\u{4e00}".repeat(40_000);
+    for process in snapshot.processes.iter_mut().filter(|it| it.state == 'Z') {
+        process.comm = long.as_str().into();
+    }
+    let text = written(CheckFormat::Markdown, snapshot);
+    assert!((900_000..=1 << 20).contains(&text.len()), "{}", text.len());
+    let rows = text.lines().filter(|line| line.starts_with("| **") || line.starts_with("| w"));
+    let more = format!("\nand {} more\n", 15 - rows.count());
+    assert!(text.contains(&more) && text.ends_with("```\n"), "{more}");
+}
+
+#[test]
+fn never_advises_to_kill_a_kernel_thread_or_an_ended_process() {
+    let mut snapshot = farm();
+    let mut zombie = process(&[20], None);
+    zombie.namespace = snapshot.processes[0].namespace;
+    (zombie.state, zombie.ppid) = ('Z', Pid::new(2));
+    snapshot.processes.push(zombie);
+    let policy = Policy::default();
+    let mut check = Check::new(PidGraph::new(snapshot), std::collections::BTreeSet::new(), &policy);
+    let written = |check: &Check| {
+        let mut out = Vec::new();
+        CheckFormat::Text.emit(check, Style::default(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let text = written(&check);
+    assert!(text.contains("warning zombie: 2 kthreadd does not reap its child 20 sleep"), "{text}");
+    assert!(!text.contains("kill 2\n") && text.contains("  kill 4\n"), "{text}");
+    check.live.ended = Pid::new(4).into_iter().collect();
+    assert!(!written(&check).contains("kill"));
 }
 
 #[test]

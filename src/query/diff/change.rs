@@ -3,28 +3,36 @@
 use crate::model::{NamespaceId, Pid, keywords};
 
 keywords! {
-    /// The relation between two snapshots, which decides whether their processes and namespaces can
-    /// be compared.
+    /// The relation between two snapshots that can be compared.
     pub enum Relation("relation", "relation", "relations") {
         /// Both snapshots are from the same boot of the same host.
         SameBoot = "same-boot",
         /// At least one snapshot does not contain a boot ID; pidns assumes that both are from the
         /// same boot.
         BootUnknown = "boot-unknown",
-        /// The snapshots are from different boots of a host, so everything counts as new.
-        OtherBoot = "other-boot",
-        /// The snapshots are from different hosts, so everything counts as new.
-        OtherHost = "other-host",
-        /// The PIDs belong to different PID namespaces and cannot be compared, so everything
-        /// counts as new.
-        OtherProcfs = "other-procfs",
     }
 }
 
-impl Relation {
-    /// Returns `true` if the same process can be in both graphs.
-    pub(super) fn is_comparable(self) -> bool {
-        matches!(self, Self::SameBoot | Self::BootUnknown)
+/// The reason why two snapshots cannot be compared: no process can be in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomparable {
+    /// The snapshots are from different boots of a host.
+    OtherBoot,
+    /// The snapshots are from different hosts.
+    OtherHost,
+    /// The PIDs belong to different PID namespaces.
+    OtherProcfs,
+}
+
+impl Incomparable {
+    /// The message for people.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::OtherBoot => "they are from different boots",
+            Self::OtherHost => "they are from different hosts",
+            Self::OtherProcfs => "their PIDs belong to different PID namespaces",
+        }
     }
 }
 
@@ -180,7 +188,10 @@ impl DiffCaveat {
                 "the snapshots searched different places, so something reported as new or gone may \
                  only have been searched for once"
             }
-            Self::OtherSelection => "the documents were filtered differently",
+            Self::OtherSelection => {
+                "the snapshots were filtered differently, so some of what came or went may only \
+                 have been filtered out"
+            }
             Self::BootUnknown => {
                 "a document has no boot id, so both are assumed to be from the same boot"
             }

@@ -1,13 +1,15 @@
 //! Matches the processes and namespaces of two graphs, and compares each pair.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::change::{
-    NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation, WeakMatches,
+    Incomparable, NamespaceChange, NamespaceField, ProcessChange, ProcessField, Relation,
+    WeakMatches,
 };
 use crate::graph::PidGraph;
 use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
+use crate::query::observer::attendants;
 
 /// The result of comparing the identity of two processes or namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,11 @@ pub struct Comparison<'a> {
     /// second graph.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
+    /// The start of the pidns process that took the first snapshot; `None` if it is unknown, or if
+    /// the second snapshot may be the older one.
+    pub begin: Option<(u64, Pid)>,
+    /// The attendants of the first snapshot and of the second snapshot.
+    attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
     /// Maps the ID of a namespace in the first graph to its former members.
@@ -50,34 +57,45 @@ pub struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     /// Compares two graphs.
-    pub fn of(before: &'a PidGraph, after: &'a PidGraph) -> Self {
-        let mut this = Self::new(before, after);
+    pub fn of(before: &'a PidGraph, after: &'a PidGraph) -> Result<Self, Incomparable> {
+        let mut this = Self::new(before, after)?;
         this.compare_processes();
         this.compare_namespaces();
-        this
+        Ok(this)
     }
 
-    fn new(before: &'a PidGraph, after: &'a PidGraph) -> Self {
+    fn new(before: &'a PidGraph, after: &'a PidGraph) -> Result<Self, Incomparable> {
         let mut this = Self {
             before,
             after,
-            relation: host_relation(before.snapshot(), after.snapshot()),
+            relation: host_relation(before.snapshot(), after.snapshot())?,
             counterparts: HashMap::new(),
             weak: WeakMatches::default(),
+            begin: begin(before.snapshot(), after.snapshot()),
+            attendants: [BTreeSet::new(), BTreeSet::new()],
             members_came: HashMap::new(),
             members_went: HashMap::new(),
             namespaces: Vec::new(),
             processes: Vec::new(),
         };
-        if this.relation.is_comparable() {
-            this.match_namespaces();
+        this.match_namespaces();
+        if !this.is_one_procfs() {
+            return Err(Incomparable::OtherProcfs);
         }
-        if this.relation.is_comparable() && !this.is_one_procfs() {
-            this.relation = Relation::OtherProcfs;
-            this.counterparts.clear();
-            this.weak = WeakMatches::default();
-        }
-        this
+        this.attendants = [
+            attendants(before.snapshot(), |pid| this.is_alone(pid)),
+            attendants(after.snapshot(), |pid| {
+                let predates = after.process(pid).is_some_and(|it| this.predates(it));
+                this.is_alone(pid) && !predates
+            }),
+        ];
+        Ok(this)
+    }
+
+    /// Returns `true` unless the same process has this PID in both graphs.
+    fn is_alone(&self, pid: Pid) -> bool {
+        let both = self.before.process(pid).zip(self.after.process(pid));
+        both.is_none_or(|(one, other)| self.same_process(one, other) == Sameness::Other)
     }
 
     /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
@@ -173,9 +191,6 @@ impl<'a> Comparison<'a> {
     }
 
     fn same_process(&self, before: &Process, after: &Process) -> Sameness {
-        if !self.relation.is_comparable() {
-            return Sameness::Other;
-        }
         match same_lifetime(before, after) {
             Sameness::Weak => Sameness::weakly(self.is_in_same_namespace(before, after)),
             sameness => sameness,
@@ -191,7 +206,17 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Returns `true` if a process is older than the pidns process that took the first snapshot. If
+    /// the first snapshot lacks such a process, the process was filtered out or hidden.
+    fn predates(&self, process: &Process) -> bool {
+        let start = process.start_time.map(|start| (start, process.pid));
+        self.begin.zip(start).is_some_and(|(begin, start)| start < begin)
+    }
+
     fn came(&mut self, process: &Process) {
+        if self.predates(process) || self.attendants[1].contains(&process.pid) {
+            return;
+        }
         if let Some(namespace) = process.namespace {
             self.members_came.entry(namespace).or_default().push(process.pid);
         }
@@ -200,6 +225,9 @@ impl<'a> Comparison<'a> {
     }
 
     fn went(&mut self, process: &Process) {
+        if self.attendants[0].contains(&process.pid) {
+            return;
+        }
         if let Some(namespace) = process.namespace {
             self.members_went.entry(namespace).or_default().push(process.pid);
         }
@@ -246,7 +274,9 @@ impl<'a> Comparison<'a> {
             }
         }
         for after in &self.after.snapshot().namespaces {
-            if is_new.get(&after.id) == Some(&true) {
+            let init = after.init.and_then(|init| self.after.process(init));
+            let predates = init.is_some_and(|init| self.predates(init));
+            if is_new.get(&after.id) == Some(&true) && !predates {
                 self.push_namespace(None, Some(after.id), Vec::new());
             }
         }
@@ -282,17 +312,28 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// Returns the start of the pidns process that took the first snapshot, if the second snapshot was
+/// taken later.
+fn begin(before: &Snapshot, after: &Snapshot) -> Option<(u64, Pid)> {
+    let start = |snapshot: &Snapshot| {
+        let observer = snapshot.observer.as_ref()?;
+        Some((observer.start_time?, observer.pid))
+    };
+    let (before, after) = (start(before)?, start(after)?);
+    (before <= after).then_some(before)
+}
+
 /// Compares the hosts and boots of two snapshots.
-fn host_relation(before: &Snapshot, after: &Snapshot) -> Relation {
+fn host_relation(before: &Snapshot, after: &Snapshot) -> Result<Relation, Incomparable> {
     let (one, other) = (&before.host, &after.host);
     // The host name is not enough to identify a host, because a container can have its own host
     // name.
     let is_one_host = one.hostname.is_none() || one.hostname == other.hostname;
     match (&one.boot_id, &other.boot_id) {
-        (Some(one), Some(other)) if one == other => Relation::SameBoot,
-        (Some(_), Some(_)) if is_one_host => Relation::OtherBoot,
-        (Some(_), Some(_)) => Relation::OtherHost,
-        _ => Relation::BootUnknown,
+        (Some(one), Some(other)) if one == other => Ok(Relation::SameBoot),
+        (Some(_), Some(_)) if is_one_host => Err(Incomparable::OtherBoot),
+        (Some(_), Some(_)) => Err(Incomparable::OtherHost),
+        _ => Ok(Relation::BootUnknown),
     }
 }
 

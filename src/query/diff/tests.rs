@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{NamespaceState, Process};
+use crate::model::{NamespaceState, Observer, Process};
 use crate::testing::{farm, namespace, process, snapshot};
 
 fn pid(raw: u32) -> Pid {
@@ -7,7 +7,7 @@ fn pid(raw: u32) -> Pid {
 }
 
 fn compare(before: Snapshot, after: Snapshot) -> Diff {
-    Diff::new(PidGraph::new(before), PidGraph::new(after))
+    Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap()
 }
 
 /// Returns a snapshot of a host with an init and these processes. Gives a start time to each
@@ -146,34 +146,95 @@ fn a_namespace_without_an_inode_is_matched_by_its_init() {
 }
 
 #[test]
-fn everything_differs_on_another_boot_host_or_procfs() {
+fn snapshots_of_another_boot_host_or_procfs_cannot_be_compared() {
     let relation = |change: fn(&mut Snapshot)| {
         let mut after = host(Vec::new());
         change(&mut after);
-        let diff = compare(host(Vec::new()), after);
-        if !diff.relation.is_comparable() {
-            let new = ["- pid:[10] []", "+ pid:[10] []", "- 1 []", "+ 1 []"];
-            assert_eq!(lines(&diff), new, "{:?}", diff.relation);
-            assert_eq!(diff.weak, WeakMatches::default());
-        }
-        diff.relation
+        let diff = Diff::new(PidGraph::new(host(Vec::new())), PidGraph::new(after));
+        diff.map(|it| it.relation)
     };
-    assert_eq!(relation(|_| {}), Relation::SameBoot);
-    assert_eq!(relation(|it| it.host.boot_id = None), Relation::BootUnknown);
-    assert_eq!(relation(|it| it.host.boot_id = Some("other".to_owned())), Relation::OtherBoot);
+    assert_eq!(relation(|_| {}), Ok(Relation::SameBoot));
+    assert_eq!(relation(|it| it.host.boot_id = None), Ok(Relation::BootUnknown));
+    let other_boot = relation(|it| it.host.boot_id = Some("other".to_owned()));
+    assert_eq!(other_boot, Err(Incomparable::OtherBoot));
     let other_host = relation(|it| {
         it.host.boot_id = Some("other".to_owned());
         it.host.hostname = Some("ci-8".to_owned());
     });
-    assert_eq!(other_host, Relation::OtherHost);
+    assert_eq!(other_host, Err(Incomparable::OtherHost));
     // A container can have its own host name, so snapshots of one boot are from the same host even
     // if the host names differ.
     let renamed = relation(|it| it.host.hostname = Some("ci-8".to_owned()));
-    assert_eq!(renamed, Relation::SameBoot);
-    let inner = relation(|it| {
-        it.namespaces[0].ns_id = Some(99);
+    assert_eq!(renamed, Ok(Relation::SameBoot));
+    let inner = relation(|it| it.namespaces[0].ns_id = Some(99));
+    assert_eq!(inner, Err(Incomparable::OtherProcfs));
+}
+
+/// Returns the host, seen by a pidns process with this PID and start time.
+fn seen_by(mut host: Snapshot, raw: u32, start_time: u64) -> Snapshot {
+    host.observer = Some(Observer {
+        pid: pid(raw),
+        start_time: Some(start_time),
+        step: None,
+        companions: Vec::new(),
+        attendants: Vec::new(),
     });
-    assert_eq!(inner, Relation::OtherProcfs);
+    host
+}
+
+#[test]
+fn what_is_older_than_the_first_pidns_did_not_come() {
+    let started = |raw: u32, start_time| {
+        let mut process = process(&[raw, 1], Some(u64::from(raw) + 100));
+        process.start_time = Some(start_time);
+        process
+    };
+    let before = host(Vec::new());
+    // Process 50 took the first snapshot. In the same clock tick, process 7 started before it, and
+    // process 60 after it.
+    let after = host(vec![started(7, 9), started(8, 8), started(60, 9), started(9, 10)]);
+    let came = |before: Snapshot, after: Snapshot| {
+        let diff = compare(before, after);
+        let processes: Vec<_> =
+            diff.processes.iter().filter_map(|it| it.after).map(Pid::as_u32).collect();
+        let namespaces: Vec<_> =
+            diff.namespaces.iter().filter_map(|it| it.after?.inode()).collect();
+        (processes, namespaces)
+    };
+    let at = |host: &Snapshot, raw, start_time| seen_by(host.clone(), raw, start_time);
+    let younger = (vec![9, 60], vec![109, 160]);
+    assert_eq!(came(at(&before, 50, 9), at(&after, 70, 12)), younger);
+    // If the second snapshot is the older one, age proves nothing.
+    let all = (vec![7, 8, 9, 60], vec![107, 108, 109, 160]);
+    assert_eq!(came(at(&before, 50, 9), at(&after, 40, 9)), all);
+    assert_eq!(came(before, after), all);
+}
+
+#[test]
+fn attendants_of_either_snapshot_are_no_differences() {
+    let attended = |raws: &[u32], mut host: Snapshot, raw| {
+        host = seen_by(host, raw, u64::from(raw));
+        let observer = host.observer.as_mut().unwrap();
+        observer.attendants = raws.iter().map(|&it| pid(it)).collect();
+        (observer.step, observer.companions) = (Some(pid(raws[0])), vec![pid(raws[0] + 1)]);
+        host
+    };
+    let other = |raws: &[u32]| {
+        let made = raws.iter().map(|&it| {
+            let mut process = process(&[it], Some(10));
+            process.start_time = Some(u64::from(it));
+            process
+        });
+        host(made.collect())
+    };
+    // The shells 20 and 40 run the steps, and have the heartbeats 21 and 41.
+    let before = attended(&[20], other(&[20, 21, 22]), 25);
+    let after = attended(&[40], other(&[40, 41, 42]), 45);
+    let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
+    assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
+    // Shell 20 is in both snapshots, so process 21 is a process of the job.
+    let same = attended(&[20], other(&[20, 42]), 45);
+    assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub fn document(u: &mut Unstructured<'_>) -> Result<Value> {
             "own": u.arbitrary::<bool>()?,
             "namespace": procfs,
         },
+        "observer": maybe(u, observer)?,
         "searched": some_of(u, &["processes", "children", "threads", "fds", "mounts"])?,
         "details": some_of(u, &["args", "namespaces", "cgroup"])?,
         "complete": u.arbitrary::<bool>()?,
@@ -297,6 +298,22 @@ fn diagnostic(u: &mut Unstructured<'_>) -> Result<Value> {
         "message": text(u)?,
         "errno": maybe(u, |u| u.choose(&["EACCES", "E2BIG", "133"]).copied())?,
         "pids": several(u, 3, pid)?,
+    }))
+}
+
+fn observer(u: &mut Unstructured<'_>) -> Result<Value> {
+    let pids = |u: &mut Unstructured<'_>| {
+        let mut pids = several(u, 3, pid)?;
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids)
+    };
+    Ok(json!({
+        "pid": pid(u)?,
+        "start_time": maybe(u, u64::arbitrary)?,
+        "step": maybe(u, pid)?,
+        "companions": pids(u)?,
+        "attendants": pids(u)?,
     }))
 }
 

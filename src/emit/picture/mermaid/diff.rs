@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use super::{Chart, EDGES, add_rows, wrap};
 use crate::emit::overlay::{Overlay, OverlayNode};
 use crate::query::{Diff, Happened};
-use crate::wording::change::{mark, relation_text, summary};
+use crate::wording::change::{mark, summary};
 use crate::wording::line::Line;
 use crate::wording::phrase::{Counted, Symbols, more_processes};
 
@@ -36,9 +36,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
 
 /// Draws a chart in which at most `most` namespaces have a box.
 fn draw(overlay: &Overlay<'_>, members: bool, most: usize) -> Chart {
-    let relation = relation_text(overlay.diff.relation).map(str::to_owned);
-    let about: Vec<String> = relation.into_iter().chain([summary(overlay.diff)]).collect();
-    let about = about.join(" ");
+    let about = summary(overlay.diff);
     let mut chart = Chart::new("LR", "Changes of PID namespaces", &about);
     let mut left_out = 0;
     let roots = overlay.children(None).into_iter().rev();
@@ -120,7 +118,7 @@ mod tests {
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn picture(before: Snapshot, after: Snapshot) -> String {
-        let diff = Diff::new(PidGraph::new(before), PidGraph::new(after));
+        let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
         let mut out = Vec::new();
         write(&diff, &mut out).unwrap();
         String::from_utf8(out).unwrap()

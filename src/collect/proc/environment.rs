@@ -1,0 +1,86 @@
+//! Compares the environments of processes with conditions. The environments themselves do not leave
+//! this module.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::{Errno, Result as SysResult};
+
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use super::status::is_there;
+use crate::collect::kernel::clock;
+use crate::collect::kernel::sys::{read, read_at_most};
+use crate::collect::log::DiagnosticLog;
+use crate::model::{DiagnosticCode, EnvPattern, Process};
+
+/// Maximum number of bytes that are read of an environment. Linux accepts up to 6 MiB of arguments
+/// and environment, and with `PR_SET_MM_ENV_START` of `prctl(2)` a process can declare any part of
+/// its memory to be its environment.
+const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
+
+/// Pauses between the attempts to read an environment that is empty. During `execve(2)`, both the
+/// environment and the command line are empty until the new program has been loaded.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
+
+/// Notes for each process which of the conditions its environment meets. Kernel threads and zombies
+/// have no environment. An environment that can't be read is noted in `log`.
+///
+/// The kernel copies the environment from the memory of the process. If the process hangs and keeps
+/// its memory locked, pidns hangs too. So environments are read only on request.
+pub fn match_environments(
+    procfs: &Procfs,
+    processes: &mut [Process],
+    patterns: &BTreeSet<EnvPattern>,
+    log: &mut DiagnosticLog,
+) {
+    if patterns.is_empty() {
+        return;
+    }
+    let mut bytes = Vec::new();
+    for process in processes.iter_mut().filter(|it| !it.kernel_thread && !it.is_zombie()) {
+        match read_environment(procfs, process, &mut bytes) {
+            Ok(()) => {
+                let entries = || bytes.split(|&byte| byte == 0);
+                let is_met = |it: &&EnvPattern| entries().any(|entry| it.matches(entry));
+                let met: BTreeSet<_> = patterns.iter().filter(is_met).cloned().collect();
+                if !met.is_empty() {
+                    process.details.get_or_insert_default().environment = met;
+                }
+            }
+            // If a process is gone, the kernel can return EACCES even to root.
+            Err(_) if !is_there(procfs, process) => {}
+            Err(errno) => {
+                let code = DiagnosticCode::EnvironmentUnreadable;
+                log.note(code, Some(errno), Some(process.pid));
+            }
+        }
+    }
+}
+
+/// Reads the environment of a process. Fails with `ESRCH` if the process is gone, and with `EFBIG`
+/// if the environment is too long.
+fn read_environment(procfs: &Procfs, process: &Process, bytes: &mut Vec<u8>) -> SysResult<()> {
+    // All files are opened through this directory, so they belong to one process.
+    let dir = ProcessDir::open(procfs.fd(), process.pid)?;
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes)? {
+            return Err(Errno::FBIG);
+        }
+        let mut args = Vec::new();
+        let has_args =
+            read_at_most(dir.as_fd(), c"cmdline", 1, &mut args).is_ok() && !args.is_empty();
+        match pauses.next() {
+            Some(pause) if bytes.is_empty() && !has_args => thread::sleep(pause),
+            _ => break,
+        }
+    }
+    let mut stat = Vec::new();
+    read(dir.as_fd(), c"stat", &mut stat)?;
+    let start_time = clock::start_time_in(&stat);
+    let is_same = process.start_time.is_none_or(|it| start_time == Some(it));
+    if is_same && is_there(procfs, process) { Ok(()) } else { Err(Errno::SRCH) }
+}

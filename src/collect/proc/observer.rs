@@ -1,0 +1,323 @@
+//! Finds pidns itself in a scan, and the processes that were started together with it: the rest of
+//! its pipeline, and the shell that a CI agent has started for the step.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::fd::AsFd as _;
+
+use rustix::fs::{AtFlags, statat};
+
+use super::process_dir::ProcessDir;
+use super::procfs::Procfs;
+use super::status::start_time_now;
+use crate::collect::kernel::sys::{FileId, read, read_at_most, read_link};
+use crate::collect::parse;
+use crate::model::{Observer, Pid, Process};
+
+/// Names of shells.
+const SHELLS: [&str; 11] =
+    ["sh", "bash", "dash", "ash", "busybox", "zsh", "ksh", "ksh93", "mksh", "yash", "fish"];
+
+/// Maximum number of children of one ancestor that may belong to the pipeline. The youngest
+/// children are searched first, because a pipeline is younger than the services of an init.
+const MAX_CHILDREN: usize = 256;
+
+/// Number of bytes of two command lines that are compared.
+const COMPARED_ARGS: usize = 4096;
+
+/// Finds the pidns process that makes this scan. `processes` are sorted by PID. Returns `None` if
+/// the procfs does not show pidns.
+pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
+    let pid = procfs.viewer?;
+    let ancestry = ancestry(processes, pid);
+    let start_time = ancestry.first().and_then(|it| it.start_time);
+    let mut attendants = pipeline(procfs, processes, &ancestry);
+    attendants.extend(ancestry.first().into_iter().flat_map(|it| younger_siblings(processes, it)));
+    add_descendants(processes, &mut attendants);
+    attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
+    attendants.remove(&pid);
+    let step = step(procfs, &ancestry);
+    let mut companions: BTreeSet<Pid> =
+        step.into_iter().flat_map(|(_, script)| siblings(processes, script)).collect();
+    add_descendants(processes, &mut companions);
+    Some(Observer {
+        pid,
+        start_time: start_time.or_else(|| start_time_now(procfs, pid)),
+        step: step.map(|(shell, _)| shell.pid),
+        companions: companions.into_iter().collect(),
+        attendants: attendants.into_iter().collect(),
+    })
+}
+
+/// Returns a process and its ancestors, as far as the scan shows them.
+fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
+    let find = |pid: Pid| {
+        let index = processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        processes.get(index)
+    };
+    let mut ancestry: Vec<&Process> = Vec::new();
+    let mut next = find(pid);
+    // Processes are read one after another, so their parents can form a cycle.
+    while let Some(process) = next.filter(|it| !ancestry.iter().any(|seen| seen.pid == it.pid)) {
+        ancestry.push(process);
+        next = process.ppid.and_then(find);
+    }
+    ancestry
+}
+
+/// Returns the siblings that were started after a process, such as the next command of a pipeline.
+/// Without start times, it is unknown which siblings are younger, so the result is empty.
+fn younger_siblings(processes: &[Process], process: &Process) -> Vec<Pid> {
+    let is_younger = |it: &&Process| {
+        process.ppid.is_some()
+            && it.ppid == process.ppid
+            && process.start_time.is_some()
+            && it.start_time.is_some()
+            && age_rank(it) > age_rank(process)
+    };
+    processes.iter().filter(is_younger).map(|it| it.pid).collect()
+}
+
+/// Returns the other processes with the same parent.
+fn siblings(processes: &[Process], process: &Process) -> impl Iterator<Item = Pid> {
+    let (pid, parent) = (process.pid, process.ppid);
+    let is_sibling = move |it: &&Process| parent.is_some() && it.ppid == parent && it.pid != pid;
+    processes.iter().filter(is_sibling).map(|it| it.pid)
+}
+
+/// Returns a key that sorts processes by their start. If two processes start within one clock tick,
+/// the higher PID is the younger one.
+fn age_rank(process: &Process) -> (Option<u64>, Pid) {
+    (process.start_time, process.pid)
+}
+
+/// Adds the descendants of the processes in `pids`.
+fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
+    if pids.is_empty() {
+        return;
+    }
+    let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
+    for process in processes {
+        if let Some(parent) = process.ppid {
+            children.entry(parent).or_default().push(process.pid);
+        }
+    }
+    let mut todo: Vec<Pid> = pids.iter().copied().collect();
+    while let Some(parent) = todo.pop() {
+        let below = children.get(&parent).into_iter().flatten();
+        todo.extend(below.copied().filter(|&child| pids.insert(child)));
+    }
+}
+
+/// The pipes and FIFOs that a process has as standard input, output or error.
+#[derive(Default)]
+struct Pipes {
+    /// The pipes that the process reads.
+    read: HashSet<FileId>,
+    /// The pipes that the process writes.
+    written: HashSet<FileId>,
+}
+
+impl Pipes {
+    /// Reads the first three descriptors of a process. Descriptors that can't be read are left out.
+    fn of(procfs: &Procfs, pid: Pid) -> Self {
+        let mut pipes = Self::default();
+        let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return pipes };
+        for name in [c"fd/0", c"fd/1", c"fd/2"] {
+            let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
+            // The permissions of the link are the access mode of the descriptor. This matters,
+            // because a daemon that a job leaves behind may hold the same end of a pipe as pidns.
+            let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if link.st_mode & 0o400 != 0 {
+                pipes.read.insert(pipe);
+            }
+            if link.st_mode & 0o200 != 0 {
+                pipes.written.insert(pipe);
+            }
+        }
+        pipes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.written.is_empty()
+    }
+
+    /// Adds a process if it reads what these processes write, or writes what they read. Then also
+    /// adds what it writes, or reads, so that the next process of a pipeline is found, too.
+    ///
+    /// A process at the same end of a pipe does not belong to the pipeline: it may be a daemon of
+    /// the job, which has inherited that end.
+    fn follow(&mut self, other: &Self) -> bool {
+        let is_reader = !self.written.is_disjoint(&other.read);
+        let is_writer = !self.read.is_disjoint(&other.written);
+        if is_reader {
+            self.written.extend(&other.written);
+        }
+        if is_writer {
+            self.read.extend(&other.read);
+        }
+        is_reader || is_writer
+    }
+}
+
+/// Returns the children of the ancestors that are connected to pidns or an ancestor by pipes,
+/// directly or through each other.
+fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
+    let mut pipes = Pipes::default();
+    for process in ancestry {
+        let Pipes { read, written } = Pipes::of(procfs, process.pid);
+        pipes.read.extend(read);
+        pipes.written.extend(written);
+    }
+    if pipes.is_empty() {
+        return BTreeSet::new();
+    }
+    let others = children_of(processes, ancestry).into_iter();
+    let others = others.map(|pid| (pid, Pipes::of(procfs, pid)));
+    connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
+}
+
+/// Returns those of `others` that are connected to `pipes`, directly or through each other.
+fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
+    let mut found = BTreeSet::new();
+    while let Some(index) = others.iter().position(|(_, other)| pipes.follow(other)) {
+        found.insert(others.swap_remove(index).0);
+    }
+    found
+}
+
+/// Returns the children of the ancestors, without the ancestors themselves: at most
+/// [`MAX_CHILDREN`] of each.
+fn children_of(processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
+    let is_ancestor = |pid: Pid| ancestry.iter().any(|it| it.pid == pid);
+    let mut children: HashMap<Pid, Vec<&Process>> = HashMap::new();
+    for process in processes.iter().filter(|it| !it.kernel_thread && !it.is_zombie()) {
+        let parent = process.ppid.filter(|&parent| is_ancestor(parent));
+        if let Some(parent) = parent.filter(|_| !is_ancestor(process.pid)) {
+            children.entry(parent).or_default().push(process);
+        }
+    }
+    for children in children.values_mut() {
+        children.sort_unstable_by_key(|it| std::cmp::Reverse((it.start_time, it.pid)));
+        children.truncate(MAX_CHILDREN);
+    }
+    children.into_values().flatten().map(|process| process.pid).collect()
+}
+
+/// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
+/// another shell to run a script. Returns both shells. All children of such a shell were started by
+/// the shell itself. An init does not count, because it adopts orphans, so that its children may be
+/// leftovers of the script.
+fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
+    let is_step = |&(shell, script): &(&Process, &Process)| {
+        let is_init = shell.nspid.last() == Some(&Pid::INIT);
+        is_shell(procfs, script)
+            && is_shell(procfs, shell)
+            && !is_init
+            && leads_session(procfs, shell.pid)
+            && !is_subshell(procfs, script.pid, shell.pid)
+    };
+    // pidns itself is not a shell, even if it is called `sh`.
+    let shells = ancestry.iter().skip(2);
+    let scripts = ancestry.iter().skip(1);
+    shells.zip(scripts).map(|(shell, script)| (*shell, *script)).find(is_step)
+}
+
+/// Returns `true` if a process executes a shell. The name of the process may be that of a script.
+fn is_shell(procfs: &Procfs, process: &Process) -> bool {
+    let mut link = [0; 256];
+    let dir = ProcessDir::open(procfs.fd(), process.pid);
+    let program = dir.and_then(|dir| Ok(read_link(dir.as_fd(), c"exe", &mut link)?.to_vec()));
+    let program = program.unwrap_or_else(|_| process.comm.as_bytes().to_vec());
+    let name = program.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    SHELLS.iter().any(|shell| shell.as_bytes() == name)
+}
+
+fn leads_session(procfs: &Procfs, pid: Pid) -> bool {
+    let mut stat = Vec::new();
+    let read =
+        ProcessDir::open(procfs.fd(), pid).and_then(|it| read(it.as_fd(), c"stat", &mut stat));
+    read.is_ok() && parse::stat(&stat).and_then(|stat| stat.session) == Some(pid)
+}
+
+/// Returns `true` if a shell is a copy of its parent (`fork(2)` without `execve(2)`): both have the
+/// same command line.
+fn is_subshell(procfs: &Procfs, shell: Pid, parent: Pid) -> bool {
+    let args = |pid| {
+        let mut args = Vec::new();
+        let dir = ProcessDir::open(procfs.fd(), pid).ok()?;
+        read_at_most(dir.as_fd(), c"cmdline", COMPARED_ARGS, &mut args).ok()?;
+        Some(args)
+    };
+    args(shell).is_some_and(|text| args(parent) == Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::process;
+
+    /// Makes processes, each given as PID, parent PID and start time.
+    fn host(processes: &[(u32, u32, u64)]) -> Vec<Process> {
+        let made = processes.iter().map(|&(pid, ppid, start_time)| {
+            let mut process = process(&[pid], Some(10));
+            process.ppid = Pid::new(ppid);
+            process.start_time = Some(start_time);
+            process
+        });
+        made.collect()
+    }
+
+    fn raw(pids: impl IntoIterator<Item = Pid>) -> Vec<u32> {
+        pids.into_iter().map(Pid::as_u32).collect()
+    }
+
+    #[test]
+    fn a_cycle_of_parents_ends_the_ancestry() {
+        let pid = |raw| Pid::new(raw).unwrap();
+        let processes = host(&[(1, 0, 1), (20, 1, 2), (30, 20, 7), (40, 41, 8), (41, 40, 8)]);
+        let of = |raw| self::raw(ancestry(&processes, pid(raw)).iter().map(|it| it.pid));
+        assert_eq!(of(30), [30, 20, 1]);
+        assert_eq!(of(40), [40, 41]);
+        assert_eq!(of(99), [0; 0]);
+    }
+
+    #[test]
+    fn younger_siblings_are_found_by_start_time_and_pid() {
+        // Process 32 is pidns. Processes 29 and 31 started before it.
+        let mut processes = host(&[(1, 0, 1), (29, 1, 8), (31, 1, 6), (32, 1, 8), (33, 1, 8)]);
+        processes.extend(host(&[(34, 33, 9), (41, 20, 9)]));
+        assert_eq!(raw(siblings(&processes, &processes[3])), [29, 31, 33]);
+        let mut younger = BTreeSet::from_iter(younger_siblings(&processes, &processes[3]));
+        assert_eq!(raw(younger.iter().copied()), [33]);
+        add_descendants(&processes, &mut younger);
+        assert_eq!(raw(younger), [33, 34]);
+        // Without start times, pidns cannot tell which siblings are younger.
+        processes[4].start_time = None;
+        assert_eq!(younger_siblings(&processes, &processes[3]), []);
+        assert_eq!(younger_siblings(&processes, &processes[0]), [], "it has no parent");
+    }
+
+    #[test]
+    fn a_pipeline_goes_from_each_end_of_a_pipe_to_the_other_end() {
+        let pipe = |&inode: &u64| FileId { device: 13, inode };
+        let pipes = |read: &[u64], written: &[u64]| Pipes {
+            read: read.iter().map(pipe).collect(),
+            written: written.iter().map(pipe).collect(),
+        };
+        let connected = |others: &[(u32, Pipes)]| {
+            let copies = others.iter().map(|(raw, it)| {
+                let copy = Pipes { read: it.read.clone(), written: it.written.clone() };
+                (Pid::new(*raw).unwrap(), copy)
+            });
+            raw(connected(pipes(&[1], &[2]), copies.collect()))
+        };
+        // Process 5 reads what process 4 writes.
+        let readers = [(5, pipes(&[3], &[9])), (4, pipes(&[2], &[3])), (6, pipes(&[8], &[8]))];
+        assert_eq!(connected(&readers), [4, 5]);
+        let writers = [(4, pipes(&[3], &[1])), (5, pipes(&[], &[3]))];
+        assert_eq!(connected(&writers), [4, 5]);
+        // Processes 6 and 7 have the same standard input or output as pidns.
+        let daemons = [(4, pipes(&[2], &[])), (6, pipes(&[1], &[])), (7, pipes(&[], &[2]))];
+        assert_eq!(connected(&daemons), [4]);
+    }
+}

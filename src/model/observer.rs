@@ -1,0 +1,30 @@
+//! The process that took a snapshot, and the processes that run only because of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pid;
+
+/// The pidns process that took a snapshot. Every snapshot contains this process and the processes
+/// that were started together with it, so a comparison leaves them out.
+// `crate::document` implements the serde traits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub struct Observer {
+    /// PID of pidns in the namespace of the procfs that was read.
+    pub pid: Pid,
+    /// Start time of pidns, as for other processes; null if unknown.
+    pub start_time: Option<u64>,
+    /// PID of the shell of the CI step: a shell that leads a session, and has started another
+    /// shell, which runs the script with pidns. CI agents such as Jenkins start each step in this
+    /// way. Null if there is no such shell.
+    pub step: Option<Pid>,
+    /// Other processes that the shell of the step has started, such as a heartbeat, and their
+    /// descendants, sorted by PID.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub companions: Vec<Pid>,
+    /// Ancestors of pidns, the rest of its pipeline, and siblings that were started later, sorted
+    /// by PID.
+    #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
+    pub attendants: Vec<Pid>,
+}

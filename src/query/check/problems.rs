@@ -1,0 +1,100 @@
+//! Finds the problems of a graph that need no comparison with an earlier snapshot.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::graph::PidGraph;
+use crate::model::{
+    CheckCode, DiagnosticCode, Limit, LimitKind, MAX_LEVEL, Namespace, NamespaceState, Pid,
+    Process, Subject,
+};
+
+/// A namespace is reported as deeply nested if the kernel allows at most this many further levels
+/// below it.
+const DEEP_LEVELS_LEFT: usize = 4;
+
+/// Finds the problems of a graph. The states of `unsettled` processes are ignored. `warn_at` is the
+/// percentage of a limit from which on the limit is a problem.
+pub fn problems(
+    graph: &PidGraph,
+    unsettled: &BTreeSet<Pid>,
+    warn_at: u64,
+) -> Vec<(CheckCode, Subject)> {
+    let mut found = Vec::new();
+    find_in_namespaces(graph, &mut found);
+    find_in_processes(graph, unsettled, &mut found);
+    find_in_limits(graph, warn_at, &mut found);
+    if !graph.snapshot().complete {
+        found.push((CheckCode::Incomplete, Subject::Snapshot));
+    }
+    found
+}
+
+/// Returns `true` if a process has terminated, and its parent had time to reap it but did not.
+pub fn is_unreaped(process: &Process, unsettled: &BTreeSet<Pid>) -> bool {
+    process.is_unreaped() && !unsettled.contains(&process.pid)
+}
+
+fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
+    for (namespace, level) in graph.tree() {
+        let mut find = |code| found.push((code, Subject::Namespace(namespace.id)));
+        match namespace.state {
+            NamespaceState::Dead => find(CheckCode::DeadNamespace),
+            NamespaceState::Nascent => find(CheckCode::NascentNamespace),
+            NamespaceState::Unknown => find(CheckCode::UnknownState),
+            NamespaceState::Live => {}
+        }
+        if !namespace.blocked_by.is_empty() {
+            find(CheckCode::BlockedInit);
+        }
+        if level + DEEP_LEVELS_LEFT >= MAX_LEVEL {
+            find(CheckCode::DeepNesting);
+        }
+        let init = init_of(graph, namespace);
+        if let Some(init) = init.filter(|init| init.is_stopped()) {
+            found.push((CheckCode::StoppedInit, Subject::Process(init.pid)));
+        }
+    }
+}
+
+/// Finds limits that are full or close. A dead namespace and a deep one have codes of their own,
+/// and a maximum of 0 turns off PID namespaces on purpose.
+fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
+    let is_reported = |it: &Limit| {
+        !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)
+            && it.max != Some(0)
+            && it.percent().is_some_and(|percent| percent >= warn_at)
+    };
+    let limits = graph.snapshot().limits.iter().flatten().enumerate();
+    let reported = limits.filter(|(_, limit)| is_reported(limit));
+    found.extend(reported.map(|(index, _)| (CheckCode::TaskLimit, Subject::Limit(index))));
+}
+
+fn find_in_processes(
+    graph: &PidGraph,
+    unsettled: &BTreeSet<Pid>,
+    found: &mut Vec<(CheckCode, Subject)>,
+) {
+    // Use the collector's diagnostics: the collector watched each init for some time, so it
+    // reports neither frozen inits nor inits that are merely slow.
+    let diagnostics = graph.snapshot().diagnostics.iter();
+    let code = DiagnosticCode::InitDoesNotReap.name();
+    let inits: HashSet<Pid> =
+        diagnostics.filter(|it| it.code == code).flat_map(|it| &it.pids).copied().collect();
+    let mut not_reaping = BTreeSet::new();
+    for process in graph.processes().iter().filter(|process| !process.kernel_thread) {
+        let subject = Subject::Process(process.pid);
+        if process.state == 'D' && !unsettled.contains(&process.pid) {
+            found.push((CheckCode::Uninterruptible, subject));
+        }
+        if is_unreaped(process, unsettled) {
+            found.push((CheckCode::Zombie, subject));
+            not_reaping.extend(process.reaper().filter(|parent| inits.contains(parent)));
+        }
+    }
+    let inits = not_reaping.into_iter().filter(|&init| graph.process(init).is_some());
+    found.extend(inits.map(|init| (CheckCode::InitDoesNotReap, Subject::Process(init))));
+}
+
+fn init_of<'a>(graph: &'a PidGraph, namespace: &Namespace) -> Option<&'a Process> {
+    namespace.init.and_then(|init| graph.process(init))
+}

@@ -1,0 +1,90 @@
+//! Tells the problems that are new since an earlier snapshot from those that it already had.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::problems::problems;
+use crate::model::{CheckCode, NamespaceId, Pid, Process, Subject};
+use crate::query::diff::{Diff, Happened};
+use crate::query::policy::WARN_AT;
+
+/// The comparison of a snapshot's problems with those of an earlier snapshot.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// The problems of the later snapshot that the earlier snapshot already had.
+    had: HashSet<(CheckCode, Subject)>,
+    /// Processes and namespaces that only the later snapshot shows, but that may be older. Their
+    /// problems may be older, too.
+    undated: HashSet<Subject>,
+}
+
+impl Earlier {
+    /// Compares the problems of both graphs.
+    pub fn of(diff: &Diff) -> Self {
+        let new: HashSet<Pid> = came(diff).0.collect();
+        let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !new.contains(pid);
+        let later = |subject| match subject {
+            Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
+            Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
+            // A limit concerns the present, whatever used it before.
+            Subject::Limit(_) | Subject::Snapshot => None,
+        };
+        let had = problems(&diff.before, &BTreeSet::new(), WARN_AT).into_iter();
+        let had = had.filter_map(|(code, subject)| Some((code, later(subject)?))).collect();
+        let pids = diff.after.processes().iter().map(|it| it.pid);
+        let old_namespaces = diff.before.snapshot().namespaces.iter();
+        let old_namespaces = old_namespaces.filter_map(|it| diff.counterpart(it.id));
+        let mut undated: HashSet<Subject> =
+            pids.filter(|pid| !is_old(pid)).map(Subject::Process).collect();
+        undated.extend(diff.after.snapshot().namespaces.iter().map(|it| Subject::Namespace(it.id)));
+        for dated in old_namespaces.map(Subject::Namespace).chain(new_subjects(diff)) {
+            undated.remove(&dated);
+        }
+        Self { had, undated }
+    }
+
+    /// Returns `true` if the earlier snapshot already had this problem of the later snapshot.
+    pub fn had(&self, code: CheckCode, subject: Subject) -> bool {
+        self.had.contains(&(code, subject))
+    }
+
+    /// Returns `true` if it is unknown whether the earlier snapshot had the problems of this
+    /// process or namespace.
+    pub fn may_have_had(&self, subject: Subject) -> bool {
+        self.undated.contains(&subject)
+    }
+}
+
+/// Returns the processes and namespaces that are certainly new, and that the filter selects. A
+/// zombie is reported as a zombie, not as a leftover. Kernel threads belong to no job.
+pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
+    let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
+    let code = |subject| match subject {
+        Subject::Process(pid) => {
+            let is_left = |it: &&Process| !it.is_unreaped() && !it.kernel_thread;
+            let process = graph.process(pid).filter(is_left);
+            process.map(|_| CheckCode::LeftoverProcess)
+        }
+        Subject::Namespace(id) => graph.namespace(id).map(|_| CheckCode::LeftoverNamespace),
+        Subject::Limit(_) | Subject::Snapshot => None,
+    };
+    new_subjects(diff).filter_map(|subject| Some((code(subject)?, subject))).collect()
+}
+
+/// Returns the processes and namespaces that are certainly new.
+fn new_subjects(diff: &Diff) -> impl Iterator<Item = Subject> {
+    let (processes, namespaces) = came(diff);
+    let processes = processes.filter_map(|pid| diff.after.process(pid));
+    let namespaces = namespaces.filter_map(|id| diff.after.namespace(id));
+    let processes = processes.filter(|it| diff.is_certainly_new(it));
+    let namespaces = namespaces.filter(|it| diff.is_certainly_new_namespace(it));
+    processes
+        .map(|it| Subject::Process(it.pid))
+        .chain(namespaces.map(|it| Subject::Namespace(it.id)))
+}
+
+/// Returns the processes and namespaces that only the later snapshot shows.
+fn came(diff: &Diff) -> (impl Iterator<Item = Pid>, impl Iterator<Item = NamespaceId>) {
+    let processes = diff.processes.iter().filter(|it| it.happened() == Happened::Came);
+    let namespaces = diff.namespaces.iter().filter(|it| it.happened() == Happened::Came);
+    (processes.filter_map(|it| it.after), namespaces.filter_map(|it| it.after))
+}

@@ -1,0 +1,308 @@
+//! Tests what counts as new since an earlier snapshot, in `pidns check --since` and `pidns diff`:
+//! which snapshots can be compared, what an incomplete snapshot proves, and which processes run only
+//! because a snapshot is taken.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Output};
+
+use common::Need::*;
+use common::*;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A directory with documents and scripts.
+struct Workspace(tempfile::TempDir);
+
+impl Workspace {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
+    /// Saves a snapshot.
+    fn save(&self, name: &str, arguments: &[&str]) -> String {
+        self.write(name, &stdout(&pidns(&[&["-q", "-f", "json"], arguments].concat())))
+    }
+
+    /// Saves a changed copy of a document.
+    fn change(&self, name: &str, document: &str, change: impl Fn(&mut Value)) -> String {
+        let mut value = serde_json::from_slice(&fs::read(document).unwrap()).unwrap();
+        change(&mut value);
+        self.write(name, &value.to_string())
+    }
+
+    /// Runs a Bash script in the directory, with pidns as `$P`.
+    fn script(&self, script: &str) -> Output {
+        let mut command = Command::new("bash");
+        run(command.args(["-c", script]).env("P", PIDNS).current_dir(&self.0))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts a `sleep`.
+fn sleeping() -> Running {
+    let running = Running::spawn(Command::new("sleep").arg("600"));
+    until("the process sleeps", || comm(running.pid()) == "sleep");
+    running
+}
+
+#[test]
+fn a_snapshot_of_another_boot_host_or_pid_namespace_cannot_be_compared() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let here = files.save("here", &[]);
+    let _sleeping = sleeping();
+    let other_boot = |value: &mut Value| {
+        value["host"]["boot_id"] = json!("11111111-2222-3333-4444-555555555555");
+    };
+    let boot = files.change("boot", &here, other_boot);
+    let host = files.change("host", &here, |value| {
+        other_boot(value);
+        value["host"]["hostname"] = json!("other");
+    });
+    let inner = run(Command::new("unshare").args(["-mpf", "--mount-proc", PIDNS, "-f", "json"]));
+    let inner = files.write("inner", &stdout(&inner));
+    for (before, why) in [
+        (&boot, "they are from different boots"),
+        (&host, "they are from different hosts"),
+        (&inner, "their PIDs belong to different PID namespaces"),
+    ] {
+        for arguments in
+            [&["check", "--since", before][..], &["diff", before], &["diff", before, &here]]
+        {
+            let output = pidns(arguments);
+            let with =
+                if arguments.len() == 3 && arguments[0] == "diff" { &here } else { "this host" };
+            let expected = format!("pidns: cannot compare {before} with {with}: {why}\n");
+            assert_eq!(stderr(&output), expected);
+            assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]));
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_snapshot_denies_only_what_is_certainly_new() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let _old = sleeping();
+    let mut parts = vec![
+        files.save("members", &["--members", "none"]),
+        files.save("comm", &["--comm", "sleep"]),
+        files.save("search", &["--search", "processes"]),
+    ];
+    let whole = files.save("whole", &[]);
+    parts.push(files.change("incomplete", &whole, |value| {
+        value["complete"] = json!(false);
+        value["diagnostics"] = json!([{"code": "processes-hidden", "severity": "warning",
+            "message": "hidden", "errno": null, "pids": []}]);
+    }));
+    for part in &parts {
+        for (strict, status) in [(&[][..], 0), (&["--strict"], 3)] {
+            let output = pidns(&[&["check", "--since", part], strict].concat());
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(status), "{part} {said}");
+            assert!(said.starts_with("pidns: problems may be missing: "), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(text, "Nothing was found, but problems may be missing.\n");
+        }
+        let document = pidns(&["check", "-f", "json", "--since", part]);
+        let document: Value = serde_json::from_slice(&document.stdout).unwrap();
+        assert_ne!(document["caveats"], json!([]));
+    }
+    // Its start time, or its absence from an unfiltered list, proves that a process is new.
+    let new = sleeping();
+    for part in &parts {
+        let output = pidns(&["check", "-q", "--since", part]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{part} {text}");
+        let expected = format!("DENIED leftover-process: {} sleep ", new.pid());
+        assert!(text.starts_with(&expected) && text.contains("\n1 denied.\n"), "{text}");
+    }
+    let output = pidns(&["check", "--since", &whole, "--strict"]);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(1), String::new()));
+}
+
+#[test]
+fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let _old = sleeping();
+    let remount = |hidepid: &str| {
+        let option = format!("remount,hidepid={hidepid}");
+        stdout(&run(Command::new("mount").args(["-o", &option, "/proc"])));
+    };
+    remount("2");
+    let before = files.write("before", &stdout(&as_nobody(&["-q", "-f", "json"])));
+    remount("0");
+    let document: Value = serde_json::from_str(&files.read("before")).unwrap();
+    if document["processes"].as_array().unwrap().iter().any(|it| it["comm"] == "sleep") {
+        // Without root of the host, the tester can see all of its processes.
+        return;
+    }
+    let output = pidns(&["check", "--since", &before]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(said.starts_with("pidns: problems may be missing: ") && said.lines().count() == 1);
+    let differences = pidns(&["diff", "-q", "-f", "json", &before]);
+    let differences: Value = serde_json::from_slice(&differences.stdout).unwrap();
+    let came =
+        differences["processes"].as_array().unwrap().iter().filter(|it| it["change"] == "came");
+    assert_eq!(came.count(), 0, "{differences}");
+}
+
+/// Commands that run `$C`, a command of pidns, as CI scripts do.
+const PIPELINES: [&str; 9] = [
+    "$C",
+    "timeout 9 $C | tee log",
+    "su root -s /bin/sh -c \"$C\" | tee log",
+    "{ true; $C; } | tee log",
+    "exec > >(tee log) 2>&1; true; $C; exit $?",
+    "$C > out 2> >(cat >&2)",
+    "true | timeout 9 $C | cat | (cat; true)",
+    "rm -f fifo; mkfifo fifo; tee log < fifo & timeout 9 $C > fifo; s=$?; wait $!; exit $s",
+    "true | timeout 9 bash -c \"true; $C\" 2>&1 | grep . | tee log",
+];
+
+#[test]
+fn the_pipeline_of_a_check_is_no_leftover() {
+    needs!(NamespaceOfItsOwn, Program("su"));
+    let files = Workspace::new();
+    let before = files.save("before", &[]);
+    for pipeline in PIPELINES {
+        let script = |first: &str| {
+            let script =
+                format!("set -o pipefail; C='{PIDNS} check --since {before}'; {first} {pipeline}");
+            files.script(&script)
+        };
+        let output = script("");
+        assert_eq!(output.status.code(), Some(0), "{pipeline}: {output:?}");
+        // A process that the same script has started before the check is a leftover.
+        let output = script("sleep 601 > /dev/null 2>&1 &");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &files.read("out");
+        files.write("out", "");
+        assert_eq!(output.status.code(), Some(1), "{pipeline}: {output:?}");
+        assert_eq!(text.matches("leftover-process").count(), 1, "{pipeline}: {text}");
+        assert!(text.contains(" sleep "), "{pipeline}: {text}");
+        let (_, finding) = text.split_once("leftover-process: ").unwrap();
+        let left: u32 = finding.split(' ').next().unwrap().parse().unwrap();
+        kill(left, Signal::KILL);
+        until("the process is gone", || status(left, "State").is_empty());
+    }
+}
+
+#[test]
+fn two_documents_that_pipelines_wrote_do_not_differ() {
+    needs!(NamespaceOfItsOwn, Program("su"));
+    let files = Workspace::new();
+    for (index, pipeline) in PIPELINES.iter().enumerate() {
+        let script = format!("set -o pipefail; C='{PIDNS} -q -f json'; {pipeline}");
+        let output = files.script(&script);
+        assert_eq!(output.status.code(), Some(0), "{pipeline}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let text = if text.is_empty() { files.read("out") } else { text };
+        files.write(&format!("document{index}"), &text);
+    }
+    let first = files.path("document0");
+    for index in 1..PIPELINES.len() {
+        let other = files.path(&format!("document{index}"));
+        for documents in [[&first, &other], [&other, &first]] {
+            let output = pidns(&["diff", documents[0], documents[1]]);
+            assert_eq!(output.status.code(), Some(0), "{} {output:?}", PIPELINES[index]);
+        }
+        // The check of a saved document leaves out the same processes.
+        let output = pidns(&["check", "--since", &first, "-i", &other]);
+        assert_eq!(output.status.code(), Some(0), "{} {output:?}", PIPELINES[index]);
+    }
+    let output = pidns(&["diff", &first]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// Runs a script like a step of a Jenkins Pipeline (the durable-task plugin): a shell that leads a
+/// session starts heartbeats and, beside them, another shell with the script. Returns the output
+/// and the status.
+fn step(files: &Workspace, name: &str, script: &str) -> (String, String) {
+    files.write(&format!("{name}.sh"), script);
+    let wrapper = format!(
+        "{{ while [ ! -f {name}.result ]; do touch {name}.log; sleep 0.5; done; }} & \
+         sh -xe {name}.sh > {name}.out 2>&1 & script=$!; \
+         {{ while [ ! -f {name}.result ]; do sleep 0.5; done; }} & \
+         wait $script; echo $? > {name}.tmp; mv {name}.tmp {name}.result; wait"
+    );
+    let mut command = Command::new("setsid");
+    command.args(["-w", "nohup", "sh", "-c", &wrapper]).env("P", PIDNS).current_dir(&files.0);
+    // Nothing reads its output, and leftovers must not keep a pipe open.
+    let status = command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    let result = files.read(&format!("{name}.result"));
+    (files.read(&format!("{name}.out")), result.trim().to_owned())
+}
+
+#[test]
+fn the_heartbeat_of_a_jenkins_step_is_no_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let (out, status) = step(&files, "before", "sleep 0.1; $P -q -f json > before");
+    assert_eq!(status, "0", "{out}");
+    for check in [
+        "sleep 0.1; $P check --since before",
+        "sleep 0.1; $P check --since before --wait 1",
+        "sleep 0.1; timeout 9 $P check --since before | tee log",
+        "sleep 0.1; $P diff before",
+        "sleep 0.1; $P -f json > after; $P diff before after",
+    ] {
+        let (out, status) = step(&files, "check", check);
+        fs::remove_file(files.path("check.result")).unwrap();
+        assert_eq!(status, "0", "{check}: {out}");
+    }
+    let (out, status) = step(&files, "job", "setsid sleep 602 > /dev/null 2>&1 & :");
+    assert_eq!(status, "0", "{out}");
+    // The leftovers of an earlier step and of the same step.
+    let script = "sleep 603 > /dev/null 2>&1 & sleep 0.1; $P check --since before";
+    let (out, status) = step(&files, "last", script);
+    assert_eq!(status, "1", "{out}");
+    assert_eq!(out.matches("DENIED leftover-process").count(), 2, "{out}");
+    assert_eq!(out.matches("kill ").count(), 2, "{out}");
+}
+
+#[test]
+fn a_job_with_the_name_of_pidns_is_a_leftover() {
+    needs!(NamespaceOfItsOwn);
+    let files = Workspace::new();
+    let before = files.save("before", &[]);
+    let program = files.path("pidns");
+    stdout(&run(Command::new("cp").args(["/bin/sleep", &program])));
+    let job = Running::spawn(Command::new(&program).arg("600"));
+    until("the job runs", || comm(job.pid()) == "pidns");
+    let after = files.save("after", &[]);
+    for source in [&[][..], &["-i", &after]] {
+        let output = pidns(&[&["check", "-q", "--since", &before], source].concat());
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(&format!("leftover-process: {} ", job.pid())), "{text}");
+        assert_eq!(text.matches("leftover-process").count(), 1, "{text}");
+    }
+    assert_eq!(pidns(&["diff", "-q", &before]).status.code(), Some(1));
+    assert_eq!(pidns(&["diff", "-q", &before, &after]).status.code(), Some(1));
+}
