@@ -451,8 +451,8 @@ fn a_process_covered_by_a_mount_is_shown_all_the_same() {
     let collectors: &[&str] = if works { &["proc", "bpf"] } else { &["proc"] };
     for collector in collectors {
         for search in ["processes", "processes,children,fds,mounts"] {
-            let pidns = [PIDNS, "-q", "-f", "json", "--collector", collector, "--search", search];
-            let arguments = [&[&*one, &two], &pidns[..]].concat();
+            let command = [PIDNS, "-q", "-f", "json", "--collector", collector, "--search", search];
+            let arguments = [&[&*one, &two], &command[..]].concat();
             let output = run(&mut in_mount_namespace(COVER, &arguments));
             let document = Document::read(&stdout(&output));
             assert_eq!(document.process(pids[0]).comm, "unshare");

@@ -97,7 +97,7 @@ fn repeat(
     send: &mut dyn FnMut(&Descendant) -> SysResult<()>,
 ) -> Signalled {
     let deadline = Instant::now().checked_add(time);
-    let mut sent = BTreeSet::new();
+    let mut signalled = BTreeSet::new();
     loop {
         command.note_hurry();
         let mut leaves_some = command.is_anything_left();
@@ -109,7 +109,7 @@ fn repeat(
                     refused.insert(it.pid);
                 }
                 if result.is_ok() && !it.has_exited && !refused.contains(&it.pid) {
-                    sent.insert(it.pid);
+                    signalled.insert(it.pid);
                 }
                 if !it.has_exited {
                     living.insert(it.pid);
@@ -122,7 +122,7 @@ fn repeat(
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));
         let is_hurried = hurry == Hurry::Allowed && command.hurried;
         if !leaves_some || left.is_zero() || is_hurried {
-            return Signalled { sent, leaves_some };
+            return Signalled { sent: signalled, leaves_some };
         }
         command.signals.wait(Some(left.min(ROUND)));
     }

@@ -44,6 +44,7 @@ pub fn reset_sigpipe() {
 
 /// Returns the signal with this number, which may be a real-time signal. Returns `None` for signals
 /// that the C library uses internally.
+#[must_use]
 pub fn signal(number: i32) -> Option<Signal> {
     let is_valid = (1..=MAX_SIGNAL).contains(&number) && !RESERVED.contains(&number);
     // SAFETY: the number is a signal number, and the C library does not use the signal internally.
@@ -52,6 +53,7 @@ pub fn signal(number: i32) -> Option<Signal> {
 
 /// Converts a signal mask to a number. The lowest bit stands for signal 1, as in
 /// `/proc/PID/status`.
+#[must_use]
 pub fn bits(mask: &SigSet) -> u64 {
     let bit = |number: i32| 1_u64 << (number - 1);
     // SAFETY: the set is initialised, and all numbers are signal numbers.
@@ -60,6 +62,7 @@ pub fn bits(mask: &SigSet) -> u64 {
 }
 
 /// Converts a number to a signal mask.
+#[must_use]
 pub fn mask(bits: u64) -> SigSet {
     let mut set = *SigSet::empty().as_ref();
     for number in (1..=MAX_SIGNAL).filter(|number| bits & (1 << (number - 1)) != 0) {

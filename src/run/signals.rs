@@ -73,7 +73,9 @@ impl Signals {
     /// starts later.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
-        FAULTS.into_iter().for_each(|fault| taken.remove(fault));
+        for fault in FAULTS {
+            taken.remove(fault);
+        }
         let before = taken.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self { fd, before })

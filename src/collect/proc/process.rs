@@ -447,7 +447,9 @@ impl<'a> ProcessReader<'a> {
             open.retry_later()?;
         }
         // This result is used, so the tables need not be searched again.
-        std::mem::take(&mut held.searched_tables).into_iter().for_each(|it| scan.tables.insert(it));
+        for table in std::mem::take(&mut held.searched_tables) {
+            scan.tables.insert(table);
+        }
         Ok(held)
     }
 }
