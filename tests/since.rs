@@ -221,15 +221,15 @@ fn two_documents_that_pipelines_wrote_do_not_differ() {
         files.write(&format!("document{index}"), &text);
     }
     let first = files.path("document0");
-    for index in 1..PIPELINES.len() {
+    for (index, pipeline) in PIPELINES.iter().enumerate().skip(1) {
         let other = files.path(&format!("document{index}"));
         for documents in [[&first, &other], [&other, &first]] {
             let output = pidns(&["diff", documents[0], documents[1]]);
-            assert_eq!(output.status.code(), Some(0), "{} {output:?}", PIPELINES[index]);
+            assert_eq!(output.status.code(), Some(0), "{pipeline} {output:?}");
         }
         // The check of a saved document leaves out the same processes.
         let output = pidns(&["check", "--since", &first, "-i", &other]);
-        assert_eq!(output.status.code(), Some(0), "{} {output:?}", PIPELINES[index]);
+        assert_eq!(output.status.code(), Some(0), "{pipeline} {output:?}");
     }
     let output = pidns(&["diff", &first]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -91,7 +91,7 @@ fn check_once(
         let (graph, nothing) = query::part(PidGraph::new(after), selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
-    let gap = nothing.map(|(no, coverage)| clean(no, &coverage)).transpose()?.flatten();
+    let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();
     if origin.file.is_none() {
         check.uptime = collect::uptime();
         check.add_stuck_threads(stuck_threads, policy);
@@ -107,9 +107,9 @@ fn check_once(
 /// Decides what it means that the filter selects nothing. If nothing matches the filter, nothing is
 /// wrong. But a document can lack what the filter looks for: then the result is a warning. A
 /// namespace or process that the user names must exist.
-fn clean(no: NotFound, coverage: &Coverage) -> Result<Option<String>, Error> {
+fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
-    let error = Error::not_found(no, coverage);
+    let error = Error::not_found(no, &coverage);
     match error {
         _ if !is_clean => Err(error),
         Error::NotFound { caveat: Some(Caveat::Part | Caveat::NoCgroups), .. } => {

@@ -94,7 +94,7 @@ impl Diff {
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
         // The filter above has no effect on what the graphs have.
-        diff.note_coverage(&covered_before);
+        diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
             diff.after_part = Some(after_part);
@@ -122,12 +122,12 @@ impl Diff {
             has_all_namespaces: false,
             has_begin: begin.is_some(),
         };
-        diff.note_coverage(&covered);
+        diff.note_coverage(covered);
         Ok(diff)
     }
 
     /// Records what the first graph has. `covered` describes that graph before it was filtered.
-    fn note_coverage(&mut self, covered: &Coverage) {
+    fn note_coverage(&mut self, covered: Coverage) {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
         self.has_all_processes = covered.has_all_processes();
         self.has_all_namespaces =

@@ -200,6 +200,7 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
 
 /// Returns the selected part of a graph. If the selection matches nothing, returns an empty graph
 /// and the reason.
+#[must_use]
 pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFound>) {
     let mut empty = graph.snapshot().without_lists();
     match select(graph, selection) {
