@@ -41,7 +41,8 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     Ok(view::exit_status(report.full() > 0, snapshot.complete, output.strict))
 }
 
-/// Loads a snapshot with the limits of these processes, or of all processes if there are none.
+/// Loads a snapshot with the limits of the processes in `asked`, or of all processes if it is
+/// empty.
 fn load(arguments: &cli::Limits, asked: &BTreeSet<Pid>) -> Result<Snapshot, Error> {
     let origin = &arguments.origin;
     let details = asked.is_empty().then_some(Detail::Limits).into_iter().collect();

@@ -23,15 +23,15 @@ pub struct Limit {
     /// The maximum as it is set; null if it is unlimited or unknown. A PID is always less than
     /// pid_max.
     pub max: Option<u64>,
-    /// Number that can still be added; null if it is unlimited or unknown. For pid_max, this can
-    /// be less than the difference, because PIDs below 300 are handed out only once.
+    /// Number that can still be added; null if it is unlimited or unknown. For pid_max, this can be
+    /// less than max minus used, because PIDs below 300 are handed out only once.
     pub free: Option<u64>,
     /// True if the next fork or new PID namespace would be refused; null if unknown. If max is null,
     /// false means unlimited.
     pub full: Option<bool>,
-    /// How often the kernel has refused a fork because of pids_cgroup (pids.events); otherwise null.
-    /// Version 1 counts this in the cgroup of the process that called fork, even if an ancestor
-    /// has refused.
+    /// For pids_cgroup: how often the kernel has refused a fork because of this limit
+    /// (pids.events). Cgroup version 1 counts this in the cgroup of the process that called fork,
+    /// even if the limit of an ancestor was reached. Null for other limits.
     pub refused: Option<u64>,
     /// The error that the refused call returns: EAGAIN and ENOMEM for fork, ENOSPC for unshare and
     /// clone.

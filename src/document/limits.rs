@@ -16,8 +16,8 @@ use crate::query;
 const LIMITS_VERSION: &str = "1.0";
 
 /// The limits that can refuse a fork or a new PID namespace, as written by `pidns limits -f json`.
-/// Within schema version 1.x, fields are added, but never renamed, retyped or removed. Open lists of
-/// words may grow.
+/// Later 1.x versions of the schema may add fields, but never rename, retype or remove a field.
+/// Open lists of words may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -31,10 +31,10 @@ pub struct LimitsReport {
     /// Everything but the lists.
     #[serde(flatten)]
     head: LimitsSummary,
-    /// The limits: full ones first, then by how close they are. For the whole host, those at 80 % or
-    /// more.
+    /// Full limits come first, then the others, fullest first. For the whole host, only limits that
+    /// are at least 80 % full.
     limits: Vec<Limit>,
-    /// Problems of the scan, one entry for each code and errno.
+    /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -44,7 +44,8 @@ pub struct LimitsReport {
 pub struct LimitsSummary {
     /// The program that wrote the answer.
     generator: Generator,
-    /// False if anything may be missing or was not reported by the kernel.
+    /// False if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report.
     complete: bool,
     /// The processes asked about; empty for the whole host.
     pids: Vec<Pid>,
@@ -59,16 +60,16 @@ keywords! {
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
         /// The answer without its lists; the first record.
         Limits = "limits",
-        /// An entry of its `limits`.
+        /// An entry of the list `limits`.
         Limit = "limit",
-        /// An entry of its `diagnostics`.
+        /// An entry of the list `diagnostics`.
         Diagnostic = "diagnostic",
     }
 }
 
-/// A line of `pidns limits -f ndjson`. `record` is the name of the field with the content, in the
-/// same form as in `pidns limits -f json`. Within schema version 1.x, fields are added, but never
-/// renamed, retyped or removed. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns limits -f ndjson`. The field that `record` names contains the content, in the
+/// same form as in `pidns limits -f json`. Later 1.x versions of the schema may add fields, but
+/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

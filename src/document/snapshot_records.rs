@@ -23,7 +23,7 @@ keywords! {
         Namespace = "namespace",
         /// An entry of the list `processes`.
         Process = "process",
-        /// An entry of its `limits`.
+        /// An entry of the list `limits`.
         Limit = "limit",
         /// An entry of the list `diagnostics`.
         Diagnostic = "diagnostic",

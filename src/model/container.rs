@@ -706,7 +706,7 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A single path does not tell how many hierarchies have it, so only `sought_of_path`
+        // A path alone does not show how many hierarchies contain it, so only `sought_of_path`
         // accepts namespaces other than `default`.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),

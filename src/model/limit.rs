@@ -136,7 +136,7 @@ impl Limit {
         }
     }
 
-    /// Sets the numbers of a limit that refuses if `used` has reached `max`.
+    /// Sets the numbers of a limit that is full when `used` reaches `max`.
     #[must_use]
     pub fn with_numbers(self, used: Option<u64>, max: Option<u64>) -> Self {
         let free = used.zip(max).map(|(used, max)| max.saturating_sub(used));
@@ -174,7 +174,7 @@ pub struct LimitScope {
     pub cgroup: Option<String>,
     /// UID of the user, as the user namespace of pidns maps it.
     pub uid: Option<u32>,
-    /// Name of that user; null if the host does not know one.
+    /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
@@ -195,7 +195,7 @@ pub struct Consumer {
     pub container: Option<String>,
     /// UID of the user, as the user namespace of pidns maps it.
     pub uid: Option<u32>,
-    /// Name of that user; null if the host does not know one.
+    /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
     /// Number of its tasks. Those of a process include its child processes.
     pub tasks: u64,

@@ -9,7 +9,7 @@ use crate::model::{Limit, LiveFacts, Pid};
 /// A limit of the host is shown from this percentage on.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits of some processes, or those of a whole host that are close.
+/// The limits of some processes, or the limits of a whole host that are full or nearly full.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
@@ -19,16 +19,17 @@ pub struct LimitReport {
     /// The limits to show: full ones first, in the order in which the kernel checks them, then by
     /// how close they are.
     pub limits: Vec<Limit>,
-    /// Number of limits of which it is known whether they are full, shown or not.
+    /// Number of limits whose `full` is known, including those that are not shown.
     pub known: usize,
-    /// Number of limits of which this is not known.
+    /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,
     /// Facts about the processes that advice concerns.
     pub live: LiveFacts,
 }
 
 impl LimitReport {
-    /// Picks the limits of these processes; the limits that are close if `asked` is empty.
+    /// Picks the limits of the processes in `asked`, or the host's full and nearly full limits if
+    /// `asked` is empty.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();

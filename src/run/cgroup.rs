@@ -1,4 +1,4 @@
-//! The cgroup of its own in which `pidns run --cgroup` runs a command (`cgroups(7)`, version 2).
+//! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
 //!
 //! A process that the command starts is in this cgroup, whatever its parent, session or PID
 //! namespace is. It leaves the cgroup only if somebody moves it to another one.

@@ -61,7 +61,7 @@ const ROUND: usize = 1000;
 /// arrived just before the check.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The children of pidns, as far as it has reaped them.
+/// The children that pidns still has after reaping some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Children {
     None,

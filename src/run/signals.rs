@@ -20,9 +20,8 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// The signals that the kernel sends for an error of the program itself. pidns does not take them,
-/// so they end pidns. The kernel sends all other signals, except SIGKILL and SIGSTOP, to the
-/// descriptor.
+/// The signals that the kernel sends for an error in pidns itself. pidns does not block them, so
+/// they end pidns. It reads all other signals, except SIGKILL and SIGSTOP, from the descriptor.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -69,8 +68,8 @@ pub struct Received {
 }
 
 impl Signals {
-    /// Blocks the signals in [`TAKEN`] in the calling thread, and in all threads that this thread
-    /// starts later.
+    /// Blocks all signals except [`FAULTS`] in the calling thread, and in all threads that this
+    /// thread starts later.
     pub fn block() -> io::Result<Self> {
         let mut taken = SigSet::all();
         for fault in FAULTS {
@@ -155,9 +154,9 @@ impl Received {
     }
 }
 
-/// Stops this process by the default action of a signal, and returns after another process has
-/// continued this process. The kernel does not stop a process in an orphaned process group, because
-/// no shell could continue the process.
+/// Stops this process with the default action of a signal. Returns after another process has
+/// continued this process. In an orphaned process group, which no shell could continue, only SIGSTOP
+/// stops a process.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     // Ignore errors: pidns then keeps running while the command is stopped.

@@ -13,7 +13,7 @@ use super::loader::LoadError;
 pub enum BpfUnavailable {
     /// The user chose to read /proc.
     NotRequested,
-    /// The host has so few processes that BPF would save no time that a person notices.
+    /// The host has so few processes that BPF would save no noticeable time.
     FewProcesses,
     /// The procfs to read shows a PID namespace other than the viewer's own, but a task iterator
     /// visits only the processes in the viewer's own PID namespace.
@@ -25,7 +25,8 @@ pub enum BpfUnavailable {
     NotCollected(&'static str),
     /// The viewer lacks these capabilities in the initial user namespace.
     MissingCapability(&'static str),
-    /// The address space is limited, and too little of it is left for the kernel's types.
+    /// The address space is limited, and too little of it is left for the kernel's type information
+    /// (BTF).
     LittleMemory,
     /// A seccomp filter decides about pidns's system calls, and it may end pidns for bpf(2).
     SeccompFilter,

@@ -162,13 +162,15 @@ impl Descendants {
             Some(Descendant { pid, has_exited: false, pidfd, raw })
         };
         let mut opened: Vec<_> = list().into_iter().filter_map(open).collect();
-        // A PID that is listed again was not reused by a process that does not belong to the list.
+        // A PID may have been reused by an unlisted process before it was opened. Such a PID is
+        // missing from the second list.
         let again = list();
         opened.retain(|it| again.contains(&it.raw));
         opened
     }
 
-    /// Returns the PID in the procfs of a process whose PID system calls take.
+    /// Returns the PID that the procfs shows for a process. `raw` is the PID that pidns passes to
+    /// system calls for the same process.
     pub fn shown_pid(&self, raw: RawPid) -> Option<Pid> {
         if self.level == 0 {
             return model_pid(raw);
@@ -322,7 +324,8 @@ impl Descendants {
         Some(start(&self.procfs, pid)?.is_before(self.command_start))
     }
 
-    /// Returns the PID that system calls of this process take.
+    /// Returns the PID that pidns passes to system calls for a process. `pid` is its PID in the
+    /// procfs.
     fn raw(&self, pid: Pid) -> Option<RawPid> {
         let raw = if self.level == 0 {
             pid

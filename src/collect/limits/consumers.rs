@@ -7,7 +7,7 @@ use std::hash::Hash;
 use super::read_limit::{ReadLimit, Tasks};
 use crate::model::{Consumer, Limit, Lineage, NamespaceId, Pid, Process, Snapshot};
 
-/// The processes of a snapshot, by what they can be grouped by.
+/// Finds the largest consumer of a limit among the processes of a snapshot.
 pub struct Consumers<'a> {
     processes: HashMap<Pid, &'a Process>,
     /// The container of each namespace.
@@ -15,7 +15,7 @@ pub struct Consumers<'a> {
 }
 
 impl<'a> Consumers<'a> {
-    /// Prepares for the limits of a snapshot.
+    /// Collects the processes of a snapshot, and the container of each namespace.
     pub fn new(snapshot: &'a Snapshot) -> Self {
         let lineage = Lineage::new(&snapshot.namespaces);
         let own: HashMap<NamespaceId, &str> = snapshot
@@ -59,8 +59,9 @@ impl<'a> Consumers<'a> {
         limit
     }
 
-    /// Adds the zombies whose parent is one of these processes, since a child starts in the cgroup of
-    /// its parent. Returns `None` unless all tasks together are as many as the kernel counts.
+    /// Returns all tasks of a cgroup, of which the kernel has counted `used`. If `tasks` are fewer,
+    /// adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of its
+    /// parent. Returns `None` if the number still differs.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();
@@ -106,8 +107,8 @@ pub fn threads(process: &Process) -> u64 {
     process.threads.map_or(1, |threads| threads.get().into())
 }
 
-/// Adds up the numbers of each key, and returns the key with the largest sum. Of several, it is the
-/// lowest.
+/// Adds up the numbers of each key, and returns the key with the largest sum. On a tie, returns the
+/// lowest key.
 fn most<K: Ord + Hash + Copy>(numbers: impl Iterator<Item = (K, u64)>) -> Option<(K, u64)> {
     let mut sums: HashMap<K, u64> = HashMap::new();
     for (key, number) in numbers {

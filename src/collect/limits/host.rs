@@ -43,7 +43,7 @@ pub struct LimitedProcess<'a> {
     pub max_processes: Option<LimitMax>,
     /// `true` if `RLIMIT_NPROC` does not apply to it.
     pub is_exempt: bool,
-    /// `true` if its real and effective users differ.
+    /// `true` if its real and effective UIDs differ.
     pub is_setuid: bool,
 }
 
@@ -132,8 +132,8 @@ impl<'a> LimitedHost<'a> {
         self.snapshot.procfs.namespace.filter(|_| self.procfs.own)
     }
 
-    /// Returns a message for each hierarchy whose upper part is not visible, so that limits of it
-    /// may be missing.
+    /// Returns a message for each hierarchy whose upper levels are not visible to pidns. The limits
+    /// at those levels are unknown.
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
@@ -197,7 +197,7 @@ impl<'a> LimitedHost<'a> {
         let is_initial = user_namespace == Ok(Some(INITIAL_USER_NAMESPACE));
         let has =
             |capabilities| parse::capabilities(&text).is_some_and(|it| it & capabilities != 0);
-        // The kernel exempts root of the initial user namespace wherever its processes are.
+        // The kernel exempts UID 0 of the initial user namespace, even in other user namespaces.
         let is_root = process.uid == 0 && self.own_user_namespace == Some(INITIAL_USER_NAMESPACE);
         let is_exempt = is_root || (is_initial && has(EXEMPT));
         let is_setuid = parse::is_setuid(&text);

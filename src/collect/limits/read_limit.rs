@@ -3,7 +3,7 @@
 use crate::collect::parse::LimitMax;
 use crate::model::{Limit, Process};
 
-/// A limit with its numbers.
+/// A limit as read from the host. `Consumers::complete` then adds the largest consumer.
 pub struct ReadLimit<'a> {
     pub limit: Limit,
     /// The reason why `full` is unknown; empty if it is known.
@@ -16,7 +16,7 @@ pub struct ReadLimit<'a> {
 pub enum Tasks<'a> {
     /// The limit does not count tasks.
     None,
-    /// The processes of a namespace or host, which belong to containers and users.
+    /// The processes of a namespace or host, to be grouped by container or user.
     OfHost(Vec<&'a Process>),
     /// The processes of one cgroup or user.
     OfGroup(Vec<&'a Process>),

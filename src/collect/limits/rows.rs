@@ -81,8 +81,8 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
         let mut limit = of_namespace(LimitKind::PidMax, id, pids);
         limit.file = (own == Some(id)).then(|| host.path(name));
         let numbers = numbers(host, id);
-        // The sysctl shows the maximum of pidns's own namespace. Before Linux 6.14, it is that of
-        // all namespaces.
+        // The sysctl shows the maximum of pidns's own namespace. Before Linux 6.14, this maximum
+        // applies to all namespaces.
         let max = match &numbers {
             Ok(PidNumbers { pid_max: Some(max), .. }) => Ok(LimitMax::At((*max).into())),
             Err(why) if own != Some(id) => Err(why.clone()),
@@ -176,7 +176,7 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     bound.into_iter().filter_map(read).collect()
 }
 
-/// The counts of one user that a process is subject to.
+/// The numbers of a per-user limit that applies to a process.
 struct SubjectTo {
     scope: LimitScope,
     used: Result<u64, String>,
@@ -203,8 +203,8 @@ fn of_user(uid: u32, user_namespace: Option<u64>) -> LimitScope {
     LimitScope { uid: Some(uid), user_namespace, ..LimitScope::default() }
 }
 
-/// Returns the kernel's counts of the user of a process, and then of the users who created the user
-/// namespaces that the process is in.
+/// Returns the kernel's counts for the user of a process, followed by those for the creators of the
+/// process's user namespace and of its ancestors.
 fn counts<'h>(host: &'h LimitedHost<'_>, it: &LimitedProcess<'_>) -> Option<&'h [UserCount]> {
     let users = &host.kernel.as_ref().ok()?.users;
     users.get(&(it.user_namespace.ok()??, it.process.uid)).map(Vec::as_slice)
@@ -234,8 +234,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // /proc does not show the user namespace of a zombie. A user of the initial one is also
-        // charged with the processes in the user namespaces that it creates.
+        // /proc does not show the user namespace of a zombie, but it need not be known here: for the
+        // initial user namespace, the kernel also counts the processes in user namespaces that the
+        // user created.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE) {
             let processes = host.snapshot.processes.iter();
             *tasks = Tasks::OfGroup(processes.filter(|it| Some(it.uid) == scope.uid).collect());

@@ -12,7 +12,7 @@ pub enum LimitMax {
 }
 
 impl LimitMax {
-    /// Converts a maximum of the kernel, which stores "unlimited" as a very large number.
+    /// Converts a maximum as the kernel stores it: a very large number means "unlimited".
     #[must_use]
     pub fn of_kernel(max: u64) -> Self {
         if max < i64::MAX.unsigned_abs() { Self::At(max) } else { Self::Unlimited }

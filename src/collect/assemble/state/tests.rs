@@ -276,9 +276,9 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
-    // The inference has placed the listed init in namespace 2000, so it is not the init of the
-    // tested namespace. But a process with the same first PID and different inner PIDs is not the
-    // listed init, so its namespace proves nothing.
+    // The inference found that the listed init is in namespace 2000, so it is not the init of the
+    // tested namespace. If the inner PIDs differ, another process has reused the PID of the listed
+    // init, so the namespace of that process proves nothing.
     let placed = |nspid: &[u32]| [process(nspid, Some(2000))];
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 1])), NamespaceState::Dead);
     assert_eq!(state(unread(&[9, 1]), &placed(&[9, 4])), NamespaceState::Unknown);

@@ -73,7 +73,7 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 
 // PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
 #define TGID 1
-// PIDNS_ADDING in the kernel, which is not part of the count.
+// PIDNS_ADDING in the kernel: a flag that is stored with the count, but not part of it.
 #define MAY_ADD (1U << 31)
 // RESERVED_PIDS in the kernel: lower numbers are handed out only once.
 #define RESERVED 300

@@ -22,9 +22,9 @@ const USER_COUNT: usize = 48;
 pub struct KernelCounters {
     /// The PIDs in use, by the inode of the PID namespace.
     pub numbers: HashMap<u64, PidNumbers>,
-    /// The counts of each user, by the inode of a user namespace and the UID. The counts of the
-    /// users who created this user namespace and those above follow, innermost first. Empty before
-    /// Linux 5.19.
+    /// The counts that apply to a user in a user namespace, by the inode of the namespace and the
+    /// UID. The counts of this user come first. Then come those of the creators of the namespace
+    /// and of its ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -35,7 +35,8 @@ pub struct PidNumbers {
     pub level: u32,
     /// Number of PIDs in use.
     pub allocated: u32,
-    /// The maximum of this namespace; `None` before Linux 6.14, when all namespaces had the same.
+    /// The maximum of this namespace; `None` before Linux 6.14, where one maximum applies to all
+    /// namespaces.
     pub pid_max: Option<u32>,
     /// The lowest PID that can be handed out.
     first: u32,

@@ -225,15 +225,14 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks that keep a namespace alive, including exiting tasks. and the descriptors of all processes Leaves out namespaces
-    ///
-    /// with a living init. Can be called only once, because the program remembers which
+    /// Lists the tasks and descriptors that keep a namespace alive. Includes exiting tasks. Leaves out
+    /// namespaces with a living init. Can be called only once, because the program remembers which
     /// queues it has searched.
     pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
         let mut keepers = Keepers::default();
         for program in [&self.tasks, &self.descriptors] {
-            // The kernel handles signals only after a read, and it may search a socket's queue for a
-            // record, so each read gets one record.
+            // The kernel handles signals only between reads, and one record can take a search of a
+            // whole socket queue. Therefore each read returns only one record.
             program.open(OFlags::empty(), None)?.read(KEPT, 1, |record| {
                 match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                     KeeperRecord::Keeper(keeper) => keepers.add(keeper),

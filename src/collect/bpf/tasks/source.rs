@@ -39,7 +39,7 @@ const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Number of records that the kernel returns from one read. The BPF program takes at most some
+/// Number of records that the kernel returns from one read. The BPF program takes at most a few
 /// milliseconds for a record, and the kernel handles signals between two reads.
 const RECORDS_AT_ONCE: usize = 64;
 
@@ -101,9 +101,9 @@ impl<'a> BpfSource<'a> {
         Ok(source)
     }
 
-    /// Checks the record of pidns itself. pidns knows the correct values, so this record shows whether
-    /// the program finds the fields in the kernel's memory. This check comes before any other process
-    /// is read, so that a refusal costs no second scan of the host.
+    /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
+    /// whether the program finds the fields in the kernel's memory. This check comes before any
+    /// other process is read, so if it fails, no process has been read for nothing.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {

@@ -109,7 +109,7 @@ impl SearchedTables {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // Every change of the list is complete even if a thread panics.
+        // A thread that panics cannot leave the list half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
