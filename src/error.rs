@@ -71,14 +71,14 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// No cgroup could be made for a command.
+    /// A cgroup for a command could not be created.
     Cgroup {
         /// The cgroup of pidns.
         parent: PathBuf,
         /// The error from the system.
         source: io::Error,
     },
-    /// No cgroup could be made for a command, because pidns sees no cgroup of version 2.
+    /// A cgroup for a command could not be created, because pidns sees no cgroup of version 2.
     NoCgroup,
     /// A command could not be executed.
     Exec {

@@ -84,10 +84,10 @@ pub struct Run {
     grace: Seconds,
     /// Run CMD in a cgroup of its own, so that no process it starts escapes
     ///
-    /// Needs cgroup version 2 and write access to the cgroup of pidns, which root has, and users of
-    /// a delegated cgroup (systemd-run --user --scope -p Delegate=yes). The processes in the cgroup
+    /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
+    /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). The processes in the cgroup
     /// then count as left behind, whatever their parents are, and --kill ends all of them at once.
-    /// The processes that are left in the end move to the cgroup of pidns.
+    /// Finally, any remaining processes are moved to the cgroup of pidns.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error

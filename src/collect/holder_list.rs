@@ -11,14 +11,14 @@ use crate::model::Holder;
 /// Maximum number of holders of one kind that are kept for a namespace.
 pub const MAX_HOLDERS: usize = 10_000;
 
-/// Minimum length of a list that is checked for holders to leave out.
+/// Minimum length at which a list is checked for excess holders.
 const FIRST_CHECK: usize = 1 << 16;
 
 /// Holders, each with the inode of the namespace that it keeps alive.
 #[derive(Debug)]
 pub struct HolderList {
     holders: Vec<(u64, Holder)>,
-    /// The length of `holders` at which the list is checked for holders to leave out.
+    /// The length of `holders` at which the list is next checked for excess holders.
     next_check: usize,
     left_out: usize,
 }
@@ -56,7 +56,7 @@ impl HolderList {
         self.holders.iter()
     }
 
-    /// Removes the holders of all namespaces but those for whose inode `is_kept` returns `true`.
+    /// Keeps only the holders of namespaces for whose inode `is_kept` returns `true`.
     pub fn retain_namespaces(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.holders.retain(|&(inode, _)| is_kept(inode));
     }

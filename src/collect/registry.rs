@@ -28,7 +28,7 @@ pub fn descriptors_for_reading() -> u64 {
     getrlimit(Resource::Nofile).current.map_or(FOR_READING, |limit| FOR_READING.min(limit / 4))
 }
 
-/// Tells whether a namespace has ever had an init, as far as this is known from how the namespace
+/// The known facts about whether a namespace has ever had an init. They depend on how the namespace
 /// was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitHistory {

@@ -45,7 +45,7 @@ pub fn collect(request: &Request) -> Result<Snapshot, Error> {
     collect::collect(request).map(snapshot).map_err(Error::from)
 }
 
-/// Returns the snapshot. If the user debugs pidns, says how it was collected.
+/// Returns the snapshot. If debugging is on, prints which collector was used.
 pub fn snapshot(collected: Collected) -> Snapshot {
     if env::var_os(DEBUG).is_some_and(|value| !value.is_empty() && value != "0") {
         output::warn(format_args!("collector: {}", collected.collector));

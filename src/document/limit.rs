@@ -40,9 +40,10 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process that must reap the most of these zombies; its tasks are those zombies.
+    /// The process with the most counted zombies to reap; its `tasks` is the number of those
+    /// zombies.
     pub reaper: Option<Consumer>,
-    /// The file with the maximum.
+    /// The file that contains the maximum.
     pub file: Option<String>,
     /// The processes that it applies to, sorted. In a filtered document, the selected ones.
     pub pids: Vec<Pid>,

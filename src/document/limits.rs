@@ -51,7 +51,8 @@ pub struct LimitsSummary {
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
-    /// Number of limits that may be full or not. For the whole host, they are not listed.
+    /// Number of limits of which it is unknown whether they are full. An answer for the whole host
+    /// does not list them.
     unknown: usize,
 }
 

@@ -23,8 +23,8 @@ pub struct Process<'a> {
     pub ppid: Option<Pid>,
     /// The process's own (innermost) PID namespace; null if ambiguous.
     pub namespace: Option<NamespaceId>,
-    /// PIDs of the process, one for each nested namespace: from the namespace of the procfs that
-    /// was read to the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux
+    /// PIDs of the process, one for each nested namespace: from the namespace that the procfs
+    /// shows down to the process's own namespace (NSpid in proc_pid_status(5)). Empty before Linux
     /// 4.1.
     #[serde(serialize_with = "nspid::serialize", deserialize_with = "nspid::deserialize")]
     #[cfg_attr(test, schemars(with = "Vec<Pid>", length(max = 33)))]

@@ -202,8 +202,8 @@ keywords! {
         /// A listening UNIX socket on which a process of the namespace called listen(2): `fd`
         /// of process `pid`.
         Listener = "listener",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
-        /// descriptor which keeps the namespace (SCM_RIGHTS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message whose descriptor keeps
+        /// the namespace alive (SCM_RIGHTS).
         InFlight = "in_flight",
         /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries the
         /// credentials of a process of the namespace (SCM_CREDENTIALS).

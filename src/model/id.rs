@@ -97,8 +97,8 @@ impl fmt::Display for Pid {
     }
 }
 
-/// A process's PIDs, one for each nested namespace: from the namespace of the procfs that was read
-/// to the process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
+/// A process's PIDs, one for each nested namespace: from the namespace that the procfs shows down to
+/// the process's own namespace (`NSpid` in `/proc/PID/status`). Empty before Linux 4.1.
 pub type Nspid = SmallVec<[Pid; 6]>;
 
 /// The identity of a PID namespace, written as `readlink /proc/PID/ns/pid` prints it.

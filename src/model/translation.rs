@@ -16,8 +16,8 @@ pub struct Translation {
     pub to: Option<NamespaceId>,
     /// The PID of the same process in the namespace `to`.
     pub translated: Pid,
-    /// The PIDs of the process in all namespaces in which it is visible, from the namespace of the
-    /// procfs that was read to the process's own namespace.
+    /// The PIDs of the process in all namespaces in which it is visible, from the namespace that
+    /// the procfs shows down to the process's own namespace.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub levels: Vec<Level>,
 }

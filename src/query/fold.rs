@@ -224,7 +224,7 @@ struct Shape<'a> {
     kernel_threads: usize,
     members: Vec<(MemberKind<'a>, usize)>,
     holders: Vec<HolderKind<'a>>,
-    /// The number of each child namespace's shape, sorted. Equal shapes have the same number.
+    /// Shape numbers of the child namespaces, sorted. Equal shapes have the same number.
     children: Vec<usize>,
 }
 

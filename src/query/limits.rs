@@ -1,4 +1,4 @@
-//! Sorts limits by how close they are, and picks those to show.
+//! Sorts limits by how full they are, and picks those to show.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,8 +16,8 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The processes asked about; empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: full ones first, in the order in which the kernel checks them, then by
-    /// how close they are.
+    /// The limits to show: full ones first, in the order in which the kernel checks them, then the
+    /// others by percentage, highest first.
     pub limits: Vec<Limit>,
     /// Number of limits whose `full` is known, including those that are not shown.
     pub known: usize,
@@ -62,8 +62,8 @@ impl LimitReport {
     }
 }
 
-/// Sorts limits: full ones first, in the order in which the kernel checks them, then by how close
-/// they are. Unknown ones come last.
+/// Sorts limits: full ones first, in the order in which the kernel checks them, then the others by
+/// percentage, highest first. Unknown ones come last.
 fn sort(limits: &mut [Limit]) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

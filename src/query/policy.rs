@@ -190,7 +190,7 @@ pub struct Policy {
     pub warn_at: Option<u64>,
 }
 
-/// The default percentage from which on a limit is reported.
+/// Default percentage from which limits are reported.
 pub const WARN_AT: u64 = 90;
 
 impl Policy {

@@ -175,8 +175,8 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
 impl RunScope {
     /// Returns `true` if a process of a snapshot started before the command.
     ///
-    /// The start of pidns in the snapshot shows by how much the clock of the snapshot differs from
-    /// the clock of the scope. The two differ if pidns runs in a time namespace.
+    /// If pidns runs in a time namespace, the clock of the snapshot can differ from the clock of
+    /// the scope. The start time of pidns is known on both clocks, and shows the difference.
     fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
         let Some(ticks) = process.start_time else { return false };
         let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);

@@ -52,9 +52,9 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals or children to handle before pidns looks at the other ones. Otherwise,
-/// processes that fork and exit fast could keep pidns from passing on signals, and the other way
-/// round.
+/// Maximum number of signals to pass on, or of children to reap, before pidns turns to the other
+/// task. Otherwise, processes that fork and exit fast could keep pidns from passing on signals, and
+/// many signals could keep it from reaping.
 const ROUND: usize = 1000;
 
 /// The longest pause between two checks for descendants. SIGCHLD ends the pause early, but may have

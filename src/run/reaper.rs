@@ -42,7 +42,8 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap. The command must have been reaped already, since its status would be lost.
+    /// Begins to reap. The command must have been reaped before; otherwise its exit status would be
+    /// lost.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {

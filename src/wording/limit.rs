@@ -15,7 +15,7 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 /// Maximum of `kernel.pid_max`.
 const MAX_PID_MAX: u64 = 1 << 22;
 
-/// Returns the words of the error that a full limit causes.
+/// Says how a call fails if a limit of this kind is full.
 pub fn failure(kind: LimitKind) -> String {
     let call = if kind.refuses_forks() { "fork" } else { "unshare" };
     let error = match kind.error() {
@@ -85,7 +85,7 @@ fn numbers_text(limit: &Limit) -> String {
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // The maximum is so low that the PIDs below 300 matter.
+            // More than a tenth of the PIDs are neither in use nor free, so explain why.
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if numbers.is_some_and(|((used, free), max)| used + free + max / 10 < max) {
                 text.push_str("; PIDs below 300 are handed out only once");

@@ -5,8 +5,8 @@ use std::fs;
 use super::unavailable::BpfUnavailable;
 use crate::collect::kernel::viewer;
 
-/// Minimum number of bytes by which the address space may still grow. The kernel's types take 5 to
-/// 10 MB of it.
+/// BPF is used only if at least this many bytes of address space are free. The kernel's types take
+/// 5 to 10 MB.
 const MIN_ADDRESS_SPACE: u64 = 64 << 20;
 
 /// The file that shows the lockdown mode of the kernel (kernel_lockdown(7)).

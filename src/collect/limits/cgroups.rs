@@ -99,7 +99,7 @@ pub fn read_cgroup(dir: &Path) -> Result<Option<CgroupNumbers>, Errno> {
     };
     let max = parse::cgroup_limit(&max).ok_or(Errno::INVAL)?;
     let used = parse::counter(&used).ok_or(Errno::INVAL)?;
-    // Kernels before Linux 4.7 do not count.
+    // Before Linux 4.7, the kernel does not count refused forks.
     let events = read("pids.events").unwrap_or_default().unwrap_or_default();
     let refused = events.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"max "));
     Ok(Some(CgroupNumbers { used, max, refused: refused.and_then(parse::counter) }))

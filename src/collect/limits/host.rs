@@ -29,10 +29,10 @@ use crate::model::{
 /// Inode of the initial user namespace (`PROC_USER_INIT_INO` in the kernel).
 pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`, each of which exempts from `RLIMIT_NPROC`.
+/// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
 
-/// A process that can fork, with what decides which limits apply to it.
+/// A process that can fork, with the facts that decide which limits apply to it.
 pub struct LimitedProcess<'a> {
     pub process: &'a Process,
     /// The PID namespace in which its children would start; `None` if unknown.

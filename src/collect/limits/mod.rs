@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Limits {
     /// Reads the limits that apply to these processes, or to all processes if `pids` is `None`. The
-    /// snapshot must come from a scan of this procfs just before.
+    /// snapshot must come from a scan of this procfs that has just ended.
     pub fn read(
         procfs: &Path,
         collector: Collector,
@@ -67,7 +67,7 @@ impl Limits {
     }
 }
 
-/// Notes the limits of one kind that are unknown, one case per reason.
+/// Logs the unknown limits: one message for each kind and reason.
 fn note_unknown(found: &[ReadLimit<'_>], log: &mut DiagnosticLog) {
     let mut unknown: BTreeMap<(LimitKind, &str), usize> = BTreeMap::new();
     for read in found.iter().filter(|it| it.limit.full.is_none()) {

@@ -276,7 +276,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // A namespace counts for the effective user of its creator, which differs in setuid programs.
+    // A namespace counts for the effective user of its creator, but `counts` returns the counts of
+    // the real user. So leave out setuid programs, in which the two users differ.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {

@@ -55,7 +55,7 @@ fn maximum(word: &[u8], unlimited: &[u8]) -> Option<LimitMax> {
     }
 }
 
-/// Parses the number of tasks on the host, zombies included, in `/proc/loadavg`.
+/// Parses the number of tasks on the host, zombies included, from `/proc/loadavg`.
 #[must_use]
 pub fn tasks_on_host(loadavg: &[u8]) -> Option<u64> {
     let tasks = words(loadavg).nth(3)?;

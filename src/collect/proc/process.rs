@@ -288,8 +288,8 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // The status shows whether a process is a member of the viewer's own namespace, and the
-        // link of a member is not needed. So the status is read first, unless the process is likely
+        // The status shows whether a process is in the viewer's own namespace. If it is, its
+        // namespace link is not needed. So the status is read first, unless the process is likely
         // to be in a nested namespace. Then the link is needed, and reading it first saves reading
         // the status twice.
         let early =

@@ -42,7 +42,7 @@ pub struct Procfs {
     /// procfs.
     pub viewer: Option<Pid>,
     dir: OwnedFd,
-    /// The result of [`uncovered`](Self::uncovered), once it was called.
+    /// The result of [`uncovered`](Self::uncovered), once it has been called.
     uncovered: OnceLock<Option<Box<Self>>>,
 }
 
@@ -69,7 +69,7 @@ impl Procfs {
         Ok(Self { path: path.to_owned(), own, viewer, dir, uncovered: OnceLock::new() })
     }
 
-    /// Opens the same procfs once more, even if it is mounted nowhere by now.
+    /// Opens the same procfs once more, even if it is no longer mounted.
     pub fn try_clone(&self) -> SysResult<Self> {
         let dir = fcntl_dupfd_cloexec(&self.dir, 0)?;
         let Self { path, own, viewer, .. } = self;
@@ -77,11 +77,11 @@ impl Procfs {
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })
     }
 
-    /// Returns a procfs with the same processes in which nothing is mounted over a file. Root can
-    /// mount something over `/proc/PID`, and the process is then read through this procfs.
+    /// Returns a procfs with the same processes, but with nothing mounted over its files. Root can
+    /// mount something over `/proc/PID`; the returned procfs still shows the process.
     ///
-    /// Returns `None` if the kernel refuses to make such a procfs, or if this procfs does not belong
-    /// to the viewer's PID namespace.
+    /// Returns `None` if the kernel refuses to make such a procfs, or if `self` does not belong to
+    /// the viewer's PID namespace.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;

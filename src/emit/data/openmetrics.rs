@@ -135,7 +135,7 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// Returns a sample for each kind of limit, with the fullest limit of this kind that is known.
+/// For each kind of limit, returns the percentage of the fullest known limit of that kind.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =

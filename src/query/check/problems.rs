@@ -56,8 +56,8 @@ fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
     }
 }
 
-/// Finds limits that are full or close. A dead namespace and a deep one have codes of their own,
-/// and a maximum of 0 turns off PID namespaces on purpose.
+/// Finds limits that are full or nearly full. Leaves out dead namespaces and the nesting limit, which
+/// have codes of their own, and a maximum of 0, which turns off PID namespaces on purpose.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)

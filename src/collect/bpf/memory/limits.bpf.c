@@ -156,9 +156,9 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes the namespaces of which this task is the init, the namespace in which its
-// children start if that is another one, and for pidns itself its own namespace with
-// all ancestors.
+// Writes the namespace of which this task is the init, and the namespace in which its
+// children start, if that is another one. For pidns itself, writes its own namespace
+// and all ancestors.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -218,8 +218,8 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
 // Examines the numbers from `next` to the end of their tree node. The tree has a mark
 // for each free number (IDR_FREE). Returns 1, which ends the loop, at the last number.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
-    // READ() copies the numbers by a helper function, so that the verifier does not
-    // track their possible values.
+    // READ() copies the numbers through a helper function, so that the verifier does
+    // not track their possible values.
     void *entry = 0;
     u32 next = 0, end = 0, used = 0, above = 32;
     READ(entry, look->head);

@@ -75,8 +75,8 @@ pub struct UserCount {
     pub uid: u32,
     /// Number of tasks (`RLIMIT_NPROC`).
     pub tasks: u64,
-    /// Maximum number of tasks; meaningless for the first count of a user, to which the
-    /// `RLIMIT_NPROC` of each process applies.
+    /// Maximum number of tasks. Meaningless if `above` is 0: then the `RLIMIT_NPROC` of each
+    /// process applies instead.
     pub most_tasks: u64,
     /// Number of PID namespaces.
     pub namespaces: u64,
@@ -123,7 +123,8 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records of a process follow each other. Processes of the same user write the same.
+        // The records of a process are consecutive. All processes of a user have the same records,
+        // so only those of the first process are kept.
         let (mut key, mut is_new) = ((0, 0), false);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

@@ -334,8 +334,8 @@ SECTION("tasks") int pidns_tasks(struct bpf_iter__task *context) {
     return 0;
 }
 
-// A map whose keys are the sockets with a queue that was searched. The loader creates
-// the map.
+// The sockets whose queues have been searched, as the keys of a map. The loader
+// creates the map.
 extern char searched __attribute__((nodebug));
 
 struct searched_socket {

@@ -39,7 +39,8 @@ const LENGTH: usize = 8;
 /// Size in bytes of a key of the map of sockets (`struct searched_socket` in `namespaces.bpf.c`).
 const SOCKET: u32 = 16;
 
-/// Maximum number of sockets with unread messages whose queues are searched only once.
+/// Maximum number of sockets with unread messages to remember as searched. The queue of any further
+/// socket is searched once for each of its descriptors.
 const MAX_SOCKETS: u32 = 1 << 16;
 
 /// Maximum number of further descriptors of such sockets.

@@ -274,7 +274,7 @@ mod tests {
         let listed = |from: u64| (from..from + 100_000).map(namespace).collect::<Vec<_>>();
         let started = Instant::now();
         assert_eq!(still_listed(listed(0), listed(50_000)).count(), 50_000);
-        // A comparison of each with each would take ten seconds.
+        // Comparing each with every other would take ten seconds.
         assert!(started.elapsed() < Duration::from_secs(2));
     }
 }

@@ -7,7 +7,7 @@ pub fn words<const N: usize>(bytes: &[u8]) -> Option<[u32; N]> {
     Some(words.map(u32::from_ne_bytes))
 }
 
-/// Joins two 32-bit halves to a 64-bit number.
+/// Joins two 32-bit halves into a 64-bit number.
 pub fn long(low: u32, high: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

@@ -81,7 +81,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a record. Returns the process if it must be read through /proc, but only once.
+    /// Adds a record. If the process must be read through /proc, returns it, but only once per
+    /// process.
     pub fn add(&mut self, record: Record) -> Option<Target> {
         let searches_holders = searches_holders(self.search);
         let pid = record.process.pid;

@@ -196,8 +196,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     // capacity reads as 0, the task no longer has a table.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // If a table has more users than the process has threads, other processes share the
-    // table. It would be searched for each of them here, but the /proc reader searches
-    // each large table once.
+    // table. This program would search it once for each of them, but the /proc reader
+    // searches each large table only once.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -307,7 +307,7 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         READ(record.children_namespace, children->ns.inum);
         if (EXISTS(own->ns.ns_id)) READ(record.children_ns_id, children->ns.ns_id);
         record.more |= is_set(number_of(again) ^ number_of(proxy)) * CHANGED;
-        // The process of another task than the leader is read through /proc.
+        // If the task is not the leader, the process is read through /proc anyway.
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 

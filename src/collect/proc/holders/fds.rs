@@ -53,8 +53,8 @@ pub fn search(
     Ok(())
 }
 
-/// Searches a descriptor table. Returns `false` if the thread may have released the table. Adds the PID
-/// namespaces that are open to `namespaces`, and the descriptors to `held`.
+/// Searches a descriptor table. Returns `false` if the thread may have released the table. Adds the
+/// open PID namespaces to `namespaces`, and the descriptors to `held`.
 fn search_table(
     search: &HolderSearch<'_>,
     thread: BorrowedFd<'_>,

@@ -38,8 +38,8 @@ pub struct Held {
     pub holders: HolderList,
     /// The large descriptor tables that were searched.
     pub searched_tables: Vec<SearchedTable>,
-    /// Indices of the descriptor tables that were not searched, because the search of another process
-    /// had searched them before, see [`SearchedTables`](super::SearchedTables).
+    /// Indices of the descriptor tables that were not searched again, because they had already been
+    /// searched for another process, see [`SearchedTables`](super::SearchedTables).
     pub shared_tables: Vec<usize>,
     /// The mount namespaces of the process's threads, each with the TID of a thread in it.
     pub mount_namespaces: Vec<(u64, Pid)>,

@@ -15,9 +15,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Capacity up to which a table is small: it is searched for each process that shares it, because
-/// the search is about as fast as the comparison of tables. The smallest table in the kernel has
-/// this capacity.
+/// Tables of up to this capacity are small. A small table is searched for each process that shares
+/// it, because a search takes about as long as comparing tables. The smallest table in the kernel
+/// has this capacity.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders that are added for processes that share a searched table.
@@ -38,7 +38,7 @@ struct Tables {
 /// A descriptor table that was searched.
 #[derive(Debug)]
 pub struct SearchedTable {
-    /// The process whose table it is, and the start time of this process.
+    /// PID and start time of the process that was searched.
     pub pid: Pid,
     pub start_time: Option<u64>,
     /// The thread through which the table was read.
@@ -74,8 +74,8 @@ impl SearchedTables {
         let index = *tables.order.get(position)?;
         let SearchedTable { pid, start_time, .. } = *tables.tables.get(index)?;
         drop(tables);
-        // If the process that was searched has exited, another process may have its PID, and share
-        // another table with this thread.
+        // If the searched process has exited, its PID may now belong to another process, which may
+        // share a different table with this thread.
         (start_time.is_some() && start_time_now(procfs, pid) == start_time).then_some(index)
     }
 

@@ -205,8 +205,8 @@ impl MountSearch<'_> {
         let procfs = self.procfs;
         let root = LazyCell::new(|| {
             // The owner of the mount namespace's user namespace may list the mounts from outside,
-            // but may not be permitted to enter. If so, use the root directory of a thread in the
-            // mount namespace.
+            // but entering can still be denied. In this case, use the root directory of a thread in
+            // the mount namespace.
             root_of(namespace).or_else(|errno| {
                 let mut roots = readers.iter().map(|&reader| open_root(procfs, reader));
                 roots.find(Result::is_ok).unwrap_or(Err(errno))
