@@ -36,6 +36,7 @@ fn document_of(mut pidns: Command, collector: &str, search: &str, way: &str) -> 
 fn without_pidns(mut document: Value) -> String {
     let is_pidns = |process: &Value| process["comm"] == "pidns";
     document["captured_at"].take();
+    document["observer"].take();
     let processes = document["processes"].as_array_mut().expect("a list");
     let own: Vec<Value> =
         processes.iter().filter(|it| is_pidns(it)).map(|it| it["pid"].clone()).collect();
