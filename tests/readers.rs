@@ -282,6 +282,7 @@ fn document() -> Value {
         "captured_at": "2026-11-23T14:28:00Z",
         "host": {"hostname": "1e3", "kernel_release": "6.18", "boot_id": null},
         "procfs": {"path": "<<", "own": true, "namespace": null},
+        "observer": null,
         "searched": ["processes"],
         "details": ["args", "namespaces", "cgroup"],
         "selected": [{"by": "comm", "values": WORDS}],
@@ -289,6 +290,7 @@ fn document() -> Value {
         "roots": [],
         "namespaces": [],
         "processes": processes,
+        "limits": null,
         "diagnostics": [],
     })
 }
