@@ -154,7 +154,7 @@ fn what_an_ordinary_user_could_not_see_is_not_new_to_root() {
     remount("0");
     let document: Value = serde_json::from_str(&files.read("before")).unwrap();
     if document["processes"].as_array().unwrap().iter().any(|it| it["comm"] == "sleep") {
-        // Without root of the host, the tester can see all of its processes.
+        // Without root on the host, the tester can see all of its processes.
         return;
     }
     let output = pidns(&["check", "--since", &before]);

@@ -207,7 +207,7 @@ fn user_namespace_root_gets_correct_namespaces_from_the_hosts_proc() {
     let viewer =
         document.processes.iter().find(|it| it.comm.starts_with("pidns") && it.nspid.len() == 2);
     assert_eq!(document.home(viewer.expect("pidns shows itself").pid).level, Some(1));
-    let advice = "run as root of the host";
+    let advice = "run as root on the host";
     assert!(document.diagnostics.iter().any(|it| it.message.contains(advice)), "{document:?}");
 }
 

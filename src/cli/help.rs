@@ -126,7 +126,7 @@ at 80 % or more. A saved document has limits if it was written with --details li
 
 A shell that cannot fork can still replace itself: 'exec pidns limits $$'.
 
-The PIDs and PID namespaces in use are known through BPF only, which needs root of the \
+The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",
     exit_status: &[
         ("0", "no limit is full"),

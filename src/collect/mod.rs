@@ -13,7 +13,7 @@
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
 //! - `log`: collects diagnostics; `error`: the error if no snapshot can be made
 //! - `direct`: answers individual questions without a full scan
-//! - `limits`: reads, after a scan, the limits that can refuse a fork
+//! - `limits`: after a scan, reads the limits that can make fork fail
 
 mod assemble;
 mod bpf;

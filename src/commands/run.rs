@@ -24,7 +24,7 @@ use crate::wording::finding::killed_text;
 /// exit faster than pidns can read them.
 const MAX_SCANS: usize = 5;
 
-/// Time after which pidns starts no other scan, even if it has not reached [`MAX_SCANS`].
+/// Time after which pidns does not start another scan, even if it has not reached [`MAX_SCANS`].
 const SCANNING: Duration = Duration::from_secs(1);
 
 /// Time that a parent gets to reap a zombie before the zombie counts as a leftover.

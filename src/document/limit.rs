@@ -6,8 +6,8 @@ use super::open_list::{UnknownWords, Word};
 use super::scalars::Errno;
 use crate::model::{self, Consumer, LimitKind, LimitScope, Pid};
 
-/// A limit that can refuse a fork or a new PID namespace. Every field is always present, and null if
-/// it is unknown or does not apply.
+/// A limit that can make fork or the creation of a PID namespace fail. Every field is always
+/// present, and null if it is unknown or does not apply.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limit"))]

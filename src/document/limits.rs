@@ -15,7 +15,8 @@ use crate::query;
 /// Schema version of the answers that this program writes.
 const LIMITS_VERSION: &str = "1.0";
 
-/// The limits that can refuse a fork or a new PID namespace, as written by `pidns limits -f json`.
+/// Limits that can make fork or the creation of a PID namespace fail, as written by
+/// `pidns limits -f json`.
 /// Later 1.x versions of the schema may add fields, but never rename, retype or remove a field.
 /// Open lists of words may grow.
 #[derive(Serialize)]
@@ -51,7 +52,7 @@ pub struct LimitsSummary {
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
-    /// Number of limits of which it is unknown whether they are full. An answer for the whole host
+    /// Number of limits for which it is unknown whether they are full. An answer for the whole host
     /// does not list them.
     unknown: usize,
 }

@@ -65,8 +65,9 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     pub namespaces: N,
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,
-    /// The limits that can refuse a fork or a new PID namespace. In a filtered document, those of
-    /// the selected processes. Null if they were not requested (see details).
+    /// Limits that can make fork or the creation of a PID namespace fail. A filtered document
+    /// contains only the limits of the selected processes. Null if they were not requested (see
+    /// details).
     #[serde(default)]
     pub limits: Option<Vec<Limit>>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.

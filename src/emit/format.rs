@@ -130,7 +130,7 @@ impl DiffFormat {
 /// The formats of `limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LimitsFormat {
-    /// One limit per line, full ones first, for people.
+    /// Human-readable text: one limit per line, full limits first.
     Text,
     /// The limits, as `pidns schema limits` describes them.
     Json,

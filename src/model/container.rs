@@ -119,13 +119,13 @@ const NO_NAMESPACES: [&str; 9] = [
 ];
 
 /// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
-/// cgroups of version 1, version 2 or both. If there is no container, returns the systemd unit.
+/// version 1 cgroups, a version 2 cgroup or both. If there is no container, returns the systemd
+/// unit, but only if `has_terminated` returns `false`.
 ///
-/// In version 1 hierarchies a terminated process appears in the root cgroup; only the version 2
-/// hierarchy keeps the path of the process. If the container used version 1, the unit in the
-/// version 2 hierarchy may be the service that started the container, so a unit is returned only if
-/// `has_terminated` returns `false`. For a terminated process in a container that uses version 1
-/// only, the result can be an outer container.
+/// The unit of a terminated process may be wrong. Every version 1 hierarchy shows such a process in
+/// the root cgroup; only the version 2 hierarchy keeps its path. If the container used version 1,
+/// the unit in the version 2 hierarchy may be the service that started the container. For a
+/// terminated process in such a container, the result can also be an outer container.
 #[must_use]
 pub fn of_cgroups(cgroups: &[u8], has_terminated: impl FnOnce() -> bool) -> Option<Container> {
     find(cgroups, has_terminated).map(CgroupMatch::into_container)
@@ -738,7 +738,7 @@ mod tests {
         assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
         assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
         assert_eq!(read("/default/web (deleted)"), "containerd web -");
-        // In version 1, the kernel appends nothing, so " (deleted)" is part of the name.
+        // The kernel appends nothing to version 1 paths, so " (deleted)" is part of the name.
         let named = hybrid(&["pids=/lxc/web (deleted)"]);
         assert_eq!(say(of_cgroups(&named, || false)), "lxc web (deleted) -");
     }

@@ -178,8 +178,8 @@ diagnostic_codes! {
         message: "cannot get the parents of {}",
         advice: Advice::None,
     }
-    /// The kernel refused to report the owner of a namespace. Owners outside pidns's own user
-    /// namespace are expected to be hidden, so they are not reported.
+    /// The kernel refused to reveal the owner of a namespace. Owners outside pidns's own user
+    /// namespace are always hidden, so pidns adds no diagnostic for them.
     OwnerUnreadable {
         name: "owner-unreadable",
         severity: Severity::Warning,

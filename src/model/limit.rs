@@ -1,4 +1,4 @@
-//! Limits that can refuse a fork or a new PID namespace, and the table of their kinds.
+//! Limits that can make fork or the creation of a PID namespace fail, and the table of their kinds.
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -65,7 +65,8 @@ impl LimitKind {
         self.entry().error
     }
 
-    /// Returns `true` if the limit refuses a fork, and `false` if it refuses a new PID namespace.
+    /// Returns `true` if the limit makes fork fail, and `false` if it makes the creation of a PID
+    /// namespace fail.
     #[must_use]
     pub fn refuses_forks(self) -> bool {
         !matches!(self, Self::Nesting | Self::MaxPidNamespaces)
@@ -86,7 +87,7 @@ impl Keyword for LimitKind {
     }
 }
 
-/// A limit that can refuse a fork or a new PID namespace.
+/// A limit that can make fork or the creation of a PID namespace fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// The kind of limit.

@@ -28,7 +28,7 @@ pub struct LiveFacts {
 /// The directory of a cgroup that freezes its processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
-    /// A cgroup in the freezer hierarchy of version 1 (`freezer.state`).
+    /// A cgroup in the version 1 freezer hierarchy (`freezer.state`).
     V1(String),
     /// A cgroup in the version 2 hierarchy (`cgroup.freeze`).
     V2(String),

@@ -15,12 +15,12 @@ pub struct Observer {
     pub pid: Pid,
     /// Start time of pidns, as for other processes; null if unknown.
     pub start_time: Option<u64>,
-    /// PID of the shell of the CI step: a shell that leads a session, and has started another
-    /// shell, which runs the script with pidns. CI agents such as Jenkins start each step in this
-    /// way. Null if there is no such shell.
+    /// PID of the shell that runs the CI step: a shell that leads a session, and has started
+    /// another shell, which runs the script with pidns. CI agents such as Jenkins start each step in
+    /// this way. Null if there is no such shell.
     pub step: Option<Pid>,
-    /// Other processes that the shell of the step has started, such as a heartbeat, and their
-    /// descendants, sorted by PID.
+    /// Other processes started by the shell that runs the CI step, such as a background heartbeat,
+    /// and their descendants, sorted by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub companions: Vec<Pid>,
     /// Ancestors of pidns, the rest of its pipeline, and siblings that were started later, sorted

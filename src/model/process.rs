@@ -77,7 +77,7 @@ keywords! {
         Namespaces = "namespaces",
         /// The path of the process's cgroup.
         Cgroup = "cgroup",
-        /// The limits that can refuse a fork or a new PID namespace, in `limits`.
+        /// Limits that can make fork or the creation of a PID namespace fail (field `limits`).
         Limits = "limits",
     }
 }

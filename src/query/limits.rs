@@ -16,7 +16,7 @@ pub struct LimitReport {
     pub graph: PidGraph,
     /// The processes asked about; empty for the whole host.
     pub asked: BTreeSet<Pid>,
-    /// The limits to show: full ones first, in the order in which the kernel checks them, then the
+    /// The limits to show: full limits first, in the order in which the kernel checks them, then the
     /// others by percentage, highest first.
     pub limits: Vec<Limit>,
     /// Number of limits whose `full` is known, including those that are not shown.
@@ -62,8 +62,8 @@ impl LimitReport {
     }
 }
 
-/// Sorts limits: full ones first, in the order in which the kernel checks them, then the others by
-/// percentage, highest first. Unknown ones come last.
+/// Sorts limits: full limits first, in the order in which the kernel checks them, then the others
+/// by percentage, highest first. Unknown limits come last.
 fn sort(limits: &mut [Limit]) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

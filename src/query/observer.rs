@@ -18,7 +18,7 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 }
 
 /// Returns the attendants of a snapshot: processes besides pidns that ran only because the snapshot
-/// was taken, such as the rest of a pipeline. These processes are no leftovers. For example, each
+/// was taken, such as the rest of a pipeline. These processes are not leftovers. For example, each
 /// step of a CI job runs in a new shell, so an earlier snapshot of the same job cannot contain that
 /// shell.
 ///

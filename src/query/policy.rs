@@ -186,11 +186,11 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     lists: Vec<Vec<(Verdict, Rule)>>,
-    /// The percentage from which on a limit is reported; `None` for the default.
+    /// A limit is reported if at least this percentage of it is in use; `None` for the default.
     pub warn_at: Option<u64>,
 }
 
-/// Default percentage from which limits are reported.
+/// Default of [`Policy::warn_at`].
 pub const WARN_AT: u64 = 90;
 
 impl Policy {

@@ -20,8 +20,8 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of the command: sends SIGTERM and, after the time `grace`, SIGKILL. This
-/// time ends early if a signal asks pidns to exit. Descendants can fork in the meantime, so both
+/// Kills all descendants of the command: sends SIGTERM, waits up to `grace`, then sends SIGKILL. The
+/// wait is cut short if a signal asks pidns to exit. Descendants can fork in the meantime, so both
 /// steps are repeated until no descendant is left that pidns may signal.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     raise_priority();
@@ -88,7 +88,7 @@ struct Signalled {
 }
 
 /// Passes each descendant to `send` again and again, until no descendant is left that pidns may
-/// signal, or until the time is over. Adds the processes that pidns may not signal to `refused`.
+/// signal, or until `time` has passed. Adds the processes that pidns may not signal to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,

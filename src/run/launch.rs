@@ -19,7 +19,7 @@ use super::raw_signals;
 use super::signals::Signals;
 use crate::error::Error;
 
-/// The `argv[0]` by which a pidns process knows that [`spawn`] started it.
+/// The `argv[0]` that tells a pidns process that [`spawn`] started it.
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,

@@ -82,7 +82,7 @@ enum State {
 
 impl SupervisedCommand {
     /// Starts a command. The command inherits the descriptors, process group, session, terminal and
-    /// signal mask with which pidns was started.
+    /// signal mask that pidns was started with.
     ///
     /// If `dies_with_us` is `true`, the kernel kills the command when pidns is killed. The
     /// descendants of the command keep running.
@@ -201,8 +201,8 @@ impl SupervisedCommand {
         }
     }
 
-    /// Waits until no descendant is left, a signal asks pidns to exit, or the time `grace` has
-    /// passed. Returns `true` if no descendant is left.
+    /// Waits up to `grace` for all descendants to exit. The wait is cut short if a signal asks pidns
+    /// to exit. Returns `true` if no descendant is left.
     pub fn wait_for_descendants(&mut self, grace: Duration) -> bool {
         let deadline = Instant::now().checked_add(grace);
         loop {

@@ -125,11 +125,11 @@ fn lacking(need: Need) -> Option<String> {
             Some(format!("namespaces cannot be made here ({root}; {user})"))
         }
         Need::HostRoot if !(rustix::process::geteuid().is_root() && all_users()) => {
-            Some("needs root of the host".to_owned())
+            Some("needs root on the host".to_owned())
         }
         Need::HostRoot => {
             let error = AS_ROOT.as_ref().err()?;
-            Some(format!("needs root of the host, with CAP_SYS_ADMIN ({error})"))
+            Some(format!("needs root on the host, with CAP_SYS_ADMIN ({error})"))
         }
         Need::Initial(kind) => lacking(Need::HostRoot).or_else(|| {
             let initial = match kind {

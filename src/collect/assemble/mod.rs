@@ -73,7 +73,7 @@ pub fn assemble(
     let permission = if discovery.viewer_may_trace_all {
         "refused even to CAP_SYS_PTRACE, as a security module may do"
     } else {
-        "run as root of the host, or with CAP_SYS_PTRACE, to see it"
+        "run as root on the host, or with CAP_SYS_PTRACE, to see it"
     };
     Snapshot {
         generator: (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

@@ -9,7 +9,7 @@
 //!
 //! If the scan found the init in /proc, the scan has already decided the state: either the init
 //! was living, or all its threads were exiting, which is irreversible. An init that the scan did
-//! not find may exist nevertheless: /proc may hide the init, or the init may have started after
+//! not find may still exist: /proc may hide the init, or the init may have started after
 //! /proc was listed. So pidns asks two questions, in this order:
 //!
 //! 1. Has the namespace ever had an init?

@@ -1,4 +1,4 @@
-//! Reads the pids controller of cgroups, version 1 and 2.
+//! Reads the pids controller of cgroup versions 1 and 2.
 
 use std::fs;
 use std::io::{self, ErrorKind};

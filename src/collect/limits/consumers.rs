@@ -59,9 +59,9 @@ impl<'a> Consumers<'a> {
         limit
     }
 
-    /// Returns all tasks of a cgroup, of which the kernel has counted `used`. If `tasks` are fewer,
-    /// adds the zombies whose parent is in `tasks`, because a child starts in the cgroup of its
-    /// parent. Returns `None` if the number still differs.
+    /// Returns all tasks of a cgroup. `used` is the number of tasks that the kernel counted. If
+    /// `tasks` has fewer, adds the zombies whose parent is in `tasks`, because a child starts in the
+    /// cgroup of its parent. Returns `None` if the number still differs.
     fn with_zombies(&self, mut tasks: Vec<&'a Process>, used: u64) -> Option<Vec<&'a Process>> {
         let pids: HashSet<Pid> = tasks.iter().map(|it| it.pid).collect();
         let count = |tasks: &[&Process]| tasks.iter().map(|it| threads(it)).sum::<u64>();

@@ -156,7 +156,7 @@ impl<'a> LimitedHost<'a> {
             let Ok(dir) = ProcessDir::open(self.procfs.fd(), pid) else { continue };
             let is_wanted = pids.is_none_or(|pids| pids.contains(&pid)) && !process.is_unreaped();
             let read_cgroups = read(dir.as_fd(), c"cgroup", &mut text);
-            // In version 1, a terminated process seems to be in the root cgroup.
+            // Cgroup version 1 reports a zombie as being in the root cgroup.
             let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
             let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
             match cgroups.and_then(|()| self.controller.cgroups_of(&text)) {

@@ -1,4 +1,4 @@
-//! Reads, after a scan, the limits that can refuse a fork or a new PID namespace.
+//! After a scan, reads the limits that can make fork or the creation of a PID namespace fail.
 //!
 //! - `host` reads the facts about processes that decide which limits apply to them
 //! - `rows` has one function per limit, which reads its numbers into a `read_limit`

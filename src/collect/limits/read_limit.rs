@@ -20,7 +20,7 @@ pub enum Tasks<'a> {
     OfHost(Vec<&'a Process>),
     /// The processes of one cgroup or user.
     OfGroup(Vec<&'a Process>),
-    /// The processes of a cgroup of version 1. /proc does not show the cgroup of a zombie.
+    /// The processes of a version 1 cgroup. /proc does not show the version 1 cgroup of a zombie.
     WithoutZombies(Vec<&'a Process>),
 }
 

@@ -175,8 +175,8 @@ impl<'a> ProcessReader<'a> {
             return Ok(ReadProcess::new(process));
         }
         let procfs = self.scan.procfs.fd();
-        // An open directory `/proc/PID` binds all files to one process and shortens their paths.
-        // For only two files, opening the directory costs more than it saves.
+        // Opening `/proc/PID` first guarantees that all files belong to the same process, and
+        // shortens their paths. For only two files, it costs more than it saves.
         let mut dir = if self.searches_holders || !self.scan.details.is_empty() {
             ProcessDir::open(procfs, pid)?
         } else {

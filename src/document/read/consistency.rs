@@ -112,8 +112,8 @@ pub fn check_processes(
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs that each of its members has.
-    let mut above: HashMap<NamespaceId, usize> = HashMap::new();
+    // Maps each root namespace to the number of PIDs that every member has.
+    let mut pids: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
         let at = |field: &str| format!("processes[{index}].{field}");
@@ -137,7 +137,7 @@ pub fn check_processes(
         let expected = match depth.below_procfs {
             Some(below) => below + 1,
             None if numbers <= depth.level => depth.level + 1,
-            None => depth.level + *above.entry(depth.root).or_insert_with(|| numbers - depth.level),
+            None => depth.level + *pids.entry(depth.root).or_insert_with(|| numbers - depth.level),
         };
         if numbers != 0 && numbers != expected {
             let problem = format!("has {numbers} PIDs, but {expected} are expected");

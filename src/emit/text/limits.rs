@@ -1,4 +1,4 @@
-//! Writes limits for people: full limits first, each with advice on how to make room.
+//! Writes limits as human-readable text: full limits first, each with advice on how to make room.
 
 use std::io::{self, Write};
 

@@ -27,7 +27,7 @@ const BRANCH: usize = 3;
 /// Minimum number of columns for the text of a line, even if the line is deeply indented.
 const LEAST: usize = 20;
 
-/// Width from which the indentation is computed if text does not wrap.
+/// If text does not wrap, the indentation is computed for this width.
 const NOMINAL_WIDTH: usize = 80;
 
 /// The kind of branch that leads to a line of the tree.

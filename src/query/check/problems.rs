@@ -12,8 +12,8 @@ use crate::model::{
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems of a graph. The states of `unsettled` processes are ignored. `warn_at` is the
-/// percentage of a limit from which on the limit is a problem.
+/// Finds the problems of a graph. The states of `unsettled` processes are ignored. A limit is a
+/// problem if at least `warn_at` percent of it are in use.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &BTreeSet<Pid>,

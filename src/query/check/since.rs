@@ -42,7 +42,7 @@ impl Earlier {
         Self { had, undated }
     }
 
-    /// Returns `true` if the earlier snapshot already had this problem of the later snapshot.
+    /// Returns `true` if this problem was already present in the earlier snapshot.
     pub fn had(&self, code: CheckCode, subject: Subject) -> bool {
         self.had.contains(&(code, subject))
     }

@@ -25,7 +25,7 @@ pub enum Incomparable {
 }
 
 impl Incomparable {
-    /// The message for people.
+    /// Returns the human-readable message.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {

@@ -284,11 +284,10 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // Every namespace has an init, but this group has none. If no process is hidden, the group
-        // must be the same namespace as one of the groups with an init. Rule 4 has left several
-        // candidates, so the namespace is ambiguous. If processes are hidden, the init may be
-        // hidden too. The group is then a separate namespace, unless another group may be the same
-        // namespace.
+        // This group does not contain the init of its namespace. If no process is hidden, the init
+        // is in one of several groups that rule 4 found, so the namespace is ambiguous. If processes
+        // are hidden, the init may be hidden too, and the group is a separate namespace unless
+        // another group may belong to the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group

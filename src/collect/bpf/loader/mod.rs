@@ -90,8 +90,8 @@ pub struct RecordIterator(OwnedFd);
 impl RecordIterator {
     /// Reads all records and passes each of them to `take`. A record has `size` bytes.
     ///
-    /// The kernel returns from a read after `at_once` records (at most 32 KiB). It handles signals only
-    /// then, so a program that takes long for a record needs a small number.
+    /// Each read returns at most `at_once` records (and at most 32 KiB). Signals are handled only
+    /// between reads, so use a small `at_once` for a program that takes a long time per record.
     pub fn read<E: From<LoadError>>(
         &self,
         size: usize,

@@ -156,9 +156,9 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// Writes the namespace of which this task is the init, and the namespace in which its
-// children start, if that is another one. For pidns itself, writes its own namespace
-// and all ancestors.
+// If this task is the init of a namespace, writes that namespace. Also writes the
+// namespace for its children, if different from its own. For pidns itself, writes its
+// own namespace and all ancestors.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;

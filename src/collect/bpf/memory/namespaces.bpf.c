@@ -266,8 +266,8 @@ SECTION("namespaces") static long climb(UNUSED u64 number, struct walk *walk) {
 #define BY_MESSAGE 8
 // The descriptor refers to a socket whose queue was searched through another descriptor.
 #define SAME_QUEUE 9
-// The queue of a socket was searched. This record names no keeper, but it ends the read
-// of the iterator.
+// The queue of a socket was searched. This record does not name a keeper. It makes the
+// current read(2) return, so that signals are handled before the next search.
 #define SEARCHED_QUEUE 10
 
 // A record about a keeper: a task or descriptor that keeps a namespace alive. The

@@ -286,7 +286,8 @@ enum KeeperRecord {
     Keeper(Keeper),
     /// The descriptor refers to a socket whose queue was searched before.
     SameQueue(SocketDescriptor),
-    /// The program has searched the queue of a socket.
+    /// The program has searched the queue of a socket. This record only makes the current read(2)
+    /// return.
     SearchedQueue,
 }
 

@@ -30,8 +30,8 @@ pub struct SearchedTables(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     tables: Vec<SearchedTable>,
-    /// Indices of `tables`, in the order of kcmp(2). A table is removed from this list if it can't
-    /// be compared any more, because its thread has exited.
+    /// Indices into `tables`, sorted by kcmp(2). An index is removed once its table can no longer be
+    /// compared because the thread has exited.
     order: Vec<usize>,
 }
 
