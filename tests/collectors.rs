@@ -392,7 +392,7 @@ fn falls_back_to_proc_silently_if_seccomp_forbids_bpf() {
     };
     let output = refused("auto", "");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(stdout(&output).contains("sleep"));
+    assert!(stdout(&output).contains("python3"));
     let cause = "bpf(BPF_BTF_LOAD): Operation not permitted (os error 1)\n";
     let output = refused("auto", "1");
     let said = format!("pidns: collector: proc; not bpf: {cause}");
