@@ -197,8 +197,8 @@ fn both_write_the_same_bytes_for_processes_covered_by_mounts() {
     for search in SEARCHES {
         let [bpf, proc] = ["bpf", "proc"].map(|collector| {
             let arguments: Vec<&str> = pids.iter().map(String::as_str).chain([PIDNS]).collect();
-            let pidns = in_mount_namespace(cover, &arguments);
-            without_pidns(document_of(pidns, collector, search, collector))
+            let command = in_mount_namespace(cover, &arguments);
+            without_pidns(document_of(command, collector, search, collector))
         });
         assert_eq!(bpf, proc, "--search {search}");
     }
