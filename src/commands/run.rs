@@ -18,7 +18,7 @@ use crate::model::{Collector, Ended, Holder, LiveFacts, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Leftovers, RunReport, RunScope};
 use crate::run::{SupervisedCommand, end_by_sigint, kill};
-use crate::wording::finding::killed_text;
+use crate::wording::run::killed_text;
 
 /// Maximum number of scans for leftovers. More scans would not help with processes that fork and
 /// exit faster than pidns can read them.

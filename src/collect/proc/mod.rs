@@ -9,7 +9,7 @@
 //! - `parents`: reads processes again whose parent was not found
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
-//! - `observer`: finds pidns itself and the processes that were started together with it
+//! - `pipeline`: finds pidns itself and the processes that were started together with it
 //! - `environment`: compares the environments of processes with conditions
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
@@ -25,8 +25,8 @@ pub mod findings;
 mod holders;
 mod inits;
 mod mounts;
-mod observer;
 mod parents;
+mod pipeline;
 mod process;
 pub mod process_dir;
 pub mod procfs;

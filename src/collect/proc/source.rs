@@ -16,8 +16,8 @@ use super::findings::ScanFindings;
 use super::holders::{SearchedTables, released};
 use super::inits;
 use super::mounts;
-use super::observer;
 use super::parents;
+use super::pipeline;
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
 use super::scan::{Scan, searches_holders};
@@ -87,7 +87,7 @@ impl ProcSource {
 
     /// Finds pidns itself among the processes of a scan, which are sorted by PID.
     pub fn observer(&self, processes: &[Process]) -> Option<Observer> {
-        observer::observer(&self.procfs, processes)
+        pipeline::observer(&self.procfs, processes)
     }
 
     /// Returns the inode of the viewer's PID namespace, if known.

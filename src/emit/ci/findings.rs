@@ -3,9 +3,9 @@
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Finding};
 use crate::query::{Check, RunReport};
-use crate::wording::finding::{FindingText, describe, run_heading, summary};
-use crate::wording::left_behind::describe_leftover;
+use crate::wording::finding::{FindingText, describe, summary};
 use crate::wording::phrase::Symbols;
+use crate::wording::run::{describe_leftover, run_heading};
 
 /// The findings of a verb, each with its description.
 pub struct CiFindings<'a> {

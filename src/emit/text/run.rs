@@ -8,10 +8,10 @@ use crate::emit::Style;
 use crate::model::{Namespace, Process};
 use crate::query::{Leftovers, RunReport};
 use crate::wording::advice::add_umounts;
-use crate::wording::finding::{UNSEEN, killed_text, run_age, run_facts, run_heading};
 use crate::wording::line::Line;
 use crate::wording::namespace::namespace_line;
 use crate::wording::report::{ReportRow, fold};
+use crate::wording::run::{UNSEEN, killed_text, run_age, run_facts, run_heading};
 use crate::wording::subject::command;
 
 /// Writes the report of `pidns run`.

@@ -7,10 +7,12 @@
 //!
 //! - `task.bpf.c` is the program; tests/bpf/build compiles it to `task.bpf.o`, and to
 //!   `task-by-helper.bpf.o` for kernels before Linux 6.2
-//! - `source` decides whether to use BPF, loads the program, and reads its records
+//! - `source` checks whether BPF can be used, loads the program, and reads its records
+//! - `auto` decides on which hosts `--collector auto` uses BPF
 //! - `record` decodes a record into a process
 //! - `judge` decides which records to trust and which processes to read through /proc
 
+mod auto;
 mod judge;
 mod record;
 pub mod source;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rustix::fs::OFlags;
 
+use super::auto;
 use super::judge::TaskScan;
 use super::record::{self, Record};
 use crate::collect::bpf::loader::{
@@ -28,13 +29,6 @@ const TASK: &[u8] = include_bytes!("task.bpf.o");
 /// The BPF program in [`TASK`], compiled for older kernels. This version is slower, because it
 /// calls a helper function to read each field.
 const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
-
-/// Minimum number of processes for which BPF saves at least 30 ms compared with /proc, so that a
-/// person may notice. On smaller hosts, `auto` does not surprise security monitors with BPF. The
-/// first constant is for searches of processes only; the second is for searches of processes and
-/// holders.
-const MIN_PROCESSES: u64 = 2600;
-const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
@@ -72,20 +66,18 @@ impl<'a> BpfSource<'a> {
         }
         check_request(proc, search, details)?;
         let searches_holders = searches_holders(search);
-        let min = if searches_holders { MIN_PROCESSES_WITH_HOLDERS } else { MIN_PROCESSES };
-        let saves_time = |count: Option<u64>| count.is_some_and(|count| count >= min);
         if collector == Collector::Auto {
             if proc.viewer_namespace() != Some(INITIAL_PID_NAMESPACE) {
                 return Err(BpfUnavailable::UnknownCount);
             }
-            if !saves_time(proc.count_at_most()) {
+            if !auto::saves_time(searches_holders, proc.count_at_most()) {
                 return Err(BpfUnavailable::FewProcesses);
             }
         }
         check_capabilities()?;
         let census = proc.census();
         if collector == Collector::Auto {
-            if !saves_time(proc.count(&census)) {
+            if !auto::saves_time(searches_holders, proc.count(&census)) {
                 return Err(BpfUnavailable::FewProcesses);
             }
             if viewer::has_seccomp_filter() {

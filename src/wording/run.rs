@@ -1,0 +1,169 @@
+//! Phrases for the report of `pidns run`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::advice::Adviser;
+use super::finding::FindingText;
+use super::line::Line;
+use super::namespace::namespace_line;
+use super::phrase::{Count, Counted, Symbols, namespaces, processes};
+use super::subject::{Comm, Pids, ProcessRef, age_text, command, process_state};
+use crate::graph::PidGraph;
+use crate::model::{
+    CheckCode, Ended, Finding, Killed, Namespace, NamespaceState, Pid, Process, Subject,
+};
+use crate::query::{Leftovers, RunReport};
+
+/// The line shown in place of processes that exit before a scan can read them.
+pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
+
+/// Describes a finding of `run`. If `--kill` has ended the process, there is no advice.
+pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
+    let without_advice = |message: String| FindingText { message, advice: Vec::new() };
+    let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
+    let graph = &leftovers.graph;
+    let adviser = Adviser { graph, live: &report.live };
+    match finding.subject {
+        Subject::Process(pid) => match graph.process(pid) {
+            None => without_advice(pid.to_string()),
+            Some(process) => {
+                let mut message = process_text(report, leftovers, process, symbols);
+                let killed = report.killed.as_ref().filter(|it| !it.remaining.contains(&pid));
+                if killed.is_none() {
+                    return FindingText { message, advice: adviser.end(pid) };
+                }
+                message.push_str("; pidns has ended it");
+                without_advice(message)
+            }
+        },
+        Subject::Namespace(id) => match graph.namespace(id) {
+            None => without_advice(id.to_string()),
+            Some(namespace) => {
+                let mut line = Line::default();
+                namespace_line(graph, namespace, &mut line);
+                let advice = adviser.release(namespace);
+                FindingText { message: format!("{line} (was left behind)"), advice }
+            }
+        },
+        Subject::Limit(_) | Subject::Snapshot => without_advice(UNSEEN.to_owned()),
+    }
+}
+
+fn process_text(
+    report: &RunReport,
+    leftovers: &Leftovers,
+    process: &Process,
+    symbols: Symbols,
+) -> String {
+    let pids = Pids { process, symbols, all: false };
+    let command = command(process, symbols == Symbols::ASCII);
+    let mut facts = run_facts(leftovers, process);
+    facts.extend(run_age(report, &[process]));
+    match facts.as_slice() {
+        [] => format!("{pids} {command} was left behind"),
+        facts => format!("{pids} {command} was left behind ({})", facts.join(", ")),
+    }
+}
+
+/// Returns the heading of the report of `pidns run`: how the command ended, and how many processes
+/// and namespaces it left behind.
+pub fn run_heading(report: &RunReport) -> String {
+    let name = report.command.first().map_or("the command", String::as_str);
+    let mut text = match report.ended {
+        Ended::Exited(status) => format!("{name} ended with status {status}"),
+        Ended::Killed(signal) => format!("{name} was ended by signal {signal}"),
+    };
+    let findings = report.findings();
+    let count = |code| {
+        findings.iter().filter(|it| it.code == code && it.subject != Subject::Snapshot).count()
+    };
+    let counts = [
+        processes(count(CheckCode::LeftoverProcess)),
+        Counted(count(CheckCode::Zombie), "zombie", "zombies"),
+        namespaces(count(CheckCode::LeftoverNamespace)),
+    ];
+    let counts = counts.into_iter().filter(|Counted(count, ..)| *count > 0);
+    let mut left: Vec<String> = counts.map(|counted| counted.to_string()).collect();
+    if findings.iter().any(|finding| finding.subject == Subject::Snapshot) {
+        left.push("processes that cannot be counted".to_owned());
+    }
+    // Writing to a String does not fail.
+    let _ = match left.as_slice() {
+        [] => write!(text, " and left nothing"),
+        [one] => write!(text, " and left {one}"),
+        [first @ .., last] => write!(text, " and left {} and {last}", first.join(", ")),
+    };
+    let has_processes = findings.iter().any(|it| !matches!(it.subject, Subject::Namespace(_)));
+    if has_processes && !report.grace.is_zero() {
+        let _ = write!(text, " after {} s", report.grace.as_secs_f64());
+    }
+    if !left.is_empty() {
+        text.push(':');
+    }
+    text
+}
+
+/// Returns the facts, except the age, that the report of `pidns run` shows about a leftover
+/// process.
+pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
+    let graph = &leftovers.graph;
+    let mut facts = Vec::new();
+    if let Some(state) = process_state(process.state) {
+        let parent = process.reaper().and_then(|reaper| graph.known_process(reaper));
+        facts.push(match parent.filter(|_| process.is_zombie()) {
+            Some(it) => format!("{state}: {} {} does not reap it", it.pid, Comm(&it.comm)),
+            None => state.to_owned(),
+        });
+    }
+    if process.state == '?' {
+        facts.push("hidden by /proc".to_owned());
+    }
+    let init_of = |it: &&Namespace| it.init == Some(process.pid);
+    if let Some(namespace) = leftovers.made().find(init_of) {
+        facts.push(match namespace.state {
+            NamespaceState::Dead => format!("init of {}, which is dead", namespace.id),
+            _ => format!("init of {}", namespace.id),
+        });
+    }
+    facts
+}
+
+/// Returns a phrase with the age of the oldest of these processes.
+pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
+    let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
+    Some(match processes {
+        [_] => format!("{} old", age_text(oldest)),
+        _ => format!("up to {} old", age_text(oldest)),
+    })
+}
+
+/// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists the
+/// processes that it may not signal and those that still exist. The names of the processes come
+/// from the graph, which is `None` if the host could not be scanned.
+pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
+    let all = killed.sigterm.union(&killed.sigkill).count();
+    let mut text = format!("killed {}", processes(all));
+    // Writing to a String does not fail.
+    if !killed.sigkill.is_empty() {
+        let _ = write!(text, ", {} of them by SIGKILL", Count(killed.sigkill.len()));
+    }
+    let names = |pids: &BTreeSet<Pid>, with_user: bool| {
+        let mut names = Line::default();
+        let name = |&pid: &Pid| {
+            let Some(graph) = graph else { return pid.to_string() };
+            let name = ProcessRef::new(graph, pid, None);
+            let user = graph.process(pid).and_then(|it| it.user.as_ref()).filter(|_| with_user);
+            user.map_or_else(|| name.to_string(), |user| format!("{name} of user {user}"))
+        };
+        names.list("", pids.iter().map(name));
+        names.to_string()
+    };
+    if !killed.refused.is_empty() {
+        let _ = write!(text, "; not permitted to signal {}", names(&killed.refused, true));
+    }
+    if !killed.remaining.is_empty() {
+        let _ = write!(text, "; still there: {}", names(&killed.remaining, false));
+    }
+    text
+}
