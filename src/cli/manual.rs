@@ -151,22 +151,22 @@ pub(super) const LIMITS: &[&str] = &[
     "If \"complete\" is true in the document, pidns found everything in the places that it \
      searched, and did not have to infer anything. A namespace without processes can also be kept \
      alive by something that /proc does not show: a descriptor in flight over a UNIX socket; an \
-     unread message with the credentials of a member; a connection that is not yet accepted; a \
-     pidfd of its terminated init; an open file, or a working directory, in the /proc/PID of a \
-     dead member; a socket whose peer or listener was a member (SO_PEERCRED), or that sends \
-     signals to a member (F_SETOWN); another mount of its procfs, or an open file in it; \
-     fsopen(2); files registered with io_uring; perf events; FUSE mounts; System V shared memory. \
-     Only --search kernel finds such a namespace.",
-    "--search kernel needs Linux 6.18, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, the /proc \
-     of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise pidns \
-     fails. --search kernel includes the default places, and shows every PID namespace in or \
+     unread message with the credentials of a member; a UNIX socket connection that is not yet \
+     accepted; a pidfd of its terminated init; an open file, or a working directory, in the \
+     /proc/PID of a member that has exited; a socket whose peer or listener was a member \
+     (SO_PEERCRED), or that sends signals to a member (F_SETOWN); another mount of its procfs, or \
+     an open file in it; fsopen(2); files registered with io_uring; perf events; FUSE mounts; \
+     System V shared memory. Only --search kernel finds such a namespace.",
+    "--search kernel needs Linux 6.18 or later, CAP_SYS_ADMIN and CAP_SYS_PTRACE over the host, \
+     the /proc of the caller's own PID namespace, and a kernel that runs BPF programs; otherwise \
+     pidns fails. --search kernel includes the default places, and shows every PID namespace in or \
      below the caller's own that has no living init. It also finds these holders: pidfds; UNIX \
      sockets whose peer or listener was a member; UNIX sockets with an unread message that \
      carries a descriptor of the namespace, or the credentials of a member; and open files of its \
-     procfs. It misses some holders: connections that are not yet accepted, descriptors in flight \
-     over such connections or over sockets that are themselves in flight, and processes whose \
-     working directory is in the /proc/PID of a dead member. If no holder is found, the \
-     diagnostic held-unseen says so; the view still counts as complete.",
+     procfs. It misses some holders: UNIX socket connections that are not yet accepted, \
+     descriptors sent over such a connection or over a socket that is itself in flight, and \
+     processes whose working directory is in the /proc/PID of a member that has exited. If no \
+     holder is found, the diagnostic held-unseen says so; the view still counts as complete.",
     "At most 10,000 holders of one kind are shown for a namespace. The diagnostic holders-left-out \
      says how many are not, and the view is then incomplete.",
     "Since Linux 6.19, a namespace can be opened only if a descriptor of the namespace keeps it \

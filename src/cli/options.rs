@@ -136,7 +136,7 @@ pub struct Origin {
     #[arg(long, value_name = "NAME", global = true, help_heading = ADVANCED,
         hide_short_help = true)]
     pub host: Option<String>,
-    /// How to read the live kernel
+    /// How to collect data from the live kernel
     ///
     /// BPF and /proc give the same document. If the environment variable PIDNS_DEBUG is 1, a line
     /// on standard error says which was used.

@@ -162,7 +162,7 @@ pub struct Diff {
     /// Pick one host from NDJSON files, by name or boot id
     #[arg(long, value_name = "NAME", help_heading = ADVANCED, hide_short_help = true)]
     pub host: Option<String>,
-    /// How to read the live kernel
+    /// How to collect data from the live kernel
     #[arg(long, value_name = "HOW", default_value = "auto", env = COLLECTOR, hide_env_values = true,
         help_heading = ADVANCED, hide_short_help = true)]
     collector: Collector,

@@ -38,7 +38,7 @@ pub struct CheckReport<'a> {
     findings: Vec<CheckFinding<'a>>,
 }
 
-/// A check without its findings.
+/// The fields of the `pidns check` document except its findings.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "check"))]
 pub struct CheckSummary {
@@ -89,16 +89,17 @@ pub struct CheckFinding<'a> {
 keywords! {
     /// Kind of record in the output of `pidns check -f ndjson`.
     pub enum CheckRecordKind("check_record_kind", "record of kind", "records of kind") {
-        /// The check without its findings. This record comes first.
+        /// The fields of the document except its findings. This record comes first.
         Check = "check",
         /// An entry of the list `findings`.
         Finding = "finding",
     }
 }
 
-/// A line of `pidns check -f ndjson`. The field that `record` names contains the content, in the
-/// same form as in `pidns check -f json`. Later 1.x versions of the schema may add fields, but
-/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns check -f ndjson`. `record` contains the name of the field with the content,
+/// which has the same form as in `pidns check -f json`. Later 1.x versions of the schema may add
+/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
+/// records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -41,7 +41,7 @@ pub struct Comparison<N = Vec<NamespaceChange>, P = Vec<ProcessChange<'static>>>
     processes: P,
 }
 
-/// A comparison without its lists of changes.
+/// The fields of the `pidns diff` document except its lists of changes.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "comparison"))]
 pub struct DiffSummary {
@@ -59,7 +59,8 @@ pub struct DiffSummary {
     caveats: Vec<Caveat>,
 }
 
-/// One of the two compared snapshots, without its lists.
+/// One of the two compared snapshots. Its namespaces, processes, limits and diagnostics are left
+/// out.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "side"))]
 pub struct ComparedSnapshot {
@@ -129,7 +130,7 @@ pub struct ProcessChange<'a> {
 keywords! {
     /// Kind of record in the output of `pidns diff -f ndjson`.
     pub enum DiffRecordKind("diff_record_kind", "record of kind", "records of kind") {
-        /// The comparison without its lists. This record comes first.
+        /// The fields of the document except its lists of changes. This record comes first.
         Comparison = "comparison",
         /// An entry of the list `namespaces`.
         NamespaceChange = "namespace_change",
@@ -138,9 +139,10 @@ keywords! {
     }
 }
 
-/// A line of `pidns diff -f ndjson`. The field that `record` names contains the content, in the
-/// same form as in `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never
-/// rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns diff -f ndjson`. `record` contains the name of the field with the content,
+/// which has the same form as in `pidns diff -f json`. Later 1.x versions of the schema may add
+/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
+/// records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -1,4 +1,4 @@
-//! Serde types for the answer of `pidns limits`. The doc comments are the descriptions in the
+//! Serde types for the output of `pidns limits`. The doc comments are the descriptions in the
 //! published schema.
 
 use std::iter::once;
@@ -12,13 +12,12 @@ use super::snapshot::{Diagnostic, Generator, Host};
 use crate::model::{Pid, keywords};
 use crate::query;
 
-/// Schema version of the answers that this program writes.
+/// Schema version of the documents that `pidns limits` writes.
 const LIMITS_VERSION: &str = "1.0";
 
 /// Limits that can make fork or the creation of a PID namespace fail, as written by
-/// `pidns limits -f json`.
-/// Later 1.x versions of the schema may add fields, but never rename, retype or remove a field.
-/// Open lists of words may grow.
+/// `pidns limits -f json`. Later 1.x versions of the schema may add fields, but never rename,
+/// retype or remove a field. Lists of words that are marked as open may grow.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {
@@ -29,7 +28,7 @@ pub struct LimitsReport {
     captured_at: Timestamp,
     /// The host that was scanned.
     host: Host,
-    /// Everything but the lists.
+    /// All fields except the lists.
     #[serde(flatten)]
     head: LimitsSummary,
     /// Full limits come first, then the others, fullest first. For the whole host, only limits that
@@ -39,11 +38,11 @@ pub struct LimitsReport {
     diagnostics: Vec<Diagnostic>,
 }
 
-/// An answer without its lists.
+/// The fields of the `pidns limits` document except its lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "limits"))]
 pub struct LimitsSummary {
-    /// The program that wrote the answer.
+    /// The program that wrote the document.
     generator: Generator,
     /// False if pidns may have missed something in the places that it searched, or if it inferred
     /// facts that the kernel did not report.
@@ -52,15 +51,15 @@ pub struct LimitsSummary {
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
-    /// Number of limits for which it is unknown whether they are full. An answer for the whole host
-    /// does not list them.
+    /// Number of limits for which it is unknown whether they are full. A document about the whole
+    /// host does not list them.
     unknown: usize,
 }
 
 keywords! {
     /// Kind of a record of limits.
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
-        /// The answer without its lists; the first record.
+        /// The fields of the document except its lists. This record comes first.
         Limits = "limits",
         /// An entry of the list `limits`.
         Limit = "limit",
@@ -69,19 +68,20 @@ keywords! {
     }
 }
 
-/// A line of `pidns limits -f ndjson`. The field that `record` names contains the content, in the
-/// same form as in `pidns limits -f json`. Later 1.x versions of the schema may add fields, but
-/// never rename, retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// A line of `pidns limits -f ndjson`. `record` contains the name of the field with the content,
+/// which has the same form as in `pidns limits -f json`. Later 1.x versions of the schema may add
+/// fields, but never rename, retype or remove a field. Readers must ignore fields and kinds of
+/// records that they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum LimitsContent {
-    /// Content of a record of kind limits.
+    /// Content of a record of kind `limits`.
     Limits(LimitsSummary),
-    /// Content of a record of kind limit.
+    /// Content of a record of kind `limit`.
     Limit(Limit),
-    /// Content of a record of kind diagnostic.
+    /// Content of a record of kind `diagnostic`.
     Diagnostic(Diagnostic),
 }
 
@@ -97,7 +97,7 @@ impl RecordContent for LimitsContent {
     }
 }
 
-/// Returns the document of an answer.
+/// Converts the result of `pidns limits` to a document.
 pub fn limits(report: &query::LimitReport) -> LimitsReport {
     let snapshot = report.graph.snapshot();
     LimitsReport {
@@ -110,7 +110,8 @@ pub fn limits(report: &query::LimitReport) -> LimitsReport {
     }
 }
 
-/// Writes the records of an answer. Stops at the first error of `write`.
+/// Writes the NDJSON records of the result of `pidns limits`. Stops at the first error from
+/// `write`.
 pub fn write_limits_records<E>(
     report: &query::LimitReport,
     write: impl FnMut(&Record<'_, LimitsContent>) -> Result<(), E>,

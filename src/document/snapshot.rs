@@ -17,7 +17,7 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
 /// rename, retype or remove a field. Lists of words that are marked as open may grow. Readers
-/// ignore fields and words that they do not know.
+/// must ignore fields and words that they do not know.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the document is written.
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::model::{self, Criterion, NamespaceId, Observer, Procfs, keywords};
 keywords! {
     /// Kind of record in the output of `pidns -f ndjson`.
     pub enum SnapshotRecordKind("record_kind", "record of kind", "records of kind") {
-        /// The document without its lists. Each snapshot has exactly one such record.
+        /// The fields of the document except its lists. Each snapshot has exactly one such record.
         Snapshot = "snapshot",
         /// An entry of the list `namespaces`.
         Namespace = "namespace",
@@ -31,10 +31,11 @@ keywords! {
 }
 
 /// A line of `pidns -f ndjson`: one part of one host's snapshot. Lines from any number of hosts may
-/// be mixed in any order. The field that `record` names contains this part, in the same form as in
-/// the document. Each snapshot has one record of kind `snapshot`, which contains the number of
-/// records of each other kind. Later 1.x versions of the schema may add fields, but never rename,
-/// retype or remove a field. Readers ignore fields and kinds that they do not know.
+/// be mixed in any order. `record` contains the name of the field with the content, which has the
+/// same form as in the document. Each snapshot has one record of kind `snapshot`, which contains
+/// the number of records of each other kind. Later 1.x versions of the schema may add fields, but
+/// never rename, retype or remove a field. Readers must ignore fields and kinds of records that
+/// they do not know.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -66,7 +67,7 @@ impl RecordContent for SnapshotContent<'_> {
     }
 }
 
-/// The document without its lists of namespaces, processes, limits and diagnostics.
+/// The fields of the document except its lists of namespaces, processes, limits and diagnostics.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "snapshot"))]

@@ -143,9 +143,9 @@ pub fn of_path(path: &str) -> Option<Container> {
         .map(CgroupMatch::into_container)
 }
 
-/// Finds the container in a single cgroup path like [`of_path`], but accepts `/NAMESPACE/ID` with
-/// any namespace. Use this function only to search for a given container ID, because the ID is
-/// unlikely to match by accident.
+/// Like [`of_path`], finds the container in a single cgroup path, but accepts `/NAMESPACE/ID` with
+/// any namespace. Such a path may not belong to a container at all, so use this function only to
+/// look for a known container ID, which is unlikely to match by accident.
 #[must_use]
 pub fn sought_of_path(path: &str) -> Option<Container> {
     let path = path.as_bytes();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "criterion"))]
 pub struct Criterion {
     /// The option: pid (PIDs given as arguments), root, depth, members, comm, user, env, container,
-    /// state, or descendants-of (the pidns process that ran the command of `pidns run`). Later
-    /// versions may add options.
+    /// state, or descendants-of (set by `pidns run`: only descendants of the pidns process that ran
+    /// the command). Later versions may add options.
     pub by: FilterOption,
     /// The values of the option, as text. A namespace is identified by its id.
     pub values: Vec<String>,

@@ -109,8 +109,8 @@ pub struct Limit {
     pub largest: Option<Consumer>,
     /// Number of zombies among the tasks.
     pub zombies: Option<u64>,
-    /// The process with the most counted zombies to reap; its `tasks` is the number of those
-    /// zombies.
+    /// The process that must reap the most zombies. Only zombies that this limit counts are
+    /// included; `tasks` is their number.
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,

@@ -13,7 +13,7 @@ use super::Pid;
 pub struct Observer {
     /// PID of pidns in the namespace of the procfs that was read.
     pub pid: Pid,
-    /// Start time of pidns, as for other processes; null if unknown.
+    /// Start time of pidns, in the same unit as `start_time` of other processes; null if unknown.
     pub start_time: Option<u64>,
     /// PID of the shell that runs the CI step: a shell that leads a session, and has started
     /// another shell, which runs the script with pidns. CI agents such as Jenkins start each step in

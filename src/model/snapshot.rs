@@ -112,7 +112,7 @@ keywords! {
         /// The mount table of every reachable mount namespace.
         Mounts = "mounts",
         /// Namespaces in kernel memory that /proc does not show. Includes all other places except
-        /// threads. Needs root and Linux 6.18.
+        /// threads. Needs root and Linux 6.18 or later.
         Kernel = "kernel",
     }
 }

@@ -28,7 +28,7 @@ const NAMES: u32 = 100;
 const ATTEMPTS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Maximum depth of the cgroups that the command makes below its own.
+/// Number of levels of cgroups below the command's own cgroup that pidns visits.
 const MAX_DEPTH: usize = 64;
 
 /// A cgroup that is removed on drop. Processes that are still in it are moved to the cgroup of

@@ -67,7 +67,7 @@ enum Children {
     None,
     /// All children are running.
     Running,
-    /// More children may have terminated.
+    /// Reaping stopped after [`ROUND`] children, so other terminated children may be left.
     Terminated,
 }
 

@@ -159,7 +159,7 @@ impl Received {
 /// stops a process.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
-    // Ignore errors: pidns then keeps running while the command is stopped.
+    // Errors are ignored: if this fails, pidns merely keeps running while the command is stopped.
     take_action(signal);
 }
 

@@ -396,10 +396,10 @@ impl Forest {
 /// Defines which part of a forest a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Number that chooses a running process. The procfs belongs to the namespace of this process.
+    /// Selects a running process. The procfs belongs to the PID namespace of this process.
     mount: u8,
-    /// Number that chooses a running process. The viewer is in the namespace of this process.
-    /// `None` if a seccomp filter refuses `NS_GET_PARENT` for all namespaces.
+    /// Selects a running process. The viewer is in the PID namespace of this process. `None` means
+    /// that a seccomp filter refuses `NS_GET_PARENT` for every namespace.
     viewer: Option<u8>,
     /// A bit for each process: 1 if the viewer may not read the namespace link of this process.
     refused: u64,

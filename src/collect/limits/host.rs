@@ -215,8 +215,8 @@ impl<'a> LimitedHost<'a> {
         })
     }
 
-    /// Reads the user namespaces of all processes that `RLIMIT_NPROC` may count, unless the kernel
-    /// has counted them.
+    /// Does nothing if the kernel's own counts of each user's processes were read. Otherwise, reads
+    /// the user namespaces of all processes that `RLIMIT_NPROC` may count.
     fn read_user_namespaces(&mut self) {
         if self.kernel.as_ref().is_ok_and(|kernel| !kernel.users.is_empty()) {
             return;

@@ -1,7 +1,8 @@
 //! After a scan, reads the limits that can make fork or the creation of a PID namespace fail.
 //!
 //! - `host` reads the facts about processes that decide which limits apply to them
-//! - `rows` has one function per limit, which reads its numbers into a `read_limit`
+//! - `rows` has one function per kind of limit, which returns a `ReadLimit` for each limit of this
+//!   kind
 //! - `cgroups` reads the pids controller
 //! - `consumers` finds out who uses up a limit
 

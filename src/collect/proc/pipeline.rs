@@ -159,8 +159,8 @@ impl Pipes {
     }
 }
 
-/// Returns the children of the ancestors that are connected to pidns or an ancestor by pipes,
-/// directly or through each other.
+/// Returns the other processes in the pipelines of pidns and its ancestors: the children of the
+/// ancestors that are connected by a pipe to pidns, to an ancestor, or to another such child.
 fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
     let mut pipes = Pipes::default();
     for process in ancestry {
@@ -176,7 +176,8 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
 }
 
-/// Returns those of `others` that are connected to `pipes`, directly or through each other.
+/// Returns the processes in `others` that are connected to one of `pipes`, directly or through
+/// other processes in `others`.
 fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
     let mut found = BTreeSet::new();
     while let Some(index) = others.iter().position(|(_, other)| pipes.follow(other)) {

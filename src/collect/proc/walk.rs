@@ -118,11 +118,12 @@ pub enum Share {
     Second,
 }
 
-/// Reads processes while `list` is still listing them. `list` passes each process of its share to the
-/// function that it gets as its argument. Returns the results of `list`, and the processes sorted by
-/// PID.
+/// Lists processes with `list`, and reads each process as soon as it is listed. Returns the results
+/// of `list`, and the processes sorted by PID.
 ///
-/// `list` runs in two threads at once, or in one thread if no other thread can be started.
+/// `list` runs in two threads at once, and each call lists one half of the processes. If no other
+/// thread can be started, one call lists all processes. `list` takes its share and a callback, and
+/// calls the callback with each process of this share.
 pub fn read_while_listing<T: Send>(
     scan: Scan<'_>,
     list: impl Fn(Share, &dyn Fn(Target)) -> T + Sync,

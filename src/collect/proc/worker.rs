@@ -102,7 +102,8 @@ impl<'a> Worker<'a> {
             Err(errno) => errno,
         };
         let is_passing = match errno {
-            // No process has this PID. If the second attempt fails too, the process has exited.
+            // No process has this PID. This may last only a moment, while a thread other than the
+            // leader calls `execve(2)`. If the second attempt fails too, the process has exited.
             Errno::NOENT => self.attempt == Attempt::First,
             Errno::SRCH if self.late_retries < MAX_LATE_RETRIES => true,
             Errno::XDEV | Errno::AGAIN => !is_final,

@@ -12,8 +12,8 @@ use crate::query::policy::WARN_AT;
 pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
     had: HashSet<(CheckCode, Subject)>,
-    /// Processes and namespaces that only the later snapshot shows, but that may be older. Their
-    /// problems may be older, too.
+    /// Processes and namespaces that are only in the later snapshot, but may have existed when the
+    /// earlier one was taken. Their problems are therefore not certainly new.
     undated: HashSet<Subject>,
 }
 
@@ -47,8 +47,8 @@ impl Earlier {
         self.had.contains(&(code, subject))
     }
 
-    /// Returns `true` if it is unknown whether the earlier snapshot had the problems of this
-    /// process or namespace.
+    /// Returns `true` if this process or namespace may already have had its problems when the
+    /// earlier snapshot was taken.
     pub fn may_have_had(&self, subject: Subject) -> bool {
         self.undated.contains(&subject)
     }
@@ -82,7 +82,7 @@ fn new_subjects(diff: &Diff) -> impl Iterator<Item = Subject> {
         .chain(namespaces.map(|it| Subject::Namespace(it.id)))
 }
 
-/// Returns the processes and namespaces that only the later snapshot shows.
+/// Returns the processes and namespaces that are only in the later snapshot.
 fn came(diff: &Diff) -> (impl Iterator<Item = Pid>, impl Iterator<Item = NamespaceId>) {
     let processes = diff.processes.iter().filter(|it| it.happened() == Happened::Came);
     let namespaces = diff.namespaces.iter().filter(|it| it.happened() == Happened::Came);

@@ -142,7 +142,7 @@ struct numbers {
     u32 is_whole;  // 1 if all numbers were counted
 };
 
-// The state of the first program for one task.
+// The state of pidns_numbers() for one task.
 struct look {
     struct numbers numbers;
     struct seq_file *seq;
@@ -269,7 +269,7 @@ struct user_count {
     u32 spare;
 };
 
-// The state of the second program for one process.
+// The state of pidns_users() for one process.
 struct owner {
     struct user_count count;
     struct seq_file *seq;

@@ -15,9 +15,9 @@ use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::start_time_now;
 use crate::model::{Holder, Pid};
 
-/// Tables of up to this capacity are small. A small table is searched for each process that shares
-/// it, because a search takes about as long as comparing tables. The smallest table in the kernel
-/// has this capacity.
+/// Descriptor tables up to this capacity count as small. A small table is searched again for every
+/// process that shares it, because a search costs no more than finding out that the table is
+/// shared. This is the capacity of the kernel's smallest table.
 const SMALL: u32 = 64;
 
 /// Maximum number of holders that are added for processes that share a searched table.
