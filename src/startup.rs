@@ -41,7 +41,7 @@ pub fn with_enough_stack(main: fn() -> ExitCode) -> ExitCode {
 /// end-of-file, and writing to it fails with `EBADF`, as for a closed descriptor. The replacement
 /// is closed in programs that pidns executes.
 ///
-/// Without this function, the Rust runtime would replace closed descriptors by /dev/null. Output
+/// Without this function, the Rust runtime would open /dev/null for closed descriptors. Output
 /// would then be lost without an error, because pidns could not distinguish this /dev/null from a
 /// /dev/null that the caller has chosen (such as `stdout=DEVNULL` in Python). In a chroot without
 /// /dev/null, the runtime would abort.
@@ -57,13 +57,13 @@ extern "C" fn replace_closed_descriptors() {
 }
 
 /// The C library calls the functions in this section before `main`, and therefore before the Rust
-/// runtime replaces closed descriptors and ignores SIGPIPE. Safe Rust has no hook that runs as
-/// early.
+/// runtime opens /dev/null for closed standard descriptors and ignores SIGPIPE. Safe Rust has no
+/// hook that runs this early.
 //
-// SAFETY: the section contains pointers to functions with the C calling convention and no return
-// value, and both functions are such functions. They ignore the arguments that the C library
-// passes. They do not rely on anything that the Rust runtime sets up: they only make system calls,
-// and close only descriptors that they own.
+// SAFETY: the entries of the section must be pointers to `extern "C"` functions that return
+// nothing, and both entries are. The two functions ignore the arguments that the C library passes.
+// They do not rely on anything that the Rust runtime sets up: they only make system calls, and
+// close only descriptors that they own.
 #[allow(unsafe_code)]
 #[used]
 #[unsafe(link_section = ".init_array")]

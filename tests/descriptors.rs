@@ -141,7 +141,7 @@ fn a_descriptor_swapped_during_the_scan_is_found_and_its_file_not_opened() {
     let path = dir.path().join("fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     // pidns must never open the FIFO. Opening it for writing, as this thread does, blocks until
-    // some process opens it for reading.
+    // another process opens it for reading.
     let (sender, opened) = mpsc::channel();
     let fifo = path.clone();
     let waiting = thread::spawn(move || {

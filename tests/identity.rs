@@ -180,7 +180,7 @@ const LATE_PARENTS: &str = "import os, signal\n\
 #[test]
 fn the_parent_of_a_process_is_in_the_document() {
     needs!(NamespaceOfItsOwn, Program("python3"));
-    // The PIDs of the sleeping processes are between those of the children and the parents.
+    // The PIDs of the sleeping processes are between the PIDs of the children and of the parents.
     std::fs::write("/proc/sys/kernel/ns_last_pid", "15000").unwrap();
     let (_sleepers, _) = start(SLEEPERS);
     for collector in collectors() {

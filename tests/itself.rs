@@ -1,5 +1,5 @@
-//! Tests on the real kernel how pidns treats itself: the descriptors that any pidns opens for its
-//! scan are no holders, but those that it has inherited are.
+//! Tests on the real kernel how pidns treats itself: descriptors that any pidns opens for its
+//! scan do not count as holders, but descriptors that it has inherited do.
 
 mod common;
 

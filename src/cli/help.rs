@@ -121,8 +121,9 @@ allocate memory\" (ENOMEM), and why unshare fails with \"No space left on device
 how close each one is. Full limits come first, each with the error and with commands \
 that make room.
 
-With PIDs, all limits of these processes are shown. Without, those of the whole host \
-at 80 % or more. A saved document has limits if it was written with --details limits.
+With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the limits \
+of the whole host that are at 80 % or more. A saved document has limits if it was \
+written with --details limits.
 
 A shell that cannot fork can still replace itself: 'exec pidns limits $$'.
 

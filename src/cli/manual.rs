@@ -163,9 +163,9 @@ pub(super) const LIMITS: &[&str] = &[
      below the caller's own that has no living init. It also finds these holders: pidfds; UNIX \
      sockets whose peer or listener was a member; UNIX sockets with an unread message that \
      carries a descriptor of the namespace, or the credentials of a member; and open files of its \
-     procfs. It misses some holders: UNIX socket connections that are not yet accepted, \
-     descriptors sent over such a connection or over a socket that is itself in flight, and \
-     processes whose working directory is in the /proc/PID of a member that has exited. If no \
+     procfs. The search does not find these holders: UNIX socket connections that are not yet \
+     accepted, descriptors sent over such a connection or over a socket that is itself in flight, \
+     and processes whose working directory is in the /proc/PID of a member that has exited. If no \
      holder is found, the diagnostic held-unseen says so; the view still counts as complete.",
     "At most 10,000 holders of one kind are shown for a namespace. The diagnostic holders-left-out \
      says how many are not, and the view is then incomplete.",

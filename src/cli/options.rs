@@ -194,8 +194,8 @@ pub struct Filter {
     ///
     /// CI agents set a variable for each job, for example BUILD_TAG (Jenkins), CI_JOB_ID (GitLab)
     /// or RUNNER_TRACKING_ID (GitHub), so this option selects the processes of one job. pidns
-    /// compares the environment that a process had when it started its program. It never shows or
-    /// saves the environment. A zombie has no environment. Needs the live host.
+    /// matches the environment that the process had at its last execve(2). It never shows or saves
+    /// the environment. A zombie has no environment. Needs the live host.
     #[arg(long, value_name = "NAME[=VALUE]", global = true)]
     pub env: Option<EnvPattern>,
     /// Show only containers whose id or pod UID has this prefix

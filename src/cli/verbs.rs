@@ -56,7 +56,7 @@ impl Translate {
 /// Arguments of `pidns limits`.
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// Show all limits of these processes; without PIDs, those of the host at 80 % or more
+    /// Show all limits of these processes; without PIDs, the host's limits at 80 % or more
     #[arg(value_name = "PID")]
     pub pids: Vec<Pid>,
     /// Options for how to print the result.
@@ -169,8 +169,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the optional fields to read for each process of the live kernel, besides those that
-    /// BEFORE has.
+    /// Returns the optional fields to read for each process of the live kernel, besides the fields
+    /// in BEFORE.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()

@@ -59,7 +59,8 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 
-/// Returns a check, and the reason why the filter may select too little.
+/// Runs one check. Returns the result and, if the filter selected nothing, the reason why matching
+/// processes or namespaces may be missing from the snapshot.
 fn check_once(
     arguments: &cli::Check,
     before: Option<&Snapshot>,

@@ -361,8 +361,10 @@ fn is_identifier(name: &[u8]) -> bool {
 }
 
 /// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
-/// Returns `None` for a virtual machine: any program may register a machine with systemd-machined,
-/// and the NAME of libvirt's machines starts with the driver (`qemu-`, `lxc-`).
+///
+/// Returns `None` for a virtual machine. Not every machine registered with systemd-machined is a
+/// container: libvirt registers both kinds, with a NAME that starts with the driver (`lxc-` for
+/// containers, `qemu-` for virtual machines).
 fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
     let instance = name.strip_prefix(b"systemd-nspawn@");
     if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {

@@ -13,8 +13,8 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limits. A new limit needs an entry here and the code that reads it. The order is
-/// that in which the kernel checks the limits of a fork, and then those of a new namespace.
+/// The table of limits, in the order in which the kernel checks them: first the limits of a fork,
+/// then the limits of a new namespace. A new limit needs an entry here and the code that reads it.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.
@@ -199,7 +199,7 @@ pub struct Consumer {
     pub uid: Option<u32>,
     /// Name of the user with this UID; null if unknown.
     pub user: Option<SmolStr>,
-    /// Number of its tasks. Those of a process include its child processes.
+    /// Number of tasks of this consumer. For a process, includes the tasks of its child processes.
     pub tasks: u64,
 }
 

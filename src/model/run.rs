@@ -43,7 +43,7 @@ pub struct Killed {
     /// Processes that were sent SIGKILL: processes that survived SIGTERM, and processes that
     /// appeared later.
     pub sigkill: BTreeSet<Pid>,
-    /// Processes that pidns is not permitted to signal, such as those of a set-user-ID program.
+    /// Processes that pidns is not permitted to signal, such as processes of a set-user-ID program.
     pub refused: BTreeSet<Pid>,
     /// Processes that still existed when pidns stopped sending signals.
     pub remaining: BTreeSet<Pid>,

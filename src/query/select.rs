@@ -30,8 +30,8 @@ pub struct Selection {
     pub comm: Option<Glob>,
     /// Select only processes of this user.
     pub user: Option<User>,
-    /// Select only processes whose environment meets this condition. The scan must have been asked
-    /// for it.
+    /// Select only processes whose environment meets this condition. The scan must have evaluated
+    /// the condition.
     pub env: Option<EnvPattern>,
     /// Select only namespaces whose init is in this container, the descendants of these namespaces,
     /// and the container's processes in other namespaces.

@@ -57,8 +57,8 @@ fn transient_state(process: &Process) -> Option<TransientState> {
     is_transient.then_some((process.pid, process.start_time, process.state))
 }
 
-/// The denied findings that all checks of the same host have in common. A worker that a daemon
-/// replaces again and again is another process in each check, so it is not among them.
+/// The denied findings that all checks of the same host have in common. If a daemon keeps replacing
+/// a worker, each check sees another process, so the worker's findings are not included.
 #[derive(Debug, Default)]
 pub struct LastingFindings(Option<HashSet<(CheckCode, Identity)>>);
 
@@ -92,7 +92,7 @@ impl Identity {
 }
 
 impl LastingFindings {
-    /// Drops the denied findings of a check that an earlier check did not have.
+    /// Removes each denied finding that is missing from the results of an earlier check.
     pub fn retain(&mut self, check: &mut Check) {
         let identify = |it: &Finding| (it.code, Identity::of(it.subject, &check.graph));
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);

@@ -388,8 +388,8 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of some process with several PIDs, as an example for the explanation of the
-    /// arrow.
+    /// Returns the PIDs of any process that has more than one, for the example that explains the
+    /// arrow (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))

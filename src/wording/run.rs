@@ -138,8 +138,8 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists the
-/// processes that it may not signal and those that still exist. The names of the processes come
+/// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists processes
+/// that pidns may not signal and processes that still exist. The names of the processes come
 /// from the graph, which is `None` if the host could not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();

@@ -285,7 +285,7 @@ pub fn sleep_of(init: u32) -> u32 {
     find().expect("sleep keeps running")
 }
 
-/// A cgroup in a new hierarchy, with a path like those of a container runtime.
+/// A cgroup in a new hierarchy, with a path like a container runtime's cgroup path.
 pub struct Cgroup {
     name: String,
     mount: tempfile::TempDir,

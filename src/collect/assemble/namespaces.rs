@@ -50,8 +50,8 @@ pub struct RefusedParents {
     /// `true` if the viewer is in the initial namespace, and therefore may see the parent of every
     /// other namespace.
     pub all_have_parents: bool,
-    /// `true` if the procfs shows only the viewer's namespace and its descendants. In that case, a
-    /// namespace below the procfs's own namespace can never be a root.
+    /// `true` if a namespace below the procfs's own namespace is certainly not a root, because the
+    /// procfs shows only the viewer's namespace and descendants of that namespace.
     pub is_certain: bool,
 }
 

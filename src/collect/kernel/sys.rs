@@ -184,9 +184,9 @@ fn mounted_procfs() -> SysResult<OwnedFd> {
     open_base(first_procfs()?, c"self/fd")
 }
 
-/// Makes a procfs of this process's PID namespace that is mounted nowhere, and opens its root
-/// directory (with `O_PATH`). Such a procfs shows this process even after `nsenter -m`, when /proc
-/// belongs to a container. And nothing is mounted over its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
+/// Creates a detached procfs instance for this process's PID namespace, and opens its root
+/// directory (with `O_PATH`). Unlike /proc, the instance shows this process even after `nsenter -m`
+/// into a container, and no other mount can hide its files. Needs `CAP_SYS_ADMIN` and Linux 5.2.
 pub fn private_procfs() -> SysResult<OwnedFd> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;

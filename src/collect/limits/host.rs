@@ -1,5 +1,5 @@
-//! Reads which limits apply to the processes of a snapshot: their cgroups, user namespaces and
-//! resource limits, and the counters of the kernel.
+//! Finds the limits that apply to the processes of a snapshot. Reads each process's cgroups, user
+//! namespace and resource limits, and the kernel's counters.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;

@@ -145,7 +145,7 @@ pub fn cgroup_path<'a>(cgroups: &'a [u8], controller: &str) -> Option<&'a [u8]> 
     })
 }
 
-/// Finds the mounts of cgroup version 2, and those of version 1 with this controller.
+/// Finds the mounts of cgroup version 2, and the mounts of version 1 with this controller.
 pub fn cgroup_mounts<'a>(
     mountinfo: &'a [u8],
     controller: &'static str,

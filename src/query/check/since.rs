@@ -1,4 +1,4 @@
-//! Tells the problems that are new since an earlier snapshot from those that it already had.
+//! Separates new problems from problems that an earlier snapshot already had.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -42,8 +42,9 @@ pub struct Comparison<'a> {
     /// second graph.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// The start of the pidns process that took the first snapshot; `None` if it is unknown, or if
-    /// the second snapshot may be the older one.
+    /// Start time and PID of the pidns process that took the first snapshot. `None` if the start
+    /// time of either snapshot's pidns process is unknown, or if the second snapshot may be the
+    /// older one.
     pub begin: Option<(u64, Pid)>,
     /// The attendants of the first snapshot and of the second snapshot.
     attendants: [BTreeSet<Pid>; 2],

@@ -227,12 +227,12 @@ fn attendants_of_either_snapshot_are_no_differences() {
         });
         host(made.collect())
     };
-    // The shells 20 and 40 run the steps, and have the heartbeats 21 and 41.
+    // Shells 20 and 40 run the CI steps. Processes 21 and 41 are their heartbeats.
     let before = attended(&[20], other(&[20, 21, 22]), 25);
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 is in both snapshots, so process 21 is a process of the job.
+    // Shell 20 is in both snapshots, so its heartbeat 21 counts as a process of the job.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }

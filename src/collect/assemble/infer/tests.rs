@@ -253,8 +253,8 @@ proptest! {
     }
 }
 
-/// Counts the processes without a readable namespace link (`open`), and those among them whose
-/// namespace was inferred (`placed`).
+/// Number of processes without a readable namespace link (`open`), and how many of these processes
+/// have an inferred namespace (`placed`).
 #[derive(Debug, Default)]
 struct Share {
     placed: usize,

@@ -110,8 +110,8 @@ impl Default for Case<'_> {
     }
 }
 
-/// The result of a test case: the child's state, the questions asked, and whether the child is
-/// returned as a namespace whose init is gone.
+/// The result of a test case: the state of the child namespace, the questions that were asked, and
+/// whether the child is among the namespaces whose init is gone.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     state: NamespaceState,

@@ -88,7 +88,7 @@ impl IteratorProgram {
 pub struct RecordIterator(OwnedFd);
 
 impl RecordIterator {
-    /// Reads all records and passes each of them to `take`. A record has `size` bytes.
+    /// Reads all records and passes each record to `take`. Records are `size` bytes long.
     ///
     /// Each read returns at most `at_once` records (and at most 32 KiB). Signals are handled only
     /// between reads, so use a small `at_once` for a program that takes a long time per record.

@@ -275,8 +275,8 @@ impl Array {
     }
 }
 
-/// Creates a BPF hash map that only BPF programs use. `key` is the size of a key in bytes, and a value
-/// has 8 bytes. If the map has `count` keys, a program can add no more.
+/// Creates a BPF hash map for use by BPF programs only. Keys are `key` bytes long, and values are 8
+/// bytes long. The map holds at most `count` entries.
 pub fn create_hash(key: u32, count: u32) -> Result<OwnedFd, LoadError> {
     let arguments = CreateMap {
         kind: BPF_MAP_TYPE_HASH,

@@ -23,8 +23,8 @@ pub struct KernelCounters {
     /// The PIDs in use, by the inode of the PID namespace.
     pub numbers: HashMap<u64, PidNumbers>,
     /// The counts that apply to a user in a user namespace, by the inode of the namespace and the
-    /// UID. The counts of this user come first. Then come those of the creators of the namespace
-    /// and of its ancestors, innermost first. Empty before Linux 5.19.
+    /// UID. The counts of this user come first, followed by the counts of the users who created the
+    /// namespace and its ancestors, innermost first. Empty before Linux 5.19.
     pub users: HashMap<(u64, u32), Vec<UserCount>>,
 }
 
@@ -124,7 +124,7 @@ impl KernelCounters {
             users => users?,
         };
         // The records of a process are consecutive. All processes of a user have the same records,
-        // so only those of the first process are kept.
+        // so only the records of the first process are kept.
         let (mut key, mut is_new) = ((0, 0), false);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

@@ -280,7 +280,7 @@ impl MemoryNamespace {
     }
 }
 
-/// A record of the programs that list keepers.
+/// A record that the BPF programs write while they search for keepers.
 #[derive(Debug)]
 enum KeeperRecord {
     Keeper(Keeper),

@@ -61,7 +61,7 @@ pub fn search(
     let is_initial = namespace == Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
     if is_initial && search.search_all_of_host() {
         // All mount namespaces of the host have been searched. So no mount is missing, even if the
-        // mount namespace of some process could not be read.
+        // mount namespace of a process could not be read.
         search.found.log.forget(DiagnosticCode::MountsUnreadable);
     }
     search.search_namespaces_of_processes();

@@ -4,12 +4,15 @@
 //! neither build nor escape such labels.
 //!
 //! Graphviz would draw many siblings as one long column of nodes. Many siblings therefore share a
-//! shelf: a single node that arranges their boxes in columns. Siblings with children and siblings
-//! without children are counted separately. If there are more than [`MOST_BESIDE`] of either, or if
-//! they are more than [`MOST_BESIDE`] levels deep, they are drawn on a shelf. The box of a
-//! namespace on a shelf contains the boxes of its children. All other namespaces have a node each,
-//! and edges show the levels. A namespace that a process keeps alive has a node of its own if
-//! possible, because an edge from the process to a box on a shelf would cross other boxes.
+//! shelf: a single node that arranges their boxes in columns. Siblings form two groups: namespaces
+//! with children and namespaces without. A group is drawn on the shelf if it has more than
+//! [`MOST_BESIDE`] members, or if its members are more than [`MOST_BESIDE`] levels deep. The box of
+//! a namespace on a shelf contains the boxes of its children. Every other namespace has a node of
+//! its own, and edges lead from parents to children.
+//!
+//! Even in a large group, a namespace that a process keeps alive has a node of its own, because an
+//! edge from the process to a box on a shelf would cross other boxes. Such namespaces are drawn on
+//! the shelf only if the group has more than [`MOST_BESIDE`] of them, or if they are too deep.
 //!
 //! The SVG contains the state of each namespace, so that style sheets can select boxes by state. A
 //! node has the state as its class. A table on a shelf cannot have a class, so every box also has

@@ -141,7 +141,7 @@ const COLUMN: &[u8] =
     b"<td valign=\"top\"><table border=\"0\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"2\">";
 
 /// Number of empty rows at the end of a column, or of empty cells at the end of a row. Graphviz
-/// distributes spare space evenly over rows or cells, so the empty ones take up most of it.
+/// distributes spare space evenly over rows or cells, so the empty ones absorb most of the space.
 pub const FILLERS: usize = 20;
 
 /// Builds a box as an HTML-like table.
