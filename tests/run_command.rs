@@ -678,7 +678,8 @@ fn two_hundred_runs_during_a_fork_storm_are_correct() {
             let stderr = &outcome.stderr;
             assert_eq!(outcome.status, number % 100, "{stderr}");
             assert_eq!(outcome.report.codes(), ["leftover-process"], "{stderr}");
-            assert!(stderr.contains(&format!(" {argument}  ")), "{stderr}");
+            // On a busy host, the subshell may not have executed setsid yet.
+            assert!(stderr.contains(&argument), "{stderr}");
             assert_eq!(outcome.report.killed.as_ref().unwrap().remaining, [0; 0]);
         }
     };
