@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -445,4 +446,32 @@ fn an_unknown_limit_is_null_and_has_a_diagnostic() {
     let text = pidns(&["limits", "-q", "--collector", "proc"]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(!text.contains("Nothing is close to a limit"), "{text}");
+}
+
+#[test]
+fn a_namespace_for_children_that_may_not_be_read_is_not_guessed() {
+    needs!(HostRoot, Program("setpriv"));
+    let shell = unshared("/bin/true;");
+    let output = as_nobody(&["limits", "-q", "-f", "json", &shell.pid().to_string()]);
+    let rows = rows(&output);
+    assert!(rows.iter().all(|it| it["limit"] != "init_terminated"), "{rows:#?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let refused = document["diagnostics"].as_array().unwrap().iter().any(|it| {
+        it["code"] == "limits-unknown"
+            && it["errno"] == "EACCES"
+            && it["pids"] == serde_json::json!([shell.pid()])
+    });
+    assert!(refused, "{document:#}");
+}
+
+#[test]
+fn a_seccomp_filter_that_kills_for_bpf_does_not_end_pidns() {
+    needs!(HostRoot, Initial("pid"), Program("python3"));
+    let pid = std::process::id().to_string();
+    for arguments in [&["limits"][..], &["check"], &[&pid], &["--details", "limits"]] {
+        let command = [&[PIDNS, "-q"], arguments].concat();
+        // 321 is bpf(2) on x86-64.
+        let output = run(&mut with_seccomp(KILL_PROCESS, "321", &command));
+        assert_eq!(output.status.signal(), None, "{arguments:?}");
+    }
 }

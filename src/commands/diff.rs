@@ -7,7 +7,7 @@ use crate::cli;
 use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::model::{Holder, Namespace, NamespaceId, Snapshot};
+use crate::model::{Detail, Holder, Namespace, NamespaceId, Snapshot};
 use crate::output::{self, Outcome};
 use crate::query::{Diff, DiffCaveat, DiffScope};
 
@@ -19,7 +19,10 @@ pub fn diff(arguments: &cli::Diff) -> Result<Exit, Error> {
     let root = view::handle(arguments.filter.root.as_ref(), &origin)?;
     let before = view::load_document(&arguments.before, arguments.host.as_deref(), output.quiet)?;
     let search = before.searched.clone();
-    let details = before.details.union(&arguments.details()).copied().collect();
+    // Limits are not compared.
+    let mut details: BTreeSet<Detail> =
+        before.details.union(&arguments.details()).copied().collect();
+    details.remove(&Detail::Limits);
     let environment = arguments.filter.env.iter().cloned().collect();
     let after = view::load(&origin, search, details, environment, output.quiet)?;
     let is_live = origin.file.is_none();

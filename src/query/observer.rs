@@ -5,11 +5,20 @@ use std::collections::BTreeSet;
 use crate::model::{Observer, Pid, Process, Snapshot};
 
 /// Removes from a snapshot the pidns process that took it and, unless `kernel_threads` is set, all
-/// kernel threads, which start and end at any time.
+/// kernel threads, which start and end at any time. Also removes limits that apply only to that
+/// pidns process.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
-    snapshot.processes.retain(|it| !is_observer(it) && (kernel_threads || !it.kernel_thread));
+    let own = snapshot.processes.iter().find(|it| is_observer(it)).map(|it| it.pid);
+    snapshot.processes.retain(|it| Some(it.pid) != own && (kernel_threads || !it.kernel_thread));
+    if let (Some(own), Some(limits)) = (own, &mut snapshot.limits) {
+        limits.retain_mut(|limit| {
+            let applied = limit.pids.len();
+            limit.pids.retain(|&pid| pid != own);
+            applied == limit.pids.len() || !limit.pids.is_empty()
+        });
+    }
 }
 
 fn is_same(observer: &Observer, process: &Process) -> bool {
@@ -34,6 +43,7 @@ pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeS
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Limit, LimitKind, LimitScope};
     use crate::testing::{namespace, process, snapshot};
 
     fn pid(raw: u32) -> Pid {
@@ -58,6 +68,20 @@ mod tests {
             attendants: vec![pid(1), pid(4)],
         });
         host
+    }
+
+    #[test]
+    fn removes_the_observer_from_limits() {
+        let mut host = host();
+        let limit = |raws: &[u32]| {
+            let mut limit = Limit::unread(LimitKind::PidMax, LimitScope::default());
+            limit.pids = raws.iter().map(|&it| pid(it)).collect();
+            limit
+        };
+        host.limits = Some(vec![limit(&[7, 8]), limit(&[8]), limit(&[])]);
+        leave_out_observer(&mut host, true);
+        let left = host.limits.unwrap();
+        assert_eq!(left.iter().map(|it| it.pids.len()).collect::<Vec<_>>(), [1, 0]);
     }
 
     #[test]

@@ -87,7 +87,9 @@ fn numbers_text(limit: &Limit) -> String {
             let _ = write!(text, " (kernel.pid_max {max}");
             // More than a tenth of the PIDs are neither in use nor free, so explain why.
             let numbers = limit.used.zip(limit.free).zip(limit.max);
-            if numbers.is_some_and(|((used, free), max)| used + free + max / 10 < max) {
+            if numbers.is_some_and(|((used, free), max)| {
+                used.saturating_add(free).saturating_add(max / 10) < max
+            }) {
                 text.push_str("; PIDs below 300 are handed out only once");
             }
             text + ")"

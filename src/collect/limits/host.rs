@@ -18,12 +18,13 @@ use crate::collect::error::Error;
 use crate::collect::kernel::sys::{
     READ, is_gone, namespace_link, open_on_device, read, read_to_end,
 };
+use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse::{self, LimitMax};
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{
-    Collector, DiagnosticCode, Holder, Lineage, NamespaceId, Pid, Process, Snapshot,
+    Collector, DiagnosticCode, Holder, Lineage, NamespaceId, Pid, Process, SearchScope, Snapshot,
 };
 
 /// Inode of the initial user namespace (`PROC_USER_INIT_INO` in the kernel).
@@ -79,6 +80,7 @@ impl<'a> LimitedHost<'a> {
         let kernel = match collector {
             Collector::Proc => Err(BpfUnavailable::NotRequested),
             _ if !procfs.own => Err(BpfUnavailable::OtherProcfs),
+            Collector::Auto if viewer::has_seccomp_filter() => Err(BpfUnavailable::SeccompFilter),
             _ => KernelCounters::read(),
         };
         let own_user_namespace = namespace_link(CWD, c"/proc/self/ns/user", "user").ok().flatten();
@@ -165,8 +167,16 @@ impl<'a> LimitedHost<'a> {
                 None => {}
             }
             if is_wanted {
-                let for_children = children_start_in.get(&pid).copied().or(process.namespace);
-                match self.limited(process, &dir, for_children) {
+                let for_children = match children_start_in.get(&pid) {
+                    Some(&id) => Ok(id),
+                    None => self.namespace_for_children(process, &dir),
+                };
+                if let Err(errno) = for_children
+                    && errno != Errno::SRCH
+                {
+                    self.log.note(DiagnosticCode::LimitsUnknown, Some(errno), Some(pid));
+                }
+                match self.limited(process, &dir, for_children.ok()) {
                     Ok(limited) => self.processes.push(limited),
                     Err(errno) if is_gone(errno) => without_cgroups.retain(|&it| it != pid),
                     Err(errno) => {
@@ -179,6 +189,27 @@ impl<'a> LimitedHost<'a> {
             let message = "the limits of cgroups that are not mounted here are unknown";
             self.log.note_as(DiagnosticCode::LimitsUnknown, message.to_owned(), without_cgroups);
         }
+    }
+
+    /// Returns the PID namespace in which the children of a process start. The process is not a
+    /// holder in the snapshot, so this is its own namespace, unless the snapshot lacks holders. Fails
+    /// with `ENOENT` if the children would start in a nascent namespace.
+    fn namespace_for_children(
+        &self,
+        process: &Process,
+        dir: &ProcessDir<'_>,
+    ) -> SysResult<NamespaceId> {
+        let has_all_holders =
+            self.snapshot.complete && self.snapshot.searched.contains(&SearchScope::Children);
+        if let Some(own) = process.namespace.filter(|_| has_all_holders) {
+            return Ok(own);
+        }
+        let inode = namespace_link(dir.as_fd(), c"ns/pid_for_children", "pid")?;
+        let mut namespaces = self.snapshot.namespaces.iter();
+        namespaces
+            .find(|it| inode.is_some() && it.id.inode() == inode)
+            .map(|it| it.id)
+            .ok_or(Errno::NOENT)
     }
 
     /// Reads one process. Fails with `ESRCH` if it is gone.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::words::{long, words};
 use crate::collect::bpf::loader::{KernelTypes, LoadError, LoadedObject, ProgramSpec};
-use crate::collect::bpf::permission::{check_capabilities, check_lockdown};
+use crate::collect::bpf::permission::{check_address_space, check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 
 /// The object file that tests/bpf/build compiles from `limits.bpf.c`.
@@ -107,6 +107,7 @@ impl KernelCounters {
     pub fn read() -> Result<Self, BpfUnavailable> {
         check_capabilities()?;
         check_lockdown()?;
+        check_address_space()?;
         let object = LoadedObject::load(OBJECT)?;
         let types = KernelTypes::open()?;
         let load = |section, name| {
