@@ -310,7 +310,7 @@ fn observer(u: &mut Unstructured<'_>) -> Result<Value> {
     };
     Ok(json!({
         "pid": pid(u)?,
-        "start_time": maybe(u, u64::arbitrary)?,
+        "start_time": u.arbitrary::<Option<u64>>()?,
         "step": maybe(u, pid)?,
         "companions": pids(u)?,
         "attendants": pids(u)?,
