@@ -31,10 +31,21 @@ fn is_pid(pid: Pid) -> bool {
 }
 
 fn as_the_kernel_writes(status: &Status) -> String {
-    let Status { comm, state, ppid, uid, nspid, kernel_thread, has_memory, threads } = status;
+    let Status {
+        comm,
+        state,
+        ppid,
+        uid,
+        nspid,
+        kernel_thread,
+        has_memory,
+        threads,
+        descriptor_capacity,
+    } = status;
     let name = comm.replace('\\', "\\\\").replace('\n', "\\n");
     let ppid = ppid.map_or(0, Pid::as_u32);
     let uid = uid.map_or(String::new(), |uid| format!("Uid:\t{uid}\t0\t0\t0\n"));
+    let capacity = descriptor_capacity.map_or(String::new(), |count| format!("FDSize:\t{count}\n"));
     let nspid: Vec<_> = nspid.iter().map(Pid::to_string).collect();
     let nspid = nspid.join("\t");
     let kernel_thread =
@@ -42,7 +53,7 @@ fn as_the_kernel_writes(status: &Status) -> String {
     let memory = if *has_memory { "VmPeak:\t    2920 kB\n" } else { "" };
     let threads = threads.map_or(String::new(), |count| format!("Threads:\t{count}\n"));
     format!(
-        "Name:\t{name}\nState:\t{state} (sleeping)\nPPid:\t{ppid}\n{uid}NSpid:\t{nspid}\n\
+        "Name:\t{name}\nState:\t{state} (sleeping)\nPPid:\t{ppid}\n{uid}{capacity}NSpid:\t{nspid}\n\
          {kernel_thread}{memory}{threads}"
     )
 }
