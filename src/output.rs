@@ -41,12 +41,12 @@ pub fn write(emit: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Outc
     }
 }
 
-/// Writes a text to standard output.
+/// Writes text to standard output.
 pub fn print(text: &[u8]) -> Result<Exit, Error> {
     write(|out| out.write_all(text)).map(|_| Exit::Success)
 }
 
-/// Writes a text with ANSI colours to standard output. Removes the colours if standard output is
+/// Writes a string with ANSI colours to standard output. Removes the colours if standard output is
 /// not a terminal or the environment turns them off.
 pub fn print_colored(text: &str) -> Result<Exit, Error> {
     let mut out = AutoStream::new(Vec::new(), AutoStream::choice(&io::stdout()));
@@ -112,7 +112,7 @@ pub fn warn(message: impl fmt::Display) {
     warn_in_full(format!("pidns: {}\n", Sanitized(message)).as_bytes());
 }
 
-/// Writes a text of several lines, such as a report, to standard error.
+/// Writes several lines of text, such as a report, to standard error.
 pub fn warn_in_full(text: &[u8]) {
     // Ignore errors: a failure to write to standard error cannot be reported anywhere.
     let _ = Unbuffered::new(io::stderr().as_fd()).write_all(text);

@@ -69,7 +69,7 @@ fn left(log: &str) -> Left {
     Left::of(&pairs.filter_map(|(name, pid)| Some((name.to_owned(), pid.parse().ok()?))).collect())
 }
 
-/// Asserts that a text contains the PID of each leftover process, and the path of the leftover
+/// Asserts that a string contains the PID of each leftover process, and the path of the leftover
 /// namespace.
 #[track_caller]
 fn assert_names_all(text: &str, left: &Left, workspace: &Workspace) {

@@ -61,7 +61,7 @@ impl<T: Keyword> Serialize for Word<T> {
 #[cfg(test)]
 pub const SPELLING: &str = "^[a-z][a-z0-9_-]{0,63}$";
 
-/// Returns `true` if a text has the form of a word. The length is limited because pidns prints
+/// Returns `true` if a string has the form of a word. The length is limited because pidns prints
 /// unknown words.
 fn is_word(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase();

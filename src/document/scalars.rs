@@ -50,7 +50,7 @@ impl<T: fmt::Debug> fmt::Display for InvalidValue<T> {
     }
 }
 
-/// Implements `TryFrom<String>` for a text type with a checked format.
+/// Implements `TryFrom<String>` for a string type with a checked format.
 macro_rules! checked_text {
     ($type:ident, $is_valid:path, $expected:literal) => {
         impl TryFrom<String> for $type {

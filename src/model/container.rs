@@ -708,8 +708,9 @@ mod tests {
         ] {
             assert_eq!(say(of_cgroups(&hybrid(&places), || false)), expected, "{places:?}");
         }
-        // A path alone does not show how many hierarchies contain it, so only `sought_of_path`
-        // accepts namespaces other than `default`.
+        // A containerd namespace other than `default` is accepted only if the version 2 hierarchy
+        // or several version 1 hierarchies contain the path. A path alone does not show that, so
+        // `of_path` rejects such a namespace. Only `sought_of_path` accepts it.
         for (path, expected, sought) in [
             ("/process_api/9aac18513de46cc9", "none", "containerd 9aac18513de46cc9 -"),
             ("/default/web", "containerd web -", "containerd web -"),

@@ -25,7 +25,7 @@ pub struct LiveFacts {
     pub in_mount_namespace: BTreeMap<u64, Pid>,
 }
 
-/// The directory of a cgroup that freezes its processes.
+/// The directory of a frozen cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FrozenCgroup {
     /// A cgroup in the version 1 freezer hierarchy (`freezer.state`).

@@ -134,7 +134,7 @@ impl Diff {
             covered.has_all_namespaces() && after.searched.is_subset(&before.searched);
     }
 
-    /// Returns `true` if a process that only the second graph has certainly started after the first
+    /// Returns `true` if a process found only in the second graph must have started after the first
     /// snapshot was taken.
     #[must_use]
     pub fn is_certainly_new(&self, process: &Process) -> bool {
@@ -142,8 +142,8 @@ impl Diff {
         self.relation == Relation::SameBoot && (self.has_all_processes || has_start)
     }
 
-    /// Returns `true` if a namespace that only the second graph has was certainly created after the
-    /// first snapshot was taken.
+    /// Returns `true` if a namespace found only in the second graph must have been created after
+    /// the first snapshot was taken.
     #[must_use]
     pub fn is_certainly_new_namespace(&self, namespace: &Namespace) -> bool {
         let init = namespace.init.and_then(|init| self.after.process(init));

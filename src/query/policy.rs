@@ -35,7 +35,7 @@ enum RuleScope {
     Env(EnvPattern),
 }
 
-/// The reason why a text is not a valid rule.
+/// The reason why a string is not a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseRuleError {
     /// There is no such check code.

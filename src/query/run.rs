@@ -189,7 +189,8 @@ impl RunScope {
 /// that started before the command, and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     if let Some(members) = &scope.members {
-        // The kernel does not list zombies as members.
+        // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
+        // parent is one.
         let is_member = |it: &&Process| {
             let parent = it.ppid.filter(|_| it.is_zombie());
             members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))

@@ -58,7 +58,7 @@ fn transient_state(process: &Process) -> Option<TransientState> {
 }
 
 /// The denied findings that all checks of the same host have in common. If a daemon keeps replacing
-/// a worker, each check sees another process, so the worker's findings are not included.
+/// a worker, each check sees a different process, so the worker's findings are not included.
 #[derive(Debug, Default)]
 pub struct LastingFindings(Option<HashSet<(CheckCode, Identity)>>);
 

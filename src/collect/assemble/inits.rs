@@ -16,8 +16,9 @@ pub fn attach_inits(
         let Some(index) = init.namespace.and_then(|id| index(namespaces, id)) else { continue };
         let cgroup = cgroups.get(&init.pid);
         namespaces[index].init = Some(init.pid);
-        // The kernel moves a zombie leader to another cgroup even if other threads of the process
-        // are alive. So an init with a zombie leader is treated like a terminated init.
+        // The cgroup of a zombie leader is not reliable: the kernel moves the leader to another
+        // cgroup even if other threads of the process are alive. So the cgroup is interpreted like
+        // that of a terminated init.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
         namespaces[index].container =
             cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));

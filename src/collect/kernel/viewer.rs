@@ -7,7 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::sys::read_link;
 use crate::collect::parse;
 
-/// Link text of the initial user namespace. Its inode is fixed since Linux 3.8
+/// Link text of the initial user namespace. Its inode has been fixed since Linux 3.8
 /// (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
 

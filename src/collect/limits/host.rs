@@ -58,8 +58,8 @@ pub struct LimitedHost<'a> {
     pub cgroups: HashMap<Pid, Vec<CgroupDir>>,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
-    /// Inode of the user namespace of each process that belongs to one of the users of `processes`.
-    /// Only read if the kernel's own counters can't be.
+    /// For each process whose UID occurs among the non-exempt `processes`: the inode of its user
+    /// namespace. Filled only if the kernel's own counts of each user's processes can't be read.
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,

@@ -176,7 +176,7 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     bound.into_iter().filter_map(read).collect()
 }
 
-/// The numbers of a per-user limit that applies to a process.
+/// A per-user limit that applies to a process: its scope, current count and maximum.
 struct SubjectTo {
     scope: LimitScope,
     used: Result<u64, String>,

@@ -5,7 +5,7 @@ pub fn numbers(value: &[u8]) -> impl Iterator<Item = u32> {
     words(value).map_while(number)
 }
 
-/// Splits a text at white space.
+/// Splits a byte string at white space.
 pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }

@@ -1,5 +1,5 @@
-//! Compares the environments of processes with conditions. The environments themselves do not leave
-//! this module.
+//! Checks whether the environment of a process meets given conditions. The environments themselves
+//! do not leave this module.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;

@@ -21,7 +21,8 @@ pub struct ScanFindings {
     pub terminated: HashSet<Pid>,
     pub undecided: HashSet<Pid>,
     pub holders: HolderList,
-    /// The processes that share their descriptor table with another process, which was searched.
+    /// The processes that were not searched themselves, because they share their descriptor table
+    /// with a process that was.
     pub sharers: Vec<Sharer>,
     /// Maps the inode of each mount namespace to the threads (PID and TID) through which its mount
     /// table can be read.

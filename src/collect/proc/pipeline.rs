@@ -141,8 +141,9 @@ impl Pipes {
         self.read.is_empty() && self.written.is_empty()
     }
 
-    /// Adds a process if it reads what these processes write, or writes what they read. Then also
-    /// adds what it writes, or reads, so that the next process of a pipeline is found, too.
+    /// Returns `true` if `other` is at the opposite end of one of these pipes. If `other` reads
+    /// from such a pipe, adds the pipes that it writes to. If it writes to such a pipe, adds the
+    /// pipes that it reads from. So the next process in the pipeline is found, too.
     ///
     /// A process at the same end of a pipe does not belong to the pipeline: it may be a daemon of
     /// the job, which has inherited that end.

@@ -238,7 +238,7 @@ impl<'a> ProcessReader<'a> {
         // If the start time differs, BPF saw another process with this PID, so the data from BPF is
         // ignored.
         let has_none_open = none_open_since.is_some_and(|start| process.start_time == Some(start));
-        // Other namespaces that the process keeps alive are searched last, because this search
+        // Other namespaces that the process keeps alive are searched for last, because this search
         // takes longest.
         let held = self.search_holders(&process, capacity, has_none_open, &open)?;
         Ok(ReadProcess { process, leaders, cgroup, init, held, log: open.log })

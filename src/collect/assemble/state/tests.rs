@@ -205,7 +205,7 @@ fn an_init_that_only_the_last_question_finds_determines_the_state() {
                     let init_now = InitNow::Unknown;
                     let found = Case { init_now, listed: Some(&again), ..named };
                     assert_eq!(found.state(), expected);
-                    // The other members do not make the namespace count as one without an init.
+                    // The namespace has an init, even though it also has other members.
                     assert!(!found.run().is_without_init);
                 }
             }

@@ -229,7 +229,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
     // 32-bit numbers have at most six levels of tree nodes.
     for (int depth = 0; depth < 6; depth++) {
         u8 shift = 0;
-        // The two lowest bits of a pointer to a node are 10.
+        // The two lowest bits of a pointer to a node are binary 10.
         if (((u64)entry & 3) != 2) break;
         char *node = (char *)entry - 2;
         READ(shift, ((struct xa_node *)node)->shift);

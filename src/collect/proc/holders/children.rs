@@ -59,8 +59,8 @@ fn search_nascent(
     } else {
         Err(Errno::NOTTY)
     };
-    // The namespace was opened through a pidfd, and the pidfd was opened by TID. If the thread
-    // still isn't exiting, the TID belonged to this thread the whole time.
+    // The pidfd was opened by TID, and a TID can be reused after its thread has exited. If the
+    // thread isn't exiting even now, its TID was not reused, so the namespace is the right one.
     if is_exiting() {
         return search.still_there();
     }

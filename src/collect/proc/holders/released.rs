@@ -39,8 +39,8 @@ pub fn leave_out_released(
         .iter()
         .filter_map(|process| process.namespace.and_then(NamespaceId::inode))
         .collect();
-    // If one holder of a namespace still exists, removes the namespace from `released`. Its other
-    // holders then stay in the list unchecked.
+    // Removes from `released` every namespace that still has a holder. One holder is enough: the
+    // remaining holders of the namespace are not checked.
     let remove_held = |released: &mut HashSet<u64>| {
         for (inode, holder) in holders.iter() {
             if released.contains(inode) && still_holds(procfs, in_threads, *inode, holder) {
