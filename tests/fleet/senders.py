@@ -30,7 +30,7 @@ def are_snapshots(way):
     assert [file.name for file in files] == [f"{host}.ndjson" for host in HOSTS], files
     for file in files:
         head, *rest = map(json.loads, file.read_text().splitlines())
-        assert sum(head["snapshot"]["counts"].values()) == len(rest), file
+        assert sum(count or 0 for count in head["snapshot"]["counts"].values()) == len(rest), file
     print(f"{way}: {len(files)} snapshots")
 
 
