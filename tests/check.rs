@@ -291,7 +291,7 @@ fn a_filter_that_selects_nothing_finds_nothing() {
             assert!(stderr.contains(said) && stderr.lines().count() == 1, "{stderr}");
         }
     }
-    // What the user names must exist.
+    // A namespace that the user names must exist, so this is an error of its own.
     let none = pidns(&["check", "--root", "5"]);
     assert_eq!((none.status.code(), &none.stdout[..]), (Some(1), &b""[..]));
 }
