@@ -73,7 +73,7 @@ pub(super) const PROGRAM: Texts = Texts {
     description: LONG_ABOUT,
     exit_status: &[
         ("0", "success, even if the view is incomplete"),
-        ("1", "no such process or namespace; differences; check failed; a limit is full"),
+        ("1", "no such process or namespace; snapshots differ; check failed; limit reached"),
         ("2", TROUBLE),
         ("3", "with --strict: the view is incomplete"),
     ],
@@ -146,7 +146,7 @@ const CHECK: Texts = Texts {
     description: "\
 Check this host, or a saved document, for problems with PID namespaces and \
 processes. Each problem is printed with the processes concerned and advice. The \
-exit status is 1 if the rules deny one of the problems. Warnings do not change the exit status.
+exit status is 1 if a rule denies one of the problems. Warnings do not change the exit status.
 
 A zombie, or a process or thread in uninterruptible sleep, counts only if it is \
 still in that state on a second check.

@@ -71,7 +71,7 @@ pub enum Command {
     /// Show which limits make fork fail, and how close they are
     #[command(args_override_self = true)]
     Limits(Limits),
-    /// Check this host, and fail on problems that the rules deny
+    /// Check this host, and fail if a denied problem is found
     #[command(args_override_self = true)]
     Check(Check),
     /// Compare two snapshots, or a snapshot with the live host

@@ -123,8 +123,8 @@ fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
 /// A snapshot, and the results of a second scan of the same host.
 struct Settled {
     snapshot: Snapshot,
-    /// Processes whose state is not a problem: it may end soon, or SIGKILL would terminate the
-    /// process.
+    /// Processes whose state is not reported, because it may be temporary, or because SIGKILL
+    /// would terminate the process.
     unsettled: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of such a thread.
     stuck_threads: BTreeMap<Pid, Pid>,

@@ -26,7 +26,7 @@ mod tests {
         assert_eq!(cmdline(b"a\0\0"), ["a", ""]);
         assert_eq!(cmdline(b"nginx: worker"), ["nginx: worker"]);
         assert_eq!(cmdline(b"\xff\0"), ["\u{fffd}"]);
-        // Linux passes one empty argument to a program that was started without any argument.
+        // If a program is executed with an empty argv, Linux adds one empty argument.
         assert_eq!(cmdline(b"\0"), [""]);
         assert_eq!(cmdline(b""), [] as [&str; 0]);
     }

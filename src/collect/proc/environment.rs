@@ -16,7 +16,7 @@ use crate::collect::kernel::sys::{read, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::model::{DiagnosticCode, EnvPattern, Process};
 
-/// Maximum number of bytes that are read of an environment. Linux accepts up to 6 MiB of arguments
+/// Maximum number of bytes to read from an environment. Linux accepts up to 6 MiB of arguments
 /// and environment, and with `PR_SET_MM_ENV_START` of `prctl(2)` a process can declare any part of
 /// its memory to be its environment.
 const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;

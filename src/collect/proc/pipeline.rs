@@ -21,7 +21,7 @@ const SHELLS: [&str; 11] =
 /// children are searched first, because a pipeline is younger than the services of an init.
 const MAX_CHILDREN: usize = 256;
 
-/// Number of bytes of two command lines that are compared.
+/// Number of bytes to compare when two command lines are compared.
 const COMPARED_ARGS: usize = 4096;
 
 /// Finds the pidns process that makes this scan. `processes` are sorted by PID. Returns `None` if

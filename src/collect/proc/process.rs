@@ -288,10 +288,9 @@ impl<'a> ProcessReader<'a> {
         &mut self,
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
-        // The status shows whether a process is in the viewer's own namespace. If it is, its
-        // namespace link is not needed. So the status is read first, unless the process is likely
-        // to be in a nested namespace. Then the link is needed, and reading it first saves reading
-        // the status twice.
+        // If the status shows that a process is in the viewer's own namespace, its namespace link
+        // does not have to be read. The link is read first only if the process is likely to be in a
+        // nested namespace: otherwise the status would have to be read again after the link.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;

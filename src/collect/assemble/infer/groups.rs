@@ -133,7 +133,7 @@ impl Groups {
         }
     }
 
-    /// Joins two groups, and the groups of their ancestors. Does nothing if the two groups are
+    /// Merges two groups, and the groups of their ancestors. Does nothing if the two groups are
     /// known to be different namespaces.
     pub fn join(&mut self, one: usize, other: usize) {
         if !self.agree(one, other) {

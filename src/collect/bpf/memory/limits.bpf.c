@@ -81,7 +81,7 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define PID_MAX_LIMIT (1U << 22)
 // Maximum nesting depth of namespaces.
 #define MOST_LEVELS 34
-// Maximum number of steps of count_next(), each over 64 numbers or more.
+// Maximum number of loop iterations in count_next(). Each covers at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
 // UCOUNT_PID_NAMESPACES and UCOUNT_RLIMIT_NPROC in the kernel.
 #define PID_NAMESPACES 1

@@ -111,8 +111,8 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 // Maximum nesting depth (MAX_PID_NS_LEVEL in the kernel).
 #define MOST_LEVELS 32
 // Maximum number of messages to check per socket queue. With default settings, a queue
-// has room for fewer messages. This number and the next one limit the time that the
-// kernel spends on one read of the iterator, in which it ignores signals.
+// has room for fewer messages. This maximum and the next one limit the time that one
+// read() of the iterator takes. Signals have no effect until the read() returns.
 #define MOST_MESSAGES 4096
 // Maximum number of descriptors per message (SCM_MAX_FD in the kernel).
 #define MOST_IN_MESSAGE 253

@@ -216,8 +216,8 @@ impl MountSearch<'_> {
         Ok(())
     }
 
-    /// Searches a mount namespace through its readers, the threads in it. Returns `false` if no
-    /// reader is left.
+    /// Searches a mount namespace by reading the mountinfo files of threads in it. Returns `false`
+    /// if none of these threads is left.
     fn search_by_readers(&mut self, inode: u64) -> bool {
         let mut readers = self.readers.get(&inode).cloned().unwrap_or_default();
         readers.sort_unstable();
