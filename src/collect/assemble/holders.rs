@@ -33,8 +33,8 @@ pub fn attach_holders(namespaces: &mut [Namespace], holders: HolderList, log: &m
 }
 
 /// Adds a diagnostic about the namespaces in `in_kernel` that have no member, no holder and no
-/// child, so the reason why they still exist is unknown. `in_kernel` contains the inodes of the
-/// namespaces that only the search of kernel memory found.
+/// child, so it is unknown what keeps them alive. `in_kernel` contains the inodes of the namespaces
+/// that only the search of kernel memory found.
 pub fn note_without_known_holder(
     namespaces: &[Namespace],
     processes: &[Process],
@@ -71,8 +71,8 @@ mod tests {
     use crate::model::{Holder, HoldingFile, Pid};
     use crate::testing::{namespace, process};
 
-    /// Returns the diagnostic about namespaces 2 to 5, which are children of namespace 1 and were
-    /// found in kernel memory. Namespace 4 has a member.
+    /// Returns the diagnostic about namespaces 2 to 5 after applying `change`. They are children of
+    /// namespace 1 and were found in kernel memory. Namespace 4 has a member.
     fn message(change: impl FnOnce(&mut [Namespace])) -> Option<String> {
         let mut namespaces = vec![namespace(1, None)];
         namespaces.extend((2..=5).map(|inode| namespace(inode, Some(1))));

@@ -50,8 +50,8 @@ pub struct RefusedParents {
     /// `true` if the viewer is in the initial namespace, and therefore may see the parent of every
     /// other namespace.
     pub all_have_parents: bool,
-    /// `true` if a namespace below the procfs's own namespace is certainly not a root, because the
-    /// procfs shows only the viewer's namespace and descendants of that namespace.
+    /// `true` if every namespace below the procfs's own namespace is also below the viewer's
+    /// namespace. The viewer may see the parents of such namespaces, so `EPERM` cannot mean a root.
     pub is_certain: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::model::{DiagnosticCode, Process, SearchScope};
 /// within milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// If the scan searches threads, adds a diagnostic for each process in which one thread is in
+/// If the scan searches threads, adds a diagnostic for each process with a thread that is in
 /// uninterruptible sleep at two successive checks. Skips processes whose leader is in
 /// uninterruptible sleep, because their state already shows this.
 pub fn note_stuck_threads(

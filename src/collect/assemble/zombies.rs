@@ -24,15 +24,15 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Pause between two checks of the same zombies.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Adds a diagnostic for every living init that does not reap its zombie children. If there are
-/// such zombies, gives the inits up to [`PATIENCE`] to reap them.
+/// Adds a diagnostic for every living init that does not reap its zombie children within
+/// [`PATIENCE`].
 pub fn note_inits_that_do_not_reap(
     source: &dyn FollowUp,
     namespaces: &[Namespace],
     processes: &[Process],
     log: &mut DiagnosticLog,
 ) {
-    // A process whose leader exited before its other threads cannot be reaped yet.
+    // If only the leader of a process has exited, the process cannot be reaped yet.
     let can_be_reaped = |it: &&Process| it.is_zombie() && it.threads == Some(NonZeroU32::MIN);
     let zombies = processes.iter().filter(can_be_reaped).filter_map(|it| Some((it.reaper()?, it)));
     let zombies: Vec<_> = zombies.collect();

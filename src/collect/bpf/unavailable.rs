@@ -1,4 +1,4 @@
-//! The reasons why BPF cannot be used. `Display` includes all underlying errors, in one line.
+//! The reasons why BPF cannot be used. `Display` shows all underlying errors on one line.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -28,7 +28,7 @@ pub enum BpfUnavailable {
     /// The address space is limited, and too little of it is left for the kernel's type information
     /// (BTF).
     LittleMemory,
-    /// A seccomp filter decides about pidns's system calls, and it may end pidns for bpf(2).
+    /// pidns runs under a seccomp filter, so calling bpf(2) might kill pidns.
     SeccompFilter,
     /// The kernel is locked down, so BPF programs may not read its memory.
     LockedDown,

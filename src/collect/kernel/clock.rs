@@ -49,8 +49,8 @@ pub fn make_exact(find_initial: impl FnOnce() -> Option<NamespaceFd>) {
     });
 }
 
-/// Makes pidns stay in its time namespace, so that start times that it reads from /proc now and later
-/// can be compared with each other.
+/// Keeps pidns in its current time namespace from now on, so that all start times that it reads
+/// from /proc are comparable.
 pub fn stay() {
     let _ = offset();
 }

@@ -164,8 +164,8 @@ impl MountStat<'_> {
         self.has(STATMOUNT_MNT_ROOT).then(|| self.text(104))?
     }
 
-    /// Returns the path of the mount point below the root of the mount namespace, or `None` if the
-    /// mount has no path.
+    /// Returns the path of the mount point, relative to the root of the mount namespace, or `None`
+    /// if the mount has no path.
     fn mount_point(&self) -> Option<&[u8]> {
         self.has(STATMOUNT_MNT_POINT).then(|| self.text(108))?
     }

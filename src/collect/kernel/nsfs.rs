@@ -407,9 +407,9 @@ unsafe fn translate_by<const OPCODE: Opcode>(fd: impl AsFd, pid: Pid) -> io::Res
     u32::try_from(raw).ok().and_then(Pid::new).ok_or(Errno::SRCH)
 }
 
-/// Runs `call` in a new thread that has entered a mount namespace. The root of that mount namespace
-/// is the thread's root and working directory. The calling thread does not enter the mount
-/// namespace.
+/// Runs `call` in a new thread that has entered a mount namespace. In the thread, the root and the
+/// working directory are the root of that mount namespace. The calling thread does not enter the
+/// mount namespace.
 ///
 /// Fails with `EPERM` unless the caller has `CAP_SYS_ADMIN` in both user namespaces (the owner of
 /// the mount namespace, and the caller's own) and `CAP_SYS_CHROOT` in its own user namespace. Fails

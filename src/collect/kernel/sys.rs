@@ -35,13 +35,13 @@ pub const READ: OFlags =
 const MAX_FILE: usize = 4 * 1024 * 1024;
 
 /// Size limit for mount tables. A table of 100,000 mounts (the default of `fs.mount-max`) with
-/// paths of 1,000 bytes is half as long as this limit.
+/// paths of 1,000 bytes is half this size.
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of an open file, which may be `O_PATH`. This function sends a
 /// request to the file system, so a FUSE daemon that does not answer blocks it.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
-    // `f_type` has a different integer type on each architecture. The magic numbers fit in all of
+    // The integer type of `f_type` depends on the architecture. The magic numbers fit in each of
     // these types.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(fs::fstatfs(fd)?.f_type as u64)
@@ -66,7 +66,8 @@ impl FileId {
     /// Identifies the pipe or FIFO at a path, following symbolic links. Returns `None` for any other
     /// file. Fails with `ENOSYS` before Linux 4.11.
     pub fn of_pipe(dir: BorrowedFd<'_>, name: impl Arg + Copy) -> SysResult<Option<Self>> {
-        // The kernel always fills in the type and the numbers, as in `stat` below.
+        // The mask is empty, because the kernel always fills in the file type and the device and
+        // inode numbers.
         let stat = fs::statx(dir, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())?;
         let device = fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
         let is_pipe = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Fifo;
@@ -281,7 +282,7 @@ pub fn within<T: Send + 'static>(
     })
 }
 
-/// Reads the text of a symbolic link. A text longer than the buffer is truncated.
+/// Reads the target of a symbolic link. A target that is longer than the buffer is truncated.
 pub fn read_link<'a>(
     dir: BorrowedFd<'_>,
     name: &CStr,

@@ -26,16 +26,16 @@ pub fn may_load_bpf() -> bool {
     may_administer() || [CapabilitySet::BPF, CapabilitySet::PERFMON].into_iter().all(has_everywhere)
 }
 
-/// Returns how many bytes the address space of pidns may still grow (`RLIMIT_AS`); `None` if it is not
-/// limited.
+/// Returns by how many bytes the address space of pidns may still grow (`RLIMIT_AS`); `None` if
+/// there is no limit.
 pub fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
     let status = std::fs::read("/proc/self/status").unwrap_or_default();
     Some(limit.saturating_sub(parse::virtual_memory(&status).unwrap_or_default()))
 }
 
-/// Returns `true` if a seccomp filter decides about the system calls of pidns. The filter cannot be
-/// read, and it may end pidns for a system call that it forbids (`SECCOMP_RET_KILL_PROCESS`).
+/// Returns `true` if pidns runs under a seccomp filter. pidns cannot read the filter, and a
+/// forbidden system call may kill pidns (`SECCOMP_RET_KILL_PROCESS`).
 pub fn has_seccomp_filter() -> bool {
     let status = std::fs::read("/proc/self/status").unwrap_or_default();
     parse::seccomp_mode(&status).is_some_and(|mode| mode != 0)
@@ -46,9 +46,9 @@ fn has_everywhere(capability: CapabilitySet) -> bool {
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
-/// Returns `true` if pidns belongs to the group with this GID in the initial user namespace. In
-/// another user namespace, the same GID can belong to another group, so the result is then always
-/// `false`.
+/// Returns `true` if pidns belongs to the group with this GID in the initial user namespace.
+/// Returns `false` in any other user namespace, because the same GID can belong to another group
+/// there.
 pub fn is_in_group(gid: u32) -> bool {
     is_in_initial_user_namespace()
         && (rustix::process::getegid().as_raw() == gid

@@ -60,8 +60,8 @@ pub struct Known<'a> {
     pub is_there: &'a dyn Fn(&Process) -> bool,
 }
 
-/// Fills in missing data: the namespaces of processes, and the parents of namespaces, that the
-/// kernel did not report. Also adds the namespaces that could not be read.
+/// Infers the namespaces of processes and the parents of namespaces that the kernel did not report,
+/// and fills them in. Also adds the namespaces that could not be read.
 ///
 /// Returns the procfs's own namespace. If its inode is unknown, its ID contains the PID of one of
 /// its members instead.
@@ -284,10 +284,10 @@ impl<'a> Inference<'a> {
         if group == MOUNT {
             return Some(NamespaceId::Unread(lowest));
         }
-        // This group does not contain the init of its namespace. If no process is hidden, the init
-        // is in one of several groups that rule 4 found, so the namespace is ambiguous. If processes
-        // are hidden, the init may be hidden too, and the group is a separate namespace unless
-        // another group may belong to the same namespace.
+        // This group lacks the init of its namespace. If no process is hidden, rule 4 has found
+        // several groups that may contain the init, so the namespace is ambiguous. If processes are
+        // hidden, the init may be hidden, too. The group is then a separate namespace, unless
+        // another group may be the same namespace.
         let is_separate = !self.known.all_seen
             && !(0..self.groups.all.len()).any(|other| {
                 other != group
@@ -384,8 +384,8 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Adds a process to the group of the process's namespace, or to a new group if that namespace is
-/// unknown. Returns the group; `None` if the level of the process is unknown.
+/// Adds a process to the group for its namespace, or to a new group if its namespace is unknown.
+/// Returns the index of the group; `None` if the level of the process is unknown.
 fn add_process(groups: &mut Groups, process: &Process, terminated: &HashSet<Pid>) -> Option<usize> {
     let level = process.nspid.len().checked_sub(1)?;
     let index = match (level, process.namespace.and_then(NamespaceId::inode)) {

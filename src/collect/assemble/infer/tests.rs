@@ -74,8 +74,8 @@ fn check(forest: &Forest, Inferred { view, mount }: &Inferred) -> Result<(), Str
     Ok(())
 }
 
-/// Returns the namespaces of the `nested` processes, which are children of PID 1, after the
-/// inference. A process that is given with an inode has a readable namespace link.
+/// Runs the inference, and returns the namespaces of the `nested` processes, which are children of
+/// PID 1. Only the processes given with an inode have a readable namespace link.
 fn place(nested: &[(Process, Option<u64>)], all_seen: bool) -> Vec<Option<String>> {
     let init = process(&[1], Some(1000));
     let nested_ones = nested.iter().map(|(it, inode)| Process {
@@ -290,9 +290,8 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     /// Checks that no process is placed by guessing, and that every process is placed if only one
-    /// namespace is possible. The test uses few processes. With more processes, the oracle could
-    /// place some that the rules leave out, because each rule compares only two namespaces at a
-    /// time.
+    /// namespace is possible. The test uses few processes: each rule compares only two namespaces
+    /// at a time, so with more processes, the oracle could place some that the rules cannot place.
     #[test]
     fn a_process_is_placed_only_if_all_possible_worlds_agree(
         calls in calls(16, 20),
@@ -331,8 +330,8 @@ proptest! {
     }
 }
 
-/// Returns `true` if `world` is the truth: each process really is in the same namespace as the init
-/// that `world` assigns to it.
+/// Returns `true` if `world` is correct: each process is in the same namespace as the init that
+/// `world` assigns to it.
 fn is_truth(world: &World, view: &View, forest: &Forest) -> bool {
     let own = |at: usize| forest.tasks[view.task_of[&view.processes[at].pid]].namespace;
     (0..view.processes.len()).all(|at| world.home[at].is_none_or(|init| own(init) == own(at)))

@@ -205,7 +205,7 @@ fn an_init_that_only_the_last_question_finds_determines_the_state() {
                     let init_now = InitNow::Unknown;
                     let found = Case { init_now, listed: Some(&again), ..named };
                     assert_eq!(found.state(), expected);
-                    // The namespace has an init, even though it also has other members.
+                    // The init still exists, even if it has terminated.
                     assert!(!found.run().is_without_init);
                 }
             }
@@ -241,7 +241,8 @@ fn asks_last_whether_an_init_exists_now() {
     assert_eq!(case.run().asked, [HadInit, InitNow]);
     let unable = Case { init_now: super::InitNow::Unknown, ..case };
     assert_eq!(unable.run().asked, [HadInit, InitNow, ListInits]);
-    // `InitHistory::Existed` proves that the namespace had an init, so `HadInit` is not asked.
+    // `InitHistory::Existed` proves that the namespace had an init, so the question `HadInit` is
+    // not asked.
     let existed = Case { init_history: InitHistory::Existed, ..unable };
     assert_eq!(existed.run().asked, [InitNow, ListInits]);
     let unpinned = Case { is_pinned: false, ..existed };
@@ -256,7 +257,7 @@ fn a_listing_that_may_miss_the_init_proves_nothing() {
     assert_eq!(Case { listed: None, ..unable() }.state(), NamespaceState::Unknown);
     let hidden = Case { hides_inits: true, ..unable() };
     assert_eq!(hidden.state(), NamespaceState::Unknown);
-    // The kernel answers `init_now` no matter what /proc shows.
+    // The kernel's answer (`init_now`) is reliable even if /proc hides inits.
     assert_eq!(Case { init_now: InitNow::Absent, ..hidden }.state(), NamespaceState::Dead);
     // A procfs does not show processes in namespaces outside of its own namespace.
     let outside = Case { is_below: false, ..unable() };
@@ -272,7 +273,7 @@ fn an_init_with_an_unreadable_link_may_belong_to_any_namespace_at_its_level() {
     let unread = |nspid: &[u32]| listed(nspid, None, InitNow::Living);
     assert_eq!(state(unread(&[9, 1]), &[]), NamespaceState::Unknown);
     // A namespace is live only if its own init runs. The two inits below belong to other
-    // namespaces: the first is at another level, and the second has another inode.
+    // namespaces: one at another level, and one with another inode.
     assert_eq!(state(unread(&[9, 2, 1]), &[]), NamespaceState::Dead);
     let other = listed(&[9, 1], Some(2000), InitNow::Living);
     assert_eq!(state(other, &[]), NamespaceState::Dead);
@@ -294,7 +295,8 @@ fn a_living_member_contradicts_a_missing_init() {
         let there = Case { is_there: true, ..case }.run();
         assert_eq!((there.state, there.is_without_init), (NamespaceState::Unknown, false));
     }
-    // A terminated init waits until all other members have ended, so living members are possible.
+    // A terminated init waits for all other members to end, so its namespace can still have living
+    // members.
     let waiting = Case { processes: &members, is_there: true, ..Case::default() };
     let waiting = Case { init_now: InitNow::Terminated, ..waiting };
     assert_eq!(waiting.state(), NamespaceState::Dead);

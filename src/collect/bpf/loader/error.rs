@@ -1,5 +1,5 @@
-//! The reasons why a BPF program could not be loaded or run. `Display` includes all underlying
-//! errors, in one line.
+//! The reasons why a BPF program could not be loaded or run. `Display` shows all underlying errors
+//! on one line.
 
 use std::error::Error as StdError;
 use std::fmt;

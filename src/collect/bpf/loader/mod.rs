@@ -30,7 +30,7 @@ use object::Object;
 pub use object::{ProgramSpec, RDONLY_CAST};
 pub use syscall::{Array, KernelTypes, create_hash};
 
-/// Number of records to read at a time from a program that takes little time for each object.
+/// Number of records per read if the program needs little time for each object.
 const RECORDS_AT_ONCE: usize = 256;
 
 /// A BPF object file whose type information has been loaded into the kernel.

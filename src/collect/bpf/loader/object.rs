@@ -1,8 +1,8 @@
 //! Reads the BPF object files built into pidns and adapts their programs to the running kernel.
 //!
-//! pidns does not use a library for this, because a library would slow down its start: aya takes 85
-//! to 180 ms; libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf`
-//! together take 2 to 3 ms.
+//! pidns does not use a library for this, because that would slow down startup: aya takes 85 to 180
+//! ms; libbpf-rs takes 34 ms, and needs a C compiler at build time. This module and `btf` together
+//! take 2 to 3 ms.
 //!
 //! An object file is an ELF file from clang (64 bits, little-endian) with these sections:
 //!

@@ -36,8 +36,8 @@ const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
 /// The license of the BPF programs, which pidns declares to the kernel. The kernel allows some
-/// helper functions only in GPL programs. The first line of the C sources says that the GPL is one
-/// of their licenses.
+/// helper functions only in GPL programs. The GPL is one of the licenses in the first line of the C
+/// sources.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.
@@ -73,7 +73,7 @@ impl KernelTypes {
         }
         // The allocation may fail because the address space is limited (RLIMIT_AS). An ordinary
         // allocation would then abort pidns. `try_reserve_exact` returns an error instead, and
-        // pidns reads /proc.
+        // pidns falls back to /proc.
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
         file.by_ref().take(metadata.len()).read_to_end(&mut bytes)?;
@@ -294,8 +294,9 @@ impl AsFd for Array {
     }
 }
 
-/// Loads the types that an object file declares into the kernel. This is the first call of bpf(2)
-/// in pidns, so it is the call that fails with `EPERM` without `CAP_BPF` or under a seccomp filter.
+/// Loads the types that an object file declares into the kernel. pidns calls this function before
+/// any other bpf(2) command, so if `CAP_BPF` is missing or a seccomp filter forbids bpf(2), this
+/// function returns `EPERM`.
 pub fn load_types(types: &[u8]) -> Result<OwnedFd, LoadError> {
     let arguments = LoadTypes {
         types: types.as_ptr(),

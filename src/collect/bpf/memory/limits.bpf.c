@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0-only
 //
-// Two programs for `pidns limits`. The first writes the numbers of PIDs in use in each
+// Two programs for `pidns limits`. The first writes the number of PIDs in use in each
 // PID namespace. The second writes how many tasks and PID namespaces the kernel counts
 // for the user of each process. The programs change nothing and reveal no kernel
 // addresses.
@@ -75,13 +75,14 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define TGID 1
 // PIDNS_ADDING in the kernel: a flag that is stored with the count, but not part of it.
 #define MAY_ADD (1U << 31)
-// RESERVED_PIDS in the kernel: lower numbers are handed out only once.
+// RESERVED_PIDS in the kernel: once a PID above this number has been handed out, no
+// lower PID is handed out any more.
 #define RESERVED 300
 // PID_MAX_LIMIT in the kernel on 64-bit machines.
 #define PID_MAX_LIMIT (1U << 22)
 // Maximum nesting depth of namespaces.
 #define MOST_LEVELS 34
-// Maximum number of loop iterations in count_next(). Each covers at least 64 PIDs.
+// Maximum number of calls of count_next(). Each call examines at least 64 PIDs.
 #define MOST_STEPS (1 << 17)
 // UCOUNT_PID_NAMESPACES and UCOUNT_RLIMIT_NPROC in the kernel.
 #define PID_NAMESPACES 1
@@ -210,13 +211,13 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     look->numbers.first = cursor > RESERVED ? RESERVED : 1;
     look->next = look->numbers.first;
     look->end = look->numbers.pid_max ? look->numbers.pid_max : PID_MAX_LIMIT;
-    // A node of another size would make the numbers wrong.
+    // count_next() can only read tree nodes with 64 slots.
     if (OFFSET(xa_node, tags) - OFFSET(xa_node, slots) == 64 * 8) loop(MOST_STEPS, count_next, look, 0);
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Examines the numbers from `next` to the end of their tree node. The tree has a mark
-// for each free number (IDR_FREE). Returns 1, which ends the loop, at the last number.
+// Examines the numbers from `next` to the end of their tree node. In the tree, free
+// numbers are marked (IDR_FREE). Returns 1, which ends the loop, at the last number.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
     // READ() copies the numbers through a helper function, so that the verifier does
     // not track their possible values.
@@ -226,7 +227,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
     READ(next, look->next);
     READ(end, look->end);
     READ(used, look->numbers.used);
-    // 32-bit numbers have at most six levels of tree nodes.
+    // A tree of 32-bit numbers has at most six levels.
     for (int depth = 0; depth < 6; depth++) {
         u8 shift = 0;
         // The two lowest bits of a pointer to a node are binary 10.
@@ -250,7 +251,7 @@ SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
         above = shift;
         READ(entry, *(void **)(node + OFFSET(xa_node, slots) + 8 * (next >> shift & 63)));
     }
-    // No number below this entry is in use.
+    // The entry is not a tree node, so none of the numbers that it covers is in use.
     u64 after = (((u64)next >> above) + 1) << above;
     look->next = after;
     look->numbers.is_whole = after >= end;

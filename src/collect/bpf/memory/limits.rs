@@ -50,7 +50,7 @@ pub struct PidNumbers {
 
 impl PidNumbers {
     /// Returns how many PIDs can still be handed out if the maximum is `pid_max`; `None` if
-    /// unknown. The kernel hands out PIDs below `pid_max` only.
+    /// unknown. The kernel hands out only PIDs below `pid_max`.
     pub fn free(&self, pid_max: u32) -> Option<u32> {
         let is_known = self.is_whole && self.highest < pid_max;
         is_known.then(|| pid_max.saturating_sub(self.first).saturating_sub(self.used))
@@ -82,7 +82,7 @@ pub struct UserCount {
     pub namespaces: u64,
     /// Maximum number of PID namespaces.
     pub most_namespaces: u64,
-    /// Number of levels between this user namespace and that of the process.
+    /// Number of levels by which this user namespace is above that of the process.
     above: u32,
 }
 
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(read(&[0xf000_0001, 1, 10, 310, 300, 9, 309, 1]).free(310), Some(1));
         let fresh = read(&[0xf000_0001, 1, 11, 0, 1, 11, 11, 1]);
         assert_eq!((fresh.pid_max, fresh.free(310)), (None, Some(298)));
-        // The maximum was lowered below a PID in use, so `used` counts PIDs above it.
+        // The maximum was lowered below a PID in use, so `used` also counts PIDs above the maximum.
         assert_eq!(fresh.free(11), None);
         assert_eq!(read(&[0xf000_0001, 1, 11, 310, 1, 11, 11, 0]).free(310), None);
         assert!(PidNumbers::read(&[0; 31]).is_none());

@@ -224,8 +224,8 @@ SECTION("namespaces") static long list_next(UNUSED u64 number, struct walk *walk
     }
     if (!next) return 1;
     walk->at = at;
-    // The head of the list is not inside a namespace. Reading `ops` there yields some
-    // other value, so the head is skipped.
+    // The head of the list is not part of a namespace. `ops` reads as some other value
+    // there, so the head is skipped.
     READ(ops, at->ns.ops);
     if (ops != walk->ops) return 0;
     walk->above = at;

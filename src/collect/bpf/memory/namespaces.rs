@@ -39,11 +39,11 @@ const LENGTH: usize = 8;
 /// Size in bytes of a key of the map of sockets (`struct searched_socket` in `namespaces.bpf.c`).
 const SOCKET: u32 = 16;
 
-/// Maximum number of sockets with unread messages to remember as searched. The queue of any further
-/// socket is searched once for each of its descriptors.
+/// Maximum number of sockets that the BPF program remembers, so that it searches their queues only
+/// once. The queue of any further socket is searched once for each of its descriptors.
 const MAX_SOCKETS: u32 = 1 << 16;
 
-/// Maximum number of further descriptors of such sockets.
+/// Maximum number of descriptors in [`Keepers::sharing`].
 const MAX_SHARING: usize = 100_000;
 
 /// The state of a namespace's init.
@@ -107,12 +107,13 @@ pub struct Keeper {
     pub file: u64,
 }
 
-/// The tasks and descriptors that keep alive a namespace without a living init.
+/// The keepers of all namespaces without a living init.
 #[derive(Debug, Default)]
 pub struct Keepers {
     pub found: Vec<Keeper>,
-    /// Descriptors of sockets that another descriptor in `found` refers to, too. The messages in the
-    /// queue of such a socket keep the same namespaces alive, see [`share_queues`](Self::share_queues).
+    /// Descriptors of sockets whose queue was already searched through another descriptor. Each of
+    /// them keeps the same namespaces alive as that descriptor, see
+    /// [`share_queues`](Self::share_queues).
     sharing: Vec<SocketDescriptor>,
     /// Number of keepers that are not in `found`, because there are too many.
     pub left_out: usize,
@@ -131,7 +132,7 @@ struct SocketDescriptor {
 }
 
 impl Keepers {
-    /// Adds a keeper, unless there are too many of its kind for its namespace.
+    /// Adds a keeper, unless its namespace already has the maximum number of keepers of this kind.
     fn add(&mut self, keeper: Keeper) {
         let count = self.counts.entry((keeper.ns_id, keeper.kind)).or_default();
         if *count < MAX_HOLDERS {
@@ -226,14 +227,14 @@ impl KernelMemory {
         count.ok_or(BpfUnavailable::Inconsistent)
     }
 
-    /// Lists the tasks and descriptors that keep a namespace alive. Includes exiting tasks. Leaves out
-    /// namespaces with a living init. Can be called only once, because the program remembers which
+    /// For each namespace without a living init, lists the tasks and descriptors that keep it
+    /// alive. Includes exiting tasks. Can be called only once, because the program remembers which
     /// queues it has searched.
     pub fn keepers(&self) -> Result<Keepers, BpfUnavailable> {
         let mut keepers = Keepers::default();
         for program in [&self.tasks, &self.descriptors] {
-            // The kernel handles signals only between reads, and one record can take a search of a
-            // whole socket queue. Therefore each read returns only one record.
+            // The kernel handles signals only between reads, and a single record may require the
+            // search of a whole socket queue. Therefore, each read returns only one record.
             program.open(OFlags::empty(), None)?.read(KEPT, 1, |record| {
                 match KeeperRecord::read(record).ok_or(BpfUnavailable::Inconsistent)? {
                     KeeperRecord::Keeper(keeper) => keepers.add(keeper),

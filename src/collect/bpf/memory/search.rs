@@ -158,8 +158,8 @@ impl<'a> KernelSearch<'a> {
         is_scanner
             && match kind {
                 KeeperKind::Member => false,
-                // A scan starts threads that enter PID namespaces for a moment. The leader enters
-                // none, so it has inherited its namespace for children.
+                // During a scan, some threads of pidns enter PID namespaces for a moment. The
+                // leader never does, so its namespace for children has nothing to do with the scan.
                 KeeperKind::ForChildren => pid != tid,
                 _ => self.proc.is_close_on_exec(pid, fd),
             }
@@ -225,7 +225,7 @@ fn check_members_are_listed(
     Ok(())
 }
 
-/// Returns the namespaces among `wanted` that are listed unchanged.
+/// Returns the namespaces in `wanted` that `listed` contains with the same init state.
 fn still_listed(
     wanted: Vec<MemoryNamespace>,
     listed: Vec<MemoryNamespace>,
@@ -274,7 +274,7 @@ mod tests {
         let listed = |from: u64| (from..from + 100_000).map(namespace).collect::<Vec<_>>();
         let started = Instant::now();
         assert_eq!(still_listed(listed(0), listed(50_000)).count(), 50_000);
-        // Comparing each with every other would take ten seconds.
+        // Comparing every pair of namespaces would take ten seconds.
         assert!(started.elapsed() < Duration::from_secs(2));
     }
 }

@@ -1,9 +1,8 @@
 //! Decides on which hosts `--collector auto` uses BPF.
 
-/// Minimum number of processes for which BPF saves at least 30 ms compared with /proc, so that a
-/// person may notice. On smaller hosts, `auto` does not surprise security monitors with BPF. The
-/// first constant is for searches of processes only; the second is for searches of processes and
-/// holders.
+/// With at least this many processes, BPF saves 30 ms or more compared with /proc, which a user may
+/// notice. For fewer processes, BPF is not worth an alarm from a security monitor. The first
+/// constant is for searches of processes only; the second is for searches of processes and holders.
 const MIN_PROCESSES: u64 = 2600;
 const MIN_PROCESSES_WITH_HOLDERS: u64 = 1100;
 

@@ -9,8 +9,8 @@
 //! - The record of a member is trusted only if the pinned namespace with the same inode also has
 //!   the same 64-bit ID. Before Linux 6.18, which introduced these IDs, the start time of the
 //!   namespace's init is compared instead.
-//! - The record of a process with another namespace for its children is trusted only if the pinned
-//!   namespace with the same inode also has the same 64-bit ID.
+//! - If a process creates its children in another namespace, the 64-bit ID of that namespace must
+//!   match, too. Before Linux 6.18, such a record is never trusted.
 //! - An init is verified by the /proc reader, which opens the init's namespace and so pins it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -34,8 +34,8 @@ pub struct TaskScan<'a> {
     trusted: ScanFindings,
     /// The processes that create their children in a namespace other than their own.
     for_children: Vec<ForChildren>,
-    /// The processes that `add` has returned. A process with threads that have exited has several
-    /// records, but is read through /proc only once.
+    /// The processes that `add` has returned. A process can have several records if its threads are
+    /// exiting, but is read through /proc only once.
     targets: HashSet<Pid>,
     /// The processes that must be read through /proc although their records seemed sufficient.
     retry: BTreeSet<Pid>,
@@ -163,8 +163,8 @@ impl<'a> TaskScan<'a> {
     /// Verifies the records, and reads the remaining processes through /proc.
     ///
     /// `found` contains the processes that were already read through /proc during the scan.
-    /// `counts` contains the numbers of processes that procfs reported: one from before the scan,
-    /// and one from the end of each thread's part of the scan.
+    /// `counts` contains process counts from procfs: one was taken before the scan, and each thread
+    /// took one at the end of its part of the scan.
     pub fn judge(
         mut self,
         scan: Scan<'_>,
@@ -231,8 +231,8 @@ impl<'a> TaskScan<'a> {
         }
     }
 
-    /// Adds a process to `retry` unless its namespace for children is certainly the pinned namespace
-    /// with that inode number: the kernel may have reused the number.
+    /// Adds a process to `retry` unless its namespace for children is certainly the pinned
+    /// namespace with the same inode. The kernel may have reused that inode number.
     fn retry_for_children(&mut self, scan: Scan<'_>) {
         for it in &self.for_children {
             if !scan.registry.is_pinned_as(it.inode, it.ns_id) {

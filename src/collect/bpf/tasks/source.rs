@@ -53,8 +53,8 @@ pub struct BpfSource<'a> {
 
 impl<'a> BpfSource<'a> {
     /// Loads the BPF program for a search. Returns an error if BPF cannot be used for this search.
-    /// [`Collector::Auto`] also returns an error if BPF would save little time, or if a seccomp
-    /// filter might end pidns.
+    /// With [`Collector::Auto`], also returns an error if BPF would save little time, or if a
+    /// seccomp filter might end pidns.
     pub fn open(
         proc: &'a ProcSource,
         collector: Collector,
@@ -94,8 +94,8 @@ impl<'a> BpfSource<'a> {
     }
 
     /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
-    /// whether the program finds the fields in the kernel's memory. This check comes before any
-    /// other process is read, so if it fails, no process has been read for nothing.
+    /// whether the program finds the fields in the kernel's memory. This check comes first, so that
+    /// no process is read in vain.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {

@@ -96,8 +96,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 // NSFS_MAGIC of statfs(2).
 #define NSFS 0x6e736673
 // Maximum capacity of the descriptor tables that are searched here. Larger tables are
-// searched through /proc. The maximum limits the time that the kernel spends on one
-// read of the iterator, in which it ignores signals.
+// searched through /proc. The kernel handles signals only between reads of the
+// iterator, so this maximum keeps each read short.
 #define MOST_DESCRIPTORS (1 << 15)
 // Minimum capacity of a descriptor table.
 #define FEWEST_DESCRIPTORS 64
@@ -114,7 +114,8 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
 #define SHARE 16
 
 // Bits of the field `more`. Each bit is a reason to read the process through /proc.
-// HOLDS_DESCRIPTOR means that the process has, or may have, a descriptor of a namespace.
+// HOLDS_DESCRIPTOR means that the process has, or may have, an open descriptor of a
+// namespace.
 #define HOLDS_DESCRIPTOR 1
 // The process replaced or released its struct nsproxy or files_struct while the
 // record was written, or one of its threads is replacing its leader (execve(2)).
@@ -149,9 +150,10 @@ struct table {
 
 static long look_at(u64 number, struct table *table);
 
-// Converts a pointer to a number that can be compared. (The number is not the
-// address.) The verifier treats pointers of different origin as different states, and
-// checks the rest of the program once per state. It does not do this for numbers.
+// Converts a pointer to a number that can be compared with other such numbers, but is
+// not the address. The verifier treats pointers of different origin as different
+// states, and checks the rest of the program once per state. For numbers, it checks the
+// rest only once.
 INLINE u64 number_of(const void *pointer) {
     u64 number = -(u64)pointer;
     // Keeps the compiler from optimizing the number back into the pointer.
@@ -196,8 +198,8 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     // capacity reads as 0, the task no longer has a table.
     if (count - FEWEST_DESCRIPTORS > MOST_DESCRIPTORS) return is_set(number_of(files)) * CHANGED;
     // If a table has more users than the process has threads, other processes share the
-    // table. This program would search it once for each of them, but the /proc reader
-    // searches each large table only once.
+    // table. Leave it to the /proc reader, which searches each large table only once.
+    // This program would search the table once for each of the processes.
     READ(users, files->count);
     READ(living, signal->live);
     if (count > FEWEST_DESCRIPTORS && users > living) return HOLDS_DESCRIPTOR;
@@ -208,7 +210,7 @@ INLINE u32 holds_descriptor(struct task_struct *task, struct signal_struct *sign
     return table.holds | is_set(number_of(again) ^ number_of(files)) * CHANGED;
 }
 
-// Returns 1 if another iterator gets the record of this process. pidns reads from one
+// Returns 1 if this process is in the share of the other iterator. pidns reads from one
 // iterator, or from two at the same time: one with O_APPEND set and the other with
 // O_NONBLOCK set. Each of the two gets half of the processes. These flags have no other
 // effect on an iterator.
@@ -311,9 +313,9 @@ INLINE int write_record(struct bpf_iter__task *context, int search) {
         if (!is_other) record.more |= holds_descriptor(task, signal);
     }
 
-    // The parent is read last, because the verifier checks the rest of the program once
-    // for each branch below. In the initial PID namespace, the kernel's own number for
-    // a process (tgid) is its PID.
+    // The parent is read last, because the verifier checks all code after the branches
+    // below once per branch. In the initial PID namespace, the PID of a process is its
+    // tgid.
     struct task_struct *parent = 0;
     READ(parent, task->real_parent);
     if (!top) {

@@ -50,7 +50,7 @@ impl World {
     }
 
     /// Records the inode of a namespace. Returns `false` if this contradicts an inode recorded
-    /// before.
+    /// earlier.
     fn name(&mut self, inode: u64, home: Home) -> bool {
         let is_taken = |(&other, &named): (&u64, &Home)| named == home && other != inode;
         !self.by_inode.iter().any(is_taken) && *self.by_inode.entry(inode).or_insert(home) == home
