@@ -34,7 +34,7 @@ pub struct CheckReport<'a> {
     /// All fields except the findings.
     #[serde(flatten)]
     head: CheckSummary,
-    /// The problems found: first the denied problems, then the warnings, each sorted by code.
+    /// The problems found: first the denied problems, then the warnings, both sorted by code.
     findings: Vec<CheckFinding<'a>>,
 }
 
@@ -49,7 +49,7 @@ pub struct CheckSummary {
     complete: bool,
     /// Time of the earlier snapshot (--since), or null.
     since: Option<Timestamp>,
-    /// Reasons why problems that are new since then may be missing.
+    /// Reasons why new problems may be missing from the findings.
     caveats: Vec<Caveat>,
     /// Number of problems that are left out because the earlier snapshot already had them (see
     /// --all).
@@ -82,7 +82,7 @@ pub struct CheckFinding<'a> {
     process: Option<Process<'a>>,
     /// The namespace, in the same form as in the output of `pidns -f json`, or null.
     namespace: Option<Namespace>,
-    /// The limit, in the same form as in the document, or null.
+    /// The limit, in the same form as in the output of `pidns -f json`, or null.
     limit: Option<Limit>,
 }
 

@@ -15,12 +15,12 @@ pub struct Limit {
     /// The kind of limit.
     #[serde(rename = "limit")]
     pub kind: Word<LimitKind>,
-    /// The namespace, cgroup or user that it applies to.
+    /// The namespace, cgroup or user that the limit applies to.
     pub scope: LimitScope,
     /// Number in use: PIDs for pid_max, levels for nesting, PID namespaces for
     /// max_pid_namespaces, otherwise tasks. Threads and zombies count as tasks.
     pub used: Option<u64>,
-    /// The maximum as it is set; null if it is unlimited or unknown. A PID is always less than
+    /// The configured maximum; null if it is unlimited or unknown. A PID is always less than
     /// pid_max.
     pub max: Option<u64>,
     /// Number that can still be added; null if it is unlimited or unknown. For pid_max, this can be
@@ -45,7 +45,8 @@ pub struct Limit {
     pub reaper: Option<Consumer>,
     /// The file that contains the maximum.
     pub file: Option<String>,
-    /// The processes that it applies to, sorted. In a filtered document, the selected ones.
+    /// The processes that the limit applies to, sorted. A filtered document contains only the
+    /// selected processes.
     pub pids: Vec<Pid>,
 }
 

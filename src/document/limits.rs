@@ -31,8 +31,8 @@ pub struct LimitsReport {
     /// All fields except the lists.
     #[serde(flatten)]
     head: LimitsSummary,
-    /// Full limits come first, then the others, fullest first. For the whole host, only limits that
-    /// are at least 80 % full.
+    /// Full limits come first, then the others, fullest first. A document about the whole host
+    /// contains only limits that are at least 80 % full.
     limits: Vec<Limit>,
     /// Problems encountered during the scan, one entry for each combination of code and errno.
     diagnostics: Vec<Diagnostic>,
@@ -47,7 +47,7 @@ pub struct LimitsSummary {
     /// False if pidns may have missed something in the places that it searched, or if it inferred
     /// facts that the kernel did not report.
     complete: bool,
-    /// The processes asked about; empty for the whole host.
+    /// The processes whose limits were requested; empty for the whole host.
     pids: Vec<Pid>,
     /// Number of full limits. If it is not 0, the exit status is 1.
     full: usize,
@@ -57,7 +57,7 @@ pub struct LimitsSummary {
 }
 
 keywords! {
-    /// Kind of a record of limits.
+    /// Kind of record in the output of `pidns limits -f ndjson`.
     pub enum LimitsRecordKind("limits_record_kind", "record of kind", "records of kind") {
         /// The fields of the document except its lists. This record comes first.
         Limits = "limits",

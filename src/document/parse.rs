@@ -36,7 +36,7 @@ impl Invalid {
         self
     }
 
-    /// Replaces terms of the parser by terms of the user.
+    /// Replaces phrases in the parser's message with phrases that users understand.
     pub(super) fn reworded(mut self, terms: &[(&str, &str)]) -> Self {
         for (of_parser, of_user) in terms {
             self.problem = self.problem.replace(of_parser, of_user);
@@ -145,7 +145,8 @@ fn parse_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, Invalid> {
             // Reject aliases: they could expand to any size, and pidns never writes them.
             max_anchors: 0,
             max_aliases: 0,
-            // No limits are needed here: the size of the text is limited, and bounds these counts.
+            // No limits are needed here, because the limit on the size of the text bounds these
+            // counts.
             max_events: usize::MAX,
             max_nodes: usize::MAX,
             max_total_scalar_bytes: usize::MAX,

@@ -7,10 +7,10 @@ use crate::model::Verdict;
 use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
-/// followed by the processes or namespaces to which the rule is limited: `zombie:comm=GLOB`,
+/// with a scope, which limits the rule to some processes and namespaces: `zombie:comm=GLOB`,
 /// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
-/// `zombie:env=NAME`. A limited rule wins over an unlimited rule. Otherwise, allow wins over warn,
-/// and warn over deny.
+/// `zombie:env=NAME`. A rule with a scope wins over a rule without a scope. Otherwise, allow wins
+/// over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -18,7 +18,7 @@ pub struct PolicyFile {
     /// Rules for findings that make the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
-    /// Rules for findings that are only reported.
+    /// Rules for findings that are reported, but do not make the check fail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     warn: Vec<String>,
     /// Rules for findings that are ignored.
@@ -26,7 +26,7 @@ pub struct PolicyFile {
     allow: Vec<String>,
 }
 
-/// Terms in the errors of the parsers, and the terms of users.
+/// Phrases in the parsers' errors, each with a replacement that users of policies understand.
 const TERMS: [(&str, &str); 5] = [
     ("is not a pidns document", "is not a policy with the lists deny, warn and allow"),
     ("expected sequence start", "is not a list of rules"),

@@ -41,8 +41,8 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub searched: Vec<Word<model::SearchScope>>,
     /// The requested details. Fields for other details are null.
-    // The fields `details`, `selected` and `blocked_by` are missing from documents of the first
-    // versions.
+    // Documents that the first versions of pidns wrote lack the fields `details`, `selected` and
+    // `blocked_by`.
     #[serde(default)]
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub details: Vec<Word<model::Detail>>,
@@ -95,7 +95,7 @@ impl Generator {
     }
 }
 
-/// Name, kernel and boot of a host.
+/// Name, kernel release and boot ID of a host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -196,15 +196,14 @@ keywords! {
         /// `pid`. pidns searches for this kind, and for `socket`, `in_flight` and `procfs_file`,
         /// only with `--search kernel`, and only for namespaces without a living init.
         Pidfd = "pidfd",
-        /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED): descriptor `fd`
-        /// of
-        /// process `pid`.
+        /// A connected UNIX socket whose peer was a process in the namespace (SO_PEERCRED):
+        /// descriptor `fd` of process `pid`.
         Socket = "socket",
         /// A listening UNIX socket on which a process of the namespace called listen(2): `fd`
         /// of process `pid`.
         Listener = "listener",
-        /// A UNIX socket (`fd` of process `pid`) with an unreceived message whose descriptor keeps
-        /// the namespace alive (SCM_RIGHTS).
+        /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries a
+        /// descriptor (SCM_RIGHTS), which keeps the namespace alive.
         InFlight = "in_flight",
         /// A UNIX socket (`fd` of process `pid`) with an unreceived message that carries the
         /// credentials of a process of the namespace (SCM_CREDENTIALS).
@@ -251,8 +250,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: Word<model::BlockReason>,
-    /// The process outside the namespace that prevents the removal: the tracer of a traced process,
-    /// or the parent of a zombie that is not traced. Null if unknown.
+    /// The process that prevents the removal from outside the namespace: the tracer of a traced
+    /// process, or the parent of a zombie that is not traced. Null if unknown.
     pub reaper: Option<Pid>,
 }
 

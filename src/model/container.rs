@@ -61,7 +61,7 @@ enum PathFormat {
     /// not use systemd but was given a path for systemd. `PREFIX-ID` also matches if the ID has 64
     /// digits.
     Prefix(&'static str),
-    /// `STARTID`: a fixed text, followed by the ID without a separator.
+    /// `STARTID`: a fixed prefix, directly followed by the ID.
     Start(&'static str),
     /// `PARENT/ID`, with one or more parents. The parent `*` matches any name.
     Below(&'static [&'static str]),
@@ -333,7 +333,7 @@ fn is_default_namespace(path: &[u8]) -> bool {
     path.starts_with(b"/default/")
 }
 
-/// Matches the form `/NAMESPACE/ID` of a containerd path.
+/// Matches a containerd path, which has the form `/NAMESPACE/ID`.
 fn containerd_at(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
     let mut names = segments(cgroup.strip_prefix(b"/")?);
     let (namespace, id) = (names.next()?, names.next()?);

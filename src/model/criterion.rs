@@ -33,7 +33,7 @@ pub enum FilterOption {
     Comm,
     /// `--user`.
     User,
-    /// `--env`. Its value in a document is the name of the variable only.
+    /// `--env`. A document contains only the name of the variable, not its value.
     Env,
     /// `--container`.
     Container,

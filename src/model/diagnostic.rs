@@ -20,8 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Returns `true` if the problem makes the snapshot incomplete. Assumes so if the code is
-    /// unknown, because a later version of pidns wrote the document.
+    /// Returns `true` if the problem makes the snapshot incomplete. Also returns `true` for an
+    /// unknown code, which a later version of pidns has written.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         DiagnosticCode::from_name(&self.code).is_none_or(DiagnosticCode::is_gap)
@@ -53,7 +53,7 @@ pub enum Hides {
 pub enum Advice {
     /// No advice.
     None,
-    /// The privileges that pidns would need to see more.
+    /// The privileges that pidns lacks.
     Permission,
     /// A fixed text.
     Text(&'static str),
@@ -313,7 +313,7 @@ diagnostic_codes! {
         message: "cannot read the command lines of {}",
         advice: Advice::None,
     }
-    /// Requested command lines are too long.
+    /// Requested command lines were truncated, because they are too long.
     ArgsCut {
         name: "args-cut",
         severity: Severity::Warning,
@@ -344,7 +344,7 @@ diagnostic_codes! {
         message: "cannot read the cgroups of {}",
         advice: Advice::None,
     }
-    /// Environments cannot be read, which `--env` and rules with `env=` need.
+    /// The environments that `--env` or rules with `env=` need cannot be read.
     EnvironmentUnreadable {
         name: "environment-unreadable",
         severity: Severity::Warning,
@@ -396,8 +396,8 @@ diagnostic_codes! {
         message: "{} do not reap their children",
         advice: Advice::Text("use an init that does, such as tini or docker run --init"),
     }
-    /// A thread other than the leader is in uninterruptible sleep. The state of a process is that
-    /// of its leader, so it does not show this.
+    /// A thread other than the leader is in uninterruptible sleep. The state of the process does
+    /// not show this, because it is the state of the leader.
     ThreadUninterruptible {
         name: "thread-uninterruptible",
         severity: Severity::Warning,

@@ -21,7 +21,7 @@ pub enum Subject {
     Process(Pid),
     /// A namespace.
     Namespace(NamespaceId),
-    /// A limit: its index in the snapshot's list.
+    /// A limit, given by its index in the snapshot's list of limits.
     Limit(usize),
     /// The whole snapshot, which may be incomplete.
     Snapshot,
@@ -55,7 +55,7 @@ const CHECK_AND_RUN: bool = true;
 /// Value of `in_run` for codes that only `pidns check` reports.
 const CHECK_ONLY: bool = false;
 
-/// The table of check codes. A new check code needs an entry here, and a function that finds the
+/// The table of check codes. To add a check code, add an entry here and a function that finds the
 /// problem.
 macro_rules! check_codes {
     ($($code:ident: $name:literal, $default:ident, $in_run:ident, $meaning:literal;)+) => {

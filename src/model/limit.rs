@@ -13,8 +13,9 @@ struct LimitEntry {
     meaning: &'static str,
 }
 
-/// The table of limits, in the order in which the kernel checks them: first the limits of a fork,
-/// then the limits of a new namespace. A new limit needs an entry here and the code that reads it.
+/// The table of limits, in the order in which the kernel checks them: first the limits on fork,
+/// then the limits on creating a namespace. To add a limit, add an entry here and the code that
+/// reads the limit.
 macro_rules! limits {
     ($($kind:ident: $name:literal, $error:literal, $meaning:literal;)+) => {
         /// A kind of limit.
@@ -96,14 +97,15 @@ pub struct Limit {
     pub scope: LimitScope,
     /// The number of tasks, PIDs, levels or namespaces in use.
     pub used: Option<u64>,
-    /// The maximum as it is set; `None` if it is unlimited or unknown.
+    /// The configured maximum; `None` if it is unlimited or unknown.
     pub max: Option<u64>,
     /// The number that can still be added. This can be less than `max - used`, see
     /// [`LimitKind::PidMax`]. `None` if it is unlimited or unknown.
     pub free: Option<u64>,
     /// `true` if the next fork or new namespace would be refused; `None` if unknown.
     pub full: Option<bool>,
-    /// How often the kernel has refused a fork, if it counts that.
+    /// How often the kernel has refused a fork because of this limit; `None` if the kernel does not
+    /// count this.
     pub refused: Option<u64>,
     /// The process, container or user with the most tasks.
     pub largest: Option<Consumer>,
@@ -119,7 +121,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Creates a limit about which nothing is known yet.
+    /// Creates a limit whose numbers have not been read yet.
     #[must_use]
     pub fn unread(kind: LimitKind, scope: LimitScope) -> Self {
         Self {
@@ -145,7 +147,7 @@ impl Limit {
         Self { used, max, free, full: free.map(|free| free == 0), ..self }
     }
 
-    /// Returns the processes that advice on this limit concerns.
+    /// Returns the processes that the advice on this limit mentions.
     pub fn concerned(&self) -> impl Iterator<Item = Pid> + '_ {
         [&self.reaper, &self.largest].into_iter().flatten().filter_map(|it| it.pid)
     }
@@ -163,8 +165,8 @@ impl Limit {
     }
 }
 
-/// The namespace, cgroup or user that a limit applies to; all null if it applies to the host. Every
-/// field is always present, and null if it does not apply.
+/// The namespace, cgroup or user that a limit applies to. Every field is always present, and null
+/// if it does not apply. All fields are null for a limit on the whole host.
 // `crate::document` implements the serde traits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pid;
 
-/// Facts about the processes and mounts that findings concern. Empty for a saved document.
+/// Facts about the processes and mounts that the findings mention. Empty for a saved document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveFacts {
     /// The frozen processes, each with the cgroups that freeze it.
@@ -12,8 +12,8 @@ pub struct LiveFacts {
     /// Processes that SIGTERM does not terminate: processes that ignore SIGTERM, and inits without
     /// a handler for SIGTERM.
     pub ignore_sigterm: BTreeSet<Pid>,
-    /// Processes that have ended since the scan. Other processes may have their PIDs by now, so no
-    /// command may name these PIDs.
+    /// Processes that have ended since the scan. Their PIDs may have been reused, so no suggested
+    /// command may contain them.
     pub ended: BTreeSet<Pid>,
     /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     pub stuck_threads: BTreeMap<Pid, Pid>,

@@ -176,8 +176,8 @@ pub enum HoldingFile {
     Socket,
     /// A listening UNIX socket. The process that called `listen(2)` was in the namespace.
     Listener,
-    /// A UNIX socket with an unreceived message. The message carries a descriptor that refers to
-    /// the namespace, or another file that keeps the namespace alive (`SCM_RIGHTS`, see `unix(7)`).
+    /// A UNIX socket with an unreceived message that carries a descriptor (`SCM_RIGHTS`, see
+    /// `unix(7)`). The descriptor keeps the namespace alive.
     InFlight,
     /// A UNIX socket with an unreceived message. The message carries the credentials of its sender,
     /// which was in the namespace (`SCM_CREDENTIALS`, see `unix(7)`).
@@ -215,8 +215,8 @@ pub struct Blocker {
     pub comm: SmolStr,
     /// The reason why the process still exists.
     pub reason: BlockReason,
-    /// The process outside the namespace that prevents the removal: the tracer of a traced process,
-    /// or the parent of a zombie that is not traced.
+    /// The process that prevents the removal from outside the namespace: the tracer of a traced
+    /// process, or the parent of a zombie that is not traced.
     pub reaper: Option<Pid>,
 }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Pid;
 
-/// The pidns process that took a snapshot. Every snapshot contains this process and the processes
-/// that were started together with it, so a comparison leaves them out.
+/// The pidns process that took a snapshot. A comparison leaves out this process and the processes
+/// that were started together with it, because they are new in every snapshot.
 // `crate::document` implements the serde traits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(remote = "Self")]

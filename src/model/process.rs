@@ -62,8 +62,8 @@ pub struct ProcessDetails {
     /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
     /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
-    /// The conditions of `--env` and of rules that its environment meets. No document contains
-    /// them.
+    /// The conditions of `--env` and of rules that the process's environment meets. Documents do
+    /// not contain this field.
     pub environment: BTreeSet<EnvPattern>,
 }
 
@@ -83,12 +83,12 @@ keywords! {
 }
 
 impl Detail {
-    /// The details of single processes.
+    /// The details that are read for each process, which excludes `Limits`.
     pub const OF_PROCESSES: [Self; 3] = [Self::Args, Self::Namespaces, Self::Cgroup];
 }
 
 impl Process {
-    /// Returns a process with this PID and no other known property.
+    /// Creates a process with this PID. Its other properties are unknown.
     #[must_use]
     pub fn unread(pid: Pid) -> Self {
         Self {
@@ -149,7 +149,8 @@ impl Process {
         self.tracer().or(self.ppid)
     }
 
-    /// Returns `true` if the process's environment meets a condition that was requested.
+    /// Returns `true` if the process's environment meets this condition. The scan must have
+    /// evaluated the condition.
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))

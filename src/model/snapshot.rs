@@ -1,4 +1,4 @@
-//! Snapshots: the result of one scan, with its time, host and scope.
+//! A snapshot: the result of one scan, with its time, host and scope.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -23,14 +23,14 @@ pub struct Check {
     pub graph: PidGraph,
     /// Time of the earlier snapshot (`--since`).
     pub since: Option<String>,
-    /// The reasons why problems that are new since that snapshot may be missing.
+    /// The reasons why new problems may be missing from `findings`.
     pub caveats: BTreeSet<DiffCaveat>,
-    /// The number of problems that are left out because that snapshot already had them.
+    /// The number of problems that are left out because the earlier snapshot already had them.
     pub older: usize,
     /// Time since boot when the snapshot was taken; `None` for a saved document.
     pub uptime: Option<Duration>,
     /// The problems, except those that the policy allows: first the denied problems, then the
-    /// warnings, each sorted by code.
+    /// warnings, both sorted by code.
     pub findings: Vec<Finding>,
     /// Facts about the live host that advice needs.
     pub live: LiveFacts,
@@ -49,9 +49,9 @@ impl Check {
         this
     }
 
-    /// Checks the second graph of a comparison. Processes and namespaces that are certainly new are
-    /// leftovers. Problems that the first graph already had are left out, unless `all` is set. A
-    /// problem is not denied if the first graph may have had it.
+    /// Checks the second graph of a comparison. Reports processes and namespaces that are certainly
+    /// new as leftovers. Problems that the first graph already had are left out, unless `all` is
+    /// set. A problem is not denied if the first graph may have had it.
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
@@ -104,13 +104,13 @@ impl Check {
         self.live.stuck_threads = threads;
     }
 
-    /// Drops the denied findings that `is_lasting` does not return `true` for.
+    /// Drops the denied findings for which `is_lasting` returns `false`.
     pub(super) fn retain_denied(&mut self, is_lasting: impl Fn(&PidGraph, &Finding) -> bool) {
         let Self { graph, findings, .. } = self;
         findings.retain(|it| it.verdict != Verdict::Deny || is_lasting(graph, it));
     }
 
-    /// Returns the inodes of the mount namespaces whose mounts the findings concern.
+    /// Returns the inodes of the mount namespaces in which namespaces with findings are mounted.
     #[must_use]
     pub fn mount_namespaces(&self) -> BTreeSet<u64> {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

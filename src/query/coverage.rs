@@ -8,12 +8,12 @@ use crate::model::{
 /// A reason why something that was not found may still exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caveat {
-    /// The scan did not search, or could not search, a part of the host.
+    /// The scan did not or could not search some part of the host.
     Incomplete,
     /// The document was filtered, so it lacks everything that the filter removed.
     Part,
-    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Only a
-    /// container that contains the init of a PID namespace can be found.
+    /// The user searched for a container, but the snapshot lacks the cgroups of processes. Such a
+    /// snapshot shows only containers that contain the init of a PID namespace.
     NoCgroups,
 }
 

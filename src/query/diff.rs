@@ -36,7 +36,7 @@ pub struct Diff {
     pub after_part: Option<PidGraph>,
     /// The reason why the filter selects nothing in either graph; `None` if it selects something.
     pub nothing: Option<(NotFound, Coverage)>,
-    /// How the hosts of the two graphs relate.
+    /// The relation between the two snapshots.
     pub relation: Relation,
     /// The namespaces that are new, gone or changed, sorted by ID.
     pub namespaces: Vec<NamespaceChange>,
@@ -51,12 +51,13 @@ pub struct Diff {
     /// For each namespace that is in both graphs, maps its ID in the first graph to its ID in the
     /// second graph.
     counterparts: HashMap<NamespaceId, NamespaceId>,
-    /// `true` if the first graph certainly has every process that ran when it was taken.
+    /// `true` if the first snapshot certainly contains every process that existed at that time.
     has_all_processes: bool,
-    /// `true` if the first graph certainly has every namespace that existed when it was taken, and
-    /// that the search for the second graph finds.
+    /// `true` if a namespace that is only in the second snapshot is certainly new: the first
+    /// snapshot is complete, and its scan searched at least the places that the second scan
+    /// searched.
     has_all_namespaces: bool,
-    /// `true` if start times tell which processes are older than the first graph.
+    /// `true` if start times show which processes started before the first snapshot was taken.
     has_begin: bool,
 }
 
@@ -93,7 +94,8 @@ impl Diff {
         // no longer matches the filter, for example because its name changed, would count as gone.
         let mut diff = Self::new(PidGraph::new(before), PidGraph::new(after))?;
         diff.nothing = nothing;
-        // The filter above has no effect on what the graphs have.
+        // The graphs are still whole, although `selected` is set, so use the coverage from before
+        // the selection.
         diff.note_coverage(covered_before);
         if let Some((before_part, after_part)) = parts {
             diff.select(&before_part, &after_part);
@@ -126,7 +128,8 @@ impl Diff {
         Ok(diff)
     }
 
-    /// Records what the first graph has. `covered` describes that graph before it was filtered.
+    /// Records whether processes or namespaces may be missing from the first graph, according to
+    /// `covered`.
     fn note_coverage(&mut self, covered: Coverage) {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
         self.has_all_processes = covered.has_all_processes();
@@ -213,8 +216,8 @@ impl Diff {
         .collect()
     }
 
-    /// Returns the reasons why something new may not be recognised as new. An incomplete second
-    /// graph is no such reason.
+    /// Returns the reasons why something new may not be recognised as new. It does not matter
+    /// whether the second graph is complete.
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();

@@ -42,7 +42,7 @@ impl<'a> MemberRow<'a> {
     }
 }
 
-/// Sibling namespaces that share a line of text or a box of a picture.
+/// Sibling namespaces that share a line of text or a box in a picture.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Siblings<'a> {
     /// One namespace.
@@ -98,9 +98,9 @@ impl Condition {
 /// Returns the parent of a process that entered its namespace from outside (by setns(2), as
 /// nsenter(1) and `docker exec` do). Returns `None` for all other processes.
 ///
-/// A process that entered from outside is not the init, and its parent is in another namespace. Any
-/// other process except the init has a parent in its own namespace, because the init adopts
-/// orphans.
+/// A process that entered from outside is not the init, and its parent is in another namespace.
+/// Apart from the init, every other process has a parent in its own namespace, because the init
+/// adopts orphans.
 pub fn entered_by<'a>(graph: &'a PidGraph, process: &Process) -> Option<&'a Process> {
     entered_from(process, || graph.known_process(process.ppid?))
 }
@@ -122,8 +122,8 @@ fn entered_from<'a>(
 struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
-    /// The name of the parent if the process entered from outside. For a zombie, the name of the
-    /// parent or tracer that does not reap the zombie.
+    /// The name of the parent if the process entered the namespace from outside. For a zombie, the
+    /// name of the parent or tracer that does not reap the zombie.
     parent: Option<&'a str>,
     /// The arguments of the process, if they were requested (`--details args`).
     args: Option<&'a [SmolStr]>,
@@ -461,7 +461,7 @@ impl<'a> Folding<'a> {
 /// The output names all holders of a namespace that is not live. For a live namespace, it names
 /// only the holders that would keep the namespace alive after all members have exited. It does not
 /// name a process whose children start in the live namespace: that is the usual state of, for
-/// example, `unshare --pid`. It names no holders of the namespace of the procfs that was read, while
+/// example, `unshare --pid`. For the namespace that the procfs shows, it names no holders while
 /// that namespace is live.
 pub fn keeping<'a>(
     graph: &PidGraph,

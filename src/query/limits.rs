@@ -1,4 +1,4 @@
-//! Sorts limits by how full they are, and picks those to show.
+//! Sorts limits by how full they are, and picks the limits to show.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::graph::PidGraph;
 use crate::model::{Limit, LiveFacts, Pid};
 
-/// A limit of the host is shown from this percentage on.
+/// For the whole host, `pidns limits` shows only limits that are at least this full, in percent.
 const CLOSE_PERCENT: u64 = 80;
 
 /// The limits of some processes, or the limits of a whole host that are full or nearly full.
@@ -14,7 +14,7 @@ const CLOSE_PERCENT: u64 = 80;
 pub struct LimitReport {
     /// The graph of the host.
     pub graph: PidGraph,
-    /// The processes asked about; empty for the whole host.
+    /// The processes whose limits were requested; empty for the whole host.
     pub asked: BTreeSet<Pid>,
     /// The limits to show: full limits first, in the order in which the kernel checks them, then the
     /// others by percentage, highest first.
@@ -23,7 +23,7 @@ pub struct LimitReport {
     pub known: usize,
     /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,
-    /// Facts about the processes that advice concerns.
+    /// Facts about the processes that the advice mentions.
     pub live: LiveFacts,
 }
 
@@ -54,7 +54,7 @@ impl LimitReport {
         self.limits.iter().filter(|it| it.full == Some(true)).count()
     }
 
-    /// Returns the processes that advice on full limits concerns.
+    /// Returns the processes that the advice on full limits mentions.
     #[must_use]
     pub fn concerned(&self) -> BTreeSet<Pid> {
         let full = self.limits.iter().filter(|it| it.full == Some(true));
@@ -63,7 +63,7 @@ impl LimitReport {
 }
 
 /// Sorts limits: full limits first, in the order in which the kernel checks them, then the others
-/// by percentage, highest first. Unknown limits come last.
+/// by percentage, highest first. Limits for which it is unknown whether they are full come last.
 fn sort(limits: &mut [Limit]) {
     limits.sort_by_key(|limit| {
         let is_full = limit.full == Some(true);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::model::{Observer, Pid, Process, Snapshot};
 
-/// Removes from a snapshot the pidns process that took it and, unless `kernel_threads` is set, all
-/// kernel threads, which start and end at any time. Also removes limits that apply only to that
-/// pidns process.
+/// Removes the pidns process that took a snapshot, and limits that apply only to that process.
+/// Unless `kernel_threads` is set, also removes all kernel threads, because they start and end at
+/// any time.
 pub fn leave_out_observer(snapshot: &mut Snapshot, kernel_threads: bool) {
     let observer = snapshot.observer.as_ref();
     let is_observer = |it: &Process| observer.is_some_and(|observer| is_same(observer, it));
@@ -31,8 +31,8 @@ fn is_same(observer: &Observer, process: &Process) -> bool {
 /// step of a CI job runs in a new shell, so an earlier snapshot of the same job cannot contain that
 /// shell.
 ///
-/// `is_alone` returns `true` for a process that is not in the other snapshot. The heartbeat of a
-/// step is an attendant only if the shell that has started it is new, too.
+/// `is_alone` returns `true` for a process that is not in the other snapshot. The background
+/// processes of a CI step are attendants only if the shell of the step is new, too.
 pub fn attendants(snapshot: &Snapshot, is_alone: impl Fn(Pid) -> bool) -> BTreeSet<Pid> {
     let Some(observer) = &snapshot.observer else { return BTreeSet::new() };
     let is_new_step = observer.step.is_some_and(is_alone);
@@ -50,13 +50,14 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Makes a host on which process 8 is pidns, in a step with a heartbeat.
+    /// Returns a snapshot of a host on which process 8 is pidns, and process 3 is a background
+    /// process of the same CI step.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {
             process.start_time = Some(5);
         }
-        // A job that has the name of pidns.
+        // A process of the job has the same name as pidns.
         processes[1].comm = "pidns".into();
         processes[3].kernel_thread = true;
         let mut host = snapshot(vec![namespace(10, None)], processes);

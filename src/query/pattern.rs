@@ -42,7 +42,7 @@ impl FromStr for Glob {
     }
 }
 
-/// A user, by name or number.
+/// A user, given by name or UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum User {
     /// A user name, as in the host's user database.

@@ -29,9 +29,9 @@ enum RuleScope {
     Container(ContainerPrefix),
     /// Processes of this user, and namespaces that the user owns.
     User(User),
-    /// Processes whose cgroup path matches, and namespaces whose init's does.
+    /// Processes with a matching cgroup path, and namespaces whose init has a matching cgroup path.
     Cgroup(Glob),
-    /// Processes whose environment meets this condition, and namespaces whose init's does.
+    /// Processes with a matching environment, and namespaces whose init has a matching environment.
     Env(EnvPattern),
 }
 
@@ -206,7 +206,7 @@ impl Policy {
         self.scopes().any(needs)
     }
 
-    /// Returns the conditions that rules have on environments.
+    /// Returns the conditions on environments that the rules contain.
     pub fn environment(&self) -> impl Iterator<Item = &EnvPattern> {
         self.scopes().filter_map(|scope| match scope {
             RuleScope::Env(pattern) => Some(pattern),

@@ -20,8 +20,8 @@ pub struct RunScope {
     pub reaper_start: ProcessStart,
     /// The start of the command, on the same clock as `reaper_start`.
     pub command_start: ProcessStart,
-    /// The members of the cgroup that the command ran in (`--cgroup`), or `None`. If there is such
-    /// a cgroup, membership decides which processes the command left behind, and not descent.
+    /// The members of the cgroup that the command ran in (`--cgroup`), or `None`. With a cgroup,
+    /// its members are the leftovers; without one, the descendants of the command are.
     pub members: Option<BTreeSet<Pid>>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
@@ -175,8 +175,8 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
 impl RunScope {
     /// Returns `true` if a process of a snapshot started before the command.
     ///
-    /// If pidns runs in a time namespace, the clock of the snapshot can differ from the clock of
-    /// the scope. The start time of pidns is known on both clocks, and shows the difference.
+    /// If pidns runs in a time namespace, start times in the snapshot can have an offset from those
+    /// in the scope. Both contain the start time of pidns, which gives the offset.
     fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
         let Some(ticks) = process.start_time else { return false };
         let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);
@@ -190,7 +190,7 @@ impl RunScope {
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
     if let Some(members) = &scope.members {
         // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
-        // parent is one.
+        // parent is a member.
         let is_member = |it: &&Process| {
             let parent = it.ppid.filter(|_| it.is_zombie());
             members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
@@ -219,8 +219,8 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
 
 /// Returns the namespaces that the command created and that still exist.
 ///
-/// A namespace with an init was created by the command if the init descends from pidns. Other
-/// members are no evidence, because a descendant of pidns can enter an existing namespace. A
+/// A namespace with an init was created by the command if the init descends from pidns. Its other
+/// members do not matter, because a descendant of pidns can enter an existing namespace. A
 /// namespace without an init was created by the command if a descendant of pidns is a member or
 /// keeps the namespace alive, or if the namespace was bind-mounted while the command ran. The
 /// command also created the ancestors of such a namespace, up to but not including the namespace of
@@ -328,8 +328,8 @@ mod tests {
         for zombie in [5, 7] {
             processes[zombie].state = 'Z';
         }
-        // The clock of the snapshot is 1,000 ticks ahead. Process 6 started before the command, and
-        // process 8 after it, but in the same tick.
+        // Start times in the snapshot are 1,000 ticks ahead of those in the scope. Process 6
+        // started before the command, and process 8 after it, but in the same tick.
         processes[1].start_time = Some(1100);
         processes[2].start_time = Some(1199);
         processes[4].start_time = Some(1200);

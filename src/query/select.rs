@@ -86,7 +86,7 @@ impl Selection {
             (FilterOption::Depth, one(self.depth.map(|depth| depth.to_string()))),
             (FilterOption::Comm, one(self.comm.as_ref().map(Glob::to_string))),
             (FilterOption::User, one(self.user.as_ref().map(User::to_string))),
-            // The value of the variable can be a secret.
+            // Leave out the value of the variable, because it may be a secret.
             (FilterOption::Env, one(self.env.as_ref().map(|it| it.name().to_owned()))),
             (FilterOption::Container, one(self.container.as_ref().map(ContainerPrefix::to_string))),
             (FilterOption::State, one(self.state.map(|state| state.name().to_owned()))),
@@ -104,8 +104,8 @@ impl Selection {
         !self.pids.is_empty() || self.comm.is_some() || self.user.is_some() || self.env.is_some()
     }
 
-    /// Returns `true` if there is a condition on namespaces, not counting the container. A process
-    /// with an unknown namespace never meets such a condition.
+    /// Returns `true` if there is a condition on namespaces other than `container`. A process with
+    /// an unknown namespace never meets such a condition.
     fn is_by_namespace(&self) -> bool {
         self.root.is_some() || self.depth.is_some() || self.state.is_some()
     }
@@ -214,8 +214,8 @@ pub fn part(graph: PidGraph, selection: &Selection) -> (PidGraph, Option<NotFoun
     }
 }
 
-/// Adds the criteria of a filter to those of earlier filters. Applying a filter twice changes
-/// nothing.
+/// Adds the criteria of a filter to those of earlier filters. Criteria that an earlier filter
+/// contains are not repeated.
 fn add_criteria(selected: &mut Vec<Criterion>, criteria: Vec<Criterion>) {
     let new: Vec<_> = criteria.into_iter().filter(|it| !selected.contains(it)).collect();
     selected.extend(new);
@@ -265,8 +265,8 @@ fn nothing_selected(
     }
 }
 
-/// Returns the namespaces that match the conditions on namespaces, are not live, and are kept alive
-/// by one of these processes.
+/// Returns the namespaces, except live ones, that meet the conditions on namespaces and that one of
+/// these processes keeps alive.
 fn kept_namespaces(
     graph: &PidGraph,
     positions: &HashMap<NamespaceId, Position>,
@@ -295,8 +295,8 @@ fn add_ancestors(
     }
 }
 
-/// Returns the part of a graph that contains these processes, these namespaces, the namespaces of
-/// the processes, and all ancestors of those namespaces.
+/// Returns the part of a graph that contains these namespaces and processes, the namespaces of the
+/// processes, and the ancestors of all these namespaces.
 pub fn branches(
     graph: PidGraph,
     mut namespaces: HashSet<NamespaceId>,

@@ -1,8 +1,9 @@
-//! Tells what lasts from what is transient, by comparing several scans.
+//! Distinguishes lasting problems from transient states by comparing several scans.
 //!
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
-//! show the process in the same state. With `--wait`, it denies only what every check has found.
+//! show the process in the same state. With `--wait`, it denies only problems that every check
+//! found.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::model::{
     Verdict,
 };
 
-/// Pause before the second scan, so that a transient state can end.
+/// Pause before the second scan, which gives transient states time to end.
 pub const SETTLE: Duration = Duration::from_millis(100);
 
 /// Pause between two checks with `--wait`.
@@ -62,7 +63,7 @@ fn transient_state(process: &Process) -> Option<TransientState> {
 #[derive(Debug, Default)]
 pub struct LastingFindings(Option<HashSet<(CheckCode, Identity)>>);
 
-/// The subject of a finding. Unlike a PID or an inode, an identity is not reused.
+/// Identifies the subject of a finding across scans, even if its PID or inode is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Identity {
     /// PID and start time of a process.
@@ -165,7 +166,7 @@ mod tests {
             raw(pids.collect())
         };
         assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 1)]), [2, 3, 4]);
-        // Process 3 is gone, and process 4 is another process with the same PID.
+        // Process 3 is gone, and PID 4 now belongs to another process.
         assert_eq!(denied(&[(2, 'Z', 1), (4, 'Z', 9), (5, 'Z', 2)]), [2]);
         assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 9)]), [2]);
     }

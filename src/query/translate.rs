@@ -29,8 +29,8 @@ pub fn translate(
     let from = from.map(|from| resolve_or_home(graph, from)).transpose()?;
     let process = match from {
         Some(from) if Some(from) != home => {
-            // A procfs shows the PIDs that processes have in its own namespace and in its
-            // descendants, but not in its ancestors.
+            // A procfs shows the PIDs of processes in one namespace and in the descendants of that
+            // namespace, but not in its ancestors.
             if home.is_some_and(|home| lineage.is_within(home, from)) {
                 return Err(NotFound::NotTold { pid, namespace: from });
             }

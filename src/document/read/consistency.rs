@@ -7,7 +7,7 @@ use crate::document::parse::Invalid;
 use crate::document::snapshot::Document;
 use crate::model::{self, NamespaceId, Pid};
 
-/// Checks that the lists of the document's head have no duplicates.
+/// Checks that the lists in the document's head contain no duplicates.
 pub fn check_lists(document: &Document) -> Result<(), Invalid> {
     fn once<T: Eq + Hash>(field: &str, list: &[T]) -> Result<(), Invalid> {
         let mut seen = HashSet::new();
@@ -112,7 +112,7 @@ pub fn check_processes(
     depths: &HashMap<NamespaceId, Depth>,
 ) -> Result<(), Invalid> {
     let mut members: HashMap<NamespaceId, Vec<Pid>> = HashMap::new();
-    // Maps each root namespace to the number of PIDs that every member has.
+    // Maps each root namespace to the number of PIDs that each of its members has.
     let mut pids: HashMap<NamespaceId, usize> = HashMap::new();
     let mut seen = HashSet::with_capacity(document.processes.len());
     for (index, process) in document.processes.iter().enumerate() {
@@ -172,11 +172,11 @@ pub struct Depth {
     pub root: NamespaceId,
     /// Number of levels below `root`.
     pub level: usize,
-    /// `true` if `root` is a root of the document, so that `level` equals the field `level` in the
-    /// document; `false` if the parent of `root` is unknown.
+    /// `true` if `root` has no parent, so that the document's field `level` has the same value;
+    /// `false` if the parent of `root` is unknown.
     pub is_level: bool,
-    /// Number of levels below the namespace of the procfs that was read; `None` if the namespace is
-    /// not a descendant of that namespace.
+    /// Number of levels below the namespace that the procfs shows; `None` if this namespace is not
+    /// one of its descendants.
     pub below_procfs: Option<usize>,
 }
 

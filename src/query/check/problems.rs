@@ -1,4 +1,4 @@
-//! Finds the problems of a graph that need no comparison with an earlier snapshot.
+//! Finds the problems in a graph that can be found without an earlier snapshot.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -12,8 +12,8 @@ use crate::model::{
 /// below it.
 const DEEP_LEVELS_LEFT: usize = 4;
 
-/// Finds the problems of a graph. The states of `unsettled` processes are ignored. A limit is a
-/// problem if at least `warn_at` percent of it are in use.
+/// Finds the problems in a graph. Ignores the states of `unsettled` processes. A limit is a problem
+/// if it is at least `warn_at` percent full.
 pub fn problems(
     graph: &PidGraph,
     unsettled: &BTreeSet<Pid>,
@@ -56,8 +56,9 @@ fn find_in_namespaces(graph: &PidGraph, found: &mut Vec<(CheckCode, Subject)>) {
     }
 }
 
-/// Finds limits that are full or nearly full. Leaves out dead namespaces and the nesting limit, which
-/// have codes of their own, and a maximum of 0, which turns off PID namespaces on purpose.
+/// Finds limits that are full or nearly full. Leaves out dead namespaces and the nesting limit,
+/// which have codes of their own. Also leaves out a maximum of 0, which is set on purpose, to
+/// forbid new PID namespaces.
 fn find_in_limits(graph: &PidGraph, warn_at: u64, found: &mut Vec<(CheckCode, Subject)>) {
     let is_reported = |it: &Limit| {
         !matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting)

@@ -25,7 +25,7 @@ impl Earlier {
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
-            // A limit concerns the present, whatever used it before.
+            // A full limit is a problem now, so it does not matter whether it was full before.
             Subject::Limit(_) | Subject::Snapshot => None,
         };
         let had = problems(&diff.before, &BTreeSet::new(), WARN_AT).into_iter();
@@ -54,8 +54,8 @@ impl Earlier {
     }
 }
 
-/// Returns the processes and namespaces that are certainly new, and that the filter selects. A
-/// zombie is reported as a zombie, not as a leftover. Kernel threads belong to no job.
+/// Returns the selected processes and namespaces that are certainly new. Leaves out zombies, which
+/// have a code of their own, and kernel threads, which no job starts.
 pub fn leftovers(diff: &Diff) -> Vec<(CheckCode, Subject)> {
     let graph = diff.after_part.as_ref().unwrap_or(&diff.after);
     let code = |subject| match subject {

@@ -114,7 +114,8 @@ fn scoped_rules_win_then_later_lists_then_allow() {
         (&[&[(Allow, "zombie"), (Warn, "zombie"), (Deny, "zombie")]], Allow),
         (&[&[(Warn, "zombie"), (Deny, "zombie")]], Warn),
         (&[&[(Deny, "zombie:comm=sl*p"), (Warn, "zombie:user=root")]], Warn),
-        // A rule with a scope wins over a rule without a scope, whichever lists contain the rules.
+        // A rule with a scope wins over a rule without a scope, even if the latter is in a later
+        // list.
         (&[&[(Deny, "zombie"), (Allow, "zombie:comm=sl*p")]], Allow),
         (&[&[(Allow, "zombie"), (Deny, "zombie:comm=sl*p")]], Deny),
         (&[&[(Deny, "zombie:comm=sl*p")], &[(Allow, "zombie")]], Deny),
@@ -165,8 +166,7 @@ fn new_processes_and_namespaces_are_leftovers() {
         .filter(|it| it.verdict == Verdict::Deny)
         .map(|it| it.code.name())
         .collect();
-    // The earlier snapshot already had the blocked init, and other problems that are only warned
-    // of.
+    // The earlier snapshot already had the blocked init. The other problems are only warnings.
     assert_eq!(denied, ["leftover-process", "leftover-process", "leftover-namespace"]);
     assert_eq!(check.count(Verdict::Deny), 3);
     assert_eq!(check.since.as_deref(), Some("2026-11-23T14:28:00.123456Z"));

@@ -13,7 +13,8 @@ keywords! {
     }
 }
 
-/// The reason why two snapshots cannot be compared: no process can be in both.
+/// The reason why two snapshots cannot be compared. In each case, they cannot have a process in
+/// common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomparable {
     /// The snapshots are from different boots of a host.
@@ -39,9 +40,9 @@ impl Incomparable {
 /// Counts matches that may be wrong, because identifying data such as start times is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WeakMatches {
-    /// Number of namespaces matched by inode only, or by an init without a start time.
+    /// Number of namespaces matched by inode only, or by an init whose start time is unknown.
     pub namespaces: usize,
-    /// Number of processes matched by PID and namespace, without a start time.
+    /// Number of processes matched by PID and namespace only, because the start time is unknown.
     pub processes: usize,
 }
 

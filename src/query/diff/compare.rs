@@ -46,7 +46,7 @@ pub struct Comparison<'a> {
     /// time of either snapshot's pidns process is unknown, or if the second snapshot may be the
     /// older one.
     pub begin: Option<(u64, Pid)>,
-    /// The attendants of the first snapshot and of the second snapshot.
+    /// The attendants (see [`attendants`]) of the first and of the second snapshot.
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
     members_came: HashMap<NamespaceId, Vec<Pid>>,
@@ -100,8 +100,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// Returns `true` if the PIDs of both graphs belong to the same PID namespace, so that PIDs can
-    /// be compared. If a filter removed that namespace from one of the graphs, only the IDs of the
-    /// namespaces are compared.
+    /// be compared. If a filter removed that namespace from one of the graphs, compares only the
+    /// namespace IDs.
     fn is_one_procfs(&self) -> bool {
         let procfs = |graph: &PidGraph| graph.snapshot().procfs.namespace;
         let (Some(before), Some(after)) = (procfs(self.before), procfs(self.after)) else {

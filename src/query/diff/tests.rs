@@ -170,7 +170,7 @@ fn snapshots_of_another_boot_host_or_procfs_cannot_be_compared() {
     assert_eq!(inner, Err(Incomparable::OtherProcfs));
 }
 
-/// Returns the host, seen by a pidns process with this PID and start time.
+/// Returns the snapshot as if a pidns process with this PID and start time had taken it.
 fn seen_by(mut host: Snapshot, raw: u32, start_time: u64) -> Snapshot {
     host.observer = Some(Observer {
         pid: pid(raw),
@@ -227,12 +227,13 @@ fn attendants_of_either_snapshot_are_no_differences() {
         });
         host(made.collect())
     };
-    // Shells 20 and 40 run the CI steps. Processes 21 and 41 are their heartbeats.
+    // Shells 20 and 40 run the CI steps. Processes 21 and 41 are background processes of these
+    // steps.
     let before = attended(&[20], other(&[20, 21, 22]), 25);
     let after = attended(&[40], other(&[40, 41, 42]), 45);
     let expected = ["~ pid:[10] [Members]", "- 22 []", "+ 42 []"];
     assert_eq!(lines(&compare(before.clone(), after.clone())), expected);
-    // Shell 20 is in both snapshots, so its heartbeat 21 counts as a process of the job.
+    // Shell 20 is in both snapshots, so its background process 21 counts as a process of the job.
     let same = attended(&[20], other(&[20, 42]), 45);
     assert_eq!(lines(&compare(before, same))[1..], ["- 21 []", "- 22 []", "+ 42 []"]);
 }
