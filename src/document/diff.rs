@@ -51,7 +51,7 @@ pub struct DiffSummary {
     before: ComparedSnapshot,
     /// The second snapshot.
     after: ComparedSnapshot,
-    /// The relation between the snapshots; for example, `same-boot` or `other-host`.
+    /// The relation between the snapshots: `same-boot` or `boot-unknown`.
     relation: Word<Relation>,
     /// `true` if there are differences; the exit status is then 1.
     differs: bool,

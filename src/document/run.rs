@@ -41,7 +41,7 @@ pub struct RunReport<'a> {
     /// The processes that were killed (--kill); null without --kill, or if no process was killed.
     killed: Option<&'a Killed>,
     /// The leftover processes and namespaces, with the ancestors of the namespaces, as a document
-    /// (`pidns schema`); null if the command left nothing behind.
+    /// in the form that `pidns -f json` writes; null if the command left nothing behind.
     #[cfg_attr(test, schemars(with = "Option<super::snapshot::Document>"))]
     document: Option<LeftoverDocument<'a>>,
 }

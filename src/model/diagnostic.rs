@@ -333,8 +333,8 @@ diagnostic_codes! {
         message: "cannot read the mount, network and other namespaces of {}",
         advice: Advice::None,
     }
-    /// The cgroups of some processes cannot be read. pidns reads the cgroups of inits, to find
-    /// containers, and all cgroups if they were requested.
+    /// The cgroups of some processes cannot be read. pidns always reads the cgroups of inits, to
+    /// find containers. It reads all other cgroups only if they were requested.
     CgroupUnreadable {
         name: "cgroup-unreadable",
         severity: Severity::Warning,

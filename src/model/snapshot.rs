@@ -32,8 +32,8 @@ pub struct Snapshot {
     pub details: BTreeSet<Detail>,
     /// The filters applied since the scan; empty if the snapshot is not filtered.
     pub selected: Vec<Criterion>,
-    /// `true` if pidns found everything in the places that it searched, and the kernel reported
-    /// every fact.
+    /// `false` if pidns may have missed something in the places that it searched, or if it inferred
+    /// facts that the kernel did not report.
     pub complete: bool,
     /// All namespaces found.
     pub namespaces: Vec<Namespace>,

@@ -25,7 +25,7 @@ pub struct Coverage {
     /// The reason why namespaces may be missing from the snapshot; `None` if no namespace is
     /// missing.
     all: Option<Caveat>,
-    /// The reason why a search for a container may miss some of its processes.
+    /// The reason why a search for a container may miss processes of the container.
     containers: Option<Caveat>,
 }
 

@@ -50,8 +50,7 @@ mod tests {
         Pid::new(raw).unwrap()
     }
 
-    /// Returns a snapshot of a host on which process 8 is pidns, and process 3 is a background
-    /// process of the same CI step.
+    /// Returns a snapshot that process 8, pidns, took in a CI step with the background process 3.
     fn host() -> Snapshot {
         let mut processes: Vec<_> = [1, 7, 8, 9].map(|it| process(&[it], Some(10))).into();
         for process in &mut processes {

@@ -7,7 +7,7 @@ use crate::model::{CheckCode, NamespaceId, Pid, Process, Subject};
 use crate::query::diff::{Diff, Happened};
 use crate::query::policy::WARN_AT;
 
-/// The comparison of a snapshot's problems with those of an earlier snapshot.
+/// The result of comparing a snapshot's problems with those of an earlier snapshot.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// The problems of the later snapshot that the earlier snapshot already had.
