@@ -19,8 +19,8 @@ use crate::query;
 const CHECK_VERSION: &str = "1.0";
 
 /// The problems found on a host, as written by `pidns check -f json`. Later 1.x versions of the
-/// schema may add fields, but never rename, retype or remove a field. Lists of words that are
-/// marked as open may grow.
+/// schema may add fields, but never rename, retype or remove a field. They may also add words to
+/// open lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckReport<'a> {

@@ -22,7 +22,7 @@ const DIFF_VERSION: &str = "1.0";
 
 /// The differences between two documents, or between a document and the live host, as written by
 /// `pidns diff -f json`. Later 1.x versions of the schema may add fields, but never rename, retype
-/// or remove a field. Lists of words that are marked as open may grow.
+/// or remove a field. They may also add words to open lists.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the comparison is written.
 #[derive(Serialize)]
@@ -238,7 +238,7 @@ impl From<DiffCaveat> for Caveat {
     }
 }
 
-/// Converts a namespace of a graph to the serde type. Returns `None` if the graph does not contain
+/// Converts a namespace in a graph to the serde type. Returns `None` if the graph does not contain
 /// the namespace.
 fn at(graph: &PidGraph, id: NamespaceId) -> Option<Namespace> {
     graph.namespace(id).map(|it| namespace(graph, it))

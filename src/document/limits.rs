@@ -15,9 +15,9 @@ use crate::query;
 /// Schema version of the documents that `pidns limits` writes.
 const LIMITS_VERSION: &str = "1.0";
 
-/// Limits that can make fork or the creation of a PID namespace fail, as written by
-/// `pidns limits -f json`. Later 1.x versions of the schema may add fields, but never rename,
-/// retype or remove a field. Lists of words that are marked as open may grow.
+/// Limits that can make fork or the creation of a PID namespace fail, as written by `pidns limits
+/// -f json`. Later 1.x versions of the schema may add fields, but never rename, retype or remove a
+/// field. They may also add words to open lists.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsReport {

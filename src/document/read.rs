@@ -20,10 +20,10 @@ pub(super) use records::RecordLine;
 /// Reads an untrusted document in JSON or YAML, or the NDJSON records of one snapshot. Detects the
 /// format from the content.
 ///
-/// The returned snapshot is as consistent as the result of a live scan. Fields of a later 1.x
-/// version are ignored, and unknown words are returned. Reading fails if the text is larger than
-/// [`MAX_SIZE`], has an unsupported major version, does not match the schema, contradicts itself,
-/// or contains records of several snapshots.
+/// The returned snapshot is as consistent as the result of a live scan. Ignores fields from a later
+/// 1.x version, and returns unknown words. Reading fails if the text is larger than [`MAX_SIZE`],
+/// has an unsupported major version, does not match the schema, contradicts itself, or contains
+/// records from several snapshots.
 pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
     read_from(text, None).unwrap_or_else(|error| Err(Invalid::at("", error.to_string())))
 }
@@ -32,8 +32,8 @@ pub fn read(text: &[u8]) -> Result<(model::Snapshot, UnknownWords), Invalid> {
 ///
 /// NDJSON records may belong to any number of snapshots. `host` selects one snapshot by host name
 /// or boot ID, optionally followed by `@` and the beginning of the snapshot's time:
-/// `web-1@2026-11-23`. Records of other snapshots take no memory and do not count towards the size
-/// limit.
+/// `web-1@2026-11-23`. Records from other snapshots take no memory and do not count towards the
+/// size limit.
 ///
 /// The outer error means that the stream could not be read. The inner error means that the content
 /// of the stream is invalid.

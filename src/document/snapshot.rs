@@ -16,8 +16,8 @@ use crate::model::{self, Container, Criterion, NamespaceId, Observer, Pid, Procf
 
 /// The PID namespace hierarchy of a Linux host, as written by `pidns -f json` and `pidns -f yaml`.
 /// The lists are flat and joined by ids. Later 1.x versions of the schema may add fields, but never
-/// rename, retype or remove a field. Lists of words that are marked as open may grow. Readers
-/// must ignore fields and words that they do not know.
+/// rename, retype or remove a field. They may also add words to open lists. Readers must ignore
+/// fields and words that they do not know.
 // The types of the long lists are type parameters, so that each list can create its elements one at
 // a time while the document is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,8 +60,9 @@ pub struct Document<N = Vec<Namespace>, P = Vec<Process<'static>>> {
     /// The topmost visible namespaces, sorted by id.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub roots: Vec<NamespaceId>,
-    /// All namespaces in tree order: parents before their children, siblings by inode. A filtered
-    /// document contains only the selected namespaces and their ancestors (see `selected`).
+    /// All namespaces in tree order: parents before their children, siblings sorted by inode. A
+    /// filtered document contains only the selected namespaces and their ancestors (see
+    /// `selected`).
     pub namespaces: N,
     /// All processes, sorted by PID. A filtered document contains only the selected processes.
     pub processes: P,

@@ -10,7 +10,7 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Code of the problem.
     pub code: CheckCode,
-    /// The process or namespace that has the problem, or the whole snapshot.
+    /// The process, namespace or limit that has the problem, or the whole snapshot.
     pub subject: Subject,
 }
 

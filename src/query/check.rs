@@ -160,9 +160,8 @@ impl Check {
         concerned
     }
 
-    /// Returns the part of the graph to show with the findings: the namespaces that the findings
-    /// concern, the processes that [`concerned`](Self::concerned) returns, and all ancestor
-    /// namespaces.
+    /// Returns the part of the graph to show with the findings: the namespaces that have findings,
+    /// the processes that [`concerned`](Self::concerned) returns, and all ancestor namespaces.
     #[must_use]
     pub fn branches(&self) -> PidGraph {
         let namespaces = self.findings.iter().filter_map(|finding| match finding.subject {

@@ -202,8 +202,7 @@ impl<'a> MemberGroup<'a> {
     }
 }
 
-/// The order of the rows of a namespace: first the init, then unusual members, then all other
-/// members.
+/// The order of a namespace's rows: first the init, then unusual members, then all other members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Init,

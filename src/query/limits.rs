@@ -9,7 +9,7 @@ use crate::model::{Limit, LiveFacts, Pid};
 /// For the whole host, `pidns limits` shows only limits that are at least this full, in percent.
 const CLOSE_PERCENT: u64 = 80;
 
-/// The limits of some processes, or the limits of a whole host that are full or nearly full.
+/// The limits that apply to some processes, or all full and nearly full limits on a host.
 #[derive(Debug)]
 pub struct LimitReport {
     /// The graph of the host.
@@ -28,8 +28,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Picks the limits of the processes in `asked`, or the host's full and nearly full limits if
-    /// `asked` is empty.
+    /// Picks the limits that apply to the processes in `asked` or, if `asked` is empty, all full
+    /// and nearly full limits on the host.
     #[must_use]
     pub fn new(graph: PidGraph, asked: BTreeSet<Pid>) -> Self {
         let all = graph.snapshot().limits.iter().flatten();

@@ -178,9 +178,8 @@ fn owns(user: &User, namespace: &Namespace, init: Option<&Process>) -> bool {
 /// An ordered set of rules. If several rules match a finding, these criteria decide which rule
 /// wins, in this order:
 ///
-/// 1. A rule with a scope wins over a rule without a scope.
-/// 2. A rule of a later list wins over a rule of an earlier list.
-/// 3. Allow wins over warn, and warn over deny.
+/// 1. A rule with a scope wins over a rule without a scope. 2. A rule in a later list wins over a
+/// rule in an earlier list. 3. Allow wins over warn, and warn over deny.
 ///
 /// If no rule matches, the default verdict of the code applies.
 #[derive(Clone, Debug, Default)]
@@ -194,7 +193,7 @@ pub struct Policy {
 pub const WARN_AT: u64 = 90;
 
 impl Policy {
-    /// Adds a list of rules. Its rules win over the rules of lists that were added earlier.
+    /// Adds a list of rules. Its rules win over the rules in lists that were added earlier.
     pub fn add(&mut self, rules: Vec<(Verdict, Rule)>) {
         self.lists.push(rules);
     }

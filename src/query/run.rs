@@ -173,7 +173,7 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
 }
 
 impl RunScope {
-    /// Returns `true` if a process of a snapshot started before the command.
+    /// Returns `true` if a process in a snapshot started before the command.
     ///
     /// If pidns runs in a time namespace, start times in the snapshot can have an offset from those
     /// in the scope. Both contain the start time of pidns, which gives the offset.

@@ -141,7 +141,7 @@ impl Selection {
     }
 }
 
-/// The properties of a namespace that decide whether the filter selects it.
+/// The facts about a namespace that decide whether the filter selects it.
 struct Position {
     /// Number of levels below the selected root, or below the top level if no root is selected.
     /// `None` if the namespace is not in the subtree of the selected root.

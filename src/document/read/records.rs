@@ -1,7 +1,6 @@
 //! Reads one snapshot from NDJSON records that may belong to many snapshots and hosts.
 //!
-//! Records of other snapshots are skipped line by line, so the input may be larger than
-//! memory.
+//! Records from other snapshots are skipped line by line, so the input may be larger than memory.
 
 mod origin;
 

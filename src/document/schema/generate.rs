@@ -73,7 +73,7 @@ impl<T: Keyword> JsonSchema for Word<T> {
             "description": "A word that a later 1.x version added.",
         }));
         json_schema!({
-            "description": "A word of an open list: later 1.x versions may add words.",
+            "description": "A word from an open list: later 1.x versions may add words.",
             "anyOf": words,
         })
     }

@@ -263,7 +263,7 @@ struct Visit<'a> {
     part: &'a Value,
 }
 
-/// Calls `see` for every value of a document, once for each part of the schema that applies to the
+/// Calls `see` for every value in a document, once for each part of the schema that applies to the
 /// value.
 fn walk<'a>(schema: &'a Value, visit: Visit<'a>, see: &mut impl FnMut(&Visit<'a>)) {
     see(&visit);

@@ -91,7 +91,7 @@ pub fn no_snapshot_of(host: &str, existing: &[Origin], and_more: bool) -> Invali
     }
     let names = names.join(", ");
     // If there is only one snapshot, show its time, because the user may have given the right host
-    // name with a wrong time.
+    // name but a wrong time.
     let times = match existing {
         [one] if host.contains('@') => format!(" of {}", Cut(&one.captured_at)),
         _ => String::new(),

@@ -32,8 +32,7 @@ fn error_of(text: &str, host: Option<&str>) -> String {
     read_from(text.as_bytes(), host).unwrap().unwrap_err().to_string()
 }
 
-/// Returns `true` if reading the text gives this snapshot. Asserts that the text has no unknown
-/// words.
+/// Returns `true` if the text is read as this snapshot. Asserts that the text has no unknown words.
 fn reads_as(text: &str, host: Option<&str>, snapshot: Snapshot) -> bool {
     let (read, unknown) = read_from(text.as_bytes(), host).unwrap().unwrap();
     assert_eq!(unknown, UnknownWords::default());
