@@ -46,7 +46,7 @@ impl HolderList {
         }
     }
 
-    /// Counts holders that are left out without having been added.
+    /// Adds `count` to the number of holders that were left out.
     pub fn leave_out(&mut self, count: usize) {
         self.left_out += count;
     }
@@ -75,7 +75,7 @@ impl HolderList {
 
     /// Removes duplicates, and all but the first [`MAX_HOLDERS`] holders of each kind and namespace.
     fn leave_out_excess(&mut self) {
-        // Holders of one kind and namespace follow each other in a sorted list.
+        // In a sorted list, holders of the same kind and namespace are adjacent.
         self.holders.sort_unstable();
         self.holders.dedup();
         let before = self.holders.len();

@@ -90,7 +90,7 @@ impl DiagnosticLog {
         }
     }
 
-    /// Returns `true` if there is a case with this errno.
+    /// Returns `true` if a problem with this errno was noted.
     pub fn has(&self, errno: Errno) -> bool {
         self.entries.keys().any(|(_, noted)| *noted == Some(errno.raw_os_error()))
     }
@@ -121,8 +121,8 @@ impl DiagnosticLog {
         let diagnostic = |((code, errno), mut entry): ((DiagnosticCode, Option<i32>), Entry)| {
             entry.pids.sort_unstable();
             entry.pids.dedup();
-            // Several occurrences may concern the same process, so processes are counted instead if
-            // possible.
+            // Several occurrences may concern the same process, so count the processes instead if
+            // they are known.
             let by_process = code.counts_processes() && !entry.pids.is_empty();
             let count = if by_process { entry.pids.len() } else { entry.count };
             let mut message = entry.message(code, count);

@@ -64,7 +64,7 @@ pub struct Request {
     pub search: BTreeSet<SearchScope>,
     /// The optional details to read about every process.
     pub details: BTreeSet<Detail>,
-    /// Conditions to compare the environment of each process with.
+    /// Conditions to check for the environment of each process.
     pub environment: BTreeSet<EnvPattern>,
     /// Selects how to read processes: through BPF, through /proc, or through the faster of the two.
     pub collector: Collector,
@@ -107,8 +107,8 @@ pub fn collect(request: &Request) -> Result<Collected, Error> {
     collect_by(request, || ProcSource::open(&request.procfs))
 }
 
-/// Reads the live kernel into a snapshot, through the procfs that `descendants` uses. The path in
-/// `request` is ignored, since the command may have unmounted that procfs.
+/// Reads the state of the running kernel into a snapshot, through the procfs that `descendants`
+/// uses. The path in `request` is ignored, since the command may have unmounted that procfs.
 pub fn collect_with(descendants: &Descendants, request: &Request) -> Result<Collected, Error> {
     collect_by(request, || descendants.procfs().map(ProcSource::of))
 }

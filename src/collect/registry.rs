@@ -211,7 +211,8 @@ pub fn climb(registered: &mut HashMap<u64, Registered>) -> HashMap<u64, Result<u
         let parent = fd.parent();
         parents.insert(inode, parent.as_ref().map(NamespaceFd::inode).map_err(|&errno| errno));
         let Ok(parent) = parent else { continue };
-        // The namespace was created by a process in the parent, so the parent has had an init.
+        // The namespace was created by a process in the parent namespace, so the parent namespace
+        // has had an init.
         match registered.entry(parent.inode()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();

@@ -48,8 +48,8 @@ pub fn find_blockers(
     if waiting.is_empty() {
         return;
     }
-    // All namespaces are handled in one pass over the processes, because a host that shuts down can
-    // have thousands of processes and thousands of dead namespaces.
+    // All namespaces are handled in one pass over the processes, because a host that is shutting
+    // down can have thousands of processes and thousands of dead namespaces.
     for process in processes {
         for id in process.namespace.into_iter().flat_map(|id| lineage.climb(id)) {
             let Some((init, blockers)) = waiting.get_mut(&id) else { continue };

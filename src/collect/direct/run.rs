@@ -37,8 +37,8 @@ pub struct Descendants {
     procfs: Procfs,
     /// PID of this pidns process in the procfs.
     viewer: Pid,
-    /// A descendant's `NSpid` lists its PID in the PID namespace of pidns at this index. The index
-    /// is 0 if the procfs belongs to that namespace.
+    /// Index in `NSpid` of a descendant's PID in the PID namespace of pidns. The index is 0 if the
+    /// procfs belongs to that namespace.
     level: usize,
     /// The start of this pidns process.
     viewer_start: ProcessStart,
@@ -83,7 +83,8 @@ impl Descendants {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let procfs = Procfs::open(path)?;
-        // If this fails now, it also fails during the scan, which then reports what it lacks.
+        // Opens `/proc/self/fd` before the command can change the mounts. If this fails, it also
+        // fails during the scan, which reports the error.
         let _ = own_descriptors();
         let unseen = || Error::Read { path: path.join("self"), source: Errno::NOENT.into() };
         let viewer = procfs.viewer.ok_or_else(unseen)?;
@@ -106,7 +107,7 @@ impl Descendants {
     }
 
     /// Records the start of the command, a child of this process that has not been reaped. If the
-    /// start cannot be read, the time when [`open`](Self::open) was called takes its place.
+    /// start cannot be read, the time of the call to [`open`](Self::open) is used instead.
     pub fn set_command(&mut self, raw: RawPid) {
         if let Some(start) = self.shown_pid(raw).and_then(|pid| start(&self.procfs, pid)) {
             self.command_start = start;
@@ -154,7 +155,8 @@ impl Descendants {
         Ok(parse::cgroup_mounts(&table, "").find_map(below))
     }
 
-    /// Opens the processes that `list` returns. `list` returns PIDs as system calls take them.
+    /// Opens the processes that `list` returns. `list` returns PIDs that can be passed to system
+    /// calls.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
         let open = |raw: RawPid| {
             let pid = self.shown_pid(raw)?;
@@ -226,8 +228,8 @@ impl Descendants {
         hidden
     }
 
-    /// Returns `true` if pidns has a child that may be a descendant of the command. Assumes that
-    /// pidns has children.
+    /// Returns `true` if pidns has a child that may be a descendant of the command. Must be called
+    /// only if pidns has children.
     #[must_use]
     pub fn any(&self) -> bool {
         let is_older = |&pid: &Pid| self.is_older(pid) == Some(true);
@@ -240,7 +242,8 @@ impl Descendants {
     /// namespace of pidns.
     #[must_use]
     pub fn contains(&self, pid: RawPid) -> bool {
-        // A procfs of another namespace shows other PIDs, so the result is then `false`.
+        // If the procfs belongs to another namespace, `pid` can't be looked up there, so the result
+        // is `false`.
         let mut ancestor = model_pid(pid).filter(|_| self.procfs.own);
         while let Some(pid) = ancestor {
             if pid == self.viewer {
@@ -283,8 +286,8 @@ impl Descendants {
         }
     }
 
-    /// Opens a process that was listed as a child of `parent`, or of pidns itself if that is `None`.
-    /// Returns `None` if the process is not a descendant of the command.
+    /// Opens a process that was listed as a child of `parent`, or as a child of pidns if `parent`
+    /// is `None`. Returns `None` if the process is not a descendant of the command.
     fn open_child(&self, pid: Pid, parent: Option<&Descendant>) -> Option<Descendant> {
         let raw = self.raw(pid)?;
         let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
@@ -402,9 +405,9 @@ fn ticks_since_boot() -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
-/// Returns `true` if a child of pidns has terminated, and `false` if it is running. The kernel tells
-/// that even if the procfs hides the child. The inner result is `None` if the process is not a child
-/// of pidns; the outer one is `None` before Linux 5.4.
+/// Returns `true` if a child of pidns has terminated, and `false` if it is running. This works even
+/// if the procfs hides the child. The inner result is `None` if the process is not a child of
+/// pidns; the outer result is `None` before Linux 5.4.
 #[allow(clippy::option_option)]
 fn has_child_exited(pidfd: &OwnedFd) -> Option<Option<bool>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

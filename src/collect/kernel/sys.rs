@@ -39,7 +39,7 @@ const MAX_FILE: usize = 4 * 1024 * 1024;
 pub const MAX_MOUNTINFO: usize = 256 * 1024 * 1024;
 
 /// Returns the file system type of an open file, which may be `O_PATH`. This function sends a
-/// request to the file system, so a FUSE daemon that does not answer blocks it.
+/// request to the file system, so it blocks if a FUSE daemon does not answer.
 pub fn file_system(fd: &OwnedFd) -> SysResult<u64> {
     // The integer type of `f_type` depends on the architecture. The magic numbers fit in each of
     // these types.

@@ -12,7 +12,7 @@ pub fn user_name(uid: u32) -> Option<SmolStr> {
 /// Returns the name of the user with this UID, from `/etc/passwd` only.
 ///
 /// The name service of glibc loads shared libraries of the host. A statically linked program
-/// crashes if these libraries belong to another version of glibc than the program was built with.
+/// crashes if these libraries come from a different glibc version than the one it was built with.
 #[cfg(target_feature = "crt-static")]
 pub fn user_name(uid: u32) -> Option<SmolStr> {
     use std::sync::LazyLock;

@@ -31,7 +31,7 @@ pub struct CgroupDir {
     pub is_v2: bool,
 }
 
-/// The numbers of a cgroup.
+/// The counters and the limit of the pids controller for one cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CgroupNumbers {
     /// Number of tasks (`pids.current`).
@@ -86,8 +86,8 @@ impl PidsController {
     }
 }
 
-/// Reads the numbers of a cgroup. Returns `None` if it has no limit, because it is the root of the
-/// hierarchy, because the controller is off, or because the cgroup was removed.
+/// Reads the counters and the limit of a cgroup. Returns `None` if the cgroup is the root of the
+/// hierarchy, if the controller is off, or if the cgroup was removed.
 pub fn read_cgroup(dir: &Path) -> Result<Option<CgroupNumbers>, Errno> {
     let read = |name: &str| match fs::read(dir.join(name)) {
         Ok(text) => Ok(Some(text)),

@@ -48,7 +48,7 @@ pub struct LimitedProcess<'a> {
     pub is_setuid: bool,
 }
 
-/// The processes of a host, and the numbers that limits are compared with.
+/// The processes of a host, and the counters that the kernel compares with the limits.
 pub struct LimitedHost<'a> {
     pub snapshot: &'a Snapshot,
     pub lineage: Lineage,
@@ -191,9 +191,10 @@ impl<'a> LimitedHost<'a> {
         }
     }
 
-    /// Returns the PID namespace in which the children of a process start. The process is not a
-    /// holder in the snapshot, so this is its own namespace, unless the snapshot lacks holders. Fails
-    /// with `ENOENT` if the children would start in a nascent namespace.
+    /// Returns the PID namespace in which the children of a process start. The snapshot must not
+    /// list this process as a holder that creates its children in another namespace. If the
+    /// snapshot lists all such holders, the result is the process's own namespace. Fails with
+    /// `ENOENT` if the children would start in a nascent namespace.
     fn namespace_for_children(
         &self,
         process: &Process,

@@ -1,4 +1,4 @@
-//! Defines a limit with everything that was read about it.
+//! Defines a limit, together with the data that was read about it.
 
 use crate::collect::parse::LimitMax;
 use crate::model::{Limit, Process};
@@ -25,7 +25,7 @@ pub enum Tasks<'a> {
 }
 
 impl ReadLimit<'_> {
-    /// Creates a limit that refuses once the number in use has reached the maximum.
+    /// Creates a limit that is full once the number in use has reached the maximum.
     pub fn new(limit: Limit, used: Result<u64, String>, max: Result<LimitMax, String>) -> Self {
         let number = max.as_ref().ok().and_then(|max| max.number());
         let mut limit = limit.with_numbers(used.as_ref().ok().copied(), number);

@@ -1,4 +1,4 @@
-//! Reads the numbers of each limit.
+//! Reads the current count and the maximum of each limit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -33,7 +33,7 @@ pub fn readers() -> impl Iterator<Item = Reader> {
     })
 }
 
-/// Collects the PIDs of each key.
+/// Groups PIDs by key.
 fn group<K: Ord>(pairs: impl Iterator<Item = (K, Pid)>) -> BTreeMap<K, Vec<Pid>> {
     let mut groups: BTreeMap<K, Vec<Pid>> = BTreeMap::new();
     for (key, pid) in pairs {
@@ -100,7 +100,7 @@ fn pid_max<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     group(bound).into_iter().map(read).collect()
 }
 
-/// Returns the numbers of a PID namespace.
+/// Returns the kernel's counters for the PIDs in a PID namespace.
 fn numbers(host: &LimitedHost<'_>, id: NamespaceId) -> Result<PidNumbers, String> {
     let kernel = host.kernel.as_ref().map_err(|why| format!("only BPF shows it: {why}"))?;
     let numbers = id.inode().and_then(|inode| kernel.numbers.get(&inode));
@@ -234,9 +234,9 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     });
     let mut read = merge_users(LimitKind::Nproc, limits);
     for ReadLimit { limit: Limit { scope, .. }, tasks, .. } in &mut read {
-        // /proc does not show the user namespace of a zombie, but it need not be known here: for the
-        // initial user namespace, the kernel also counts the processes in user namespaces that the
-        // user created.
+        // /proc does not show the user namespace of a zombie. It is not needed here, because the
+        // kernel's count for the initial user namespace includes the processes in user namespaces
+        // that the user created.
         if scope.user_namespace == Some(INITIAL_USER_NAMESPACE) {
             let processes = host.snapshot.processes.iter();
             *tasks = Tasks::OfGroup(processes.filter(|it| Some(it.uid) == scope.uid).collect());
@@ -245,7 +245,7 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     read
 }
 
-/// Counts the tasks of the user of a process, for a kernel whose own count can't be read.
+/// Counts the tasks of the user who runs a process. Used if the kernel's own count can't be read.
 fn count_tasks(host: &LimitedHost<'_>, it: &LimitedProcess<'_>) -> Result<u64, String> {
     let inode = it.user_namespace.map_err(unreadable)?;
     if host.own_user_namespace != Some(INITIAL_USER_NAMESPACE) {
@@ -276,8 +276,8 @@ fn unreadable(errno: Errno) -> String {
 fn max_pid_namespaces<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     let name = c"sys/user/max_pid_namespaces";
     let own_max = host.sysctl(name).map(LimitMax::of_kernel);
-    // A namespace counts for the effective user of its creator, but `counts` returns the counts of
-    // the real user. So leave out setuid programs, in which the two users differ.
+    // The kernel counts a new namespace for the effective UID of its creator, but `counts` returns
+    // the counts of the real UID. So leave out setuid programs, whose two UIDs differ.
     let limits = host.processes.iter().filter(|it| !it.is_setuid).flat_map(|it| {
         let subject = if let Some(counts) = counts(host, it) {
             let limit = |it: &UserCount| SubjectTo {

@@ -96,8 +96,8 @@ pub fn status_pid(status: &[u8]) -> Option<Pid> {
     numbers(field(status, b"Pid:")?).next().and_then(Pid::new)
 }
 
-/// Parses only the seccomp mode (`Seccomp`, since Linux 3.8), which [`status`] skips. The mode is 2 if
-/// a filter decides about the system calls of the process, see seccomp(2).
+/// Parses only the seccomp mode (`Seccomp`, since Linux 3.8), which [`status`] skips. The mode is 2
+/// if the process runs under a seccomp filter, see seccomp(2).
 #[must_use]
 pub fn seccomp_mode(status: &[u8]) -> Option<u32> {
     numbers(field(status, b"Seccomp:")?).next()

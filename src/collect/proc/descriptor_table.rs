@@ -22,8 +22,8 @@ pub struct DescriptorTable {
     pub namespaces: Vec<(u32, FileId)>,
     /// `true` if the process is a scanning pidns process (see `scan_mark`).
     pub has_scan_mark: bool,
-    /// `true` if there was a descriptor, and every listed descriptor still existed when it was
-    /// read. Otherwise, the process may have released the table.
+    /// `true` if at least one descriptor was listed, and every listed descriptor still existed when
+    /// it was read. Otherwise, the process may have released the table.
     pub is_intact: bool,
 }
 
@@ -48,8 +48,8 @@ impl DescriptorTable {
                     this.has_scan_mark |= scan_mark::is_mark(table, name, file);
                 }
                 Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOMEM)) => return Err(errno),
-                // The descriptor has been closed, or its file can't be looked up, which never
-                // happens on nsfs.
+                // The descriptor has been closed, or its file can't be looked up. Such a file is
+                // not on nsfs, where every look-up succeeds.
                 Err(_) => has_lost_one = true,
             }
         }

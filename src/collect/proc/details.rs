@@ -79,7 +79,7 @@ impl DetailReader<'_> {
                     Ok(cgroup) => details.cgroup = cgroup,
                     Err(errno) => note(DiagnosticCode::CgroupUnreadable, Some(errno)),
                 },
-                // `collect::limits` reads these for all processes together.
+                // `collect::limits` reads the limits of all processes together.
                 Detail::Limits => {}
             }
         }

@@ -25,8 +25,8 @@ const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
 /// environment and the command line are empty until the new program has been loaded.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
-/// Notes for each process which of the conditions its environment meets. Kernel threads and zombies
-/// have no environment. An environment that can't be read is noted in `log`.
+/// For each process, records which of the conditions its environment meets. Kernel threads and
+/// zombies have no environment. An environment that can't be read is noted in `log`.
 ///
 /// The kernel copies the environment from the memory of the process. If the process hangs and keeps
 /// its memory locked, pidns hangs too. So environments are read only on request.

@@ -10,7 +10,7 @@
 //! - `process`: reads one process; `process_dir` opens its files, `status` and `details` read parts
 //!   of it, `inits` finds out whether an init is alive
 //! - `pipeline`: finds pidns itself and the processes that were started together with it
-//! - `environment`: compares the environments of processes with conditions
+//! - `environment`: checks whether the environment of a process meets given conditions
 //! - `waiting`: finds out why a process does not run or exit
 //! - `holders`: finds the namespaces that a process keeps alive, besides its own
 //! - `descriptor_table`: lists the descriptors of a process; `scan_mark` recognizes the descriptors

@@ -124,8 +124,9 @@ impl Pipes {
         let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return pipes };
         for name in [c"fd/0", c"fd/1", c"fd/2"] {
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
-            // The permissions of the link are the access mode of the descriptor. This matters,
-            // because a daemon that a job leaves behind may hold the same end of a pipe as pidns.
+            // The permissions of the link show whether the descriptor can be read or written, and
+            // therefore which end of the pipe it is. A daemon that a job leaves behind may hold the
+            // same end as pidns.
             let Ok(link) = statat(dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if link.st_mode & 0o400 != 0 {
                 pipes.read.insert(pipe);
@@ -160,8 +161,8 @@ impl Pipes {
     }
 }
 
-/// Returns the other processes in the pipelines of pidns and its ancestors: the children of the
-/// ancestors that are connected by a pipe to pidns, to an ancestor, or to another such child.
+/// Returns the other processes in the pipelines of pidns and its ancestors: those children of the
+/// ancestors that a pipe connects to pidns, to an ancestor, or to another such child.
 fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BTreeSet<Pid> {
     let mut pipes = Pipes::default();
     for process in ancestry {
@@ -188,7 +189,7 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
 }
 
 /// Returns the children of the ancestors, without the ancestors themselves: at most
-/// [`MAX_CHILDREN`] of each.
+/// [`MAX_CHILDREN`] children of each ancestor.
 fn children_of(processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
     let is_ancestor = |pid: Pid| ancestry.iter().any(|it| it.pid == pid);
     let mut children: HashMap<Pid, Vec<&Process>> = HashMap::new();
@@ -207,8 +208,8 @@ fn children_of(processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
 /// another shell to run a script. Returns both shells. All children of such a shell were started by
-/// the shell itself. An init does not count, because it adopts orphans, so that its children may be
-/// leftovers of the script.
+/// the shell itself. An init does not count: it adopts orphans, so its children may be leftovers of
+/// the script.
 fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &'a Process)> {
     let is_step = |&(shell, script): &(&Process, &Process)| {
         let is_init = shell.nspid.last() == Some(&Pid::INIT);
@@ -224,7 +225,8 @@ fn step<'a>(procfs: &Procfs, ancestry: &[&'a Process]) -> Option<(&'a Process, &
     shells.zip(scripts).map(|(shell, script)| (*shell, *script)).find(is_step)
 }
 
-/// Returns `true` if a process executes a shell. The name of the process may be that of a script.
+/// Returns `true` if a process executes a shell. Checks the file of the program, because the name
+/// of the process may be that of a script.
 fn is_shell(procfs: &Procfs, process: &Process) -> bool {
     let mut link = [0; 256];
     let dir = ProcessDir::open(procfs.fd(), process.pid);
@@ -258,7 +260,7 @@ mod tests {
     use super::*;
     use crate::testing::process;
 
-    /// Makes processes, each given as PID, parent PID and start time.
+    /// Creates processes, each given as PID, parent PID and start time.
     fn host(processes: &[(u32, u32, u64)]) -> Vec<Process> {
         let made = processes.iter().map(|&(pid, ppid, start_time)| {
             let mut process = process(&[pid], Some(10));

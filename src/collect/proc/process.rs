@@ -57,8 +57,8 @@ impl ReadProcess {
         }
     }
 
-    /// Returns `true` if something may be mounted over a file of the process. The file is then on
-    /// another mount, or missing although the process exists.
+    /// Returns `true` if another file may be mounted over a file of the process. Reading the file
+    /// has then failed, because it is on another mount or seems to be missing.
     pub fn may_be_covered(&self) -> bool {
         let covered = [Errno::XDEV, Errno::NOENT, Errno::SRCH];
         covered.into_iter().any(|errno| self.log.has(errno) || self.held.log.has(errno))
@@ -254,8 +254,8 @@ impl<'a> ProcessReader<'a> {
     /// Reads a kernel thread with a single read of `/proc/PID/stat`. Returns `None` if the process
     /// is not a kernel thread, or if other files must be read too.
     ///
-    /// Kernel threads have consecutive PIDs, and an idle host has more kernel threads than
-    /// processes, so reading only one file saves much time. Kernel threads exist only in the
+    /// Kernel threads have consecutive PIDs, and an idle host has more kernel threads than other
+    /// processes, so reading only one file saves a lot of time. Kernel threads exist only in the
     /// initial PID namespace, so they have only one PID. Their UID is taken from the owner of the
     /// file `stat`, which is root.
     fn read_kernel_thread(&mut self, pid: Pid) -> Option<Process> {
@@ -445,7 +445,8 @@ impl<'a> ProcessReader<'a> {
         if held.is_unsettled {
             open.retry_later()?;
         }
-        // This result is used, so the tables need not be searched again.
+        // The process is not read again, so other processes that share these tables need not search
+        // them.
         for table in std::mem::take(&mut held.searched_tables) {
             scan.tables.insert(table);
         }

@@ -22,7 +22,7 @@ pub struct Scan<'a> {
     pub inherited: &'a [u32],
     /// The registry to which the scan adds every namespace that it finds.
     pub registry: &'a NamespaceRegistry,
-    /// The descriptor tables that were searched so far.
+    /// The descriptor tables that have been searched so far.
     pub tables: &'a SearchedTables,
 }
 

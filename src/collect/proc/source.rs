@@ -79,7 +79,7 @@ impl ProcSource {
         self.procfs.viewer
     }
 
-    /// Notes for each process which conditions its environment meets.
+    /// For each process, records which conditions its environment meets.
     pub fn match_environments(&self, patterns: &BTreeSet<EnvPattern>, found: &mut Discovery) {
         let Discovery { processes, log, .. } = found;
         environment::match_environments(&self.procfs, processes, patterns, log);

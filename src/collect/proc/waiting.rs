@@ -72,8 +72,8 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
         }
     };
     let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
-    // The paths of frozen cgroups become part of advice that the user follows in a shell. So the
-    // paths must start with the mount points that pidns itself sees.
+    // The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
+    // must be valid in the mount namespace of pidns.
     let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
     if !is_read {
         return Vec::new();

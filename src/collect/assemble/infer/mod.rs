@@ -321,8 +321,8 @@ impl<'a> Inference<'a> {
             let id = self.of_process[index].and_then(|group| self.name(group));
             let process = &mut self.processes[index];
             process.namespace = id;
-            // A process with one PID is in the procfs's own namespace (rule 1). This is certain
-            // rather than inferred, unless the inode of that namespace is unknown.
+            // A process with one PID is in the procfs's own namespace (rule 1). Its namespace does
+            // not count as inferred, unless the inode of that namespace is unknown.
             if process.nspid.len() != 1 || id.is_some_and(|id| id.inode().is_none()) {
                 process.evidence = Evidence::Inferred;
             }

@@ -132,8 +132,8 @@ fn an_unread_init_may_belong_to_a_namespace_with_read_members() {
 
 #[test]
 fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
-    // Processes 4 and 5 are inits at the same level. Process 2 has put process 6 into the namespace
-    // of one of these two inits.
+    // Processes 4 and 5 are inits at the same level. Process 2 has started process 6 in the
+    // namespace of one of these two inits.
     let child = |nspid: &[u32], parent| Process { ppid: Pid::new(parent), ..process(nspid, None) };
     let mut processes = vec![
         process(&[1], Some(1000)),
@@ -159,8 +159,8 @@ fn distinguishes_namespaces_at_the_same_level_by_their_parents() {
 #[test]
 fn a_session_links_a_process_to_its_leader() {
     // nsenter(1) started processes 4 and 5 in the namespace whose init is process 2. Process 5 was
-    // adopted by the init. The parent of process 4 is outside of the namespace. Only the session of
-    // process 5, whose leader is process 4, shows that process 4 is in the same namespace.
+    // adopted by the init. The parent of process 4 is outside of the namespace. Process 4 leads the
+    // session of process 5. Only this shows that process 4 is in the same namespace.
     let adopted = Process { ppid: Pid::new(2), ..process(&[5, 3], None) };
     let outside = |nspid: &[u32]| Process { ppid: Some(Pid::INIT), ..process(nspid, None) };
     let mut processes = vec![

@@ -124,8 +124,8 @@ impl KernelCounters {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records of a process are consecutive. All processes of a user have the same records,
-        // so only the records of the first process are kept.
+        // The records of a process are consecutive. All processes with the same UID in the same
+        // user namespace have the same records, so only those of the first process are kept.
         let (mut key, mut is_new) = ((0, 0), false);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;

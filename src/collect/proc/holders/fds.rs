@@ -151,7 +151,7 @@ fn pid_namespace_of(
 }
 
 /// Records that the process has a mount namespace open. The descriptor keeps the mount namespace
-/// alive, and all bind mounts in it.
+/// alive, together with all bind mounts in it.
 fn add_mount_namespace(name: &CStr, inode: u64, held: &mut Held) {
     if let Some(fd) = parse::entry(name.to_bytes()) {
         held.mount_namespace_fds.entry(inode).or_insert(fd);

@@ -1,8 +1,8 @@
 //! Remembers the large descriptor tables that a scan has searched, so that each is searched once.
 //!
-//! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`). The
-//! table then costs its user little, no matter how many processes share it, but a search of each
-//! process would take pidns as long as that many tables.
+//! Processes can share one descriptor table (`CLONE_FILES` of clone(2) without `CLONE_THREAD`).
+//! Such sharing costs a user little, but if pidns searched the table once for each of the
+//! processes, the scan would take as long as if each had a table of its own.
 
 use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
