@@ -15,7 +15,7 @@ pub enum BpfUnavailable {
     NotRequested,
     /// The host has so few processes that BPF would save no noticeable time.
     FewProcesses,
-    /// The procfs to read shows a PID namespace other than the viewer's own, but a task iterator
+    /// The requested procfs shows a PID namespace other than the viewer's own, but a task iterator
     /// visits only the processes in the viewer's own PID namespace.
     OtherProcfs,
     /// The viewer is not in the initial PID namespace, so the number of processes in its namespace

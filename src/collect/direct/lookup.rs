@@ -2,8 +2,8 @@
 //! processes.
 //!
 //! The ioctls used here need Linux 6.11. They take PIDs of the caller's namespace, so the procfs
-//! must be the viewer's own. If the ioctls can't translate a PID, a scan of all processes is
-//! needed, which gives the same result.
+//! must be the viewer's own. If the ioctls can't translate a PID, all processes must be scanned
+//! instead.
 
 use std::ffi::CString;
 use std::path::Path;

@@ -318,8 +318,7 @@ impl Descendants {
         is_descendant.then_some(Descendant { pid, has_exited, pidfd, raw })
     }
 
-    /// Returns `true` if a child of pidns started before the command. Returns `None` if that cannot
-    /// be known.
+    /// Returns `true` if a child of pidns started before the command. Returns `None` if unknown.
     fn is_older(&self, pid: Pid) -> Option<bool> {
         if !self.may_have_older_children {
             return Some(false);

@@ -25,7 +25,7 @@ pub struct PidsController {
 pub struct CgroupDir {
     /// Its directory.
     pub dir: PathBuf,
-    /// Its path as the cgroup namespace of pidns shows it.
+    /// The cgroup's path, as the cgroup namespace of pidns shows it.
     pub path: String,
     /// `true` for cgroup version 2.
     pub is_v2: bool,
@@ -57,8 +57,9 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Returns the cgroup of a process, from its `/proc/PID/cgroup`, and its visible ancestors,
-    /// innermost first. Returns `None` if the cgroup is not visible.
+    /// Returns the cgroup of a process, followed by the cgroup's visible ancestors, innermost
+    /// first. `cgroups` is the text of `/proc/PID/cgroup`. Returns `None` if the cgroup is not
+    /// visible.
     pub fn cgroups_of(&self, cgroups: &[u8]) -> Option<Vec<CgroupDir>> {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),

@@ -75,7 +75,8 @@ impl<'a> Consumers<'a> {
         (count(&tasks) == used).then_some(tasks)
     }
 
-    /// Returns the process with the most tasks, including those of its child processes.
+    /// Returns the process with the most tasks. The tasks of a process include those of its child
+    /// processes.
     fn largest_process(&self, tasks: &[&Process]) -> Option<Consumer> {
         let own = tasks.iter().map(|it| (it.pid, threads(it)));
         let of_parents = tasks.iter().filter_map(|it| Some((it.ppid?, threads(it))));

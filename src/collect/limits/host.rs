@@ -36,15 +36,15 @@ const EXEMPT: u64 = 1 << 21 | 1 << 24;
 /// A process that can fork, with the facts that decide which limits apply to it.
 pub struct LimitedProcess<'a> {
     pub process: &'a Process,
-    /// The PID namespace in which its children would start; `None` if unknown.
+    /// The PID namespace in which children of the process would start; `None` if unknown.
     pub children_start_in: Option<NamespaceId>,
-    /// Inode of its user namespace.
+    /// Inode of the process's user namespace.
     pub user_namespace: SysResult<Option<u64>>,
-    /// Its soft `RLIMIT_NPROC`; `None` if it could not be read or does not apply.
+    /// Soft limit `RLIMIT_NPROC`; `None` if it could not be read or does not apply.
     pub max_processes: Option<LimitMax>,
-    /// `true` if `RLIMIT_NPROC` does not apply to it.
+    /// `true` if `RLIMIT_NPROC` does not apply to the process.
     pub is_exempt: bool,
-    /// `true` if its real and effective UIDs differ.
+    /// `true` if the real and the effective UID differ.
     pub is_setuid: bool,
 }
 

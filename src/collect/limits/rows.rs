@@ -20,7 +20,7 @@ use crate::model::{
 
 type Reader = for<'a> fn(&LimitedHost<'a>) -> Vec<ReadLimit<'a>>;
 
-/// Returns the function that reads each kind of limit.
+/// Returns one function for each kind of limit. The function reads all limits of that kind.
 pub fn readers() -> impl Iterator<Item = Reader> {
     LimitKind::ALL.iter().map(|kind| match kind {
         LimitKind::Nproc => nproc as Reader,

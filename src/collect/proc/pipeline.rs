@@ -56,7 +56,7 @@ fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
     };
     let mut ancestry: Vec<&Process> = Vec::new();
     let mut next = find(pid);
-    // Processes are read one after another, so their parents can form a cycle.
+    // Processes are read at different times, so the recorded parents can form a cycle.
     while let Some(process) = next.filter(|it| !ancestry.iter().any(|seen| seen.pid == it.pid)) {
         ancestry.push(process);
         next = process.ppid.and_then(find);
@@ -84,7 +84,7 @@ fn siblings(processes: &[Process], process: &Process) -> impl Iterator<Item = Pi
     processes.iter().filter(is_sibling).map(|it| it.pid)
 }
 
-/// Returns a key that sorts processes by their start. If two processes start within one clock tick,
+/// Returns a key for sorting processes by start time. If two processes start within one clock tick,
 /// the higher PID is the younger one.
 fn age_rank(process: &Process) -> (Option<u64>, Pid) {
     (process.start_time, process.pid)
@@ -111,9 +111,9 @@ fn add_descendants(processes: &[Process], pids: &mut BTreeSet<Pid>) {
 /// The pipes and FIFOs that a process has as standard input, output or error.
 #[derive(Default)]
 struct Pipes {
-    /// The pipes that the process reads.
+    /// The pipes that the process reads from.
     read: HashSet<FileId>,
-    /// The pipes that the process writes.
+    /// The pipes that the process writes to.
     written: HashSet<FileId>,
 }
 

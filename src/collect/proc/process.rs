@@ -118,7 +118,7 @@ impl<'a> ProcessReader<'a> {
 
     /// Checks that the PID of an init found by BPF still belongs to the init of the same namespace.
     /// No other check is needed to accept the data from BPF, because a namespace has only one init
-    /// in its life. Returns `None` if the process must be read through /proc instead.
+    /// in its lifetime. Returns `None` if the process must be read through /proc instead.
     pub fn confirm_init(&self, seen: SeenInit) -> Option<ReadProcess> {
         let SeenInit { process, ns_id, mount_namespace } = seen;
         let pid = process.pid;
@@ -289,8 +289,9 @@ impl<'a> ProcessReader<'a> {
         open: &mut OpenProcess<'_>,
     ) -> SysResult<(Status, SysResult<Option<NamespaceId>>)> {
         // If the status shows that a process is in the viewer's own namespace, its namespace link
-        // does not have to be read. The link is read first only if the process is likely to be in a
-        // nested namespace: otherwise the status would have to be read again after the link.
+        // is not needed. So the status is usually read first. But if the process is likely to be in
+        // a nested namespace, the link is read first: a link that is read after the status is valid
+        // only if the status is then read once more.
         let early =
             (self.last_was_nested || !self.scan.procfs.own).then(|| open.dir.pid_namespace());
         read_record(&open.status_file, &mut self.buffer)?;
@@ -412,7 +413,7 @@ impl<'a> ProcessReader<'a> {
         let now = inits::life(self.scan.procfs, init, has_memory);
         // The cgroups and the state were read by path, so check that the PID still belongs to this
         // init. That is the case if the link `ns/pid` still shows the namespace that pidns keeps
-        // open, because a namespace has only one init in its life.
+        // open, because a namespace has only one init in its lifetime.
         if !is_pinned || open.dir.pid_namespace() != Ok(init.namespace) {
             open.still_there()?;
         }

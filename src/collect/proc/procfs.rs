@@ -80,8 +80,8 @@ impl Procfs {
     /// Returns a procfs with the same processes, but with nothing mounted over its files. Root can
     /// mount something over `/proc/PID`; the returned procfs still shows the process.
     ///
-    /// Returns `None` if the kernel refuses to make such a procfs, or if `self` does not belong to
-    /// the viewer's PID namespace.
+    /// Returns `None` if the kernel refuses to create such a procfs, or if `self` does not belong
+    /// to the viewer's PID namespace.
     pub fn uncovered(&self) -> Option<&Self> {
         let make = || {
             let dir = self.own.then(private_procfs)?.ok()?;

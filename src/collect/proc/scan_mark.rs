@@ -1,6 +1,6 @@
 //! Marks pidns as a scanning process, and recognizes other scanning pidns processes.
 //!
-//! A scan keeps every namespace open that it finds. The descriptors that pidns opens for this
+//! A scan keeps open every namespace that it finds. The descriptors that pidns opens for this
 //! purpose are not holders, because pidns closes them at the end of the scan. To let other scans
 //! recognize these descriptors, pidns has a *scan mark*: an open, empty memory file
 //! (`memfd_create(2)`) with a well-known name, which the link `/proc/PID/fd/FD` shows. In a process

@@ -335,8 +335,8 @@ impl FollowUp for ProcSource {
                 Err(Errno::SRCH) if self.is_within_viewers(namespace) => return InitNow::Absent,
                 Err(_) => return InitNow::Unknown,
             };
-            // A namespace has only one init in its life. If the kernel returns the same PID before
-            // and after the init was read, this PID belonged to the init the whole time.
+            // A namespace has only one init in its lifetime. If the kernel returns the same PID
+            // before and after the init was read, this PID belonged to the init the whole time.
             let is_init = || namespace.tgid_from_pidns(Pid::INIT) == Ok(init);
             match inits::life_of_pid(own, init, is_init) {
                 Ok(now) => return now,

@@ -36,8 +36,8 @@ const BPF_PROG_TYPE_TRACING: u32 = 26;
 const BPF_TRACE_ITER: u32 = 28;
 
 /// The license of the BPF programs, which pidns declares to the kernel. The kernel allows some
-/// helper functions only in GPL programs. The GPL is one of the licenses in the first line of the C
-/// sources.
+/// helper functions only in GPL programs. The first line of each C source names the GPL as one of
+/// its licenses.
 const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
 
 /// The type information (BTF) of the running kernel.

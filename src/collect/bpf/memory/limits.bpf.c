@@ -61,7 +61,7 @@ struct seq_file;
 struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
-// Helper functions of the kernel, by their numbers in bpf-helpers(7).
+// Kernel helper functions, which are called by ID (bpf-helpers(7)).
 static u64 (*const get_current_task)(void) = (void *)35;
 static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
@@ -185,7 +185,8 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     return 0;
 }
 
-// Writes a record, and moves to the parent namespace. Returns 1 at the last one.
+// Writes a record, and moves to the parent namespace. Returns 1, which ends the loop,
+// at the last namespace.
 SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     struct pid_namespace *at = look->at, *parent = 0;
     write_numbers(look);

@@ -234,8 +234,8 @@ fn still_listed(
     wanted.into_iter().filter(move |it| listed.contains(it))
 }
 
-/// Returns whether the namespace is known to have had an init. If a namespace was listed without an
-/// init, this is unknown, because an init may have started since.
+/// Returns the init history of a listed namespace. If the namespace had no init when it was listed,
+/// the history is unknown, because an init may have started since.
 fn history(it: &MemoryNamespace) -> InitHistory {
     match it.init {
         InitState::Terminated => InitHistory::Existed,

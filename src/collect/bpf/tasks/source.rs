@@ -33,8 +33,8 @@ const TASK_BY_HELPER: &[u8] = include_bytes!("task-by-helper.bpf.o");
 /// Maximum number of processes for which memory is allocated in advance.
 const MAX_PREALLOCATED: u64 = 1 << 16;
 
-/// Number of records that the kernel returns from one read. The BPF program takes at most a few
-/// milliseconds for a record, and the kernel handles signals between two reads.
+/// Maximum number of records per read. The BPF program takes up to a few milliseconds per record,
+/// and the kernel handles signals only between reads, so the number is small.
 const RECORDS_AT_ONCE: usize = 64;
 
 /// Maximum number of attempts to get the record of pidns itself. A record can differ from /proc for a
@@ -94,8 +94,8 @@ impl<'a> BpfSource<'a> {
     }
 
     /// Checks the record of pidns itself. pidns knows the correct values, so this record shows
-    /// whether the program finds the fields in the kernel's memory. This check comes first, so that
-    /// no process is read in vain.
+    /// whether the program reads the right fields in the kernel's memory. This check comes first,
+    /// so that no process is read in vain.
     fn check_own_record(&self) -> Result<(), BpfUnavailable> {
         let mut compared = Err("PID");
         for _ in 0..OWN_ATTEMPTS {
@@ -139,8 +139,8 @@ impl<'a> BpfSource<'a> {
         })
     }
 
-    /// Runs the BPF program and adds the records of a share of the processes to `tasks`. Processes that
-    /// must be read through /proc are passed to `read`.
+    /// Runs the BPF program, which writes records for one share of the processes, and adds these
+    /// records to `tasks`. Processes that must be read through /proc are passed to `read`.
     fn read_tasks<'s>(
         &self,
         share: Share,

@@ -26,12 +26,11 @@ pub fn root_of(namespace: &NamespaceFd) -> Result<OwnedFd> {
 
 /// Opens the bind mount of a namespace at a path below a root directory.
 ///
-/// Other users choose the path and the file systems along it, and one of these file systems may be
-/// served by a FUSE daemon that never answers. So the kernel is told to use only its own cache
-/// (`RESOLVE_CACHED`, since Linux 5.12), which contains every mount point. The file at the path is
-/// first opened with `O_PATH`, because opening a device or a FIFO can have side effects. The file
-/// is opened for reading only if it is on nsfs. Paths in a mount table contain no symbolic links,
-/// so symbolic links are not followed.
+/// Other users can choose the path, and it may lead through a FUSE file system whose daemon never
+/// answers. So the kernel is told to use only its own cache (`RESOLVE_CACHED`, since Linux 5.12),
+/// which contains every mount point. The file at the path is first opened with `O_PATH`, because
+/// opening a device or a FIFO can have side effects. The file is opened for reading only if it is
+/// on nsfs. Paths in a mount table contain no symbolic links, so symbolic links are not followed.
 ///
 /// Fails with `ESTALE` if the path does not lead to the namespace with this inode, and with
 /// `EAGAIN` if the path can't be resolved from the cache.
