@@ -210,7 +210,7 @@ fn an_error_states_the_range_of_a_number() {
         &["--root", "@0"],
         2,
         &expect![[r#"
-        pidns: invalid value '@0' for '--root <NS>': out of range: an inode is 1 to 18446744073709551615, a PID 1 to 2147483647; see 'pidns --help'
+        pidns: invalid value '@0' for '--root <NS>': out of range: an inode or NS_ID is 1 to 18446744073709551615, a PID 1 to 2147483647; see 'pidns --help'
     "#]],
     );
     fails(

@@ -48,7 +48,7 @@ fn root_accepts_every_form_of_a_namespace() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ns");
     fs::write(&file, "").unwrap();
-    let proc_file = format!("/proc/{}/ns/pid", inits[1]);
+    let proc_file = proc_file(inits[1]);
     let bind = "mount --bind $1 $2; $3 -q -f json --root $2; umount -l $2";
     let arguments = [proc_file.as_str(), file.to_str().unwrap(), PIDNS];
     let bound = stdout(&run(&mut in_mount_namespace(bind, &arguments)));
@@ -69,6 +69,41 @@ fn root_accepts_every_form_of_a_namespace() {
         let selected = &document.selected[0];
         assert_eq!((selected.by.as_str(), &selected.values), ("root", &vec![id.clone()]));
     }
+}
+
+#[test]
+fn a_namespace_is_found_by_the_id_that_the_kernel_never_reuses() {
+    needs!(Namespaces, Program("python3"));
+    let (_nest, inits) = nest(2);
+    // NS_GET_ID, since Linux 6.18.
+    let script = "import fcntl, struct, sys; ns = open(sys.argv[1]); \
+                  print(struct.unpack('Q', fcntl.ioctl(ns, 0x8008b70d, bytes(8)))[0])";
+    let output = run(Command::new("python3").args(["-c", script, &proc_file(inits[1])]));
+    if !output.status.success() {
+        say_skipped("a_namespace_is_found_by_the_id…", "this kernel has no NS_GET_ID");
+        return;
+    }
+    let root = format!(":{}", stdout(&output).trim());
+    let document = Document::of(&["--root", &root]);
+    assert_eq!(document.roots, [namespace_of(inits[1])]);
+    let translated = stdout(&pidns(&["translate", "1", "--from", &root]));
+    assert_eq!(translated, format!("{}\n", inits[1]));
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    fs::write(&saved, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
+    let saved = saved.to_str().unwrap();
+    assert_eq!(Document::of(&["-i", saved, "--root", &root]).roots, document.roots);
+    let output = pidns(&["-i", saved, "--root", ":18446744073709551615"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = "pidns: no namespace with ns_id 18446744073709551615";
+    assert!(stderr.starts_with(expected), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+/// Returns the path of a process's PID namespace.
+fn proc_file(pid: u32) -> String {
+    format!("/proc/{pid}/ns/pid")
 }
 
 #[test]

@@ -104,7 +104,7 @@ warn and allow. Each list may be left out. A rule is a code, which matches all \
 problems with that code, or CODE:KEY=VALUE, which matches only some of them:
 
   comm=GLOB: processes with this name, and namespaces whose init has this name
-  ns=NS: this namespace and its members; NS is an inode, pid:[INODE] or @PID
+  ns=NS: this namespace and its members; NS is an inode, pid:[INODE], :NS_ID or @PID
   container=PREFIX: the container whose id, or pod UID, has this prefix
   user=NAME|UID: processes of this user, and namespaces that the user owns
 

@@ -173,7 +173,8 @@ pub struct Filter {
     /// Show only this namespace and its descendants
     ///
     /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
-    /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
+    /// inode is unknown), @PID (the namespace of that process), :NS_ID (the kernel's 64-bit id,
+    /// ns_id in documents), or a path such as /proc/12/ns/pid.
     #[arg(short, long, value_name = "NS", global = true)]
     pub root: Option<NamespaceArg>,
     /// Show only namespaces at most N levels below the top

@@ -23,7 +23,8 @@ pub struct Translate {
     /// Namespace that the given PIDs belong to
     ///
     /// NS is an inode, pid:[INODE], pid:[?PID] (the id that pidns prints for a namespace whose
-    /// inode is unknown), @PID (the namespace of that process), or a path such as /proc/12/ns/pid.
+    /// inode is unknown), @PID (the namespace of that process), :NS_ID (the kernel's 64-bit id,
+    /// ns_id in documents), or a path such as /proc/12/ns/pid.
     #[arg(long, value_name = "NS")]
     pub from: Option<NamespaceArg>,
     /// Namespace to translate the PIDs to

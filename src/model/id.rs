@@ -206,6 +206,8 @@ pub enum NamespaceRef {
     Id(NamespaceId),
     /// The namespace of the process with this PID: `@PID`.
     Of(Pid),
+    /// The namespace with this 64-bit ID (`NS_GET_ID`): `:NS_ID`, as nsenter(1) takes it.
+    NsId(u64),
 }
 
 impl FromStr for NamespaceRef {
@@ -215,6 +217,10 @@ impl FromStr for NamespaceRef {
         let failed = || ParseNamespaceRefError::of(text);
         if let Some(pid) = text.strip_prefix('@') {
             return pid.parse().map(Self::Of).map_err(|_| failed());
+        }
+        if let Some(digits) = text.strip_prefix(':') {
+            let is_plain = digits.starts_with(|c: char| matches!(c, '1'..='9'));
+            return digits.parse().ok().filter(|_| is_plain).map(Self::NsId).ok_or_else(failed);
         }
         let id = text.parse().or_else(|_| format!("pid:[{text}]").parse());
         id.map(Self::Id).map_err(|_| failed())
@@ -233,7 +239,7 @@ pub enum ParseNamespaceRefError {
 impl ParseNamespaceRefError {
     fn of(text: &str) -> Self {
         let inner = text.strip_prefix("pid:[").and_then(|inner| inner.strip_suffix(']'));
-        let number = inner.unwrap_or(text).trim_start_matches(['@', '?']);
+        let number = inner.unwrap_or(text).trim_start_matches(['@', ':', '?']);
         let digits = number.bytes().all(|byte| byte.is_ascii_digit());
         // Report a number with leading zeros as malformed, even if it is also out of range.
         let plain = number == "0" || !number.starts_with('0');
@@ -245,10 +251,10 @@ impl fmt::Display for ParseNamespaceRefError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => {
-                "not an inode, pid:[INODE], pid:[?PID], @PID, or a path with a slash in it"
+                "not an inode, pid:[INODE], pid:[?PID], @PID, :NS_ID, or a path with a slash in it"
             }
             Self::Range => {
-                "out of range: an inode is 1 to 18446744073709551615, a PID 1 to 2147483647"
+                "out of range: an inode or NS_ID is 1 to 18446744073709551615, a PID 1 to 2147483647"
             }
         })
     }
@@ -294,14 +300,19 @@ mod tests {
             ("pid:[4026531836]", id),
             ("pid:[?6]", NamespaceRef::Id(NamespaceId::Unread(pid))),
             ("@6", NamespaceRef::Of(pid)),
+            (":4420", NamespaceRef::NsId(4420)),
+            (":18446744073709551615", NamespaceRef::NsId(u64::MAX)),
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for text in ["", "@", "@x", "pid:[x]", "pid:[]", "pid:[01]", "mnt:[1]", "-1", "here"] {
+        for text in [
+            "", "@", "@x", ":", ":+1", ":01", "pid:[x]", "pid:[]", "pid:[01]", "mnt:[1]", "-1",
+            "here",
+        ] {
             let error = Err(ParseNamespaceRefError::Form);
             assert_eq!(text.parse::<NamespaceRef>(), error, "{text}");
         }
-        for text in ["0", "@0", "@2147483648", "pid:[?0]", "pid:[99999999999999999999]"] {
+        for text in ["0", "@0", ":0", "@2147483648", "pid:[?0]", "pid:[99999999999999999999]"] {
             let error = Err(ParseNamespaceRefError::Range);
             assert_eq!(text.parse::<NamespaceRef>(), error, "{text}");
         }

@@ -17,6 +17,13 @@ pub enum NotFound {
     },
     /// No namespace has this ID.
     Namespace(NamespaceId),
+    /// No namespace has this 64-bit ID.
+    NsId {
+        /// The ID that the user gave.
+        ns_id: u64,
+        /// `true` if none of the namespaces has a known 64-bit ID.
+        all_unknown: bool,
+    },
     /// The process exists, but its namespace is ambiguous.
     Ambiguous(Pid),
     /// The process exists, but is not visible in this namespace.
@@ -58,6 +65,11 @@ impl fmt::Display for NotFound {
             Self::Process { pid, namespace: None } => write!(f, "no process {pid}"),
             Self::Process { pid, namespace: Some(id) } => write!(f, "no process {pid} in {id}"),
             Self::Namespace(id) => write!(f, "no namespace {id}"),
+            Self::NsId { ns_id, all_unknown } => {
+                write!(f, "no namespace with ns_id {ns_id}")?;
+                let why = ": all ns_ids are unknown here (they need Linux 6.18)";
+                f.write_str(if *all_unknown { why } else { "" })
+            }
             Self::Ambiguous(pid) => write!(f, "the namespace of process {pid} is ambiguous"),
             Self::NotVisible { pid, namespace } => {
                 write!(f, "process {pid} is not visible in {namespace}")

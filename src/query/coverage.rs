@@ -69,7 +69,11 @@ impl Coverage {
             NotFound::Process { namespace: None, .. } => self.processes,
             NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
             NotFound::Selection(criteria) if criteria.iter().any(is_container) => self.containers,
-            NotFound::Process { .. } | NotFound::Namespace(_) | NotFound::Selection(_) => self.all,
+            NotFound::NsId { all_unknown: true, .. } => None,
+            NotFound::Process { .. }
+            | NotFound::Namespace(_)
+            | NotFound::NsId { .. }
+            | NotFound::Selection(_) => self.all,
         }
     }
 }

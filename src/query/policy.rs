@@ -154,6 +154,7 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
     let id = namespace.map(|namespace| namespace.id);
     match named {
         NamespaceRef::Id(named) => id == Some(named),
+        NamespaceRef::NsId(named) => namespace.is_some_and(|it| it.ns_id == Some(named)),
         NamespaceRef::Of(pid) => {
             id.is_some() && graph.process(pid).is_some_and(|process| process.namespace == id)
         }

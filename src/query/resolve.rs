@@ -1,4 +1,4 @@
-//! Finds the namespace that a user named by its ID or by one of its processes.
+//! Finds the namespace that a user named by one of its IDs or by one of its processes.
 
 use crate::graph::PidGraph;
 use crate::model::{NamespaceId, NamespaceRef, NotFound};
@@ -12,6 +12,14 @@ pub fn resolve(graph: &PidGraph, namespace: NamespaceRef) -> Result<NamespaceId,
     match namespace {
         NamespaceRef::Id(id) => {
             graph.namespace(id).map(|namespace| namespace.id).ok_or(NotFound::Namespace(id))
+        }
+        NamespaceRef::NsId(ns_id) => {
+            let namespaces = &graph.snapshot().namespaces;
+            let found = namespaces.iter().find(|namespace| namespace.ns_id == Some(ns_id));
+            found.map(|namespace| namespace.id).ok_or_else(|| {
+                let all_unknown = namespaces.iter().all(|namespace| namespace.ns_id.is_none());
+                NotFound::NsId { ns_id, all_unknown }
+            })
         }
         NamespaceRef::Of(pid) => {
             let process = graph.process(pid);

@@ -200,7 +200,9 @@ impl Translator {
             (Some(file), _) => file.try_clone()?,
             (None, NamespaceRef::Of(pid)) => self.namespace_of(pid)?,
             (None, NamespaceRef::Id(NamespaceId::Inode(inode))) => self.find_by_inode(inode)?,
-            (None, NamespaceRef::Id(NamespaceId::Unread(_))) => return Err(Failure::NeedsScan),
+            (None, NamespaceRef::Id(NamespaceId::Unread(_)) | NamespaceRef::NsId(_)) => {
+                return Err(Failure::NeedsScan);
+            }
         };
         // The namespace must be the viewer's own or one of its descendants. Other namespaces don't
         // appear in a scan either.
