@@ -67,9 +67,11 @@ impl Coverage {
     pub fn caveat(&self, no: &NotFound) -> Option<Caveat> {
         match no {
             NotFound::Process { namespace: None, .. } => self.processes,
-            NotFound::Ambiguous(_) | NotFound::NotVisible { .. } | NotFound::NotTold { .. } => None,
+            NotFound::Ambiguous(_)
+            | NotFound::NotVisible { .. }
+            | NotFound::NotTold { .. }
+            | NotFound::NsId { all_unknown: true, .. } => None,
             NotFound::Selection(criteria) if criteria.iter().any(is_container) => self.containers,
-            NotFound::NsId { all_unknown: true, .. } => None,
             NotFound::Process { .. }
             | NotFound::Namespace(_)
             | NotFound::NsId { .. }
