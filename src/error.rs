@@ -34,7 +34,7 @@ pub enum Error {
         /// The reason why the file is invalid, and the position of the error in the file.
         source: Invalid,
     },
-    /// None of the limits asked about could be read, for the reason in this message.
+    /// None of the requested limits could be read. The message gives the reason.
     NoLimits(String),
     /// Two snapshots could not be compared.
     Incomparable {
@@ -78,7 +78,8 @@ pub enum Error {
         /// The error from the system.
         source: io::Error,
     },
-    /// A cgroup for a command could not be created, because pidns sees no cgroup of version 2.
+    /// A cgroup for a command could not be created, because pidns does not see a cgroup v2
+    /// hierarchy.
     NoCgroup,
     /// A command could not be executed.
     Exec {
@@ -89,7 +90,8 @@ pub enum Error {
     },
     /// The kernel would discard the exit status of a command, because SIGCHLD is ignored.
     StatusLost,
-    /// An error of `pidns run`. Its exit status cannot be mistaken for a status of the command.
+    /// An error of `pidns run` itself. Its exit status distinguishes it from a failure of the
+    /// command.
     OfRun(Box<Error>),
 }
 

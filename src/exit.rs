@@ -19,8 +19,7 @@ pub enum Exit {
     /// signal terminated the command. The status is 126 if the command could not be executed, and
     /// 127 if it was not found.
     Command(u8),
-    /// The command that `pidns run` has run succeeded, but left something behind that `--deny`
-    /// names.
+    /// The command of `pidns run` succeeded, but left something behind that `--deny` names.
     LeftDenied,
     /// `pidns run` itself failed, as opposed to the command. The status is the same as in `env(1)`.
     RunTrouble,

@@ -148,8 +148,8 @@ impl Write for Unbuffered<'_> {
         loop {
             match rustix::io::write(self.0, bytes) {
                 // EAGAIN means that the pipe or terminal is full, and that another program has set
-                // O_NONBLOCK on the shared open file. The wait also ends if the reader closes the
-                // pipe.
+                // O_NONBLOCK on the shared open file description. The wait also ends if the reader
+                // closes the pipe.
                 Err(Errno::AGAIN) => self.wait()?,
                 written => return Ok(written?),
             }

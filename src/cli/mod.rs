@@ -143,7 +143,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
 pub fn command() -> clap::Command {
     let mut program = globals::hide_unused(Cli::command());
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
-        // An empty value is the same as none.
+        // Treat an empty variable as unset.
         program = without_variable(program).mut_subcommands(without_variable);
     }
     program.mut_subcommands(|verb| {

@@ -100,8 +100,9 @@ impl Details {
 }
 
 impl Input {
-    /// Returns the places to search. These include the namespaces for children if limits are
-    /// requested, because limits depend on the namespace in which children would start.
+    /// Returns the places to search for namespaces. If limits are requested, these include the
+    /// `pid_for_children` links, because limits depend on the namespace in which children would
+    /// start.
     #[must_use]
     pub fn search(&self) -> BTreeSet<SearchScope> {
         let mut scopes = self.search.scopes();

@@ -71,7 +71,7 @@ pub struct Limits {
 /// The arguments of `pidns run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Fail if CMD succeeds but leaves behind anything with this code
+    /// Fail if CMD succeeds, but a leftover process or namespace has this code
     ///
     /// The option may be repeated, and CODE may be a comma-separated list. By default, no code is
     /// denied.
@@ -80,7 +80,7 @@ pub struct Run {
     /// Kill leftover processes: send SIGTERM and, after another grace time, SIGKILL
     #[arg(long)]
     pub kill: bool,
-    /// Time that leftover processes get to exit after CMD has ended
+    /// Time to wait for leftover processes to exit after CMD has ended
     #[arg(long, value_name = "SECONDS", default_value = "2", allow_negative_numbers = true)]
     grace: Seconds,
     /// Run CMD in a cgroup of its own, so that no process it starts escapes
@@ -125,7 +125,7 @@ impl Run {
         self.details.details()
     }
 
-    /// Returns the time that leftover processes get to exit.
+    /// Returns the time to wait for leftover processes to exit.
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.grace.0
@@ -170,8 +170,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Returns the optional fields to read for each process of the live kernel, besides the fields
-    /// in BEFORE.
+    /// Returns the optional fields to read from the live kernel for each process, in addition to
+    /// the fields in BEFORE.
     #[must_use]
     pub fn details(&self) -> BTreeSet<Detail> {
         self.details.details()
@@ -207,7 +207,7 @@ pub struct Check {
     /// Ignore these problems
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     allow: Vec<Rule>,
-    /// Warn of a limit on tasks or PID namespaces that is this full
+    /// Warn if a limit on tasks or PID namespaces is at least this full
     #[arg(long, value_name = "PERCENT", default_value_t = WARN_AT,
         value_parser = clap::value_parser!(u64).range(1..=100))]
     pub warn_at: u64,

@@ -72,12 +72,13 @@ fn check_once(
         load_settled(arguments, before, policy)?;
     let is_live = origin.file.is_none();
     if is_live {
-        // Limits that can't be read are no gap: most checks ask about namespaces and processes.
+        // Limits that can't be read do not make the view incomplete, because most findings are
+        // about namespaces and processes.
         let Limits { limits, .. } = Limits::read(&origin.procfs, origin.collector, &after, None)?;
         after.limits = Some(limits);
     }
-    // Advice concerns processes that the filter leaves out, too: a parent that does not reap, or a
-    // process in another mount namespace.
+    // Advice may refer to processes that the filter removes, such as a parent that does not reap,
+    // or a process in another mount namespace.
     let processes = after.processes.clone();
     let since = arguments.since.as_deref().zip(before);
     let (mut check, nothing) = if let Some((path, before)) = since {
@@ -105,9 +106,10 @@ fn check_once(
     Ok((check, gap))
 }
 
-/// Decides what it means that the filter selects nothing. If nothing matches the filter, nothing is
-/// wrong. But a document can lack what the filter looks for: then the result is a warning. A
-/// namespace or process that the user names must exist.
+/// Decides how to report that the filter selects nothing. Returns `None` if nothing matches,
+/// because nothing can then be wrong. Returns a warning if matching processes or namespaces may be
+/// missing from the snapshot. Returns an error if the user named a namespace or process that does
+/// not exist.
 fn clean(no: NotFound, coverage: Coverage) -> Result<Option<String>, Error> {
     let is_clean = matches!(no, NotFound::Selection(_));
     let error = Error::not_found(no, &coverage);
@@ -126,7 +128,7 @@ struct Settled {
     /// Processes whose state is not reported, because it may be temporary, or because SIGKILL
     /// would terminate the process.
     unsettled: BTreeSet<Pid>,
-    /// Maps each process with a thread in uninterruptible sleep to the TID of such a thread.
+    /// Maps each process with a thread in uninterruptible sleep to the TID of one such thread.
     stuck_threads: BTreeMap<Pid, Pid>,
 }
 

@@ -33,9 +33,8 @@ const REAPING: Duration = Duration::from_millis(100);
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 /// `collector` reads the live kernel.
 ///
-/// # Errors
-/// Returns an error if the command could not be started. Also returns an error if the command
-/// succeeded, but its leftovers could not be found.
+/// # Errors Returns an error if the command could not be started. Also returns an error if the
+/// command succeeded, but pidns could not determine what it left behind.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
@@ -53,7 +52,7 @@ pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
         output::warn(error.one_line());
     }
     if ended.is_by_sigint() {
-        // A shell that runs a script stops after Ctrl-C only if SIGINT ended its child.
+        // After Ctrl-C, a shell stops running its script only if SIGINT terminated its child.
         end_by_sigint();
     }
     Ok(Exit::Command(ended.status()))
@@ -83,7 +82,7 @@ fn report(
         let may_be_left = !has_none_left || command.has_new_mounts()?;
         may_be_left.then(|| find_leftovers(arguments, command, collector)).transpose()
     })();
-    // `found` is empty if all leftover processes exited during the scan.
+    // `found` contains no leftovers if all of them exited during the scan.
     let is_any_left = match &found {
         Ok(found) => found.as_ref().is_some_and(|(leftovers, _)| !leftovers.is_empty()),
         Err(_) => true,
@@ -157,8 +156,8 @@ fn find_leftovers(
     }
 }
 
-/// Looks up facts for advice on unmounting namespaces. Considers all processes of the host, because
-/// the mount namespace of a mount may contain no leftover process.
+/// Looks up facts for advice on unmounting namespaces. Considers all processes on the host, because
+/// users may have to enter a mount namespace that contains no leftover process.
 fn live_facts(snapshot: &Snapshot, command: &SupervisedCommand) -> Result<LiveFacts, Error> {
     let holders = snapshot.namespaces.iter().flat_map(|it| &it.holders);
     let mount_namespaces = holders.filter_map(Holder::mount_namespace).collect();

@@ -142,7 +142,7 @@ pub enum LimitsFormat {
 }
 
 impl LimitsFormat {
-    /// All formats, in the order of the help.
+    /// All formats, in the order in which the help lists them.
     pub const ALL: [Self; 4] = [Self::Text, Self::Json, Self::Ndjson, Self::Yaml];
 
     /// Writes limits.

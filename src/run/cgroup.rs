@@ -1,7 +1,7 @@
 //! The cgroup that `pidns run --cgroup` creates for its command (`cgroups(7)`, version 2).
 //!
 //! A process that the command starts is in this cgroup, whatever its parent, session or PID
-//! namespace is. It leaves the cgroup only if somebody moves it to another one.
+//! namespace is. It leaves the cgroup only if it is moved to another one.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -23,12 +23,12 @@ use crate::error::Error;
 /// it could remove its cgroup.
 const NAMES: u32 = 100;
 
-/// Number of attempts to remove the cgroup, and the pause between two of them. The kernel can take
-/// some milliseconds to forget a process that has ended.
+/// Number of attempts to remove the cgroup, and the pause between two attempts. The kernel can take
+/// a few milliseconds to remove a terminated process from its cgroup.
 const ATTEMPTS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Number of levels of cgroups below the command's own cgroup that pidns visits.
+/// Number of levels that pidns visits below the command's cgroup.
 const MAX_DEPTH: usize = 64;
 
 /// A cgroup that is removed on drop. Processes that are still in it are moved to the cgroup of
@@ -43,10 +43,10 @@ pub struct CommandCgroup {
 }
 
 impl CommandCgroup {
-    /// Makes a cgroup below `parent`, the directory of the cgroup of pidns.
+    /// Creates a cgroup below `parent`, the directory of pidns's own cgroup.
     ///
-    /// # Errors
-    /// Returns an error if the cgroup cannot be made, for example without write access to `parent`.
+    /// # Errors Returns an error if the cgroup cannot be created, for example without write access
+    /// to `parent`.
     pub fn create(parent: &Path) -> Result<Self, Error> {
         let failed =
             |errno: Errno| Error::Cgroup { parent: parent.to_owned(), source: errno.into() };
@@ -68,7 +68,7 @@ impl CommandCgroup {
         Err(failed(Errno::EXIST))
     }
 
-    /// Returns the file that a process writes 0 to, in order to move itself to this cgroup.
+    /// Returns the file to which a process writes 0 to move itself to this cgroup.
     #[must_use]
     pub fn members_file(&self) -> PathBuf {
         self.path.join(MEMBERS)
@@ -95,8 +95,8 @@ impl CommandCgroup {
         members
     }
 
-    /// Sends SIGKILL to all processes in this cgroup and below it (`cgroup.kill`, since Linux 5.14).
-    /// The kernel kills processes that are being forked, too.
+    /// Sends SIGKILL to all processes in this cgroup and below it (`cgroup.kill`, since Linux
+    /// 5.14). This includes processes that are just being forked.
     ///
     /// # Errors
     /// Fails with `ENOENT` before Linux 5.14.
@@ -107,7 +107,7 @@ impl CommandCgroup {
     /// Moves the remaining processes to pidns's own cgroup.
     fn move_members(&self) {
         for member in self.members() {
-            // A process that has ended in the meantime cannot be moved.
+            // Ignore errors: a process that has terminated in the meantime cannot be moved.
             let _ = write(self.parent.as_fd(), MEMBERS, member.to_string().as_bytes());
         }
     }
@@ -134,7 +134,8 @@ impl Drop for CommandCgroup {
     }
 }
 
-/// The file that lists the processes in a cgroup, and through which processes are moved there.
+/// The file that lists the processes in a cgroup. Writing a PID to the file moves the process to
+/// the cgroup.
 const MEMBERS: &str = "cgroup.procs";
 
 /// Moves this process to a cgroup.

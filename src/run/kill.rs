@@ -43,7 +43,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     if sigterm.leaves_some || (has_cgroup && command.is_anything_left()) {
         let members = kill_cgroup(command);
         if members.is_some() {
-            // The kernel does not check permissions for each member of a cgroup.
+            // `cgroup.kill` also kills members that pidns may not signal.
             killed.refused.clear();
         }
         let sigkill = repeat(command, KILLING, Hurry::Ignored, &mut killed.refused, &mut kill);
@@ -59,7 +59,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     killed
 }
 
-/// Kills all members of the command's cgroup at once, and waits until they have gone. Returns the
+/// Kills all members of the command's cgroup at once, and waits until they are gone. Returns the
 /// members, or `None` without a cgroup or before Linux 5.14.
 fn kill_cgroup(command: &mut SupervisedCommand) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
@@ -72,7 +72,7 @@ fn kill_cgroup(command: &mut SupervisedCommand) -> Option<BTreeSet<Pid>> {
     Some(members)
 }
 
-/// Decides if a signal that asks pidns to exit also ends a [`repeat`].
+/// Determines if a signal that asks pidns to exit ends a [`repeat`] early.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hurry {
     Allowed,
@@ -87,8 +87,8 @@ struct Signalled {
     leaves_some: bool,
 }
 
-/// Passes each descendant to `send` again and again, until no descendant is left that pidns may
-/// signal, or until `time` has passed. Adds the processes that pidns may not signal to `refused`.
+/// Passes each descendant to `send` repeatedly, until no descendant is left that pidns may signal,
+/// or until `time` has passed. Adds the processes that pidns may not signal to `refused`.
 fn repeat(
     command: &mut SupervisedCommand,
     time: Duration,
@@ -116,7 +116,8 @@ fn repeat(
                 }
                 ControlFlow::Continue(())
             });
-            // If the walk found nobody, it missed a process that was forked in the meantime.
+            // Descendants were left before the walk. If it found none, it missed a process that was
+            // forked in the meantime.
             leaves_some = living.is_empty() || !living.is_subset(refused);
         }
         let left = deadline.map_or(ROUND, |at| at.saturating_duration_since(Instant::now()));

@@ -19,7 +19,7 @@ use super::raw_signals;
 use super::signals::Signals;
 use crate::error::Error;
 
-/// The `argv[0]` that tells a pidns process that [`spawn`] started it.
+/// The `argv[0]` by which a pidns process recognises that [`spawn`] started it.
 const NAME: &str = "pidns-launch";
 
 /// Starts a command with the signal mask that pidns was started with. If `dies_with_us` is `true`,
@@ -46,8 +46,8 @@ pub fn spawn(
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
 
-/// The dispositions of SIGPIPE. The standard library resets the disposition in the second process,
-/// so this process passes it as an argument.
+/// Arguments that tell the second process the original disposition of SIGPIPE, because the standard
+/// library resets it there.
 const IGNORED: &str = "ignored";
 const DEFAULT: &str = "default";
 
@@ -71,7 +71,8 @@ pub fn launch(arguments: &[OsString]) -> Error {
     {
         return Error::Run { what: "move the command to its cgroup", source };
     }
-    // The Rust runtime has ignored SIGPIPE.
+    // The Rust runtime made this process ignore SIGPIPE. Undo that unless SIGPIPE was ignored
+    // before.
     if sigpipe != IGNORED {
         raw_signals::reset_sigpipe();
     }
@@ -92,7 +93,7 @@ fn prepare(mask: &str, parent: &str) -> io::Result<()> {
     Ok(mask.thread_set_mask()?)
 }
 
-/// Executes a command. Unlike `exec` of the standard library, keeps the disposition of SIGPIPE.
+/// Executes a command. Unlike the standard library's `exec`, keeps the disposition of SIGPIPE.
 fn execute(command: &[OsString]) -> io::Error {
     let words: Result<Vec<_>, _> =
         command.iter().map(|word| CString::new(word.clone().into_vec())).collect();

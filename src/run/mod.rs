@@ -52,20 +52,20 @@ pub struct SupervisedCommand {
     mounted: MountedNamespaces,
 }
 
-/// Maximum number of signals to pass on, or of children to reap, before pidns turns to the other
+/// Maximum number of signals to pass on, or of children to reap, before pidns switches to the other
 /// task. Otherwise, processes that fork and exit fast could keep pidns from passing on signals, and
 /// many signals could keep it from reaping.
 const ROUND: usize = 1000;
 
-/// The longest pause between two checks for descendants. SIGCHLD ends the pause early, but may have
-/// arrived just before the check.
+/// The longest pause between two checks for descendants. SIGCHLD usually ends the pause early, but
+/// pidns may have read the signal before the check.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The children that pidns still has after reaping some.
+/// The children that are left after a round of reaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Children {
     None,
-    /// All children are running.
+    /// All remaining children are running.
     Running,
     /// Reaping stopped after [`ROUND`] children, so other terminated children may be left.
     Terminated,
@@ -90,9 +90,8 @@ impl SupervisedCommand {
     /// If `in_cgroup` is `true`, the command runs in a cgroup of its own, and the members of this
     /// cgroup count as its descendants.
     ///
-    /// # Errors
-    /// Returns an error if the process or the cgroup cannot be started, if /proc is not usable, or
-    /// if SIGCHLD is ignored.
+    /// # Errors Returns an error if the process cannot be started, if the cgroup cannot be created,
+    /// if /proc is not usable, or if SIGCHLD is ignored.
     pub fn start(command: &[OsString], dies_with_us: bool, in_cgroup: bool) -> Result<Self, Error> {
         let mut descendants = Descendants::open(Path::new("/proc"))?;
         let failed = |what| move |errno: Errno| Error::Run { what, source: errno.into() };
@@ -132,8 +131,8 @@ impl SupervisedCommand {
         &self.descendants
     }
 
-    /// Returns the members of the command's cgroup, with their PIDs in the procfs. Returns `None`
-    /// without a cgroup.
+    /// Returns the PIDs of the members of the command's cgroup, as procfs shows them. Returns
+    /// `None` if the command has no cgroup of its own.
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
         let members = self.cgroup.as_ref()?.members();
@@ -265,9 +264,9 @@ impl SupervisedCommand {
         } else if let Some(signal) = status.stopping_signal().and_then(Signal::from_named_raw)
             && [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&signal)
         {
-            // pidns stops itself only for signals of the terminal's job control. A process that
-            // stops the command with SIGSTOP will later continue the command, but would not
-            // continue pidns.
+            // pidns stops itself only for job-control signals of the terminal. A process that stops
+            // the command with SIGSTOP will later continue the command, but would not continue
+            // pidns.
             self.state = State::Stopped(signal);
         }
     }

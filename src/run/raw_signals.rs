@@ -1,5 +1,5 @@
 //! Converts real-time signals and signal masks, and reads the inherited disposition of SIGPIPE. The
-//! safe interfaces of nix and rustix know only the signals that have a name.
+//! safe interfaces of nix and rustix support only signals that have a name.
 
 #![allow(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
-/// The highest signal number on the architectures that Rust supports, except for MIPS.
+/// The highest signal number on all architectures that Rust supports, except MIPS.
 const MAX_SIGNAL: i32 = 64;
 
 /// The first two real-time signals, which the C library uses internally.
@@ -22,7 +22,7 @@ static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 /// this function must be called earlier.
 pub extern "C" fn note_sigpipe() {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: sigaction(2) with a null pointer for the new action only writes the present action to
+    // SAFETY: sigaction(2) with a null pointer for the new action only writes the current action to
     // `action`. All-zero bytes are a valid `sigaction`, even if the call fails.
     let action = unsafe {
         libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr());
@@ -66,7 +66,7 @@ pub fn bits(mask: &SigSet) -> u64 {
 pub fn mask(bits: u64) -> SigSet {
     let mut set = *SigSet::empty().as_ref();
     for number in (1..=MAX_SIGNAL).filter(|number| bits & (1 << (number - 1)) != 0) {
-        // SAFETY: the set is initialised. For invalid numbers, the function only fails.
+        // SAFETY: the set is initialised. `sigaddset` rejects invalid numbers with an error.
         unsafe { libc::sigaddset(&raw mut set, number) };
     }
     // SAFETY: the set is initialised.

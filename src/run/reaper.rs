@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, setpriority_process, wait};
 
-/// Pause of the thread while there is no child. pidns can get another child later if it is the init
-/// of its PID namespace.
+/// Time that the thread sleeps while pidns has no children. If pidns is the init of its PID
+/// namespace, it can get another child later.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thread that reaps every terminated child from [`begin`](Self::begin) until pidns exits.
@@ -23,7 +23,7 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts the thread. This is done before the command starts, since the command can use up all
+    /// Starts the thread. Callers must do this before they start the command, which can use up all
     /// PIDs. If the thread cannot be started, only the main thread of pidns reaps.
     pub fn start() -> Self {
         let has_begun = Arc::new(AtomicBool::new(false));
@@ -42,8 +42,7 @@ impl Reaper {
         Self { thread: thread.ok().map(|it| it.thread().clone()), has_begun }
     }
 
-    /// Begins to reap. The command must have been reaped before; otherwise its exit status would be
-    /// lost.
+    /// Begins to reap. The command must already have been reaped, or its exit status would be lost.
     pub fn begin(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
         if let Some(thread) = &self.thread {
@@ -52,8 +51,8 @@ impl Reaper {
     }
 }
 
-/// Raises the priority of this thread, so that neither processes that fork and exit fast nor a scan
-/// keep the thread from running. Without permission, this does nothing.
+/// Raises the priority of this thread, so that it keeps up with processes that fork and exit fast,
+/// even during a scan. Does nothing without permission.
 pub(super) fn raise_priority() {
     let _ = setpriority_process(None, -20);
 }

@@ -20,8 +20,9 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use super::raw_signals;
 use crate::collect::Descendants;
 
-/// The signals that the kernel sends for an error in pidns itself. pidns does not block them, so
-/// they end pidns. It reads all other signals, except SIGKILL and SIGSTOP, from the descriptor.
+/// Signals that the kernel sends because of a fault in pidns itself. pidns does not block them, so
+/// they terminate pidns. It reads all other signals, except SIGKILL and SIGSTOP, from the
+/// descriptor.
 const FAULTS: [NixSignal; 6] = [
     NixSignal::SIGBUS,
     NixSignal::SIGFPE,
@@ -116,10 +117,10 @@ impl Signals {
 }
 
 impl Received {
-    /// Passes the signal on to the command, unless the command has received it as well, or it is
-    /// about pidns itself.
+    /// Passes the signal on to the command, unless the command has already received it, or the
+    /// signal concerns pidns itself.
     pub fn pass_on(self, command: Pid, descendants: &Descendants) {
-        // The kernel sends SIGPIPE and SIGXFSZ in the name of the process that has caused them.
+        // The sender of SIGPIPE and SIGXFSZ is the process that caused them.
         let is_own = self.sender == Some(getpid())
             || self.signal == Signal::CHILD
             || (self.from_kernel && OF_PIDNS.contains(&self.signal));
@@ -134,8 +135,8 @@ impl Received {
     /// the same group.
     fn has_reached(self, command: Pid, descendants: &Descendants) -> bool {
         let Self { signal, from_kernel, sender } = self;
-        // rustix does not know that a group or session is 0 if its leader is not visible in the PID
-        // namespace of pidns.
+        // rustix does not expect 0 as the ID of a process group or session, but the kernel returns
+        // it if the leader is not visible in the PID namespace of pidns.
         let nix_pid = |pid: Pid| nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get());
         if getpgid(Some(nix_pid(command))) != getpgid(None) {
             return false;
@@ -154,22 +155,22 @@ impl Received {
     }
 }
 
-/// Stops this process with the default action of a signal. Returns after another process has
-/// continued this process. In an orphaned process group, which no shell could continue, only SIGSTOP
-/// stops a process.
+/// Stops this process by the default action of a signal, and returns once another process continues
+/// it. In an orphaned process group, which no shell could continue, signals other than SIGSTOP do
+/// not stop a process.
 pub fn stop_by(signal: Signal) {
     let Ok(signal) = NixSignal::try_from(signal.as_raw()) else { return };
     // Errors are ignored: if this fails, pidns merely keeps running while the command is stopped.
     take_action(signal);
 }
 
-/// Ends this process by SIGINT. Returns if SIGINT is ignored, or if pidns is the init of its PID
-/// namespace.
+/// Terminates this process with SIGINT. Returns only if SIGINT is ignored, or if pidns is the init
+/// of its PID namespace.
 pub fn end_by_sigint() {
     take_action(NixSignal::SIGINT);
 }
 
-/// Sends a signal to this thread, and lets it take effect.
+/// Sends a signal to this thread, and unblocks the signal briefly so that it takes effect.
 fn take_action(signal: NixSignal) {
     let set = SigSet::from(signal);
     let _ = nix::sys::signal::raise(signal);

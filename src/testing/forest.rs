@@ -21,9 +21,9 @@ const MAX_TASKS: usize = 40; // at most 64, so that one u64 has a bit for each t
 const MAX_NAMESPACES: usize = 12;
 const MAX_DEPTH: usize = 5;
 
-/// A system call, or the exit of a process. The numbers `by` and `of` each choose one of the
-/// processes that are running at that time. `skip` determines the gap before the next PID. A call
-/// that the kernel would refuse has no effect.
+/// A system call, or the exit of a process. `by` and `of` each select a process that is running at
+/// that time. `skip` determines the gap before the next PID. A call that the kernel would refuse
+/// has no effect.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// `fork(2)`.
@@ -34,8 +34,8 @@ pub enum Call {
     CloneParent { by: u8, skip: u8 },
     /// `unshare(2)` with `CLONE_NEWPID`: the caller's next children start in a new namespace.
     Unshare { by: u8 },
-    /// `setns(2)` and `fork(2)`, as in `nsenter(1)`: the caller's next children start in the
-    /// namespace of process `of`.
+    /// `setns(2)` and `fork(2)`, like `nsenter(1)`: the new process and the caller's later children
+    /// start in the namespace of process `of`.
     Enter { by: u8, of: u8, skip: u8 },
     /// `setsid(2)`.
     SetSid { by: u8 },
@@ -252,9 +252,9 @@ impl Forest {
         (0..self.tasks.len()).filter(is_running).nth(nth).unwrap()
     }
 
-    /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the caller's
-    /// children already start in another namespace, in which case the kernel refuses the call, or
-    /// if the forest is too large.
+    /// Creates a namespace, like `copy_pid_ns` in the kernel. Returns `None` if the forest is too
+    /// large, or if the caller's children already start in another namespace: the kernel then
+    /// refuses the call.
     fn make_namespace(&mut self, by: usize) -> Option<usize> {
         let task = &self.tasks[by];
         let level = self.namespaces[task.namespace].level + 1;
@@ -324,8 +324,9 @@ impl Forest {
         self.end_waiting();
     }
 
-    /// Returns the new parent of a process's children, like `find_new_reaper` in the kernel: the
-    /// nearest subreaper among the ancestors in the same namespace, otherwise the namespace's init.
+    /// Returns the process that adopts the children of a terminated process, like `find_new_reaper`
+    /// in the kernel: the nearest subreaper among its ancestors in the same namespace, or otherwise
+    /// the namespace's init.
     fn reaper(&self, of: usize) -> usize {
         let namespace = self.tasks[of].namespace;
         let mut at = self.tasks[of].parent;
@@ -396,7 +397,7 @@ impl Forest {
 /// Defines which part of a forest a viewer may see.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// Selects a running process. The procfs belongs to the PID namespace of this process.
+    /// Selects a running process. The procfs shows the PID namespace of this process.
     mount: u8,
     /// Selects a running process. The viewer is in the PID namespace of this process. `None` means
     /// that a seccomp filter refuses `NS_GET_PARENT` for every namespace.
@@ -495,8 +496,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // If only the leader has exited, the process has another thread. In a waiting init, the
-            // other thread is the one that waits.
+            // A process of which only the leader has exited still has another thread. In a waiting
+            // init, that thread does the waiting.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {
@@ -556,7 +557,7 @@ impl View {
             met.iter().map(|&it| namespace(number(it), told(it).map(number))).collect();
     }
 
-    /// Sets the namespaces of inits, as `assemble::namespaces::place_inits` does in a scan.
+    /// Assigns inits to their namespaces, like `assemble::namespaces::place_inits` in a scan.
     fn place_inits(&mut self, forest: &Forest) {
         for process in &mut self.processes {
             let task = self.task_of[&process.pid];

@@ -127,7 +127,7 @@ pub fn detached_farm() -> Snapshot {
     farm
 }
 
-/// Creates limits of processes of [`farm`] that fill in every field of a limit.
+/// Returns limits of processes in [`farm`]. Every field of a limit occurs at least once.
 pub fn limits() -> Vec<Limit> {
     let pids = [6, 7].into_iter().filter_map(Pid::new).collect();
     let largest = Consumer {

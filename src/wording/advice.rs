@@ -35,7 +35,7 @@ pub struct Adviser<'a> {
 impl Adviser<'_> {
     /// Returns the commands that kill a process. A comment names the service or container of the
     /// process, because users should usually stop the whole service or container. Returns no
-    /// commands for a kernel thread, or for pidns itself, which ends anyway.
+    /// commands for a kernel thread, or for pidns itself, which exits anyway.
     pub fn end(&self, pid: Pid) -> Vec<String> {
         let process = self.graph.known_process(pid);
         let has_ended = self.live.ended.contains(&pid);
@@ -158,7 +158,7 @@ fn distinct(all: impl IntoIterator<Item = String>) -> Vec<String> {
     commands
 }
 
-/// Appends to `line` the commands that unmount a namespace.
+/// Appends to `line` the commands that unmount a bind-mounted namespace.
 pub fn add_umounts(namespace: &Namespace, facts: &LiveFacts, line: &mut Line) {
     let mounts = namespace.holders.iter().filter_map(|holder| match holder {
         Holder::Mount { path, mount_namespace } => umount(path, *mount_namespace, facts),
@@ -201,7 +201,7 @@ pub fn shell_word(text: &str) -> String {
             _ if is_harmful(character) => {
                 for byte in character.encode_utf8(&mut [0; 4]).bytes() {
                     // Always write three digits: after a shorter escape, the shell would treat a
-                    // following digit as part of the escape. Writing to a String does not fail.
+                    // following digit as part of the escape. Writing to a String cannot fail.
                     let _ = write!(word, "\\{byte:03o}");
                 }
             }

@@ -20,8 +20,8 @@ pub fn mark(happened: Happened) -> char {
     }
 }
 
-/// Returns `true` if a namespace is new or gone, or if anything except its members changed. Changed
-/// members do not count here, because they have lines of their own.
+/// Returns `true` if a namespace is new or gone, or if anything other than its members changed.
+/// Changed members are ignored here, because they have lines of their own.
 pub fn is_more_than_members(change: &NamespaceChange) -> bool {
     change.happened() != Happened::Changed
         || change.fields.iter().any(|field| *field != NamespaceField::Members)

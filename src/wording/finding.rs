@@ -46,7 +46,7 @@ pub fn summary(check: &Check) -> String {
     };
     if check.older > 0 {
         let older = Counted(check.older, "older problem", "older problems");
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "; {older} left out (--all)");
     }
     text

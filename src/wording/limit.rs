@@ -9,10 +9,10 @@ use crate::graph::PidGraph;
 use crate::model::{Consumer, Limit, LimitKind, LimitScope, Pid};
 use crate::query::LimitReport;
 
-/// Inode of the initial user namespace, which needs no mention.
+/// Inode of the initial user namespace, which descriptions do not mention.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// Maximum of `kernel.pid_max`.
+/// The highest value that `kernel.pid_max` accepts.
 const MAX_PID_MAX: u64 = 1 << 22;
 
 /// Says how a call fails if a limit of this kind is full.
@@ -26,10 +26,10 @@ pub fn failure(kind: LimitKind) -> String {
     format!("{call} fails with \"{error}\"")
 }
 
-/// Describes how full a limit is, and who uses it up.
+/// Describes how full a limit is, and what uses it up.
 pub fn limit_text(limit: &Limit) -> String {
     let mut text = numbers_text(limit);
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     if let Some(refused @ 1..) = limit.refused {
         let times = if refused == 1 { "once".to_owned() } else { format!("{refused} times") };
         let _ = write!(text, " (refused {times})");
@@ -55,7 +55,7 @@ fn number(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Describes the scope and the numbers of a limit.
+/// Describes the scope, the current value and the maximum of a limit.
 fn numbers_text(limit: &Limit) -> String {
     let who = scope_text(&limit.scope);
     let count = |number: Option<u64>| number.map_or("?".to_owned(), |it| it.to_string());
@@ -79,13 +79,13 @@ fn numbers_text(limit: &Limit) -> String {
         },
         LimitKind::PidMax => {
             let mut text = format!("{who} has {used} PIDs in use");
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = match limit.free {
                 Some(free) => write!(text, " and {} free", Count(number(free))),
                 None => Ok(()),
             };
             let _ = write!(text, " (kernel.pid_max {max}");
-            // More than a tenth of the PIDs are neither in use nor free, so explain why.
+            // If more than a tenth of the PIDs are neither in use nor free, explain why.
             let numbers = limit.used.zip(limit.free).zip(limit.max);
             if numbers.is_some_and(|((used, free), max)| {
                 used.saturating_add(free).saturating_add(max / 10) < max

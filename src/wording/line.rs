@@ -58,7 +58,7 @@ impl Line {
 
     /// Adds a part.
     pub fn part(&mut self, separator: &'static str, emphasis: Emphasis, text: fmt::Arguments<'_>) {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = self.text.write_fmt(text);
         self.parts.push((separator, emphasis, self.text.len()));
     }

@@ -50,7 +50,6 @@ pub struct Describe<'a> {
 }
 
 impl<'a> Describe<'a> {
-    /// Creates a `Describe` for the graph of `folding`, with these symbols.
     pub fn new(folding: &Folding<'a>, symbols: Symbols) -> Self {
         Self { graph: folding.graph(), folds: folding.folds(), symbols }
     }
@@ -370,7 +369,7 @@ impl<'a> Describe<'a> {
         for state in [NamespaceState::Dead, NamespaceState::Nascent, NamespaceState::Unknown] {
             let count = snapshot.namespaces.iter().filter(|it| it.state == state).count();
             if count > 0 {
-                // Writing to a String does not fail.
+                // Writing to a String cannot fail.
                 let _ = write!(text, ", {} {}", Count(count), state.name());
             }
         }
@@ -388,8 +387,8 @@ impl<'a> Describe<'a> {
         text
     }
 
-    /// Returns the PIDs of any process that has more than one, for the example that explains the
-    /// arrow (`→`).
+    /// Returns the PIDs of a process that has more than one, as an example that explains the arrow
+    /// (`→`).
     pub fn example(&self) -> Option<Pids<'a>> {
         let process = self.graph.processes().iter().find(|process| process.nspid.len() > 1)?;
         Some(self.pids(process))

@@ -54,8 +54,8 @@ impl ReportRow<'_> {
     }
 }
 
-/// If more than [`MOST_APART`] rows are equal, replaces them with a single row, in the place of the
-/// first.
+/// If more than [`MOST_APART`] rows are equal, replaces them with a single row at the position of
+/// the first.
 pub fn fold(rows: Vec<ReportRow<'_>>) -> Vec<ReportRow<'_>> {
     let key = |row: &ReportRow<'_>| {
         row.is_leaf.then(|| (row.happened, row.command.clone(), row.facts.clone()))

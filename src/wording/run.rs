@@ -88,7 +88,7 @@ pub fn run_heading(report: &RunReport) -> String {
     if findings.iter().any(|finding| finding.subject == Subject::Snapshot) {
         left.push("processes that cannot be counted".to_owned());
     }
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = match left.as_slice() {
         [] => write!(text, " and left nothing"),
         [one] => write!(text, " and left {one}"),
@@ -144,7 +144,7 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     if !killed.sigkill.is_empty() {
         let _ = write!(text, ", {} of them by SIGKILL", Count(killed.sigkill.len()));
     }

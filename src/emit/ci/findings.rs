@@ -1,4 +1,4 @@
-//! The findings of `check` or `run`, in the form that all CI formats write.
+//! The findings of `check` or `run`, prepared for the CI formats.
 
 use crate::graph::PidGraph;
 use crate::model::{CheckCode, Finding};

@@ -15,8 +15,8 @@ use crate::wording::phrase::Count;
 /// Maximum number of errors, and of warnings, that GitHub shows for a step.
 const ANNOTATIONS: usize = 10;
 
-/// Writes at most ten errors and ten warnings. If there are more findings, each code gets as many
-/// annotations as the other codes, and the last annotation counts the findings that are left out.
+/// Writes at most ten errors and ten warnings. If there are more findings, the annotations are
+/// spread evenly over the codes, and the last one counts the findings that are left out.
 pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     for (verdict, command) in [(Verdict::Deny, "error"), (Verdict::Warn, "warning")] {
         let of_verdict = || all.findings.iter().filter(|(finding, _)| finding.verdict == verdict);
@@ -43,8 +43,8 @@ pub fn write(all: &CiFindings<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Chooses the findings to annotate: all of them, or as many as fit beside the last annotation. The
-/// first finding of each code comes first, then the second of each code, and so on.
+/// Selects the findings to annotate. If there are too many, leaves room for an annotation that
+/// counts the rest. Takes the first finding of each code, then the second of each code, and so on.
 fn shown(findings: &[Finding]) -> BTreeSet<Finding> {
     if findings.len() <= ANNOTATIONS {
         return findings.iter().copied().collect();

@@ -16,8 +16,7 @@ const ROWS: usize = 500;
 /// Maximum size in bytes. GitHub rejects a job summary of more than 1 MiB.
 const SIZE: usize = 1 << 20;
 
-/// Number of bytes that are kept free for the heading, and for the line that counts the findings
-/// left out.
+/// Number of bytes reserved for the heading, and for the line that counts the findings left out.
 const OTHER_LINES: usize = 1000;
 
 /// Writes a heading and, if there are findings, a table and a picture.
@@ -52,8 +51,8 @@ fn row(finding: Finding, text: &FindingText) -> String {
     format!("| {verdict} | {code} | {message} | {} |\n", advice.join("<br>"))
 }
 
-/// Returns a code block with a picture of the namespaces that the findings concern. Returns nothing
-/// if there are none.
+/// Returns a code block with a picture of the namespaces that the findings concern, or nothing if
+/// they concern no namespaces.
 fn picture(all: &CiFindings<'_>) -> io::Result<Vec<u8>> {
     let branches = (all.branches)().filter(|it| !it.snapshot().namespaces.is_empty());
     let Some(branches) = branches else { return Ok(Vec::new()) };

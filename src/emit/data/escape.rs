@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use crate::wording::sanitize::is_harmful;
 
-/// The notation for characters above U+FFFF. For all other characters, the escapes of JSON and YAML
-/// are the same.
+/// The notation for characters above U+FFFF. JSON and YAML escape all other characters the same
+/// way.
 #[derive(Clone, Copy)]
 pub enum Notation {
     /// A surrogate pair, such as `\ud83d\ude00`.

@@ -55,7 +55,7 @@ struct Sample {
 enum Value {
     Count(usize),
     Duration(Duration),
-    /// A number of hundredths.
+    /// A ratio, in hundredths.
     Percent(u32),
 }
 
@@ -184,7 +184,7 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
 /// alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
-/// The kinds of keepers that a dead namespace can have. Each kind has a label and a function that
+/// The kinds of objects that can keep a dead namespace alive, each with a label and a function that
 /// tests for it.
 const KEEPERS: [(&str, Keeps); 11] = [
     ("fd", |_, it| it.holders.iter().any(|holder| matches!(holder, Holder::Fd { .. }))),

@@ -51,7 +51,7 @@ impl Branch {
 /// The position of a line in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Number of ancestors of the line, without the root.
+    /// Number of ancestors of the line, not counting the root.
     pub level: usize,
     pub branch: Branch,
 }
@@ -238,7 +238,7 @@ impl<'o> TreeDrawer<'o> {
         use std::fmt::Write as _;
         self.escaped.clear();
         let text = part.text;
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = match part.emphasis {
             Emphasis::Command => write!(self.escaped, "{}", Sanitized(text)),
             _ if self.style.ascii => write!(self.escaped, "{}", Ascii(text)),

@@ -38,8 +38,8 @@ use crate::wording::phrase::{Clipped, Count, Symbols, more_processes, unplaced};
 use escape::quoted;
 use table::{BoxTable, Boxed, LINES, PART, StateLook, shelf};
 
-/// Maximum number of siblings, and of levels, to draw with a node for each namespace. If there are
-/// more, the namespaces share a shelf: a single node with many boxes.
+/// If a group of siblings has more members or more levels than this, its namespaces share a shelf
+/// (a single node with many boxes). Otherwise, each has a node of its own.
 const MOST_BESIDE: usize = 6;
 
 /// Writes a graph.
@@ -340,7 +340,7 @@ impl<'a> Picture<'a, '_> {
         };
         let mut text = String::new();
         for (index, namespace) in namespaces.iter().enumerate() {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = write!(text, "{}{}", if index == 0 { "" } else { "\n" }, namespace.id);
             if let Some(container) = &namespace.container {
                 let _ = write!(

@@ -75,7 +75,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         hierarchy.chart.fits().then(|| hierarchy.chart.finish(&STYLES))
     }
 
-    /// Draws a chart with a single box, which contains the numbers of namespaces and processes.
+    /// Draws a chart with a single box, which says how many namespaces and processes there are.
     fn counts_only(folding: &'f Folding<'a>) -> String {
         let detail = Detail { members: false, depth: 0, apart: false };
         let mut hierarchy = Self::new(folding, detail);
@@ -223,7 +223,7 @@ impl<'a, 'f> HierarchyChart<'a, 'f> {
         self.chart.add_class(number, INFERRED);
         if number > 0 {
             // Place the box of processes with an ambiguous namespace below the first box, so that
-            // no edge crosses the box.
+            // no edge crosses it.
             self.chart.place_below(number, 0);
         }
     }

@@ -56,7 +56,7 @@ impl Chart {
         let number = self.boxes;
         self.boxes += 1;
         let lines: Vec<_> = lines.iter().map(|line| Label(line).to_string()).collect();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "  n{number}[\"{}\"]:::{class}", lines.join("<br/>"));
         self.classes.insert(class);
         if let Some(parent) = parent {
@@ -67,7 +67,7 @@ impl Chart {
     }
 
     fn add_class(&mut self, number: usize, class: &'static str) {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "  class n{number} {class}");
         self.classes.insert(class);
     }
@@ -75,7 +75,7 @@ impl Chart {
     /// Places the box `number` at the level of the children of the box `parent`, without a visible
     /// edge.
     fn place_below(&mut self, number: usize, parent: usize) {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "  n{parent} ~~~ n{number}");
         self.edges += 1;
     }
@@ -91,15 +91,16 @@ impl Chart {
     /// Adds the styles of the classes in use, and returns the text of the chart.
     fn finish(mut self, styles: &[(&str, &str)]) -> String {
         for (class, style) in styles.iter().filter(|(class, _)| self.classes.contains(class)) {
-            // Writing to a String does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(self.text, "  classDef {class} {style},text-align:left");
         }
         self.text
     }
 }
 
-/// Adds rows of processes to the lines of a box. Each of the `rows` is a line with the number of
-/// its processes. If some rows do not fit, the last line says how many processes are left out.
+/// Adds rows of processes to the lines of a box. Each element of `rows` is a line, and the number
+/// of processes on that line. If some rows do not fit, the last line says how many processes are
+/// left out.
 fn add_rows(rows: Vec<(Line, usize)>, lines: &mut Vec<String>) {
     let mut left: usize = rows.iter().map(|(_, count)| count).sum();
     for (line, count) in rows {
