@@ -21,7 +21,7 @@ pub enum Exit {
     Command(u8),
     /// The command of `pidns run` succeeded, but left something behind that `--deny` names.
     LeftDenied,
-    /// `pidns run` itself failed, as opposed to the command. The status is the same as in `env(1)`.
+    /// `pidns run` itself failed, not the command. The exit status is the same as that of `env(1)`.
     RunTrouble,
 }
 

@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option must accept the formats of every verb. Only `check` has formats that the
-        // hierarchy does not have, so add those.
+        // The option must accept the formats of all verbs: those of the hierarchy, and those of
+        // `check` that the hierarchy does not have.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));
@@ -47,8 +47,9 @@ impl<F: Formats> Args for OutputFormat<F> {
 impl<F: Formats> FromArgMatches for OutputFormat<F> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.get_one::<String>(ID).map_or("text", String::as_str);
-        // If `-f` follows a verb, clap also gives its value to the top-level command, which may not
-        // support that format. If there is a verb, that copy is not used, so ignore it.
+        // If `-f` follows a verb, clap also passes its value to the top-level command, which may
+        // not support that format. If there is a verb, pidns does not use this copy of the value,
+        // so any format will do.
         let name = if matches.subcommand_name().is_some() { "text" } else { name };
         F::from_str(name, false).map(Self).map_err(|_| {
             let known = names::<F>().map(|format| format.get_name().to_owned()).collect();

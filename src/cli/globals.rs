@@ -9,8 +9,8 @@ use clap::{Arg, ArgMatches, Command};
 #[cfg(doc)]
 use super::options::COLLECTOR;
 
-/// The verb `run`. Its options must follow the verb, because its -f and -q apply to the report,
-/// unlike the global options -f and -q.
+/// The verb `run`. Its options must follow the verb: unlike the global options -f and -q, its own
+/// -f and -q apply to the report.
 pub(super) const RUN: &str = "run";
 
 /// Redeclares in each verb, as hidden, the global options that the verb does not support. This

@@ -55,9 +55,9 @@ pub struct Cli {
     /// Options for the source of the data.
     #[command(flatten)]
     pub input: Input,
-    /// The verb; without a verb, pidns shows the hierarchy. This must be the last field: when clap
-    /// fills it, clap removes the verb from the parsed arguments, but [`OutputFormat`] still needs
-    /// the verb.
+    /// The verb; without a verb, pidns shows the hierarchy. This must be the last field: clap fills
+    /// the fields in order, and filling this one removes the verb from the parsed arguments.
+    /// [`OutputFormat`] needs the verb before that.
     #[command(subcommand)]
     pub command: Option<Command>,
 }

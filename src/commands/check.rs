@@ -35,8 +35,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     view::check_stdin(arguments.since.as_deref(), origin.file.as_deref())?;
     let load = |path: &Path| view::load_document(path, origin.host.as_deref(), output.quiet);
     let before = arguments.since.as_deref().map(load).transpose()?;
-    // `None` if the deadline is too late for the clock to represent. pidns then waits without a
-    // limit.
+    // `None` if the clock cannot represent the deadline. pidns then waits without a time limit.
     let deadline = Instant::now().checked_add(arguments.wait());
     let mut lasting = LastingFindings::default();
     let (check, gap) = loop {

@@ -13,7 +13,7 @@ use crate::model::{Detail, NotFound, Pid, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Coverage, LimitReport};
 
-/// Prints the limits. Exits with 1 if one of them is full.
+/// Prints the limits. The exit status is 1 if one of them is full.
 ///
 /// # Errors
 /// Fails if none of the limits could be read, or if one of the processes does not exist.

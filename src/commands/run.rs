@@ -33,8 +33,8 @@ const REAPING: Duration = Duration::from_millis(100);
 /// Runs a command, reports its leftovers on standard error, and exits with the command's status.
 /// `collector` reads the live kernel.
 ///
-/// # Errors Returns an error if the command could not be started. Also returns an error if the
-/// command succeeded, but pidns could not determine what it left behind.
+/// # Errors Returns an error if the command could not be started, or if it succeeded but pidns
+/// could not determine what it left behind.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
     // Open the report file first, so that the command does not run if the report cannot be written.
     let report_file = arguments.report.as_deref().map(create).transpose()?;
@@ -187,7 +187,8 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
     Leftovers::of(snapshot, &scope)
 }
 
-/// Returns the style for the options and the locale. Text wraps after `width` columns.
+/// Returns the output style, which depends on the options and the locale. Text wraps after `width`
+/// columns.
 fn style(arguments: &Run, width: Option<usize>) -> Style {
     let ascii = arguments.ascii || !output::is_utf8();
     Style { pretty: true, ascii, width, ..Style::default() }

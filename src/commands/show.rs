@@ -63,8 +63,8 @@ fn warn_missing(missing: &[Pid]) {
     output::warn(format_args!("no process {}", missing.join(" ")));
 }
 
-/// Adds the full limits of these processes to the snapshot. Limits that can't be read are left out
-/// without a message, since the user did not ask about them.
+/// Adds the limits of these processes that are full to the snapshot. Limits that can't be read are
+/// left out without a message, since the user did not ask about them.
 fn add_full_limits(
     snapshot: &mut Snapshot,
     pids: &BTreeSet<Pid>,

@@ -1,4 +1,4 @@
-//! Functions that several verbs use: they load a snapshot, find a namespace, or choose the output
+//! Functions that several verbs use to load a snapshot, find a namespace, or choose the output
 //! style.
 
 use std::collections::BTreeSet;

@@ -120,8 +120,8 @@ impl<'a> Overlay<'a> {
         self.rows.get(&node).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Appends the description of a node to `line`: the ID of its namespace and, if the namespace
-    /// changed, how. `None` describes the group of processes whose namespace is unknown.
+    /// Appends the description of a node to `line`: the ID of its namespace, and how the namespace
+    /// changed, if it did. `None` describes the group of processes whose namespace is unknown.
     pub fn heading(&self, node: Option<OverlayNode>, line: &mut Line) {
         let (graph, id) = match node {
             None => {

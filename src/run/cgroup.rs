@@ -172,7 +172,8 @@ fn each_below(dir: &OwnedFd, depth: usize, visit: &mut dyn FnMut(BorrowedFd<'_>)
     }
 }
 
-/// Removes the cgroups below a cgroup, the innermost ones first. Cgroups with processes stay.
+/// Removes the cgroups below a cgroup, innermost first, except cgroups that still contain
+/// processes.
 fn remove_below(dir: &OwnedFd, depth: usize) {
     if depth > 0 {
         for (name, child) in children(dir) {

@@ -81,7 +81,7 @@ enum Hurry {
 
 /// The result of [`repeat`].
 struct Signalled {
-    /// Processes that were sent the signal. Processes that had already terminated are left out.
+    /// The processes to which the signal was sent, except those that had already terminated.
     sent: BTreeSet<Pid>,
     /// `true` if descendants are left that pidns may signal.
     leaves_some: bool,

@@ -5,7 +5,7 @@
 //! process group is. In a PID namespace that the command created, the descendant becomes a child of
 //! that namespace's init instead, and that init is a descendant of pidns too. Therefore pidns has a
 //! child as long as any descendant is left. When pidns has no child, `wait(2)` fails with `ECHILD`,
-//! so no scan of /proc is necessary.
+//! so pidns notices this without a scan of /proc.
 //!
 //! A child that started before the command is not a descendant of the command, see [`Descendants`].
 

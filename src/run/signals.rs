@@ -44,8 +44,8 @@ const OF_TERMINAL: [Signal; 8] = [
     Signal::WINCH,
 ];
 
-/// Signals that are not passed on, because they are meant for pidns: one of its children has changed
-/// state, or pidns has reached its own limit of processor time.
+/// Signals that are not passed on, because they are meant for pidns: one of its children has
+/// changed state, or pidns has reached its own CPU time limit.
 const OF_PIDNS: [Signal; 2] = [Signal::CHILD, Signal::XCPU];
 
 /// The signals that this process blocks, with the descriptor to read them from.

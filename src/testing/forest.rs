@@ -1,8 +1,8 @@
-//! A simulation of processes and PID namespaces in the kernel, and of the part that a viewer with
+//! Simulates the processes and PID namespaces of a host, and the part of them that a viewer with
 //! few privileges can see.
 //!
-//! A test applies random system calls to a [`Forest`]: the real processes and namespaces. A
-//! [`Sight`] defines what a viewer may see. From the forest and the sight, this module computes a
+//! A test applies random system calls to a [`Forest`], which contains all processes and namespaces.
+//! A [`Sight`] defines what a viewer may see. From the forest and the sight, this module computes a
 //! [`View`]: the result of a scan by this viewer.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -52,8 +52,8 @@ pub enum Call {
 }
 
 /// Generates at most `count` calls of all kinds. On average, `injecting / (20 + injecting)` of the
-/// calls try to inject a process: to start a process in a namespace other than its parent's, or an
-/// init in a namespace that is not a child of its parent's namespace.
+/// calls try to inject a process, that is, to start it in a namespace other than its parent's. An
+/// init counts as injected if its namespace is not a child of its parent's namespace.
 pub fn calls(count: usize, injecting: u8) -> impl Strategy<Value = Vec<Call>> {
     let play = move |all: Vec<u32>| all.into_iter().map(|raw| call(raw, injecting)).collect();
     vec(any::<u32>(), 1..=count).prop_map(play)
@@ -496,8 +496,8 @@ impl View {
             if task.fate == Fate::Zombie || task.leader_exited {
                 seen.state = 'Z';
             }
-            // A process of which only the leader has exited still has another thread. In a waiting
-            // init, that thread does the waiting.
+            // If only the leader thread has exited, the process still has another thread. In a
+            // waiting init, that thread does the waiting.
             let has_others = task.fate != Fate::Zombie && task.leader_exited;
             seen.threads = NonZeroU32::new(if has_others { 2 } else { 1 });
             if !is_told {

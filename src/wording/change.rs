@@ -62,8 +62,8 @@ fn counts(one: &str, many: &str, happened: impl Iterator<Item = Happened>) -> Op
     (!counts.is_empty()).then(|| format!("{noun}: {}.", counts.join(", ")))
 }
 
-/// Describes a namespace of `graph` and its change in `line`. If `change` is `None`, gives only the
-/// ID of the namespace.
+/// Adds a description of a namespace of `graph` and its change to `line`. If `change` is `None`,
+/// adds only the ID of the namespace.
 pub fn namespace_change(
     diff: &Diff,
     graph: &PidGraph,

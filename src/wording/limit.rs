@@ -123,8 +123,8 @@ fn consumer_text(consumer: &Consumer) -> String {
     }
 }
 
-/// Returns the commands that make room: by reaping zombies if there are any, and otherwise by
-/// raising the limit.
+/// Returns advice for a full limit: how to get its zombies reaped, if there are any, and how to raise
+/// the limit.
 pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     let reaper = limit.reaper.as_ref().filter(|_| limit.zombies.is_some_and(|it| it > 0));
     let mut advice = reaper.and_then(|it| it.pid).map_or(Vec::new(), |it| adviser.make_reap(it));
@@ -132,7 +132,7 @@ pub fn limit_advice(adviser: &Adviser<'_>, limit: &Limit) -> Vec<String> {
     advice
 }
 
-/// Returns the command that doubles a limit.
+/// Returns advice on raising a limit: usually a command that doubles it.
 fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
     let doubled = limit.max.map(|max| max.saturating_mul(2).max(1));
     let pid = limit.pids.first().copied();

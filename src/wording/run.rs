@@ -18,7 +18,8 @@ use crate::query::{Leftovers, RunReport};
 /// The line shown in place of processes that exit before a scan can read them.
 pub const UNSEEN: &str = "processes that exit before they can be read, each leaving a child";
 
-/// Describes a finding of `run`. If `--kill` has ended the process, there is no advice.
+/// Describes a finding of `pidns run`. If `--kill` has killed the process, the description has no
+/// advice.
 pub fn describe_leftover(report: &RunReport, finding: &Finding, symbols: Symbols) -> FindingText {
     let without_advice = |message: String| FindingText { message, advice: Vec::new() };
     let Some(leftovers) = &report.leftovers else { return without_advice(String::new()) };
@@ -138,9 +139,9 @@ pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     })
 }
 
-/// Returns a sentence that counts the processes that `pidns run --kill` killed, and lists processes
-/// that pidns may not signal and processes that still exist. The names of the processes come
-/// from the graph, which is `None` if the host could not be scanned.
+/// Returns a sentence about the effect of `pidns run --kill`: the number of killed processes, the
+/// processes that pidns may not signal, and the processes that still exist. The names of the
+/// processes come from the graph, which is `None` if the host could not be scanned.
 pub fn killed_text(killed: &Killed, graph: Option<&PidGraph>) -> String {
     let all = killed.sigterm.union(&killed.sigkill).count();
     let mut text = format!("killed {}", processes(all));

@@ -180,8 +180,7 @@ fn namespaces(graph: &PidGraph) -> Vec<Sample> {
     counts.into_iter().map(sample).collect()
 }
 
-/// A function that tests whether one kind of keeper, such as a descriptor, keeps the namespace
-/// alive.
+/// A function that tests if objects of one kind, such as descriptors, keep the namespace alive.
 type Keeps = fn(&PidGraph, &Namespace) -> bool;
 
 /// The kinds of objects that can keep a dead namespace alive, each with a label and a function that

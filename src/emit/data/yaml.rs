@@ -1,9 +1,9 @@
 //! Writes the document as YAML 1.2, with the same fields as JSON.
 //!
-//! This project has its own YAML writer because YAML libraries leave some text unquoted that
-//! readers may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This writer
-//! puts all text in double quotes. Double-quoted YAML text supports all escapes of JSON, so
-//! `serde_json` writes the values, and this module adds only the line layout.
+//! This project has its own YAML writer because YAML libraries do not quote some text that readers
+//! may convert to another type: `no`, `1_000`, `12:30`, `2026-11-25`, `<<`. This writer puts all
+//! text in double quotes. Double-quoted YAML text supports all escapes of JSON, so `serde_json`
+//! writes the values, and this module adds only the line layout.
 
 use std::io::{self, Write};
 

@@ -96,7 +96,7 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the full limits, each with advice.
+    /// Writes the limits that are full, each with advice.
     fn full_limits(&mut self) -> io::Result<()> {
         let limits = self.graph.snapshot().limits.iter().flatten();
         let full: Vec<_> = limits.filter(|limit| limit.full == Some(true)).collect();

@@ -247,9 +247,9 @@ impl<'o> TreeDrawer<'o> {
     }
 }
 
-/// Returns the length in bytes of the part of `text` to write on a line of `columns` columns. If
-/// `text` is too long, that part ends after the last blank that fits. Without such a blank, it ends
-/// after the last character that fits, and has at least one character.
+/// Returns how many bytes of `text` to write on a line of `columns` columns. If `text` is too long,
+/// the line ends after the last blank that fits. Without such a blank, it ends after the last
+/// character that fits, and has at least one character.
 fn fitting(text: &str, columns: usize) -> usize {
     let (mut column, mut after_blank) = (0, None);
     for (at, character) in text.char_indices() {

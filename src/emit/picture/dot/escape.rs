@@ -1,7 +1,7 @@
 //! Escapes text in HTML-like labels and quoted attributes of Graphviz.
 //!
-//! This project has its own escaping because HTML libraries do not escape the sequences of
-//! Graphviz, such as `\N` for the name of a node.
+//! This project has its own escaping because HTML libraries do not escape Graphviz's own sequences,
+//! such as `\N` for the name of a node.
 
 use std::fmt::{self, Write as _};
 use std::io;

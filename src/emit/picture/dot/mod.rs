@@ -16,8 +16,8 @@
 //!
 //! The SVG contains the state of each namespace, so that style sheets can select boxes by state. A
 //! node has the state as its class. A table on a shelf cannot have a class, so every box also has
-//! the state as its attribute `target`. Graphviz then writes a link without an address around the
-//! box, which does nothing in a browser.
+//! the state as its attribute `target`. Graphviz turns this attribute into a link around the box.
+//! The link has no address, so it does nothing in a browser.
 
 mod escape;
 mod table;

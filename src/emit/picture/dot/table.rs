@@ -15,7 +15,7 @@ pub const LINE: usize = 45;
 /// Maximum number of characters in a part of a line. A longer part is truncated.
 pub const PART: usize = 180;
 
-/// Maximum number of lines for holders in a box, and maximum number of lines for members.
+/// A box has at most this many lines for holders, and at most this many for members.
 pub const LINES: usize = 40;
 
 /// Intended width-to-height ratio of a shelf (a table that arranges boxes in columns).
@@ -295,7 +295,7 @@ impl BoxTable {
 const INDENT: usize = 2;
 const NEXT_LINE: &str = "<br align=\"left\"/>  ";
 
-/// Returns the number of `characters` to write on a line with room for `room` characters. If there
+/// Returns how many of `characters` to write on a line that has room for `room` of them. If there
 /// are more, the line ends after the last blank that fits. Without such a blank, it ends after the
 /// last character that fits, and has at least one character.
 fn fitting(characters: &[char], room: usize) -> usize {

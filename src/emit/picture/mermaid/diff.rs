@@ -99,7 +99,7 @@ fn add_namespace(
     chart.add(class, &lines, parent)
 }
 
-/// Returns a line that begins with the character that marks the change, if there is one.
+/// Returns a line that begins with the character that marks the change, if there is a change.
 fn marked(happened: Option<Happened>, describe: impl FnOnce(&mut Line)) -> Line {
     let mut line = Line::default();
     if let Some(happened) = happened {

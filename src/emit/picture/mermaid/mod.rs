@@ -36,7 +36,8 @@ struct Chart {
     boxes: usize,
     edges: usize,
     classes: HashSet<&'static str>,
-    /// How much of `text` [`fits`](Self::fits) has measured so far, in characters and in bytes.
+    /// The length of the part of `text` that [`fits`](Self::fits) has measured so far, in
+    /// characters and in bytes.
     counted: (usize, usize),
 }
 
