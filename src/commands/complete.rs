@@ -178,7 +178,7 @@ fn users(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
 }
 
 fn containers(listing: &ProcessList, typed: &str) -> Vec<CompletionCandidate> {
-    // Number of digits of a container ID that docker and podman show.
+    // Number of container ID digits that docker and podman show.
     const SHORT: usize = 12;
     words_of(listing, typed, |pid| {
         let container = listing.container(pid)?;

@@ -444,17 +444,17 @@ fn has(bits: u64, index: usize) -> bool {
     bits >> index & 1 == 1
 }
 
-/// The result of a scan. For comparison with the forest, a view also contains the real namespace of
-/// the procfs, and the index of each process in the forest.
+/// The result of a scan. For comparison with the forest, a view also contains the namespace that
+/// the procfs really shows, and the index of each process in the forest.
 #[derive(Clone, Debug)]
 pub struct View {
     pub processes: Vec<Process>,
     pub namespaces: Vec<Namespace>,
-    /// The namespace of the procfs, if the scan can determine it.
+    /// The PID namespace that the procfs shows, if the scan can determine it.
     pub known_mount: Option<NamespaceId>,
     pub leaders: HashMap<Pid, Leaders>,
     pub terminated: HashSet<Pid>,
-    /// Index of the procfs's namespace in [`Forest::namespaces`].
+    /// Index of the PID namespace that the procfs shows, in [`Forest::namespaces`].
     pub mount: usize,
     /// Maps each PID to the index of the process in [`Forest::tasks`].
     pub task_of: HashMap<Pid, usize>,

@@ -130,7 +130,7 @@ pub fn run_facts(leftovers: &Leftovers, process: &Process) -> Vec<String> {
     facts
 }
 
-/// Returns a phrase with the age of the oldest of these processes.
+/// Returns a phrase with the age of the oldest of `processes`.
 pub fn run_age(report: &RunReport, processes: &[&Process]) -> Option<String> {
     let oldest = processes.iter().filter_map(|process| report.age(process)).max()?;
     Some(match processes {

@@ -13,7 +13,7 @@ pub struct CiFindings<'a> {
     pub verb: &'static str,
     /// The codes that the verb reports.
     pub codes: Vec<CheckCode>,
-    /// A sentence about all findings, without a full stop.
+    /// A sentence that sums up all findings, without a full stop.
     pub summary: String,
     pub findings: Vec<(Finding, FindingText)>,
     /// Returns the part of the host to show with the findings.

@@ -135,7 +135,7 @@ const NAMESPACE_MEMBERS: &str = "Processes that are members of the PID namespace
 const LIMIT_USED: &str = "How full the fullest limit of each kind is, 1 if the next fork or PID \
      namespace would be refused";
 
-/// For each kind of limit, returns the percentage of the fullest known limit of that kind.
+/// For each kind of limit, returns how full the fullest known limit of that kind is.
 fn limits_used(limits: &[Limit]) -> Vec<Sample> {
     let fullest = |kind: &LimitKind| {
         let percent =
@@ -278,7 +278,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Returns the sample lines of the metrics, except the sample with the version of pidns.
+    /// Returns the lines that contain samples, except the line with the version of pidns.
     fn samples(graph: &PidGraph) -> String {
         let text = written(graph);
         let lines = text.lines().filter(|line| !line.starts_with('#'));

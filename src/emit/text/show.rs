@@ -134,8 +134,8 @@ impl<'a> Hierarchy<'a, '_> {
         Ok(())
     }
 
-    /// Writes the last lines: the numbers of namespaces and processes, and explanations of arrows,
-    /// `DEAD` and `inferred` if they occur.
+    /// Writes the last lines: how many namespaces and processes there are, and what arrows, `DEAD`
+    /// and `inferred` mean, if they occur.
     fn last_lines(&mut self) -> io::Result<()> {
         let snapshot = self.graph.snapshot();
         self.draw(Place::ROOT, false)?;
