@@ -28,8 +28,8 @@ fn names<F: Formats>() -> impl Iterator<Item = PossibleValue> {
 
 impl<F: Formats> Args for OutputFormat<F> {
     fn augment_args(command: Command) -> Command {
-        // The option must accept the formats of all verbs: those of the hierarchy, and those of
-        // `check` that the hierarchy does not have.
+        // The option must accept every verb's formats: those of pidns without a verb, and those
+        // that only `check` has.
         let is_own =
             |other: &PossibleValue| names::<F>().any(|own| own.get_name() == other.get_name());
         let others = names::<CheckFormat>().filter(|other| !is_own(other));

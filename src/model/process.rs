@@ -62,8 +62,8 @@ pub struct ProcessDetails {
     /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
     /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
-    /// The conditions of `--env` and of rules that the process's environment meets. Documents do
-    /// not contain this field.
+    /// The patterns from `--env` or from rules that the process's environment matches. Documents
+    /// do not contain this field.
     pub environment: BTreeSet<EnvPattern>,
 }
 

@@ -175,8 +175,8 @@ fn is_being_reaped(process: &Process, scope: &RunScope) -> bool {
 impl RunScope {
     /// Returns `true` if a process in a snapshot started before the command.
     ///
-    /// If pidns runs in a time namespace, start times in the snapshot can have an offset from those
-    /// in the scope. Both contain the start time of pidns, which gives the offset.
+    /// In a time namespace, start times in the snapshot and in the scope may differ by a constant.
+    /// Both include the start time of pidns, so the difference is known.
     fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
         let Some(ticks) = process.start_time else { return false };
         let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);

@@ -265,8 +265,8 @@ impl<'a> LimitedHost<'a> {
     }
 }
 
-/// Returns the PID namespace in which the children of a process start, for each process whose
-/// children do not start in its own namespace.
+/// Maps each process whose children start in another PID namespace (`pid_for_children`) to that
+/// namespace.
 fn namespaces_for_children(snapshot: &Snapshot) -> HashMap<Pid, NamespaceId> {
     let of = |id: NamespaceId, holder: &Holder| match holder {
         Holder::PidForChildren { pid, tid, .. } if pid == tid => Some((*pid, id)),

@@ -217,8 +217,8 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     seq_write(look->seq, &look->numbers, sizeof(look->numbers));
 }
 
-// Examines the numbers from `next` to the end of their tree node. In the tree, free
-// numbers are marked (IDR_FREE). Returns 1, which ends the loop, at the last number.
+// Counts the used numbers from `next` to the end of its node in the kernel's IDR, which
+// marks free numbers with IDR_FREE. Returns 1 at the last number, to end the loop.
 SECTION("numbers") static long count_next(UNUSED u64 step, struct look *look) {
     // READ() copies the numbers through a helper function, so that the verifier does
     // not track their possible values.

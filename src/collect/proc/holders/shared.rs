@@ -20,7 +20,8 @@ use crate::model::{Holder, Pid};
 /// shared. This is the capacity of the kernel's smallest table.
 const SMALL: u32 = 64;
 
-/// Maximum number of holders that are added for processes that share a searched table.
+/// Maximum number of holders to add for processes that share a descriptor table (`CLONE_FILES`)
+/// with a process that was already searched.
 const MAX_ADDED: usize = 100_000;
 
 /// The large descriptor tables that a scan has searched. All threads of the scan share this list.
