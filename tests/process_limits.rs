@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::Need::*;
@@ -79,7 +80,7 @@ const CONTAINER: &str = "unshare -pf --mount-proc --kill-child";
 
 #[test]
 fn pid_max_is_full_before_and_after_the_wrap_around() {
-    needs!(HostRoot, Initial("pid"), Bpf, Program("python3"));
+    needs!(HostRoot, Initial("pid"), Bpf, Linux(6, 14), Program("python3"));
     let mut forker = Forker::start(CONTAINER);
     let (init, id) = inner(&forker);
     let here = [("namespace", id)];
@@ -116,7 +117,7 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
 
 #[test]
 fn a_process_needs_a_free_pid_at_every_level() {
-    needs!(HostRoot, Initial("pid"), Bpf, Program("python3"));
+    needs!(HostRoot, Initial("pid"), Bpf, Linux(6, 14), Program("python3"));
     let mut outer = Forker::start(CONTAINER);
     let (outer_init, outer_id) = inner(&outer);
     assert_eq!(outer.tell("write 310 /proc/sys/kernel/pid_max"), "ok");
@@ -138,6 +139,97 @@ fn a_process_needs_a_free_pid_at_every_level() {
     assert_eq!((numbers(own), &own["used"]), (open(1, 4_194_304), &1.into()));
     outer.tell("kill");
     assert_eq!(nested.tell("fork"), "ok");
+}
+
+/// A sysctl, which gets its old value back on drop.
+struct Sysctl(&'static str, String);
+
+impl Sysctl {
+    fn set(file: &'static str, value: u64) -> Self {
+        let old = std::fs::read_to_string(file).expect("is readable");
+        std::fs::write(file, value.to_string()).unwrap_or_else(|error| panic!("{file}: {error}"));
+        Self(file, old)
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        std::fs::write(self.0, &self.1).expect("is written");
+    }
+}
+
+/// A shell that waits for a line, and then becomes `pidns limits -f json`, without a fork.
+struct Shell(Child);
+
+impl Shell {
+    fn start(pid: u32) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read -r _; exec \"$@\"", "sh", PIDNS, "limits", "-q", "-f", "json"]);
+        command.arg(pid.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(command.stderr(Stdio::piped()).spawn().expect("starts"))
+    }
+
+    fn exec(mut self) -> (Vec<Value>, i32) {
+        self.0.stdin.take().expect("piped").write_all(b"\n").expect("is read");
+        let output = self.0.wait_with_output().expect("ends");
+        (rows(&output), output.status.code().expect("exits"))
+    }
+}
+
+#[test]
+fn threads_max_is_full_and_a_shell_that_cannot_fork_executes_pidns() {
+    needs!(OwnKernel, Program("python3"));
+    let mut forker = Forker::start("env");
+    let pid = forker.child.id();
+    let shells = [Shell::start(pid), Shell::start(pid)];
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let tasks: u64 = load.split([' ', '/']).nth(4).unwrap().parse().unwrap();
+    let max = tasks + 5;
+    let threads_max = Sysctl::set("/proc/sys/kernel/threads-max", max);
+    assert_eq!(forker.until_refused("fork"), (5, "EAGAIN".to_owned()));
+    let [first, second] = shells;
+    let (rows, status) = first.exec();
+    assert_eq!((numbers(find(&rows, "threads_max", &[])), status), (full(max, max), 1));
+    assert_eq!(rows[0]["limit"], "threads_max");
+    // The shell that has become pidns is gone.
+    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(forker.tell("fork"), "EAGAIN");
+    forker.tell("kill");
+    let (rows, status) = second.exec();
+    assert_eq!((numbers(find(&rows, "threads_max", &[])), status), (open(max - 1, max), 0));
+    assert_eq!(forker.tell("fork"), "ok");
+    drop(threads_max);
+}
+
+#[test]
+fn the_pid_max_of_the_host_is_full() {
+    needs!(OwnKernel, Bpf, Program("python3"));
+    let host = [("namespace", "pid:[4026531836]".into())];
+    let mut forker = Forker::start(CONTAINER);
+    let (init, id) = inner(&forker);
+    let shells = [Shell::start(init), Shell::start(init)];
+    // All PIDs in use are below the maximum, and a few are left until the wrap-around.
+    let max = shells[1].0.id() + 10;
+    let pid_max = Sysctl::set("/proc/sys/kernel/pid_max", max.into());
+    assert_eq!(forker.until_refused("fork").1, "EAGAIN");
+    let [first, second] = shells;
+    let (rows, status) = first.exec();
+    let row = find(&rows, "pid_max", &host);
+    assert_eq!((&row["max"], &row["free"], &row["full"]), (&max.into(), &0.into(), &true.into()));
+    assert_eq!((&rows[0]["scope"]["namespace"], status), (&row["scope"]["namespace"], 1));
+    // Before Linux 6.14, the same maximum applies to the nested namespace.
+    let nested = find(&rows, "pid_max", &[("namespace", id)]);
+    let nested_max = if kernel_version() < (6, 14) { max } else { 4_194_304 };
+    assert_eq!((&nested["max"], &nested["full"]), (&nested_max.into(), &false.into()));
+    // The PID of the shell that has become pidns is free again.
+    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(forker.tell("fork"), "EAGAIN");
+    forker.tell("kill");
+    let (rows, status) = second.exec();
+    let row = find(&rows, "pid_max", &host);
+    assert_eq!((&row["max"], &row["free"], &row["full"]), (&max.into(), &1.into(), &false.into()));
+    assert_eq!((forker.tell("fork").as_str(), status), ("ok", 0));
+    drop(pid_max);
 }
 
 /// A cgroup with the pids controller, in version 1 or 2, whichever has it. Removed on drop.
@@ -344,16 +436,38 @@ fn no_child_can_start_in_a_namespace_whose_init_has_terminated() {
         assert_eq!((&row["full"], status), (&full.into(), i32::from(full)), "{rows:#?}");
         row["scope"]["namespace"].clone()
     };
-    let nascent = of_children(false);
-    assert_ne!(nascent, namespace_of(pid));
     assert_eq!(forker.tell("fork"), "ok");
-    assert_eq!(of_children(false), nascent);
+    let live = of_children(false);
+    assert_ne!(live, namespace_of(pid));
     forker.tell("kill");
     assert_eq!(forker.tell("fork"), "ENOMEM");
-    assert_eq!(of_children(true), nascent);
+    assert_eq!(of_children(true), live);
     let text = pidns(&["limits", "-q", &pid.to_string()]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.starts_with("fork fails with \"Cannot allocate memory\": "), "{text}");
+}
+
+#[test]
+fn the_first_child_can_start_in_a_new_namespace() {
+    needs!(HostRoot, Program("python3"));
+    let mut forker = Forker::start("unshare -p");
+    let pid = forker.child.id();
+    let output = pidns(&["limits", "-q", "-f", "json", &pid.to_string()]);
+    let rows = rows(&output);
+    assert_eq!(output.status.code(), Some(0), "{rows:#?}");
+    if kernel_version() < (6, 11) {
+        // An older kernel does not show the namespace of its children before the first fork.
+        assert!(rows.iter().all(|it| it["scope"]["namespace"].is_null()), "{rows:#?}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let diagnostics = document["diagnostics"].as_array().unwrap();
+        let unknown = diagnostics.iter().find(|it| it["code"] == "limits-unknown");
+        assert_eq!(unknown.expect("is unknown")["pids"], serde_json::json!([pid]));
+    } else {
+        let row = find(&rows, "init_terminated", &[]);
+        assert_ne!(row["scope"]["namespace"], namespace_of(pid));
+        assert_eq!(row["full"], false);
+    }
+    assert_eq!(forker.tell("fork"), "ok");
 }
 
 #[test]

@@ -42,6 +42,11 @@ pub enum Need {
     /// The kernel can list its namespaces (since Linux 6.18). On an older kernel, the test is
     /// skipped even in CI.
     NamespaceList,
+    /// At least this version of Linux. On an older kernel, the test is skipped even in CI.
+    Linux(u32, u32),
+    /// A kernel that runs only this test, which makes a limit of the whole host full. `tests/qemu/limits`
+    /// provides one in a virtual machine. Elsewhere, the test is skipped even in CI.
+    OwnKernel,
     /// A file that is in the repository, but not in the published crate.
     Repository(&'static str),
 }
@@ -71,7 +76,7 @@ pub fn are_met(path: &str, needs: &[Need]) -> bool {
     let lacking = |need: &Need| lacking(*need).map(|reason| (*need, reason));
     match needs.iter().find_map(lacking) {
         None => {}
-        Some((Need::NamespaceList, reason)) => {
+        Some((Need::NamespaceList | Need::Linux(..) | Need::OwnKernel, reason)) => {
             say_skipped(name, &reason);
             return false;
         }
@@ -175,11 +180,27 @@ fn lacking(need: Need) -> Option<String> {
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
             stderr.contains("this kernel has no").then_some(stderr.trim_end().to_owned())
         }
+        Need::Linux(major, minor) => {
+            let older = kernel_version() < (major, minor);
+            older.then(|| format!("needs Linux {major}.{minor}"))
+        }
+        Need::OwnKernel => {
+            let own = std::env::var_os("PIDNS_TEST_OWN_KERNEL").is_some();
+            (!own).then(|| "runs only in the virtual machine of tests/qemu/limits".to_owned())
+        }
         Need::Repository(file) => {
             let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists();
             (!here).then(|| format!("needs {file}, which is not in the published crate"))
         }
     }
+}
+
+/// Returns the major and minor version of the kernel.
+pub fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().expect("is text");
+    let mut numbers = release.split(['.', '-']).map(|it| it.parse().expect("a number"));
+    (numbers.next().expect("is major"), numbers.next().expect("is minor"))
 }
 
 /// Finds the Debian package of a program in the list of `tests/run`.
