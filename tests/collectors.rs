@@ -458,7 +458,12 @@ fn the_committed_bpf_objects_match_their_sources() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(Command::new(format!("{here}/tests/bpf/build")).arg(dir.path()));
     assert_eq!(stdout(&output), "");
-    for object in ["tasks/task.bpf.o", "tasks/task-by-helper.bpf.o", "memory/namespaces.bpf.o"] {
+    for object in [
+        "tasks/task.bpf.o",
+        "tasks/task-by-helper.bpf.o",
+        "memory/namespaces.bpf.o",
+        "memory/limits.bpf.o",
+    ] {
         let made = std::fs::read(dir.path().join(object)).unwrap();
         let committed = std::fs::read(format!("{here}/src/collect/bpf/{object}")).unwrap();
         assert!(made == committed, "run tests/bpf/build, and commit {object}");

@@ -5,19 +5,11 @@
 // for the user of each process. The programs change nothing and reveal no kernel
 // addresses.
 //
-// The structs declare only the fields that are used, as in task.bpf.c. All fields are
-// read by bpf_probe_read_kernel(), which fails on an invalid address. The programs run
+// The structs declare only the fields that are used, as in task.bpf.c. The programs run
 // in an RCU read-side critical section, which keeps everything read here in memory.
 
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SECTION(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-#define KERNEL __attribute__((preserve_access_index))
-#define UNUSED __attribute__((unused))
+#include "common.bpf.h"
+#include "memory/memory.bpf.h"
 
 struct xarray { void *xa_head; } KERNEL;
 struct xa_node { u8 shift; void *slots[64]; unsigned long tags[1]; } KERNEL;
@@ -31,8 +23,6 @@ struct pid_namespace {
     struct pid_namespace *parent;
     struct ns_common ns;
 } KERNEL;
-struct upid { int nr; struct pid_namespace *ns; } KERNEL;
-struct pid { u32 level; struct upid numbers[1]; } KERNEL;
 struct signal_struct { struct pid *pids[4]; } KERNEL;
 struct nsproxy { struct pid_namespace *pid_ns_for_children; } KERNEL;
 typedef struct { u32 val; } kuid_t;
@@ -57,24 +47,7 @@ struct task_struct {
     struct nsproxy *nsproxy;
     struct cred *real_cred;
 } KERNEL;
-struct seq_file;
-struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
-struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 
-// Kernel helper functions, which are called by ID (bpf-helpers(7)).
-static u64 (*const get_current_task)(void) = (void *)35;
-static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
-static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
-
-#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
-#define EXISTS(field) __builtin_preserve_field_info(field, 2)
-#define OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
-
-// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
-#define TGID 1
-// PIDNS_ADDING in the kernel: a flag that is stored with the count, but not part of it.
-#define MAY_ADD (1U << 31)
 // RESERVED_PIDS in the kernel: once a PID above this number has been handed out, no
 // lower PID is handed out any more.
 #define RESERVED 300
@@ -88,24 +61,15 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 #define PID_NAMESPACES 1
 #define NPROC 0
 
-// Returns the namespace that a struct pid belongs to.
-INLINE struct pid_namespace *namespace_of(struct pid *pid) {
-    struct pid_namespace *namespace = 0;
-    u32 level = 0;
-    if (!pid) return 0;
-    READ(level, pid->level);
-    READ(namespace, pid->numbers[level].ns);
-    return namespace;
-}
+// The keys of this map are the namespaces or users that have been written. The loader
+// creates a map for each program. Counting the PIDs of a namespace takes long, and many
+// processes can have the same namespace for their children.
+extern char written __attribute__((nodebug));
 
-// Returns the PID that a struct pid has at the level `top`; 0 if it has none there.
-INLINE u32 number_at(struct pid *pid, u32 top) {
-    u32 level = 0, number = 0;
-    if (!pid) return 0;
-    READ(level, pid->level);
-    if (level < top) return 0;
-    READ(number, pid->numbers[top].nr);
-    return number;
+// Adds a key to `written`. Returns 0 if the key is there already, or if the map is full.
+INLINE int is_first(const void *key) {
+    u64 value = 0;
+    return !update(&written, key, &value, BPF_NOEXIST);
 }
 
 // Returns the struct pid of a process if `task` is its leader, and 0 for other threads.
@@ -157,9 +121,9 @@ static long count_next(u64 step, struct look *look);
 NOINLINE static void write_numbers(struct look *look);
 static long climb(u64 number, struct look *look);
 
-// If this task is the init of a namespace, writes that namespace. Also writes the
-// namespace for its children, if different from its own. For pidns itself, writes its
-// own namespace and all ancestors.
+// Writes the namespace of this task if the task is its init, and the namespace for the
+// children of this task. For pidns itself, also writes its own namespace and all
+// ancestors. Each namespace is written only once.
 SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task) return 0;
@@ -168,18 +132,17 @@ SECTION("numbers") int pidns_numbers(struct bpf_iter__task *context) {
     look.seq = context->meta->seq;
     look.at = namespace_of(pid);
     if (!look.at) return 0;
-    if ((u64)task == get_current_task()) {
-        loop(MOST_LEVELS, climb, &look, 0);
-        return 0;
-    }
     struct nsproxy *proxy = 0;
     struct pid_namespace *children = 0;
     u32 level = 0;
     READ(level, pid->level);
     READ(proxy, task->nsproxy);
     if (proxy) READ(children, proxy->pid_ns_for_children);
-    if (children == look.at) children = 0;
-    if (number_at(pid, level) == 1) write_numbers(&look);
+    if ((u64)task == get_current_task()) {
+        loop(MOST_LEVELS, climb, &look, 0);
+    } else if (number_in(pid, level, look.at) == 1) {
+        write_numbers(&look);
+    }
     look.at = children;
     write_numbers(&look);
     return 0;
@@ -195,7 +158,7 @@ SECTION("numbers") static long climb(UNUSED u64 number, struct look *look) {
     return !parent;
 }
 
-// Writes a record about a namespace.
+// Writes a record about a namespace, unless it has been written before.
 SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     struct pid_namespace *at = look->at;
     struct numbers none = {};
@@ -203,6 +166,7 @@ SECTION("numbers") NOINLINE static void write_numbers(struct look *look) {
     if (!at) return;
     look->numbers = none;
     READ(look->numbers.inode, at->ns.inum);
+    if (!is_first(&look->numbers.inode)) return;
     READ(look->numbers.level, at->level);
     READ(look->numbers.allocated, at->pid_allocated);
     look->numbers.allocated &= ~MAY_ADD;
@@ -280,8 +244,11 @@ struct owner {
 
 static long climb_users(u64 number, struct owner *owner);
 
+// The user of a process in a user namespace.
+struct user { u32 inode, uid; };
+
 // Writes the counts of the user of a process, and of the users who created its user
-// namespaces.
+// namespaces, unless another process has the same user.
 SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct task_struct *task = context->task;
     if (!task || !leader(task)) return 0;
@@ -289,8 +256,14 @@ SECTION("users") int pidns_users(struct bpf_iter__task *context) {
     struct owner owner = {};
     READ(cred, task->real_cred);
     READ(owner.at, cred->ucounts);
+    if (!owner.at) return 0;
     owner.seq = context->meta->seq;
-    if (owner.at) loop(MOST_LEVELS, climb_users, &owner, 0);
+    struct user_namespace *namespace = 0;
+    struct user user = {};
+    READ(namespace, owner.at->ns);
+    READ(user.inode, namespace->ns.inum);
+    READ(user.uid, owner.at->uid.val);
+    if (is_first(&user)) loop(MOST_LEVELS, climb_users, &owner, 0);
     return 0;
 }
 

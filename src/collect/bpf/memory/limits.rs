@@ -2,9 +2,12 @@
 //! tasks and PID namespaces that the kernel counts for each user.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd as _;
+
+use rustix::fs::OFlags;
 
 use super::words::{long, words};
-use crate::collect::bpf::loader::{KernelTypes, LoadError, LoadedObject, ProgramSpec};
+use crate::collect::bpf::loader::{KernelTypes, LoadError, LoadedObject, ProgramSpec, create_hash};
 use crate::collect::bpf::permission::{check_address_space, check_capabilities, check_lockdown};
 use crate::collect::bpf::unavailable::BpfUnavailable;
 
@@ -16,6 +19,15 @@ const NUMBERS: usize = 32;
 
 /// Size in bytes of a record about a user (`struct user_count` in `limits.bpf.c`).
 const USER_COUNT: usize = 48;
+
+/// Size in bytes of a key of the map of namespaces (an inode), and of the map of users (`struct user`
+/// in `limits.bpf.c`).
+const NAMESPACE: u32 = 4;
+const USER: u32 = 8;
+
+/// Maximum number of namespaces, and of users, to read. Further ones are left out, since the
+/// programs can't tell whether they have written these before.
+const MAX_RECORDED: u32 = 1 << 16;
 
 /// The counters that the kernel compares with its limits.
 #[derive(Debug, Default)]
@@ -110,32 +122,32 @@ impl KernelCounters {
         check_address_space()?;
         let object = LoadedObject::load(OBJECT)?;
         let types = KernelTypes::open()?;
-        let load = |section, name| {
-            let spec = ProgramSpec { section, name, iterator: "bpf_iter_task", map: None };
-            object.program(spec, &types)
+        let load = |section, name, key| {
+            let written = create_hash(key, MAX_RECORDED)?;
+            let map = Some(written.as_fd());
+            object.program(ProgramSpec { section, name, iterator: "bpf_iter_task", map }, &types)
         };
         let mut this = Self::default();
-        load("numbers", "pidns_numbers")?.read_records(NUMBERS, |record| {
+        let numbers = load("numbers", "pidns_numbers", NAMESPACE)?;
+        // The kernel handles signals only between reads, and it takes long to count the PIDs of a
+        // large namespace. Therefore each read returns only one record.
+        numbers.open(OFlags::empty(), None)?.read(NUMBERS, 1, |record| {
             let (inode, numbers) = PidNumbers::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             this.numbers.insert(inode, numbers);
             Ok::<_, BpfUnavailable>(())
         })?;
-        let users = match load("users", "pidns_users") {
+        let users = match load("users", "pidns_users", USER) {
             Err(LoadError::Missing(_)) => return Ok(this),
             users => users?,
         };
-        // The records of a process are consecutive. All processes with the same UID in the same
-        // user namespace have the same records, so only those of the first process are kept.
-        let (mut key, mut is_new) = ((0, 0), false);
+        // The counts of a user are consecutive, and `above` is 0 in the first one.
+        let mut key = (0, 0);
         users.read_records(USER_COUNT, |record| {
             let count = UserCount::read(record).ok_or(BpfUnavailable::Inconsistent)?;
             if count.above == 0 {
                 key = (count.user_namespace, count.uid);
-                is_new = !this.users.contains_key(&key);
             }
-            if is_new {
-                this.users.entry(key).or_default().push(count);
-            }
+            this.users.entry(key).or_default().push(count);
             Ok::<_, BpfUnavailable>(())
         })?;
         Ok(this)

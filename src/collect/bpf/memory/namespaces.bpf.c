@@ -6,21 +6,13 @@
 // reveal no kernel addresses.
 //
 // The structs declare only the fields that are used; the loader fills in their offsets
-// in the running kernel. All fields are read by bpf_probe_read_kernel(), which fails
-// on an invalid address. The programs run in an RCU read-side critical section, which
+// in the running kernel. The programs run in an RCU read-side critical section, which
 // keeps PID namespaces in memory. Other objects may be freed meanwhile, so data read
 // from them may be wrong. pidns uses a record only if the namespace in the record is
 // also in the list.
 
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SECTION(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-#define KERNEL __attribute__((preserve_access_index))
-#define UNUSED __attribute__((unused))
+#include "common.bpf.h"
+#include "memory/memory.bpf.h"
 
 struct list_head { struct list_head *next; } KERNEL;
 struct ns_tree_node { struct list_head ns_list_entry; } KERNEL;
@@ -39,8 +31,6 @@ struct pid_namespace {
     struct pid_namespace *parent;
     struct ns_common ns;
 } KERNEL;
-struct upid { int nr; struct pid_namespace *ns; } KERNEL;
-struct pid { u32 level; struct upid numbers[1]; } KERNEL;
 struct signal_struct { struct pid *pids[4]; } KERNEL;
 struct nsproxy { struct pid_namespace *pid_ns_for_children; } KERNEL;
 struct task_struct {
@@ -65,9 +55,6 @@ struct socket { struct sock *sk; } KERNEL;
 struct socket_alloc { struct socket socket; struct inode vfs_inode; } KERNEL;
 struct scm_fp_list { short count; struct file *fp[1]; } KERNEL;
 struct unix_skb_parms { struct pid *pid; struct scm_fp_list *fp; } KERNEL;
-struct seq_file;
-struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
-struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
 struct bpf_iter__task_file {
     struct bpf_iter_meta *meta;
     struct task_struct *task;
@@ -75,31 +62,13 @@ struct bpf_iter__task_file {
     struct file *file;
 } KERNEL;
 
-// Kernel helper functions, which are called by ID (bpf-helpers(7)).
-static void *(*const look_up)(void *map, const void *key) = (void *)1;
-static long (*const update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static u64 (*const get_current_task)(void) = (void *)35;
-static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
-static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
-
-#define READ(to, field) probe_read_kernel(&(to), sizeof(to), &(field))
-#define EXISTS(field) __builtin_preserve_field_info(field, 2)
-#define OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
 #define OUTER(type, field, inner) ((struct type *)((char *)(inner) - OFFSET(type, field)))
 
-// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
-#define TGID 1
-// PIDNS_ADDING in the kernel. The kernel clears this bit when the init terminates.
-#define MAY_ADD (1U << 31)
 // The type of a PID namespace, as NS_GET_NSTYPE returns it (ioctl_nsfs(2)).
 #define CLONE_NEWPID 0x20000000
 #define AF_UNIX 1
 // The state of a listening socket, of any family.
 #define TCP_LISTEN 10
-// Makes update() fail with EEXIST if the map has the key.
-#define BPF_NOEXIST 1
-#define EEXIST 17
 // File system types, see statfs(2).
 #define NSFS 0x6e736673
 #define PIDFS 0x50494446
@@ -119,28 +88,6 @@ static long (*const loop)(u32 count, void *callback, void *context, u64 flags) =
 // Maximum number of records per descriptor. The kernel accepts 32 KiB of output per
 // object.
 #define MOST_RECORDS 256
-
-// Returns the namespace that a struct pid belongs to.
-INLINE struct pid_namespace *namespace_of(struct pid *pid) {
-    struct pid_namespace *namespace = 0;
-    u32 level = 0;
-    if (!pid) return 0;
-    READ(level, pid->level);
-    READ(namespace, pid->numbers[level].ns);
-    return namespace;
-}
-
-// Returns the PID that a struct pid has in `namespace`, or 0 if it has no PID there.
-// `top` is the level of `namespace`.
-INLINE u32 number_in(struct pid *pid, u32 top, struct pid_namespace *namespace) {
-    struct upid number = {};
-    u32 level = 0;
-    if (!pid) return 0;
-    READ(level, pid->level);
-    if (level < top) return 0;
-    READ(number, pid->numbers[top]);
-    return number.ns == namespace ? number.nr : 0;
-}
 
 // States of a namespace's init.
 #define LIVES 0

@@ -23,18 +23,11 @@
 // structs are read again at the end. If a pointer has changed, the record is marked as
 // CHANGED.
 
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SECTION(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-#define KERNEL __attribute__((preserve_access_index))
+#include "common.bpf.h"
 
 struct ns_common { u32 inum; u64 ns_id; } KERNEL;
 struct pid_namespace { struct ns_common ns; } KERNEL;
 struct mnt_namespace { struct ns_common ns; } KERNEL;
-struct upid { int nr; struct pid_namespace *ns; } KERNEL;
-struct pid { u32 level; struct upid numbers[1]; } KERNEL;
 struct nsproxy {
     struct mnt_namespace *mnt_ns;
     struct pid_namespace *pid_ns_for_children;
@@ -63,14 +56,6 @@ struct task_struct {
     void *mm;
 } KERNEL;
 struct seq_file { struct file *file; } KERNEL;
-struct bpf_iter_meta { struct seq_file *seq; } KERNEL;
-struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } KERNEL;
-
-// Kernel helper functions, which are called by ID (bpf-helpers(7)).
-static u64 (*const get_current_task)(void) = (void *)35;
-static long (*const probe_read_kernel)(void *to, u32 size, const void *from) = (void *)113;
-static long (*const seq_write)(struct seq_file *, const void *, u32 size) = (void *)127;
-static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
 
 // Reads from an address whose type the verifier does not know.
 #define READ_AT(to, address) probe_read_kernel(&(to), sizeof(to), address)
@@ -87,10 +72,7 @@ static void *(*const rdonly_cast)(const void *, u32 type) = (void *)0x7dcb0001;
     ((struct name *)rdonly_cast(address, __builtin_btf_type_id(*(struct name *)0, 1)))
 #define READ(to, field) ((to) = *(volatile __typeof__(field) *)&(field))
 #endif
-#define EXISTS(field) __builtin_preserve_field_info(field, 2)
 
-// PIDTYPE_TGID in the kernel: the PID of the process, not of a thread.
-#define TGID 1
 // PF_EXITING in the kernel.
 #define EXITING 4
 // NSFS_MAGIC of statfs(2).
