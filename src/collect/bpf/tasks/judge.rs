@@ -175,8 +175,6 @@ impl<'a> TaskScan<'a> {
         // this order, so the PIDs must be sorted.
         self.pids.sort_unstable();
         self.pids.dedup();
-        self.retry_orphans();
-        found.merge(self.read_retries(scan));
         self.retry_members(scan);
         self.retry_for_children(scan);
         found.merge(self.read_retries(scan));
@@ -210,25 +208,6 @@ impl<'a> TaskScan<'a> {
         self.trusted.processes.retain(|process| !retry.contains(&process.pid));
         self.for_children.retain(|it| it.holder.pid().is_none_or(|pid| !retry.contains(&pid)));
         walk::read(scan, &Vec::from_iter(retry))
-    }
-
-    /// If the parent of a process has no record, adds both processes to `retry`. The record of the
-    /// parent can be missing for three reasons: the BPF iterator missed the parent, a thread of the
-    /// parent was just replacing its leader (execve(2)), or the parent has exited, so the process
-    /// has a new parent by now.
-    fn retry_orphans(&mut self) {
-        let mut previous = None;
-        for process in &self.trusted.processes {
-            // Successive processes often have the same parent, so a parent that was just found is
-            // not looked up again.
-            let parent = process.ppid.filter(|_| process.ppid != previous);
-            let Some(parent) = parent else { continue };
-            if self.pids.binary_search(&parent).is_ok() {
-                previous = Some(parent);
-            } else {
-                self.retry.extend([parent, process.pid]);
-            }
-        }
     }
 
     /// Adds a process to `retry` unless its namespace for children is certainly the pinned
