@@ -297,6 +297,47 @@ fn sleeping_with(variable: &str, value: &str) -> Running {
     running
 }
 
+/// Python program that starts 200 processes without a stack, which therefore have neither an
+/// environment nor a command line.
+const WITHOUT_STACK: &str = "
+import ctypes, os, signal, threading
+libc = ctypes.CDLL(None)
+libc.munmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+stack = next(line for line in open('/proc/self/maps') if '[stack]' in line)
+start, end = (int(it, 16) for it in stack.split()[0].split('-'))
+def start_all():
+    for _ in range(200):
+        if os.fork() == 0:
+            libc.prctl(1, signal.SIGKILL)
+            libc.munmap(start, end - start)
+            signal.pause()
+    print('ready', flush=True)
+thread = threading.Thread(target=start_all)
+thread.start()
+thread.join()
+signal.pause()
+";
+
+#[test]
+fn processes_without_a_command_line_cost_little_time() {
+    needs!(NamespaceOfItsOwn, Program("python3"), Program("strace"));
+    let (python, _) = start_command(Command::new("python3").args(["-c", WITHOUT_STACK]));
+    let is_empty = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty();
+    until("the stacks are gone", || children(python.pid()).iter().all(is_empty));
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=nanosleep,clock_nanosleep", "-o"]).arg(&log);
+    let output = run(command.args([PIDNS, "-q", "--env", "CI_JOB_ID=s3cret-8"]));
+    assert_eq!(output.status.code(), Some(1), "nothing matches");
+    let pauses = || std::fs::read_to_string(&log).unwrap().lines().count();
+    assert!(pauses() < 100, "{}", pauses());
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=nanosleep,clock_nanosleep", "-o"]).arg(&log);
+    stdout(&run(command.args([PIDNS, "-q", "--details", "args"])));
+    assert!(pauses() < 300, "{}", pauses());
+}
+
 #[test]
 fn env_tells_the_jobs_of_a_shared_host_apart() {
     needs!(NamespaceOfItsOwn);

@@ -1,6 +1,7 @@
 //! Reads details of individual processes after a scan, such as the command line of a process that a
 //! report mentions.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -9,7 +10,7 @@ use crate::collect::error::Error;
 use crate::collect::kernel::clock;
 use crate::collect::kernel::sys::{open, read};
 use crate::collect::log::DiagnosticLog;
-use crate::collect::proc::details::DetailReader;
+use crate::collect::proc::details::{DetailReader, PATIENCE};
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{Detail, Process, ProcessDetails};
@@ -18,12 +19,14 @@ use crate::model::{Detail, Process, ProcessDetails};
 #[derive(Debug)]
 pub struct LaterDetails {
     procfs: Procfs,
+    /// See [`PATIENCE`].
+    patience: Cell<u32>,
 }
 
 impl LaterDetails {
     /// Opens the procfs mounted at `path`.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self { procfs: Procfs::open(path)? })
+        Ok(Self { procfs: Procfs::open(path)?, patience: Cell::new(PATIENCE) })
     }
 
     /// Reads the requested details of a process. Details that can't be read are left out.
@@ -42,7 +45,8 @@ impl LaterDetails {
             return None;
         }
         let status_file = open(dir.as_fd(), c"status").ok()?;
-        let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file };
+        let patience = &self.patience;
+        let reader = DetailReader { dir: dir.as_fd(), status_file: &status_file, patience };
         let has_memory = !process.is_zombie() && !process.kernel_thread;
         reader.read(requested, process, has_memory, &mut DiagnosticLog::default()).ok()
     }

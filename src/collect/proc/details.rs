@@ -4,6 +4,7 @@
 //! All files are opened through the open directory of the process, so their contents belong to that
 //! process no matter when they are read.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -40,12 +41,18 @@ const NAMESPACE_LINKS: [(&CStr, &str); 7] = [
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(4), Duration::from_millis(16)];
 
+/// Number of processes that pidns waits for although their command lines stay empty. After that,
+/// pidns waits for no process, because a process can empty its command line for good.
+pub const PATIENCE: u32 = 16;
+
 /// Reads the details of one process.
 pub struct DetailReader<'a> {
     /// The open directory `/proc/PID`.
     pub dir: BorrowedFd<'a>,
     /// The open file `/proc/PID/status`. Reading it fails once the process is gone.
     pub status_file: &'a OwnedFd,
+    /// Number of processes that pidns may still wait for in vain, see [`PATIENCE`].
+    pub patience: &'a Cell<u32>,
 }
 
 impl DetailReader<'_> {
@@ -108,8 +115,14 @@ impl DetailReader<'_> {
             // During `execve(2)` the command line is empty until the new program has been loaded,
             // which can take a while on a busy host. So try again later.
             still_there(self.status_file)?;
-            let Some(pause) = pauses.next() else { return Ok(Ok(args)) };
-            thread::sleep(pause);
+            let patience = self.patience.get();
+            match pauses.next().filter(|_| patience > 0) {
+                Some(pause) => thread::sleep(pause),
+                None => {
+                    self.patience.set(patience.saturating_sub(1));
+                    return Ok(Ok(args));
+                }
+            }
         }
     }
 

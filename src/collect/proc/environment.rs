@@ -21,8 +21,9 @@ use crate::model::{DiagnosticCode, EnvPattern, Process};
 /// its memory to be its environment.
 const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
 
-/// Pauses between the attempts to read an environment that is empty. During `execve(2)`, both the
-/// environment and the command line are empty until the new program has been loaded.
+/// Pauses before the environments that were empty are read again. During `execve(2)`, both the
+/// environment and the command line are empty until the new program has been loaded. But a process
+/// can also empty both for good, so one pause serves all processes.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// For each process, records which of the conditions its environment meets. Kernel threads and
@@ -40,47 +41,67 @@ pub fn match_environments(
         return;
     }
     let mut bytes = Vec::new();
-    for process in processes.iter_mut().filter(|it| !it.kernel_thread && !it.is_zombie()) {
-        match read_environment(procfs, process, &mut bytes) {
-            Ok(()) => {
-                let entries = || bytes.split(|&byte| byte == 0);
-                let is_met = |it: &&EnvPattern| entries().any(|entry| it.matches(entry));
-                let met: BTreeSet<_> = patterns.iter().filter(is_met).cloned().collect();
-                if !met.is_empty() {
-                    process.details.get_or_insert_default().environment = met;
-                }
+    let has_environment = |it: &&mut Process| !it.kernel_thread && !it.is_zombie();
+    let mut left: Vec<&mut Process> = processes.iter_mut().filter(has_environment).collect();
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        left.retain_mut(|process| {
+            match_environment(procfs, process, patterns, &mut bytes, log) == Loaded::No
+        });
+        let Some(pause) = pauses.next().filter(|_| !left.is_empty()) else { return };
+        thread::sleep(pause);
+    }
+}
+
+/// Says whether the program of a process has been loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loaded {
+    /// The environment and the command line are empty, so `execve(2)` may still be loading it.
+    No,
+    Yes,
+}
+
+/// Notes which of the conditions the environment of a process meets.
+fn match_environment(
+    procfs: &Procfs,
+    process: &mut Process,
+    patterns: &BTreeSet<EnvPattern>,
+    bytes: &mut Vec<u8>,
+    log: &mut DiagnosticLog,
+) -> Loaded {
+    match read_environment(procfs, process, bytes) {
+        Ok(loaded) => {
+            let entries = || bytes.split(|&byte| byte == 0);
+            let is_met = |it: &&EnvPattern| entries().any(|entry| it.matches(entry));
+            let met: BTreeSet<_> = patterns.iter().filter(is_met).cloned().collect();
+            if !met.is_empty() {
+                process.details.get_or_insert_default().environment = met;
             }
-            // If a process is gone, the kernel can return EACCES even to root.
-            Err(_) if !is_there(procfs, process) => {}
-            Err(errno) => {
-                let code = DiagnosticCode::EnvironmentUnreadable;
-                log.note(code, Some(errno), Some(process.pid));
-            }
+            loaded
+        }
+        // If a process is gone, the kernel can return EACCES even to root.
+        Err(_) if !is_there(procfs, process) => Loaded::Yes,
+        Err(errno) => {
+            log.note(DiagnosticCode::EnvironmentUnreadable, Some(errno), Some(process.pid));
+            Loaded::Yes
         }
     }
 }
 
 /// Reads the environment of a process. Fails with `ESRCH` if the process is gone, and with `EFBIG`
 /// if the environment is too long.
-fn read_environment(procfs: &Procfs, process: &Process, bytes: &mut Vec<u8>) -> SysResult<()> {
+fn read_environment(procfs: &Procfs, process: &Process, bytes: &mut Vec<u8>) -> SysResult<Loaded> {
     // All files are opened through this directory, so they belong to one process.
     let dir = ProcessDir::open(procfs.fd(), process.pid)?;
-    let mut pauses = PAUSES.into_iter();
-    loop {
-        if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes)? {
-            return Err(Errno::FBIG);
-        }
-        let mut args = Vec::new();
-        let has_args =
-            read_at_most(dir.as_fd(), c"cmdline", 1, &mut args).is_ok() && !args.is_empty();
-        match pauses.next() {
-            Some(pause) if bytes.is_empty() && !has_args => thread::sleep(pause),
-            _ => break,
-        }
+    if !read_at_most(dir.as_fd(), c"environ", MAX_ENVIRONMENT, bytes)? {
+        return Err(Errno::FBIG);
     }
+    let mut args = Vec::new();
+    let has_args = read_at_most(dir.as_fd(), c"cmdline", 1, &mut args).is_ok() && !args.is_empty();
+    let loaded = if bytes.is_empty() && !has_args { Loaded::No } else { Loaded::Yes };
     let mut stat = Vec::new();
     read(dir.as_fd(), c"stat", &mut stat)?;
     let start_time = clock::start_time_in(&stat);
     let is_same = process.start_time.is_none_or(|it| start_time == Some(it));
-    if is_same && is_there(procfs, process) { Ok(()) } else { Err(Errno::SRCH) }
+    if is_same && is_there(procfs, process) { Ok(loaded) } else { Err(Errno::SRCH) }
 }

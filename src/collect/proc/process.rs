@@ -7,13 +7,14 @@
 //! status file. If this last read succeeds, the process had its PID the whole time, so everything
 //! read in between belongs to this process.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use memchr::memmem;
 use rustix::fs::fstat;
 use rustix::io::{Errno, Result as SysResult};
 
-use super::details::DetailReader;
+use super::details::{DetailReader, PATIENCE};
 use super::holders::{self, Held, HolderSearch};
 use super::inits;
 use super::process_dir::{ProcessDir, read_twice, still_there};
@@ -76,6 +77,8 @@ pub struct ProcessReader<'a> {
     buffer: Vec<u8>,
     last_was_nested: bool,
     last_was_kernel_thread: bool,
+    /// See [`PATIENCE`].
+    patience: Cell<u32>,
 }
 
 /// A process whose status file is open.
@@ -113,6 +116,7 @@ impl<'a> ProcessReader<'a> {
             buffer: Vec::with_capacity(4096),
             last_was_nested: false,
             last_was_kernel_thread: false,
+            patience: Cell::new(PATIENCE),
         }
     }
 
@@ -225,7 +229,7 @@ impl<'a> ProcessReader<'a> {
         }
         if !self.scan.details.is_empty() {
             let OpenProcess { dir, status_file, log, .. } = &mut open;
-            let reader = DetailReader { dir: dir.as_fd(), status_file };
+            let reader = DetailReader { dir: dir.as_fd(), status_file, patience: &self.patience };
             let details = reader.read(self.scan.details, &process, has_memory, log)?;
             process.details = Some(Box::new(details));
         }
