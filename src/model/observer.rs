@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Pid;
+use super::{Pid, ProcessStart};
 
 /// The pidns process that took a snapshot. A comparison leaves out this process and the processes
 /// that were started together with it, because they are new in every snapshot.
@@ -27,4 +27,12 @@ pub struct Observer {
     /// by PID.
     #[cfg_attr(test, schemars(extend("uniqueItems" = true)))]
     pub attendants: Vec<Pid>,
+}
+
+impl Observer {
+    /// Returns the start of pidns, or `None` if its start time is unknown.
+    #[must_use]
+    pub fn start(&self) -> Option<ProcessStart> {
+        Some(ProcessStart { ticks: self.start_time?, pid: self.pid })
+    }
 }

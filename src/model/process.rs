@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use smol_str::SmolStr;
 
-use super::{EnvPattern, Evidence, NamespaceId, Nspid, Pid, keywords};
+use super::{EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessStart, keywords};
 
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +154,12 @@ impl Process {
     #[must_use]
     pub fn has_environment(&self, pattern: &EnvPattern) -> bool {
         self.details.as_ref().is_some_and(|details| details.environment.contains(pattern))
+    }
+
+    /// Returns the start of the process, or `None` if its start time is unknown.
+    #[must_use]
+    pub fn start(&self) -> Option<ProcessStart> {
+        Some(ProcessStart { ticks: self.start_time?, pid: self.pid })
     }
 
     /// Returns the age of the process at `uptime`, the time since boot (`CLOCK_BOOTTIME`).

@@ -178,10 +178,11 @@ impl RunScope {
     /// In a time namespace, start times in the snapshot and in the scope may differ by a constant.
     /// Both include the start time of pidns, so the difference is known.
     fn is_older(&self, process: &Process, reaper: Option<&Process>) -> bool {
-        let Some(ticks) = process.start_time else { return false };
+        let Some(start) = process.start() else { return false };
         let reaper_ticks = reaper.and_then(|it| it.start_time).unwrap_or(self.reaper_start.ticks);
-        let ticks = ticks.saturating_add(self.reaper_start.ticks).saturating_sub(reaper_ticks);
-        ProcessStart { ticks, pid: process.pid }.is_before(self.command_start)
+        let ticks = start.ticks.saturating_add(self.reaper_start.ticks);
+        let ticks = ticks.saturating_sub(reaper_ticks);
+        ProcessStart { ticks, ..start }.is_before(self.command_start)
     }
 }
 

@@ -68,11 +68,10 @@ fn ancestry(processes: &[Process], pid: Pid) -> Vec<&Process> {
 /// Without start times, it is unknown which siblings are younger, so the result is empty.
 fn younger_siblings(processes: &[Process], process: &Process) -> Vec<Pid> {
     let is_younger = |it: &&Process| {
+        let starts = process.start().zip(it.start());
         process.ppid.is_some()
             && it.ppid == process.ppid
-            && process.start_time.is_some()
-            && it.start_time.is_some()
-            && age_rank(it) > age_rank(process)
+            && starts.is_some_and(|(own, other)| own.is_before(other))
     };
     processes.iter().filter(is_younger).map(|it| it.pid).collect()
 }
@@ -82,12 +81,6 @@ fn siblings(processes: &[Process], process: &Process) -> impl Iterator<Item = Pi
     let (pid, parent) = (process.pid, process.ppid);
     let is_sibling = move |it: &&Process| parent.is_some() && it.ppid == parent && it.pid != pid;
     processes.iter().filter(is_sibling).map(|it| it.pid)
-}
-
-/// Returns a key for sorting processes by start time. If two processes start within one clock tick,
-/// the higher PID is the younger one.
-fn age_rank(process: &Process) -> (Option<u64>, Pid) {
-    (process.start_time, process.pid)
 }
 
 /// Adds the descendants of the processes in `pids`.

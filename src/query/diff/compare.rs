@@ -8,7 +8,7 @@ use super::change::{
     WeakMatches,
 };
 use crate::graph::PidGraph;
-use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, Snapshot};
+use crate::model::{Namespace, NamespaceId, NamespaceState, Pid, Process, ProcessStart, Snapshot};
 use crate::query::observer::attendants;
 
 /// The result of comparing the identity of two processes or namespaces.
@@ -42,10 +42,9 @@ pub struct Comparison<'a> {
     /// second graph.
     pub counterparts: HashMap<NamespaceId, NamespaceId>,
     pub weak: WeakMatches,
-    /// Start time and PID of the pidns process that took the first snapshot. `None` if the start
-    /// time of either snapshot's pidns process is unknown, or if the second snapshot may be the
-    /// older one.
-    pub begin: Option<(u64, Pid)>,
+    /// Start of the pidns process that took the first snapshot. `None` if the start time of either
+    /// snapshot's pidns process is unknown, or if the second snapshot may be the older one.
+    pub begin: Option<ProcessStart>,
     /// The attendants (see [`attendants`]) of the first and of the second snapshot.
     attendants: [BTreeSet<Pid>; 2],
     /// Maps the ID of a namespace in the second graph to its new members.
@@ -210,8 +209,7 @@ impl<'a> Comparison<'a> {
     /// Returns `true` if a process is older than the pidns process that took the first snapshot. If
     /// the first snapshot lacks such a process, the process was filtered out or hidden.
     fn predates(&self, process: &Process) -> bool {
-        let start = process.start_time.map(|start| (start, process.pid));
-        self.begin.zip(start).is_some_and(|(begin, start)| start < begin)
+        self.begin.zip(process.start()).is_some_and(|(begin, start)| start.is_before(begin))
     }
 
     fn came(&mut self, process: &Process) {
@@ -315,13 +313,10 @@ impl<'a> Comparison<'a> {
 
 /// Returns the start of the pidns process that took the first snapshot, if the second snapshot was
 /// taken later.
-fn begin(before: &Snapshot, after: &Snapshot) -> Option<(u64, Pid)> {
-    let start = |snapshot: &Snapshot| {
-        let observer = snapshot.observer.as_ref()?;
-        Some((observer.start_time?, observer.pid))
-    };
+fn begin(before: &Snapshot, after: &Snapshot) -> Option<ProcessStart> {
+    let start = |snapshot: &Snapshot| snapshot.observer.as_ref()?.start();
     let (before, after) = (start(before)?, start(after)?);
-    (before <= after).then_some(before)
+    (!after.is_before(before)).then_some(before)
 }
 
 /// Compares the hosts and boots of two snapshots.
