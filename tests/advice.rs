@@ -317,8 +317,22 @@ fn with_two_threads() -> (Running, u32, u32, u32) {
 fn a_stuck_thread_is_found_and_blocks_its_namespace() {
     needs!(Initial("cgroup"), Program("python3"));
     let (_running, init, member, thread) = with_two_threads();
+    let dir = tempfile::tempdir().unwrap();
+    let before = dir.path().join("before");
+    fs::write(&before, stdout(&pidns(&["-q", "-f", "json"]))).unwrap();
     let freezer = Freezer::new(false);
     freezer.freeze(thread);
+    // The process is older than the snapshot, which does not show if the thread was stuck.
+    let verdicts = |more: &[&str]| {
+        let since = ["check", "-q", "-f", "json", "--deny", "uninterruptible", "--since"];
+        let output = pidns(&[&since[..], &[before.to_str().unwrap()], more].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of_it = report["findings"].as_array().unwrap().iter();
+        let of_it = of_it.filter(|it| it["code"] == "uninterruptible" && it["pid"] == member);
+        of_it.map(|it| it["verdict"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(&[]), ["warn"]);
+    assert_eq!(verdicts(&["--all"]), ["deny"]);
     let document = Document::of(&["--search", "threads"]);
     let diagnostic = document.diagnostic("thread-uninterruptible").expect("is reported");
     assert!(diagnostic.pids.contains(&member), "{diagnostic:?}");

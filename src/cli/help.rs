@@ -160,8 +160,8 @@ document was filtered or is incomplete, only what is certainly new is denied, an
 one line on standard error says so. A document of another boot, host or PID \
 namespace is an error.
 
-With --wait, only what every repetition of the check has found is denied, so a \
-daemon may replace its workers meanwhile.
+With --wait, only what every repetition of the check has found is denied, and the \
+rest is a warning. So a daemon may replace its workers meanwhile.
 
 Each problem has a code. A rule denies, warns about or allows the problems with a \
 code. If several rules match the same problem, a rule for some processes \

@@ -40,7 +40,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     let mut lasting = LastingFindings::default();
     let (check, gap) = loop {
         let (mut check, gap) = check_once(arguments, before.as_ref(), &selection, &policy)?;
-        lasting.retain(&mut check);
+        lasting.judge(&mut check);
         let left = deadline.map_or(RETRY, |at| at.saturating_duration_since(Instant::now()));
         if left.is_zero() || check.count(Verdict::Deny) == 0 {
             break (check, gap);
@@ -54,7 +54,7 @@ pub fn check(arguments: &cli::Check) -> Result<Exit, Error> {
     if outcome == Outcome::Taken && !output.quiet && !gaps.is_empty() {
         output::warn(format_args!("problems may be missing: {}", gaps.join("; ")));
     }
-    let is_complete = check.graph.snapshot().complete && gaps.is_empty();
+    let is_complete = check.graph.snapshot().has_all_but_limits() && gaps.is_empty();
     Ok(view::exit_status(check.count(Verdict::Deny) > 0, is_complete, output.strict))
 }
 

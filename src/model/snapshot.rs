@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Criterion, Detail, Diagnostic, Limit, Namespace, NamespaceId, Observer, Process, keywords,
+    Criterion, Detail, Diagnostic, DiagnosticCode, Limit, Namespace, NamespaceId, Observer,
+    Process, keywords,
 };
 
 /// The result of one scan.
@@ -47,6 +48,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Returns `true` if nothing but limits is unknown: pidns found all processes and namespaces in
+    /// the places that it searched.
+    #[must_use]
+    pub fn has_all_but_limits(&self) -> bool {
+        let mut gaps = self.diagnostics.iter().filter(|it| it.is_gap()).peekable();
+        let limits = DiagnosticCode::LimitsUnknown.name();
+        self.complete || (gaps.peek().is_some() && gaps.all(|it| it.code == limits))
+    }
+
     /// Returns a copy of the snapshot without its namespaces, processes and limits.
     #[must_use]
     pub fn without_lists(&self) -> Self {

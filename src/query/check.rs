@@ -34,6 +34,8 @@ pub struct Check {
     pub findings: Vec<Finding>,
     /// Facts about the live host that advice needs.
     pub live: LiveFacts,
+    /// The comparison with the earlier snapshot; `None` without one, and with `--all`.
+    earlier: Option<Earlier>,
     /// Processes whose state is not reported as a problem, because the state is probably transient,
     /// or because SIGKILL would still terminate the process.
     unsettled: BTreeSet<Pid>,
@@ -55,24 +57,33 @@ impl Check {
     #[must_use]
     pub fn since(diff: Diff, unsettled: BTreeSet<Pid>, policy: &Policy, all: bool) -> Self {
         let leftovers = since::leftovers(&diff);
-        let earlier = if all { Earlier::default() } else { Earlier::of(&diff) };
+        let earlier = (!all).then(|| Earlier::of(&diff));
         let caveats = diff.caveats_about_new();
         let since = Some(diff.before.snapshot().captured_at.clone());
         let graph = diff.after_part.unwrap_or(diff.after);
-        let mut this = Self { since, caveats, ..Self::unchecked(graph, unsettled) };
-        let found = this.problems(policy).into_iter();
-        let (older, mut found): (Vec<_>, Vec<_>) =
-            found.partition(|&(code, subject)| earlier.had(code, subject));
-        this.older = this.verdicts(older, policy).len();
+        let mut this = Self { since, caveats, earlier, ..Self::unchecked(graph, unsettled) };
+        let mut found = this.leave_out_older(this.problems(policy), policy);
         found.extend(leftovers);
         this.findings = this.verdicts(found, policy);
         for finding in &mut this.findings {
-            if earlier.may_have_had(finding.subject) {
+            if this.earlier.as_ref().is_some_and(|it| it.may_have_had(finding.subject)) {
                 finding.verdict = finding.verdict.max(Verdict::Warn);
             }
         }
         this.findings.sort_unstable();
         this
+    }
+
+    /// Removes the problems that the earlier snapshot already had, and counts them.
+    fn leave_out_older(
+        &mut self,
+        found: Vec<(CheckCode, Subject)>,
+        policy: &Policy,
+    ) -> Vec<(CheckCode, Subject)> {
+        let had = |code, subject| self.earlier.as_ref().is_some_and(|it| it.had(code, subject));
+        let (older, newer) = found.into_iter().partition(|&(code, subject)| had(code, subject));
+        self.older += self.verdicts(older, policy).len();
+        newer
     }
 
     fn problems(&self, policy: &Policy) -> Vec<(CheckCode, Subject)> {
@@ -88,6 +99,7 @@ impl Check {
             uptime: None,
             findings: Vec::new(),
             live: LiveFacts::default(),
+            earlier: None,
             unsettled,
         }
     }
@@ -95,19 +107,32 @@ impl Check {
     /// Adds findings for processes that have a thread in uninterruptible sleep although their
     /// leader thread is in another state. `threads` maps the PID of each process to the TID of that
     /// thread.
+    ///
+    /// A snapshot does not show the states of threads. So a thread is denied only if its process is
+    /// certainly newer than the earlier snapshot.
     pub fn add_stuck_threads(&mut self, threads: BTreeMap<Pid, Pid>, policy: &Policy) {
         let shown = threads.keys().filter(|&&pid| self.graph.process(pid).is_some());
         let found = shown.map(|&pid| (CheckCode::Uninterruptible, Subject::Process(pid)));
-        let findings = self.verdicts(found.collect(), policy);
+        let found = self.leave_out_older(found.collect(), policy);
+        let mut findings = self.verdicts(found, policy);
+        for finding in &mut findings {
+            if self.earlier.as_ref().is_some_and(|it| !it.is_new(finding.subject)) {
+                finding.verdict = finding.verdict.max(Verdict::Warn);
+            }
+        }
         self.findings.extend(findings);
         self.findings.sort_unstable();
         self.live.stuck_threads = threads;
     }
 
-    /// Drops the denied findings for which `is_lasting` returns `false`.
-    pub(super) fn retain_denied(&mut self, is_lasting: impl Fn(&PidGraph, &Finding) -> bool) {
-        let Self { graph, findings, .. } = self;
-        findings.retain(|it| it.verdict != Verdict::Deny || is_lasting(graph, it));
+    /// Turns the denied findings for which `is_denied` returns `false` into warnings.
+    pub(super) fn deny_only(&mut self, is_denied: impl Fn(&PidGraph, &Finding) -> bool) {
+        for finding in &mut self.findings {
+            if !is_denied(&self.graph, finding) {
+                finding.verdict = finding.verdict.max(Verdict::Warn);
+            }
+        }
+        self.findings.sort_unstable();
     }
 
     /// Returns the inodes of the mount namespaces in which namespaces with findings are mounted.

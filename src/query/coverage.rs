@@ -39,7 +39,7 @@ impl Coverage {
         let part = (!snapshot.selected.is_empty()).then_some(Caveat::Part);
         let hidden = snapshot.diagnostics.iter().any(hides);
         let everywhere = SearchScope::default_set().is_subset(&snapshot.searched);
-        let whole = snapshot.complete && everywhere;
+        let whole = snapshot.has_all_but_limits() && everywhere;
         let all = part.or((!whole).then_some(Caveat::Incomplete));
         let has_cgroups = snapshot.details.contains(&Detail::Cgroup);
         Self {

@@ -204,7 +204,7 @@ impl Diff {
     pub fn caveats(&self) -> BTreeSet<DiffCaveat> {
         let (before, after) = (self.before.snapshot(), self.after.snapshot());
         [
-            (!before.complete || !after.complete, DiffCaveat::Incomplete),
+            (!before.has_all_but_limits() || !after.has_all_but_limits(), DiffCaveat::Incomplete),
             (before.searched != after.searched, DiffCaveat::OtherSearch),
             (before.selected != after.selected, DiffCaveat::OtherSelection),
             (self.relation == Relation::BootUnknown, DiffCaveat::BootUnknown),
@@ -221,7 +221,7 @@ impl Diff {
     #[must_use]
     pub fn caveats_about_new(&self) -> BTreeSet<DiffCaveat> {
         let mut caveats = self.caveats();
-        if self.before.snapshot().complete {
+        if self.before.snapshot().has_all_but_limits() {
             caveats.remove(&DiffCaveat::Incomplete);
         }
         caveats

@@ -3,7 +3,7 @@
 //! A process in uninterruptible sleep usually wakes up within milliseconds, and a zombie is usually
 //! reaped within milliseconds. `pidns check` therefore reports such a process only if two scans
 //! show the process in the same state. With `--wait`, it denies only problems that every check
-//! found.
+//! found, and warns about the rest.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -93,17 +93,15 @@ impl Identity {
 }
 
 impl LastingFindings {
-    /// Removes each denied finding that is missing from the results of an earlier check.
-    pub fn retain(&mut self, check: &mut Check) {
+    /// Turns each denied finding that an earlier check lacks into a warning.
+    pub fn judge(&mut self, check: &mut Check) {
         let identify = |it: &Finding| (it.code, Identity::of(it.subject, &check.graph));
         let denied = check.findings.iter().filter(|it| it.verdict == Verdict::Deny);
         let mut lasting: HashSet<_> = denied.map(identify).collect();
         if let Some(earlier) = &self.0 {
             lasting.retain(|it| earlier.contains(it));
         }
-        check.retain_denied(|graph, it| {
-            lasting.contains(&(it.code, Identity::of(it.subject, graph)))
-        });
+        check.deny_only(|graph, it| lasting.contains(&(it.code, Identity::of(it.subject, graph))));
         self.0 = Some(lasting);
     }
 }
@@ -158,16 +156,21 @@ mod tests {
         let mut denied = |processes: &[(u32, char, u64)]| {
             let graph = PidGraph::new(host(processes));
             let mut check = Check::new(graph, BTreeSet::new(), &policy);
-            lasting.retain(&mut check);
-            let pids = check.findings.iter().filter_map(|it| match it.subject {
-                Subject::Process(pid) => Some(pid),
-                Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
-            });
-            raw(pids.collect())
+            lasting.judge(&mut check);
+            let of = |verdict| {
+                let found = check.findings.iter().filter(move |it| it.verdict == verdict);
+                let pids = found.filter_map(|it| match it.subject {
+                    Subject::Process(pid) => Some(pid),
+                    Subject::Namespace(_) | Subject::Limit(_) | Subject::Snapshot => None,
+                });
+                raw(pids.collect())
+            };
+            (of(Verdict::Deny), of(Verdict::Warn))
         };
-        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 1)]), [2, 3, 4]);
+        let none = vec![];
+        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 1)]), (vec![2, 3, 4], none));
         // Process 3 is gone, and PID 4 now belongs to another process.
-        assert_eq!(denied(&[(2, 'Z', 1), (4, 'Z', 9), (5, 'Z', 2)]), [2]);
-        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 9)]), [2]);
+        assert_eq!(denied(&[(2, 'Z', 1), (4, 'Z', 9), (5, 'Z', 2)]), (vec![2], vec![4, 5]));
+        assert_eq!(denied(&[(2, 'Z', 1), (3, 'Z', 1), (4, 'Z', 9)]), (vec![2], vec![3, 4]));
     }
 }

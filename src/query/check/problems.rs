@@ -23,7 +23,7 @@ pub fn problems(
     find_in_namespaces(graph, &mut found);
     find_in_processes(graph, unsettled, &mut found);
     find_in_limits(graph, warn_at, &mut found);
-    if !graph.snapshot().complete {
+    if !graph.snapshot().has_all_but_limits() {
         found.push((CheckCode::Incomplete, Subject::Snapshot));
     }
     found

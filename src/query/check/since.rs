@@ -15,13 +15,15 @@ pub struct Earlier {
     /// Processes and namespaces that are only in the later snapshot, but may have existed when the
     /// earlier one was taken. Their problems are therefore not certainly new.
     undated: HashSet<Subject>,
+    /// Processes and namespaces that certainly did not exist then.
+    new: HashSet<Subject>,
 }
 
 impl Earlier {
     /// Compares the problems of both graphs.
     pub fn of(diff: &Diff) -> Self {
-        let new: HashSet<Pid> = came(diff).0.collect();
-        let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !new.contains(pid);
+        let came: HashSet<Pid> = came(diff).0.collect();
+        let is_old = |pid: &Pid| diff.before.process(*pid).is_some() && !came.contains(pid);
         let later = |subject| match subject {
             Subject::Process(pid) => Some(pid).filter(is_old).map(Subject::Process),
             Subject::Namespace(id) => diff.counterpart(id).map(Subject::Namespace),
@@ -36,15 +38,22 @@ impl Earlier {
         let mut undated: HashSet<Subject> =
             pids.filter(|pid| !is_old(pid)).map(Subject::Process).collect();
         undated.extend(diff.after.snapshot().namespaces.iter().map(|it| Subject::Namespace(it.id)));
-        for dated in old_namespaces.map(Subject::Namespace).chain(new_subjects(diff)) {
+        let new: HashSet<Subject> = new_subjects(diff).collect();
+        for dated in old_namespaces.map(Subject::Namespace).chain(new.iter().copied()) {
             undated.remove(&dated);
         }
-        Self { had, undated }
+        Self { had, undated, new }
     }
 
     /// Returns `true` if this problem was already present in the earlier snapshot.
     pub fn had(&self, code: CheckCode, subject: Subject) -> bool {
         self.had.contains(&(code, subject))
+    }
+
+    /// Returns `true` if this process or namespace certainly did not exist when the earlier snapshot
+    /// was taken.
+    pub fn is_new(&self, subject: Subject) -> bool {
+        self.new.contains(&subject)
     }
 
     /// Returns `true` if this process or namespace may already have had its problems when the

@@ -195,6 +195,53 @@ fn a_process_with_a_stuck_thread_is_a_finding() {
 }
 
 #[test]
+fn a_stuck_thread_is_denied_only_in_a_new_process() {
+    let policy = policy(&[(Verdict::Deny, "uninterruptible")]);
+    let verdicts = |change: fn(&mut Snapshot), all| {
+        let mut after = troubled();
+        after.complete = true;
+        let mut before = after.clone();
+        // Process 4 is new, and process 2 is in uninterruptible sleep itself.
+        before.processes.retain(|it| it.pid != pid(4));
+        change(&mut before);
+        let diff = Diff::new(PidGraph::new(before), PidGraph::new(after)).unwrap();
+        let mut check = Check::since(diff, BTreeSet::new(), &policy, all);
+        let older = check.older;
+        check.add_stuck_threads([2, 4, 7].map(|raw| (pid(raw), pid(99))).into(), &policy);
+        let found = check.findings.iter().filter(|it| it.code == CheckCode::Uninterruptible);
+        let found = found.map(|it| match it.subject {
+            Subject::Process(pid) => (pid.as_u32(), it.verdict),
+            subject => panic!("{subject:?}"),
+        });
+        (found.collect::<Vec<_>>(), check.older - older)
+    };
+    use Verdict::{Deny, Warn};
+    assert_eq!(verdicts(|_| {}, false), (vec![(4, Deny), (7, Warn)], 1));
+    let incomplete: fn(&mut Snapshot) = |before| before.complete = false;
+    assert_eq!(verdicts(incomplete, false), (vec![(4, Deny), (7, Warn)], 1));
+    let (all, older) = verdicts(|_| {}, true);
+    assert_eq!(
+        (all.len(), all[1..].to_vec(), older),
+        (4, vec![(2, Deny), (4, Deny), (7, Deny)], 0)
+    );
+}
+
+#[test]
+fn unknown_limits_are_no_gap() {
+    let mut host = troubled();
+    host.diagnostics[0].code = "limits-unknown".to_owned();
+    let has_gap = |host: Snapshot| {
+        let found = found(host, &Policy::default());
+        found.iter().any(|it| it.1 == "incomplete")
+    };
+    assert!(!has_gap(host.clone()));
+    host.diagnostics[0].code = "processes-hidden".to_owned();
+    assert!(has_gap(host.clone()));
+    host.diagnostics.clear();
+    assert!(has_gap(host));
+}
+
+#[test]
 fn an_invalid_rule_is_rejected_with_a_reason() {
     let error = |text: &str| text.parse::<Rule>().unwrap_err().to_string();
     assert!(error("zombies").starts_with("no code \"zombies\"; the codes are dead-namespace, "));
