@@ -220,6 +220,15 @@ fn finds_containers_that_share_a_namespace_by_their_processes() {
         "the container of the init includes all members"
     );
 
+    // Text shows cgroups only on request.
+    let text = |more: &[&str]| {
+        stdout(&pidns(&[&["-q", "--ascii", "--no-fold", "--container", &ONE[..10]], more].concat()))
+    };
+    let cgroup = format!("cgroup /{}", path(ONE));
+    assert!(!text(&[]).contains("cgroup /"), "{}", text(&[]));
+    let requested = text(&["--details", "cgroup"]);
+    assert!(requested.contains(&cgroup), "{requested}");
+
     // A saved document may lack cgroups, and `--container` then finds fewer processes.
     let dir = tempfile::tempdir().unwrap();
     let saved = |name: &str, arguments: &[&str]| {

@@ -27,6 +27,9 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let lacks_cgroups = filter.container.is_some() && !snapshot.details.contains(&Detail::Cgroup);
     let selection = cli.select.selection(root.as_ref().map(|root| root.namespace));
     if input.origin.file.is_none() && output.format.0 == Format::Text {
+        if !input.details().contains(&Detail::Cgroup) {
+            snapshot.details.remove(&Detail::Cgroup);
+        }
         add_full_limits(&mut snapshot, &selection.pids, &input.origin)?;
     }
     let graph = PidGraph::new(snapshot);

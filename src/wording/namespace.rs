@@ -11,8 +11,8 @@ use super::phrase::{Count, Counted, Symbols, namespaces, processes};
 use super::subject::{Comm, Pids, ProcessRef};
 use crate::graph::PidGraph;
 use crate::model::{
-    BlockReason, Blocker, Container, Evidence, FilterOption, Namespace, NamespaceState, Owner, Pid,
-    Process, Snapshot,
+    BlockReason, Blocker, Container, Detail, Evidence, FilterOption, Namespace, NamespaceState,
+    Owner, Pid, Process, Snapshot,
 };
 use crate::query::fold::{Condition, Folding, MemberRow, Siblings, entered_by, keeping};
 
@@ -324,8 +324,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    /// Adds the details of a process. Leaves out the cgroup if `--container` was given, because
-    /// pidns then reads cgroups even if they were not requested.
+    /// Adds the details of a process. Leaves out the cgroup if it was read only for `--container`.
     fn details(&self, process: &Process, line: &mut Line) {
         Self::args(process, line);
         let Some(details) = &process.details else { return };
@@ -335,7 +334,8 @@ impl<'a> Describe<'a> {
         let selected = &self.graph.snapshot().selected;
         let is_by_container =
             selected.iter().any(|criterion| criterion.by == FilterOption::Container);
-        if let Some(cgroup) = details.cgroup.as_ref().filter(|_| !is_by_container) {
+        let is_shown = !is_by_container || self.graph.snapshot().details.contains(&Detail::Cgroup);
+        if let Some(cgroup) = details.cgroup.as_ref().filter(|_| is_shown) {
             line.plain(", ", format_args!("cgroup {cgroup}"));
         }
     }
