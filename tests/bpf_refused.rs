@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use common::Need::*;
 use common::*;
@@ -127,6 +129,67 @@ fn the_error_ends_with_the_verifiers_last_message() {
         "{said}"
     );
     Document::read(&stdout(&output));
+}
+
+#[test]
+fn a_wrong_record_of_pidns_costs_no_second_scan() {
+    needs!(Initial("pid"), Bpf, Program("python3"), Program("strace"));
+    let _crowd = crowd(LARGE_HOST);
+    let dir = tempfile::tempdir().unwrap();
+    let mut types = std::fs::read(TYPES).unwrap();
+    swap_members(&mut types, b"upid");
+    let path = dir.path().join("types");
+    std::fs::write(&path, types).unwrap();
+    let log = dir.path().join("log");
+    let over = format!(
+        "mount --bind \"$file\" {TYPES} && \
+         set -- \"$1\" strace -f -qq -e trace=openat,openat2 -o {} \"${{@:2}}\"",
+        log.display()
+    );
+    let output = with_other(&over, path.to_str().unwrap(), &["-f", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    // The PID that the program reads is a part of an address.
+    assert!(said.starts_with("pidns: collector: proc; not bpf: the kernel returned "), "{said}");
+    Document::read(&stdout(&output));
+    let text = std::fs::read_to_string(log).unwrap();
+    // Only a few processes, such as the ancestors of pidns, are looked at again.
+    let name = |line: &str| Some(line.split('"').nth(1)?.strip_suffix('/')?.parse().ok()?);
+    let opened: Vec<u32> = text.lines().filter_map(name).collect();
+    let processes: BTreeSet<u32> = opened.iter().copied().collect();
+    assert!(processes.len() > LARGE_HOST && opened.len() < processes.len() * 3 / 2, "{text}");
+}
+
+#[test]
+fn a_parent_that_ends_during_the_scan_is_no_error() {
+    needs!(Initial("pid"), Bpf, Program("strace"));
+    let dir = tempfile::tempdir().unwrap();
+    // `strace -D` runs pidns in the process that calls it, so the shell is the parent of pidns. The
+    // shell ends while pidns opens its own status to compare it with its record.
+    let script = "strace -D -f -qq -o $0.log -e trace=openat2 -P status \
+                  -e inject=openat2:delay_enter=2000000:when=1 \
+                  $1 -q -f json --collector bpf >$0.out 2>$0.err & echo $!; sleep 600";
+    let mut command = Command::new("bash");
+    let path = dir.path().join("pidns");
+    command.args(["-c", script]).arg(&path).arg(PIDNS).stdout(Stdio::piped());
+    let mut parent = command.spawn().expect("starts");
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().expect("piped")).read_line(&mut line).expect("is text");
+    let pid: u32 = line.trim().parse().unwrap();
+    let file = |end: &str| std::fs::read_to_string(path.with_extension(end)).unwrap_or_default();
+    // pidns opens this directory just before the file.
+    let dir_of_pidns = std::path::PathBuf::from(format!("/proc/{pid}"));
+    until("pidns has opened its own directory", || {
+        let links = std::fs::read_dir(dir_of_pidns.join("fd")).into_iter().flatten().flatten();
+        links.filter_map(|it| std::fs::read_link(it.path()).ok()).any(|it| it == dir_of_pidns)
+    });
+    assert_eq!(status(pid, "PPid")[0], parent.id().to_string());
+    parent.kill().expect("is killed");
+    parent.wait().expect("ends");
+    until("pidns has ended", || !dir_of_pidns.exists());
+    assert_eq!(file("err"), "");
+    let document = Document::read(&file("out"));
+    let ppid = document.process(pid).ppid.expect("has a parent");
+    assert_ne!(ppid, parent.id());
 }
 
 /// Swaps the offsets of the two members of a struct in the kernel's type information (BTF).
