@@ -376,9 +376,89 @@ fn the_limit_at_the_creation_of_a_user_namespace_applies_to_its_creator() {
     assert_eq!(forker.until_refused("fork"), (4, "EAGAIN".to_owned()));
     let above = [("uid", 54_323.into()), ("user_namespace", 4_026_531_837_u64.into())];
     assert_eq!(limit(pid, "nproc", &above), full(5, 5));
+    // The limit of the process itself would change nothing, so the advice is another one.
+    let text = stdout_of_full(&pidns(&["limits", "-q", &pid.to_string()]));
+    let inode = link(format!("/proc/{pid}/ns/user")).unwrap();
+    let advice = format!(
+        "{inode} keeps this limit; start the process outside, or in a new user namespace with "
+    );
+    let (_, command) = text.split_once(&advice).unwrap_or_else(|| panic!("{text}"));
+    let command = command.lines().next().unwrap();
+    assert_eq!(command, "prlimit --nproc=10 unshare --user");
+    assert!(!text.contains(&format!("--pid {pid}")), "{text}");
+    let mut started = Forker::start(&format!("{} {command}", as_user(54_323)));
+    assert_eq!(started.until_refused("fork"), (4, "EAGAIN".to_owned()));
+    drop(started);
     forker.tell("kill");
-    assert_eq!(limit(pid, "nproc", &above), open(4, 5));
+    until("the other processes have ended", || limit(pid, "nproc", &above) == open(4, 5));
     assert_eq!(forker.tell("fork"), "ok");
+}
+
+/// Returns the text about limits, one of which is full.
+fn stdout_of_full(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stdout.clone()).expect("is text")
+}
+
+#[test]
+fn the_limits_of_pidns_in_a_nascent_namespace_are_known() {
+    needs!(HostRoot, Initial("pid"), Bpf);
+    let mut command = Command::new("unshare");
+    let script = "exec \"$0\" limits -q -f json $$";
+    let output = run(command.args(["--pid", "sh", "-c", script, PIDNS]));
+    let text = stdout(&output);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["unknown"], 0, "{text}");
+    let rows = document["limits"].as_array().unwrap();
+    let nascent = rows.iter().filter(|it| it["limit"] == "pid_max" && it["used"] == 0);
+    assert_eq!(nascent.map(|it| &it["max"]).collect::<Vec<_>>(), [&4_194_304], "{text}");
+}
+
+/// Python program that starts processes which create their children in the namespace of another
+/// process.
+const FOR_CHILDREN: &str = "
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None)
+init, count = sys.argv[1:]
+namespace = os.open(f'/proc/{init}/ns/pid', os.O_RDONLY)
+ready, done = os.pipe()
+for _ in range(int(count)):
+    if os.fork() == 0:
+        libc.prctl(1, signal.SIGKILL)
+        os.write(done, b'x' if libc.setns(namespace, 0) == 0 else b'')
+        signal.pause()
+for _ in range(int(count)): os.read(ready, 1)
+print('ready', flush=True)
+signal.pause()
+";
+
+#[test]
+fn the_pids_of_a_namespace_are_counted_once_and_in_a_read_of_their_own() {
+    needs!(HostRoot, Initial("pid"), Bpf, Program("python3"), Program("strace"));
+    let (_outer, init) = container("unshare -pf --kill-child sleep 600 & echo ready; wait");
+    until("the nested init is there", || {
+        children(init).first().is_some_and(|&it| !children(it).is_empty())
+    });
+    let nested = children(children(init)[0])[0];
+    let mut command = Command::new("python3");
+    let arguments = ["-c", FOR_CHILDREN, &nested.to_string(), "300"];
+    let (_processes, _) = start_command(command.args(arguments));
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-xx", "-s", "4", "-e", "trace=read", "-o"]).arg(&log);
+    let output = run(command.args([PIDNS, "limits", "-q", "-f", "json"]));
+    serde_json::from_slice::<Value>(&output.stdout).expect("is a document");
+    // A record has 32 bytes, and begins with the inode of its namespace.
+    let text = std::fs::read_to_string(log).unwrap();
+    let reads: Vec<&str> = text.lines().filter(|line| line.ends_with(", 32) = 32")).collect();
+    for pid in [init, nested] {
+        let id = namespace_of(pid);
+        let inode: u32 = id["pid:[".len()..].trim_end_matches(']').parse().unwrap();
+        let bytes: String = inode.to_le_bytes().map(|byte| format!("\\x{byte:02x}")).concat();
+        let of_it = reads.iter().filter(|line| line.contains(&format!("\"{bytes}\"")));
+        assert_eq!(of_it.count(), 1, "{id}: {text}");
+    }
 }
 
 #[test]

@@ -497,8 +497,8 @@ fn a_command_may_unmount_proc_or_mount_another_one() {
     let report = dir.path().join("report");
     for script in ["sleep 664 & umount -l /proc", "sleep 664 & mount -t tmpfs none /proc"] {
         let script = format!(
-            "{PIDNS} run --grace 0.1 --kill --report {} -f json -- sh -c '{script}' >/dev/null; \
-             exit $?",
+            "{PIDNS} run --grace 0.1 --kill --details limits,cgroup --report {} -f json -- \
+             sh -c '{script}' >/dev/null; exit $?",
             report.display()
         );
         let mut command = Command::new("unshare");

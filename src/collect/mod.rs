@@ -151,7 +151,7 @@ fn collect_by(
     }
     let mut snapshot = assemble(&proc, registry, discovery, captured_at);
     if reads_limits {
-        Limits::read(&request.procfs, *collector, &snapshot, None)?.add_to(&mut snapshot);
+        Limits::of(proc.procfs()?, *collector, &snapshot, None).add_to(&mut snapshot);
         snapshot.details.insert(Detail::Limits);
     }
     let observer = proc.observer(&snapshot.processes);

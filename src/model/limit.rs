@@ -182,6 +182,10 @@ pub struct LimitScope {
     pub user: Option<SmolStr>,
     /// Inode of the user namespace.
     pub user_namespace: Option<u64>,
+    /// For nproc: inode of the user namespace that inherited this limit from the process that
+    /// created it. The limit applies to the processes in that namespace, and cannot be changed. Null
+    /// if the limit is not inherited.
+    pub inherited_by: Option<u64>,
 }
 
 /// A process, container or user, and its number of tasks. Every field is always present, and null

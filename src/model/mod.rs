@@ -38,8 +38,8 @@ pub use limit::{Consumer, Limit, LimitKind, LimitScope};
 pub use lineage::Lineage;
 pub use live::{FrozenCgroup, LiveFacts};
 pub use namespace::{
-    BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, Namespace, NamespaceState,
-    Owner,
+    BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE,
+    Namespace, NamespaceState, Owner,
 };
 pub use not_found::NotFound;
 pub use observer::Observer;

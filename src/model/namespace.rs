@@ -88,6 +88,9 @@ keywords! {
     }
 }
 
+/// Inode of the initial user namespace (`PROC_USER_INIT_INO` in the kernel, since Linux 3.8).
+pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
 /// The user namespace that owns a PID namespace (`NS_GET_USERNS`, since Linux 4.9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {

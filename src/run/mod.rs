@@ -136,7 +136,7 @@ impl SupervisedCommand {
     #[must_use]
     pub fn members(&self) -> Option<BTreeSet<Pid>> {
         let members = self.cgroup.as_ref()?.members();
-        Some(members.into_iter().filter_map(|raw| self.descendants.shown_pid(raw)).collect())
+        Some(self.descendants.shown_pids(&members).into_iter().map(|(pid, _)| pid).collect())
     }
 
     /// Visits every descendant until `visit` breaks, like [`Descendants::walk`].

@@ -144,6 +144,7 @@ pub fn limits() -> Vec<Limit> {
         uid: Some(1000),
         user: Some("alice".into()),
         user_namespace: Some(4_026_531_837),
+        inherited_by: Some(4_026_532_300),
     };
     let cgroup = Limit {
         refused: Some(12),

@@ -6,11 +6,8 @@ use super::advice::{Adviser, shell_word};
 use super::phrase::{Count, Counted};
 use super::subject::Comm;
 use crate::graph::PidGraph;
-use crate::model::{Consumer, Limit, LimitKind, LimitScope, Pid};
+use crate::model::{Consumer, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope, Pid};
 use crate::query::LimitReport;
-
-/// Inode of the initial user namespace, which descriptions do not mention.
-const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// The highest value that `kernel.pid_max` accepts.
 const MAX_PID_MAX: u64 = 1 << 22;
@@ -65,7 +62,12 @@ fn numbers_text(limit: &Limit) -> String {
         _ => format!("{used} of {max}"),
     };
     match limit.kind {
-        LimitKind::Nproc => format!("{who} has {of} tasks (RLIMIT_NPROC)"),
+        LimitKind::Nproc => match limit.scope.inherited_by {
+            Some(inode) => {
+                format!("{who} has {of} tasks (RLIMIT_NPROC at the creation of user:[{inode}])")
+            }
+            None => format!("{who} has {of} tasks (RLIMIT_NPROC)"),
+        },
         LimitKind::ThreadsMax => format!("the host has {of} tasks (kernel.threads-max)"),
         LimitKind::PidsCgroup => format!("{who} has {of} tasks"),
         LimitKind::Nesting => format!("{who} is at level {of}"),
@@ -145,9 +147,13 @@ fn raise(graph: &PidGraph, limit: &Limit) -> Option<String> {
             Some(format!("start the process from another shell: children of {} cannot start", pid?))
         }
         (LimitKind::Nesting, ..) => Some("start it from a namespace above".to_owned()),
-        (LimitKind::Nproc, _, Some(value)) => {
-            Some(format!("prlimit --pid {} --nproc={value}:", pid?))
-        }
+        (LimitKind::Nproc, _, Some(value)) => Some(match limit.scope.inherited_by {
+            Some(inode) => format!(
+                "user:[{inode}] keeps this limit; start the process outside, or in a new user \
+                 namespace with prlimit --nproc={value} unshare --user"
+            ),
+            None => format!("prlimit --pid {} --nproc={value}:", pid?),
+        }),
         (LimitKind::PidMax, None, Some(value)) => {
             let init = graph.namespace(limit.scope.namespace?)?.init;
             sysctl("pid", "kernel/pid_max", value.min(MAX_PID_MAX), init)

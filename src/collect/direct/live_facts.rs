@@ -2,13 +2,11 @@
 //! on these facts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::collect::discovery::HeldThread;
 use crate::collect::error::Error;
-use crate::collect::kernel::sys::namespace_link;
+use crate::collect::kernel::sys::{namespace_link, own_namespace};
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::collect::proc::status::{is_there, start_time_now};
@@ -66,7 +64,9 @@ impl<'a> LiveHost<'a> {
         let mut facts = LiveFacts {
             own_pid: self.procfs.viewer,
             own_mount_namespace: namespace_link(self.procfs.fd(), c"self/ns/mnt", "mnt")
-                .unwrap_or_else(|_| fs::metadata("/proc/self/ns/mnt").ok().map(|it| it.ino())),
+                .or_else(|_| own_namespace(c"self/ns/mnt", "mnt"))
+                .ok()
+                .flatten(),
             ..LiveFacts::default()
         };
         for process in self.processes.iter().filter(|it| concerned.contains(&it.pid)) {

@@ -109,14 +109,15 @@ impl Descendants {
     /// Records the start of the command, a child of this process that has not been reaped. If the
     /// start cannot be read, the time of the call to [`open`](Self::open) is used instead.
     pub fn set_command(&mut self, raw: RawPid) {
-        if let Some(start) = self.shown_pid(raw).and_then(|pid| start(&self.procfs, pid)) {
+        let shown = self.shown_pids(&[raw].into());
+        if let Some(start) = shown.into_iter().find_map(|(pid, _)| start(&self.procfs, pid)) {
             self.command_start = start;
         }
     }
 
     /// Opens the procfs once more.
     pub fn procfs(&self) -> Result<Procfs, Error> {
-        self.procfs.try_clone().map_err(|errno| Error::read(&self.procfs.path, errno))
+        self.procfs.try_clone()
     }
 
     /// Returns the PID of this pidns process in the procfs.
@@ -158,12 +159,11 @@ impl Descendants {
     /// Opens the processes that `list` returns. `list` returns PIDs that can be passed to system
     /// calls.
     pub fn open_listed(&self, list: impl Fn() -> HashSet<RawPid>) -> Vec<Descendant> {
-        let open = |raw: RawPid| {
-            let pid = self.shown_pid(raw)?;
+        let open = |(pid, raw)| {
             let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok();
-            Some(Descendant { pid, has_exited: false, pidfd, raw })
+            Descendant { pid, has_exited: false, pidfd, raw }
         };
-        let mut opened: Vec<_> = list().into_iter().filter_map(open).collect();
+        let mut opened: Vec<_> = self.shown_pids(&list()).into_iter().map(open).collect();
         // A PID may have been reused by an unlisted process before it was opened. Such a PID is
         // missing from the second list.
         let again = list();
@@ -171,14 +171,15 @@ impl Descendants {
         opened
     }
 
-    /// Returns the PID that the procfs shows for a process. `raw` is the PID that pidns passes to
-    /// system calls for the same process.
-    pub fn shown_pid(&self, raw: RawPid) -> Option<Pid> {
+    /// Returns the PIDs that the procfs shows for the processes in `raws`, each with the PID that
+    /// pidns passes to system calls for the same process.
+    pub fn shown_pids(&self, raws: &HashSet<RawPid>) -> Vec<(Pid, RawPid)> {
         if self.level == 0 {
-            return model_pid(raw);
+            return raws.iter().filter_map(|&raw| Some((model_pid(raw)?, raw))).collect();
         }
-        let mut pids = self.procfs.pids().into_iter().flatten().map_while(Result::ok);
-        pids.find(|&pid| self.raw(pid) == Some(raw))
+        let pids = self.procfs.pids().into_iter().flatten().map_while(Result::ok);
+        let shown = pids.filter_map(|pid| Some((pid, self.raw(pid)?)));
+        shown.filter(|(_, raw)| raws.contains(raw)).collect()
     }
 
     /// Returns `true` if this process ignores SIGCHLD. The kernel then discards the exit

@@ -8,6 +8,7 @@ use rustix::fs::{self, AtFlags, CWD, StatxFlags};
 use rustix::io::{Errno, Result};
 
 use super::nsfs::{self, NSFS_MAGIC, NamespaceFd};
+use super::sys::own_namespace;
 use crate::collect::parse::NamespaceMount;
 
 /// Maximum number of mounts that one call of `listmount(2)` returns.
@@ -131,7 +132,7 @@ impl ListedMounts {
 
 /// Returns `true` if `namespace` is the caller's own mount namespace.
 fn is_own(namespace: &NamespaceFd) -> bool {
-    fs::stat("/proc/self/ns/mnt").is_ok_and(|own| own.st_ino == namespace.inode())
+    own_namespace(c"self/ns/mnt", "mnt") == Ok(Some(namespace.inode()))
 }
 
 /// Returns the ID of the mount that contains the caller's root directory.

@@ -179,6 +179,19 @@ pub fn first_procfs() -> SysResult<BorrowedFd<'static>> {
     Ok(DIR.get_or_init(|| dir).as_fd())
 }
 
+/// Reads a file about pidns itself, such as `self/status`, in the [`first_procfs`].
+pub fn read_own(name: &CStr) -> SysResult<Vec<u8>> {
+    let mut text = Vec::new();
+    read_to_end(&open(first_procfs()?, name)?, &mut text, MAX_MOUNTINFO)?;
+    Ok(text)
+}
+
+/// Returns the inode of a namespace of pidns itself. `link` is the link in the [`first_procfs`], such
+/// as `self/ns/user`, and `kind` is the type of the namespace.
+pub fn own_namespace(link: &CStr, kind: &str) -> SysResult<Option<u64>> {
+    namespace_link(first_procfs()?, link, kind)
+}
+
 /// Opens `self/fd` in the procfs mounted at /proc. This directory exists only if that procfs
 /// belongs to the PID namespace of pidns or to an ancestor of that namespace.
 fn mounted_procfs() -> SysResult<OwnedFd> {

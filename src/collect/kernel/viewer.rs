@@ -1,15 +1,11 @@
 //! Determines the permissions of the pidns process.
 
-use rustix::fs::CWD;
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::sys::read_link;
+use super::sys::{own_namespace, read_own};
 use crate::collect::parse;
-
-/// Link text of the initial user namespace. Its inode has been fixed since Linux 3.8
-/// (`PROC_USER_INIT_INO`).
-const INITIAL_USER_NAMESPACE: &[u8] = b"user:[4026531837]";
+use crate::model::INITIAL_USER_NAMESPACE;
 
 /// Returns `true` if pidns has `CAP_SYS_PTRACE` over every process.
 pub fn may_trace_all() -> bool {
@@ -30,14 +26,14 @@ pub fn may_load_bpf() -> bool {
 /// there is no limit.
 pub fn free_address_space() -> Option<u64> {
     let limit = getrlimit(Resource::As).current?;
-    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let status = read_own(c"self/status").unwrap_or_default();
     Some(limit.saturating_sub(parse::virtual_memory(&status).unwrap_or_default()))
 }
 
 /// Returns `true` if pidns runs under a seccomp filter. pidns cannot read the filter, and a
 /// forbidden system call may kill pidns (`SECCOMP_RET_KILL_PROCESS`).
 pub fn has_seccomp_filter() -> bool {
-    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let status = read_own(c"self/status").unwrap_or_default();
     parse::seccomp_mode(&status).is_some_and(|mode| mode != 0)
 }
 
@@ -57,7 +53,5 @@ pub fn is_in_group(gid: u32) -> bool {
 }
 
 fn is_in_initial_user_namespace() -> bool {
-    let mut link = [0; 64];
-    read_link(CWD, c"/proc/self/ns/user", &mut link)
-        .is_ok_and(|user| user == INITIAL_USER_NAMESPACE)
+    own_namespace(c"self/ns/user", "user") == Ok(Some(INITIAL_USER_NAMESPACE))
 }

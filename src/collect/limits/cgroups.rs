@@ -1,34 +1,87 @@
 //! Reads the pids controller of cgroup versions 1 and 2.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::Path;
+use std::rc::Rc;
 
-use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use crate::collect::kernel::sys::namespace_link;
+use crate::collect::kernel::sys::{own_namespace, read_own};
 use crate::collect::parse::{self, CgroupMount, LimitMax};
 
 /// Inode of the initial cgroup namespace (`PROC_CGROUP_INIT_INO` in the kernel).
 const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// Maximum number of levels of cgroups above a process whose limits are read. A user to whom a cgroup
+/// is delegated can nest some thousands of cgroups in it.
+const MAX_LEVELS: usize = 64;
 
 /// The mounted cgroup hierarchies with the pids controller.
 pub struct PidsController {
     v1: Vec<CgroupMount>,
     v2: Vec<CgroupMount>,
     is_initial_namespace: bool,
+    cgroups: CgroupTree,
 }
 
 /// A cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug)]
 pub struct CgroupDir {
     /// Its directory.
-    pub dir: PathBuf,
+    pub dir: Rc<Path>,
     /// The cgroup's path, as the cgroup namespace of pidns shows it.
     pub path: String,
     /// `true` for cgroup version 2.
     pub is_v2: bool,
+    /// Index of its parent in the tree; `None` if this is the topmost visible cgroup.
+    parent: Option<usize>,
+}
+
+/// The cgroups of the processes that were read, and their ancestors. The tree has each cgroup once,
+/// because the paths of nested cgroups are long.
+#[derive(Default)]
+struct CgroupTree {
+    cgroups: Vec<CgroupDir>,
+    by_dir: HashMap<Rc<Path>, usize>,
+    /// `true` if a process has more than [`MAX_LEVELS`] levels of cgroups.
+    is_truncated: bool,
+}
+
+impl CgroupTree {
+    /// Adds the cgroup `below` the mount point, and its ancestors. Returns its index.
+    fn add(&mut self, mount: &CgroupMount, point: &str, root: &str, below: &str) -> Option<usize> {
+        let mut innermost = None;
+        let mut child: Option<usize> = None;
+        for (level, below) in Path::new(below).ancestors().enumerate() {
+            if level == MAX_LEVELS {
+                self.is_truncated = true;
+                break;
+            }
+            let dir: Rc<Path> = Path::new(point).join(below).into();
+            let is_topmost = below.as_os_str().is_empty();
+            let index = self.by_dir.get(&dir).copied().unwrap_or_else(|| {
+                let path = if is_topmost {
+                    root.to_owned()
+                } else {
+                    format!("{root}/{}", below.display())
+                };
+                let path = if path.is_empty() { "/".to_owned() } else { path };
+                let is_v2 = mount.is_v2();
+                self.by_dir.insert(Rc::clone(&dir), self.cgroups.len());
+                self.cgroups.push(CgroupDir { dir, path, is_v2, parent: None });
+                self.cgroups.len() - 1
+            });
+            innermost = innermost.or(Some(index));
+            if let Some(child) = child.and_then(|child| self.cgroups.get_mut(child)) {
+                child.parent = Some(index);
+            }
+            child = Some(index);
+        }
+        innermost
+    }
 }
 
 /// The counters and the limit of the pids controller for one cgroup.
@@ -45,10 +98,26 @@ pub struct CgroupNumbers {
 impl PidsController {
     /// Finds the hierarchies that the viewer sees.
     pub fn of_viewer() -> Self {
-        let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let table = read_own(c"self/mountinfo").unwrap_or_default();
         let (v2, v1) = parse::cgroup_mounts(&table, "pids").partition(CgroupMount::is_v2);
-        let namespace = namespace_link(CWD, c"/proc/self/ns/cgroup", "cgroup");
-        Self { v1, v2, is_initial_namespace: namespace == Ok(Some(INITIAL_CGROUP_NAMESPACE)) }
+        let namespace = own_namespace(c"self/ns/cgroup", "cgroup");
+        let is_initial_namespace = namespace == Ok(Some(INITIAL_CGROUP_NAMESPACE));
+        Self { v1, v2, is_initial_namespace, cgroups: CgroupTree::default() }
+    }
+
+    /// Returns `true` if some of the limits were left out, because cgroups are nested too deeply.
+    pub fn is_truncated(&self) -> bool {
+        self.cgroups.is_truncated
+    }
+
+    /// Returns a cgroup by its index.
+    pub fn cgroup(&self, index: usize) -> Option<&CgroupDir> {
+        self.cgroups.cgroups.get(index)
+    }
+
+    /// Returns the indices of a cgroup and its visible ancestors, innermost first.
+    pub fn climb(&self, innermost: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+        iter::successors(innermost, |&index| self.cgroup(index)?.parent).take(MAX_LEVELS)
     }
 
     /// Returns `true` if the visible hierarchies may have ancestors that the viewer does not see.
@@ -57,33 +126,24 @@ impl PidsController {
         !self.is_initial_namespace || !mounts.iter().any(|mount| mount.root == b"/")
     }
 
-    /// Returns the cgroup of a process, followed by the cgroup's visible ancestors, innermost
-    /// first. `cgroups` is the text of `/proc/PID/cgroup`. Returns `None` if the cgroup is not
-    /// visible.
-    pub fn cgroups_of(&self, cgroups: &[u8]) -> Option<Vec<CgroupDir>> {
+    /// Returns the index of the cgroup of a process, from its `/proc/PID/cgroup`. The inner result is
+    /// `None` if no cgroup limits the process, and the outer one if the cgroup is not visible.
+    #[allow(clippy::option_option)]
+    pub fn cgroup_of(&mut self, cgroups: &[u8]) -> Option<Option<usize>> {
         let (mounts, controller) = match parse::cgroup_path(cgroups, "pids") {
             Some(_) => (&self.v1, "pids"),
             None => (&self.v2, ""),
         };
-        let Some(path) = parse::cgroup_path(cgroups, controller) else { return Some(Vec::new()) };
+        let Some(path) = parse::cgroup_path(cgroups, controller) else { return Some(None) };
         if path == b"/" && self.is_initial_namespace {
             // The root cgroup has no limit.
-            return Some(Vec::new());
+            return Some(None);
         }
         let (mount, below) =
             mounts.iter().find_map(|mount| Some((mount, mount.cgroup(cgroups)?)))?;
         let (point, below) = (str::from_utf8(&mount.point).ok()?, str::from_utf8(below).ok()?);
         let root = str::from_utf8(&mount.root).ok()?.trim_end_matches('/');
-        let of = |below: &Path| {
-            let path = format!("{root}/{}", below.display());
-            let path = if below.as_os_str().is_empty() { root.to_owned() } else { path };
-            CgroupDir {
-                dir: Path::new(point).join(below),
-                path: if path.is_empty() { "/".to_owned() } else { path },
-                is_v2: mount.is_v2(),
-            }
-        };
-        Some(Path::new(below).ancestors().map(of).collect())
+        Some(self.cgroups.add(mount, point, root, below))
     }
 }
 
@@ -126,12 +186,30 @@ mod tests {
             v1: vec![mount("pids", "/ci", "/mnt"), mount("pids", "/", "/pids")],
             v2: vec![mount("", "/", "/unified")],
             is_initial_namespace,
+            cgroups: CgroupTree::default(),
         }
     }
 
     fn paths(cgroups: &[u8], is_initial: bool) -> Option<Vec<(String, String)>> {
-        let found = controller(is_initial).cgroups_of(cgroups)?;
-        Some(found.into_iter().map(|it| (it.dir.display().to_string(), it.path)).collect())
+        let mut controller = controller(is_initial);
+        let found = controller.cgroup_of(cgroups)?;
+        let found = controller.climb(found).map(|it| controller.cgroup(it).unwrap());
+        Some(found.map(|it| (it.dir.display().to_string(), it.path.clone())).collect())
+    }
+
+    #[test]
+    fn the_cgroups_of_many_processes_take_little_memory() {
+        let mut controller = controller(true);
+        let nested = format!("0::{}", "/x".repeat(2000));
+        for number in 0..100 {
+            let index = controller.cgroup_of(format!("{nested}/{number}\n").as_bytes()).unwrap();
+            assert_eq!(controller.climb(index).count(), MAX_LEVELS);
+        }
+        assert!(controller.is_truncated());
+        assert_eq!(controller.cgroups.cgroups.len(), 100 + MAX_LEVELS - 1);
+        let above = format!("0::{}\n", "/x".repeat(1950));
+        let index = controller.cgroup_of(above.as_bytes()).unwrap();
+        assert_eq!(controller.climb(index).count(), MAX_LEVELS);
     }
 
     #[test]

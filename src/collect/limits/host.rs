@@ -5,18 +5,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 
-use rustix::fs::CWD;
 use rustix::io::{Errno, Result as SysResult};
 
-use super::cgroups::{CgroupDir, PidsController};
+use super::cgroups::PidsController;
 use crate::collect::bpf::memory::limits::KernelCounters;
 use crate::collect::bpf::unavailable::BpfUnavailable;
 use crate::collect::discovery::INITIAL_PID_NAMESPACE;
-use crate::collect::error::Error;
 use crate::collect::kernel::sys::{
-    READ, is_gone, namespace_link, open_on_device, read, read_to_end,
+    READ, is_gone, namespace_link, open_on_device, own_namespace, read, read_to_end,
 };
 use crate::collect::kernel::viewer;
 use crate::collect::log::DiagnosticLog;
@@ -24,11 +21,9 @@ use crate::collect::parse::{self, LimitMax};
 use crate::collect::proc::process_dir::ProcessDir;
 use crate::collect::proc::procfs::Procfs;
 use crate::model::{
-    Collector, DiagnosticCode, Holder, Lineage, NamespaceId, Pid, Process, SearchScope, Snapshot,
+    Collector, DiagnosticCode, Holder, INITIAL_USER_NAMESPACE, Lineage, NamespaceId,
+    NamespaceState, Pid, Process, SearchScope, Snapshot,
 };
-
-/// Inode of the initial user namespace (`PROC_USER_INIT_INO` in the kernel).
-pub const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// `CAP_SYS_ADMIN` and `CAP_SYS_RESOURCE`: each exempts a process from `RLIMIT_NPROC`.
 const EXEMPT: u64 = 1 << 21 | 1 << 24;
@@ -52,10 +47,13 @@ pub struct LimitedProcess<'a> {
 pub struct LimitedHost<'a> {
     pub snapshot: &'a Snapshot,
     pub lineage: Lineage,
+    /// The state of each namespace.
+    pub states: HashMap<NamespaceId, NamespaceState>,
     /// The processes whose limits are read.
     pub processes: Vec<LimitedProcess<'a>>,
-    /// The cgroups of each process of the snapshot, innermost first.
-    pub cgroups: HashMap<Pid, Vec<CgroupDir>>,
+    /// The innermost cgroup of each process of the snapshot that a cgroup limits.
+    pub cgroups: HashMap<Pid, usize>,
+    pub controller: PidsController,
     /// The kernel's own counters, or the reason why they can't be read.
     pub kernel: Result<KernelCounters, BpfUnavailable>,
     /// For each process whose UID occurs among the non-exempt `processes`: the inode of its user
@@ -63,7 +61,6 @@ pub struct LimitedHost<'a> {
     pub user_namespaces: HashMap<Pid, u64>,
     /// Inode of pidns's own user namespace.
     pub own_user_namespace: Option<u64>,
-    controller: PidsController,
     procfs: Procfs,
     log: DiagnosticLog,
 }
@@ -71,22 +68,22 @@ pub struct LimitedHost<'a> {
 impl<'a> LimitedHost<'a> {
     /// Reads these processes, or all processes if `pids` is `None`.
     pub fn read(
-        procfs: &Path,
+        procfs: Procfs,
         collector: Collector,
         snapshot: &'a Snapshot,
         pids: Option<&BTreeSet<Pid>>,
-    ) -> Result<Self, Error> {
-        let procfs = Procfs::open(procfs)?;
+    ) -> Self {
         let kernel = match collector {
             Collector::Proc => Err(BpfUnavailable::NotRequested),
             _ if !procfs.own => Err(BpfUnavailable::OtherProcfs),
             Collector::Auto if viewer::has_seccomp_filter() => Err(BpfUnavailable::SeccompFilter),
             _ => KernelCounters::read(),
         };
-        let own_user_namespace = namespace_link(CWD, c"/proc/self/ns/user", "user").ok().flatten();
+        let own_user_namespace = own_namespace(c"self/ns/user", "user").ok().flatten();
         let mut this = Self {
             snapshot,
             lineage: Lineage::new(&snapshot.namespaces),
+            states: snapshot.namespaces.iter().map(|it| (it.id, it.state)).collect(),
             processes: Vec::new(),
             cgroups: HashMap::new(),
             kernel,
@@ -98,7 +95,7 @@ impl<'a> LimitedHost<'a> {
         };
         this.read_processes(pids);
         this.read_user_namespaces();
-        Ok(this)
+        this
     }
 
     /// Returns the diagnostics about processes that could not be read.
@@ -139,14 +136,20 @@ impl<'a> LimitedHost<'a> {
     pub fn hidden_above(&self) -> impl Iterator<Item = &'static str> {
         let initial = Some(NamespaceId::Inode(INITIAL_PID_NAMESPACE));
         let hidden = [
-            (self.snapshot.procfs.namespace != initial, "PID namespace"),
-            (self.controller.hides_ancestors(), "cgroup"),
+            (
+                self.snapshot.procfs.namespace != initial,
+                "limits of PID namespaces above the topmost visible one are unknown",
+            ),
+            (
+                self.controller.hides_ancestors(),
+                "limits of cgroups above the topmost visible one are unknown",
+            ),
+            (
+                self.controller.is_truncated(),
+                "limits of cgroups more than 64 levels above a process are unknown",
+            ),
         ];
-        let message = |what| match what {
-            "cgroup" => "limits of cgroups above the topmost visible one are unknown",
-            _ => "limits of PID namespaces above the topmost visible one are unknown",
-        };
-        hidden.into_iter().filter(|(is_hidden, _)| *is_hidden).map(move |(_, what)| message(what))
+        hidden.into_iter().filter_map(|(is_hidden, message)| is_hidden.then_some(message))
     }
 
     fn read_processes(&mut self, pids: Option<&BTreeSet<Pid>>) {
@@ -161,8 +164,8 @@ impl<'a> LimitedHost<'a> {
             // Cgroup version 1 reports a zombie as being in the root cgroup.
             let is_hidden = process.is_zombie() && parse::cgroup_path(&text, "pids").is_some();
             let cgroups = read_cgroups.ok().filter(|()| !is_hidden);
-            match cgroups.and_then(|()| self.controller.cgroups_of(&text)) {
-                Some(cgroups) => _ = self.cgroups.insert(pid, cgroups),
+            match cgroups.and_then(|()| self.controller.cgroup_of(&text)) {
+                Some(cgroup) => self.cgroups.extend(cgroup.map(|it| (pid, it))),
                 None if is_wanted => without_cgroups.push(pid),
                 None => {}
             }
@@ -206,11 +209,8 @@ impl<'a> LimitedHost<'a> {
             return Ok(own);
         }
         let inode = namespace_link(dir.as_fd(), c"ns/pid_for_children", "pid")?;
-        let mut namespaces = self.snapshot.namespaces.iter();
-        namespaces
-            .find(|it| inode.is_some() && it.id.inode() == inode)
-            .map(|it| it.id)
-            .ok_or(Errno::NOENT)
+        let id = inode.map(NamespaceId::Inode);
+        id.filter(|id| self.states.contains_key(id)).ok_or(Errno::NOENT)
     }
 
     /// Reads one process. Fails with `ESRCH` if it is gone.

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::log::DiagnosticLog;
+use super::proc::procfs::Procfs;
 use crate::model::{
     Collector, Diagnostic, DiagnosticCode, Keyword as _, Limit, LimitKind, Pid, Snapshot,
 };
@@ -43,7 +44,17 @@ impl Limits {
         snapshot: &Snapshot,
         pids: Option<&BTreeSet<Pid>>,
     ) -> Result<Self, Error> {
-        let host = LimitedHost::read(procfs, collector, snapshot, pids)?;
+        Ok(Self::of(Procfs::open(procfs)?, collector, snapshot, pids))
+    }
+
+    /// Reads the limits through the open procfs that the scan read.
+    pub(super) fn of(
+        procfs: Procfs,
+        collector: Collector,
+        snapshot: &Snapshot,
+        pids: Option<&BTreeSet<Pid>>,
+    ) -> Self {
+        let host = LimitedHost::read(procfs, collector, snapshot, pids);
         let consumers = Consumers::new(snapshot);
         let mut log = DiagnosticLog::default();
         let mut limits = Vec::new();
@@ -57,7 +68,7 @@ impl Limits {
         }
         let mut diagnostics = log.into_diagnostics("");
         diagnostics.extend(host.into_log().into_diagnostics(""));
-        Ok(Self { limits, diagnostics })
+        Self { limits, diagnostics }
     }
 
     /// Adds the limits and diagnostics to a snapshot.

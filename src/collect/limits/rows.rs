@@ -5,17 +5,17 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::cgroups::{CgroupDir, read_cgroup};
+use super::cgroups::read_cgroup;
 use super::consumers::threads;
-use super::host::{INITIAL_USER_NAMESPACE, LimitedHost, LimitedProcess};
+use super::host::{LimitedHost, LimitedProcess};
 use super::read_limit::{ReadLimit, Tasks};
 use crate::collect::bpf::memory::limits::{PidNumbers, UserCount};
 use crate::collect::discovery::INITIAL_PID_NAMESPACE;
 use crate::collect::kernel::user_name::user_name;
 use crate::collect::parse::{self, LimitMax};
 use crate::model::{
-    Diagnostic, DiagnosticCode, Hides, Limit, LimitKind, LimitScope, MAX_LEVEL, NamespaceId,
-    NamespaceState, Pid, Process,
+    Diagnostic, DiagnosticCode, Hides, INITIAL_USER_NAMESPACE, Limit, LimitKind, LimitScope,
+    MAX_LEVEL, NamespaceId, NamespaceState, Pid, Process,
 };
 
 type Reader = for<'a> fn(&LimitedHost<'a>) -> Vec<ReadLimit<'a>>;
@@ -113,9 +113,8 @@ fn by_namespace_for_children(host: &LimitedHost<'_>) -> BTreeMap<NamespaceId, Ve
 }
 
 fn init_terminated<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
-    let state = |id| host.snapshot.namespaces.iter().find(|it| it.id == id).map(|it| it.state);
     let read = |(id, pids)| {
-        let full = match state(id) {
+        let full = match host.states.get(&id) {
             Some(NamespaceState::Dead) => Some(true),
             Some(NamespaceState::Live | NamespaceState::Nascent) => Some(false),
             Some(NamespaceState::Unknown) | None => None,
@@ -145,8 +144,8 @@ fn nesting<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
 }
 
 fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
-    let cgroups_of = |pid: Pid| host.cgroups.get(&pid).into_iter().flatten();
-    let mut members: HashMap<&CgroupDir, Vec<&Process>> = HashMap::new();
+    let cgroups_of = |pid: Pid| host.controller.climb(host.cgroups.get(&pid).copied());
+    let mut members: HashMap<usize, Vec<&Process>> = HashMap::new();
     for process in &host.snapshot.processes {
         for cgroup in cgroups_of(process.pid) {
             members.entry(cgroup).or_default().push(process);
@@ -154,7 +153,8 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
     }
     let bound = host.processes.iter().map(|it| it.process.pid);
     let bound = group(bound.flat_map(|pid| cgroups_of(pid).map(move |cgroup| (cgroup, pid))));
-    let read = |(cgroup, pids): (&CgroupDir, Vec<Pid>)| {
+    let read = |(index, pids): (usize, Vec<Pid>)| {
+        let cgroup = host.controller.cgroup(index)?;
         let scope = LimitScope { cgroup: Some(cgroup.path.clone()), ..LimitScope::default() };
         let file = Some(cgroup.dir.join("pids.max").to_string_lossy().into_owned());
         let limit = Limit { file, pids, ..Limit::unread(LimitKind::PidsCgroup, scope) };
@@ -168,12 +168,14 @@ fn pids_cgroup<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
                 ReadLimit::new(limit, Err(why.clone()), Err(why))
             }
         };
-        let members = members.remove(cgroup).unwrap_or_default();
+        let members = members.remove(&index).unwrap_or_default();
         read.tasks =
             if cgroup.is_v2 { Tasks::OfGroup(members) } else { Tasks::WithoutZombies(members) };
         Some(read)
     };
-    bound.into_iter().filter_map(read).collect()
+    let mut read: Vec<_> = bound.into_iter().filter_map(read).collect();
+    read.sort_by(|one, other| one.limit.scope.cmp(&other.limit.scope));
+    read
 }
 
 /// A per-user limit that applies to a process: its scope, current count and maximum.
@@ -216,16 +218,19 @@ fn nproc<'a>(host: &LimitedHost<'a>) -> Vec<ReadLimit<'a>> {
             it.max_processes.ok_or_else(|| "cannot read the limits of the process".to_owned());
         let pid = it.process.pid;
         let subject = if let Some(counts) = counts(host, it) {
-            let above = counts.iter().skip(1).map(|it| (it, LimitMax::of_kernel(it.most_tasks)));
-            let above = above.filter(|(_, max)| *max != LimitMax::Unlimited);
-            let above = above.map(|(it, max)| (it, Ok(max)));
-            let own = counts.first().map(|it| (it, max));
-            let limit = |(it, max): (&UserCount, _)| SubjectTo {
-                scope: of_user(it.uid, Some(it.user_namespace)),
+            let limit = |it: &UserCount, max, inherited_by| SubjectTo {
+                scope: LimitScope { inherited_by, ..of_user(it.uid, Some(it.user_namespace)) },
                 used: Ok(it.tasks),
                 max,
             };
-            own.into_iter().chain(above).map(limit).collect()
+            // A new user namespace inherits the limit of its creator.
+            let above = counts.iter().zip(counts.iter().skip(1)).filter_map(|(below, it)| {
+                let max = LimitMax::of_kernel(it.most_tasks);
+                let is_limited = max != LimitMax::Unlimited;
+                is_limited.then(|| limit(it, Ok(max), Some(below.user_namespace)))
+            });
+            let own = counts.first().map(|it| limit(it, max, None));
+            own.into_iter().chain(above).collect()
         } else {
             let scope = of_user(it.process.uid, it.user_namespace.ok().flatten());
             vec![SubjectTo { scope, used: count_tasks(host, it), max }]

@@ -70,8 +70,9 @@ impl Procfs {
     }
 
     /// Opens the same procfs once more, even if it is no longer mounted.
-    pub fn try_clone(&self) -> SysResult<Self> {
-        let dir = fcntl_dupfd_cloexec(&self.dir, 0)?;
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let dir = fcntl_dupfd_cloexec(&self.dir, 0);
+        let dir = dir.map_err(|errno| Error::read(&self.path, errno))?;
         let Self { path, own, viewer, .. } = self;
         let (path, uncovered) = (path.clone(), OnceLock::new());
         Ok(Self { path, own: *own, viewer: *viewer, dir, uncovered })

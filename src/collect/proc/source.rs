@@ -69,6 +69,11 @@ impl ProcSource {
         Self { viewer_namespace: namespace.ok().flatten(), procfs, own, inherited }
     }
 
+    /// Opens the procfs once more.
+    pub fn procfs(&self) -> Result<Procfs, Error> {
+        self.procfs.try_clone()
+    }
+
     /// Returns `true` if the procfs belongs to the viewer's own PID namespace.
     pub fn is_own(&self) -> bool {
         self.procfs.own

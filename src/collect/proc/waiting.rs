@@ -9,7 +9,7 @@ use super::process_dir::{ProcessDir, for_each_task};
 use super::procfs::Procfs;
 use super::status::{is_there, text_now};
 use crate::collect::discovery::HeldThread;
-use crate::collect::kernel::sys::read;
+use crate::collect::kernel::sys::{read, read_own};
 use crate::collect::parse::{self, CgroupMount};
 use crate::model::{FrozenCgroup, Pid, Process};
 
@@ -74,7 +74,7 @@ pub fn frozen_cgroups(procfs: &Procfs, process: &Process) -> Vec<FrozenCgroup> {
     let is_read = for_each_task(dir.as_fd(), visit).is_ok() && is_there(procfs, process);
     // The advice to the user contains the paths of frozen cgroups, for use in a shell. So the paths
     // must be valid in the mount namespace of pidns.
-    let Ok(table) = fs::read("/proc/self/mountinfo") else { return Vec::new() };
+    let Ok(table) = read_own(c"self/mountinfo") else { return Vec::new() };
     if !is_read {
         return Vec::new();
     }
