@@ -85,6 +85,16 @@ fn namespace() -> (Running, u32) {
     (running, init)
 }
 
+/// Starts a PID namespace, and returns the PID of its init, whose parent is called
+/// `containerd-shim`.
+fn namespace_of_shim() -> (Running, u32) {
+    let shim = "echo containerd-shim > /proc/self/comm; sleep 600 & echo ready; wait";
+    let (running, _) = start(&format!("exec unshare -p bash -c '{shim}'"));
+    until("there is an init", || !children(running.pid()).is_empty());
+    let init = children(running.pid())[0];
+    (running, init)
+}
+
 /// Makes an init a zombie: stops its parent, which then cannot reap it, and kills the init.
 fn make_zombie(parent: &Running, init: u32) {
     stop(parent.pid());
@@ -98,7 +108,7 @@ fn make_zombie(parent: &Running, init: u32) {
 /// `ID` and `UID` are replaced by the words `ID` and `UID`.
 fn container(document: &Document, init: u32) -> String {
     document.home(init).container.as_ref().map_or("none".to_owned(), |found| {
-        let pod = found.pod.as_deref().unwrap_or("-");
+        let pod = found.pod.as_ref().map_or("-", |pod| &pod.uid);
         format!("{} {} {pod}", found.runtime, found.id).replace(ID, "ID").replace(UID, "UID")
     })
 }
@@ -106,7 +116,7 @@ fn container(document: &Document, init: u32) -> String {
 #[test]
 fn real_cgroup_paths_name_their_containers() {
     needs!(HostRoot);
-    let cases: [(&[u8], &str); 17] = [
+    let cases: [(&[u8], &str); 21] = [
         (b"docker/ID", "docker ID -"),
         (b"system.slice/docker-ID.scope/init.scope", "docker ID -"),
         (b"ecs/0123456789abcdef0123456789abcdef/ID", "docker ID -"),
@@ -120,7 +130,11 @@ fn real_cgroup_paths_name_their_containers() {
         ),
         (b"system.slice/runc-web.scope", "runc web -"),
         (b"system.slice/crun-web.scope/container", "crun web -"),
-        (b"fargate.task/web", "containerd web -"),
+        (b"default/web", "containerd web -"),
+        (b"default/kata_web", "containerd web -"),
+        (b"system.slice/_memory.service", "systemd memory.service -"),
+        (b"firecracker/551e7604-e35c-42b3-b825-416853441234", "none"),
+        (b"production.partition/web.libvirt-lxc", "lxc web -"),
         (b"system.slice/garden.service/garden/70eb4ce5-a065", "garden 70eb4ce5-a065 -"),
         (b"machine.slice/machine-lxc\\x2d1234\\x2dweb.scope", "lxc web -"),
         (b"system.slice/a\\x2db.scope", "systemd a\\x2db.scope -"),
@@ -168,19 +182,19 @@ fn the_deepest_cgroup_of_several_hierarchies_decides() {
     let _pod =
         Cgroup::of("pod", &format!("{outer}/kubelet/kubepods/burstable/pod{UID}/{ID}"), kind);
     top.place(outer.as_bytes(), kind);
-    // A container of containerd's namespace `prod`: its cgroup path is `prod/web` in two version 1
-    // hierarchies.
-    let (_ctr, ctr) = namespace();
-    let _cpu = Cgroup::of("cpu", "prod/web", ctr);
-    let _memory = Cgroup::of("memory", "prod/web", ctr);
-    top.place(b"", ctr);
+    // Two segments alone do not show that containerd started the process.
     let (_alone, alone) = namespace();
-    let _alone_cgroup = Cgroup::of("alone", "jobs/web", alone);
+    let _cpu = Cgroup::of("cpu", "prod/web", alone);
+    let _memory = Cgroup::of("memory", "prod/web", alone);
     top.place(b"", alone);
+    // A parent called `containerd-shim` does.
+    let (_shim, child) = namespace_of_shim();
+    let _child = Cgroup::of("cpu", "prod/db", child);
+    top.place(b"", child);
     let document = top.document();
     assert_eq!(container(&document, kind), "kubernetes ID UID");
-    assert_eq!(container(&document, ctr), "containerd web -");
     assert_eq!(container(&document, alone), "none");
+    assert_eq!(container(&document, child), "containerd db -");
 }
 
 #[test]

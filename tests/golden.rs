@@ -10,7 +10,7 @@ use pidns::document;
 use pidns::graph::PidGraph;
 use pidns::model::{
     BlockReason, Blocker, Container, Criterion, Detail, Diagnostic, Evidence, FilterOption, Holder,
-    Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Process, ProcessDetails, Procfs,
+    Host, Namespace, NamespaceId, NamespaceState, Owner, Pid, Pod, Process, ProcessDetails, Procfs,
     SearchScope, Severity, Snapshot,
 };
 
@@ -117,9 +117,13 @@ fn namespaces() -> Vec<Namespace> {
             init: Some(pid(6)),
             owner: Some(Owner { user_namespace: 4_026_532_200, uid: None, user: None }),
             container: Some(Container {
-                runtime: "containerd".to_owned(),
-                id: "3f2a1b9c04de".repeat(5),
-                pod: Some("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned()),
+                name: Some("app".to_owned()),
+                pod: Some(Pod {
+                    uid: "7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned(),
+                    name: Some("web-0".to_owned()),
+                    namespace: Some("shop".to_owned()),
+                }),
+                ..Container::new("containerd", &"3f2a1b9c04de".repeat(5))
             }),
             ..namespace(CONTAINER, Some(HOST))
         },
@@ -181,6 +185,7 @@ fn processes() -> Vec<Process> {
                     [("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into(),
                 ),
                 cgroup: Some("/system.slice/docker.service".to_owned()),
+                container: Some(Container::new("docker", "82eea4c3f8f9")),
                 tracer: None,
                 environment: BTreeSet::new(),
             })),

@@ -119,7 +119,7 @@ fn the_readmes_tree_and_picture_match_its_document() {
     };
     // Compare only the text of the SVG files, since coordinates depend on the installed fonts.
     assert_eq!(text(&svg), text(include_str!("snapshots/host.svg")));
-    assert!(text(&svg).iter().any(|text| text.contains("docker 5feceb671def")));
+    assert!(text(&svg).iter().any(|text| text.contains("docker db (5feceb671def)")));
 }
 
 #[test]

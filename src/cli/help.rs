@@ -81,7 +81,7 @@ pub(super) const PROGRAM: Texts = Texts {
         ("Show the whole hierarchy", "pidns"),
         ("Show the namespaces that process 4242 is in", "pidns 4242"),
         ("Draw a picture", "pidns -f dot | dot -Tsvg > pidns.svg"),
-        ("Show one container, by a prefix of its id", "pidns --container 3f2a"),
+        ("Show one container, by name or id", "pidns --container web"),
         ("Show dead namespaces, in which no process can start", "pidns --state dead"),
         ("Print the ids of all namespaces", "pidns -f json | jq -r '.namespaces[].id'"),
         ("Show only namespaces that have processes, which is faster", "pidns --search processes"),

@@ -105,7 +105,7 @@ problems with that code, or CODE:KEY=VALUE, which matches only some of them:
 
   comm=GLOB: processes with this name, and namespaces whose init has this name
   ns=NS: this namespace and its members; NS is an inode, pid:[INODE], :NS_ID or @PID
-  container=PREFIX: the container whose id, or pod UID, has this prefix
+  container=NAME: the container or pod with this name, or whose id or UID starts with it
   user=NAME|UID: processes of this user, and namespaces that the user owns
 
 The JSON Schema of the file is printed by \"pidns schema policy\". Example:";
@@ -138,8 +138,10 @@ pub(super) const SECURITY: &[&str] = &[
      PID namespaces in kernel memory and everything that keeps a namespace without a living init \
      alive. pidns opens these namespaces by their ids (open_by_handle_at(2)).",
     "Other users can cause gaps in a view; pidns reports such gaps (\"complete\", \"diagnostics\", \
-     --strict). Other users also choose names; pidns escapes control characters in names. The name \
-     of a container comes from a cgroup path; do not base permissions on such a name. The \
+     --strict). Other users also choose names; pidns escapes control characters in names. A container \
+     is recognized by its cgroup path, and its name comes from files of container runtimes \
+     (config.v2.json of Docker, config.json of a bundle, containers.json of podman, the directories \
+     in /var/log/pods); do not base permissions on containers and their names. The \
      administrator of a container decides what its /proc shows to --procfs. Other users cannot \
      make pidns open a file, FIFO or device, or wait for a file system that does not respond.",
     "Documents for --input are not trusted, and are limited in size. Nothing in them is executed, \

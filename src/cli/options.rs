@@ -10,7 +10,7 @@ use super::format::{Formats, OutputFormat};
 use super::values::{NamespaceArg, Words, levels, words};
 use crate::emit::{Format, Style};
 use crate::model::{Collector, Detail, EnvPattern, NamespaceRef, NamespaceState, SearchScope};
-use crate::query::{ContainerPrefix, Glob, Members, Selection, User};
+use crate::query::{ContainerPattern, Glob, Members, Selection, User};
 
 /// Heading for the options that are listed only in `--help` and the manual page.
 pub(super) const ADVANCED: &str = "Advanced options";
@@ -200,13 +200,14 @@ pub struct Filter {
     /// the environment. A zombie has no environment. Needs the live host.
     #[arg(long, value_name = "NAME[=VALUE]", global = true)]
     pub env: Option<EnvPattern>,
-    /// Show only containers whose id or pod UID has this prefix
+    /// Show only the container or pod with this name or id
     ///
-    /// Shows the namespaces of these containers, the descendants of these namespaces, and processes
-    /// of the containers in other namespaces. Reads the cgroup of each process, like --details
-    /// cgroup.
-    #[arg(long, value_name = "PREFIX", global = true)]
-    pub container: Option<ContainerPrefix>,
+    /// WHICH is the name of a container, NAMESPACE/POD or POD of Kubernetes, or the beginning of a
+    /// container id or pod UID. Shows the namespaces of the container, the descendants of these
+    /// namespaces, and the container's processes in other namespaces. Reads the cgroup of each
+    /// process, like --details cgroup.
+    #[arg(long, value_name = "WHICH", global = true)]
+    pub container: Option<ContainerPattern>,
     /// Show only namespaces in this state
     ///
     /// Also shows the ancestors of these namespaces, and the processes that keep these namespaces

@@ -197,7 +197,7 @@ pub struct Check {
     /// Fail on these problems
     ///
     /// RULE is a code, such as zombie. A rule of the form CODE:KEY=VALUE, such as zombie:comm=cron,
-    /// matches only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=PREFIX
+    /// matches only some processes or namespaces. KEY=VALUE is comm=GLOB, ns=NS, container=NAME
     /// or user=NAME. The option may be repeated, and RULE may be a comma-separated list.
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     deny: Vec<Rule>,

@@ -8,6 +8,7 @@
 //! - `bpf`: the source that uses BPF, and the search for namespaces in kernel memory
 //! - `discovery`: the result of a source, and the questions that `assemble` may ask it afterwards
 //! - `assemble`: turns a discovery into a snapshot
+//! - `containers`: after a scan, finds the members of other containers, and names of containers
 //! - `kernel`: system calls for nsfs and mounts, permissions of the viewer, user names
 //! - `holder_list`: collects the holders of namespaces in bounded memory
 //! - `registry`: keeps every namespace open, so that its inode number is not reused
@@ -17,6 +18,7 @@
 
 mod assemble;
 mod bpf;
+mod containers;
 mod direct;
 mod discovery;
 mod error;
@@ -150,6 +152,7 @@ fn collect_by(
         kernel.finish(&registry, &mut discovery).map_err(Error::Bpf)?;
     }
     let mut snapshot = assemble(&proc, registry, discovery, captured_at);
+    containers::describe(&proc, &mut snapshot);
     if reads_limits {
         Limits::of(proc.procfs()?, *collector, &snapshot, None).add_to(&mut snapshot);
         snapshot.details.insert(Detail::Limits);

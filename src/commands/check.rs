@@ -89,7 +89,9 @@ fn check_once(
     } else {
         leave_out_observer(&mut after, true);
         let coverage = Coverage::of(&after);
-        let (graph, nothing) = query::part(PidGraph::new(after), selection);
+        let graph = PidGraph::new(after);
+        selection.check_container(&graph).map_err(|no| Error::not_found(no, &coverage))?;
+        let (graph, nothing) = query::part(graph, selection);
         (Check::new(graph, unsettled, policy), nothing.map(|no| (no, coverage)))
     };
     let gap = nothing.map(|(no, coverage)| clean(no, coverage)).transpose()?.flatten();

@@ -35,6 +35,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
     let graph = PidGraph::new(snapshot);
     let missing: Vec<Pid> =
         selection.pids.iter().copied().filter(|&pid| graph.process(pid).is_none()).collect();
+    selection.check_container(&graph).map_err(|no| Error::not_found(no, &coverage))?;
     let graph = query::select(graph, &selection).map_err(|no| Error::not_found(no, &coverage))?;
     let style = view::style(output, cli.folding.no_fold);
     let outcome = output::write(|out| output.format.0.emit(&graph, style, out))?;
@@ -44,7 +45,7 @@ pub fn show(cli: &Cli) -> Result<Exit, Error> {
         }
         if lacks_cgroups {
             output::warn(
-                "the document has no cgroups, so --container finds processes by their init only",
+                "the document has no cgroups, so --container may miss members of shared namespaces",
             );
         }
     }

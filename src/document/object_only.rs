@@ -14,7 +14,7 @@ use super::process::Process;
 use super::read::RecordLine;
 use super::snapshot::{Blocker, Diagnostic, Document, Generator, Holder, Host, Namespace, Owner};
 use super::snapshot_records::{Counts, SnapshotSummary};
-use crate::model::{Consumer, Container, Criterion, LimitScope, Observer, Procfs};
+use crate::model::{Consumer, Container, Criterion, LimitScope, Observer, Pod, Procfs};
 
 /// A deserializer that reads structs from objects only.
 struct Objects<D>(D);
@@ -77,7 +77,7 @@ macro_rules! objects {
 
 objects! {
     Blocker, Consumer, Container, Counts, Criterion, Diagnostic, Generator, Holder, Host, Limit,
-    LimitScope, Namespace, Observer, Owner, Process<'_>, Procfs, SnapshotSummary,
+    LimitScope, Namespace, Observer, Owner, Pod, Process<'_>, Procfs, SnapshotSummary,
 }
 
 impl<'de> Deserialize<'de> for RecordLine {

@@ -8,7 +8,7 @@ use crate::query::{ParseRuleError, Rule};
 
 /// A policy in YAML or JSON, as read by `pidns check --policy`. A rule is a check code, optionally
 /// with a scope, which limits the rule to some processes and namespaces: `zombie:comm=GLOB`,
-/// `zombie:ns=NS`, `zombie:container=PREFIX`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
+/// `zombie:ns=NS`, `zombie:container=NAME`, `zombie:user=NAME`, `zombie:cgroup=GLOB`,
 /// `zombie:env=NAME`. A rule with a scope wins over a rule without a scope. Otherwise, allow wins
 /// over warn, and warn over deny.
 #[derive(Debug, Deserialize, Serialize)]

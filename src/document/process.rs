@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::open_list::{UnknownWords, Word};
 use super::scalars::{Inode, StateLetter, nspid};
-use crate::model::{self, NamespaceId, Nspid, Pid};
+use crate::model::{self, Container, NamespaceId, Nspid, Pid};
 
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,11 @@ pub struct Process<'a> {
     /// that, the deepest path in a version 1 hierarchy. Null if the path was not requested (see
     /// `details`) or could not be read.
     pub cgroup: Option<Cow<'a, str>>,
+    /// The container of the process, if it is not that of the process's namespace: several
+    /// containers can share a PID namespace, as with `docker run --pid` and in a pod. Without the
+    /// detail cgroup, pidns finds the container of a process that entered the namespace, or was
+    /// started by a container runtime, and of the descendants of such a process. Otherwise null.
+    pub container: Option<Cow<'a, Container>>,
     /// PID of the process's tracer (TracerPid in proc_pid_status(5)); null if there is no tracer.
     /// pidns reads this field only for zombies, because only the tracer can reap a traced zombie,
     /// and for processes that their tracer has stopped.
@@ -92,6 +97,7 @@ impl<'a> From<&'a model::Process> for Process<'a> {
             kernel_thread: process.kernel_thread,
             namespaces: details.and_then(|it| it.namespaces.as_ref()).map(Cow::Borrowed),
             cgroup: details.and_then(|it| it.cgroup.as_deref()).map(Cow::Borrowed),
+            container: process.other_container().map(Cow::Borrowed),
             tracer: process.tracer(),
             evidence: process.evidence.into(),
         }
@@ -105,6 +111,7 @@ impl Process<'_> {
             args: self.args.map(Cow::into_owned),
             namespaces: self.namespaces.map(Cow::into_owned),
             cgroup: self.cgroup.map(Cow::into_owned),
+            container: self.container.map(Cow::into_owned),
             tracer: self.tracer,
             environment: BTreeSet::new(),
         };

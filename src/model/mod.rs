@@ -3,7 +3,8 @@
 //! The model imports no other module. The lists of a [`Snapshot`] may be in any order: code that
 //! displays a list sorts the list first.
 
-pub mod container;
+pub mod cgroup;
+mod container;
 pub mod run;
 
 mod collector;
@@ -24,6 +25,7 @@ mod snapshot;
 mod translation;
 
 pub use collector::Collector;
+pub use container::{Container, Pod};
 pub use criterion::{Criterion, FilterOption};
 pub use diagnostic::{Advice, Diagnostic, DiagnosticCode, Hides, Severity};
 pub use environment::EnvPattern;
@@ -38,8 +40,8 @@ pub use limit::{Consumer, Limit, LimitKind, LimitScope};
 pub use lineage::Lineage;
 pub use live::{FrozenCgroup, LiveFacts};
 pub use namespace::{
-    BlockReason, Blocker, Container, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE,
-    Namespace, NamespaceState, Owner,
+    BlockReason, Blocker, Evidence, Holder, HoldingFile, INITIAL_USER_NAMESPACE, Namespace,
+    NamespaceState, Owner,
 };
 pub use not_found::NotFound;
 pub use observer::Observer;

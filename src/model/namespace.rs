@@ -1,10 +1,9 @@
 //! PID namespaces, and the processes, files and mounts that keep them alive.
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{NamespaceId, Pid, keywords};
+use super::{Container, NamespaceId, Pid, keywords};
 
 /// A PID namespace (`pid_namespaces(7)`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,23 +187,6 @@ pub enum HoldingFile {
     /// A file or directory in a procfs of the namespace, or in the `/proc/PID` directory of a
     /// former process of the namespace.
     Procfs,
-}
-
-/// The container or systemd unit that a cgroup path names.
-// `crate::document` implements the serde traits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "container"))]
-pub struct Container {
-    /// The runtime that created the container: docker, containerd, cri-o, podman, lxc (LXD and
-    /// Incus use the same paths), systemd-nspawn, buildkit, runc, crun, garden, kubernetes (a
-    /// container in a pod, if the path does not name the runtime), unknown (any other container, if
-    /// the path does not name the runtime), or systemd for a unit. Later versions may add runtimes.
-    pub runtime: String,
-    /// ID or name of the container in that runtime.
-    pub id: String,
-    /// UID of the Kubernetes pod that contains the container, or null.
-    pub pod: Option<String>,
 }
 
 /// A process that keeps a terminated init from being removed: the kernel removes an init only after

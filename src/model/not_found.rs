@@ -41,9 +41,19 @@ pub enum NotFound {
         /// The namespace in which the process may be visible.
         namespace: NamespaceId,
     },
+    /// A name or an ID could mean several containers or pods.
+    AmbiguousContainer {
+        /// The name or ID that the user gave.
+        pattern: String,
+        /// The containers and pods that it could mean.
+        meanings: Vec<String>,
+    },
     /// No process or namespace matches all filters.
     Selection(Vec<Criterion>),
 }
+
+/// Maximum number of values of an option, or meanings of a pattern, that a message names.
+const NAMED: usize = 5;
 
 /// The kernel's upper limit for PIDs (`PID_MAX_LIMIT`). The inodes of namespaces are far above this
 /// limit.
@@ -77,8 +87,22 @@ impl fmt::Display for NotFound {
             Self::NotTold { pid, namespace } => {
                 write!(f, "this /proc does not show the PID of process {pid} in {namespace}")
             }
+            Self::AmbiguousContainer { pattern, meanings } => {
+                write!(f, "container {pattern} could mean ")?;
+                let shown = &meanings[..meanings.len().min(NAMED)];
+                let more = meanings.len() - shown.len();
+                for (index, meaning) in shown.iter().enumerate() {
+                    let is_last = more == 0 && index + 1 == shown.len();
+                    let separator = match index {
+                        0 => "",
+                        _ if is_last => " or ",
+                        _ => ", ",
+                    };
+                    write!(f, "{separator}{meaning}")?;
+                }
+                if more == 0 { Ok(()) } else { write!(f, " or {more} more") }
+            }
             Self::Selection(criteria) => {
-                const NAMED: usize = 5;
                 f.write_str("nothing matches")?;
                 for (index, Criterion { by, values }) in criteria.iter().enumerate() {
                     let and = if index == 0 { "" } else { " and" };

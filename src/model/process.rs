@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use smol_str::SmolStr;
 
-use super::{EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessStart, keywords};
+use super::{Container, EnvPattern, Evidence, NamespaceId, Nspid, Pid, ProcessStart, keywords};
 
 /// A process: a thread group, identified by the PID of its leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub struct ProcessDetails {
     /// that names a container or unit; failing that, the path in the version 2 hierarchy; failing
     /// that, the deepest path in a version 1 hierarchy.
     pub cgroup: Option<String>,
+    /// The container of the process, if it is not that of the process's namespace: several
+    /// containers can share a PID namespace, as with `docker run --pid` and in a pod.
+    pub container: Option<Container>,
     /// PID of the process's tracer (`TracerPid`). Every scan reads this field, but only for zombies
     /// and for processes that their tracer has stopped.
     pub tracer: Option<Pid>,
@@ -139,6 +142,12 @@ impl Process {
     #[must_use]
     pub fn cgroup(&self) -> Option<&str> {
         self.details.as_ref()?.cgroup.as_deref()
+    }
+
+    /// Returns the container of the process, if it is not that of the process's namespace.
+    #[must_use]
+    pub fn other_container(&self) -> Option<&Container> {
+        self.details.as_ref()?.container.as_ref()
     }
 
     /// Returns the process that must reap this process after its termination: the tracer of a

@@ -70,7 +70,8 @@ impl Coverage {
             NotFound::Ambiguous(_)
             | NotFound::NotVisible { .. }
             | NotFound::NotTold { .. }
-            | NotFound::NsId { all_unknown: true, .. } => None,
+            | NotFound::NsId { all_unknown: true, .. }
+            | NotFound::AmbiguousContainer { .. } => None,
             NotFound::Selection(criteria) if criteria.iter().any(is_container) => self.containers,
             NotFound::Process { .. }
             | NotFound::Namespace(_)

@@ -122,6 +122,8 @@ fn entered_from<'a>(
 struct MemberKind<'a> {
     comm: &'a str,
     condition: Condition,
+    /// ID of the process's container, if it is not that of its namespace.
+    container: Option<&'a str>,
     /// The name of the parent if the process entered the namespace from outside. For a zombie, the
     /// name of the parent or tracer that does not reap the zombie.
     parent: Option<&'a str>,
@@ -157,21 +159,25 @@ impl<'a> ParentCache<'a> {
 impl<'a> MemberKind<'a> {
     fn new(parents: &mut ParentCache<'a>, process: &'a Process) -> Self {
         let condition = Condition::of(process);
+        let container = process.other_container();
         let parent = match condition {
             Condition::Zombie => parents.find(process.reaper()),
+            // The output names the container in place of the parent.
+            _ if container.is_some() => None,
             _ => entered_from(process, || parents.find(process.ppid)),
         };
         let details: Option<&ProcessDetails> = process.details.as_deref();
         Self {
             comm: &process.comm,
             condition,
+            container: container.map(|it| it.id.as_str()),
             parent: parent.map(|parent| &*parent.comm),
             args: details.and_then(|details| details.args.as_deref()),
         }
     }
 
     fn is_ordinary(&self) -> bool {
-        self.condition == Condition::Ordinary && self.parent.is_none()
+        self.condition == Condition::Ordinary && self.container.is_none() && self.parent.is_none()
     }
 }
 
@@ -422,7 +428,9 @@ impl<'a> Folding<'a> {
         let mut kernel_threads = 0;
         let mut parents = ParentCache::new(self.graph);
         for member in self.graph.members(namespace) {
-            let kind = MemberKind::new(&mut parents, member);
+            let mut kind = MemberKind::new(&mut parents, member);
+            // Containers that are alike differ in their IDs.
+            kind.container = kind.container.map(|_| "");
             if self.apart.contains(&member.pid) || kind.condition == Condition::Zombie {
                 return None;
             }
@@ -601,8 +609,7 @@ mod tests {
         let mut processes = vec![process(&[1], Some(HOST))];
         for (raw, inode) in (100..).zip(inodes) {
             let mut container = namespace(inode, Some(HOST));
-            container.container =
-                Some(Container { runtime: "docker".to_owned(), id: inode.to_string(), pod: None });
+            container.container = Some(Container::new("docker", &inode.to_string()));
             namespaces.push(container);
             processes.push(process(&[raw, 1], Some(inode)));
         }

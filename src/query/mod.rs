@@ -1,6 +1,7 @@
 //! Filters, compares and checks snapshots and graphs, and translates PIDs.
 
 mod check;
+mod container;
 mod coverage;
 mod diff;
 pub(crate) mod fold;
@@ -15,6 +16,7 @@ mod settle;
 mod translate;
 
 pub use check::Check;
+pub use container::{ChosenContainers, ContainerPattern};
 pub use coverage::{Caveat, Coverage};
 pub use diff::{
     Diff, DiffCaveat, DiffScope, Happened, Incomparable, NamespaceChange, NamespaceField,
@@ -22,7 +24,7 @@ pub use diff::{
 };
 pub use limits::LimitReport;
 pub use observer::leave_out_observer;
-pub use pattern::{ContainerPrefix, Glob, User};
+pub use pattern::{Glob, User};
 pub use policy::{ParseRuleError, Policy, Rule, WARN_AT};
 pub use resolve::resolve;
 pub use run::{Leftovers, RunReport, RunScope};

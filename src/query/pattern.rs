@@ -1,10 +1,10 @@
-//! Patterns that select processes by name, user or container.
+//! Patterns that select processes by name or user.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{Container, Process, container};
+use crate::model::Process;
 
 /// A pattern for process names. `*`, `?`, `[a-z]` and `[!a-z]` work as in the shell. A backslash is
 /// an ordinary character, so write `[*]` to match a `*` literally.
@@ -79,52 +79,9 @@ impl FromStr for User {
     }
 }
 
-/// A prefix of a container ID or pod UID. Matching ignores case, because most IDs and UIDs are
-/// hexadecimal numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerPrefix(String);
-
-impl ContainerPrefix {
-    /// Returns `true` if the container's ID or pod UID has this prefix.
-    #[must_use]
-    pub fn matches(&self, container: &Container) -> bool {
-        self.is_prefix_of(&container.id)
-            || container.pod.as_deref().is_some_and(|pod| self.is_prefix_of(pod))
-    }
-
-    /// Returns `true` if the process's cgroup belongs to a matching container. Returns `false` if
-    /// the cgroup was not read.
-    #[must_use]
-    pub fn holds(&self, process: &Process) -> bool {
-        let cgroup = process.details.as_ref().and_then(|details| details.cgroup.as_deref());
-        cgroup.and_then(container::sought_of_path).is_some_and(|container| self.matches(&container))
-    }
-
-    fn is_prefix_of(&self, text: &str) -> bool {
-        let start = text.as_bytes().get(..self.0.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(self.0.as_bytes()))
-    }
-}
-
-impl fmt::Display for ContainerPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for ContainerPrefix {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ProcessDetails;
-    use crate::testing::process;
 
     #[test]
     fn a_pattern_matches_as_in_the_shell() {
@@ -140,27 +97,5 @@ mod tests {
         }
         assert!(!matches("[^s]*", "sleep") && !matches("slee", "sleep") && !matches("S*", "sleep"));
         assert!("[".parse::<Glob>().is_err());
-    }
-
-    #[test]
-    fn matches_container_ids_and_pod_uids_in_either_case() {
-        let container = Container {
-            runtime: "containerd".to_owned(),
-            id: "3f2a1b9c".to_owned(),
-            pod: Some("6ba7b810-9dad".to_owned()),
-        };
-        let prefix = |text: &str| text.parse::<ContainerPrefix>().unwrap();
-        for text in ["3f2a", "3F2A1b9c", "6BA7B810-9d", ""] {
-            assert!(prefix(text).matches(&container), "{text}");
-        }
-        for text in ["f2a", "3f2a1b9c0", "9dad", "\u{e9}"] {
-            assert!(!prefix(text).matches(&container), "{text}");
-        }
-        let mut process = process(&[7], None);
-        assert!(!prefix("3f2a").holds(&process), "the cgroup was not read");
-        let cgroup = Some("/lxc.payload.3f2a\u{e9}/init.scope".to_owned());
-        process.details = Some(Box::new(ProcessDetails { cgroup, ..ProcessDetails::default() }));
-        assert!(prefix("3F2A\u{e9}").holds(&process));
-        assert!(!prefix("3f2ab").holds(&process));
     }
 }

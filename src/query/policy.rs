@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::pattern::{ContainerPrefix, Glob, User};
+use super::container::ContainerPattern;
+use super::pattern::{Glob, User};
 use crate::graph::PidGraph;
 use crate::model::{
     CheckCode, EnvPattern, Namespace, NamespaceRef, Pid, Process, Subject, Verdict,
@@ -26,7 +27,7 @@ enum RuleScope {
     Namespace(NamespaceRef),
     /// The container's namespaces, the members of these namespaces, and the container's processes
     /// in other namespaces.
-    Container(ContainerPrefix),
+    Container(ContainerPattern),
     /// Processes of this user, and namespaces that the user owns.
     User(User),
     /// Processes with a matching cgroup path, and namespaces whose init has a matching cgroup path.
@@ -56,7 +57,7 @@ impl fmt::Display for ParseRuleError {
             Self::Key(key) => {
                 write!(
                     f,
-                    "{key:?} is not comm=GLOB, ns=NS, container=PREFIX, user=NAME|UID, cgroup=GLOB \
+                    "{key:?} is not comm=GLOB, ns=NS, container=NAME|ID, user=NAME|UID, cgroup=GLOB \
                      or env=NAME[=VALUE]"
                 )
             }
@@ -90,9 +91,9 @@ impl FromStr for RuleScope {
             Some((_, "")) => Err(ParseRuleError::Value(format!("{text:?} has no value"))),
             Some(("comm", glob)) => glob.parse().map(Self::Comm).map_err(|error| bad(&error)),
             Some(("ns", ns)) => ns.parse().map(Self::Namespace).map_err(|error| bad(&error)),
-            Some(("container", prefix)) => {
-                let Ok(prefix) = prefix.parse();
-                Ok(Self::Container(prefix))
+            Some(("container", pattern)) => {
+                let Ok(pattern) = pattern.parse();
+                Ok(Self::Container(pattern))
             }
             Some(("user", user)) => {
                 let Ok(user) = user.parse();
@@ -130,7 +131,7 @@ impl RuleScope {
             Self::Comm(glob) => glob.matches(&process.comm),
             Self::User(user) => user.owns(process),
             Self::Namespace(named) => is_named(*named, graph, namespace),
-            Self::Container(prefix) => prefix.holds(process) || is_of(prefix, namespace),
+            Self::Container(pattern) => pattern.holds(process, namespace),
             Self::Cgroup(glob) => process.cgroup().is_some_and(|cgroup| glob.matches(cgroup)),
             Self::Env(pattern) => process.has_environment(pattern),
         }
@@ -142,7 +143,9 @@ impl RuleScope {
             Self::Comm(glob) => init.is_some_and(|init| glob.matches(&init.comm)),
             Self::User(user) => owns(user, namespace, init),
             Self::Namespace(named) => is_named(*named, graph, Some(namespace)),
-            Self::Container(prefix) => is_of(prefix, Some(namespace)),
+            Self::Container(pattern) => {
+                namespace.container.as_ref().is_some_and(|it| pattern.matches(it))
+            }
             Self::Cgroup(_) | Self::Env(_) => {
                 init.is_some_and(|init| self.contains_process(graph, init))
             }
@@ -159,12 +162,6 @@ fn is_named(named: NamespaceRef, graph: &PidGraph, namespace: Option<&Namespace>
             id.is_some() && graph.process(pid).is_some_and(|process| process.namespace == id)
         }
     }
-}
-
-/// Returns `true` if the namespace belongs to the container.
-fn is_of(prefix: &ContainerPrefix, namespace: Option<&Namespace>) -> bool {
-    let container = namespace.and_then(|namespace| namespace.container.as_ref());
-    container.is_some_and(|container| prefix.matches(container))
 }
 
 /// Returns `true` if this user runs the namespace's init or owns the namespace.

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use clap::ValueEnum;
 
-use super::pattern::{ContainerPrefix, Glob, User};
+use super::container::{ChosenContainers, ContainerPattern};
+use super::pattern::{Glob, User};
 use super::resolve::resolve;
 use crate::graph::PidGraph;
 use crate::model::{
@@ -35,7 +36,7 @@ pub struct Selection {
     pub env: Option<EnvPattern>,
     /// Select only namespaces whose init is in this container, the descendants of these namespaces,
     /// and the container's processes in other namespaces.
-    pub container: Option<ContainerPrefix>,
+    pub container: Option<ContainerPattern>,
     /// Select only namespaces in this state.
     pub state: Option<NamespaceState>,
 }
@@ -88,7 +89,10 @@ impl Selection {
             (FilterOption::User, one(self.user.as_ref().map(User::to_string))),
             // Leave out the value of the variable, because it may be a secret.
             (FilterOption::Env, one(self.env.as_ref().map(|it| it.name().to_owned()))),
-            (FilterOption::Container, one(self.container.as_ref().map(ContainerPrefix::to_string))),
+            (
+                FilterOption::Container,
+                one(self.container.as_ref().map(ContainerPattern::to_string)),
+            ),
             (FilterOption::State, one(self.state.map(|state| state.name().to_owned()))),
             (FilterOption::Members, one(members)),
         ]
@@ -117,27 +121,34 @@ impl Selection {
             && self.env.as_ref().is_none_or(|pattern| process.has_environment(pattern))
     }
 
-    /// Returns `true` if the namespace's init is in the selected container, or if no container is
-    /// selected.
-    fn takes_container(&self, namespace: &Namespace) -> bool {
-        self.container.as_ref().is_none_or(|prefix| {
-            namespace.container.as_ref().is_some_and(|container| prefix.matches(container))
-        })
+    /// Fails if the container could mean several containers or pods.
+    ///
+    /// # Errors
+    /// Returns the containers and pods that it could mean.
+    pub fn check_container(&self, graph: &PidGraph) -> Result<(), NotFound> {
+        self.container.as_ref().map_or(Ok(()), |pattern| pattern.check(graph))
     }
 
     /// Returns `true` if the conditions on namespaces and containers hold for a process. `position`
-    /// is the [`Position`] of the process's namespace.
-    fn takes_position(&self, process: &Process, position: Option<&Position>) -> bool {
+    /// is the [`Position`] of the process's namespace, and `chosen` the selected containers.
+    fn takes_position(
+        &self,
+        process: &Process,
+        position: Option<&Position>,
+        chosen: Option<&ChosenContainers<'_>>,
+    ) -> bool {
         let in_reach = position
             .map_or(process.namespace.is_none() && !self.is_by_namespace(), |position| {
                 position.in_reach
             });
         // Several containers can share a PID namespace (`shareProcessNamespace` and `hostPID` of a
-        // Kubernetes pod, `docker run --pid`). Therefore a process also matches if its own cgroup
-        // belongs to the selected container.
+        // Kubernetes pod, `docker run --pid`). Therefore a process also matches if it belongs to the
+        // selected container itself.
+        let is_inside = |chosen: &ChosenContainers<'_>| {
+            process.other_container().is_some_and(|it| chosen.contains(it))
+        };
         in_reach
-            && (position.is_some_and(|position| position.contained)
-                || self.container.as_ref().is_none_or(|prefix| prefix.holds(process)))
+            && (position.is_some_and(|position| position.contained) || chosen.is_none_or(is_inside))
     }
 }
 
@@ -161,8 +172,9 @@ pub fn select(graph: PidGraph, selection: &Selection) -> Result<PidGraph, NotFou
         return Ok(graph);
     }
     let root = selection.root.map(|root| resolve(&graph, root)).transpose()?;
-    let positions = positions(&graph, selection, root);
-    let mut processes = selected_processes(&graph, selection, &positions);
+    let chosen = selection.container.as_ref().map(|pattern| pattern.choose(&graph));
+    let positions = positions(&graph, selection, root, chosen.as_ref());
+    let mut processes = selected_processes(&graph, selection, &positions, chosen.as_ref());
     let mut namespaces = selected_namespaces(&graph, selection, &positions, &processes);
     if processes.is_empty() && namespaces.is_empty() {
         return Err(nothing_selected(&graph, selection, root));
@@ -225,10 +237,11 @@ fn selected_processes(
     graph: &PidGraph,
     selection: &Selection,
     positions: &HashMap<NamespaceId, Position>,
+    chosen: Option<&ChosenContainers<'_>>,
 ) -> HashSet<Pid> {
     let is_selected = |process: &&Process| {
         let position = process.namespace.and_then(|id| positions.get(&id));
-        selection.takes_process(process) && selection.takes_position(process, position)
+        selection.takes_process(process) && selection.takes_position(process, position, chosen)
     };
     graph.processes().iter().filter(is_selected).map(|process| process.pid).collect()
 }
@@ -312,6 +325,7 @@ fn positions(
     graph: &PidGraph,
     selection: &Selection,
     root: Option<NamespaceId>,
+    chosen: Option<&ChosenContainers<'_>>,
 ) -> HashMap<NamespaceId, Position> {
     let mut positions: HashMap<NamespaceId, Position> = HashMap::new();
     // The tree order lists parents before their children.
@@ -322,8 +336,10 @@ fn positions(
             Some(root) if root == namespace.id => Some(0),
             Some(_) => above.and_then(|above| above.depth).map(|depth| depth + 1),
         };
-        let contained =
-            selection.takes_container(namespace) || above.is_some_and(|above| above.contained);
+        let is_chosen = chosen.is_none_or(|chosen| {
+            namespace.container.as_ref().is_some_and(|it| chosen.contains(it))
+        });
+        let contained = is_chosen || above.is_some_and(|above| above.contained);
         let in_reach = depth.is_some_and(|depth| selection.depth.is_none_or(|most| depth <= most))
             && selection.state.is_none_or(|state| state == namespace.state);
         positions.insert(namespace.id, Position { depth, contained, in_reach });
@@ -411,7 +427,7 @@ fn retain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BlockReason, Blocker, ProcessDetails};
+    use crate::model::{BlockReason, Blocker, Container, ProcessDetails};
     use crate::testing::{farm, process};
 
     const CONTAINER: NamespaceId = NamespaceId::Inode(4_026_532_179);
@@ -480,14 +496,12 @@ mod tests {
     #[test]
     fn a_container_in_a_shared_namespace_has_only_its_own_processes() {
         let mut shared = farm();
-        let mut placed = |pid, path: &str| {
+        for pid in [4, 7] {
             let process = shared.processes.iter_mut().find(|it| it.pid.as_u32() == pid).unwrap();
-            let cgroup = Some(path.to_owned());
+            let container = Some(Container::new("lxc", "web"));
             process.details =
-                Some(Box::new(ProcessDetails { cgroup, ..ProcessDetails::default() }));
-        };
-        placed(4, "/lxc.payload.web/init.scope");
-        placed(7, "/lxc.payload.web");
+                Some(Box::new(ProcessDetails { container, ..ProcessDetails::default() }));
+        }
         shared.processes.push({
             let mut ambiguous = process(&[9, 3], None);
             ambiguous.details.clone_from(&shared.processes[4].details);

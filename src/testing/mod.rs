@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use crate::model::{
     BlockReason, Blocker, Consumer, Container, Criterion, Detail, Diagnostic, Evidence,
     FilterOption, Holder, Host, Limit, LimitKind, LimitScope, Namespace, NamespaceId,
-    NamespaceState, Nspid, Observer, Owner, Pid, Process, ProcessDetails, Procfs, SearchScope,
+    NamespaceState, Nspid, Observer, Owner, Pid, Pod, Process, ProcessDetails, Procfs, SearchScope,
     Severity, Snapshot,
 };
 
@@ -102,8 +102,7 @@ pub fn farm() -> Snapshot {
         namespace(container, Some(host)),
         namespace(dead, Some(container)),
     ];
-    namespaces[1].container =
-        Some(Container { runtime: "docker".to_owned(), id: ID.to_owned(), pod: None });
+    namespaces[1].container = Some(Container::new("docker", ID));
     namespaces[2].state = NamespaceState::Dead;
     namespaces[2].holders = vec![Holder::Fd { pid: pid(4), comm: None, fd: 9 }];
     let mut farm = snapshot(namespaces, processes);
@@ -185,7 +184,12 @@ pub fn everything() -> Snapshot {
         },
     ];
     if let Some(container) = &mut snapshot.namespaces[1].container {
-        container.pod = Some("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned());
+        container.name = Some("web".to_owned());
+        container.pod = Some(Pod {
+            name: Some("web-0".to_owned()),
+            namespace: Some("shop".to_owned()),
+            ..Pod::new("7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55".to_owned())
+        });
     }
     snapshot.details = Detail::ALL.into();
     snapshot.limits = Some(limits());
@@ -203,6 +207,10 @@ pub fn everything() -> Snapshot {
         args: Some(vec!["/usr/bin/farm".into(), "".into(), "--port=80".into()]),
         namespaces: Some([("mnt".into(), 4_026_531_832), ("net".into(), 4_026_531_833)].into()),
         cgroup: Some("/system.slice/docker.service".to_owned()),
+        container: Some(Container {
+            name: Some("side".to_owned()),
+            ..Container::new("docker", "82eea4c3f8f9")
+        }),
         tracer: Pid::new(1),
         environment: BTreeSet::new(),
     }));

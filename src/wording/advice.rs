@@ -51,7 +51,7 @@ impl Adviser<'_> {
         let needs_kill = self.live.ignore_sigterm.contains(&pid)
             || process.is_some_and(|it| it.is_stopped() || it.nspid.last() == Some(&Pid::INIT));
         let signal = if needs_kill { "-KILL " } else { "" };
-        let kill = match process.and_then(part_of) {
+        let kill = match process.and_then(|it| part_of(self.graph, it)) {
             Some(whole) => format!("kill {signal}{pid} # part of {}", Sanitized(whole)),
             None => format!("kill {signal}{pid}"),
         };

@@ -92,12 +92,13 @@ impl<'a> Describe<'a> {
             _ => {}
         }
         if let Some(container) = &namespace.container {
-            line.plain(next(), format_args!("{}", ContainerText(container)));
-            if let Some(pod) = &container.pod {
-                line.plain(" ", format_args!("of pod {pod}"));
+            line.plain(next(), format_args!("{container}"));
+            if let Some(pod) = container.pod.as_ref().filter(|pod| pod.name.is_none()) {
+                line.plain(" ", format_args!("of pod {}", pod.uid));
             }
         }
         self.population(namespace, next, line);
+        self.guests(namespace, next, line);
         if let Some(owner) = self.owner(namespace) {
             line.plain(next(), format_args!("{owner}"));
         }
@@ -201,6 +202,24 @@ impl<'a> Describe<'a> {
         }
     }
 
+    /// Adds the number of members that belong to other containers than the namespace's init does.
+    fn guests(&self, namespace: &Namespace, next: impl Fn() -> &'static str, line: &mut Line) {
+        let members = self.graph.members(namespace);
+        let mut containers: Vec<&Container> =
+            members.iter().filter_map(|it| it.other_container()).collect();
+        let count = containers.len();
+        containers.sort_unstable_by_key(|it| (&it.runtime, &it.id));
+        containers.dedup_by(|a, b| a.is_same(b));
+        match containers.as_slice() {
+            [] => {}
+            [only] => {
+                let only = OtherContainer { container: only, namespace };
+                line.plain(next(), format_args!("{} of {only}", Count(count)));
+            }
+            _ => line.plain(next(), format_args!("{} of other containers", Count(count))),
+        }
+    }
+
     /// Returns the owner of a namespace, unless it is the expected owner: the owner of the parent
     /// namespace or, for a root namespace, the root user.
     fn owner(&self, namespace: &'a Namespace) -> Option<OwnerText<'a>> {
@@ -264,7 +283,7 @@ impl<'a> Describe<'a> {
             }
             MemberRow::One(_) if of_each => {
                 line.plain("", format_args!("{comm}"));
-                self.notice(row, line);
+                self.notice(row, of_each, line);
                 Self::args(first, line);
             }
             MemberRow::One(process) => {
@@ -274,13 +293,13 @@ impl<'a> Describe<'a> {
                 } else {
                     line.plain("", format_args!("{pids} {comm}"));
                 }
-                self.notice(row, line);
+                self.notice(row, of_each, line);
                 self.details(process, line);
             }
             MemberRow::Alike(processes) => {
                 line.plain("", format_args!("{count} {times} {comm}"));
                 Self::args(first, line);
-                self.notice(row, line);
+                self.notice(row, of_each, line);
                 if !of_each {
                     line.list(": ", processes.iter().map(|process| self.pids(process)));
                 }
@@ -288,7 +307,7 @@ impl<'a> Describe<'a> {
         }
     }
 
-    fn notice(&self, row: &MemberRow<'a>, line: &mut Line) {
+    fn notice(&self, row: &MemberRow<'a>, of_each: bool, line: &mut Line) {
         let (Some(first), count) = (row.processes().first(), row.processes().len()) else { return };
         // Processes with different parents share a row if the parents have the same name. The row
         // then shows only this name.
@@ -318,7 +337,16 @@ impl<'a> Describe<'a> {
                 return;
             }
         }
-        if let Some(parent) = entered_by(self.graph, first) {
+        if let Some(container) = first.other_container() {
+            let namespace = first.namespace.and_then(|id| self.graph.namespace(id));
+            match namespace {
+                Some(namespace) if !of_each => {
+                    let other = OtherContainer { container, namespace };
+                    line.part(", ", Emphasis::Entered, format_args!("of {other}"));
+                }
+                _ => line.part(", ", Emphasis::Entered, format_args!("of another container")),
+            }
+        } else if let Some(parent) = entered_by(self.graph, first) {
             let parent = parent_text(parent);
             line.part(", ", Emphasis::Entered, format_args!("entered by {parent}"));
         }
@@ -395,16 +423,22 @@ impl<'a> Describe<'a> {
     }
 }
 
-/// The runtime and the ID of a container, for display. The ID is truncated as the runtime's own
-/// tools truncate it.
-struct ContainerText<'a>(&'a Container);
+/// The container of a process in the namespace of another container, for display. If both are in
+/// the same pod, only the name of the container is shown.
+struct OtherContainer<'a> {
+    container: &'a Container,
+    namespace: &'a Namespace,
+}
 
-impl fmt::Display for ContainerText<'_> {
+impl fmt::Display for OtherContainer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Container { runtime, id, .. } = self.0;
-        let hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let short = id.get(..12).filter(|_| hex).unwrap_or(id);
-        write!(f, "{runtime} {short}")
+        let Self { container, namespace } = self;
+        let pod_of = |container: &Container| container.pod.as_ref().map(|pod| pod.uid.clone());
+        let pod = namespace.container.as_ref().and_then(pod_of);
+        match container.name.as_ref().filter(|_| pod.is_some() && pod == pod_of(container)) {
+            Some(name) => write!(f, "{name} ({} {})", container.runtime, container.short_id()),
+            None => container.fmt(f),
+        }
     }
 }
 

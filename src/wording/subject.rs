@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use super::phrase::Symbols;
 use crate::graph::PidGraph;
-use crate::model::{Container, Pid, Process, container};
+use crate::model::{Container, Pid, Process, cgroup};
 
 /// If a process has more PIDs than this, the PIDs in the middle are left out.
 const LEVELS: usize = 4;
-
-/// Number of characters to which container IDs are truncated, as in Docker's output.
-const SHORT_ID: usize = 12;
 
 /// Number of characters to which command lines are truncated.
 const COMMAND: usize = 60;
@@ -110,16 +107,22 @@ pub fn process_state(state: char) -> Option<&'static str> {
 
 /// Returns the systemd service or container that a process belongs to, according to the cgroup of
 /// the process.
-pub fn part_of(process: &Process) -> Option<String> {
-    let cgroup = process.details.as_ref()?.cgroup.as_deref()?;
-    let Container { runtime, id, .. } = container::of_path(cgroup)?;
-    if runtime == "systemd" {
+pub fn part_of(graph: &PidGraph, process: &Process) -> Option<String> {
+    let namespace = process.namespace.and_then(|id| graph.namespace(id));
+    let own = namespace.and_then(|namespace| namespace.container.as_ref());
+    let found = cgroup::of_path(process.cgroup()?, None);
+    let is_found = |it: &&Container| found.as_ref().is_some_and(|found| found.is_same(it));
+    // The containers in the graph have names.
+    if let Some(container) = process.other_container().or_else(|| own.filter(is_found)) {
+        return Some(container.to_string());
+    }
+    let found = found?;
+    if found.is_unit() {
         // Leave out systemd scopes: a scope is a session or an app that a user started, not a
         // service.
-        return id.ends_with(".service").then_some(id);
+        return found.id.ends_with(".service").then_some(found.id);
     }
-    let short: String = id.chars().take(SHORT_ID).collect();
-    Some(format!("{runtime} {short}"))
+    Some(found.to_string())
 }
 
 /// Returns an age in its largest unit, such as `3 d`.
@@ -143,7 +146,7 @@ mod tests {
         let part = |cgroup: &str| {
             let mut process = crate::testing::process(&[7], None);
             process.details.get_or_insert_default().cgroup = Some(cgroup.to_owned());
-            part_of(&process)
+            part_of(&PidGraph::new(crate::testing::farm()), &process)
         };
         assert_eq!(part("/system.slice/cron.service").as_deref(), Some("cron.service"));
         let docker = format!("/docker/3f2a1b9c04de{}", "0".repeat(52));

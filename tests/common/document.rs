@@ -184,7 +184,16 @@ pub struct Blocker {
 pub struct Container {
     pub runtime: String,
     pub id: String,
-    pub pod: Option<String>,
+    pub name: Option<String>,
+    pub pod: Option<Pod>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Pod {
+    pub uid: String,
+    pub name: Option<String>,
+    pub namespace: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -204,6 +213,7 @@ pub struct Process {
     pub kernel_thread: bool,
     pub namespaces: Option<BTreeMap<String, u64>>,
     pub cgroup: Option<String>,
+    pub container: Option<Container>,
     pub tracer: Option<u32>,
     pub evidence: String,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pidns::model::{
     BlockReason, Blocker, Container, Diagnostic, Evidence, Holder, Host, Namespace, NamespaceId,
-    NamespaceState, Owner, Pid, Process, Procfs, SearchScope, Severity, Snapshot,
+    NamespaceState, Owner, Pid, Pod, Process, Procfs, SearchScope, Severity, Snapshot,
 };
 
 const HOST: u64 = 4_026_531_836;
@@ -140,9 +140,10 @@ impl Builder {
     }
 
     /// Makes the last namespace a Docker container.
-    pub fn docker(&mut self, number: u32) {
+    pub fn docker(&mut self, number: u32, name: &str) {
         let id = format!("{:012x}{:052}", 0x5fec_eb66_ff00_u64 + u64::from(number) * 7919, 0);
-        self.last().container = Some(Container { runtime: "docker".to_owned(), id, pod: None });
+        self.last().container =
+            Some(Container { name: Some(name.to_owned()), ..Container::new("docker", &id) });
     }
 }
 
@@ -177,14 +178,16 @@ pub fn readme() -> Snapshot {
     for comm in ["systemd-journal", "sshd", "dockerd", "containerd"] {
         host.daemon(comm);
     }
-    for (number, comms) in
-        [&["nginx"; 6][..], &["postgres"; 7], &["redis-server"], &["tini", "node", "node"]]
-            .into_iter()
-            .enumerate()
-    {
+    let containers = [
+        ("web", &["nginx"; 6][..]),
+        ("db", &["postgres"; 7]),
+        ("cache", &["redis-server"]),
+        ("app", &["tini", "node", "node"]),
+    ];
+    for (number, (name, comms)) in containers.into_iter().enumerate() {
         host.daemon("containerd-shim");
         host.container(HOST, 1, comms);
-        host.docker(u32::try_from(number).expect("few"));
+        host.docker(u32::try_from(number).expect("few"), name);
     }
     let nsenter = host.daemon("docker");
     let (inode, shell) = (host.last().id.inode().expect("exists"), host.pid());
@@ -207,7 +210,7 @@ pub fn containers() -> Snapshot {
             comms.push("sh");
         }
         host.container(HOST, 1, &comms);
-        host.docker(number);
+        host.docker(number, &format!("{program}-{number}"));
     }
     forgotten(&mut host);
     host.snapshot
@@ -233,9 +236,8 @@ pub fn pods(alike: bool) -> Snapshot {
         let pod = format!("6ba7b810-9dad-11d1-80b4-{number:012}");
         host.daemon("containerd-shim");
         let container = |number: usize| Container {
-            runtime: "containerd".to_owned(),
-            id: format!("{:064x}", number * 104_729 + 1),
-            pod: Some(pod.clone()),
+            pod: Some(Pod::new(pod.clone())),
+            ..Container::new("containerd", &format!("{:064x}", number * 104_729 + 1))
         };
         host.container(HOST, 1, &["pause"]);
         host.last().container = Some(container(2 * number));
@@ -332,8 +334,7 @@ pub fn trouble() -> Snapshot {
     let rootless = host.last();
     rootless.owner =
         Some(Owner { user_namespace: 4_026_532_500, uid: Some(1000), user: Some("alice".into()) });
-    rootless.container =
-        Some(Container { runtime: "podman".to_owned(), id: "web".to_owned(), pod: None });
+    rootless.container = Some(Container::new("podman", "web"));
     zombie(&mut host, pids[4], pids[0]);
     of(&mut host, pids[5]).state = 'D';
     of(&mut host, pids[6]).state = 'T';

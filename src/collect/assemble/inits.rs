@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::namespaces::index;
-use crate::model::{Namespace, Pid, Process, container};
+use crate::model::{Namespace, Pid, Process, cgroup};
 
-/// Fills in `init` and `container` of every namespace. `namespaces` must be sorted by ID.
+/// Fills in `init` and `container` of every namespace. `namespaces` must be sorted by ID, and
+/// `processes` by PID.
 pub fn attach_inits(
     namespaces: &mut [Namespace],
     processes: &[Process],
@@ -20,7 +21,11 @@ pub fn attach_inits(
         // cgroup even if other threads of the process are alive. So the cgroup is interpreted like
         // that of a terminated init.
         let has_terminated = || init.is_zombie() || terminated.contains(&init.pid);
+        let parent = init.ppid.and_then(|ppid| {
+            let index = processes.binary_search_by_key(&ppid, |process| process.pid).ok()?;
+            processes.get(index).map(|parent| parent.comm.as_str())
+        });
         namespaces[index].container =
-            cgroup.and_then(|bytes| container::of_cgroups(bytes, has_terminated));
+            cgroup.and_then(|bytes| cgroup::of_cgroups(bytes, parent, has_terminated));
     }
 }

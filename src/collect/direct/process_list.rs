@@ -9,7 +9,7 @@ use super::lookup::process_file;
 use crate::collect::kernel::sys::read;
 use crate::collect::kernel::user_name::user_name;
 use crate::collect::proc::procfs::Procfs;
-use crate::model::{Container, Pid, container};
+use crate::model::{Container, Pid, cgroup};
 
 /// The processes that a procfs shows. Every call reads the procfs again, and facts that can't be
 /// read are left out silently.
@@ -51,7 +51,7 @@ impl ProcessList {
     /// Returns the container of a process, according to its cgroup path.
     #[must_use]
     pub fn container(&self, pid: Pid) -> Option<Container> {
-        container::of_cgroups(&self.read(pid, "cgroup")?, || false)
+        cgroup::of_cgroups(&self.read(pid, "cgroup")?, None, || false)
     }
 
     fn read(&self, pid: Pid, file: &str) -> Option<Vec<u8>> {

@@ -18,7 +18,7 @@ use super::process_dir::{read_twice, still_there};
 use crate::collect::kernel::sys::{is_gone, namespace_link, read, read_at_most};
 use crate::collect::log::DiagnosticLog;
 use crate::collect::parse;
-use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, container};
+use crate::model::{Detail, DiagnosticCode, Process, ProcessDetails, cgroup};
 
 /// Maximum number of bytes to read from a command line. Linux accepts up to 6 MiB, and with
 /// `PR_SET_MM_ARG_START` of `prctl(2)` a process can declare any part of its memory to be its
@@ -146,7 +146,7 @@ impl DetailReader<'_> {
     fn cgroup(&self) -> SysResult<SysResult<Option<String>>> {
         let mut bytes = Vec::new();
         match read_twice(self.status_file, || read(self.dir, c"cgroup", &mut bytes))? {
-            Ok(()) => Ok(Ok(container::cgroup_path(&bytes))),
+            Ok(()) => Ok(Ok(cgroup::cgroup_path(&bytes))),
             Err(errno) if is_gone(errno) => Ok(Ok(None)),
             Err(errno) => Ok(Err(errno)),
         }

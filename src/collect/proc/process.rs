@@ -460,7 +460,7 @@ impl<'a> ProcessReader<'a> {
 }
 
 /// Reads `/proc/PID/cgroup`. Returns `None` if the process is gone or the kernel has no cgroups.
-fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
+pub fn read_cgroup(dir: &mut ProcessDir<'_>) -> SysResult<Option<Vec<u8>>> {
     let (base, name) = dir.file(c"cgroup");
     let mut text = Vec::with_capacity(4096);
     match open(base, name).and_then(|file| read_record(&file, &mut text)) {

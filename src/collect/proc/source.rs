@@ -18,6 +18,7 @@ use super::inits;
 use super::mounts;
 use super::parents;
 use super::pipeline;
+use super::process::read_cgroup;
 use super::process_dir::{ProcessDir, try_twice};
 use super::procfs::Procfs;
 use super::scan::{Scan, searches_holders};
@@ -77,6 +78,12 @@ impl ProcSource {
     /// Returns `true` if the procfs belongs to the viewer's own PID namespace.
     pub fn is_own(&self) -> bool {
         self.procfs.own
+    }
+
+    /// Returns the contents of `/proc/PID/cgroup` of a process that still exists.
+    pub fn cgroups(&self, process: &Process) -> Option<Vec<u8>> {
+        let cgroups = read_cgroup(&mut self.process_dir(process.pid).ok()?).ok()??;
+        self.is_there(process).then_some(cgroups)
     }
 
     /// Returns the PID of pidns itself, if the procfs shows it.

@@ -236,6 +236,7 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
     let (largest, others) = sizes.split_at(sizes.len().min(LARGEST));
     let sample = |(count, namespace): &(usize, &Namespace)| {
         let container = namespace.container.as_ref();
+        let pod = container.and_then(|it| it.pod.as_ref());
         let text = |text: Option<&str>| Sanitized(text.unwrap_or_default()).to_string();
         let init = namespace.init.and_then(|init| graph.process(init));
         Sample {
@@ -244,7 +245,10 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
                 ("init", text(init.map(|init| init.comm.as_str()))),
                 ("runtime", text(container.map(|it| it.runtime.as_str()))),
                 ("container", text(container.map(|it| it.id.as_str()))),
-                ("pod", text(container.and_then(|it| it.pod.as_deref()))),
+                ("container_name", text(container.and_then(|it| it.name.as_deref()))),
+                ("pod", text(pod.map(|it| it.uid.as_str()))),
+                ("pod_name", text(pod.and_then(|it| it.name.as_deref()))),
+                ("pod_namespace", text(pod.and_then(|it| it.namespace.as_deref()))),
             ],
             value: Value::Count(*count),
         }
@@ -257,7 +261,10 @@ fn members(graph: &PidGraph) -> Vec<Sample> {
             blank("init"),
             blank("runtime"),
             blank("container"),
+            blank("container_name"),
             blank("pod"),
+            blank("pod_name"),
+            blank("pod_namespace"),
         ],
         value: Value::Count(others.iter().map(|(count, _)| count).sum()),
     });
@@ -269,7 +276,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::model::{Container, NamespaceId};
+    use crate::model::{Container, NamespaceId, Pod};
     use crate::testing::{farm, namespace, process, snapshot};
 
     fn written(graph: &PidGraph) -> String {
@@ -315,10 +322,10 @@ mod tests {
             pidns_dead_namespaces{keeper="init"} 0
             pidns_dead_namespaces{keeper="child"} 0
             pidns_dead_namespaces{keeper="unseen"} 0
-            pidns_namespace_members{namespace="pid:[4026531836]",init="systemd",runtime="",container="",pod=""} 3
-            pidns_namespace_members{namespace="pid:[4026532179]",init="farm",runtime="docker",container="3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a",pod=""} 2
-            pidns_namespace_members{namespace="pid:[4026532180]",init="",runtime="",container="",pod=""} 0
-            pidns_namespace_members{namespace="other",init="",runtime="",container="",pod=""} 0
+            pidns_namespace_members{namespace="pid:[4026531836]",init="systemd",runtime="",container="",container_name="",pod="",pod_name="",pod_namespace=""} 3
+            pidns_namespace_members{namespace="pid:[4026532179]",init="farm",runtime="docker",container="3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a",container_name="",pod="",pod_name="",pod_namespace=""} 2
+            pidns_namespace_members{namespace="pid:[4026532180]",init="",runtime="",container="",container_name="",pod="",pod_name="",pod_namespace=""} 0
+            pidns_namespace_members{namespace="other",init="",runtime="",container="",container_name="",pod="",pod_name="",pod_namespace=""} 0
             pidns_processes{kernel_thread="false"} 4
             pidns_processes{kernel_thread="true"} 1
             pidns_zombies 1
@@ -377,11 +384,12 @@ mod tests {
         host.namespaces[1].container = Some(Container {
             runtime: "a\"b".to_owned(),
             id: "c\\x2dd\n}".to_owned(),
-            pod: Some("\u{1b}[31m\u{202e}".to_owned()),
+            name: Some("\"".to_owned()),
+            pod: Some(Pod::new("\u{1b}[31m\u{202e}".to_owned())),
         });
         assert_eq!(host.namespaces[1].id, NamespaceId::Inode(4_026_532_179));
         let text = written(&PidGraph::new(host));
-        let expected = r#"runtime="a\"b",container="c\\x2dd\\n}",pod="\\x1b[31m\\u{202e}""#;
+        let expected = r#"runtime="a\"b",container="c\\x2dd\\n}",container_name="\"",pod="\\x1b[31m\\u{202e}",pod_name="""#;
         assert!(text.contains(expected), "{text}");
     }
 }

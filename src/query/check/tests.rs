@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{
-    BlockReason, Blocker, Diagnostic, Namespace, NamespaceId, NamespaceState, ProcessDetails,
-    Severity, Snapshot,
+    BlockReason, Blocker, Container, Diagnostic, Namespace, NamespaceId, NamespaceState,
+    ProcessDetails, Severity, Snapshot,
 };
 use crate::query::Rule;
 use crate::testing::{farm, namespace, process, snapshot};
@@ -96,6 +96,7 @@ fn verdict(lists: &[&[(Verdict, &str)]]) -> Verdict {
     let zombie = host.processes.iter_mut().find(|it| it.pid == pid(3)).unwrap();
     zombie.details = Some(Box::new(ProcessDetails {
         cgroup: Some("/docker/3f2a1b9c04de".to_owned() + &"0".repeat(52)),
+        container: Some(Container::new("docker", "3f2a1b9c04de")),
         environment: ["JOB=7".parse().unwrap()].into(),
         ..ProcessDetails::default()
     }));

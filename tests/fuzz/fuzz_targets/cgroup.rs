@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pidns::model::container::{cgroup_path, of_cgroups, sought_of_path};
+use pidns::model::cgroup::{SHIM, cgroup_path, of_cgroups, of_path};
 
 const RUNTIMES: [&str; 13] = [
     "docker",
@@ -26,13 +26,14 @@ const RUNTIMES: [&str; 13] = [
 ];
 
 fuzz_target!(|bytes: &[u8]| {
-    let found = of_cgroups(bytes, || false);
+    let found = of_cgroups(bytes, None, || false);
     let more = [b"12:cpu,cpuacct:/\nno line\n", bytes, b"\n0::/\n"].concat();
-    assert_eq!(of_cgroups(&more, || false), found);
-    let terminated = of_cgroups(bytes, || true);
+    assert_eq!(of_cgroups(&more, None, || false), found);
+    let terminated = of_cgroups(bytes, None, || true);
     assert!(cgroup_path(bytes).is_none_or(|path| path.len() <= 3 * bytes.len()));
-    let alone = cgroup_path(bytes).and_then(|path| sought_of_path(&path));
-    assert!(found.is_none() || alone == found, "{found:?} is not {alone:?}");
+    assert_eq!(cgroup_path(bytes).and_then(|path| of_path(&path, None)), found);
+    let of_shim = of_cgroups(bytes, Some(SHIM), || false);
+    assert!(found.is_none() || of_shim.is_some_and(|it| found == Some(it) || !it.is_unit()));
     let Some(container) = found else { return assert_eq!(terminated, None) };
     assert!(
         terminated.as_ref() == Some(&container)
@@ -41,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(RUNTIMES.contains(&container.runtime.as_str()), "{container:?}");
     assert!(!container.id.is_empty(), "{container:?}");
     if let Some(pod) = container.pod {
-        assert_eq!(pod.chars().filter(char::is_ascii_hexdigit).count(), 32, "{pod}");
-        assert!(pod.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{pod}");
+        assert_eq!(pod.uid.chars().filter(char::is_ascii_hexdigit).count(), 32, "{pod:?}");
+        assert!(pod.uid.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{pod:?}");
     }
 });

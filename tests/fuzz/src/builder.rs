@@ -185,6 +185,7 @@ fn processes(u: &mut Unstructured<'_>, places: &[Place]) -> Result<Vec<Value>> {
             "kernel_thread": u.ratio(1, 4)?,
             "namespaces": maybe(u, other_namespaces)?,
             "cgroup": maybe(u, text)?,
+            "container": maybe(u, container)?,
             "evidence": evidence(u)?,
         }));
     }
@@ -284,7 +285,12 @@ fn inode(u: &mut Unstructured<'_>) -> Result<u64> {
 
 fn container(u: &mut Unstructured<'_>) -> Result<Value> {
     let id = if u.arbitrary()? { "3f2a1b9c04de3f2a".repeat(4) } else { text(u)? };
-    Ok(json!({"runtime": text(u)?, "id": id, "pod": maybe(u, text)?}))
+    let name = maybe(u, text)?;
+    Ok(json!({"runtime": text(u)?, "id": id, "name": name, "pod": maybe(u, pod)?}))
+}
+
+fn pod(u: &mut Unstructured<'_>) -> Result<Value> {
+    Ok(json!({"uid": text(u)?, "name": maybe(u, text)?, "namespace": maybe(u, text)?}))
 }
 
 fn criterion(u: &mut Unstructured<'_>) -> Result<Value> {

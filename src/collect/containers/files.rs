@@ -1,0 +1,67 @@
+//! Opens the files of container runtimes.
+//!
+//! Root inside a container can put anything in the place of such a file. So a file is read only if
+//! it is a regular file of root or of the runtime's user, and at most as long as expected. Below the
+//! directory of the runtime, no symbolic link is followed. Nothing is locked or written.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::{Errno, Result as SysResult};
+use rustix::path::Arg;
+
+use crate::collect::kernel::sys::{READ, read_to_end, reopen};
+
+/// Flags for opening a directory as the base of relative paths.
+const BASE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a directory as the base of relative paths. Follows symbolic links, also those of a procfs.
+pub fn open_base(dir: BorrowedFd<'_>, path: impl Arg) -> SysResult<OwnedFd> {
+    fs::openat(dir, path, BASE, Mode::empty())
+}
+
+/// Opens a directory of a root directory that belongs to another mount namespace. An absolute path,
+/// and absolute symbolic links, start at that root directory.
+pub fn open_in_root(root: BorrowedFd<'_>, path: &str) -> SysResult<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match fs::openat2(root, path, BASE, Mode::empty(), resolve) {
+        // The kernel is older than Linux 5.6, or a seccomp filter refuses openat2.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            fs::openat(root, path.trim_start_matches('/'), BASE, Mode::empty())
+        }
+        result => result,
+    }
+}
+
+/// Reads a file that belongs to root or to `owner`, and is shorter than `limit`.
+pub fn read(dir: BorrowedFd<'_>, name: &str, owner: u32, limit: usize) -> Option<Vec<u8>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let path = match fs::openat2(dir, name, flags, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => fs::openat(dir, name, flags, Mode::empty()),
+        result => result,
+    };
+    let path = path.ok()?;
+    let stat = fs::fstat(&path).ok()?;
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let is_short = usize::try_from(stat.st_size).is_ok_and(|size| size < limit);
+    if !is_regular || !is_short || ![0, owner].contains(&stat.st_uid) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).ok()? + 1);
+    read_to_end(&reopen(&path, READ).ok()?, &mut bytes, limit).ok()?;
+    Some(bytes)
+}
+
+/// Lists a directory of root.
+pub fn list(dir: BorrowedFd<'_>, mut visit: impl FnMut(&CStr)) -> Option<()> {
+    let dir = fs::openat(dir, c".", READ | OFlags::DIRECTORY, Mode::empty()).ok()?;
+    if fs::fstat(&dir).ok()?.st_uid != 0 {
+        return None;
+    }
+    for entry in Dir::new(dir.as_fd().try_clone_to_owned().ok()?).ok()? {
+        visit(entry.ok()?.file_name());
+    }
+    Some(())
+}

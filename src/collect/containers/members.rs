@@ -1,0 +1,135 @@
+//! Finds the members of a namespace that belong to another container than its init does. Several
+//! containers share a namespace with `docker run --pid`, with `hostPID` and in a pod.
+//!
+//! Reading the cgroup of every process would take longer than everything else. So, unless the
+//! cgroups were read anyway, this module reads the cgroup only if a process entered its namespace
+//! from outside or has a container runtime's monitor as its parent. Descendants of such a process
+//! are in the same container.
+
+use std::collections::{HashMap, HashSet};
+
+use super::monitor::{Monitor, find as find_process};
+use crate::collect::proc::ProcSource;
+use crate::model::{Container, Detail, Namespace, NamespaceId, Pid, Process, Snapshot, cgroup};
+
+/// Fills in the containers of processes.
+pub fn find(source: &ProcSource, snapshot: &mut Snapshot) {
+    let own = OwnContainers::new(&snapshot.namespaces);
+    let found = if snapshot.details.contains(&Detail::Cgroup) {
+        by_details(&snapshot.processes, &own)
+    } else {
+        by_descent(source, &snapshot.processes, &own)
+    };
+    for (pid, container) in found {
+        let index = snapshot.processes.binary_search_by_key(&pid, |process| process.pid);
+        if let Some(process) = index.ok().and_then(|index| snapshot.processes.get_mut(index)) {
+            process.details.get_or_insert_default().container = Some(container);
+        }
+    }
+}
+
+/// Finds the container of each namespace.
+struct OwnContainers<'a>(HashMap<NamespaceId, &'a Namespace>);
+
+impl<'a> OwnContainers<'a> {
+    fn new(namespaces: &'a [Namespace]) -> Self {
+        Self(namespaces.iter().map(|namespace| (namespace.id, namespace)).collect())
+    }
+
+    /// Returns the container that a process's cgroup names, if it is not that of its namespace.
+    fn other(
+        &self,
+        process: &Process,
+        parent: Option<&Process>,
+        cgroup: &str,
+    ) -> Option<Container> {
+        let found = cgroup::of_path(cgroup, parent.map(|it| it.comm.as_str()))?;
+        let own = process.namespace.and_then(|id| self.0.get(&id)?.container.as_ref());
+        let is_other = !found.is_unit() && !own.is_some_and(|own| own.is_same(&found));
+        is_other.then_some(found)
+    }
+}
+
+fn is_init(process: &Process) -> bool {
+    process.nspid.last() == Some(&Pid::INIT)
+}
+
+/// Uses the cgroups of all processes, which were read as details.
+fn by_details(processes: &[Process], own: &OwnContainers<'_>) -> Vec<(Pid, Container)> {
+    let other = |process: &Process| {
+        let parent = find_process(processes, process.ppid);
+        own.other(process, parent, process.cgroup()?).map(|container| (process.pid, container))
+    };
+    processes.iter().filter(|it| !is_init(it)).filter_map(other).collect()
+}
+
+/// Reads the cgroups of the processes that may have entered another container's namespace, and finds
+/// the descendants of these processes.
+fn by_descent(
+    source: &ProcSource,
+    processes: &[Process],
+    own: &OwnContainers<'_>,
+) -> Vec<(Pid, Container)> {
+    let read = |process: &Process, parent: &Process| {
+        let cgroup = cgroup::cgroup_path(&source.cgroups(process)?)?;
+        own.other(process, Some(parent), &cgroup)
+    };
+    let mut heads: HashMap<Pid, Option<Container>> = HashMap::new();
+    let mut shared: HashSet<NamespaceId> = HashSet::new();
+    for process in processes.iter().filter(|it| !is_init(it) && !it.kernel_thread) {
+        let parent = find_process(processes, process.ppid);
+        let is_head =
+            |it: &&Process| Monitor::of(it).is_some() || it.namespace != process.namespace;
+        let (Some(id), Some(parent)) = (process.namespace, parent.filter(is_head)) else {
+            continue;
+        };
+        let container = read(process, parent);
+        if container.is_some() {
+            shared.insert(id);
+        }
+        heads.insert(process.pid, container);
+    }
+    if shared.is_empty() {
+        return Vec::new();
+    }
+    // The init of a container adopts orphans of all containers in its namespace.
+    for process in processes {
+        let is_shared = process.nspid.len() > 1
+            && process.namespace.is_some_and(|id| shared.contains(&id))
+            && !is_init(process)
+            && !heads.contains_key(&process.pid);
+        let parent = find_process(processes, process.ppid).filter(|it| is_init(it));
+        if let Some(parent) = parent.filter(|_| is_shared) {
+            heads.insert(process.pid, read(process, parent));
+        }
+    }
+    descend(processes, heads, &shared)
+}
+
+/// Gives each process in a shared namespace the container of its nearest ancestor in `found`.
+fn descend(
+    processes: &[Process],
+    mut found: HashMap<Pid, Option<Container>>,
+    shared: &HashSet<NamespaceId>,
+) -> Vec<(Pid, Container)> {
+    let is_shared = |it: &&Process| it.namespace.is_some_and(|id| shared.contains(&id));
+    for process in processes.iter().filter(is_shared) {
+        let mut path = Vec::new();
+        let mut next = Some(process);
+        let container = loop {
+            let Some(process) = next else { break None };
+            if let Some(container) = found.get(&process.pid) {
+                break container.clone();
+            }
+            // Marks the process as visited, in case a race has made a cycle of parents.
+            found.insert(process.pid, None);
+            path.push(process.pid);
+            let parent = find_process(processes, process.ppid);
+            next = parent.filter(|parent| parent.namespace == process.namespace);
+        };
+        if container.is_some() {
+            found.extend(path.into_iter().map(|pid| (pid, container.clone())));
+        }
+    }
+    found.into_iter().filter_map(|(pid, container)| Some((pid, container?))).collect()
+}

@@ -1,0 +1,22 @@
+//! After a scan, finds the members of other containers in a namespace, and the names of containers
+//! and pods. A host without containers needs no further system call for this.
+//!
+//! - `monitor` recognizes the processes that runtimes start as parents of containers
+//! - `members` finds the processes whose container is not that of their namespace
+//! - `names` reads names from the files of the container runtimes; `files` opens these files safely,
+//!   and `parse` parses them
+
+mod files;
+mod members;
+mod monitor;
+mod names;
+mod parse;
+
+use super::proc::ProcSource;
+use crate::model::Snapshot;
+
+/// Describes the containers of a snapshot, whose processes must be sorted by PID.
+pub fn describe(source: &ProcSource, snapshot: &mut Snapshot) {
+    members::find(source, snapshot);
+    names::read(source, snapshot);
+}

@@ -1,0 +1,259 @@
+//! Parses the files in which container runtimes keep names. The files can be hostile, since a
+//! runtime may run inside a container.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+/// Maximum length of a name. Names of Kubernetes have at most 253 bytes.
+const MAX_NAME: usize = 255;
+
+/// Returns the name, unless it is empty or too long.
+fn valid(name: Option<String>) -> Option<String> {
+    name.filter(|name| !name.is_empty() && name.len() <= MAX_NAME)
+}
+
+/// Returns the name in Docker's `config.v2.json`.
+pub fn docker_name(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "Name")]
+        name: String,
+    }
+    let Config { name } = serde_json::from_slice(json).ok()?;
+    valid(Some(name.strip_prefix('/').unwrap_or(&name).to_owned()))
+}
+
+/// Returns the data directory in Docker's `daemon.json`.
+pub fn data_root(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Daemon {
+        #[serde(rename = "data-root", alias = "graph")]
+        data_root: String,
+    }
+    serde_json::from_slice(json).ok().map(|Daemon { data_root }| data_root)
+}
+
+/// Returns the name of each container in podman's `containers.json`, by ID.
+pub fn podman_names(json: &[u8]) -> HashMap<String, String> {
+    #[derive(Deserialize)]
+    struct Stored {
+        id: String,
+        #[serde(default)]
+        names: Vec<String>,
+    }
+    let stored: Vec<Stored> = serde_json::from_slice(json).unwrap_or_default();
+    let named = |it: Stored| Some((it.id, valid(it.names.into_iter().next())?));
+    stored.into_iter().filter_map(named).collect()
+}
+
+/// Names that a container runtime has written into a bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Name of the container; `None` for the container that only keeps the namespaces of a pod.
+    pub container: Option<String>,
+    pub pod_uid: Option<String>,
+    pub pod_name: Option<String>,
+    pub pod_namespace: Option<String>,
+}
+
+/// Returns the names in the annotations of a bundle's `config.json`.
+pub fn annotated_names(json: &[u8]) -> Names {
+    let mut found = None;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // The result is an error as soon as the annotations were found.
+    let _ = deserializer.deserialize_map(FindAnnotations(&mut found));
+    let Annotations { cri, cri_o, nerdctl } = found.unwrap_or_default();
+    let [container, pod_uid, pod_name, pod_namespace] =
+        if cri.iter().any(Option::is_some) { cri } else { cri_o };
+    // CRI-O calls the container that keeps the namespaces of a pod `POD`.
+    let container = container.filter(|name| name != "POD").or(nerdctl);
+    Names {
+        container: valid(container),
+        pod_uid: valid(pod_uid),
+        pod_name: valid(pod_name),
+        pod_namespace: valid(pod_namespace),
+    }
+}
+
+/// The annotations that contain names: of the container, and UID, name and namespace of the pod.
+#[derive(Default)]
+struct Annotations {
+    cri: [Option<String>; 4],
+    cri_o: [Option<String>; 4],
+    nerdctl: Option<String>,
+}
+
+/// Annotations of containerd: `pkg/annotations` in
+/// <https://github.com/containerd/containerd/blob/main/internal/cri/annotations/annotations.go>.
+const CRI: [&str; 4] = [
+    "io.kubernetes.cri.container-name",
+    "io.kubernetes.cri.sandbox-uid",
+    "io.kubernetes.cri.sandbox-name",
+    "io.kubernetes.cri.sandbox-namespace",
+];
+
+/// Labels of the kubelet, which CRI-O copies into annotations:
+/// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/types/labels.go>.
+const CRI_O: [&str; 4] = [
+    "io.kubernetes.container.name",
+    "io.kubernetes.pod.uid",
+    "io.kubernetes.pod.name",
+    "io.kubernetes.pod.namespace",
+];
+
+/// The label of nerdctl, which copies its labels into annotations:
+/// <https://github.com/containerd/nerdctl/blob/main/pkg/labels/labels.go>.
+const NERDCTL: &str = "nerdctl/name";
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadAnnotations;
+        impl<'de> Visitor<'de> for ReadAnnotations {
+            type Value = Annotations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("annotations")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut found = Annotations::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    let index = |keys: [&str; 4]| keys.iter().position(|it| *it == key);
+                    if let Some(index) = index(CRI) {
+                        found.cri[index] = Some(map.next_value()?);
+                    } else if let Some(index) = index(CRI_O) {
+                        found.cri_o[index] = Some(map.next_value()?);
+                    } else if key == NERDCTL {
+                        found.nerdctl = Some(map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(found)
+            }
+        }
+        deserializer.deserialize_map(ReadAnnotations)
+    }
+}
+
+/// Finds the annotations in an object, and stops there: the seccomp profile, which follows, is the
+/// largest part of the file.
+struct FindAnnotations<'a>(&'a mut Option<Annotations>);
+
+impl<'de> Visitor<'de> for FindAnnotations<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a runtime specification")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "annotations" {
+                *self.0 = Some(map.next_value()?);
+                return Err(A::Error::custom("found"));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// Splits the name of a directory in `/var/log/pods`, `NAMESPACE_NAME_UID`, into UID, name and
+/// namespace of the pod: `BuildPodLogsDirectory` in
+/// <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/kuberuntime/helpers.go>.
+pub fn pod_log_directory(name: &[u8]) -> Option<(String, String, String)> {
+    let name = std::str::from_utf8(name).ok()?;
+    let mut parts = name.split('_').map(|part| valid(Some(part.to_owned())));
+    let (namespace, name, uid) = (parts.next()??, parts.next()??, parts.next()??);
+    parts.next().is_none().then_some((uid, name, namespace))
+}
+
+/// Returns the value of an option in a command line: the argument after one of the names, or the
+/// part behind `NAME=`.
+pub fn option<'a>(command_line: &'a [u8], names: &[&str]) -> Option<&'a str> {
+    let mut arguments = command_line.split(|&byte| byte == 0);
+    while let Some(argument) = arguments.next() {
+        for name in names {
+            match argument.strip_prefix(name.as_bytes()) {
+                Some(b"") => return std::str::from_utf8(arguments.next()?).ok(),
+                Some([b'=', value @ ..]) => return std::str::from_utf8(value).ok(),
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_names_from_the_files_of_each_runtime() {
+        let docker = br#"{"State":{"Pid":6},"Config":{"Env":["Name=x"]},"Name":"/web","MountPoints":{"/v":{"Name":"v"}}}"#;
+        assert_eq!(docker_name(docker).as_deref(), Some("web"));
+        let podman = br#"[{"id":"3f2a","names":["db","alias"],"metadata":"{\"name\":\"db\"}"},{"id":"4f"},{"id":"5f","names":[]}]"#;
+        assert_eq!(podman_names(podman), HashMap::from([("3f2a".to_owned(), "db".to_owned())]));
+        assert_eq!(
+            data_root(br#"{"debug":true,"data-root":"/srv/docker"}"#).as_deref(),
+            Some("/srv/docker")
+        );
+        assert_eq!(
+            pod_log_directory(b"shop_web-0_6ba7b810"),
+            Some(("6ba7b810".to_owned(), "web-0".to_owned(), "shop".to_owned()))
+        );
+        for bad in ["", "shop", "shop_web-0", "shop__u", "a_b_c_d"] {
+            assert_eq!(pod_log_directory(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    fn names(annotations: &str) -> [String; 4] {
+        let json = format!(
+            r#"{{"process":{{"env":["annotations=1"]}},"annotations":{annotations},"linux":"#
+        );
+        let Names { container, pod_uid, pod_name, pod_namespace } =
+            annotated_names(json.as_bytes());
+        [container, pod_uid, pod_name, pod_namespace].map(Option::unwrap_or_default)
+    }
+
+    #[test]
+    fn reads_names_from_the_annotations_of_a_bundle() {
+        let cri = r#"{"io.kubernetes.cri.container-name":"app","io.kubernetes.cri.sandbox-name":"web-0","io.kubernetes.cri.sandbox-namespace":"shop","io.kubernetes.cri.sandbox-uid":"6ba7"}"#;
+        assert_eq!(names(cri), ["app", "6ba7", "web-0", "shop"]);
+        let cri_o = r#"{"io.kubernetes.container.name":"POD","io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"shop","io.kubernetes.pod.uid":"6ba7","io.kubernetes.cri-o.Labels":"{}"}"#;
+        assert_eq!(names(cri_o), ["", "6ba7", "web-0", "shop"]);
+        assert_eq!(names(r#"{"nerdctl/name":"web","other":{"deep":[1]}}"#), ["web", "", "", ""]);
+        for nothing in ["{}", "null", "[]", "7", r#"{"nerdctl/name":7}"#, r#"{"nerdctl/name":""}"#]
+        {
+            assert_eq!(names(nothing), ["", "", "", ""], "{nothing}");
+        }
+        let long = format!(r#"{{"nerdctl/name":"{}"}}"#, "x".repeat(MAX_NAME + 1));
+        assert_eq!(names(&long), ["", "", "", ""]);
+    }
+
+    #[test]
+    fn finds_an_option_in_a_command_line() {
+        let line = b"conmon\0-c\0id\0-b\0/run/x\0--data-root=/srv\0-b\0second\0";
+        assert_eq!(option(line, &["-b"]), Some("/run/x"));
+        assert_eq!(option(line, &["--graph", "--data-root"]), Some("/srv"));
+        assert_eq!(option(line, &["--none"]), None);
+        assert_eq!(option(b"dockerd\0--data-root", &["--data-root"]), None);
+        assert_eq!(option(b"", &["-b"]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn accepts_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[\\[{\"a:,}\\]]{0,40}") {
+            for json in [&bytes[..], text.as_bytes()] {
+                let _ = (docker_name(json), data_root(json), podman_names(json));
+                let _ = (annotated_names(json), pod_log_directory(json), option(json, &["-b"]));
+            }
+        }
+    }
+}

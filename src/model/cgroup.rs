@@ -1,0 +1,826 @@
+//! Finds the container of a process from its cgroup path.
+//!
+//! Anyone who may create cgroups can choose their names, so the result is for display only and must
+//! not be used for decisions about permissions. This module is part of the model because cgroup
+//! paths come from saved documents as well as from `/proc/PID/cgroup`.
+//!
+//! Sources of the path formats, looked up in November 2026 unless noted otherwise:
+//! - docker, with the cgroupfs and the systemd driver: `withCgroups` in
+//!   <https://github.com/moby/moby/blob/master/daemon/oci_linux.go>. Amazon ECS places docker's
+//!   containers below the cgroup of their task, `/ecs/TASK/ID` or `ecstasks-TASK.slice`:
+//!   `BuildCgroupRoot` in
+//!   <https://github.com/aws/amazon-ecs-agent/blob/master/agent/api/task/task_linux.go>.
+//! - buildkit: `PARENT/buildkit/ID`, or under systemd with docker's own prefix,
+//!   `system.slice:docker:ID`: `GenerateSpec` in
+//!   <https://github.com/moby/buildkit/blob/master/executor/oci/spec.go>; a BuildKit ID has 25
+//!   base-36 digits: <https://github.com/moby/buildkit/blob/master/identity/randomid.go>.
+//! - containerd: `cri-containerd-ID.scope`, `getCgroupsPath` in
+//!   <https://github.com/containerd/containerd/blob/main/internal/cri/server/podsandbox/helpers_linux.go>;
+//!   `/NAMESPACE/ID` for clients that set no path, `populateDefaultUnixSpec` in
+//!   <https://github.com/containerd/containerd/blob/main/pkg/oci/spec.go>; valid namespaces and
+//!   IDs: <https://github.com/containerd/containerd/blob/main/pkg/identifiers/validate.go>. Mesos,
+//!   Nomad, Apptainer, Firecracker's jailer and many others use such paths too, so the namespace
+//!   must be `default`, or the process a child of containerd's shim. Kata Containers put `kata_`
+//!   in front of the ID: `vcTypes.CgroupPaths` in
+//!   <https://github.com/kata-containers/kata-containers/blob/main/src/runtime/pkg/resourcecontrol/cgroups.go>
+//!   (from memory). nerdctl uses its own prefix: `generateCgroupPath` in
+//!   <https://github.com/containerd/nerdctl/blob/main/pkg/cmd/container/run_cgroup_linux.go>.
+//! - cri-o: `crio-ID.scope` and `crio-ID`. `crio-conmon-ID.scope` contains the monitor process, not
+//!   the container: <https://github.com/cri-o/cri-o/tree/main/internal/config/cgmgr>.
+//! - podman: `libpod-ID.scope`, `libpod_parent/libpod-ID`, and with
+//!   `--cgroups=split`, which Quadlet uses, `UNIT/libpod-payload-ID`:
+//!   `getOCICgroupPath` in
+//!   <https://github.com/containers/podman/blob/main/libpod/container_internal_linux.go>.
+//! - runc under systemd, if the caller sets no path: `runc-NAME.scope`. All programs that use
+//!   runc's library create `PREFIX-NAME.scope`: `getUnitName` in
+//!   <https://github.com/opencontainers/cgroups/blob/main/systemd/common.go>.
+//! - crun: `crun-NAME.scope`, `get_systemd_scope_and_slice` in
+//!   <https://github.com/containers/crun/blob/main/src/libcrun/cgroup-systemd.c>.
+//! - lxc, LXD, Incus: `lxc.payload.NAME`:
+//!   <https://github.com/lxc/lxc/blob/main/src/lxc/cgroups/cgroup.h>. LXC before 4.0 used
+//!   `lxc/NAME` (from memory). Libvirt's LXC driver creates `machine-lxc\x2dNUMBER\x2dNAME.scope`,
+//!   with NAME escaped, or without systemd, `PARTITION/NAME.libvirt-lxc`:
+//!   `virDomainDriverGenerateMachineName` in
+//!   <https://github.com/libvirt/libvirt/blob/master/src/hypervisor/domain_driver.c>,
+//!   `virSystemdMakeScopeName` in
+//!   <https://github.com/libvirt/libvirt/blob/master/src/util/virsystemd.c>.
+//! - systemd-nspawn: `machine-NAME.scope` or `systemd-nspawn@NAME.service`, `systemd-nspawn(1)`
+//!   (`--machine`, `--keep-unit`; from memory).
+//! - Cloud Foundry's garden: `garden/HANDLE`; newer versions use `garden/good/HANDLE` and
+//!   `garden/bad/HANDLE`:
+//!   <https://github.com/cloudfoundry/guardian/tree/main/rundmc/cgroups>.
+//! - iSulad and others that use systemd: `PREFIX-ID.scope`, with an ID of 64 digits (from memory).
+//! - systemd puts `_` in front of a unit's name that could be mistaken for a file of a cgroup, such
+//!   as `_memory.service`: `cg_escape` in
+//!   <https://github.com/systemd/systemd/blob/main/src/basic/cgroup-util.c>.
+//! - Kubernetes pods: `podUID` below `kubepods`, or `kubepods-burstable-podUID.slice`, which
+//!   replaces the hyphens of the UID by underscores: `ConvertCgroupNameToSystemd` in
+//!   <https://github.com/kubernetes/kubernetes/blob/master/pkg/kubelet/cm/cgroup_manager_linux.go>;
+//!   the path if kubelet uses systemd but docker does not:
+//!   <https://github.com/kubernetes/kubernetes/issues/36807>. In a kind cluster, each node is a
+//!   docker or podman container, and the pod cgroups are below the cgroup of that container.
+
+use std::borrow::Cow;
+
+use super::{Container, Pod};
+
+/// The form of a container's cgroup path.
+enum PathFormat {
+    /// `PREFIX-ID.scope`, created by systemd, or `SLICE:PREFIX:ID`, created by a runtime that does
+    /// not use systemd but was given a path for systemd. `PREFIX-ID` also matches if the ID has 64
+    /// digits.
+    Prefix(&'static str),
+    /// `STARTID`: a fixed prefix, directly followed by the ID.
+    Start(&'static str),
+    /// `IDEND`: the ID, directly followed by a fixed suffix.
+    End(&'static str),
+    /// `PARENT/ID`, with one or more parents. The parent `*` matches any name.
+    Below(&'static [&'static str]),
+}
+
+use PathFormat::{Below, End, Prefix, Start};
+
+/// The format of a container ID.
+enum IdFormat {
+    /// 64 hexadecimal digits.
+    Hex,
+    /// 25 base-36 digits.
+    BuildKit,
+    /// Any name that a user chose.
+    Name,
+}
+
+/// Runtimes with the formats of their cgroup paths and IDs. The first match wins.
+const RUNTIMES: [(&str, PathFormat, IdFormat); 23] = [
+    ("docker", Prefix("docker"), IdFormat::Hex),
+    ("docker", Below(&["docker"]), IdFormat::Hex),
+    ("docker", Below(&["moby"]), IdFormat::Hex),
+    ("docker", Below(&["ecs", "*"]), IdFormat::Hex),
+    ("buildkit", Prefix("docker"), IdFormat::BuildKit),
+    ("buildkit", Prefix("buildkit"), IdFormat::BuildKit),
+    ("buildkit", Below(&["buildkit"]), IdFormat::Name),
+    ("containerd", Prefix("cri-containerd"), IdFormat::Hex),
+    ("containerd", Prefix("nerdctl"), IdFormat::Hex),
+    ("containerd", Below(&["k8s.io"]), IdFormat::Hex),
+    ("containerd", Below(&["default"]), IdFormat::Hex),
+    ("cri-o", Prefix("crio"), IdFormat::Hex),
+    ("podman", Prefix("libpod"), IdFormat::Hex),
+    ("podman", Prefix("libpod-payload"), IdFormat::Hex),
+    ("runc", Prefix("runc"), IdFormat::Name),
+    ("crun", Prefix("crun"), IdFormat::Name),
+    ("lxc", Start("lxc.payload."), IdFormat::Name),
+    ("lxc", Below(&["lxc.payload"]), IdFormat::Name),
+    ("lxc", Below(&["lxc"]), IdFormat::Name),
+    ("lxc", End(".libvirt-lxc"), IdFormat::Name),
+    ("garden", Below(&["garden", "good"]), IdFormat::Name),
+    ("garden", Below(&["garden", "bad"]), IdFormat::Name),
+    ("garden", Below(&["garden"]), IdFormat::Name),
+];
+
+/// Name of containerd's shim, the parent of each process that containerd starts in a container.
+pub const SHIM: &str = "containerd-shim";
+
+/// Finds the innermost container in the contents of `/proc/PID/cgroup` (`cgroups(7)`), which lists
+/// version 1 cgroups, a version 2 cgroup or both. If there is no container, returns the systemd
+/// unit, but only if `has_terminated` returns `false`. `parent` is the name of the process's parent.
+///
+/// The unit of a terminated process may be wrong. Every version 1 hierarchy shows such a process in
+/// the root cgroup; only the version 2 hierarchy keeps its path. If the container used version 1,
+/// the unit in the version 2 hierarchy may be the service that started the container. For a
+/// terminated process in such a container, the result can also be an outer container.
+#[must_use]
+pub fn of_cgroups(
+    cgroups: &[u8],
+    parent: Option<&str>,
+    has_terminated: impl FnOnce() -> bool,
+) -> Option<Container> {
+    innermost(cgroups, container)
+        .or_else(|| innermost(cgroups, containerd).filter(|_| parent == Some(SHIM)))
+        .or_else(|| innermost(cgroups, unit).filter(|_| !has_terminated()))
+        .map(CgroupMatch::into_container)
+}
+
+/// Finds the container in a single cgroup path, as returned by [`cgroup_path`]. If there is no
+/// container, returns the systemd unit. `parent` is the name of the process's parent.
+#[must_use]
+pub fn of_path(path: &str, parent: Option<&str>) -> Option<Container> {
+    let path = path.as_bytes();
+    container(path)
+        .or_else(|| containerd(path).filter(|_| parent == Some(SHIM)))
+        .or_else(|| unit(path))
+        .map(CgroupMatch::into_container)
+}
+
+/// Selects one path from the contents of `/proc/PID/cgroup`. Prefers the path that names the
+/// container or unit of a live process, then the path in the version 2 hierarchy (unless it is the
+/// root cgroup), then the deepest path in a version 1 hierarchy. The path of a removed cgroup is
+/// returned without ` (deleted)`. Returns `None` if the file contains no cgroup.
+#[must_use]
+pub fn cgroup_path(cgroups: &[u8]) -> Option<String> {
+    if let Some(found) = innermost(cgroups, container).or_else(|| innermost(cgroups, unit)) {
+        return Some(text(found.cgroup));
+    }
+    let depth = |path: &[u8]| segments(path).filter(|name| !name.is_empty()).count();
+    let mut deepest: Option<(usize, &[u8])> = None;
+    for Hierarchy { path, is_unified } in hierarchies(cgroups) {
+        let depth = depth(path);
+        if is_unified && depth > 0 {
+            return Some(text(path));
+        }
+        if deepest.is_none_or(|(most, _)| depth > most) {
+            deepest = Some((depth, path));
+        }
+    }
+    deepest.map(|(_, path)| text(path))
+}
+
+/// A line of `/proc/PID/cgroup`.
+struct Hierarchy<'a> {
+    /// Path of the process in this hierarchy.
+    path: &'a [u8],
+    /// `true` for the version 2 hierarchy.
+    is_unified: bool,
+}
+
+/// Parses the lines of `/proc/PID/cgroup`, `ID:CONTROLLERS:PATH`, and skips malformed lines. A path
+/// may contain any byte except a newline, because the kernel rejects newlines in cgroup names.
+fn hierarchies(cgroups: &[u8]) -> impl Iterator<Item = Hierarchy<'_>> {
+    cgroups.split(|&byte| byte == b'\n').filter_map(|line| {
+        let path = line.splitn(3, |&byte| byte == b':').nth(2)?;
+        let is_unified = line.starts_with(b"0::");
+        // A zombie stays in its version 2 cgroup even if the cgroup has been removed. The kernel
+        // appends " (deleted)" to the path of a removed cgroup (`cgroup-v2.rst`, "Processes").
+        let removed = path.strip_suffix(b" (deleted)").filter(|_| is_unified);
+        Some(Hierarchy { path: removed.unwrap_or(path), is_unified })
+    })
+}
+
+/// A container or unit found in a cgroup path.
+struct CgroupMatch<'a> {
+    runtime: &'static str,
+    id: Cow<'a, [u8]>,
+    /// The path up to and including the segment with the ID.
+    path: &'a [u8],
+    /// Number of segments in `path`.
+    depth: usize,
+    /// The full path of the process's cgroup.
+    cgroup: &'a [u8],
+}
+
+impl<'a> CgroupMatch<'a> {
+    fn new(runtime: &'static str, id: Cow<'a, [u8]>, path: &'a [u8], cgroup: &'a [u8]) -> Self {
+        let depth = segments(path).count();
+        Self { runtime, id, path, depth, cgroup }
+    }
+
+    fn into_container(self) -> Container {
+        // A cluster node can itself be a container in a pod, so the path can contain several pods.
+        // The container belongs to the innermost pod.
+        let pod = segments(self.path).rev().find_map(pod);
+        let pod = pod.map(Pod::new);
+        Container { pod, ..Container::new(self.runtime, &text(&self.id)) }
+    }
+}
+
+/// Returns the deepest match of all hierarchies, or the first of several equally deep matches. The
+/// deepest match is right because a runtime may use only some of the version 1 hierarchies; the
+/// others then show an outer container.
+fn innermost<'a>(
+    cgroups: &'a [u8],
+    name: fn(&'a [u8]) -> Option<CgroupMatch<'a>>,
+) -> Option<CgroupMatch<'a>> {
+    let mut last: &[u8] = b"/";
+    let paths = hierarchies(cgroups).map(|hierarchy| hierarchy.path);
+    // Skip repeated paths: a process usually has the same path in most hierarchies.
+    let paths = paths.filter(|&path| std::mem::replace(&mut last, path) != path);
+    paths.filter_map(name).reduce(|best, next| if next.depth > best.depth { next } else { best })
+}
+
+/// Finds the innermost container in a cgroup path.
+fn container(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
+    let in_default = || containerd(cgroup).filter(|_| cgroup.starts_with(b"/default/"));
+    ancestors(cgroup)
+        .find_map(|path| {
+            let name = segments(path).next_back()?;
+            let name = name.strip_prefix(b"kata_").unwrap_or(name);
+            let (runtime, id) = machine(name)
+                .or_else(|| {
+                    RUNTIMES.iter().find_map(|(runtime, place, id)| {
+                        Some((*runtime, place.id(path, name).filter(|it| id.fits(it))?.into()))
+                    })
+                })
+                .or_else(|| nameless(path, name).map(|(runtime, id)| (runtime, id.into())))?;
+            Some(CgroupMatch::new(runtime, id, path, cgroup))
+        })
+        .or_else(in_default)
+}
+
+/// Matches a name that is certainly a container ID, although the path does not show the runtime:
+/// 64 hexadecimal digits, also as `PREFIX-ID.scope`, or a UUID in a pod.
+fn nameless<'a>(path: &[u8], name: &'a [u8]) -> Option<(&'static str, &'a [u8])> {
+    if segments(path).rev().nth(1).and_then(pod).is_some() {
+        return (IdFormat::Hex.fits(name) || is_pod_uid(name)).then_some(("kubernetes", name));
+    }
+    let scope = name.strip_suffix(b".scope").and_then(|scope| {
+        let dash = scope.iter().rposition(|&byte| byte == b'-')?;
+        // conmon monitors a container from outside.
+        let is_monitor = scope[..dash].ends_with(b"conmon");
+        (!is_monitor).then_some(&scope[dash + 1..])
+    });
+    let id = scope.unwrap_or(name);
+    IdFormat::Hex.fits(id).then_some(("unknown", id))
+}
+
+impl PathFormat {
+    /// Extracts the ID from `name`, the last segment of `path`.
+    fn id<'a>(&self, path: &[u8], name: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Prefix(prefix) => {
+                let prefix = prefix.as_bytes();
+                let after = |name: &'a [u8]| name.strip_prefix(prefix)?.strip_prefix(b"-");
+                if let Some(scope) = name.strip_suffix(b".scope") {
+                    return after(scope);
+                }
+                let mut parts = name.splitn(3, |&byte| byte == b':').skip(1);
+                match (parts.next(), parts.next()) {
+                    (Some(middle), Some(id)) if middle == prefix => Some(id),
+                    _ => after(name).filter(|id| IdFormat::Hex.fits(id)),
+                }
+            }
+            Self::Start(start) => name.strip_prefix(start.as_bytes()),
+            Self::End(end) => name.strip_suffix(end.as_bytes()),
+            Self::Below(parents) => {
+                let mut above = segments(path).rev().skip(1);
+                let fits = |parent: &&str| {
+                    above.next().is_some_and(|name| *parent == "*" || name == parent.as_bytes())
+                };
+                parents.iter().rev().all(fits).then_some(name)
+            }
+        }
+    }
+}
+
+impl IdFormat {
+    fn fits(&self, id: &[u8]) -> bool {
+        match self {
+            Self::Hex => id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit),
+            Self::BuildKit => {
+                id.len() == 25 && id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z'))
+            }
+            // The ID is empty in a cgroup named `lxc.payload.` or `runc-.scope`.
+            Self::Name => !id.is_empty(),
+        }
+    }
+}
+
+/// Matches the form `/NAMESPACE/ID`, which containerd uses if its client sets no path. Other programs
+/// use such paths too, so a match proves nothing unless something else points to containerd.
+fn containerd(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
+    let mut names = segments(cgroup.strip_prefix(b"/")?);
+    let (namespace, name) = (names.next()?, names.next()?);
+    // Leave out the cgroups below the container.
+    let path = cgroup.get(..namespace.len() + name.len() + 2)?;
+    let id = name.strip_prefix(b"kata_").unwrap_or(name);
+    let is_match = is_identifier(namespace) && is_identifier(id);
+    is_match.then(|| CgroupMatch::new("containerd", id.into(), path, cgroup))
+}
+
+/// Returns `true` for a valid containerd name that is not a systemd unit.
+fn is_identifier(name: &[u8]) -> bool {
+    let is_unit =
+        [".slice", ".scope", ".service"].iter().any(|kind| name.ends_with(kind.as_bytes()));
+    !is_unit
+        && name.first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+}
+
+/// Extracts the runtime and name from `machine-NAME.scope`, or from `systemd-nspawn@NAME.service`.
+///
+/// Returns `None` for a virtual machine. Not every machine registered with systemd-machined is a
+/// container: libvirt registers both kinds, with a NAME that starts with the driver (`lxc-` for
+/// containers, `qemu-` for virtual machines).
+fn machine(name: &[u8]) -> Option<(&'static str, Cow<'_, [u8]>)> {
+    let instance = name.strip_prefix(b"systemd-nspawn@");
+    if let Some(instance) = instance.and_then(|rest| rest.strip_suffix(b".service")) {
+        return (!instance.is_empty()).then(|| ("systemd-nspawn", unescape(instance).into()));
+    }
+    let machine = unescape(name.strip_prefix(b"machine-")?.strip_suffix(b".scope")?);
+    if let Some(libvirt) = machine.strip_prefix(b"lxc-") {
+        // Before version 1.3, libvirt put no number into NAME. A systemd-nspawn machine can have
+        // such a name too, so a name without a number is not recognised.
+        let end = libvirt.iter().position(|&byte| byte == b'-')?;
+        let (number, name) = (&libvirt[..end], &libvirt[end + 1..]);
+        let is_numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+        return (is_numbered && !name.is_empty()).then(|| ("lxc", name.to_vec().into()));
+    }
+    let is_foreign = [&b"qemu-"[..], b"libvirt-"].iter().any(|driver| machine.starts_with(driver));
+    (!is_foreign && !machine.is_empty()).then(|| ("systemd-nspawn", machine.into()))
+}
+
+/// Extracts the UID from `podUID` or `kubepods-burstable-podUID.slice`, in which underscores
+/// replace the hyphens of the UID.
+fn pod(segment: &[u8]) -> Option<String> {
+    let slice = segment.split(|&byte| byte == b':').next()?;
+    let uid = match slice.strip_suffix(b".slice") {
+        Some(slice) => {
+            let pod = slice.windows(4).rposition(|window| window == b"-pod")?;
+            slice[pod + 4..].iter().map(|&byte| if byte == b'_' { b'-' } else { byte }).collect()
+        }
+        None => slice.strip_prefix(b"pod")?.to_vec(),
+    };
+    let is_uid = is_pod_uid(&uid);
+    String::from_utf8(uid).ok().filter(|_| is_uid)
+}
+
+/// Returns `true` for a UUID, and for the UID of a static pod, which is a hash of 32 digits.
+fn is_pod_uid(uid: &[u8]) -> bool {
+    let digits = uid.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+    digits == 32 && uid.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Finds the innermost systemd service or scope in a cgroup path: a unit can have its own PID
+/// namespace (`PrivatePIDs=` in `systemd.exec(5)`). Escapes in the name are kept, because
+/// `a\x2db.scope` and `a-b.scope` are different units.
+fn unit(cgroup: &[u8]) -> Option<CgroupMatch<'_>> {
+    ancestors(cgroup).find_map(|path| {
+        let name = segments(path).next_back()?;
+        let name = name.strip_prefix(b"_").unwrap_or(name);
+        let stem = name.strip_suffix(b".service").or_else(|| name.strip_suffix(b".scope"))?;
+        // `init.scope` contains systemd itself.
+        let is_unit = !stem.is_empty() && name != b"init.scope";
+        is_unit.then(|| CgroupMatch::new("systemd", name.into(), path, cgroup))
+    })
+}
+
+/// Iterates over a cgroup path and its ancestors, innermost first.
+fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(path), |path| {
+        path.iter().rposition(|&byte| byte == b'/').map(|end| &path[..end])
+    })
+}
+
+/// Iterates over the segments of a cgroup path, outermost first.
+fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+}
+
+/// Converts a name to text, with U+FFFD for invalid UTF-8.
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Decodes systemd's escapes in a machine name: `a\x2db` becomes `a-b` (`systemd.unit(5)`).
+fn unescape(name: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = rest.strip_prefix(b"\\x").and_then(|digits| {
+            let (hex, after) = digits.split_first_chunk::<2>()?;
+            let [high, low] = hex.map(|digit| char::from(digit).to_digit(16));
+            Some((u8::try_from(high? * 16 + low?).ok()?, after))
+        });
+        let (byte, after) = escaped.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: &str = "3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a1b9c04de3f2a";
+    const UID: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    const UNIT_UID: &str = "6ba7b810_9dad_11d1_80b4_00c04fd430c8";
+
+    /// Formats a container as `RUNTIME CONTAINER POD`. The container ID and pod UID that the tests
+    /// use become `ID` and `UID`.
+    fn say(found: Option<Container>) -> String {
+        found.map_or("none".to_owned(), |found| {
+            let pod = found.pod.map_or("-".to_owned(), |pod| pod.uid.replace(UID, "UID"));
+            format!("{} {} {pod}", found.runtime, found.id.replace(ID, "ID").replace(UID, "UID"))
+        })
+    }
+
+    /// Replaces the placeholders ID, UID and UNIT_UID in a cgroup path.
+    fn fill(path: &str) -> String {
+        path.replace("UNIT_UID", UNIT_UID).replace("UID", UID).replace("ID", ID)
+    }
+
+    /// Finds the container of a live process with this path in the version 2 hierarchy.
+    fn read(path: &str) -> String {
+        let said = say(live(format!("0::{}\n", fill(path)).as_bytes()));
+        let path = fill(path);
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        assert_eq!(say(of_path(path, None)), said, "from the path: {path}");
+        said
+    }
+
+    /// Finds the container of a live process with these cgroups. Nothing is known about its parent.
+    fn live(cgroups: &[u8]) -> Option<Container> {
+        of_cgroups(cgroups, None, || false)
+    }
+
+    /// Builds the contents of `/proc/PID/cgroup` for a host that uses cgroup versions 1 and 2.
+    /// `places` lists paths as `HIERARCHY=PATH`. In any other hierarchy the process is in the root
+    /// cgroup.
+    fn hybrid(places: &[&str]) -> Vec<u8> {
+        let hierarchies = ["pids", "memory", "freezer", "name=systemd", "unified"];
+        let place = |name: &str| {
+            let name = name.trim_start_matches("name=");
+            places
+                .iter()
+                .find_map(|place| place.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or("/")
+        };
+        let lines = hierarchies.iter().enumerate().map(|(index, name)| match *name {
+            "unified" => format!("0::{}\n", fill(place(name))),
+            _ => format!("{}:{name}:{}\n", hierarchies.len() - index, fill(place(name))),
+        });
+        lines.collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn recognises_the_paths_of_each_runtime() {
+        for (path, expected) in [
+            ("/docker/ID", "docker ID -"),
+            ("/system.slice/docker-ID.scope", "docker ID -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/docker-ID.scope",
+                "docker ID -",
+            ),
+            ("/system.slice:docker:ID", "docker ID -"),
+            ("/system.slice/docker-ID.scope/init.scope", "docker ID -"),
+            ("/default/redis", "containerd redis -"),
+            ("/k8s.io/ID", "containerd ID -"),
+            ("/system.slice/nerdctl-ID.scope", "containerd ID -"),
+            (
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUNIT_UID.slice/cri-containerd-ID.scope",
+                "containerd ID UID",
+            ),
+            (
+                "/system.slice/containerd.service/kubepods-besteffort-podUNIT_UID.slice:cri-containerd:ID",
+                "containerd ID UID",
+            ),
+            ("/kubepods/burstable/podUID/ID", "kubernetes ID UID"),
+            ("/kubepods/podUID/ID", "kubernetes ID UID"),
+            ("/kubepods.slice/kubepods-podUNIT_UID.slice/crio-ID.scope", "cri-o ID UID"),
+            ("/kubepods.slice/kubepods-podUNIT_UID.slice/crio-ID.scope/container", "cri-o ID UID"),
+            ("/kubepods/besteffort/podUID/crio-ID", "cri-o ID UID"),
+            ("/machine.slice/libpod-ID.scope/container", "podman ID -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+                "podman ID -",
+            ),
+            ("/libpod_parent/libpod-ID", "podman ID -"),
+            ("/lxc/web", "lxc web -"),
+            ("/lxc.payload/web", "lxc web -"),
+            ("/lxc.payload.web", "lxc web -"),
+            ("/lxc.payload.user-1000_web/system.slice/ssh.service", "lxc user-1000_web -"),
+            ("/machine.slice/machine-my\\x2dweb.scope/payload", "systemd-nspawn my-web -"),
+            ("/machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn web -"),
+            ("/ecs/UID/ID", "docker ID -"),
+            ("/ecs/0123456789abcdef0123456789abcdef/ID", "docker ID -"),
+            (
+                "/ecstasks.slice/ecstasks-0123456789abcdef0123456789abcdef.slice/docker-ID.scope",
+                "docker ID -",
+            ),
+            ("/default/ID", "containerd ID -"),
+            ("/default/redis/init.scope", "containerd redis -"),
+            ("/default/kata_my-sandbox-1", "containerd my-sandbox-1 -"),
+            ("/kubepods/burstable/podUID/kata_ID", "kubernetes ID UID"),
+            (
+                "/kubepods/besteffort/podUID/15aa6e53-b09a-40c7-8558-c6c31e36c88a",
+                "kubernetes 15aa6e53-b09a-40c7-8558-c6c31e36c88a UID",
+            ),
+            ("/production.partition/web.libvirt-lxc", "lxc web -"),
+            ("/system.slice/isulad-ID.scope", "unknown ID -"),
+            (
+                "/system.slice/slurmstepd.scope/job_1392969/step_0/user/task_0",
+                "systemd slurmstepd.scope -",
+            ),
+            ("/system.slice/_memory.service", "systemd memory.service -"),
+            ("/system.slice/quadlet-web.service/libpod-payload-ID", "podman ID -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service/libpod-payload-ID/container",
+                "podman ID -",
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/user-libpod_pod_ID.slice/libpod-ID.scope/container",
+                "podman ID -",
+            ),
+            ("/system.slice/runc-web.scope", "runc web -"),
+            ("/system.slice:runc:web", "runc web -"),
+            ("/system.slice/crun-web.scope", "crun web -"),
+            ("/system.slice/crun-web.scope/container", "crun web -"),
+            (
+                "/system.slice/garden.service/garden/70eb4ce5-a065-4401-6990-88ed",
+                "garden 70eb4ce5-a065-4401-6990-88ed -",
+            ),
+            ("/garden/good/70eb4ce5-a065/init", "garden 70eb4ce5-a065 -"),
+            ("/garden/bad/70eb4ce5-a065", "garden 70eb4ce5-a065 -"),
+            ("/lxc/101/ns/system.slice/docker-ID.scope", "docker ID -"),
+            ("/machine.slice/machine-lxc\\x2d1234\\x2dweb.scope", "lxc web -"),
+            (
+                "/system.slice/docker-k2wt6rm0sz4xxr9bh1yo5yvpq.scope",
+                "buildkit k2wt6rm0sz4xxr9bh1yo5yvpq -",
+            ),
+            (
+                "/system.slice:docker:k2wt6rm0sz4xxr9bh1yo5yvpq",
+                "buildkit k2wt6rm0sz4xxr9bh1yo5yvpq -",
+            ),
+            (
+                "/system.slice/docker.service/BestEffort.slice/BestEffort-podUNIT_UID.slice/ID",
+                "kubernetes ID UID",
+            ),
+            ("/actions_job/ID", "unknown ID -"),
+            ("/ID", "unknown ID -"),
+            ("/my-parent/ID/init.scope", "unknown ID -"),
+            ("/buildkit/k2wt6rm0sz4xxr9bh1yo5yvpq", "buildkit k2wt6rm0sz4xxr9bh1yo5yvpq -"),
+            ("/docker/buildkit/k2wt6rm0sz4xxr9bh1yo5yvpq", "buildkit k2wt6rm0sz4xxr9bh1yo5yvpq -"),
+            ("/system.slice/cups.service", "systemd cups.service -"),
+            ("/user.slice/user-0.slice/session-3.scope", "systemd session-3.scope -"),
+            ("/nomad.slice/share.slice/UID.web.scope", "systemd UID.web.scope -"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.gnome.Terminal.slice/vte-spawn-UID.scope",
+                "systemd vte-spawn-UID.scope -",
+            ),
+            ("/../../docker-ID.scope", "docker ID -"),
+        ] {
+            assert_eq!(read(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn finds_the_container_of_a_pod_in_a_kind_cluster() {
+        let outer = "/system.slice/docker-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.scope";
+        let slice = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podUNIT_UID.slice";
+        assert_eq!(read(&format!("{outer}{slice}/cri-containerd-ID.scope")), "containerd ID UID");
+        assert_eq!(read("/docker/ID/kubelet/kubepods/podUID/ID"), "kubernetes ID UID");
+    }
+
+    #[test]
+    fn hosts_monitors_and_virtual_machines_are_not_containers() {
+        for path in [
+            "/",
+            "",
+            "/init.scope",
+            "/docker",
+            "/docker/web",
+            "/srv/podcast/web",
+            "/lxc",
+            "/kubepods/podUID",
+            "/user.slice/user-0.slice",
+            "/firecracker/551e7604-e35c-42b3-b825-416853441234",
+            "/apptainer/12345",
+            "/mesos/168b386b-893f-478e-bbf1-209482231b88",
+            "/nomad/adf74b7e-7a33-7c69-997e-189ebbb38f94",
+            "/NSJAIL/1234",
+            "/prod/web",
+        ] {
+            assert_eq!(read(path), "none", "{path}");
+        }
+        assert_eq!(read("/machine.slice/crio-conmon-ID.scope"), "systemd crio-conmon-ID.scope -");
+        assert_eq!(
+            read("/machine.slice/machine-qemu\\x2d1\\x2dvm.scope"),
+            "systemd machine-qemu\\x2d1\\x2dvm.scope -"
+        );
+    }
+
+    #[test]
+    fn an_empty_name_is_not_a_container() {
+        for path in [
+            "/lxc.payload.",
+            "/lxc/",
+            "/a/garden/",
+            "/buildkit/",
+            "//",
+            "/system.slice:runc:",
+            "/default/",
+            "/docker/buildkit/",
+            "/machine-.slice",
+            "/default/kata_",
+            "/a/.libvirt-lxc",
+        ] {
+            assert_eq!(read(path), "none", "{path}");
+        }
+        for unit in [
+            "machine-.scope",
+            "runc-.scope",
+            "crun-.scope",
+            "docker-.scope",
+            "libpod-conmon-ID.scope",
+            "systemd-nspawn@.service",
+            "machine-lxc\\x2d1\\x2d.scope",
+            "machine-lxc\\x2d\\x2dweb.scope",
+            "machine-lxc\\x2dweb.scope",
+        ] {
+            assert_eq!(read(&format!("/{unit}")), format!("systemd {unit} -"));
+        }
+        assert_eq!(read("/lxc.payload.web/lxc.payload."), "lxc web -");
+    }
+
+    #[test]
+    fn the_deepest_match_of_all_hierarchies_wins() {
+        let kind = "/docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
+        let pod = format!("memory={kind}/kubelet/kubepods/burstable/podUID/ID");
+        for (places, expected) in [
+            (vec!["pids=/docker/ID"], "docker ID -"),
+            (vec!["pids=/ecs/0123456789abcdef0123456789abcdef/ID"], "docker ID -"),
+            (vec!["pids=/docker/ID", "systemd=/system.slice/x.service"], "docker ID -"),
+            (vec!["pids=/my-parent/ID"], "unknown ID -"),
+            (vec!["pids=/system.slice/web.service/libpod-payload-ID"], "podman ID -"),
+            (vec!["pids=/system.slice/garden.service/garden/70eb4ce5"], "garden 70eb4ce5 -"),
+            (vec!["systemd=/lxc/web/system.slice/docker-ID.scope", "pids=/lxc/web"], "docker ID -"),
+            (vec![&format!("pids={kind}"), &pod], "kubernetes ID UID"),
+            (vec![&pod, &format!("unified={kind}")], "kubernetes ID UID"),
+            (vec!["pids=/lxc/one", "memory=/lxc/two"], "lxc one -"),
+            (
+                vec![
+                    "freezer=/mesos/UID/kubepods/besteffort/podUID/ID",
+                    "systemd=/mesos_executors.slice",
+                ],
+                "kubernetes ID UID",
+            ),
+            (
+                vec!["pids=/user.slice", "systemd=/user.slice/user-0.slice/session-3.scope"],
+                "systemd session-3.scope -",
+            ),
+            (
+                vec!["pids=/system.slice/a.service", "unified=/system.slice/a.service/b.service"],
+                "systemd b.service -",
+            ),
+            (vec![], "none"),
+        ] {
+            let cgroups = hybrid(&places);
+            assert_eq!(say(live(&cgroups)), expected, "{places:?}");
+            let path = cgroup_path(&cgroups).unwrap();
+            assert_eq!(say(of_path(&path, None)), expected, "from the selected path: {path}");
+        }
+    }
+
+    #[test]
+    fn only_a_shim_proves_that_two_segments_are_a_container_of_containerd() {
+        for (places, by_shim) in [
+            (vec!["unified=/prod/web"], "containerd web -"),
+            (vec!["memory=/prod/web"], "containerd web -"),
+            (vec!["unified=/podruntime/etcd"], "containerd etcd -"),
+            (vec!["unified=/prod/kata_web"], "containerd web -"),
+            (vec!["unified=/prod/web/init.scope"], "containerd web -"),
+            (vec!["unified=/prod"], "none"),
+            (vec!["unified=/../web"], "none"),
+            (vec!["unified=/prod/-web"], "none"),
+            (vec!["unified=/prod/a b"], "none"),
+            (vec!["unified=/user.slice/user-0.slice"], "none"),
+        ] {
+            let cgroups = hybrid(&places);
+            let of = |parent| say(of_cgroups(&cgroups, Some(parent), || false));
+            assert_eq!(of(SHIM), by_shim, "{places:?}");
+            assert_eq!((of("bash"), say(live(&cgroups))), ("none".into(), "none".into()));
+        }
+        assert_eq!(say(of_path("/prod/web", Some(SHIM))), "containerd web -");
+        // A path that names the runtime needs no other evidence, and the shim starts containers of
+        // docker, too.
+        assert_eq!(say(live(&hybrid(&["memory=/default/web"]))), "containerd web -");
+        let docker = hybrid(&["pids=/docker/ID"]);
+        assert_eq!(say(of_cgroups(&docker, Some(SHIM), || false)), "docker ID -");
+    }
+
+    #[test]
+    fn a_terminated_init_has_a_container_but_no_unit() {
+        let service = hybrid(&["unified=/system.slice/containerd.service"]);
+        assert_eq!(say(live(&service)), "systemd containerd.service -");
+        assert_eq!(of_cgroups(&service, None, || true), None);
+        for place in ["unified=/system.slice/docker-ID.scope", "unified=/docker/ID/init.scope"] {
+            assert_eq!(say(of_cgroups(&hybrid(&[place]), None, || true)), "docker ID -");
+            let removed = format!("{place} (deleted)");
+            assert_eq!(say(of_cgroups(&hybrid(&[&removed]), None, || true)), "docker ID -");
+        }
+        // `has_terminated` is called only if a unit was found.
+        let never = || -> bool { panic!("asked") };
+        assert_eq!(say(of_cgroups(&hybrid(&["pids=/docker/ID"]), None, never)), "docker ID -");
+        assert_eq!(of_cgroups(&hybrid(&[]), None, never), None);
+    }
+
+    #[test]
+    fn strips_deleted_in_version_2_only() {
+        assert_eq!(read("/system.slice/runc-web.scope (deleted)"), "runc web -");
+        assert_eq!(read("/lxc/web (deleted)"), "lxc web -");
+        assert_eq!(read("/default/web (deleted)"), "containerd web -");
+        // The kernel appends nothing to version 1 paths, so " (deleted)" is part of the name.
+        let named = hybrid(&["pids=/lxc/web (deleted)"]);
+        assert_eq!(say(live(&named)), "lxc web (deleted) -");
+    }
+
+    #[test]
+    fn accepts_names_with_any_bytes() {
+        for (cgroups, expected) in [
+            (&b"0::/\xff\xfe/lxc.payload.web"[..], "lxc web -"),
+            (b"0::/lxc.payload.w\xffb", "lxc w\u{fffd}b -"),
+            (b"0::/\xff/runc-a:b.scope", "runc a:b -"),
+            (b"0::/a:b:c/lxc/d:e", "lxc d:e -"),
+            (b"0::/a\xff.service", "systemd a\u{fffd}.service -"),
+            (b"0::/system.slice/a\\x2db.scope", "systemd a\\x2db.scope -"),
+            (b"0::/system.slice/runc-a\\x2db.scope", "runc a\\x2db -"),
+            (
+                b"0::/machine-a\\x2db\\xc3\\xa4\\x+1\\xff\\x2.scope",
+                "systemd-nspawn a-bä\\x+1\u{fffd}\\x2 -",
+            ),
+            (b"0::/lxc.payload.a b\t\x1b[31m", "lxc a b\t\x1b[31m -"),
+        ] {
+            let shown = String::from_utf8_lossy(cgroups);
+            assert_eq!(say(live(cgroups)), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn selects_version_2_or_the_deepest_path_of_version_1() {
+        for (cgroups, expected) in [
+            (&b"0::/a/b\n"[..], Some("/a/b")),
+            (b"0::/a/b (deleted)\n", Some("/a/b")),
+            (b"3:pids:/a/b/c\n0::/a\n", Some("/a")),
+            (b"3:pids:/a\n2:memory:/a/b\n1:cpu:/c/d\n0::/\n", Some("/a/b")),
+            // A path that contains a container or unit is preferred to other paths.
+            (b"3:pids:/lxc/web/init.scope\n0::/a/b/c\n", Some("/lxc/web/init.scope")),
+            (b"3:pids:/a/b/c\n1:name=systemd:/a/b.scope\n0::/a\n", Some("/a/b.scope")),
+            (b"3:pids:/default/web\n1:cpu:/x/y/z\n0::/\n", Some("/default/web")),
+            (b"0::/lxc/web (deleted)\n", Some("/lxc/web")),
+            (b"3:pids:/a (deleted)\n", Some("/a (deleted)")),
+            (b"2:pids:/\n0::/\n", Some("/")),
+            (b"0::/a:b\xff\n", Some("/a:b\u{fffd}")),
+            (b"", None),
+            (b"no line\n", None),
+        ] {
+            assert_eq!(cgroup_path(cgroups).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn the_uid_of_a_static_pod_is_a_hash() {
+        let hash = "d41d8cd98f00b204e9800998ecf8427e";
+        let path = format!("0::/kubepods/burstable/pod{hash}/{ID}");
+        let pod = live(path.as_bytes()).unwrap().pod.unwrap();
+        assert_eq!((pod.uid.as_str(), pod.name), (hash, None));
+    }
+
+    proptest! {
+        #[test]
+        fn does_not_panic_on_any_path(
+            path in "(/|[a-z0-9]{1,3}|docker|lxc|machine-|\\.scope|\\.slice|\\.service|pod|:|\\\\x2d| \\(deleted\\)){0,20}",
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            for bytes in [format!("0::{path}\n1:a:{path}").as_bytes(), &bytes, &[b"0::", &bytes[..]].concat()] {
+                let found = live(bytes);
+                prop_assert!(found.as_ref().is_none_or(|found| !found.id.is_empty()));
+                let terminated = of_cgroups(bytes, None, || true);
+                prop_assert!(terminated == found || found.as_ref().is_some_and(Container::is_unit));
+                let path = cgroup_path(bytes);
+                prop_assert!(path.as_ref().is_none_or(|path| path.len() <= 3 * bytes.len()));
+                prop_assert_eq!(found, path.and_then(|path| of_path(&path, None)));
+            }
+        }
+    }
+}
