@@ -13,6 +13,7 @@ mod processes;
 mod program;
 mod readme;
 pub mod runner;
+pub mod runtimes;
 
 pub use document::*;
 pub use forest::*;

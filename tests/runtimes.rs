@@ -1,0 +1,219 @@
+//! Tests that pidns names the containers of real runtimes: Docker, containerd (also through the CRI,
+//! as the kubelet uses it) and podman.
+
+mod common;
+
+use common::Need::*;
+use common::runtimes::Runtime;
+use common::*;
+
+/// Options of `docker run` and `podman run` for a container with the programs of the host.
+const CONTAINER: [&str; 5] = ["-d", "--network", "none", "-v", "/usr:/usr:ro"];
+
+/// Shows the namespaces of a runtime, with IDs, PIDs and inodes replaced by `ID`, `PID` and `NS`.
+fn shown(runtime: &Runtime, arguments: &[&str]) -> String {
+    let output = runtime.pidns(&[&["-q"], arguments].concat());
+    stdout(&output)
+}
+
+/// Returns the container of the namespace whose init has this name, as `RUNTIME NAME POD`.
+fn named(container: Option<&Container>) -> String {
+    let Some(Container { runtime, name, pod, .. }) = container else { return "none".to_owned() };
+    let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    match pod {
+        Some(pod) => format!("{runtime} {} {}/{}", or(name), or(&pod.namespace), or(&pod.name)),
+        None => format!("{runtime} {}", or(name)),
+    }
+}
+
+/// Returns the init of each namespace below the runtime's, with its container.
+fn inits(document: &Document) -> Vec<String> {
+    let below = document.namespaces.iter().filter(|it| it.level != Some(0));
+    let describe = |it: &Namespace| {
+        let comm = it.init.map_or("-", |init| &document.process(init).comm);
+        format!("{comm}: {}", named(it.container.as_ref()))
+    };
+    let mut inits: Vec<_> = below.map(describe).collect();
+    inits.sort_unstable();
+    inits
+}
+
+/// Returns the processes that belong to another container than the init of their namespace does.
+fn guests(document: &Document) -> Vec<String> {
+    let guests = document.processes.iter().filter_map(|process| {
+        let container = process.container.as_ref()?;
+        Some(format!("{}: {}", process.comm, named(Some(container))))
+    });
+    let mut guests: Vec<_> = guests.collect();
+    guests.sort_unstable();
+    guests
+}
+
+#[test]
+fn names_docker_containers() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    let start = |arguments: &[&str]| docker.client(&[&["run"], &CONTAINER[..], arguments].concat());
+    let web = start(&["--name", "web", "base", "sleep", "600"]);
+    let both = "sleep 601 & exec sleep 602";
+    let side = start(&["--name", "side", "--pid", "container:web", "base", "bash", "-c", both]);
+    docker.client(&["exec", "-d", "web", "sleep", "603"]);
+    start(&["--name", "host", "--pid", "host", "base", "sleep", "600"]);
+    let tini_id = start(&["--name", "tini", "--init", "--pids-limit", "7", "base", "sleep", "600"]);
+    start(&["--name", "frozen", "base", "sleep", "600"]);
+    docker.client(&["pause", "frozen"]);
+    start(&["--name", "killed", "base", "sleep", "600"]);
+    docker.client(&["kill", "killed"]);
+
+    let document = docker.document(&[]);
+    let expected = ["docker-init: docker tini", "sleep: docker frozen", "sleep: docker web"];
+    assert_eq!(inits(&document), expected);
+    let expected = ["sleep: docker host", "sleep: docker side", "sleep: docker side"];
+    assert_eq!(guests(&document), expected);
+    // With cgroups, pidns finds the same processes.
+    assert_eq!(guests(&docker.document(&["--details", "cgroup"])), expected);
+    assert_eq!(guests(&docker.document(&["--collector", "proc"])), expected);
+
+    let tini = document
+        .namespaces
+        .iter()
+        .find(|it| it.container.as_ref().is_some_and(|it| it.id == tini_id));
+    let tini = tini.and_then(|it| it.init).unwrap();
+    let (web_id, side_id) = (&web[..12], &side[..12]);
+    let text = shown(&docker, &["--container", "web"]);
+    let heading =
+        format!("  sleep, docker web ({web_id}), 4 processes, 2 of docker side ({side_id})\n");
+    assert!(text.contains(&heading), "{text}");
+    assert_eq!(text.matches(&format!(" sleep, of docker side ({side_id})\n")).count(), 2, "{text}");
+    assert_eq!(text.matches(" sleep, entered by ").count(), 1, "{text}");
+
+    // A name, a prefix of an ID and a saved document lead to the same container.
+    let path = docker.dir.path().join("saved");
+    std::fs::write(&path, stdout(&docker.pidns(&["-q", "-f", "json"]))).unwrap();
+    let path = path.to_str().unwrap();
+    let members = |arguments: &[&str]| {
+        let document = docker.document(arguments);
+        document.processes.iter().map(|it| it.pid).collect::<Vec<_>>()
+    };
+    let of_side = members(&["--container", "side"]);
+    assert_eq!(of_side.len(), 2);
+    assert_eq!(members(&["--container", side_id]), of_side);
+    assert_eq!(members(&["-i", path, "--container", "side"]), of_side);
+    assert_eq!(members(&["--container", "web"]).len(), 4);
+    let output = docker.pidns(&["--container", "sid"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]));
+    let none = "pidns: nothing matches container sid\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), none);
+
+    let limits = shown(&docker, &["limits", &tini.to_string()]);
+    assert!(limits.contains(&format!("cgroup /docker/{tini_id} has 2 of 7 tasks")), "{limits}");
+}
+
+#[test]
+fn names_containers_in_a_docker_container() {
+    needs!(Initial("cgroup"), Program("dockerd"), Program("docker"), Program("runc"));
+    let docker = Runtime::start("docker");
+    let dir = docker.dir.path().to_str().unwrap();
+    let volume = format!("{dir}:{dir}");
+    // The kernel may lack the capability SYS_RESOURCE, which `--privileged` requires.
+    let daemon = format!(
+        "for dir in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,rw,bind $dir; done; \
+         exec dockerd --data-root {dir}/inner --storage-driver vfs --iptables=false --bridge none"
+    );
+    let options = ["--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--name", "outer"];
+    let unconfined =
+        ["--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined"];
+    let apparmor = ["--security-opt", "apparmor=unconfined", "-v", &volume, "base"];
+    let command = ["bash", "-c", &daemon];
+    docker.client(&[&["run"], &CONTAINER[..], &options, &unconfined, &apparmor, &command].concat());
+    let inner = |arguments: &[&str]| {
+        run(docker
+            .command("docker")
+            .args(["-H", &format!("unix://{dir}/sock"), "exec", "outer", "docker"])
+            .args(arguments))
+    };
+    until("the inner daemon works", || inner(&["version"]).status.success());
+    stdout(&inner(&["import", &format!("{dir}/image.tar"), "base"]));
+    stdout(&inner(
+        &[&["run"], &CONTAINER[..], &["--name", "inner", "base", "sleep", "600"]].concat(),
+    ));
+    assert_eq!(inits(&docker.document(&[])), ["dockerd: docker outer", "sleep: docker inner"]);
+}
+
+#[test]
+fn names_containers_and_pods_of_containerd() {
+    needs!(
+        Initial("cgroup"),
+        Program("containerd"),
+        Program("ctr"),
+        Program("runc"),
+        Program("cc")
+    );
+    let containerd = Runtime::start("containerd");
+    let start = |namespace: &str, id: &str| {
+        let usr = "type=bind,src=/usr,dst=/usr,options=rbind:ro";
+        let run = ["-n", namespace, "run", "-d", "--snapshotter", "native", "--mount", usr];
+        containerd.client(&[&run[..], &["localhost/base:latest", id, "sleep", "600"]].concat());
+    };
+    start("default", "web");
+    start("prod", "db");
+    let pod = |name: &str, uid: &str, pid_mode: &str, containers: &[&str]| {
+        let mut command = containerd.command("/usr/bin/python3");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cri.py"));
+        command.arg(containerd.dir.path().join("sock"));
+        let cgroup = format!("/kubepods/burstable/pod{uid}");
+        command.args(["shop", name, uid, &cgroup, pid_mode]).args(containers);
+        stdout(&run(&mut command));
+    };
+    const SHARED: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    const APART: &str = "7a2c0b6e-1f7b-4a43-8f3f-0c4f2b1f9d55";
+    pod("web-0", SHARED, "0", &["app", "proxy"]);
+    pod("web-1", APART, "1", &["app"]);
+
+    let document = containerd.document(&[]);
+    let expected = [
+        "pause: containerd - shop/web-0",
+        "pause: containerd - shop/web-1",
+        "sleep: containerd -",
+        "sleep: containerd -",
+        "sleep: containerd app shop/web-1",
+    ];
+    assert_eq!(inits(&document), expected);
+    let expected = ["sleep: containerd app shop/web-0", "sleep: containerd proxy shop/web-0"];
+    assert_eq!(guests(&document), expected);
+    let ids: Vec<_> = document.namespaces.iter().filter_map(|it| it.container.as_ref()).collect();
+    assert!(["web", "db"].iter().all(|id| ids.iter().any(|it| it.id == *id)), "{ids:?}");
+
+    let text = shown(&containerd, &["--container", "shop/web-0"]);
+    assert!(text.contains("  pause, pod shop/web-0 (containerd "), "{text}");
+    assert!(text.contains("), 3 processes, 2 of other containers\n"), "{text}");
+    assert!(text.contains(" sleep, of app (containerd "), "{text}");
+    assert_eq!(shown(&containerd, &["--container", "web-0"]), text);
+    assert_eq!(shown(&containerd, &["--container", &SHARED[..8]]), text);
+    let output = containerd.pidns(&["--container", "app"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.starts_with("pidns: container app could mean pod shop/web-"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn names_podman_containers() {
+    needs!(Initial("cgroup"), Program("podman"), Program("runc"));
+    let podman = Runtime::start("podman");
+    let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"];
+    let start = |arguments: &[&str]| {
+        podman.client(&[&["run"], &CONTAINER[..], &limits, arguments].concat())
+    };
+    start(&["--name", "web", "base", "sleep", "600"]);
+    start(&["--name", "side", "--pid", "container:web", "base", "sleep", "600"]);
+    start(&["--name", "short", "--rm", "base", "sleep", "600"]);
+    podman.client(&["exec", "-d", "web", "sleep", "601"]);
+    let document = podman.document(&[]);
+    assert_eq!(inits(&document), ["sleep: podman short", "sleep: podman web"]);
+    assert_eq!(guests(&document), ["sleep: podman side"]);
+    assert_eq!(
+        document.processes.iter().filter(|it| it.comm == "sleep" && it.nspid.len() > 1).count(),
+        4
+    );
+}
