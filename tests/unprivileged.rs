@@ -46,7 +46,8 @@ fn nobody_gets_the_namespace_of_every_process_if_none_was_injected() {
     assert_eq!(as_nobody(&["-q", "--strict"]).status.code(), Some(3));
 }
 
-/// Mounts a procfs with this `hidepid` option in a private mount namespace, and runs pidns on it.
+/// Mounts a procfs with this option, such as `hidepid=1`, in a private mount namespace, and runs
+/// pidns on it as `nobody`.
 fn with_hidepid(option: &str, arguments: &str) -> Output {
     let (dir, program) = public_copy();
     let at = dir.path().join("proc");
@@ -75,6 +76,25 @@ fn hidepid_is_reported() {
     let output = with_hidepid("hidepid=2", "--strict");
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("hidepid"));
+}
+
+#[test]
+fn limits_that_cannot_be_read_are_an_error() {
+    needs!(Namespaces);
+    let own = std::process::id();
+    for (option, arguments) in [
+        ("hidepid=2,subset=pid", "limits".to_owned()),
+        ("hidepid=2,subset=pid", "limits -f json".to_owned()),
+        ("subset=pid", format!("limits {own}")),
+        ("subset=pid", format!("limits -q -f json {own}")),
+    ] {
+        let output = with_hidepid(option, &arguments);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{stderr}");
+        assert!(stderr.starts_with("pidns: cannot tell which limits are full: "), "{stderr}");
+        assert!(stderr.contains("threads_max unknown: cannot read "), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
 }
 
 #[test]

@@ -163,6 +163,15 @@ fn errno_name(raw: i32) -> String {
     }
 }
 
+/// Returns the advice for errors caused by a missing permission.
+pub fn permission_advice(viewer_may_trace_all: bool) -> &'static str {
+    if viewer_may_trace_all {
+        "refused even to CAP_SYS_PTRACE, as a security module may do"
+    } else {
+        "run as root on the host, or with CAP_SYS_PTRACE, to see it"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::collect::{self, LiveHost};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::graph::PidGraph;
-use crate::model::{Detail, NotFound, Pid, SearchScope, Snapshot};
+use crate::model::{Detail, DiagnosticCode, NotFound, Pid, SearchScope, Snapshot};
 use crate::output;
 use crate::query::{Coverage, LimitReport};
 
@@ -23,8 +23,9 @@ pub fn limits(arguments: &cli::Limits) -> Result<Exit, Error> {
     let snapshot = load(arguments, &asked)?;
     let mut report = LimitReport::new(PidGraph::new(snapshot), asked);
     if report.known == 0 && report.unknown > 0 {
-        let reasons = report.graph.snapshot().diagnostics.iter().map(|it| it.message.as_str());
-        let reasons: Vec<_> = reasons.collect();
+        let code = DiagnosticCode::LimitsUnknown.name();
+        let reasons = report.graph.snapshot().diagnostics.iter().filter(|it| it.code == code);
+        let reasons: Vec<_> = reasons.map(|it| it.message.as_str()).collect();
         return Err(Error::NoLimits(reasons.join("; ")));
     }
     if origin.file.is_none() {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use crate::graph::PidGraph;
-use crate::model::{Limit, LiveFacts, Pid};
+use crate::model::{Limit, LimitKind, LiveFacts, Pid};
 
 /// For the whole host, `pidns limits` shows only limits that are at least this full, in percent.
 const CLOSE_PERCENT: u64 = 80;
@@ -19,7 +19,9 @@ pub struct LimitReport {
     /// The limits to show: full limits first, in the order in which the kernel checks them, then the
     /// others by percentage, highest first.
     pub limits: Vec<Limit>,
-    /// Number of limits whose `full` is known, including those that are not shown.
+    /// Number of limits that could be read, including those that are not shown. A namespace whose
+    /// init is running, and the depth of its nesting, do not count: the hierarchy shows them, so they
+    /// are known even if no limit could be read.
     pub known: usize,
     /// Number of limits whose `full` is unknown, including those that are not shown.
     pub unknown: usize,
@@ -36,8 +38,11 @@ impl LimitReport {
         let is_meant =
             |it: &&Limit| asked.is_empty() || it.pids.iter().any(|it| asked.contains(it));
         let mut limits: Vec<Limit> = all.filter(is_meant).cloned().collect();
-        let known = limits.iter().filter(|it| it.full.is_some()).count();
-        let unknown = limits.len() - known;
+        let unknown = limits.iter().filter(|it| it.full.is_none()).count();
+        let is_in_hierarchy =
+            |it: &Limit| matches!(it.kind, LimitKind::InitTerminated | LimitKind::Nesting);
+        let is_known = |it: &Limit| it.full.is_some_and(|full| full || !is_in_hierarchy(it));
+        let known = limits.iter().filter(|it| is_known(it)).count();
         if asked.is_empty() {
             limits.retain(|it| it.percent().is_some_and(|percent| percent >= CLOSE_PERCENT));
         }

@@ -31,6 +31,7 @@ mod zombies;
 use std::collections::HashMap;
 
 use super::discovery::{Discovery, FollowUp};
+use super::log::permission_advice;
 use super::registry::{self, NamespaceRegistry, Registered};
 use crate::model::{Namespace, NamespaceId, Procfs, Snapshot};
 
@@ -69,12 +70,6 @@ pub fn assemble(
     parents::forget_missing(source, &mut processes, &mut log);
     users::name_users(&mut processes, &mut namespaces);
 
-    // The advice at the end of each diagnostic about refused access.
-    let permission = if discovery.viewer_may_trace_all {
-        "refused even to CAP_SYS_PTRACE, as a security module may do"
-    } else {
-        "run as root on the host, or with CAP_SYS_PTRACE, to see it"
-    };
     Snapshot {
         generator: (env!("CARGO_PKG_NAME").to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         captured_at,
@@ -89,7 +84,7 @@ pub fn assemble(
         namespaces,
         processes,
         limits: None,
-        diagnostics: log.into_diagnostics(permission),
+        diagnostics: log.into_diagnostics(permission_advice(discovery.viewer_may_trace_all)),
     }
 }
 

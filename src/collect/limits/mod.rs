@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::error::Error;
-use super::log::DiagnosticLog;
+use super::kernel::viewer;
+use super::log::{DiagnosticLog, permission_advice};
 use super::proc::procfs::Procfs;
 use crate::model::{
     Collector, Diagnostic, DiagnosticCode, Keyword as _, Limit, LimitKind, Pid, Snapshot,
@@ -66,8 +67,9 @@ impl Limits {
         for above in host.hidden_above() {
             log.note_as(DiagnosticCode::LimitsUnknown, above.to_owned(), None);
         }
-        let mut diagnostics = log.into_diagnostics("");
-        diagnostics.extend(host.into_log().into_diagnostics(""));
+        let permission = permission_advice(viewer::may_trace_all());
+        let mut diagnostics = log.into_diagnostics(permission);
+        diagnostics.extend(host.into_log().into_diagnostics(permission));
         Self { limits, diagnostics }
     }
 
