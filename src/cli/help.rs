@@ -32,7 +32,7 @@ same information.";
 pub(super) const SHORT_EXAMPLES: &str = "\
 Examples:
   pidns 4242                            the namespaces that process 4242 is in
-  pidns -f dot | dot -Tsvg > pidns.svg  the hierarchy as a picture
+  exec pidns limits                     why this shell cannot fork
 
 More options and examples: 'pidns --help'.";
 
@@ -125,7 +125,7 @@ With PIDs, pidns shows all limits of these processes. Without PIDs, it shows the
 of the whole host that are at 80 % or more. A saved document has limits if it was \
 written with --details limits.
 
-A shell that cannot fork can still replace itself: 'exec pidns limits $$'.
+A shell that cannot fork can still replace itself: 'exec pidns limits'.
 
 The PIDs and PID namespaces in use are known through BPF only, which needs root on the \
 host. A limit that cannot be read is unknown, never guessed.",
@@ -138,7 +138,7 @@ host. A limit that cannot be read is unknown, never guessed.",
     examples: &[
         ("Show what is full or close on this host", "pidns limits"),
         ("Show all limits of process 4242", "pidns limits 4242"),
-        ("Find out why this shell cannot fork", "exec pidns limits $$"),
+        ("Find out why this shell cannot fork", "exec pidns limits"),
     ],
 };
 
