@@ -13,16 +13,17 @@ use super::options::COLLECTOR;
 /// -f and -q apply to the report.
 pub(super) const RUN: &str = "run";
 
-/// Redeclares in each verb, as hidden, the global options that the verb does not support. This
-/// keeps them out of the verb's help, and lets [`check`] reject them.
-pub(super) fn hide_unused(program: Command) -> Command {
-    let global = program.get_arguments().filter(|option| option.is_global_set());
-    let global: Vec<Arg> = global.cloned().collect();
-    program.mut_subcommands(|verb| {
-        let unused = global.iter().filter(|option| find(&verb, option).is_none());
-        let unused: Vec<Arg> = unused.map(|option| option.clone().hide(true)).collect();
-        verb.args(unused)
-    })
+/// Returns the global options.
+pub(super) fn options(program: &Command) -> Vec<Arg> {
+    program.get_arguments().filter(|option| option.is_global_set()).cloned().collect()
+}
+
+/// Redeclares, as hidden, the global options that a verb does not support. This keeps them out of the
+/// verb's help, and lets [`check`] reject them.
+pub(super) fn hide_unused(verb: Command, global: Vec<Arg>) -> Command {
+    let unused = global.into_iter().filter(|option| find(&verb, option).is_none());
+    let unused: Vec<Arg> = unused.map(|option| option.hide(true)).collect();
+    verb.args(unused)
 }
 
 /// Rejects options that the verb does not have, and conflicting options, even if one of them

@@ -112,9 +112,10 @@ pub enum Parsed {
 /// Parses the arguments. If the arguments are wrong, the error explains the problem in one line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut program = command().color(ColorChoice::Auto);
     let words: Vec<String> =
         arguments.iter().skip(1).filter_map(|word| word.to_str().map(str::to_owned)).collect();
+    let is_given = |verb: &str| words.iter().any(|word| word == verb);
+    let mut program = define(is_given).color(ColorChoice::Auto);
     let verb = words.iter().find(|word| program.find_subcommand(word).is_some()).cloned();
     let usage = |problem: String| {
         let error = Error::Usage(problem);
@@ -138,21 +139,33 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed, Er
     cli.map(|cli| Parsed::Run(Box::new(cli))).map_err(|error| explain(&error, &program))
 }
 
-/// Returns the definition of the command line, for parsing and for completion.
+/// Returns the definition of the command line, for completion and for manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
-    let mut program = globals::hide_unused(Cli::command());
+    define(|_| true)
+}
+
+/// Defines the command line. Only verbs for which `is_given` returns `true` get their help texts and
+/// hidden options, because adding these to all verbs would take half of the time that pidns needs
+/// to start.
+fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
+    let mut program = Cli::command();
     if std::env::var_os(options::COLLECTOR).is_some_and(|value| value.is_empty()) {
         // Treat an empty variable as unset.
         program = without_variable(program).mut_subcommands(without_variable);
     }
-    program.mut_subcommands(|verb| {
-        let verb = help::with_texts(verb);
-        if verb.get_name() != "run" {
-            return verb;
-        }
-        verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
-    })
+    let verbs: Vec<_> = program.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+    for verb in verbs.iter().filter(|verb| is_given(verb)) {
+        let global = globals::options(&program);
+        program = program.mut_subcommand(verb, |verb| {
+            let verb = help::with_texts(globals::hide_unused(verb, global));
+            if verb.get_name() != globals::RUN {
+                return verb;
+            }
+            verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
+        });
+    }
+    program
 }
 
 /// Makes a command ignore the environment variable for `--collector`.

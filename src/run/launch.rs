@@ -1,18 +1,22 @@
-//! Starts the command through a second pidns process, which restores the signal mask and the
-//! disposition of SIGPIPE, and then executes the command.
+//! Starts the command with the signal mask and the disposition of SIGPIPE that pidns was started
+//! with (`posix_spawn(3)`).
 //!
-//! The alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of
-//! the standard library (`pre_exec`). The second pidns process needs only safe code.
+//! If the command is to run in a cgroup of its own, or to die with pidns, pidns starts a second pidns
+//! process instead. This process sets these things up and then executes the command. The
+//! alternative, code that runs between `fork(2)` and `execve(2)`, needs an unsafe function of the
+//! standard library (`pre_exec`). The second pidns process needs only safe code.
 
-use std::ffi::{CString, OsString};
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
-use std::process::{Child, Command};
 
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::unistd::execvp;
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::cgroup;
 use super::raw_signals;
@@ -32,24 +36,46 @@ pub fn spawn(
     signals: &Signals,
     dies_with_us: bool,
     members_file: Option<&Path>,
-) -> Result<Child, Error> {
+) -> Result<Pid, Error> {
+    if !dies_with_us
+        && members_file.is_none()
+        && let [program, ..] = command
+        && let Ok(child) = start(program, command, signals)
+    {
+        return Ok(child);
+    }
+    // Also taken if the command cannot be executed. The second process then runs a script without
+    // `#!` by the shell, or exits with the status for the error.
     let parent = if dies_with_us { getpid().as_raw_nonzero().get() } else { 0 };
-    let mask = raw_signals::bits(signals.mask_before());
-    let sigpipe = if raw_signals::was_sigpipe_ignored() { IGNORED } else { DEFAULT };
+    let members_file = members_file.unwrap_or(Path::new(""));
+    let mut words = vec![NAME.into(), parent.to_string().into(), members_file.into()];
+    words.extend_from_slice(command);
     // The link /proc/self/exe refers to the running program even if its file has been replaced.
-    Command::new("/proc/self/exe")
-        .arg0(NAME)
-        .args([&mask.to_string(), sigpipe, &parent.to_string()])
-        .arg(members_file.unwrap_or(Path::new("")))
-        .args(command)
-        .spawn()
+    start(OsStr::new("/proc/self/exe"), &words, signals)
         .map_err(|source| Error::Run { what: "start a process by /proc/self/exe", source })
 }
 
-/// Arguments that tell the second process the original disposition of SIGPIPE, because the standard
-/// library resets it there.
-const IGNORED: &str = "ignored";
-const DEFAULT: &str = "default";
+/// Starts a program. `words` are its arguments, including `argv[0]`.
+fn start(program: &OsStr, words: &[OsString], signals: &Signals) -> io::Result<Pid> {
+    let mut attributes = PosixSpawnAttr::init()?;
+    let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+    attributes.set_flags(flags)?;
+    attributes.set_sigmask(signals.mask_before())?;
+    // The Rust runtime ignores SIGPIPE.
+    let reset = if raw_signals::was_sigpipe_ignored() { None } else { Some(NixSignal::SIGPIPE) };
+    attributes.set_sigdefault(&reset.into_iter().collect::<SigSet>())?;
+    let variables = env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("=")));
+    let variables: Vec<CString> = variables.map(c_string).collect::<Result<_, _>>()?;
+    let words: Vec<CString> = words.iter().cloned().map(c_string).collect::<Result<_, _>>()?;
+    let program = CString::new(program.as_bytes())?;
+    let actions = PosixSpawnFileActions::init()?;
+    let child = posix_spawnp(&program, &actions, &attributes, &words, &variables)?;
+    Pid::from_raw(child.as_raw()).ok_or_else(|| io::Error::from(Errno::ESRCH))
+}
+
+fn c_string(text: OsString) -> io::Result<CString> {
+    Ok(CString::new(text.into_vec())?)
+}
 
 /// Returns `true` if [`spawn`] started this process.
 #[must_use]
@@ -60,10 +86,10 @@ pub fn is_asked_for(arguments: &[OsString]) -> bool {
 /// Executes the command. Returns only on failure.
 #[must_use]
 pub fn launch(arguments: &[OsString]) -> Error {
-    let [_, mask, sigpipe, parent, members_file, command @ ..] = arguments else {
+    let [_, parent, members_file, command @ ..] = arguments else {
         return Error::Usage(format!("{NAME} is for internal use by pidns"));
     };
-    if let Err(source) = prepare(&mask.to_string_lossy(), &parent.to_string_lossy()) {
+    if let Err(source) = die_with(&parent.to_string_lossy()) {
         return Error::Run { what: "prepare the command", source };
     }
     if !members_file.is_empty()
@@ -73,35 +99,35 @@ pub fn launch(arguments: &[OsString]) -> Error {
     }
     // The Rust runtime made this process ignore SIGPIPE. Undo that unless SIGPIPE was ignored
     // before.
-    if sigpipe != IGNORED {
+    if !raw_signals::was_sigpipe_ignored() {
         raw_signals::reset_sigpipe();
     }
     Error::Exec { command: command.first().cloned().unwrap_or_default(), source: execute(command) }
 }
 
-fn prepare(mask: &str, parent: &str) -> io::Result<()> {
+/// Lets the kernel kill this process when its parent exits. Does nothing if `parent` is 0.
+fn die_with(parent: &str) -> io::Result<()> {
     let parent: i32 = parent.parse().map_err(io::Error::other)?;
-    if parent != 0 {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel
-        // sends no signal. So check that the first pidns process is still the parent.
-        if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
-            return Err(io::Error::other("pidns has ended"));
-        }
+    if parent == 0 {
+        return Ok(());
     }
-    let mask = raw_signals::mask(mask.parse().map_err(io::Error::other)?);
-    Ok(mask.thread_set_mask()?)
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // If the first pidns process exited before this process set PR_SET_PDEATHSIG, the kernel sends
+    // no signal. So check that the first pidns process is still the parent.
+    if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
+        return Err(io::Error::other("pidns has ended"));
+    }
+    Ok(())
 }
 
 /// Executes a command. Unlike the standard library's `exec`, keeps the disposition of SIGPIPE.
 fn execute(command: &[OsString]) -> io::Error {
-    let words: Result<Vec<_>, _> =
-        command.iter().map(|word| CString::new(word.clone().into_vec())).collect();
+    let words: Result<Vec<CString>, _> = command.iter().cloned().map(c_string).collect();
     match words {
         Ok(words) => match words.first().map(|program| execvp(program, &words)) {
             Some(Err(errno)) => errno.into(),
             _ => io::Error::other("no command"),
         },
-        Err(error) => error.into(),
+        Err(error) => error,
     }
 }

@@ -110,8 +110,7 @@ impl SupervisedCommand {
         };
         let reaper = Reaper::start();
         let members_file = cgroup.as_ref().map(CommandCgroup::members_file);
-        let child = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
-        let command = RawPid::from_child(&child);
+        let command = launch::spawn(command, &signals, dies_with_us, members_file.as_deref())?;
         descendants.set_command(command);
         Ok(Self {
             signals,

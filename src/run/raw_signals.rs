@@ -1,12 +1,11 @@
-//! Converts real-time signals and signal masks, and reads the inherited disposition of SIGPIPE. The
-//! safe interfaces of nix and rustix support only signals that have a name.
+//! Converts real-time signals, and reads and resets the disposition of SIGPIPE. The safe interfaces
+//! of nix and rustix support only signals that have a name.
 
 #![allow(unsafe_code)]
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 
 /// The highest signal number on all architectures that Rust supports, except MIPS.
@@ -51,41 +50,9 @@ pub fn signal(number: i32) -> Option<Signal> {
     is_valid.then(|| unsafe { Signal::from_raw_unchecked(number) })
 }
 
-/// Converts a signal mask to a number. The lowest bit stands for signal 1, as in
-/// `/proc/PID/status`.
-#[must_use]
-pub fn bits(mask: &SigSet) -> u64 {
-    let bit = |number: i32| 1_u64 << (number - 1);
-    // SAFETY: the set is initialised, and all numbers are signal numbers.
-    let is_in = |&number: &i32| unsafe { libc::sigismember(mask.as_ref(), number) } == 1;
-    (1..=MAX_SIGNAL).filter(is_in).map(bit).sum()
-}
-
-/// Converts a number to a signal mask.
-#[must_use]
-pub fn mask(bits: u64) -> SigSet {
-    let mut set = *SigSet::empty().as_ref();
-    for number in (1..=MAX_SIGNAL).filter(|number| bits & (1 << (number - 1)) != 0) {
-        // SAFETY: the set is initialised. `sigaddset` rejects invalid numbers with an error.
-        unsafe { libc::sigaddset(&raw mut set, number) };
-    }
-    // SAFETY: the set is initialised.
-    unsafe { SigSet::from_sigset_t_unchecked(set) }
-}
-
 #[cfg(test)]
 mod tests {
-    use nix::sys::signal::Signal as NixSignal;
-
     use super::*;
-
-    #[test]
-    fn a_mask_keeps_real_time_signals() {
-        let bits = 1 | 1 << 14 | 1 << 36 | 1 << 63;
-        assert_eq!(self::bits(&mask(bits)), bits);
-        assert!(mask(bits).contains(NixSignal::SIGTERM));
-        assert_eq!(self::bits(&SigSet::empty()), 0);
-    }
 
     #[test]
     fn signals_of_the_c_library_are_left_out() {
