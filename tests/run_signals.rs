@@ -98,11 +98,12 @@ fn the_interrupt_key_ends_the_shell_script_around_pidns() {
 #[test]
 fn keys_reach_a_command_with_a_process_group_of_its_own() {
     needs!(Program("script"));
-    // timeout(1) makes itself the leader of a process group.
+    // timeout(1) makes itself the leader of a process group. The script is for sh, because Bash
+    // ignores SIGQUIT until it executes `sleep`.
     for (key, status) in [("\u{3}", 130), ("\u{1c}", 131)] {
         let start = Instant::now();
         let mut terminal = Terminal::start(
-            "$PIDNS run -- timeout 60 bash -c 'ulimit -c 0; echo ready; exec sleep 60'",
+            "$PIDNS run -- timeout 60 sh -c 'ulimit -c 0; echo ready; exec sleep 60'",
         );
         terminal.wait_for("ready");
         terminal.press(key);
@@ -225,7 +226,10 @@ fn a_second_signal_ends_the_grace_time() {
 #[test]
 fn the_interrupt_key_reaches_the_command_once() {
     needs!(Program("script"));
-    let script = "(setsid sleep 647 >/dev/null 2>&1 &); trap 'echo got it' INT; echo ready; \
+    // Bash ignores SIGINT in a background process only some time after the fork.
+    let script = "(setsid sleep 647 >/dev/null 2>&1 & \
+                  until [ \\\"\\$(</proc/\\$!/comm)\\\" = sleep ]; do :; done); \
+                  trap 'echo got it' INT; echo ready; \
                   for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; exit 4";
     let options = "--kill --grace 0.1 --details args";
     let command = format!("$PIDNS run {options} -- bash -c \"{script}\"");

@@ -183,7 +183,9 @@ const PIPELINES: [&str; 9] = [
     "exec > >(tee log) 2>&1; true; $C; exit $?",
     "$C > out 2> >(cat >&2)",
     "true | timeout 9 $C | cat | (cat; true)",
-    "rm -f fifo; mkfifo fifo; tee log < fifo & timeout 9 $C > fifo; s=$?; wait $!; exit $s",
+    "rm -f fifo; mkfifo fifo; tee log < fifo & exec 8> fifo; \
+     until [ \"$(</proc/$!/comm)\" = tee ]; do :; done; \
+     timeout 9 $C >&8 8>&-; s=$?; exec 8>&-; wait $!; exit $s",
     "true | timeout 9 bash -c \"true; $C\" 2>&1 | grep . | tee log",
 ];
 

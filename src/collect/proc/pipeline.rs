@@ -2,14 +2,16 @@
 //! its pipeline, and the shell that a CI agent has started for the step.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd as _;
 
-use rustix::fs::{AtFlags, statat};
+use rustix::fs::{AtFlags, Dir, statat};
+use rustix::io::Result as SysResult;
 
 use super::process_dir::ProcessDir;
 use super::procfs::Procfs;
 use super::status::start_time_now;
-use crate::collect::kernel::sys::{FileId, read, read_at_most, read_link};
+use crate::collect::kernel::sys::{FileId, is_gone, open_dir, read, read_at_most, read_link};
 use crate::collect::parse;
 use crate::model::{Observer, Pid, Process};
 
@@ -20,6 +22,12 @@ const SHELLS: [&str; 11] =
 /// Maximum number of children of one ancestor that may belong to the pipeline. The youngest
 /// children are searched first, because a pipeline is younger than the services of an init.
 const MAX_CHILDREN: usize = 256;
+
+/// The descriptors of a process that connect it to its pipeline.
+const STANDARD: [&CStr; 3] = [c"fd/0", c"fd/1", c"fd/2"];
+
+/// Maximum number of descriptors to read of a process that a shell is starting.
+const MAX_DESCRIPTORS: usize = 256;
 
 /// Number of bytes to compare when two command lines are compared.
 const COMPARED_ARGS: usize = 4096;
@@ -33,6 +41,7 @@ pub fn observer(procfs: &Procfs, processes: &[Process]) -> Option<Observer> {
     let mut attendants = pipeline(procfs, processes, &ancestry);
     attendants.extend(ancestry.first().into_iter().flat_map(|it| younger_siblings(processes, it)));
     add_descendants(processes, &mut attendants);
+    attendants.extend(ended_children_of_shells(procfs, processes, &ancestry));
     attendants.extend(ancestry.iter().filter_map(|it| it.ppid));
     attendants.remove(&pid);
     let step = step(procfs, &ancestry);
@@ -111,11 +120,31 @@ struct Pipes {
 }
 
 impl Pipes {
-    /// Reads the first three descriptors of a process. Descriptors that can't be read are left out.
+    /// Reads the first three descriptors of a process.
     fn of(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |_| Ok(STANDARD.map(CString::from).into()))
+    }
+
+    /// Reads all descriptors of a process.
+    fn of_all(procfs: &Procfs, pid: Pid) -> Self {
+        Self::of_descriptors(procfs, pid, |dir| {
+            let entries = Dir::new(open_dir(dir.as_fd(), c"fd")?)?.flatten();
+            let names = entries.map(|entry| [b"fd/", entry.file_name().to_bytes()].concat());
+            Ok(names.filter_map(|name| CString::new(name).ok()).take(MAX_DESCRIPTORS).collect())
+        })
+    }
+
+    /// Reads descriptors of a process. `list` returns their paths. Descriptors that can't be read
+    /// are left out.
+    fn of_descriptors(
+        procfs: &Procfs,
+        pid: Pid,
+        list: impl FnOnce(&ProcessDir<'_>) -> SysResult<Vec<CString>>,
+    ) -> Self {
         let mut pipes = Self::default();
         let Ok(dir) = ProcessDir::open(procfs.fd(), pid) else { return pipes };
-        for name in [c"fd/0", c"fd/1", c"fd/2"] {
+        for name in list(&dir).unwrap_or_default() {
+            let name = name.as_c_str();
             let Ok(Some(pipe)) = FileId::of_pipe(dir.as_fd(), name) else { continue };
             // The permissions of the link show whether the descriptor can be read or written, and
             // therefore which end of the pipe it is. A daemon that a job leaves behind may hold the
@@ -166,8 +195,20 @@ fn pipeline(procfs: &Procfs, processes: &[Process], ancestry: &[&Process]) -> BT
     if pipes.is_empty() {
         return BTreeSet::new();
     }
+    // A shell forks before it makes the pipes standard input and output of the new process. pidns
+    // itself has children if they were started for its redirections, as in `pidns 2> >(cat)`.
+    let is_starting = |it: &Process| {
+        let is_child = |parent: &Process| it.ppid == Some(parent.pid) && it.comm == parent.comm;
+        ancestry.first().is_some_and(|own| it.ppid == Some(own.pid))
+            || ancestry
+                .iter()
+                .any(|parent| is_child(parent) && is_subshell(procfs, it.pid, parent.pid))
+    };
     let others = children_of(processes, ancestry).into_iter();
-    let others = others.map(|pid| (pid, Pipes::of(procfs, pid)));
+    let others = others.map(|it| {
+        let all = is_starting(it);
+        (it.pid, if all { Pipes::of_all(procfs, it.pid) } else { Pipes::of(procfs, it.pid) })
+    });
     connected(pipes, others.filter(|(_, pipes)| !pipes.is_empty()).collect())
 }
 
@@ -183,7 +224,7 @@ fn connected(mut pipes: Pipes, mut others: Vec<(Pid, Pipes)>) -> BTreeSet<Pid> {
 
 /// Returns the children of the ancestors, without the ancestors themselves: at most
 /// [`MAX_CHILDREN`] children of each ancestor.
-fn children_of(processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
+fn children_of<'a>(processes: &'a [Process], ancestry: &[&Process]) -> Vec<&'a Process> {
     let is_ancestor = |pid: Pid| ancestry.iter().any(|it| it.pid == pid);
     let mut children: HashMap<Pid, Vec<&Process>> = HashMap::new();
     for process in processes.iter().filter(|it| !it.kernel_thread && !it.is_zombie()) {
@@ -196,7 +237,26 @@ fn children_of(processes: &[Process], ancestry: &[&Process]) -> Vec<Pid> {
         children.sort_unstable_by_key(|it| std::cmp::Reverse((it.start_time, it.pid)));
         children.truncate(MAX_CHILDREN);
     }
-    children.into_values().flatten().map(|process| process.pid).collect()
+    children.into_values().flatten().collect()
+}
+
+/// Returns the children of shells among the ancestors that have terminated, such as an earlier
+/// command of the pipeline. A shell reaps its children while it waits for pidns. If a child has
+/// terminated since it was scanned, its pipes are not known any more.
+fn ended_children_of_shells(
+    procfs: &Procfs,
+    processes: &[Process],
+    ancestry: &[&Process],
+) -> Vec<Pid> {
+    let shells = ancestry.iter().skip(1).filter(|it| is_shell(procfs, it));
+    let shells: BTreeSet<Pid> = shells.map(|it| it.pid).collect();
+    let children = processes.iter().filter(|it| it.reaper().is_some_and(|it| shells.contains(&it)));
+    let has_ended = |pid| match ProcessDir::open(procfs.fd(), pid) {
+        // A zombie has no program.
+        Ok(dir) => read_link(dir.as_fd(), c"exe", &mut [0; 256]).is_err_and(is_gone),
+        Err(errno) => is_gone(errno),
+    };
+    children.filter(|it| has_ended(it.pid)).map(|it| it.pid).collect()
 }
 
 /// Finds [`Observer::step`]: the nearest ancestor that is a shell, leads a session, and has started
