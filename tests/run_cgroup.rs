@@ -51,6 +51,29 @@ fn a_daemon_in_another_pid_namespace_does_not_escape() {
 }
 
 #[test]
+fn a_child_that_moves_to_another_cgroup_does_not_escape() {
+    needs!(HostRoot);
+    let Some(own) = own_cgroup() else {
+        return say_skipped("a_child_that_moves", "needs cgroup version 2");
+    };
+    let move_out = format!("echo $BASHPID > {}/cgroup.procs", own.display());
+    let script = format!(
+        "({move_out}; exec setsid sleep 674) >/dev/null 2>&1 &
+         (trap '' TERM; {move_out}; exec setsid sleep 674) >/dev/null 2>&1 &
+         setsid sleep 674 >/dev/null 2>&1 &
+         until [ $(pgrep -fc 'sleep 674$') = 3 ]; do :; done"
+    );
+    let options = ["--cgroup", "--kill", "--grace", "0.1", "--deny", "leftover-process"];
+    let outcome = run_job(&options, &["bash", "-c", &script]);
+    assert_eq!(outcome.status, 123, "{}", outcome.stderr);
+    assert_eq!(outcome.report.pids("leftover-process").len(), 3, "{}", outcome.stderr);
+    let killed = outcome.report.killed.as_ref().unwrap();
+    let counts = (killed.sigterm.len(), killed.sigkill.len(), killed.remaining.len());
+    assert_eq!(counts, (3, 1, 0), "{}", outcome.stderr);
+    assert_eq!(with_argument("sleep\u{0}674"), 0);
+}
+
+#[test]
 fn the_cgroup_is_removed_even_if_processes_are_left() {
     needs!(HostRoot);
     if own_cgroup().is_none() {

@@ -248,8 +248,8 @@ processes that a service such as dockerd or systemd starts for the command, and 
 orphans in a PID namespace that the command entered (nsenter, docker exec). A \
 namespace without processes is not reported if only processes outside the command \
 keep it, because the kernel does not tell when a namespace was created. 'pidns \
-check --since' reports both. With --cgroup, a process escapes only if \
-something moves it to another cgroup, such as a service that starts it.
+check --since' reports both. With --cgroup, such an orphan is reported, too, unless \
+it was moved to another cgroup.
 
 The command has the same standard streams, process group, terminal and signal \
 dispositions as without pidns. All signals except SIGKILL, SIGSTOP and those for \

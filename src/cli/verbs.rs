@@ -87,8 +87,8 @@ pub struct Run {
     ///
     /// Needs cgroup version 2, and write access to the cgroup of pidns: run pidns as root or in a
     /// delegated cgroup (systemd-run --user --scope -p Delegate=yes). The processes in the cgroup
-    /// then count as left behind, whatever their parents are, and --kill ends all of them at once.
-    /// Finally, any remaining processes are moved to the cgroup of pidns.
+    /// then count as left behind, whatever their parents are, besides the descendants of CMD.
+    /// --kill ends all processes in the cgroup at once. Finally, any remaining processes are moved to the cgroup of pidns.
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error

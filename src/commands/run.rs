@@ -180,7 +180,7 @@ fn leftovers_in(mut snapshot: Snapshot, command: &SupervisedCommand) -> Leftover
         reaper: descendants.viewer(),
         reaper_start,
         command_start,
-        members: command.members(),
+        members: command.members().unwrap_or_default(),
         mounted: command.mounted_before().clone(),
         unreaped,
     };

@@ -20,9 +20,9 @@ pub struct RunScope {
     pub reaper_start: ProcessStart,
     /// The start of the command, on the same clock as `reaper_start`.
     pub command_start: ProcessStart,
-    /// The members of the cgroup that the command ran in (`--cgroup`), or `None`. With a cgroup,
-    /// its members are the leftovers; without one, the descendants of the command are.
-    pub members: Option<BTreeSet<Pid>>,
+    /// The members of the cgroup that the command ran in (`--cgroup`); empty without a cgroup.
+    /// Members are leftovers, even if they are not descendants of the reaper.
+    pub members: BTreeSet<Pid>,
     /// The PID namespaces that were bind-mounted before the command started.
     pub mounted: MountedNamespaces,
     /// Zombies that still existed on a second check shortly after the scan. All other zombies have
@@ -186,18 +186,17 @@ impl RunScope {
     }
 }
 
-/// Returns the descendants of the command: all descendants of pidns, except the children of pidns
-/// that started before the command, and their descendants.
+/// Returns the members of the command's cgroup, and the descendants of the command: all descendants
+/// of pidns, except the children of pidns that started before the command, and their descendants.
 fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
-    if let Some(members) = &scope.members {
-        // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
-        // parent is a member.
-        let is_member = |it: &&Process| {
-            let parent = it.ppid.filter(|_| it.is_zombie());
-            members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
-        };
-        return processes.iter().filter(is_member).map(|it| it.pid).collect();
-    }
+    // The kernel does not list zombies in `cgroup.procs`, so a zombie counts as a member if its
+    // parent is a member.
+    let is_member = |it: &&Process| {
+        let parent = it.ppid.filter(|_| it.is_zombie());
+        let members = &scope.members;
+        members.contains(&it.pid) || parent.is_some_and(|parent| members.contains(&parent))
+    };
+    let members = processes.iter().filter(is_member).map(|it| it.pid);
     let reaper = processes.iter().find(|process| process.pid == scope.reaper);
     let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for process in processes {
@@ -215,6 +214,7 @@ fn descendants(processes: &[Process], scope: &RunScope) -> HashSet<Pid> {
             }
         }
     }
+    descendants.extend(members);
     descendants
 }
 
@@ -291,7 +291,7 @@ mod tests {
             reaper: pid(5),
             reaper_start: ProcessStart { ticks: 100, pid: pid(5) },
             command_start: ProcessStart { ticks: 200, pid: pid(7) },
-            members: None,
+            members: BTreeSet::new(),
             mounted: MountedNamespaces {
                 mount_namespace: Some(99),
                 points: BTreeSet::from([(40, "/run/before".to_owned())]),
@@ -344,6 +344,25 @@ mod tests {
             leftovers.graph.namespace(NamespaceId::Inode(10)).unwrap().member_count,
             Some(8)
         );
+    }
+
+    #[test]
+    fn members_of_the_cgroup_are_leftovers_besides_the_descendants() {
+        let mut processes = vec![
+            child(&[1], 10, 0),
+            child(&[5], 10, 1),
+            child(&[6], 10, 5),
+            child(&[7], 10, 6),
+            child(&[11], 10, 1),
+            child(&[12], 10, 11),
+            child(&[13], 10, 1),
+        ];
+        processes[5].state = 'Z';
+        let members = [6, 11].map(pid).into();
+        let scope = RunScope { members, ..scope() };
+        let leftovers = Leftovers::of(snapshot(vec![namespace(10, None)], processes), &scope);
+        let found: Vec<_> = found(&leftovers).into_iter().map(|(_, subject)| subject).collect();
+        assert_eq!(found, ["6", "7", "11", "12"]);
     }
 
     #[test]

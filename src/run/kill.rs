@@ -20,7 +20,7 @@ const KILLING: Duration = Duration::from_secs(10);
 /// descendant forked, so the pause must be short.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Kills all descendants of the command: sends SIGTERM, waits up to `grace`, then sends SIGKILL. The
+/// Kills all descendants of the command and all members of its cgroup: sends SIGTERM, waits up to `grace`, then sends SIGKILL. The
 /// wait is cut short if a signal asks pidns to exit. Descendants can fork in the meantime, so both
 /// steps are repeated until no descendant is left that pidns may signal.
 pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
@@ -39,8 +39,7 @@ pub fn kill(command: &mut SupervisedCommand, grace: Duration) -> Killed {
     let mut kill = |it: &Descendant| it.signal(Signal::KILL);
     let sigterm = repeat(command, grace, Hurry::Allowed, &mut killed.refused, &mut terminate);
     killed.sigterm = sigterm.sent;
-    let has_cgroup = command.cgroup.is_some();
-    if sigterm.leaves_some || (has_cgroup && command.is_anything_left()) {
+    if sigterm.leaves_some || command.has_members() {
         let members = kill_cgroup(command);
         if members.is_some() {
             // `cgroup.kill` also kills members that pidns may not signal.
@@ -65,7 +64,8 @@ fn kill_cgroup(command: &mut SupervisedCommand) -> Option<BTreeSet<Pid>> {
     let members = command.members()?;
     command.cgroup.as_ref()?.kill().ok()?;
     let end = Instant::now() + KILLING;
-    while command.is_anything_left() && Instant::now() < end {
+    while command.has_members() && Instant::now() < end {
+        command.reap();
         command.note_hurry();
         command.signals.wait(Some(ROUND));
     }

@@ -16,7 +16,7 @@ pub mod raw_signals;
 mod reaper;
 mod signals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -88,7 +88,7 @@ impl SupervisedCommand {
     /// descendants of the command keep running.
     ///
     /// If `in_cgroup` is `true`, the command runs in a cgroup of its own, and the members of this
-    /// cgroup count as its descendants.
+    /// cgroup count as its descendants, too.
     ///
     /// # Errors Returns an error if the process cannot be started, if the cgroup cannot be created,
     /// if /proc is not usable, or if SIGCHLD is ignored.
@@ -138,15 +138,20 @@ impl SupervisedCommand {
         Some(self.descendants.shown_pids(&members).into_iter().map(|(pid, _)| pid).collect())
     }
 
-    /// Visits every descendant until `visit` breaks, like [`Descendants::walk`].
+    /// Visits every member of the cgroup and every descendant until `visit` breaks, like
+    /// [`Descendants::walk`].
     fn walk(&self, mut visit: impl FnMut(&Descendant) -> ControlFlow<()>) {
-        match &self.cgroup {
-            None => self.descendants.walk(visit),
-            Some(cgroup) => {
-                let members = self.descendants.open_listed(|| cgroup.members());
-                let _ = members.iter().try_for_each(&mut visit);
-            }
+        let cgroup = self.cgroup.as_ref();
+        let members = cgroup.map(|cgroup| self.descendants.open_listed(|| cgroup.members()));
+        let members = members.unwrap_or_default();
+        if members.iter().try_for_each(&mut visit).is_break() {
+            return;
         }
+        // A descendant that was moved to another cgroup is not a member.
+        let visited: HashSet<Pid> = members.iter().map(|it| it.pid).collect();
+        self.descendants.walk(|it| {
+            if visited.contains(&it.pid) { ControlFlow::Continue(()) } else { visit(it) }
+        });
     }
 
     /// Returns the PID namespaces that were bind-mounted before the command started.
@@ -219,10 +224,12 @@ impl SupervisedCommand {
     /// Reaps terminated children. Returns `true` if a descendant is left.
     pub fn is_anything_left(&mut self) -> bool {
         let children = self.reap();
-        match &self.cgroup {
-            Some(cgroup) => cgroup.has_members(),
-            None => children != Children::None && self.descendants.any(),
-        }
+        self.has_members() || (children != Children::None && self.descendants.any())
+    }
+
+    /// Returns `true` if a process is left in the command's cgroup.
+    fn has_members(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(CommandCgroup::has_members)
     }
 
     /// Reads signals that arrived after the command ended. They are not passed on, because the
