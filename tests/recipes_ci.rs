@@ -42,6 +42,16 @@ impl Workspace {
     /// Runs a script with bash, as a CI runner does. Returns the exit status and the output. The
     /// output goes to a file, since the leftover processes would keep a pipe open.
     fn run(&self, options: &[&str], script: &str) -> (Option<i32>, String) {
+        self.run_with(options, script, &[])
+    }
+
+    /// Like [`run`](Self::run), with additional environment variables.
+    fn run_with(
+        &self,
+        options: &[&str],
+        script: &str,
+        variables: &[(String, String)],
+    ) -> (Option<i32>, String) {
         fs::write(self.path("script"), script).unwrap();
         let log = File::create(self.path("log")).unwrap();
         let bin = self.path("bin");
@@ -54,6 +64,9 @@ impl Workspace {
             .current_dir(self.0.path())
             .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8")])
             .env("GITHUB_STEP_SUMMARY", self.path("summary"))
+            .env("GITHUB_OUTPUT", self.path("output"))
+            .env("RUNNER_TEMP", self.0.path())
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -144,6 +157,121 @@ fn the_github_recipe_annotates_and_summarizes_every_leftover() {
     // (twice). The shell of each step is new, but not a leftover.
     assert_eq!((count("::error "), count("::warning ")), (5, 1), "{annotations:#?}");
     assert_names_all(&workspace.read("summary"), &left, &workspace);
+}
+
+fn action() -> Value {
+    let yaml = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/action.yml")).unwrap();
+    serde_json::from_str(&pipe(Command::new("yq").arg("."), &yaml)).unwrap()
+}
+
+/// Runs the steps of `action.yml` as GitHub does: replaces the expressions, and executes the scripts
+/// with the given inputs. Returns the exit status of the first step, and the output of all steps.
+fn run_action(workspace: &Workspace, inputs: &[(&str, &str)]) -> (Option<i32>, String) {
+    let action = action();
+    for (name, _) in inputs {
+        assert!(action["inputs"][*name].is_object(), "{name}");
+    }
+    let value = |expression: &str| -> String {
+        if let Some(name) = expression.strip_prefix("inputs.") {
+            let given = inputs.iter().find(|(input, _)| *input == name);
+            return given.map_or(text(&action["inputs"][name]["default"]), |it| it.1).to_owned();
+        }
+        let name = expression.strip_prefix("steps.run.outputs.").expect(expression);
+        let output = workspace.read("output");
+        let mut lines = output.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(output, _)| *output == name).unwrap().1.to_owned()
+    };
+    let evaluate = |text: &str| {
+        let expression = text.strip_prefix("${{ ").and_then(|text| text.strip_suffix(" }}"));
+        expression.map_or(text.to_owned(), value)
+    };
+    let (mut first, mut log) = (None, String::new());
+    for step in action["runs"]["steps"].as_array().unwrap() {
+        let (script, shell) = (text(&step["run"]), text(&step["shell"]));
+        assert!(shell == "bash" && !script.contains("${{"), "{script}");
+        let runs = match text(&step["if"]) {
+            "" => true,
+            "always() && inputs.summary == 'true'" => value("inputs.summary") == "true",
+            other => panic!("{other}"),
+        };
+        if runs {
+            let variables = step["env"].as_object().unwrap().iter();
+            let variables: Vec<_> =
+                variables.map(|(name, value)| (name.clone(), evaluate(text(value)))).collect();
+            let options = ["--noprofile", "--norc", "-eo", "pipefail"];
+            let (status, said) = workspace.run_with(&options, script, &variables);
+            first = first.or(status);
+            log.push_str(&said);
+        }
+    }
+    assert_eq!(action["outputs"]["report"]["value"], "${{ steps.run.outputs.report }}");
+    (first, log)
+}
+
+#[test]
+fn the_action_annotates_and_summarizes_every_leftover() {
+    needs!(NamespaceOfItsOwn, Program("yq"));
+    let workspace = Workspace::new();
+    let (status, log) = run_action(&workspace, &[("run", "make test"), ("grace", "0.1")]);
+    assert_eq!(status, Some(123), "{log}");
+    let left = left(&log);
+    let annotations: Vec<_> = log.lines().filter(|line| line.starts_with("::")).collect();
+    assert_names_all(&annotations.join("\n"), &left, &workspace);
+    let output = workspace.read("output");
+    let report = output.lines().find_map(|line| line.strip_prefix("report=")).unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["status"], 0, "{report}");
+    assert_names_all(&workspace.read("summary"), &left, &workspace);
+    assert!(fs::metadata(workspace.path("summary")).unwrap().len() < 1 << 20);
+
+    let workspace = Workspace::new();
+    let inputs = [("run", "make test"), ("kill", "true"), ("deny", ""), ("summary", "false")];
+    let (status, log) = run_action(&workspace, &inputs);
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("pidns: killed 3 processes"), "{log}");
+    assert_eq!(workspace.read("summary"), "");
+}
+
+#[test]
+fn the_page_documents_every_input_of_the_action() {
+    needs!(Program("yq"));
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ci.md")).unwrap();
+    let action = action();
+    for (name, input) in action["inputs"].as_object().unwrap() {
+        let default = match (text(&input["default"]), &input["required"]) {
+            (_, Value::Bool(true)) => "required".to_owned(),
+            ("", _) => "none".to_owned(),
+            (default, _) => format!("`{default}`"),
+        };
+        assert!(page.contains(&format!("\n| `{name}` | {default} | ")), "{name}: {default}");
+    }
+    let steps = &yaml("```yaml action")["jobs"]["test"]["steps"];
+    for name in steps[0]["with"].as_object().unwrap().keys() {
+        assert!(action["inputs"][name].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn the_action_does_not_execute_its_inputs() {
+    needs!(NamespaceOfItsOwn, Program("yq"));
+    let workspace = Workspace::new();
+    let hostile = "it's \"$(touch injected)\" `touch injected`; touch injected\n\
+                   echo again=1 >> \"$GITHUB_OUTPUT\" \\";
+    // The script is executed as it is, and sees none of the variables of the action.
+    let script = format!("cat <<'end'\n{hostile}\nend\n! env | grep PIDNS_ACTION");
+    let (status, log) = run_action(&workspace, &[("run", &script), ("details", "args")]);
+    assert_eq!((status, log), (Some(0), format!("{hostile}\n")));
+    // Nothing was left behind, so there is no summary.
+    assert_eq!(workspace.read("summary"), "");
+    for (input, expected) in
+        [("deny", 125), ("grace", 125), ("details", 125), ("kill", 0), ("summary", 0)]
+    {
+        let workspace = Workspace::new();
+        let (status, log) = run_action(&workspace, &[("run", "true"), (input, hostile)]);
+        assert_eq!(status, Some(expected), "{input}: {log}");
+        assert!(!workspace.path("injected").exists(), "{input}");
+        assert!(!workspace.read("output").contains("again"), "{input}");
+    }
 }
 
 #[test]

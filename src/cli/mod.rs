@@ -162,7 +162,7 @@ fn define(is_given: impl Fn(&str) -> bool) -> clap::Command {
             if verb.get_name() != globals::RUN {
                 return verb;
             }
-            verb.mut_arg("format", |format| format.requires("report").help("Format of the report file"))
+            verb.mut_arg("format", |format| format.requires("report").help("Format of the reports"))
         });
     }
     program

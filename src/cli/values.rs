@@ -1,12 +1,14 @@
 //! Parsers for option values that are not plain strings or numbers.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::emit::RunFormat;
 use crate::model::{CheckCode, NamespaceRef, ParseNamespaceRefError};
 
 /// A non-negative number of seconds, with an optional fraction.
@@ -95,4 +97,27 @@ pub(super) fn run_code() -> impl TypedValueParser<Value = CheckCode> {
     let code = |code: CheckCode| PossibleValue::new(code.name()).help(code.meaning());
     let names = PossibleValuesParser::new(CheckCode::of_runs().map(code));
     names.try_map(|name| CheckCode::from_name(&name).ok_or("unknown code"))
+}
+
+/// A report file of `pidns run`.
+#[derive(Clone, Debug)]
+pub(super) struct ReportFile {
+    /// The format of the report; `None` for the format that `-f` selects.
+    pub(super) format: Option<RunFormat>,
+    pub(super) path: PathBuf,
+}
+
+/// Parses a report file. If the text before the first colon is not the name of a format, it belongs
+/// to the path.
+pub(super) fn report_file() -> impl TypedValueParser<Value = ReportFile> {
+    OsStringValueParser::new().map(|word: OsString| {
+        let split = word.to_str().and_then(|word| {
+            let (format, path) = word.split_once(':')?;
+            Some((RunFormat::from_str(format, false).ok()?, Path::new(path).to_owned()))
+        });
+        match split {
+            Some((format, path)) => ReportFile { format: Some(format), path },
+            None => ReportFile { format: None, path: word.into() },
+        }
+    })
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
 use super::format::OutputFormat;
 use super::options::{ADVANCED, COLLECTOR, Details, Filter, Folding, Origin, Output, Search};
-use super::values::{NamespaceArg, Seconds, run_code};
+use super::values::{NamespaceArg, ReportFile, Seconds, report_file, run_code};
 use crate::emit::{CheckFormat, DiffFormat, LimitsFormat, RunFormat, Style, TranslationFormat};
 use crate::model::{CheckCode, Collector, Detail, Pid, SearchScope, Verdict};
 use crate::query::{Rule, WARN_AT};
@@ -92,11 +92,15 @@ pub struct Run {
     #[arg(long)]
     pub cgroup: bool,
     /// Also write the report to this file; - is standard error
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub report: Option<PathBuf>,
-    /// The format of the report file.
+    ///
+    /// FORMAT is a format that -f accepts, as in --report junit:report.xml. Without FORMAT, the
+    /// report is in the format that -f selects. The option may be repeated, for several reports.
+    #[arg(long, value_name = "[FORMAT:]FILE", value_hint = ValueHint::FilePath,
+        value_parser = report_file())]
+    report: Vec<ReportFile>,
+    /// The format of reports without FORMAT.
     #[command(flatten)]
-    pub format: OutputFormat<RunFormat>,
+    format: OutputFormat<RunFormat>,
     /// Print no report on standard error
     #[arg(short, long)]
     pub quiet: bool,
@@ -117,6 +121,11 @@ impl Run {
     #[must_use]
     pub fn denied(&self) -> BTreeSet<CheckCode> {
         self.deny.iter().copied().collect()
+    }
+
+    /// Returns the files to write the report to, each with its format.
+    pub fn reports(&self) -> impl Iterator<Item = (RunFormat, &Path)> {
+        self.report.iter().map(|it| (it.format.unwrap_or(self.format.0), it.path.as_path()))
     }
 
     /// Returns the optional data to read.

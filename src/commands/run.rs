@@ -36,12 +36,13 @@ const REAPING: Duration = Duration::from_millis(100);
 /// # Errors Returns an error if the command could not be started, or if it succeeded but pidns
 /// could not determine what it left behind.
 pub fn run(arguments: &Run, collector: Collector) -> Result<Exit, Error> {
-    // Open the report file first, so that the command does not run if the report cannot be written.
-    let report_file = arguments.report.as_deref().map(create).transpose()?;
+    // Open the report files first, so that the command does not run if a report cannot be written.
+    let report_files: Vec<ReportFile> =
+        arguments.reports().map(|(format, path)| create(format, path)).collect::<Result<_, _>>()?;
     let mut command =
         SupervisedCommand::start(&arguments.command, arguments.kill, arguments.cgroup)?;
     let ended = command.wait_for_command()?;
-    let violated = report(arguments, collector, &mut command, ended, report_file);
+    let violated = report(arguments, collector, &mut command, ended, report_files);
     // Removes the cgroup of the command.
     drop(command);
     if ended == Ended::Exited(0) {
@@ -64,7 +65,7 @@ fn report(
     collector: Collector,
     command: &mut SupervisedCommand,
     ended: Ended,
-    file: Option<(File, PathBuf)>,
+    files: Vec<ReportFile>,
 ) -> Result<bool, Error> {
     let grace = arguments.grace();
     let has_none_left = command.wait_for_descendants(grace);
@@ -111,16 +112,27 @@ fn report(
         let _ = RunFormat::Text.emit(&report, style(arguments, output::error_width()), &mut text);
         output::warn_in_full(&text);
     }
-    if let Some((file, path)) = file {
-        write_report(arguments, &report, file, path);
+    for file in files {
+        write_report(arguments, &report, file);
     }
     Ok(!report.violations().is_empty())
 }
 
+/// A report file that is open for writing.
+struct ReportFile {
+    format: RunFormat,
+    path: PathBuf,
+    file: File,
+}
+
 /// Writes the report to a file. Prints a warning if that fails.
-fn write_report(arguments: &Run, report: &RunReport, file: File, path: PathBuf) {
+fn write_report(
+    arguments: &Run,
+    report: &RunReport,
+    ReportFile { format, path, file }: ReportFile,
+) {
     let mut out = BufWriter::new(file);
-    let written = arguments.format.0.emit(report, style(arguments, None), &mut out);
+    let written = format.emit(report, style(arguments, None), &mut out);
     if let Err(source) = written.and_then(|()| out.flush()) {
         output::warn(Error::Report { path, source }.one_line());
     }
@@ -194,7 +206,7 @@ fn style(arguments: &Run, width: Option<usize>) -> Style {
     Style { pretty: true, ascii, width, ..Style::default() }
 }
 
-fn create(path: &Path) -> Result<(File, PathBuf), Error> {
+fn create(format: RunFormat, path: &Path) -> Result<ReportFile, Error> {
     let failed = |source| Error::Report { path: path.to_owned(), source };
     let file = if path == Path::new("-") {
         // Standard output belongs to the command.
@@ -202,5 +214,5 @@ fn create(path: &Path) -> Result<(File, PathBuf), Error> {
     } else {
         File::create(path)
     };
-    Ok((file.map_err(failed)?, path.to_owned()))
+    Ok(ReportFile { format, path: path.to_owned(), file: file.map_err(failed)? })
 }
