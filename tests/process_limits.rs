@@ -68,6 +68,19 @@ fn limit(pid: u32, kind: &str, scope: &[(&str, Value)]) -> Numbers {
     numbers(find(&rows, kind, scope))
 }
 
+/// Returns the command that `pidns limits` advises for the first limit of a process.
+fn advice(pid: u32) -> String {
+    let output = pidns(&["limits", "-q", &pid.to_string()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let advice = text.lines().nth(1).expect("there is advice").trim();
+    advice.split_once(", then ").map_or(advice, |(_, command)| command).to_owned()
+}
+
+fn follow(command: &str) {
+    let followed = run(std::process::Command::new("sh").args(["-c", command]));
+    assert!(followed.status.success(), "{command}: {followed:?}");
+}
+
 /// Returns the namespace of the forker's children, and the PID of the forker itself.
 fn inner(forker: &Forker) -> (u32, Value) {
     until("the init is there", || !children(forker.child.id()).is_empty());
@@ -113,6 +126,12 @@ fn pid_max_is_full_before_and_after_the_wrap_around() {
         )),
         "{text}"
     );
+    let command = advice(init);
+    forker.tell("kill");
+    follow(&command);
+    assert_eq!(limit(init, "pid_max", &here).max, 620);
+    assert_eq!(forker.tell("fork"), "ok");
+    assert_eq!(forker.tell("fork"), "ok");
 }
 
 #[test]
@@ -328,6 +347,9 @@ fn a_cgroup_and_its_ancestor_are_full() {
     forker.tell("kill");
     assert_eq!(limit(pid, "pids_cgroup", &above), open(3, 4));
     assert_eq!(forker.tell("fork"), "ok");
+    follow(&advice(pid));
+    assert_eq!(limit(pid, "pids_cgroup", &above), open(4, 8));
+    assert_eq!(forker.tell("fork"), "ok");
 }
 
 /// Runs a program as a user who has no other processes.
@@ -485,6 +507,10 @@ fn user_max_pid_namespaces_is_full() {
     forker.tell("kill");
     forker.tell("kill");
     until("the namespace is gone", || limit(pid, "max_pid_namespaces", &here) == open(1, 2));
+    assert_eq!(forker.tell("unshare"), "ok");
+    assert_eq!(forker.tell("unshare"), "ENOSPC");
+    follow(&advice(pid));
+    assert_eq!(limit(pid, "max_pid_namespaces", &here), open(2, 4));
     assert_eq!(forker.tell("unshare"), "ok");
 }
 

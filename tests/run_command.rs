@@ -316,6 +316,25 @@ fn reports_and_kills_a_process_that_no_scan_can_show() {
 }
 
 #[test]
+fn kill_is_done_even_if_the_scan_fails() {
+    needs!(HostRoot);
+    let (dir, program) = public_copy();
+    let script = format!("{program} run --kill --grace 0.1 -- bash -c 'setsid sleep 633 &'");
+    let mut command = Command::new("setpriv");
+    let output = run(command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", &script])
+        // An ordinary user may not load BPF programs.
+        .env("PIDNS_COLLECTOR", "bpf")
+        .current_dir(dir.path()));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    let [killed, error] = stderr.lines().collect::<Vec<_>>()[..] else { panic!("{stderr}") };
+    assert_eq!(killed, "pidns: killed 1 process");
+    assert!(error.starts_with("pidns: cannot ") && error.contains("BPF"), "{error}");
+    assert_eq!(with_argument("sleep\u{0}633"), 0);
+}
+
+#[test]
 fn kill_finds_processes_that_keep_forking() {
     needs!(Program("python3"));
     // One process changes its PID all the time, and other processes start new processes as fast as
@@ -570,6 +589,7 @@ fn a_storm_of_orphans_is_reaped_reported_and_killed() {
 
 #[test]
 fn every_ci_format_names_the_leftovers() {
+    needs!(Program("xmllint"));
     let report = |format: &str| {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("report");
@@ -593,9 +613,22 @@ fn every_ci_format_names_the_leftovers() {
     assert!(markdown.starts_with(heading), "{markdown}");
     let row = format!("| **denied** | leftover-process | {pid} sleep was left behind (");
     assert!(markdown.contains(&row), "{markdown}");
+    assert!(markdown.contains("\n```mermaid\n") && markdown.ends_with("\n```\n"), "{markdown}");
     let (pid, junit) = report("junit");
     assert!(junit.contains("<testsuite name=\"pidns run\""), "{junit}");
-    assert!(junit.contains(&format!(">{pid} sleep was left behind (")), "{junit}");
+    let read = read_as_junit(&junit);
+    assert!(read.contains(&format!("{pid} sleep was left behind (")), "{read}");
+}
+
+#[test]
+fn the_report_can_be_ascii() {
+    for (options, branch) in [(&["--ascii"][..], "`- "), (&[], "└─ ")] {
+        let script = "setsid sleep 668 >/dev/null 2>&1 &";
+        let outcome = bash(&[options, &["--grace", "0"]].concat(), script);
+        let lines: Vec<_> = outcome.stderr.lines().collect();
+        assert!(lines.iter().any(|line| line.starts_with(branch)), "{lines:?}");
+        assert_eq!(outcome.stderr.is_ascii(), branch.is_ascii(), "{lines:?}");
+    }
 }
 
 #[test]
@@ -609,6 +642,26 @@ fn the_report_can_go_to_standard_error() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     let line = format!("::warning title=pidns%3A leftover-process::{pid} ");
     assert!(stderr.starts_with(&line), "{stderr}");
+}
+
+#[test]
+fn several_reports_can_have_different_formats() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut command = Command::new(PIDNS);
+    let output = run(command
+        .args(["run", "-q", "-f", "junit", "--report", &path("a"), "--report"])
+        .args([format!("json:{}", path("b:c")), "--report".to_owned(), "yaml:d".to_owned()])
+        .args(["--report=markdown:-", "--", "true"])
+        .current_dir(dir.path()));
+    assert_eq!(output.status.code(), Some(0));
+    let heading = "### pidns run: true ended with status 0 and left nothing\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), heading);
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+    assert!(read("a").contains("<testsuite name=\"pidns run\""));
+    assert!(read("b:c").starts_with("{\n  \"schema_version\""), "{}", read("b:c"));
+    // `yaml` is not a format of `run`, so this is the name of a file.
+    assert_eq!(read("yaml:d"), read("a"));
 }
 
 #[test]
